@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+#   dolmen_layer(<name> [DEPENDS <layer>…] [TEST_DEPENDS <layer>…] [EXCLUDE <subfolder>…])
+# makes of the folder that calls it (subfolders included) the layer <name>:
+#   *.cpp        library dolmen_<name>: static, or interface while the folder has no source
+#   *_test.cpp   one GoogleTest program dolmen_<name>_test; it also links TEST_DEPENDS
+#   *_fuzz.cpp   one libFuzzer program <name>_<file> each, with DOLMEN_FUZZ
+#   *_bench.cpp  left to bench/; main.cpp is left to the folder's own CMakeLists.txt
+# EXCLUDE names subfolders that are layers of their own.
+
+function(dolmen_layer name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "DEPENDS;TEST_DEPENDS;EXCLUDE")
+  set(here "${CMAKE_CURRENT_SOURCE_DIR}")
+  file(GLOB_RECURSE all CONFIGURE_DEPENDS "${here}/*.cpp")
+  foreach(folder IN LISTS arg_EXCLUDE)
+    list(FILTER all EXCLUDE REGEX "^${here}/${folder}/")
+  endforeach()
+
+  set(tests ${all})
+  list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
+  set(fuzzers ${all})
+  list(FILTER fuzzers INCLUDE REGEX "_fuzz\\.cpp$")
+  set(sources ${all})
+  list(FILTER sources EXCLUDE REGEX "(_test|_fuzz|_bench|/main)\\.cpp$")
+  list(TRANSFORM arg_DEPENDS PREPEND dolmen_ OUTPUT_VARIABLE depends)
+  list(TRANSFORM arg_TEST_DEPENDS PREPEND dolmen_ OUTPUT_VARIABLE test_depends)
+
+  if(sources)
+    add_library(dolmen_${name} STATIC ${sources})
+    target_link_libraries(dolmen_${name} PUBLIC dolmen_internal ${depends})
+    set_property(GLOBAL APPEND PROPERTY DOLMEN_LAYERS_WITH_SOURCES ${name})
+    if(DOLMEN_TIDY)
+      set_target_properties(dolmen_${name} PROPERTIES
+        CXX_CLANG_TIDY "clang-tidy-19;--quiet;--warnings-as-errors=*")
+    endif()
+  else()
+    add_library(dolmen_${name} INTERFACE)
+    target_link_libraries(dolmen_${name} INTERFACE dolmen_internal ${depends})
+  endif()
+
+  if(DOLMEN_TESTS AND tests)
+    add_executable(dolmen_${name}_test ${tests})
+    target_link_libraries(dolmen_${name}_test
+      PRIVATE dolmen_${name} ${test_depends} dolmen_internal GTest::gtest_main)
+    dolmen_discover(dolmen_${name}_test PREFIX "${name}." LABELS unit TIMEOUT 300)
+  endif()
+
+  if(DOLMEN_FUZZ)
+    foreach(source IN LISTS fuzzers)
+      dolmen_fuzzer(${name} "${source}" ${test_depends})
+    endforeach()
+  endif()
+endfunction()
+
+# Registers every test of one GoogleTest program with ctest, each in its own process.
+function(dolmen_discover target)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "PREFIX;TIMEOUT" "LABELS")
+  gtest_discover_tests(${target} TEST_PREFIX "${arg_PREFIX}" DISCOVERY_MODE PRE_TEST
+    DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+endfunction()
+
+# New inputs go to the build directory; the seeds in tests/corpus/<fuzzer>/ are only read.
+function(dolmen_fuzzer layer source)
+  get_filename_component(stem "${source}" NAME_WE)
+  set(target ${layer}_${stem})
+  add_executable(${target} "${source}")
+  target_link_libraries(${target} PRIVATE dolmen_${layer} ${ARGN} dolmen_internal)
+  target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+  set(seeds "${PROJECT_SOURCE_DIR}/tests/corpus/${target}")
+  set(found "${CMAKE_BINARY_DIR}/corpus/${target}")
+  file(MAKE_DIRECTORY "${found}")
+  if(NOT EXISTS "${seeds}")
+    set(seeds "")
+  endif()
+  enable_testing()
+  add_test(NAME fuzz.${target}
+    COMMAND ${target} -max_total_time=${DOLMEN_FUZZ_SECONDS} -timeout=20 -rss_limit_mb=2048
+      -print_final_stats=1 -artifact_prefix=${CMAKE_BINARY_DIR}/corpus/ "${found}" ${seeds})
+  math(EXPR timeout "${DOLMEN_FUZZ_SECONDS} + 120")
+  set_tests_properties(fuzz.${target} PROPERTIES LABELS fuzz TIMEOUT ${timeout})
+endfunction()
