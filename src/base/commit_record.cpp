@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/commit_record.hpp"
+
+#include <dolmen/assert.hpp>
+
+namespace dolmen::base {
+
+void CommitRecordWriter::begin(ChangeKind kind, const ObjectId& object, unsigned capacity_log2) {
+  section_ = bytes_.size();
+  bytes_.resize(section_ + kSectionHeaderBytes);
+  const MutableBytes out(bytes_);
+  store(out, section_, static_cast<std::uint8_t>(kind));
+  store(out, section_ + 1, static_cast<std::uint8_t>(capacity_log2));
+  store(out, section_ + 2, std::uint16_t{0});
+  store(out, section_ + 4, std::uint32_t{0});
+  store(out, section_ + 8, object.high);
+  store(out, section_ + 16, object.low);
+  if (kind != ChangeKind::write) section_ = kNone;
+}
+
+void CommitRecordWriter::run(std::uint32_t offset, Bytes bytes) {
+  DOLMEN_ASSERT(section_ != kNone);
+  DOLMEN_ASSERT(bytes.size() <= kMaxObjectBytes && offset <= kMaxObjectBytes - bytes.size());
+  const std::size_t at = bytes_.size();
+  const std::size_t padded = (bytes.size() + 7) & ~std::size_t{7};
+  bytes_.resize(at + kRunHeaderBytes + padded);
+  const MutableBytes out(bytes_);
+  store(out, at, offset);
+  store(out, at + 4, static_cast<std::uint32_t>(bytes.size()));
+  std::memcpy(bytes_.data() + at + kRunHeaderBytes, bytes.data(), bytes.size());
+  store(out, section_ + 4, load<std::uint32_t>(out, section_ + 4) + 1);
+}
+
+bool CommitRecordReader::next_section(CommitSection& section) noexcept {
+  CommitRun skipped;
+  while (runs_left_ > 0) {
+    if (!next_run(skipped)) return false;
+  }
+  if (reader_.failed() || reader_.remaining() == 0) return false;
+  const auto kind = reader_.get<std::uint8_t>();
+  section.kind = static_cast<ChangeKind>(kind);
+  section.capacity_log2 = reader_.get<std::uint8_t>();
+  const auto zero = reader_.get<std::uint16_t>();
+  section.run_count = reader_.get<std::uint32_t>();
+  section.object = reader_.get_id();
+  const bool sized = section.kind == ChangeKind::create || section.kind == ChangeKind::resize;
+  const bool size_ok = sized ? section.capacity_log2 >= kMinCapacityLog2 &&
+                                   section.capacity_log2 <= kMaxCapacityLog2
+                             : section.capacity_log2 == 0;
+  if (kind < 1 || kind > 4 || zero != 0 || !size_ok || section.object.is_null() ||
+      (section.kind != ChangeKind::write && section.run_count != 0)) {
+    reader_.fail();
+  }
+  if (reader_.failed()) return false;
+  runs_left_ = section.run_count;
+  return true;
+}
+
+bool CommitRecordReader::next_run(CommitRun& run) noexcept {
+  if (runs_left_ == 0 || reader_.failed()) return false;
+  --runs_left_;
+  run.offset = reader_.get<std::uint32_t>();
+  const auto length = reader_.get<std::uint32_t>();
+  if (length > kMaxObjectBytes || run.offset > kMaxObjectBytes - length) {
+    reader_.fail();
+    return false;
+  }
+  run.bytes = reader_.take(length);
+  (void)reader_.take((8 - length % 8) % 8);
+  return !reader_.failed();
+}
+
+}  // namespace dolmen::base
