@@ -7,7 +7,7 @@ include(GNUInstallDirs)
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 
-file(GLOB dolmen_public_headers CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/include/dolmen/*.hpp")
+file(GLOB_RECURSE dolmen_public_headers CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/include/*.hpp")
 add_library(dolmen_headers INTERFACE)
 target_sources(dolmen_headers INTERFACE
   FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}/include" FILES ${dolmen_public_headers})
@@ -54,6 +54,9 @@ add_library(dolmen_internal INTERFACE)
 target_include_directories(dolmen_internal INTERFACE "${PROJECT_SOURCE_DIR}/src")
 target_include_directories(dolmen_internal SYSTEM INTERFACE "${DOLMEN_XXHASH_INCLUDE}")
 target_link_libraries(dolmen_internal INTERFACE dolmen_headers dolmen_flags)
+if(DOLMEN_HOOKS)
+  target_compile_definitions(dolmen_internal INTERFACE DOLMEN_SIM_HOOKS=1)
+endif()
 
 if(DOLMEN_TESTS)
   find_package(GTest REQUIRED)
