@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The arena: one reservation of address space, made of 32 regions of 2^kRegionShift bytes. Region c holds
+// slots of 2^c bytes (c = 9 … 30), each home to one mapping of one object, so that an object's base
+// follows from any address inside it by two shifts, without a table. The arena's place is chosen by the
+// kernel and never written down.
+//
+// Runtime facts of a mapping lie in one dense array (mapping_of), never in the slot's own pages: 64
+// objects whose table pointers sat at equal offsets would share one cache set.
+//
+// Internal: everything in dolmen::detail may change between versions.
+// Threads: addresses and fields read by the inline paths are set before the mapping is published.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <dolmen/id.hpp>
+
+#ifndef DOLMEN_REGION_SHIFT
+#define DOLMEN_REGION_SHIFT 40
+#endif
+
+/// 1: dereferences check stamps, bounds and types; stores through ptr check that they were logged.
+#ifndef DOLMEN_CHECKED
+#ifdef NDEBUG
+#define DOLMEN_CHECKED 0
+#else
+#define DOLMEN_CHECKED 1
+#endif
+#endif
+
+namespace dolmen::detail {
+
+inline constexpr unsigned kRegionShift = DOLMEN_REGION_SHIFT;
+inline constexpr unsigned kArenaShift = kRegionShift + 5;
+inline constexpr unsigned kMinClass = 9;
+inline constexpr unsigned kMaxClass = 30;
+inline constexpr std::uintptr_t kRegionMask = (std::uintptr_t{1} << kRegionShift) - 1;
+
+// Pointer bits: 0 null | 1 … 2^30-1 offset in this object | index << 30 | offset | transient: bit 63,
+// 16-bit section stamp, 47-bit address.
+inline constexpr unsigned kOffsetBits = 30;
+inline constexpr std::uint64_t kOffsetMask = (std::uint64_t{1} << kOffsetBits) - 1;
+inline constexpr std::uint64_t kTransientTag = std::uint64_t{1} << 63;
+inline constexpr unsigned kStampShift = 47;
+inline constexpr std::uint64_t kAddressMask = (std::uint64_t{1} << kStampShift) - 1;
+
+/// Runtime facts of one mapped slot: 64 bytes, one cache line.
+struct Mapping {
+  /// Base addresses of the targets of FOT indices 1 … table_size - 1; 0 = not looked up.
+  std::atomic<const std::uintptr_t*> table;
+  /// The inline foreign path is taken while stamp >= ambient stamp (see Ambient::stamp).
+  std::atomic<std::uint64_t> stamp;
+  std::atomic<std::uint32_t> table_size;
+  /// Section stamp that transient pointers into a view carry; 0 in home mappings.
+  std::uint16_t view_stamp;
+  std::uint8_t kind;  ///< 0 free, 1 home, 2 view
+  std::uint8_t capacity_log2;
+  /// The txn layer's object record (home) or view-object record (view).
+  void* record;
+  ObjectId id;
+  /// The SpaceCore that the mapping belongs to.
+  void* space;
+  std::uint64_t unused;
+};
+static_assert(sizeof(Mapping) == 64, "one cache line per mapping");
+
+/// arena base >> kArenaShift, or a value that no address has while there is no arena.
+extern constinit std::uintptr_t arena_tag;
+/// Mapping record of the slot with heap number n = 2^(kRegionShift - c) + slot.
+extern constinit Mapping* mappings;
+
+[[gnu::always_inline]] inline bool in_arena(std::uintptr_t address) noexcept {
+  return (address >> kArenaShift) == arena_tag;
+}
+[[gnu::always_inline]] inline bool in_arena(const void* address) noexcept {
+  return in_arena(reinterpret_cast<std::uintptr_t>(address));
+}
+/// Capacity class of the slot that holds an arena address.
+[[gnu::always_inline]] inline unsigned class_of(std::uintptr_t address) noexcept {
+  return static_cast<unsigned>(address >> kRegionShift) & 31u;
+}
+[[gnu::always_inline]] inline std::uintptr_t base_of(std::uintptr_t address) noexcept {
+  const unsigned c = class_of(address);
+  return address >> c << c;
+}
+[[gnu::always_inline]] inline std::uintptr_t base_of(const void* address) noexcept {
+  return base_of(reinterpret_cast<std::uintptr_t>(address));
+}
+[[gnu::always_inline]] inline Mapping& mapping_of(std::uintptr_t address) noexcept {
+  const std::uintptr_t numbered = (address & kRegionMask) | (kRegionMask + 1);
+  return mappings[numbered >> class_of(address)];
+}
+[[gnu::always_inline]] inline Mapping& mapping_of(const void* address) noexcept {
+  return mapping_of(reinterpret_cast<std::uintptr_t>(address));
+}
+
+}  // namespace dolmen::detail
