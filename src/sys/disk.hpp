@@ -39,7 +39,8 @@ class File {
   [[nodiscard]] virtual Result<void> sync() = 0;
   [[nodiscard]] virtual Result<std::uint64_t> size() = 0;
   [[nodiscard]] virtual Result<void> resize(std::uint64_t bytes) = 0;
-  /// Reserves room so that later writes in the range do not fail with no_space; contents unchanged.
+  /// Reserves room so that later writes in the range do not fail with no_space; contents unchanged, and
+  /// a file that ends before the range's end is extended to it by zeros.
   [[nodiscard]] virtual Result<void> allocate(std::uint64_t offset, std::uint64_t bytes) = 0;
   /// Gives the range's room back; it reads as zeros. A hint: may do nothing but zero the range.
   [[nodiscard]] virtual Result<void> punch(std::uint64_t offset, std::uint64_t bytes) = 0;

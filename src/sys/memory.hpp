@@ -43,6 +43,7 @@ class Memory {
   /// Makes a part of a reservation readable and writable; pages are zero on first touch.
   [[nodiscard]] virtual Result<void> activate(std::byte* address, std::size_t bytes) = 0;
   /// Drops the pages' contents: zero (or absent, in a demand range) on next touch.
+  /// Requires: whole fault units where it covers a demand range.
   virtual void discard(std::byte* address, std::size_t bytes) noexcept = 0;
   /// Advises huge pages for a hot, fully resident range.
   virtual void advise_huge(std::byte* address, std::size_t bytes) noexcept = 0;
@@ -55,9 +56,11 @@ class Memory {
   /// Bytes that one on_fault call has to fill: 4 KiB or 64 KiB.
   [[nodiscard]] virtual std::size_t fault_unit_bytes(FaultDriver driver) const noexcept = 0;
   /// Installs the one handler of this process for all demand ranges. Requires: not installed before.
+  /// FaultDriver::none with null removes it. Requires: every reservation with demand ranges is released.
   [[nodiscard]] virtual Result<void> install_fault_handler(FaultDriver driver,
                                                            FaultHandler* handler) = 0;
-  /// Makes an active or reserved range demand-filled: every page absent until fill()ed.
+  /// Makes an active or reserved range demand-filled: every page absent until fill()ed. activate() ends
+  /// that. Requires: whole fault units; nobody touches the range meanwhile.
   [[nodiscard]] virtual Result<void> demand(std::byte* address, std::size_t bytes) = 0;
   /// Makes absent pages present with these contents, atomically per unit; async-signal-safe.
   /// `address` and `bytes.size()` are multiples of the fault unit.

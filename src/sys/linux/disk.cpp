@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sys/disk.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <mutex>
+#include <set>
+
+#include "sys/linux/file.hpp"
+#include "sys/linux/linux.hpp"
+#include "sys/linux/lock.hpp"
+#include "sys/linux/system_error.hpp"
+
+namespace dolmen::sys {
+namespace {
+
+constexpr int kDirectoryFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+
+/// "file" or "folder/file", and nothing that leads out of the directory.
+bool is_valid_name(std::string_view name) noexcept {
+  const std::size_t slash = name.find('/');
+  const auto is_part = [](std::string_view part) {
+    return !part.empty() && part != "." && part != ".." &&
+           part.find('/') == std::string_view::npos && part.find('\0') == std::string_view::npos;
+  };
+  if (slash == std::string_view::npos) return is_part(name);
+  return is_part(name.substr(0, slash)) && is_part(name.substr(slash + 1));
+}
+
+std::string folder_of(std::string_view name) {
+  const std::size_t slash = name.find('/');
+  return slash == std::string_view::npos ? std::string() : std::string(name.substr(0, slash));
+}
+
+Result<void> sync_directory_at(int directory, const std::string& name) {
+  const int fd = ::openat(directory, name.c_str(), kDirectoryFlags);
+  if (fd < 0) return system_failure(errno, name);
+  const int result = without_interruption([&] { return ::fsync(fd); });
+  const int error = errno;
+  ::close(fd);
+  if (result != 0) return system_failure(error, name);
+  return {};
+}
+
+class LinuxDisk final : public Disk {
+ public:
+  LinuxDisk(int fd, std::string path) : path_(std::move(path)), fd_(fd) {}
+  ~LinuxDisk() override { ::close(fd_); }
+  LinuxDisk(const LinuxDisk&) = delete;
+  LinuxDisk& operator=(const LinuxDisk&) = delete;
+
+  Result<std::unique_ptr<File>> open(std::string_view name, OpenMode mode) override {
+    DOLMEN_TRY(const std::string path, checked(name));
+    const bool creates = mode == OpenMode::create_new || mode == OpenMode::create_or_open;
+    int flags = O_CLOEXEC | (mode == OpenMode::read_only ? O_RDONLY : O_RDWR);
+    if (creates) flags |= O_CREAT;
+    if (mode == OpenMode::create_new) flags |= O_EXCL;
+    const int fd = with_folder(path, creates, [&] {
+      return ::openat(fd_, path.c_str(), flags, 0666);
+    });
+    if (fd < 0) return system_failure(errno, path);
+    if (creates) note_change(path);
+    return make_file(fd, path, mode != OpenMode::read_only);
+  }
+
+  Result<std::vector<std::string>> list() override {
+    std::vector<std::string> names;
+    DOLMEN_CHECK(list_into("", names));
+    std::ranges::sort(names);
+    return names;
+  }
+
+  Result<void> remove(std::string_view name) override {
+    DOLMEN_TRY(const std::string path, checked(name));
+    if (::unlinkat(fd_, path.c_str(), 0) != 0) return system_failure(errno, path);
+    note_change(path);
+    return {};
+  }
+
+  Result<void> rename(std::string_view from, std::string_view to) override {
+    DOLMEN_TRY(const std::string source, checked(from));
+    DOLMEN_TRY(const std::string target, checked(to));
+    if (with_folder(target, true, [&] {
+          return ::renameat(fd_, source.c_str(), fd_, target.c_str());
+        }) != 0) {
+      return system_failure(errno, source);
+    }
+    note_change(source);
+    note_change(target);
+    return {};
+  }
+
+  Result<void> sync_directory() override {
+    std::set<std::string> folders;
+    {
+      const std::scoped_lock lock(mutex_);
+      folders.swap(changed_folders_);
+    }
+    for (const std::string& folder : folders) DOLMEN_CHECK(sync_directory_at(fd_, folder));
+    if (without_interruption([&] { return ::fsync(fd_); }) != 0) {
+      return system_failure(errno, path_);
+    }
+    return {};
+  }
+
+  Result<std::uint64_t> free_bytes() override {
+    struct statvfs status{};
+    if (::fstatvfs(fd_, &status) != 0) return system_failure(errno, path_);
+    return std::uint64_t{status.f_bavail} * status.f_frsize;
+  }
+
+  Result<std::unique_ptr<FileLock>> try_lock(std::string_view name, LockMode mode,
+                                             std::string_view owner,
+                                             std::string* holder) override {
+    DOLMEN_TRY(const std::string path, checked(name));
+    return lock_file(fd_, path, mode, owner, holder);
+  }
+
+  std::string describe() const override { return path_; }
+
+ private:
+  [[nodiscard]] static Result<std::string> checked(std::string_view name) {
+    if (!is_valid_name(name)) return fail(Errc::invalid_argument, interned(name));
+    return std::string(name);
+  }
+
+  /// Runs `call`, and once more after making the folder in `path` when that was missing.
+  template <class Call>
+  int with_folder(const std::string& path, bool may_create, Call call) {
+    const int result = without_interruption(call);
+    const std::string folder = folder_of(path);
+    if (result >= 0 || errno != ENOENT || folder.empty() || !may_create) return result;
+    if (::mkdirat(fd_, folder.c_str(), 0777) != 0) {
+      // EEXIST: another thread made it, or the folder is there and something else is missing.
+      if (errno != EEXIST) return -1;
+    }
+    return without_interruption(call);
+  }
+
+  void note_change(const std::string& path) {
+    const std::string folder = folder_of(path);
+    if (folder.empty()) return;
+    const std::scoped_lock lock(mutex_);
+    changed_folders_.insert(folder);
+  }
+
+  /// Regular files of `folder` ("" = the directory itself, with its folders one level deep).
+  [[nodiscard]] Result<void> list_into(const std::string& folder,
+                                       std::vector<std::string>& names) {
+    const int fd = ::openat(fd_, folder.empty() ? "." : folder.c_str(), kDirectoryFlags);
+    if (fd < 0) return system_failure(errno, path_);
+    DIR* const directory = ::fdopendir(fd);
+    if (directory == nullptr) {
+      const int error = errno;
+      ::close(fd);
+      return system_failure(error, path_);
+    }
+    const std::string prefix = folder.empty() ? "" : folder + "/";
+    std::vector<std::string> folders;
+    errno = 0;
+    while (const dirent* entry = ::readdir(directory)) {
+      const std::string name = entry->d_name;
+      struct stat status{};
+      if (name != "." && name != ".." &&
+          ::fstatat(fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
+        if (S_ISREG(status.st_mode)) names.push_back(prefix + name);
+        if (S_ISDIR(status.st_mode) && folder.empty()) folders.push_back(name);
+      }
+      errno = 0;
+    }
+    const int error = errno;
+    ::closedir(directory);
+    if (error != 0) return system_failure(error, path_);
+    for (const std::string& inner : folders) DOLMEN_CHECK(list_into(inner, names));
+    return {};
+  }
+
+  const std::string path_;
+  const int fd_;
+  std::mutex mutex_;
+  std::set<std::string> changed_folders_;  // with names that sync_directory has to make durable
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Disk>> open_directory(const std::string& path, DirectoryMode mode) {
+  if (path.empty()) return fail(Errc::invalid_argument, "the directory's path is empty");
+  bool made = false;
+  if (mode != DirectoryMode::open_existing) {
+    made = ::mkdir(path.c_str(), 0777) == 0;
+    if (!made && (errno != EEXIST || mode == DirectoryMode::create)) {
+      return system_failure(errno, path);
+    }
+  }
+  const int fd = ::open(path.c_str(), kDirectoryFlags);
+  if (fd < 0) return system_failure(errno, path);
+  auto disk = std::make_unique<LinuxDisk>(fd, path);
+  if (made) DOLMEN_CHECK(sync_directory_at(fd, ".."));  // the name lives in the parent
+  return disk;
+}
+
+}  // namespace dolmen::sys

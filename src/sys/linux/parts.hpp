@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The singletons that linux_env() bundles, one per file of this folder. Safe from any thread.
+#pragma once
+
+#include "sys/env.hpp"
+
+namespace dolmen::sys {
+
+[[nodiscard]] Clock& linux_clock() noexcept;
+[[nodiscard]] Entropy& linux_entropy() noexcept;
+[[nodiscard]] Memory& linux_memory() noexcept;
+[[nodiscard]] Process& linux_process() noexcept;
+
+}  // namespace dolmen::sys

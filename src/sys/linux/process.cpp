@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sys/process.hpp"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "sys/linux/parts.hpp"
+#include "sys/linux/system_error.hpp"
+
+namespace dolmen::sys {
+namespace {
+
+// The callbacks of on_fork_child(). The lock is held across fork() so that the child never finds it
+// taken by a thread that it does not have.
+struct ForkCallbacks {
+  std::mutex mutex;
+  std::vector<std::pair<void (*)(void*), void*>> entries;
+  bool hooked = false;
+};
+
+ForkCallbacks& fork_callbacks() {
+  static ForkCallbacks& callbacks = *new ForkCallbacks;  // never destroyed: fork() may come late
+  return callbacks;
+}
+
+void before_fork() { fork_callbacks().mutex.lock(); }
+void after_fork_in_parent() { fork_callbacks().mutex.unlock(); }
+void after_fork_in_child() {
+  fork_callbacks().mutex.unlock();
+  for (const auto& [callback, argument] : fork_callbacks().entries) callback(argument);
+}
+
+class LinuxThread final : public Thread {
+ public:
+  explicit LinuxThread(std::thread thread) noexcept : thread_(std::move(thread)) {}
+  ~LinuxThread() override { thread_.join(); }
+  LinuxThread(const LinuxThread&) = delete;
+  LinuxThread& operator=(const LinuxThread&) = delete;
+
+ private:
+  std::thread thread_;
+};
+
+class LinuxProcess final : public Process {
+ public:
+  std::uint64_t pid() noexcept override { return static_cast<std::uint64_t>(::getpid()); }
+
+  std::string host_name() override {
+    std::array<char, 256> name{};
+    return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown";
+  }
+
+  std::string command_line() override {
+    std::string text;
+    const int fd = ::open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return text;
+    std::array<char, 1024> chunk{};
+    for (ssize_t count = 0; (count = ::read(fd, chunk.data(), chunk.size())) > 0;) {
+      text.append(chunk.data(), static_cast<std::size_t>(count));
+    }
+    ::close(fd);
+    while (!text.empty() && text.back() == '\0') text.pop_back();
+    std::ranges::replace(text, '\0', ' ');
+    return text;
+  }
+
+  unsigned cpu_count() noexcept override {
+    return std::max(1u, std::thread::hardware_concurrency());
+  }
+
+  Result<std::unique_ptr<Thread>> start_thread(const char* name,
+                                               std::function<void()> body) override {
+    // Signals meant for the program go to the program's threads; faults of this thread stay its own.
+    sigset_t blocked;
+    sigset_t former;
+    sigfillset(&blocked);
+    for (const int synchronous : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) {
+      sigdelset(&blocked, synchronous);
+    }
+    ::pthread_sigmask(SIG_SETMASK, &blocked, &former);
+    Result<std::unique_ptr<Thread>> result = fail(Errc::limit, name);
+    try {
+      std::thread thread(std::move(body));
+      const std::string short_name = std::string(name).substr(0, 15);  // the kernel's limit
+      ::pthread_setname_np(thread.native_handle(), short_name.c_str());
+      result = std::make_unique<LinuxThread>(std::move(thread));
+    } catch (const std::system_error& error) {
+      result = system_failure(error.code().value(), name);
+    }
+    ::pthread_sigmask(SIG_SETMASK, &former, nullptr);
+    return result;
+  }
+
+  Result<void> on_fork_child(void (*callback)(void*), void* argument) override {
+    ForkCallbacks& callbacks = fork_callbacks();
+    const std::scoped_lock lock(callbacks.mutex);
+    if (!callbacks.hooked) {
+      const int error = ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+      if (error != 0) return system_failure(error, "pthread_atfork");
+      callbacks.hooked = true;
+    }
+    callbacks.entries.emplace_back(callback, argument);
+    return {};
+  }
+
+  bool is_alive(std::uint64_t pid) noexcept override {
+    const auto id = static_cast<pid_t>(pid);
+    if (id <= 0 || static_cast<std::uint64_t>(id) != pid) return false;
+    return ::kill(id, 0) == 0 || errno == EPERM;
+  }
+};
+
+}  // namespace
+
+Process& linux_process() noexcept {
+  static LinuxProcess process;
+  return process;
+}
+
+}  // namespace dolmen::sys

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Turns an errno into an error of the table, with "<about>: <the system's text>" as context and the
+// number as detail. Thread-safe; takes a lock and may allocate, so not for signal handlers.
+#pragma once
+
+#include <dolmen/error.hpp>
+#include <string_view>
+
+namespace dolmen::sys {
+
+[[nodiscard]] std::unexpected<Error> system_failure(
+    int number, std::string_view about,
+    std::source_location where = std::source_location::current());
+
+}  // namespace dolmen::sys
