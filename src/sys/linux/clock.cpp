@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/clock.hpp"
 
-#include <sys/random.h>
-
 #include <cerrno>
 #include <ctime>
+
+#include <sys/random.h>
+
 #include <dolmen/assert.hpp>
 
 #include "sys/linux/parts.hpp"

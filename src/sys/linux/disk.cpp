@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/disk.hpp"
 
+#include <algorithm>
+#include <cerrno>
+#include <mutex>
+#include <set>
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <mutex>
-#include <set>
 
 #include "sys/linux/file.hpp"
 #include "sys/linux/linux.hpp"
@@ -61,9 +61,8 @@ class LinuxDisk final : public Disk {
     int flags = O_CLOEXEC | (mode == OpenMode::read_only ? O_RDONLY : O_RDWR);
     if (creates) flags |= O_CREAT;
     if (mode == OpenMode::create_new) flags |= O_EXCL;
-    const int fd = with_folder(path, creates, [&] {
-      return ::openat(fd_, path.c_str(), flags, 0666);
-    });
+    const int fd =
+        with_folder(path, creates, [&] { return ::openat(fd_, path.c_str(), flags, 0666); });
     if (fd < 0) return system_failure(errno, path);
     if (creates) note_change(path);
     return make_file(fd, path, mode != OpenMode::read_only);
@@ -86,9 +85,8 @@ class LinuxDisk final : public Disk {
   Result<void> rename(std::string_view from, std::string_view to) override {
     DOLMEN_TRY(const std::string source, checked(from));
     DOLMEN_TRY(const std::string target, checked(to));
-    if (with_folder(target, true, [&] {
-          return ::renameat(fd_, source.c_str(), fd_, target.c_str());
-        }) != 0) {
+    if (with_folder(target, true,
+                    [&] { return ::renameat(fd_, source.c_str(), fd_, target.c_str()); }) != 0) {
       return system_failure(errno, source);
     }
     note_change(source);
@@ -116,8 +114,7 @@ class LinuxDisk final : public Disk {
   }
 
   Result<std::unique_ptr<FileLock>> try_lock(std::string_view name, LockMode mode,
-                                             std::string_view owner,
-                                             std::string* holder) override {
+                                             std::string_view owner, std::string* holder) override {
     DOLMEN_TRY(const std::string path, checked(name));
     return lock_file(fd_, path, mode, owner, holder);
   }
@@ -151,8 +148,7 @@ class LinuxDisk final : public Disk {
   }
 
   /// Regular files of `folder` ("" = the directory itself, with its folders one level deep).
-  [[nodiscard]] Result<void> list_into(const std::string& folder,
-                                       std::vector<std::string>& names) {
+  [[nodiscard]] Result<void> list_into(const std::string& folder, std::vector<std::string>& names) {
     const int fd = ::openat(fd_, folder.empty() ? "." : folder.c_str(), kDirectoryFlags);
     if (fd < 0) return system_failure(errno, path_);
     DIR* const directory = ::fdopendir(fd);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/linux/fault.hpp"
 
+#include <array>
+#include <cerrno>
+
 #include <sched.h>
 #include <signal.h>
 #include <ucontext.h>
 
-#include <array>
-#include <cerrno>
 #include <dolmen/assert.hpp>
 
 namespace dolmen::sys {
@@ -18,7 +19,7 @@ struct Hook {
   int signal;
   int users = 0;
   bool installed = false;
-  struct sigaction former {};
+  struct sigaction former{};
 };
 constinit std::array<Hook, 2> hooks{Hook{.signal = SIGSEGV}, Hook{.signal = SIGBUS}};
 
@@ -84,8 +85,9 @@ void pass_on(int signal, siginfo_t* info, void* context) noexcept {
     former.sa_handler(signal);
     return;
   }
-  // The default action, with the right signal and place: the access is made again without a handler.
-  struct sigaction action {};
+  // The default action, with the right signal and place: the access is made again without a
+  // handler.
+  struct sigaction action{};
   action.sa_handler = SIG_DFL;
   ::sigaction(signal, &action, nullptr);
   if (sent) ::raise(signal);
@@ -95,8 +97,8 @@ void on_signal(int signal, siginfo_t* info, void* context) {
   const int saved_errno = errno;
   const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
   const bool ours = info->si_code > 0 && !state.forked.load(std::memory_order_relaxed);
-  if (!ours || !(signal == SIGBUS ? resolve_missing(address)
-                                  : resolve_protection(address, context))) {
+  if (!ours ||
+      !(signal == SIGBUS ? resolve_missing(address) : resolve_protection(address, context))) {
     pass_on(signal, info, context);
   }
   errno = saved_errno;
@@ -113,7 +115,7 @@ int fault_signal(FaultDriver driver) noexcept {
 Result<void> hook_signal(int signal) noexcept {
   Hook& hook = hook_of(signal);
   if (hook.users++ > 0 || hook.installed) return {};
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = on_signal;
   action.sa_flags = SA_SIGINFO | SA_NODEFER;
   sigemptyset(&action.sa_mask);
@@ -131,7 +133,7 @@ void unhook_signal(int signal) noexcept {
   Hook& hook = hook_of(signal);
   DOLMEN_ASSERT_CMP(hook.users, >, 0);
   if (--hook.users > 0) return;
-  struct sigaction current {};
+  struct sigaction current{};
   ::sigaction(signal, nullptr, &current);
   if ((current.sa_flags & SA_SIGINFO) == 0 || current.sa_sigaction != on_signal) return;
   ::sigaction(signal, &hook.former, nullptr);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/linux/file.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <vector>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "sys/linux/system_error.hpp"
 
@@ -41,9 +41,8 @@ class LinuxFile final : public File {
   Result<void> write(std::uint64_t offset, base::Bytes bytes) override {
     DOLMEN_CHECK(require_writable());
     while (!bytes.empty()) {
-      const ssize_t count = without_interruption([&] {
-        return ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-      });
+      const ssize_t count = without_interruption(
+          [&] { return ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
       if (count < 0) return system_failure(errno, name_);
       offset += static_cast<std::uint64_t>(count);
       bytes = bytes.subspan(static_cast<std::size_t>(count));
@@ -51,8 +50,8 @@ class LinuxFile final : public File {
     return {};
   }
 
-  // fdatasync also writes the size, and the blocks of an extended file, whenever reading the data back
-  // needs them; only times are left out.
+  // fdatasync also writes the size, and the blocks of an extended file, whenever reading the data
+  // back needs them; only times are left out.
   Result<void> sync() override {
     if (without_interruption([&] { return ::fdatasync(fd_); }) != 0) {
       return system_failure(errno, name_);
@@ -123,7 +122,8 @@ class LinuxFile final : public File {
     return status;
   }
 
-  // Where the file system cannot reserve room: writes what is there once more, and zeros beyond the end.
+  // Where the file system cannot reserve room: writes what is there once more, and zeros beyond the
+  // end.
   [[nodiscard]] Result<void> rewrite(std::uint64_t offset, std::uint64_t bytes) {
     std::vector<std::byte> chunk(kChunkBytes);
     while (bytes > 0) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An open file descriptor as a sys::File. Owned by one holder, usable from any thread; read() makes no
-// allocation and takes no lock unless it fails.
+// An open file descriptor as a sys::File. Owned by one holder, usable from any thread; read() makes
+// no allocation and takes no lock unless it fails.
 #pragma once
 
 #include <memory>

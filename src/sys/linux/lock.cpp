@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/linux/lock.hpp"
 
+#include <array>
+#include <cerrno>
+
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
-
-#include <array>
-#include <cerrno>
 
 #include "sys/linux/file.hpp"
 #include "sys/linux/system_error.hpp"
@@ -57,14 +57,14 @@ Result<std::unique_ptr<FileLock>> lock_file(int directory, const std::string& na
   }
   if (fd < 0) return system_failure(errno, name);
 
-  if (without_interruption([&] {
-        return ::flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB);
-      }) != 0) {
+  if (without_interruption(
+          [&] { return ::flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB); }) != 0) {
     const int error = errno;
     if (error == EWOULDBLOCK && holder != nullptr) *holder = read_text(fd);
     ::close(fd);
-    return error == EWOULDBLOCK ? Result<std::unique_ptr<FileLock>>(fail(Errc::held, interned(name)))
-                                : system_failure(error, name);
+    return error == EWOULDBLOCK
+               ? Result<std::unique_ptr<FileLock>>(fail(Errc::held, interned(name)))
+               : system_failure(error, name);
   }
   auto lock = std::make_unique<LinuxLock>(fd, exclusive);
   write_text(fd, exclusive ? owner : "");  // a dead owner's text must not be taken for a reader's

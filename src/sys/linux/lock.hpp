@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lock files: a flock() on an open file description, so that it ends with the process however it dies.
-// The file itself stays: deleting it would let two processes lock two files of one name.
+// Lock files: a flock() on an open file description, so that it ends with the process however it
+// dies. The file itself stays: deleting it would let two processes lock two files of one name.
 #pragma once
 
 #include <memory>

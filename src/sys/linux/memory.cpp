@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/memory.hpp"
 
+#include <algorithm>
+#include <cerrno>
+#include <mutex>
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
 #include <dolmen/assert.hpp>
-#include <mutex>
 
 #include "sys/linux/fault.hpp"
 #include "sys/linux/parts.hpp"
@@ -58,9 +59,8 @@ class LinuxMemory final : public Memory {
  public:
   LinuxMemory() {
     // A child has neither the arena nor a right to fill the parent's through inherited descriptors.
-    ::pthread_atfork(nullptr, nullptr, [] {
-      fault_state().forked.store(true, std::memory_order_relaxed);
-    });
+    ::pthread_atfork(nullptr, nullptr,
+                     [] { fault_state().forked.store(true, std::memory_order_relaxed); });
   }
 
   Result<std::byte*> reserve(std::size_t bytes, std::size_t alignment) override {
@@ -113,16 +113,17 @@ class LinuxMemory final : public Memory {
       (void)::madvise(address, bytes, MADV_DONTNEED);
       return;
     }
-    for_each_unit(*reservation, address, bytes, [&](std::size_t unit, std::byte* at,
-                                                    std::size_t part) {
-      const UnitState state = units->state(unit);
-      if (state == UnitState::plain) {
-        (void)::madvise(at, part, MADV_DONTNEED);
-      } else if (state != UnitState::absent) {
-        DOLMEN_ASSERT_CMP(part, ==, kUnitBytes);
-        (void)UnitFiller::drop(*units, unit, at);  // refused: it stays present, as without discard
-      }
-    });
+    for_each_unit(*reservation, address, bytes,
+                  [&](std::size_t unit, std::byte* at, std::size_t part) {
+                    const UnitState state = units->state(unit);
+                    if (state == UnitState::plain) {
+                      (void)::madvise(at, part, MADV_DONTNEED);
+                    } else if (state != UnitState::absent) {
+                      DOLMEN_ASSERT_CMP(part, ==, kUnitBytes);
+                      (void)UnitFiller::drop(*units, unit,
+                                             at);  // refused: it stays present, as without discard
+                    }
+                  });
   }
 
   void advise_huge(std::byte* address, std::size_t bytes) noexcept override {
@@ -135,19 +136,20 @@ class LinuxMemory final : public Memory {
     UnitMap* const units =
         reservation != nullptr ? reservation->units.load(std::memory_order_acquire) : nullptr;
     if (units == nullptr) return set_access(address, bytes, access);
-    // Absent units must stay inaccessible, and the handler must know a stray store from an absent page.
+    // Absent units must stay inaccessible, and the handler must know a stray store from an absent
+    // page.
     Result<void> result;
-    for_each_unit(*reservation, address, bytes, [&](std::size_t unit, std::byte* at,
-                                                    std::size_t part) {
-      const UnitState state = units->state(unit);
-      if (state != UnitState::plain && state != UnitState::present) return;
-      const std::size_t first = reservation->page_of(number_of(at));
-      for (std::size_t page = first; state == UnitState::present && page < first + part / kPageBytes;
-           ++page) {
-        units->set_write_protected(page, !writable);
-      }
-      if (auto changed = set_access(at, part, access); !changed) result = changed;
-    });
+    for_each_unit(*reservation, address, bytes,
+                  [&](std::size_t unit, std::byte* at, std::size_t part) {
+                    const UnitState state = units->state(unit);
+                    if (state != UnitState::plain && state != UnitState::present) return;
+                    const std::size_t first = reservation->page_of(number_of(at));
+                    for (std::size_t page = first;
+                         state == UnitState::present && page < first + part / kPageBytes; ++page) {
+                      units->set_write_protected(page, !writable);
+                    }
+                    if (auto changed = set_access(at, part, access); !changed) result = changed;
+                  });
     return result;
   }
 

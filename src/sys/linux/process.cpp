@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/process.hpp"
 
-#include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -14,6 +9,11 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include "sys/linux/parts.hpp"
 #include "sys/linux/system_error.hpp"
@@ -81,7 +81,8 @@ class LinuxProcess final : public Process {
 
   Result<std::unique_ptr<Thread>> start_thread(const char* name,
                                                std::function<void()> body) override {
-    // Signals meant for the program go to the program's threads; faults of this thread stay its own.
+    // Signals meant for the program go to the program's threads; faults of this thread stay its
+    // own.
     sigset_t blocked;
     sigset_t former;
     sigfillset(&blocked);

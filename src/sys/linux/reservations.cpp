@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/linux/reservations.hpp"
 
+#include <algorithm>
+#include <new>
+
 #include <sys/mman.h>
 
-#include <algorithm>
 #include <dolmen/assert.hpp>
-#include <new>
 
 namespace dolmen::sys {
 namespace {
@@ -20,8 +21,8 @@ constexpr std::size_t round_up(std::size_t value, std::size_t multiple) noexcept
 
 UnitMap* UnitMap::create(std::size_t reservation_bytes) noexcept {
   // Whole blocks, so that a block's entries are whole pages that set_range can drop.
-  const std::size_t blocks = round_up(reservation_bytes, kUnitsPerBlock * kUnitBytes) /
-                             (kUnitsPerBlock * kUnitBytes);
+  const std::size_t blocks =
+      round_up(reservation_bytes, kUnitsPerBlock * kUnitBytes) / (kUnitsPerBlock * kUnitBytes);
   const std::size_t units = blocks * kUnitsPerBlock;
   const std::size_t header_bytes = kPage;
   const std::size_t blocks_bytes = round_up(blocks, kPage);
@@ -30,14 +31,15 @@ UnitMap* UnitMap::create(std::size_t reservation_bytes) noexcept {
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return nullptr;
   (void)::madvise(memory, bytes, MADV_DONTDUMP);
-  // Zeroed memory is valid atomics of value zero: sparse arrays are never constructed element by element.
+  // Zeroed memory is valid atomics of value zero: sparse arrays are never constructed element by
+  // element.
   auto* const start = static_cast<std::byte*>(memory);
   auto* const map = new (memory) UnitMap;
   map->mapped_bytes_ = bytes;
   map->blocks_ = reinterpret_cast<std::atomic<std::uint8_t>*>(start + header_bytes);
   map->units_ = reinterpret_cast<std::atomic<std::uint8_t>*>(start + header_bytes + blocks_bytes);
-  map->write_protected_ = reinterpret_cast<std::atomic<std::uint16_t>*>(start + header_bytes +
-                                                                        blocks_bytes + units);
+  map->write_protected_ =
+      reinterpret_cast<std::atomic<std::uint16_t>*>(start + header_bytes + blocks_bytes + units);
   return map;
 }
 
@@ -123,7 +125,8 @@ void Reservations::remove(std::uintptr_t base) noexcept {
 Reservation* Reservations::find(std::uintptr_t address) noexcept {
   for (Reservation& entry : entries_) {
     const std::uintptr_t base = entry.base.load(std::memory_order_acquire);
-    if (base > kTaken && address - base < entry.bytes.load(std::memory_order_relaxed)) return &entry;
+    if (base > kTaken && address - base < entry.bytes.load(std::memory_order_relaxed))
+      return &entry;
   }
   return nullptr;
 }

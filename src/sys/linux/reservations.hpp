@@ -12,8 +12,8 @@
 //   1. Only the thread that moved a unit to `changing` maps or unmaps it.
 //   2. A unit that is absent or changing is inaccessible (PROT_NONE).
 //
-// Threads: find() and everything of UnitMap are lock-free and async-signal-safe; add() and remove() are
-// thread-safe. All of it is constant-initialised.
+// Threads: find() and everything of UnitMap are lock-free and async-signal-safe; add() and remove()
+// are thread-safe. All of it is constant-initialised.
 #pragma once
 
 #include <array>
@@ -27,7 +27,8 @@ inline constexpr std::size_t kUnitBytes = 64 << 10;  ///< what the protection dr
 
 enum class UnitState : std::uint8_t { inherited, plain, absent, changing, present };
 
-/// States of the units of one reservation. Sparse: states of a whole GiB are one byte until they differ.
+/// States of the units of one reservation. Sparse: states of a whole GiB are one byte until they
+/// differ.
 class UnitMap {
  public:
   /// Null when the system refuses the memory (address space mostly).

@@ -4,8 +4,9 @@
 // number as detail. Thread-safe; takes a lock and may allocate, so not for signal handlers.
 #pragma once
 
-#include <dolmen/error.hpp>
 #include <string_view>
+
+#include <dolmen/error.hpp>
 
 namespace dolmen::sys {
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/linux/unit_fill.hpp"
 
+#include <cerrno>
+#include <cstring>
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -8,8 +11,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <dolmen/assert.hpp>
 
 namespace dolmen::sys {

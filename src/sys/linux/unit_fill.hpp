@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Filling and dropping one 64 KiB unit of a demand range for the protection driver. The unit stays
-// inaccessible until its contents are complete, so other threads see all of them or fault. Contents go in
-// through /proc/self/mem, which may write to inaccessible private pages: neighbouring units then stay one
-// mapping (the kernel allows 65,530 per process). Where that is forbidden, a filled mapping is moved over
-// the unit, at the price of one mapping per unit.
+// inaccessible until its contents are complete, so other threads see all of them or fault. Contents
+// go in through /proc/self/mem, which may write to inaccessible private pages: neighbouring units
+// then stay one mapping (the kernel allows 65,530 per process). Where that is forbidden, a filled
+// mapping is moved over the unit, at the price of one mapping per unit.
 //
 // Threads: safe from any and async-signal-safe, except open() and close().
 #pragma once
 
 #include <cstddef>
+
 #include <dolmen/error.hpp>
 
 #include "base/bytes.hpp"

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/linux/userfaultfd.hpp"
 
+#include <cerrno>
+
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <cerrno>
 
 // Younger than some of the headers that this is built with.
 #ifndef UFFD_USER_MODE_ONLY

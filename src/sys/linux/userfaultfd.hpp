@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// userfaultfd(2) as the arena uses it: missing pages of registered ranges raise SIGBUS on the touching
-// thread, which copies the page in and goes on. User-mode faults only, so no privilege is needed; system
-// calls on absent pages give EFAULT. Threads: safe from any; copy() and unregister() are
-// async-signal-safe.
+// userfaultfd(2) as the arena uses it: missing pages of registered ranges raise SIGBUS on the
+// touching thread, which copies the page in and goes on. User-mode faults only, so no privilege is
+// needed; system calls on absent pages give EFAULT. Threads: safe from any; copy() and unregister()
+// are async-signal-safe.
 #pragma once
 
 #include <cstddef>
+
 #include <dolmen/error.hpp>
 
 #include "base/bytes.hpp"
