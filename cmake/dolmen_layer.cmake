@@ -51,11 +51,17 @@ function(dolmen_layer name)
   endif()
 endfunction()
 
-# Registers every test of one GoogleTest program with ctest, each in its own process.
+# Registers every test of one GoogleTest program with ctest, each in its own process. A test labelled slow
+# reads DOLMEN_SOAK from its environment: 1 asks for its full length.
 function(dolmen_discover target)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "PREFIX;TIMEOUT" "LABELS")
+  set(soak "")
+  if(DOLMEN_SOAK AND "slow" IN_LIST arg_LABELS)
+    set(soak ENVIRONMENT DOLMEN_SOAK=1)
+    set(arg_TIMEOUT 172800)
+  endif()
   gtest_discover_tests(${target} TEST_PREFIX "${arg_PREFIX}" DISCOVERY_MODE PRE_TEST
-    DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+    DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" ${soak})
 endfunction()
 
 # New inputs go to the build directory; the seeds in tests/corpus/<fuzzer>/ are only read.

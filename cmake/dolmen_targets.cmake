@@ -12,7 +12,9 @@ add_library(dolmen_headers INTERFACE)
 target_sources(dolmen_headers INTERFACE
   FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}/include" FILES ${dolmen_public_headers})
 target_compile_features(dolmen_headers INTERFACE cxx_std_23)
-target_compile_definitions(dolmen_headers INTERFACE DOLMEN_REGION_SHIFT=${DOLMEN_REGION_SHIFT})
+# Inline code of the headers depends on these: library and users must agree.
+target_compile_definitions(dolmen_headers INTERFACE
+  DOLMEN_REGION_SHIFT=${DOLMEN_REGION_SHIFT} DOLMEN_CHECKED=$<BOOL:${DOLMEN_CHECKED}>)
 target_link_libraries(dolmen_headers INTERFACE Threads::Threads)
 set_target_properties(dolmen_headers PROPERTIES EXPORT_NAME headers)
 
@@ -54,9 +56,6 @@ add_library(dolmen_internal INTERFACE)
 target_include_directories(dolmen_internal INTERFACE "${PROJECT_SOURCE_DIR}/src")
 target_include_directories(dolmen_internal SYSTEM INTERFACE "${DOLMEN_XXHASH_INCLUDE}")
 target_link_libraries(dolmen_internal INTERFACE dolmen_headers dolmen_flags)
-if(DOLMEN_HOOKS)
-  target_compile_definitions(dolmen_internal INTERFACE DOLMEN_SIM_HOOKS=1)
-endif()
 
 if(DOLMEN_TESTS)
   find_package(GTest REQUIRED)

@@ -223,6 +223,7 @@ class Bans(World):
         "auto n = 1'000'000; file.fsync(); disk->pread(0);",
         "Result<Space> open(Options options);",
         "std::thread::id owner_;",
+        "using namespace std::chrono_literals;",
         "Disk::mmap(region);",
         "auto t = clock.now();",
         "std::snprintf(text, sizeof text, format, 1);",

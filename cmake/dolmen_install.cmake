@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+# What `cmake --install` puts where, and how other projects find it: find_package(dolmen) and pkg-config.
+include(CMakePackageConfigHelpers)
+
+set(dolmen_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/dolmen")
+install(TARGETS dolmen dolmen_headers EXPORT dolmenTargets
+  ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+  LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+  FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(EXPORT dolmenTargets NAMESPACE dolmen:: DESTINATION "${dolmen_package_dir}")
+if(TARGET dolmen_command)
+  install(TARGETS dolmen_command RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+endif()
+
+configure_package_config_file(
+  "${PROJECT_SOURCE_DIR}/cmake/dolmenConfig.cmake.in" "${PROJECT_BINARY_DIR}/dolmenConfig.cmake"
+  INSTALL_DESTINATION "${dolmen_package_dir}")
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/dolmenConfigVersion.cmake"
+  COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/dolmenConfig.cmake"
+              "${PROJECT_BINARY_DIR}/dolmenConfigVersion.cmake"
+        DESTINATION "${dolmen_package_dir}")
+
+# Relative to the .pc file, so that the installed tree can be moved.
+file(RELATIVE_PATH dolmen_pc_prefix
+  "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/prefix")
+string(REGEX REPLACE "/$" "" dolmen_pc_prefix "${dolmen_pc_prefix}")
+set(dolmen_checked 0)
+if(DOLMEN_CHECKED)
+  set(dolmen_checked 1)
+endif()
+configure_file("${PROJECT_SOURCE_DIR}/cmake/dolmen.pc.in" "${PROJECT_BINARY_DIR}/dolmen.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/dolmen.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
