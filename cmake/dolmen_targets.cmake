@@ -56,6 +56,7 @@ add_library(dolmen_internal INTERFACE)
 target_include_directories(dolmen_internal INTERFACE "${PROJECT_SOURCE_DIR}/src")
 target_include_directories(dolmen_internal SYSTEM INTERFACE "${DOLMEN_XXHASH_INCLUDE}")
 target_link_libraries(dolmen_internal INTERFACE dolmen_headers dolmen_flags)
+target_compile_definitions(dolmen_internal INTERFACE DOLMEN_SIM_HOOKS=$<BOOL:${DOLMEN_HOOKS}>)
 
 if(DOLMEN_TESTS)
   find_package(GTest REQUIRED)
