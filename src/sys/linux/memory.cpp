@@ -202,7 +202,8 @@ class LinuxMemory final : public Memory {
     if (reservation == nullptr) return fail(Errc::limit, "reservations with demand ranges");
     if (driver == FaultDriver::protection) {
       DOLMEN_TRY(UnitMap* const units, units_of(*reservation));
-      if (!map_inaccessible(address, bytes)) return system_failure(errno, "demand range");
+      DOLMEN_CHECK(set_access(address, bytes, PROT_NONE));
+      (void)::madvise(address, bytes, MADV_DONTNEED);
       const std::size_t first = reservation->unit_of(number_of(address));
       units->set_range(first, first + bytes / kUnitBytes, UnitState::absent);
       return {};

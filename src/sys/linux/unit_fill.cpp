@@ -39,15 +39,6 @@ Result<void> refused(const char* what) noexcept {
 
 }  // namespace
 
-bool map_inaccessible(std::byte* address, std::size_t bytes) noexcept {
-  void* const mapped = ::mmap(address, bytes, PROT_NONE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-  if (mapped == MAP_FAILED) return false;
-  (void)::madvise(address, bytes, MADV_DONTFORK);
-  (void)::madvise(address, bytes, MADV_DONTDUMP);
-  return true;
-}
-
 void UnitFiller::open(Way way) noexcept {
   close();
   if (way == Way::alias_if_possible) {
@@ -116,7 +107,8 @@ bool UnitFiller::drop(UnitMap& units, std::size_t index, std::byte* address) noe
     if (units.state(index) != UnitState::changing) return true;
     ::sched_yield();
   }
-  const bool dropped = map_inaccessible(address, kUnitBytes);
+  const bool dropped = ::mprotect(address, kUnitBytes, PROT_NONE) == 0 &&
+                       ::madvise(address, kUnitBytes, MADV_DONTNEED) == 0;
   for (std::size_t page = 0; dropped && page < kUnitBytes / 4096; ++page) {
     units.set_write_protected(index * (kUnitBytes / 4096) + page, false);
   }

@@ -38,7 +38,4 @@ class UnitFiller {
   std::atomic<int> alias_{-1};
 };
 
-/// Replaces a range by fresh inaccessible address space. False if the system refuses.
-[[nodiscard]] bool map_inaccessible(std::byte* address, std::size_t bytes) noexcept;
-
 }  // namespace dolmen::sys
