@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A program of somebody else: it sees the installed headers and the library, nothing of this tree.
-#include <dolmen/error.hpp>
-
 #include <cstdio>
+
+#include <dolmen/error.hpp>
 
 int main() {
   const dolmen::Error error(dolmen::Errc::not_found, "consumer");

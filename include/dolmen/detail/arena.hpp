@@ -22,12 +22,9 @@
 #endif
 
 /// 1: dereferences check stamps, bounds and types; stores through ptr check that they were logged.
+/// The build says it (CMake option DOLMEN_CHECKED), to the library and its users alike.
 #ifndef DOLMEN_CHECKED
-#ifdef NDEBUG
 #define DOLMEN_CHECKED 0
-#else
-#define DOLMEN_CHECKED 1
-#endif
 #endif
 
 namespace dolmen::detail {
