@@ -25,7 +25,8 @@ target_compile_options(dolmen_flags INTERFACE
   $<$<BOOL:${DOLMEN_WERROR}>:-Werror>
   # g++ 12 reports these inside libstdc++ where nothing is wrong.
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
-  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
+  # clang 19 reports std::stable_sort of libstdc++ 12 as deprecated.
+  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety -Wno-deprecated-declarations>)
 target_compile_definitions(dolmen_flags INTERFACE _GLIBCXX_ASSERTIONS)
 
 if(DOLMEN_SANITIZE)
