@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
 #include <cstdlib>
+
 #include <dolmen/assert.hpp>
 
 namespace dolmen::detail {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/commit_record.hpp"
 
+#include <algorithm>
+
 #include <dolmen/assert.hpp>
 
 namespace dolmen::base {
@@ -27,7 +29,9 @@ void CommitRecordWriter::run(std::uint32_t offset, Bytes bytes) {
   const MutableBytes out(bytes_);
   store(out, at, offset);
   store(out, at + 4, static_cast<std::uint32_t>(bytes.size()));
-  std::memcpy(bytes_.data() + at + kRunHeaderBytes, bytes.data(), bytes.size());
+  if (!bytes.empty()) {
+    std::memcpy(bytes_.data() + at + kRunHeaderBytes, bytes.data(), bytes.size());
+  }
   store(out, section_ + 4, load<std::uint32_t>(out, section_ + 4) + 1);
 }
 
@@ -44,9 +48,9 @@ bool CommitRecordReader::next_section(CommitSection& section) noexcept {
   section.run_count = reader_.get<std::uint32_t>();
   section.object = reader_.get_id();
   const bool sized = section.kind == ChangeKind::create || section.kind == ChangeKind::resize;
-  const bool size_ok = sized ? section.capacity_log2 >= kMinCapacityLog2 &&
-                                   section.capacity_log2 <= kMaxCapacityLog2
-                             : section.capacity_log2 == 0;
+  const bool size_ok =
+      sized ? section.capacity_log2 >= kMinCapacityLog2 && section.capacity_log2 <= kMaxCapacityLog2
+            : section.capacity_log2 == 0;
   if (kind < 1 || kind > 4 || zero != 0 || !size_ok || section.object.is_null() ||
       (section.kind != ChangeKind::write && section.run_count != 0)) {
     reader_.fail();
@@ -66,7 +70,8 @@ bool CommitRecordReader::next_run(CommitRun& run) noexcept {
     return false;
   }
   run.bytes = reader_.take(length);
-  (void)reader_.take((8 - length % 8) % 8);
+  const Bytes padding = reader_.take((8 - length % 8) % 8);
+  if (std::ranges::any_of(padding, [](std::byte b) { return b != std::byte{0}; })) reader_.fail();
   return !reader_.failed();
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <dolmen/error.hpp>
 #include <mutex>
 #include <set>
+
+#include <dolmen/error.hpp>
 
 namespace dolmen {
 
