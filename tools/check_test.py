@@ -121,6 +121,15 @@ class Layers(World):
         self.cpp("src/store/x.cpp", '#include "sys/linux/l.hpp"')
         self.assert_one("src/store/x.cpp:3", "store may not include sys_linux")
 
+    def test_headers_that_tests_share_are_tests(self):
+        self.cpp("src/sys/linux/l.hpp", "\n#pragma once")
+        for name in ("x_test_files.hpp", "test_world.hpp"):
+            self.cpp(f"src/store/{name}",
+                     '\n#pragma once\n#include <gtest/gtest.h>\n#include "sys/linux/l.hpp"')
+        self.assert_clean()
+        self.cpp("src/store/contest.hpp", "\n#pragma once\n#include <gtest/gtest.h>")
+        self.assert_one("src/store/contest.hpp:5", "for test only")
+
     def test_a_missing_header_is_reported(self):
         self.cpp("src/base/x.cpp", '#include "a.hpp"')
         self.assert_one("src/base/x.cpp:3", "no file below src/")
