@@ -77,7 +77,6 @@ function(dolmen_fuzzer layer source)
   if(NOT EXISTS "${seeds}")
     set(seeds "")
   endif()
-  enable_testing()
   add_test(NAME fuzz.${target}
     COMMAND ${target} -max_total_time=${DOLMEN_FUZZ_SECONDS} -timeout=20 -rss_limit_mb=2048
       -print_final_stats=1 -artifact_prefix=${CMAKE_BINARY_DIR}/corpus/ "${found}" ${seeds})

@@ -271,6 +271,8 @@ class Bans(World):
         self.assert_one("tools/layers.json:1", "needs no reinterpret_cast any more")
         self.cpp("src/base/a.cpp", "auto* p = reinterpret_cast<int*>(q);")
         self.assert_clean()
+        self.cpp("src/base/a_test.cpp", "auto* p = reinterpret_cast<int*>(q);")
+        self.assert_clean()
 
 
 class Text(World):
