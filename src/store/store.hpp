@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One node's durable memory: a redo log, a checkpoint, and how both become one state again. The store
-// knows objects as numbered pages of at most 4 KiB and commit records as payloads; it never sees the
-// arena. The log is the only truth: a checkpoint is pages as of one index, written to fresh blocks, and
-// published by one switch of the root.
+// One node's durable memory: a redo log, a checkpoint, and how both become one state again. The
+// store knows objects as numbered pages of at most 4 KiB and commit records as payloads; it never
+// sees the arena. The log is the only truth: a checkpoint is pages as of one index, written to
+// fresh blocks, and published by one switch of the root.
 //
 //   read_page(object, page) = checkpoint page, verified  +  ranges of the log tail, in order
 //
@@ -11,22 +11,24 @@
 //   1. A record acknowledged by wait_durable() is in every later recovery of this directory.
 //   2. A record is in a recovery wholly or not at all, and only if every earlier one is.
 //   3. Nothing reachable from the durable root or needed by its tail is ever overwritten.
-//   4. Recovery reads only, until one root switch publishes its result; run twice it gives the same.
+//   4. Recovery reads only, until one root switch publishes its result; run twice it gives the
+//   same.
 //   5. After a failed write or sync nothing more is acknowledged: every call gives store_failed.
 //
-// Threads: append(), wait_durable(), read_page(), find() and the counters from any thread; checkpoint(),
-// scrub() and close() from one at a time. read_page() and find() take no lock that is held while
-// anything outside the store is called, and may run inside the arena's fault handler.
+// Threads: append(), wait_durable(), read_page(), find() and the counters from any thread;
+// checkpoint(), scrub() and close() from one at a time. read_page() and find() take no lock that is
+// held while anything outside the store is called, and may run inside the arena's fault handler.
 #pragma once
 
 #include <cstdint>
-#include <dolmen/error.hpp>
-#include <dolmen/id.hpp>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include <dolmen/error.hpp>
+#include <dolmen/id.hpp>
 
 #include "base/bytes.hpp"
 #include "base/commit_record.hpp"
@@ -77,10 +79,10 @@ struct CheckpointRequest {
   /// Objects that exist as of `as_of` and were created or resized after the last checkpoint.
   std::vector<std::pair<ObjectId, std::uint8_t>> capacity_log2;
   std::vector<ObjectId> erased;  ///< existed in the last checkpoint, do not exist as of `as_of`
-  std::vector<PageKey> pages;    ///< changed since the last checkpoint; any order, duplicates allowed
+  std::vector<PageKey> pages;  ///< changed since the last checkpoint; any order, duplicates allowed
   PageSource* source = nullptr;
   std::uint64_t bytes_per_second_max = 0;  ///< 0 = no limit
-  std::function<bool()> cancelled;         ///< polled; true abandons the checkpoint (nothing changes)
+  std::function<bool()> cancelled;  ///< polled; true abandons the checkpoint (nothing changes)
 };
 
 struct CheckpointStats {
@@ -133,19 +135,19 @@ class Store {
                                                              std::unique_ptr<sys::Disk> disk,
                                                              const CreateOptions& options,
                                                              const OpenOptions& open_options = {});
-  /// Opens and recovers. A writer takes the writer lock (held: the holder's pid, host and command line
-  /// are the error's context). A reader works beside a writer: it recovers privately, as of the last
-  /// durable record it sees, and pins what it uses.
-  /// Errors: not_a_space, version_unsupported, held, corrupt, io_error.
-  /// Cost: verification of the log tail; independent of the space's size.
+  /// Opens and recovers. A writer takes the writer lock (held: the holder's pid, host and command
+  /// line are the error's context). A reader works beside a writer: it recovers privately, as of
+  /// the last durable record it sees, and pins what it uses. Errors: not_a_space,
+  /// version_unsupported, held, corrupt, io_error. Cost: verification of the log tail; independent
+  /// of the space's size.
   [[nodiscard]] static Result<std::unique_ptr<Store>> open(const sys::Env& env,
                                                            std::unique_ptr<sys::Disk> disk,
                                                            const OpenOptions& options = {});
 
   // --- the log -------------------------------------------------------------------------------
 
-  /// Puts a record (a commit-record payload) at the end of the log, in memory. Gives its index; later
-  /// appends get higher ones. Nothing is durable yet. `payload` of any size up to
+  /// Puts a record (a commit-record payload) at the end of the log, in memory. Gives its index;
+  /// later appends get higher ones. Nothing is durable yet. `payload` of any size up to
   /// max_transaction_bytes: larger than a segment goes in parts closed by a commit trailer.
   /// `on_index`, if given, is called with the index inside the append critical section.
   /// Errors: no_space (nothing appended), store_failed, read_only.
@@ -155,9 +157,13 @@ class Store {
                                              void* argument = nullptr) = 0;
   /// Runs `body(argument)` inside the append critical section, with the last appended index.
   virtual void with_append_lock(void (*body)(void*, Index), void* argument) = 0;
-  /// Returns when the record and all before it are durable. The first waiter writes and syncs for all
-  /// who wait (group commit). Errors: store_failed.
+  /// Returns when the record and all before it are durable. The first waiter writes and syncs for
+  /// all who wait (group commit). Errors: store_failed.
   [[nodiscard]] virtual Result<void> wait_durable(Index index) = 0;
+  /// Makes free log segments ahead of need, so that append() seldom has to. For a background
+  /// thread; cheap when there is nothing to do. Errors: no_space, io_error (neither harms the
+  /// store), read_only.
+  [[nodiscard]] virtual Result<void> prepare_segments() = 0;
   [[nodiscard]] virtual Index last_index() const noexcept = 0;
   [[nodiscard]] virtual Index durable_index() const noexcept = 0;
   /// True after a failed write or sync.
@@ -165,8 +171,9 @@ class Store {
 
   // --- reading -------------------------------------------------------------------------------
 
-  /// Whether the object exists as of recovery plus later checkpoints, and its class. (Objects created
-  /// after opening are txn's to know until they are checkpointed.) Errors: corrupt, io_error.
+  /// Whether the object exists as of recovery plus later checkpoints, and its class. (Objects
+  /// created after opening are txn's to know until they are checkpointed.) Errors: corrupt,
+  /// io_error.
   [[nodiscard]] virtual Result<std::optional<ObjectInfo>> find(const ObjectId& object) = 0;
   /// Contents as of recovery plus later checkpoints; zeros for a page never written.
   /// Requires: out.size() == page_bytes of the object. Errors: corrupt, io_error.
@@ -187,9 +194,9 @@ class Store {
 
   /// True when the tail has outgrown tail_bytes_max.
   [[nodiscard]] virtual bool checkpoint_due() const noexcept = 0;
-  /// Writes the request's pages to fresh blocks, syncs, switches the root, then recycles log segments
-  /// and blocks that nothing needs any more. Appends and reads go on meanwhile. On any error the last
-  /// checkpoint stays in force; no_space leaves the store usable.
+  /// Writes the request's pages to fresh blocks, syncs, switches the root, then recycles log
+  /// segments and blocks that nothing needs any more. Appends and reads go on meanwhile. On any
+  /// error the last checkpoint stays in force; no_space leaves the store usable.
   [[nodiscard]] virtual Result<CheckpointStats> checkpoint(const CheckpointRequest& request) = 0;
   /// Reads and verifies everything the current root reaches, and the log.
   [[nodiscard]] virtual Result<ScrubReport> scrub(

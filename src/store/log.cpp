@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/log.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "base/hooks.hpp"
+
+namespace dolmen::store {
+
+namespace {
+
+constexpr std::uint64_t kPayloadBytesMax = std::uint64_t{1} << 30;
+constexpr std::uint64_t kMarkBytes = 64u << 10;
+constexpr std::size_t kBufferKeepBytes = std::size_t{4} << 20;
+// The last places in the root's list are for those who may use the reserve, and for a recovery.
+constexpr std::size_t kListedMax = kLogSegmentsMax - 8;
+constexpr std::size_t kListedMaxReserve = kLogSegmentsMax - 2;
+
+}  // namespace
+
+Log::Log(ObjectId space, std::uint32_t segment_bytes, RootKeeper& keeper, SegmentPool& pool,
+         Index end, const LogOptions& options)
+    : space_(space),
+      segment_bytes_(segment_bytes),
+      keeper_(keeper),
+      pool_(pool),
+      options_(options),
+      first_incarnation_(keeper.root().next_incarnation),
+      next_incarnation_(first_incarnation_),
+      last_index_(end),
+      durable_index_(end) {}
+
+std::uint32_t Log::part_payload_max() const noexcept {
+  return segment_bytes_ - kSegmentHeaderBytes - kRecordHeaderBytes;
+}
+
+std::size_t Log::segments_needed(std::uint64_t payload_bytes) const noexcept {
+  if (payload_bytes > part_payload_max()) {
+    return (payload_bytes + part_payload_max() - 1) / part_payload_max();
+  }
+  return current_ && position_ + record_bytes(payload_bytes) <= segment_bytes_ ? 0 : 1;
+}
+
+Result<void> Log::make_room(Lock& lock, std::uint64_t payload_bytes, Reserve reserve) {
+  const std::size_t kept = reserve == Reserve::keep ? options_.reserve_segments : 0;
+  const std::size_t listed_max = reserve == Reserve::keep ? kListedMax : kListedMaxReserve;
+  for (;;) {
+    if (failed_) return fail(Errc::store_failed, "log");
+    const std::size_t needed = segments_needed(payload_bytes);
+    if (needed > 0 && keeper_.segment_count() + unlisted_segments_ + needed > listed_max) {
+      DOLMEN_PROBE("store.segment_list_full");
+      return fail(Errc::no_space, "log: a checkpoint has to come first");
+    }
+    if (pool_.size() >= needed + kept) return {};
+    lock.unlock();
+    auto prepared = pool_.prepare();
+    lock.lock();
+    if (!prepared) {
+      DOLMEN_PROBE("store.append_no_space");
+      return fail(Errc::no_space, "log segment", prepared.error().detail());
+    }
+  }
+}
+
+void Log::start_segment() {
+  auto free_segment = pool_.take();
+  DOLMEN_ASSERT(free_segment.has_value());
+  auto segment = std::make_shared<LogSegment>();
+  segment->ref = {.file = free_segment->file,
+                  .incarnation = next_incarnation_++,
+                  .first_index = last_index_ + 1};
+  segment->seed = record_seed(space_, segment->ref);
+  segment->file = std::move(free_segment->handle);
+  ++unlisted_segments_;
+  current_ = std::move(segment);
+  position_ = kSegmentHeaderBytes;
+}
+
+void Log::put_record(base::Bytes payload, std::uint64_t payload_sum, RecordKind kind) {
+  const std::size_t bytes = record_bytes(payload.size());
+  if (!current_ || position_ + bytes > segment_bytes_) start_segment();
+  std::byte* const out = active_.extend(current_, position_, bytes);
+  const Index index = last_index_.load(std::memory_order_relaxed) + 1;
+  encode_record_header({.payload_bytes = static_cast<std::uint32_t>(payload.size()),
+                        .kind = kind,
+                        .index = index,
+                        .durable_index = durable_index_.load(std::memory_order_relaxed)},
+                       payload_sum, current_->seed, out);
+  const std::size_t end = kRecordHeaderBytes + payload.size();
+  if (!payload.empty()) std::memcpy(out + kRecordHeaderBytes, payload.data(), payload.size());
+  std::memset(out + end, 0, bytes - end);
+  const std::uint64_t before = bytes_appended_.load(std::memory_order_relaxed);
+  if (marks_.empty() || before - marks_.back().bytes >= kMarkBytes) {
+    marks_.push_back({.index = index, .bytes = before});
+  }
+  bytes_appended_.store(before + bytes, std::memory_order_relaxed);
+  position_ += static_cast<std::uint32_t>(bytes);
+  last_index_.store(index, std::memory_order_release);
+}
+
+Result<Index> Log::append(base::Bytes payload, Reserve reserve, void (*on_index)(void*, Index),
+                          void* argument) {
+  if (payload.size() > kPayloadBytesMax) return fail(Errc::too_large, "log", payload.size());
+  const std::size_t part_max = part_payload_max();
+  const std::size_t part_count = payload.empty() ? 1 : (payload.size() + part_max - 1) / part_max;
+  const std::uint64_t first_sum =
+      payload_checksum(payload.first(std::min(part_max, payload.size())));
+
+  Lock lock(mutex_);
+  DOLMEN_CHECK(make_room(lock, payload.size(), reserve));
+  if (DOLMEN_BUGGIFY("store.rotate_early") && part_count == 1 &&
+      pool_.size() > options_.reserve_segments &&
+      keeper_.segment_count() + unlisted_segments_ < kListedMax) {
+    start_segment();
+  }
+  if (part_count == 1) {
+    put_record(payload, first_sum, RecordKind::whole);
+  } else {
+    DOLMEN_PROBE("store.transaction_in_parts");
+    for (std::size_t part = 0; part < part_count; ++part) {
+      const std::size_t at = part * part_max;
+      const base::Bytes bytes = payload.subspan(at, std::min(part_max, payload.size() - at));
+      put_record(bytes, part == 0 ? first_sum : payload_checksum(bytes),
+                 part + 1 == part_count ? RecordKind::last_part : RecordKind::part);
+    }
+  }
+  record_count_.fetch_add(part_count, std::memory_order_relaxed);
+  const Index index = last_index_.load(std::memory_order_relaxed);
+  if (on_index != nullptr) on_index(argument, index);
+  flush_if_large(lock);
+  return index;
+}
+
+void Log::flush_if_large(Lock& lock) {
+  const bool flush_now =
+      active_.size() >= options_.flush_bytes || DOLMEN_BUGGIFY("store.flush_each_append");
+  if (!flush_now) return;
+  while (leader_active_ && active_.size() >= options_.buffered_bytes_max && !failed_) {
+    done_[flush_number_ & 1].wait(lock);
+  }
+  if (!leader_active_ && !failed_) flush(lock, Sync::no);
+}
+
+void Log::with_append_lock(void (*body)(void*, Index), void* argument) {
+  const Lock lock(mutex_);
+  body(argument, last_index_);
+}
+
+Result<void> Log::wait_durable(Index index) {
+  Lock lock(mutex_, std::defer_lock);
+  for (;;) {
+    if (durable_index() >= index) return {};
+    if (!lock.owns_lock()) lock.lock();
+    if (durable_index() >= index) return {};
+    if (failed_) return fail(Errc::store_failed, "log");
+    DOLMEN_ASSERT_CMP(index, <=, last_index_.load());
+    if (DOLMEN_PLANTED("store.ack_before_sync")) {
+      durable_index_ = last_index_.load();
+      return {};
+    }
+    if (!leader_active_) {
+      flush(lock, Sync::yes);
+    } else {
+      const std::uint64_t awaited = flush_target_ >= index ? flush_number_ : flush_number_ + 1;
+      done_[awaited & 1].wait(lock);
+    }
+  }
+}
+
+void Log::flush(Lock& lock, Sync sync) {
+  leader_active_ = true;
+  const Index target = last_index_;
+  flush_target_ = sync == Sync::yes ? target : 0;
+  std::swap(active_, spare_);
+  lock.unlock();
+  const auto written = write_out(spare_, sync);
+  spare_.clear(kBufferKeepBytes);
+  lock.lock();
+  leader_active_ = false;
+  const std::uint64_t number = flush_number_++;
+  if (!written) {
+    failed_ = true;
+  } else if (sync == Sync::yes) {
+    durable_index_.store(target, std::memory_order_release);
+  }
+  lock.unlock();
+  done_[number & 1].notify_all();
+  // One of those who came too late for this flush leads the next; after a failure all have to know.
+  if (written) {
+    done_[(number + 1) & 1].notify_one();
+  } else {
+    done_[(number + 1) & 1].notify_all();
+  }
+}
+
+Result<void> Log::write_out(LogBuffer& buffer, Sync sync) {
+  for (const LogBuffer::Extent& extent : buffer.extents()) {
+    if (written_ != extent.segment) {
+      if (written_) DOLMEN_CHECK(sync_file(*written_));
+      DOLMEN_CHECK(activate(*extent.segment));
+      written_ = extent.segment;
+    }
+    DOLMEN_CHECK(written_->file->write(extent.offset, buffer.bytes(extent)));
+  }
+  if (sync == Sync::yes && written_) DOLMEN_CHECK(sync_file(*written_));
+  return {};
+}
+
+Result<void> Log::sync_file(LogSegment& segment) {
+  if (DOLMEN_PLANTED("store.skip_log_sync")) return {};
+  sync_count_.fetch_add(1, std::memory_order_relaxed);
+  return segment.file->sync();
+}
+
+Result<void> Log::activate(LogSegment& segment) {
+  std::vector<std::byte> header(kSegmentHeaderBytes);
+  encode_segment_header(space_, segment.ref, segment_bytes_, header);
+  DOLMEN_CHECK(segment.file->write(0, header));
+  DOLMEN_CHECK(sync_file(segment));
+  // Crash window: the file is still free; its header only says what it is about to be.
+  std::vector<std::uint32_t> dropped;
+  DOLMEN_CHECK(keeper_.switch_root(
+      [&](Root& root) {
+        root.segments.push_back(segment.ref);
+        root.next_incarnation = segment.ref.incarnation + 1;
+        root.durable_index = std::max(root.durable_index, segment.ref.first_index - 1);
+      },
+      &dropped));
+  --unlisted_segments_;
+  for (const std::uint32_t file : dropped) pool_.recycle(file);
+  return {};
+}
+
+Result<void> Log::prepare_segments() {
+  while (pool_.size() < options_.reserve_segments + std::size_t{1}) {
+    if (keeper_.segment_count() + unlisted_segments_ >= kListedMax) return {};
+    DOLMEN_CHECK(pool_.prepare());
+  }
+  return {};
+}
+
+std::uint64_t Log::bytes_up_to(Index index) {
+  const Lock lock(mutex_);
+  std::uint64_t bytes = 0;
+  while (!marks_.empty() && marks_.front().index <= index + 1) {
+    bytes = marks_.front().bytes;
+    if (marks_.size() == 1 || marks_[1].index > index + 1) break;
+    marks_.pop_front();
+  }
+  return bytes;
+}
+
+}  // namespace dolmen::store

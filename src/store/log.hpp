@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The end of the log, where records are appended and made durable. append() copies into a buffer in
+// memory; the first thread that waits for durability becomes leader: it takes the buffer, writes
+// it, syncs once for all who wait, and wakes them (group commit, on the callers' own threads).
+//
+// Invariants:
+//   1. Indices are consecutive; a record's place is settled when append() gives its index, so that
+//      nothing accepted can fail for lack of room later.
+//   2. Before the first record of a segment is written, all records before it are durable and the
+//      durable root names the segment.
+//   3. durable_index() never exceeds what was written and synced.
+//   4. The first failed write or sync ends the log: durable_index() stands still for ever.
+//
+// Threads: any. `on_index` and `body` run under the append mutex, and must not call the log.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "store/log_buffer.hpp"
+#include "store/root_keeper.hpp"
+#include "store/segment_pool.hpp"
+
+namespace dolmen::store {
+
+struct LogOptions {
+  std::uint32_t reserve_segments = 1;
+  std::size_t flush_bytes = std::size_t{1} << 20;  ///< buffered bytes that append() writes out
+  std::size_t buffered_bytes_max = std::size_t{8} << 20;  ///< append() waits for a slow leader
+};
+
+class Log {
+ public:
+  /// Goes on after `end`, the recovered end; everything up to there is durable.
+  Log(ObjectId space, std::uint32_t segment_bytes, RootKeeper& keeper, SegmentPool& pool, Index end,
+      const LogOptions& options);
+
+  [[nodiscard]] Result<Index> append(base::Bytes payload, Reserve reserve,
+                                     void (*on_index)(void*, Index), void* argument);
+  void with_append_lock(void (*body)(void*, Index), void* argument);
+  [[nodiscard]] Result<void> wait_durable(Index index);
+  /// Makes free segments until the next ones and the reserve are there. Errors: no_space, io_error.
+  [[nodiscard]] Result<void> prepare_segments();
+
+  [[nodiscard]] Index last_index() const noexcept { return last_index_.load(); }
+  [[nodiscard]] Index durable_index() const noexcept { return durable_index_.load(); }
+  [[nodiscard]] bool failed() const noexcept { return failed_.load(); }
+  /// Ends the log: a write that its readers depend on failed elsewhere.
+  void fail_from_now() noexcept { failed_ = true; }
+  [[nodiscard]] std::uint64_t sync_count() const noexcept { return sync_count_.load(); }
+  [[nodiscard]] std::uint64_t record_count() const noexcept { return record_count_.load(); }
+  /// Incarnation of this Log's first segment: lower ones are from before recovery.
+  [[nodiscard]] std::uint64_t first_incarnation() const noexcept { return first_incarnation_; }
+
+  /// Bytes that this Log appended up to `index`, to within 64 KiB. Forgets smaller indices.
+  [[nodiscard]] std::uint64_t bytes_up_to(Index index);
+  [[nodiscard]] std::uint64_t bytes_appended() const noexcept { return bytes_appended_.load(); }
+
+ private:
+  using Lock = std::unique_lock<std::mutex>;
+  /// Where in the record stream an index lies; kept sparsely.
+  struct Mark {
+    Index index;
+    std::uint64_t bytes;
+  };
+
+  [[nodiscard]] std::uint32_t part_payload_max() const noexcept;
+  [[nodiscard]] std::size_t segments_needed(std::uint64_t payload_bytes) const noexcept;
+  /// Ensures that free segments for this payload are there; makes them with `lock` given up
+  /// meanwhile. Errors: no_space, store_failed.
+  [[nodiscard]] Result<void> make_room(Lock& lock, std::uint64_t payload_bytes, Reserve reserve);
+  void start_segment();
+  void put_record(base::Bytes payload, std::uint64_t payload_sum, RecordKind kind);
+  void flush_if_large(Lock& lock);
+
+  enum class Sync : std::uint8_t { no, yes };
+  /// Writes the buffer as leader. Requires: no leader. Ensures: `lock` is given up.
+  void flush(Lock& lock, Sync sync);
+  [[nodiscard]] Result<void> write_out(LogBuffer& buffer, Sync sync);
+  [[nodiscard]] Result<void> activate(LogSegment& segment);
+  [[nodiscard]] Result<void> sync_file(LogSegment& segment);
+
+  const ObjectId space_;
+  const std::uint32_t segment_bytes_;
+  RootKeeper& keeper_;
+  SegmentPool& pool_;
+  const LogOptions options_;
+  const std::uint64_t first_incarnation_;
+
+  std::mutex mutex_;                 // the append critical section
+  std::condition_variable done_[2];  // by parity of the flush that a waiter waits for
+  LogBuffer active_;                 // what is appended and not yet taken by a leader
+  LogBuffer spare_;                  // the leader's, or empty
+  std::shared_ptr<LogSegment> current_;
+  std::uint32_t position_ = 0;  // of the next record in current_
+  std::uint64_t next_incarnation_;
+  std::deque<Mark> marks_;
+  std::uint64_t flush_number_ = 0;
+  bool leader_active_ = false;
+  Index flush_target_ = 0;  // what the running flush makes durable
+
+  std::shared_ptr<LogSegment> written_;  // the leader's: where it wrote last
+
+  std::atomic<Index> last_index_;
+  std::atomic<Index> durable_index_;
+  std::atomic<bool> failed_{false};
+  std::atomic<std::size_t> unlisted_segments_{0};  // taken, not yet named by the root
+  std::atomic<std::uint64_t> sync_count_{0};
+  std::atomic<std::uint64_t> record_count_{0};
+  std::atomic<std::uint64_t> bytes_appended_{0};
+};
+
+}  // namespace dolmen::store

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/reader_pins.hpp"
+
+#include <cerrno>
+#include <string>
+
+namespace dolmen::store {
+
+namespace {
+
+constexpr unsigned kPinsMax = 64;
+constexpr std::string_view kPrefix = "readers/";
+
+std::string pin_name(unsigned pin) {
+  std::string name(kPrefix);
+  name += static_cast<char>('0' + pin / 10);
+  name += static_cast<char>('0' + pin % 10);
+  return name;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<sys::FileLock>> take_reader_pin(sys::Disk& disk, std::string_view owner) {
+  for (unsigned pin = 0; pin < kPinsMax; ++pin) {
+    auto lock = disk.try_lock(pin_name(pin), sys::LockMode::exclusive, owner, nullptr);
+    if (lock) return lock;
+    const Error& error = lock.error();
+    if (error.code() == Errc::read_only || error.detail() == EACCES || error.detail() == EPERM) {
+      return nullptr;
+    }
+    if (error.code() != Errc::held) return lock;
+  }
+  return fail(Errc::limit, "readers of this space", kPinsMax);
+}
+
+bool any_reader_pin(sys::Disk& disk) {
+  const auto names = disk.list();
+  if (!names) return true;
+  for (const std::string& name : *names) {
+    if (!name.starts_with(kPrefix)) continue;
+    if (!disk.try_lock(name, sys::LockMode::shared, {}, nullptr)) return true;
+  }
+  return false;
+}
+
+}  // namespace dolmen::store

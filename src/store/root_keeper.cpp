@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/root_keeper.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include <dolmen/assert.hpp>
+
+#include "base/hooks.hpp"
+
+namespace dolmen::store {
+
+Result<void> RootKeeper::write_first(sys::File& file, const Root& root) {
+  DOLMEN_ASSERT(root.generation == 1);
+  std::vector<std::byte> bytes(kRootFileBytes);
+  const base::MutableBytes all(bytes);
+  const unsigned pair = root_pair(root.generation);
+  encode_root(root, all.subspan(pair * kRootSlotBytes, kRootSlotBytes));
+  encode_root(root, all.subspan((pair + 1) * kRootSlotBytes, kRootSlotBytes));
+  DOLMEN_CHECK(file.write(0, bytes));
+  return file.sync();
+}
+
+Result<RootChoice> RootKeeper::read(sys::File& file) {
+  std::vector<std::byte> bytes(kRootFileBytes);
+  DOLMEN_TRY(const std::size_t count, file.read(0, bytes));
+  return choose_root(base::Bytes(bytes).first(count));
+}
+
+RootKeeper::RootKeeper(std::unique_ptr<sys::File> file, RootChoice choice)
+    : file_(std::move(file)), choice_(std::move(choice)) {
+  segment_count_ = choice_.root.segments.size();
+}
+
+Root RootKeeper::root() const {
+  const std::scoped_lock lock(mutex_);
+  return choice_.root;
+}
+
+Result<void> RootKeeper::verify(ScrubReport& report) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = read(*file_);
+  if (!found && found.error().code() == Errc::io_error) return std::unexpected(found.error());
+  if (!found) {
+    report.damage.push_back({.where = "space: root slots", .page = {}});
+    return {};
+  }
+  report.bytes_verified += kRootFileBytes;
+  for (unsigned slot = 0; slot < kRootSlots; ++slot) {
+    if (!found->bad[slot]) continue;
+    report.damage.push_back({.where = "space: root slot " + std::to_string(slot), .page = {}});
+  }
+  return {};
+}
+
+void RootKeeper::drop_segments_above(Index end) {
+  const std::scoped_lock lock(mutex_);
+  recovered_end_ = end;
+}
+
+Result<void> RootKeeper::switch_root(const std::function<void(Root&)>& change,
+                                     std::vector<std::uint32_t>* dropped) {
+  const std::scoped_lock lock(mutex_);
+  if (failed_) return fail(Errc::store_failed, "root switch");
+  Root next = choice_.root;
+  std::erase_if(next.segments, [&](const SegmentRef& s) { return s.first_index > recovered_end_; });
+  // Parts without a trailer may have been known durable; they are no part of the recovered log.
+  next.durable_index = std::min(next.durable_index, recovered_end_);
+  change(next);
+  next.generation = choice_.root.generation + 1;
+  if (auto written = write_generation(next); !written) {
+    failed_ = true;
+    return fail(Errc::store_failed, "root switch", written.error().detail());
+  }
+  for (const SegmentRef& old : choice_.root.segments) {
+    const bool kept =
+        std::ranges::any_of(next.segments, [&](const SegmentRef& s) { return s.file == old.file; });
+    if (!kept && dropped != nullptr) dropped->push_back(old.file);
+  }
+  choice_.root = std::move(next);
+  choice_.slot = root_pair(choice_.root.generation);
+  choice_.bad = {};
+  recovered_end_ = ~Index{0};
+  segment_count_ = choice_.root.segments.size();
+  return {};
+}
+
+Result<void> RootKeeper::write_slot(unsigned slot, base::Bytes bytes) {
+  DOLMEN_CHECK(file_->write(slot * kRootSlotBytes, bytes));
+  if (DOLMEN_PLANTED("store.skip_root_sync")) return {};
+  ++sync_count_;
+  return file_->sync();
+}
+
+Result<void> RootKeeper::write_generation(const Root& next) {
+  // A killed process may have left a slot written but not synced: a crash during the first write
+  // here could then tear two.
+  if (!synced_) {
+    DOLMEN_CHECK(file_->sync());
+    synced_ = true;
+  }
+  for (unsigned slot = 0; slot < kRootSlots; ++slot) {
+    if (!choice_.bad[slot]) continue;
+    DOLMEN_PROBE("store.root_slot_repaired");
+    std::vector<std::byte> twin(kRootSlotBytes);
+    DOLMEN_TRY(const std::size_t count, file_->read((slot ^ 1u) * kRootSlotBytes, twin));
+    if (count != twin.size()) return fail(Errc::corrupt, "space: short file");
+    DOLMEN_CHECK(write_slot(slot, twin));
+    choice_.bad[slot] = false;
+  }
+  std::vector<std::byte> bytes(kRootSlotBytes);
+  encode_root(next, bytes);
+  const unsigned pair = root_pair(next.generation);
+  DOLMEN_CHECK(write_slot(pair, bytes));
+  // Crash window: this generation is in force already, in one slot.
+  return write_slot(pair + 1, bytes);
+}
+
+}  // namespace dolmen::store

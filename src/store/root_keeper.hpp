@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The root in force, and the only way to replace it. A switch first makes durable what was only
+// read so far, repairs a slot that did not verify, then writes both slots of the new generation.
+//
+// Invariants:
+//   1. At any moment at most one slot of the file does not verify.
+//   2. Segments that a switch dropped are reported only after the switch is durable.
+//   3. After a failed switch every further one fails: which root a recovery finds is then unknown.
+//
+// Threads: any; a switch holds the keeper's mutex while it writes. Calls nothing outside but the
+// file.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "store/root.hpp"
+#include "sys/disk.hpp"
+
+namespace dolmen::store {
+
+inline constexpr std::string_view kRootFile = "space";
+inline constexpr std::string_view kNewRootFile = "space.new";
+
+class RootKeeper {
+ public:
+  /// Writes a fresh root file for generation 1 (not yet durable under its name).
+  [[nodiscard]] static Result<void> write_first(sys::File& file, const Root& root);
+  /// Reads and chooses. Errors: not_a_space, version_unsupported, corrupt, io_error.
+  [[nodiscard]] static Result<RootChoice> read(sys::File& file);
+
+  RootKeeper(std::unique_ptr<sys::File> file, RootChoice choice);
+
+  [[nodiscard]] Root root() const;
+  [[nodiscard]] std::size_t segment_count() const noexcept { return segment_count_.load(); }
+  [[nodiscard]] std::uint64_t sync_count() const noexcept { return sync_count_.load(); }
+  [[nodiscard]] bool failed() const noexcept { return failed_.load(); }
+
+  /// Listed segments that begin above `end` hold no record; the next switch drops them.
+  void drop_segments_above(Index end);
+
+  /// Reads the slots again; adds what does not verify to the report. Errors: io_error.
+  [[nodiscard]] Result<void> verify(ScrubReport& report);
+
+  /// Makes the root that `change` gives the one in force, and appends to `dropped` the files that
+  /// it no longer lists. Errors: store_failed (detail = of the first failure).
+  [[nodiscard]] Result<void> switch_root(const std::function<void(Root&)>& change,
+                                         std::vector<std::uint32_t>* dropped);
+
+ private:
+  [[nodiscard]] Result<void> write_slot(unsigned slot, base::Bytes bytes);
+  [[nodiscard]] Result<void> write_generation(const Root& next);
+
+  mutable std::mutex mutex_;
+  std::unique_ptr<sys::File> file_;
+  RootChoice choice_;
+  Index recovered_end_ = ~Index{0};
+  bool synced_ = false;
+  std::atomic<std::size_t> segment_count_;
+  std::atomic<std::uint64_t> sync_count_{0};
+  std::atomic<bool> failed_{false};
+};
+
+}  // namespace dolmen::store

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/segment_pool.hpp"
+
+#include <algorithm>
+#include <set>
+#include <vector>
+
+#include "base/hooks.hpp"
+#include "store/log_format.hpp"
+
+namespace dolmen::store {
+
+namespace {
+constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
+constexpr std::string_view kHalfMade = "log/new";
+}  // namespace
+
+Result<void> SegmentPool::adopt(const Root& root) {
+  DOLMEN_TRY(const std::vector<std::string> names, disk_.list());
+  std::set<std::uint32_t> listed;
+  for (const SegmentRef& segment : root.segments) {
+    listed.insert(segment.file);
+    next_file_ = std::max(next_file_, segment.file + 1);
+  }
+  for (const std::string& name : names) {
+    if (name == kHalfMade) {
+      DOLMEN_PROBE("store.half_made_segment_removed");
+      (void)disk_.remove(name);
+    }
+    const auto file = parse_segment_name(name);
+    if (!file || segment_name(*file) != name) continue;
+    next_file_ = std::max(next_file_, *file + 1);
+    if (listed.contains(*file)) continue;
+    auto handle = disk_.open(name, sys::OpenMode::read_write);
+    if (!handle) continue;
+    const auto bytes = (*handle)->size();
+    if (bytes && *bytes == segment_bytes_) add({.file = *file, .handle = std::move(*handle)});
+  }
+  return {};
+}
+
+Result<std::unique_ptr<sys::File>> SegmentPool::make(std::string_view name) {
+  DOLMEN_TRY(auto file, disk_.open(kHalfMade, sys::OpenMode::create_new));
+  const std::vector<std::byte> zeros(std::min<std::size_t>(kChunkBytes, segment_bytes_));
+  DOLMEN_CHECK(file->allocate(0, segment_bytes_));
+  for (std::uint64_t at = 0; at < segment_bytes_; at += zeros.size()) {
+    const std::size_t step = std::min<std::uint64_t>(zeros.size(), segment_bytes_ - at);
+    DOLMEN_CHECK(file->write(at, base::Bytes(zeros).first(step)));
+  }
+  DOLMEN_CHECK(file->sync());
+  DOLMEN_CHECK(disk_.rename(kHalfMade, name));
+  DOLMEN_CHECK(disk_.sync_directory());
+  return file;
+}
+
+Result<void> SegmentPool::prepare() {
+  const std::scoped_lock prepare_lock(prepare_mutex_);
+  if (DOLMEN_BUGGIFY("store.prepare_fails")) return fail(Errc::no_space, "log segment");
+  DOLMEN_TRY(const std::uint64_t free_bytes, disk_.free_bytes());
+  if (free_bytes < segment_bytes_) return fail(Errc::no_space, "log segment");
+  std::uint32_t file = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (next_file_ > kSegmentFileMax) return fail(Errc::limit, "log segment numbers");
+    file = next_file_++;
+  }
+  const std::string name = segment_name(file);
+  auto handle = make(name);
+  if (!handle) {
+    DOLMEN_PROBE("store.prepare_failed");
+    (void)disk_.remove(kHalfMade);
+    (void)disk_.remove(name);
+    return std::unexpected(handle.error());
+  }
+  add({.file = file, .handle = std::move(*handle)});
+  return {};
+}
+
+std::optional<FreeSegment> SegmentPool::take() {
+  const std::scoped_lock lock(mutex_);
+  if (free_.empty()) return std::nullopt;
+  FreeSegment segment = std::move(free_.front());
+  free_.pop_front();
+  size_ = free_.size();
+  return segment;
+}
+
+void SegmentPool::add(FreeSegment segment) {
+  const std::scoped_lock lock(mutex_);
+  free_.push_back(std::move(segment));
+  size_ = free_.size();
+}
+
+void SegmentPool::recycle(std::uint32_t file) {
+  const std::string name = segment_name(file);
+  if (size() < keep_max_) {
+    auto handle = disk_.open(name, sys::OpenMode::read_write);
+    if (handle) {
+      add({.file = file, .handle = std::move(*handle)});
+      return;
+    }
+  }
+  // Left behind on an error: the next opening adopts it.
+  (void)disk_.remove(name);
+}
+
+}  // namespace dolmen::store

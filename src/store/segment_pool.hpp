@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The log segments that hold nothing: pre-written files waiting to become the log's next part. A
+// file is made under a temporary name, written in full, synced, and renamed, so that a file with a
+// segment's name always has all its room. Recycled segments keep their old bytes: overwriting
+// allocated blocks is what makes an append cheap, and cannot run out of space.
+//
+// Invariants:
+//   1. No file in the pool is named by the durable root.
+//   2. A failure here harms nothing: the half-made file is removed, the log goes on without it.
+//
+// Threads: any. take() does no input or output.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "store/root.hpp"
+#include "sys/disk.hpp"
+
+namespace dolmen::store {
+
+struct FreeSegment {
+  std::uint32_t file = 0;
+  std::unique_ptr<sys::File> handle;
+};
+
+class SegmentPool {
+ public:
+  /// `keep_max`: recycled files beyond this many are removed.
+  SegmentPool(sys::Disk& disk, std::uint32_t segment_bytes, std::size_t keep_max)
+      : disk_(disk), segment_bytes_(segment_bytes), keep_max_(keep_max) {}
+
+  /// Takes over the segment files that the root does not name, and removes half-made ones. Files
+  /// that cannot be used are left alone.
+  [[nodiscard]] Result<void> adopt(const Root& root);
+  /// Makes one more. Errors: no_space, io_error.
+  [[nodiscard]] Result<void> prepare();
+  [[nodiscard]] std::optional<FreeSegment> take();
+  /// A file that the durable root names no more: kept for reuse, or removed.
+  void recycle(std::uint32_t file);
+  [[nodiscard]] std::size_t size() const noexcept { return size_.load(); }
+
+ private:
+  [[nodiscard]] Result<std::unique_ptr<sys::File>> make(std::string_view name);
+  void add(FreeSegment segment);
+
+  sys::Disk& disk_;
+  const std::uint32_t segment_bytes_;
+  const std::size_t keep_max_;
+  std::mutex prepare_mutex_;  // one file is made at a time; taken before mutex_
+  std::mutex mutex_;
+  std::deque<FreeSegment> free_;
+  std::uint32_t next_file_ = 1;
+  std::atomic<std::size_t> size_{0};
+};
+
+}  // namespace dolmen::store
