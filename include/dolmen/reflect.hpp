@@ -40,7 +40,8 @@ struct TypeInfo {
   std::uint32_t align;
   std::uint32_t count;  ///< elements, if kind is array, else 1
   TypeKind kind;
-  bool holds_pointers;  ///< a ptr or a container lies somewhere in its bytes
+  bool holds_pointers;           ///< a ptr or a container lies somewhere in its bytes
+  std::uint32_t layout_version;  ///< of a class with StorableTraits, else 0
   std::uint64_t fingerprint;
   std::span<const FieldInfo> fields;  ///< of a record, in order of offset
   /// Pointee of a pointer or link, element of an array or container, key of a map, integer behind
@@ -248,6 +249,15 @@ consteval TypeInfoFunction element2_of() {
   }
 }
 
+template <class T>
+consteval std::uint32_t layout_version_of() {
+  if constexpr (requires { StorableTraits<T>::layout_version; }) {
+    return StorableTraits<T>::layout_version;
+  } else {
+    return 0;
+  }
+}
+
 /// The fingerprint of T is FNV-1a over: u8 kind, u32 size, u32 align, and then
 ///   record          u32 number of fields, for each: string name, u32 offset, u32 count, u64 its
 ///   type's array           u32 count, u64 of its element enumeration     u64 of its integer other
@@ -265,11 +275,7 @@ consteval std::uint64_t fingerprint_of() {
     hash.u32(static_cast<std::uint32_t>(Peeled<T>::kCount));
     hash.u64(TypeInfoOf<std::remove_cv_t<peeled_t<T>>>::kInfo.fingerprint);
   } else if constexpr (HasTraits<T>) {
-    if constexpr (requires { StorableTraits<T>::layout_version; }) {
-      hash.u32(StorableTraits<T>::layout_version);
-    } else {
-      hash.u32(0);
-    }
+    hash.u32(layout_version_of<T>());
     hash.string(type_name<T>());
   } else if constexpr (kind_of<T>() == TypeKind::enumeration) {
     hash.u64(TypeInfoOf<std::underlying_type_t<T>>::kInfo.fingerprint);
@@ -309,6 +315,7 @@ struct TypeInfoOf {
                                   static_cast<std::uint32_t>(Peeled<T>::kCount),
                                   kind_of<T>(),
                                   holds_pointers<T>(),
+                                  layout_version_of<T>(),
                                   fingerprint_of<T>(),
                                   fields_of<T>(),
                                   element_of<T>(),

@@ -252,9 +252,19 @@ TEST(Reflect, RecursiveAndMutuallyRecursiveTypesReachEachOther) {
   const TypeInfo& map = *left.fields[1].type;
   EXPECT_EQ(map.kind, TypeKind::hash_map);
   EXPECT_EQ(map.name, "hash_map<u64,reflect_test::Right>");
+  EXPECT_EQ(map.layout_version, 3u);
   EXPECT_EQ(map.element().name, "u64");
   EXPECT_EQ(&map.element2(), &right);
   EXPECT_EQ(FakePtr<Node>().pointee_size(), sizeof(Node));
+}
+
+TEST(Reflect, NamesOutsideAsciiStayWhole) {
+  struct Straße {
+    std::int32_t länge;
+    double größe;
+  };
+  EXPECT_EQ(type_name<Straße>(), "Straße");
+  expect_fields(type_info<Straße>(), {{"länge", 0, 4, 1, "i32"}, {"größe", 8, 8, 1, "f64"}});
 }
 
 TEST(Reflect, KindsTellScalarsEnumerationsArraysAndPointersApart) {

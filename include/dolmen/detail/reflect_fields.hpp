@@ -97,19 +97,19 @@ consteval bool accepts_braces() {
 #define DOLMEN_BRACES(f) \
   {                      \
   }
-#define DOLMEN_PROBE(n)                                               \
+#define DOLMEN_REFLECT_PROBE(n)                                       \
   if constexpr (N == n) {                                             \
     return requires { T{DOLMEN_LIST_##n(DOLMEN_BRACES), Any{}...}; }; \
   } else
   // clang-format off
-  DOLMEN_EACH_COUNT(DOLMEN_PROBE)
+  DOLMEN_EACH_COUNT(DOLMEN_REFLECT_PROBE)
   if constexpr (N == 0) {
     return requires { T{Any{}...}; };
   } else {
     return false;
   }
   // clang-format on
-#undef DOLMEN_PROBE
+#undef DOLMEN_REFLECT_PROBE
 #undef DOLMEN_BRACES
 }
 

@@ -69,10 +69,12 @@ consteval std::string_view compiler_type_text() {
   return text;
 }
 
-constexpr bool is_word(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+// Bytes above ASCII belong to identifiers: both compilers print those in UTF-8.
+constexpr bool is_word(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_' ||
+         static_cast<unsigned char>(c) >= 0x80;
+}
 
 /// One pass over a compiler's spelling; see `normalised_type_text`.
 class TypeTextNormaliser {
