@@ -17,6 +17,7 @@
 #include <dolmen/id.hpp>
 #include <dolmen/reflect.hpp>
 #include <functional>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -28,6 +29,19 @@ template <class T>
 class mut;
 template <class T>
 class link;
+
+template <class T>
+struct StorableTraits<ptr<T>> {
+  static constexpr TypeKind kind = TypeKind::pointer;
+  static constexpr std::string_view name = "ptr";
+  using element = T;
+};
+template <class T>
+struct StorableTraits<link<T>> {
+  static constexpr TypeKind kind = TypeKind::link;
+  static constexpr std::string_view name = "link";
+  using element = T;
+};
 
 namespace detail {
 struct Access;  // the library's own key to the private constructors below

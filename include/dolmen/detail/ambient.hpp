@@ -24,7 +24,7 @@ struct Ambient {
   /// Inline foreign dereferences in home mappings are allowed where Mapping::stamp >= this: the space's
   /// current table version in a read_all section, else the maximum (views' mappings have the maximum).
   std::uint64_t stamp = ~std::uint64_t{0};
-  /// Low 16 bits go into transient pointers; changes with every section of this thread.
+  /// Low 15 bits go into transient pointers; changes with every section of this thread.
   std::uint16_t section_stamp = 1;
   SectionKind kind = SectionKind::none;
   void* section = nullptr;  ///< the txn layer's Section
@@ -78,6 +78,20 @@ void deallocate(void* memory, std::size_t bytes) noexcept(false);
 [[noreturn, gnu::cold, gnu::noinline]] void throw_error(Errc code, const char* context = "",
                                                         std::uint64_t detail = 0);
 
+/// Address that foreign pointer bits lead to, if all that is settled inline holds; else 0.
+[[gnu::always_inline]] inline std::uintptr_t foreign_address(std::uint64_t bits, const void* at) {
+  if (bits - (kOffsetMask + 1) >= kUncheckedTag - (kOffsetMask + 1)) return 0;  // null or transient
+  const Mapping& mapping = mapping_of(at);
+  const std::uint64_t index = bits >> kOffsetBits;
+  if (mapping.stamp.load(std::memory_order_relaxed) < ambient.stamp ||
+      index >= mapping.table_size.load(std::memory_order_acquire)) {
+    return 0;
+  }
+  const std::uintptr_t base =
+      __atomic_load_n(mapping.table.load(std::memory_order_relaxed) + index, __ATOMIC_RELAXED);
+  return base == 0 ? 0 : base + (bits & kOffsetMask);
+}
+
 /// Inline dereference. `type` is a function pointer so that T may be incomplete at declaration.
 [[gnu::always_inline]] inline const void* resolve(std::uint64_t bits, const void* at,
                                                   const TypeInfo& (*type)()) {
@@ -90,17 +104,8 @@ void deallocate(void* memory, std::size_t bytes) noexcept(false);
   if (static_cast<std::int64_t>(bits) < 0) {
     return reinterpret_cast<const void*>(bits & kAddressMask);
   }
-  if (bits != 0) {
-    const Mapping& mapping = mapping_of(at);
-    const std::uint64_t index = bits >> kOffsetBits;
-    if (mapping.stamp.load(std::memory_order_relaxed) >= ambient.stamp &&
-        index < mapping.table_size.load(std::memory_order_acquire)) {
-      const std::uintptr_t base =
-          __atomic_load_n(mapping.table.load(std::memory_order_relaxed) + index, __ATOMIC_RELAXED);
-      if (base != 0) [[likely]] {
-        return reinterpret_cast<const void*>(base + (bits & kOffsetMask));
-      }
-    }
+  if (const std::uintptr_t address = foreign_address(bits, at); address != 0) [[likely]] {
+    return reinterpret_cast<const void*>(address);
   }
   return resolve_slow(bits, at, type);
 #endif
@@ -114,6 +119,9 @@ void deallocate(void* memory, std::size_t bytes) noexcept(false);
   if (!in_arena(to)) {
     if (static_cast<std::int64_t>(bits) < 0) return bits;
     if (bits <= kOffsetMask) return (base_of(from) + bits) | kTransientTag;
+    if (const std::uintptr_t address = foreign_address(bits, from); address != 0) {
+      return address | kTransientTag;
+    }
   }
 #endif
   return rebase_slow(bits, from, to);

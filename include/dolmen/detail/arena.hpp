@@ -35,12 +35,15 @@ inline constexpr unsigned kMinClass = 9;
 inline constexpr unsigned kMaxClass = 30;
 inline constexpr std::uintptr_t kRegionMask = (std::uintptr_t{1} << kRegionShift) - 1;
 
-// Pointer bits: 0 null | 1 … 2^30-1 offset in this object | index << 30 | offset | transient: bit 63,
-// 16-bit section stamp, 47-bit address.
+// Pointer bits: 0 null | 1 … 2^30-1 offset in this object | index << 30 | offset (below 2^62) | transient:
+// bit 63, 15-bit section stamp, 47-bit address | transient whose target's scope is still to be checked: bit
+// 62, stamp and address likewise.
 inline constexpr unsigned kOffsetBits = 30;
 inline constexpr std::uint64_t kOffsetMask = (std::uint64_t{1} << kOffsetBits) - 1;
 inline constexpr std::uint64_t kTransientTag = std::uint64_t{1} << 63;
+inline constexpr std::uint64_t kUncheckedTag = std::uint64_t{1} << 62;
 inline constexpr unsigned kStampShift = 47;
+inline constexpr std::uint64_t kStampMask = 0x7FFF;
 inline constexpr std::uint64_t kAddressMask = (std::uint64_t{1} << kStampShift) - 1;
 
 /// Runtime facts of one mapped slot: 64 bytes, one cache line.

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Opens a space in a given world: the real one (Space::open) or a simulated one (tests, campaigns).
+#pragma once
+
+#include <dolmen/space.hpp>
+#include <memory>
+
+#include "object/arena.hpp"
+#include "sys/env.hpp"
+
+namespace dolmen::node {
+
+/// `env` must outlive the Space. An empty directory becomes a new space if options.create says so.
+/// Errors: as Space::open().
+[[nodiscard]] Result<Space> open_space(const sys::Env& env, std::unique_ptr<sys::Disk> disk,
+                                       const SpaceOptions& options, sys::FaultDriver driver);
+
+}  // namespace dolmen::node

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/upkeep.hpp"
+
+#include "txn/space_core.hpp"
+
+namespace dolmen::node {
+
+namespace {
+
+// Short enough that a burst of commits does not outrun the log by much, long enough to cost nothing.
+constexpr std::uint64_t kPollNs = 2'000'000;
+/// A deferred commit is durable after this time at the latest, if the machine lives that long.
+constexpr std::uint64_t kDeferredNs = 50'000'000;
+/// Checkpoints write no faster than this, so that commits find the disk free.
+constexpr std::uint64_t kCheckpointBytesPerSecond = 400u << 20;
+/// After a failed checkpoint (disk full) the next try waits.
+constexpr std::uint64_t kRetryNs = 500'000'000;
+
+}  // namespace
+
+Result<std::unique_ptr<Upkeep>> Upkeep::start(const sys::Env& env, detail::SpaceCore& core) {
+  std::unique_ptr<Upkeep> upkeep(new Upkeep(env, core));
+  DOLMEN_TRY(upkeep->thread_,
+             env.process->start_thread("dolmen-upkeep", [self = upkeep.get()] { self->run(); }));
+  return upkeep;
+}
+
+Upkeep::~Upkeep() {
+  stop_.store(true, std::memory_order_release);
+  thread_.reset();
+}
+
+void Upkeep::run() {
+  const auto stopped = [this] { return stop_.load(std::memory_order_acquire); };
+  std::uint64_t last_sync_ns = env_.clock->monotonic_ns();
+  std::uint64_t not_before_ns = 0;
+  while (!stopped()) {
+    env_.clock->sleep_ns(kPollNs);
+    store::Store& store = core_.store();
+    if (store.failed()) continue;
+    (void)store.prepare_segments();  // no_space shows at the next append that needs room
+    const std::uint64_t now_ns = env_.clock->monotonic_ns();
+    if (now_ns - last_sync_ns >= kDeferredNs) {
+      last_sync_ns = now_ns;
+      if (store.durable_index() < store.last_index()) (void)store.wait_durable(store.last_index());
+    }
+    if (now_ns >= not_before_ns && store.checkpoint_due()) {
+      if (!core_.checkpoint(kCheckpointBytesPerSecond, stopped)) not_before_ns = now_ns + kRetryNs;
+    }
+  }
+}
+
+}  // namespace dolmen::node

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Creating, naming, finding, erasing and resizing objects. Each of these is part of the ambient transaction
+// if there is one, else a durable transaction of its own.
+#include "txn/catalog.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <dolmen/assert.hpp>
+
+#include "object/arena.hpp"
+#include "object/heap.hpp"
+#include "txn/space_core.hpp"
+#include "txn/txn_log.hpp"
+#include "txn/types.hpp"
+#include "txn/view_core.hpp"
+
+namespace dolmen::txn {
+
+ObjectIdSeed catalog_seed(const ObjectId& space) noexcept {
+  ObjectIdSeed seed;
+  std::memcpy(seed.nonce.data(), &space.high, sizeof space.high);
+  std::memcpy(seed.nonce.data() + 8, &space.low, sizeof space.low);
+  seed.flags = object::kCatalog;
+  return seed;
+}
+
+}  // namespace dolmen::txn
+
+namespace dolmen::detail {
+
+using txn::Catalog;
+using txn::CatalogEntry;
+using txn::HomeObject;
+using txn::Transaction;
+
+namespace {
+
+constexpr unsigned kCatalogCapacityLog2 = 28;  // address space only: pages are made as names come
+
+Result<unsigned> capacity_class(std::uint64_t bytes) {
+  if (bytes > (std::uint64_t{1} << kMaxClass)) {
+    return fail(Errc::too_large, "object capacity above 1 GiB", bytes);
+  }
+  const auto log2 = static_cast<unsigned>(std::bit_width(std::max<std::uint64_t>(bytes, 512) - 1));
+  return std::max(log2, kMinClass);
+}
+
+/// Runs `function` in the ambient transaction, or in one of its own over `named`.
+template <class Function>
+Result<void> in_transaction(SpaceCore& core, std::span<Named> named, bool any_object,
+                            Function function) {
+  struct Call {
+    static Result<void> run(void* context) { return (*static_cast<Function*>(context))(); }
+  };
+  if (ambient.kind == SectionKind::transact && current_section()->core == &core) {
+    // Objects that are not in scope yet are locked late; a conflict re-runs the whole body.
+    try {
+      for (const Named& object : named) {
+        DOLMEN_TRY(HomeObject* const home, core.home(object.id));
+        if (!current_section()->transaction->holds(*home)) {
+          core.lock_late(*current_section(), *home);
+        }
+      }
+      return function();
+    } catch (const AccessError& access) {
+      return std::unexpected(access.error());
+    }
+  }
+  return core.run_transact(named, any_object, TransactOptions{}, Body{&function, &Call::run});
+}
+
+Catalog& catalog_root(SpaceCore& core) {
+  const auto home = core.home(core.catalog_id());
+  if (!home) throw_error(home.error().code(), "catalog");
+  const auto root = core.checked_root(**home, &type_info<Catalog>);
+  if (!root) throw_error(root.error().code(), "catalog");
+  return *reinterpret_cast<Catalog*>(*root);
+}
+
+Named catalog_named(const SpaceCore& core) {
+  return Named{core.catalog_id(), &type_info<Catalog>, nullptr};
+}
+
+/// Formats a fresh image and makes room for its root; gives the root's address.
+void* format_object(HomeObject& home, const ObjectIdSeed& seed, std::uint32_t tag,
+                    std::uint32_t root_bytes, std::uint64_t count) {
+  txn::TxnLog log;
+  object::Heap::format(home.base, home.capacity_log2(), seed, log);
+  object::Heap heap(home.base, home.capacity_log2(), log);
+  const auto root = heap.allocate(tag, root_bytes, count);
+  if (!root) throw_error(root.error().code(), "root of a new object", root_bytes * count);
+  heap.set_root(*root, tag);
+  return home.base + *root;
+}
+
+Result<void> create_in_transaction(SpaceCore& core, const ObjectIdSeed& seed, const ObjectId& id,
+                                   unsigned capacity_log2, const TypeInfo& (*type)(),
+                                   std::size_t root_bytes, void (*construct)(void*)) {
+  Transaction& transaction = *current_section()->transaction;
+  DOLMEN_TRY(HomeObject* const home, core.create_home(transaction, id, capacity_log2));
+  const std::uint32_t tag = txn::register_type(type());
+  transaction.types.push_back(&type());
+  construct(format_object(*home, seed, tag, static_cast<std::uint32_t>(root_bytes), 1));
+  return {};
+}
+
+}  // namespace
+
+Result<void> SpaceCore::start() {
+  catalog_id_ = derive_object_id(txn::catalog_seed(store_->stats().space_id));
+  const auto existing = home(catalog_id_);
+  if (existing || existing.error().code() != Errc::not_found) {
+    if (!existing) return std::unexpected(existing.error());
+    return {};
+  }
+  if (options_.read_only) return {};
+  return in_transaction(*this, {}, false, [&]() -> Result<void> {
+    return create_in_transaction(*this, txn::catalog_seed(store_->stats().space_id), catalog_id_,
+                                 kCatalogCapacityLog2, &type_info<Catalog>, sizeof(Catalog),
+                                 [](void* memory) { ::new (memory) Catalog(); });
+  });
+}
+
+Result<ObjectId> SpaceCore::create_object(const TypeInfo& (*type)(), std::size_t root_bytes,
+                                          const ObjectOptions& options,
+                                          const std::string_view* name,
+                                          void (*construct)(void*)) {
+  DOLMEN_TRY(const unsigned capacity_log2, capacity_class(options.capacity));
+  ObjectIdSeed seed;
+  env_.entropy->fill(seed.nonce);
+  const ObjectId id = derive_object_id(seed);
+  Named catalog = catalog_named(*this);
+  DOLMEN_CHECK(in_transaction(
+      *this, name == nullptr ? std::span<Named>() : std::span<Named>(&catalog, 1), false,
+      [&]() -> Result<void> {
+        if (name != nullptr) {
+          Catalog& names = catalog_root(*this);
+          if (names.by_name.contains(*name)) return fail(Errc::already_exists, interned(*name));
+          names.by_name.insert_or_assign(string(*name),
+                                         CatalogEntry{id, txn::register_type(type())});
+        }
+        return create_in_transaction(*this, seed, id, capacity_log2, type, root_bytes, construct);
+      }));
+  return id;
+}
+
+Result<ObjectId> SpaceCore::find_name(std::string_view name, const TypeInfo& (*type)()) {
+  CatalogEntry found{};
+  const auto look_up = [&]() -> Result<void> {
+    const Catalog& names = catalog_root(*this);
+    const auto entry = names.by_name.find(name);
+    if (entry == names.by_name.end()) return fail(Errc::not_found, interned(name));
+    found = entry->second;
+    return {};
+  };
+  if (ambient.kind == SectionKind::transact && current_section()->core == this) {
+    Named catalog = catalog_named(*this);
+    DOLMEN_CHECK(in_transaction(*this, std::span(&catalog, 1), false, look_up));
+  } else {
+    if (!home(catalog_id_)) return fail(Errc::not_found, interned(name));
+    DOLMEN_TRY(const auto view, open_view(ReadOptions{Level::visible}));
+    DOLMEN_TRY(ViewObject* const object, view->map(catalog_id_));
+    const object::ObjectHeader header = object::load_header(object->base);
+    const auto& names = *reinterpret_cast<const Catalog*>(object->base + header.root_offset);
+    try {
+      const auto entry = names.by_name.find(name);
+      if (entry == names.by_name.end()) return fail(Errc::not_found, interned(name));
+      found = entry->second;
+    } catch (const AccessError& access) {
+      return std::unexpected(access.error());
+    }
+  }
+  if (type != nullptr && found.type_tag != type_tag(type())) {
+    return fail(Errc::layout_changed,
+                txn::layout_difference(*this, static_cast<std::uint32_t>(found.type_tag), type()));
+  }
+  return found.object;
+}
+
+Result<void> SpaceCore::erase_object(const ObjectId& id) {
+  if (id == catalog_id_) return fail(Errc::invalid_argument, "the catalog cannot be erased");
+  Named objects[2] = {catalog_named(*this), Named{id, nullptr, nullptr}};
+  const auto erase = [&]() -> Result<void> {
+    DOLMEN_TRY(HomeObject* const home_object, home(id));
+    if (home_object->erased.load(std::memory_order_acquire) != 0) {
+      return fail(Errc::not_found, "erased object", id.low);
+    }
+    Transaction& transaction = *current_section()->transaction;
+    if (!transaction.holds(*home_object)) lock_late(*current_section(), *home_object);
+    Catalog& names = catalog_root(*this);
+    std::vector<std::string> gone;
+    for (const auto& [name, entry] : names.by_name) {
+      if (entry.object == id) gone.emplace_back(std::string_view(name));
+    }
+    for (const std::string& name : gone) names.by_name.erase(std::string_view(name));
+    home_object->erased.store(txn::kUncommitted, std::memory_order_release);
+    transaction.erased.push_back(home_object);
+    return {};
+  };
+  return in_transaction(*this, std::span(objects, 1), false, erase);
+}
+
+Result<void> SpaceCore::set_name(const ObjectId& id, std::string_view name) {
+  Named catalog = catalog_named(*this);
+  return in_transaction(*this, std::span(&catalog, 1), false, [&]() -> Result<void> {
+    DOLMEN_TRY(HomeObject* const object, home(id));
+    const std::uint32_t tag = object::load_header(object->base).root_type;
+    Catalog& names = catalog_root(*this);
+    if (names.by_name.contains(name)) return fail(Errc::already_exists, interned(name));
+    names.by_name.insert_or_assign(string(name), CatalogEntry{id, tag});
+    return {};
+  });
+}
+
+Result<void> SpaceCore::remove_name(std::string_view name) {
+  Named catalog = catalog_named(*this);
+  return in_transaction(*this, std::span(&catalog, 1), false, [&]() -> Result<void> {
+    Catalog& names = catalog_root(*this);
+    if (!names.by_name.contains(name)) return fail(Errc::not_found, interned(name));
+    names.by_name.erase(name);
+    return {};
+  });
+}
+
+Result<void> SpaceCore::describe_types(Transaction& transaction) {
+  std::vector<const TypeInfo*> news;
+  {
+    const std::scoped_lock guard(types_mutex_);
+    for (const TypeInfo* type : transaction.types) {
+      if (!known_types_.contains(type_tag(*type))) news.push_back(type);
+    }
+  }
+  if (news.empty()) return {};
+  // The description object is written by whoever uses the type first. It has no lock: a second writer at
+  // the same time would write the same bytes, but only one of them may create the image.
+  const std::scoped_lock one_describer(describe_mutex_);
+  Section section;
+  section.core = this;
+  section.transaction = &transaction;
+  section.open = &transaction.open;
+  ambient.section = &section;
+  ambient.kind = SectionKind::transact;
+  Result<void> outcome;
+  for (const TypeInfo* type : news) {
+    const std::uint32_t tag = type_tag(*type);
+    const ObjectId id = type_object_id(tag);
+    const auto existing = home(id);
+    if (existing) {
+      // Committed, or about to be by a transaction with a lower commit index or none yet; in the
+      // latter case its abort would take the description away, so it must be waited for.
+      if ((*existing)->created.load(std::memory_order_acquire) == txn::kUncommitted &&
+          !transaction.holds(**existing)) {
+        outcome = fail(Errc::conflict, "type description");
+        transaction.wanted.push_back(id);
+        break;
+      }
+      continue;
+    }
+    if (existing.error().code() != Errc::not_found) {
+      outcome = std::unexpected(existing.error());
+      break;
+    }
+    const auto encoded = object::encode_type(*type);
+    if (!encoded) {
+      outcome = std::unexpected(encoded.error());
+      break;
+    }
+    const auto length = static_cast<std::uint32_t>(encoded->size());
+    const auto capacity = capacity_class(length + length / 8 + 512);
+    try {
+      const auto object = create_home(transaction, id, *capacity);
+      if (!object) {
+        outcome = std::unexpected(object.error());
+        break;
+      }
+      auto* root = static_cast<std::byte*>(format_object(
+          **object, type_object_seed(tag), txn::kTypeBytesTag, 1, length + sizeof length));
+      log_write_slow(root, length + sizeof length);
+      std::memcpy(root, &length, sizeof length);
+      std::memcpy(root + sizeof length, encoded->data(), length);
+    } catch (const AccessError& access) {
+      outcome = std::unexpected(access.error());
+      break;
+    }
+  }
+  ambient.section = nullptr;
+  ambient.kind = SectionKind::none;
+  return outcome;
+}
+
+// --- entry points of the public headers --------------------------------------------------------
+
+Result<ObjectId> create_object(SpaceCore& core, const TypeInfo& (*type)(), std::size_t root_bytes,
+                               const ObjectOptions& options, const std::string_view* name,
+                               void (*construct)(void*)) {
+  return core.create_object(type, root_bytes, options, name, construct);
+}
+
+Result<ObjectId> find_object(SpaceCore& core, std::string_view name, const TypeInfo& (*type)()) {
+  return core.find_name(name, type);
+}
+
+void* section_root(SpaceCore* core, const ObjectId& id, const TypeInfo& (*type)(), bool write) {
+  Section* section = current_section();
+  if (section == nullptr) throw_error(Errc::no_transaction, "root outside a section");
+  if (section->core != core) throw_error(Errc::wrong_space, "root");
+  const auto home = core->home(id);
+  if (!home) throw_error(home.error().code(), "root", id.low);
+  if ((*home)->erased.load(std::memory_order_acquire) != 0) throw_error(Errc::deleted, "root", id.low);
+  core->require_in_scope(*section, **home, (*home)->base);
+  const auto root = core->checked_root(**home, type);
+  if (!root) throw_error(root.error().code(), root.error().context().data(), root.error().detail());
+  if (write) log_write_slow(*root, std::min<std::size_t>(type().size, kMutBytesMax));
+  return *root;
+}
+
+void check_target(SpaceCore& core, const object::HeapReader& heap, std::uint64_t offset,
+                  const TypeInfo& type, const void* place);
+
+const void* section_address(SpaceCore* core, const ObjectId& id, std::uint64_t offset,
+                            const TypeInfo& (*type)()) {
+  Section* section = current_section();
+  if (section == nullptr) throw_error(Errc::no_transaction, "link outside a section");
+  if (section->core != core) throw_error(Errc::wrong_space, "link");
+  const auto home = core->home(id);
+  if (!home) {
+    throw_error(home.error().code() == Errc::not_found ? Errc::deleted : home.error().code(), "link",
+                id.low);
+  }
+  if ((*home)->erased.load(std::memory_order_acquire) != 0) throw_error(Errc::deleted, "link", id.low);
+  core->require_in_scope(*section, **home, (*home)->base);
+  check_target(*core, object::HeapReader((*home)->base, (*home)->capacity_log2()), offset, type(),
+               nullptr);
+  return (*home)->base + offset;
+}
+
+const void* view_address(ViewCore& view, const ObjectId& id, std::uint64_t offset,
+                         const TypeInfo& (*type)(), bool root) {
+  const auto object = view.map(id);
+  if (!object) {
+    const bool gone = object.error().code() == Errc::not_found && !root;
+    throw AccessError(Error(gone ? Errc::deleted : object.error().code(), "object in view", id.low));
+  }
+  std::byte* base = (*object)->base;
+  const object::ObjectHeader header = object::load_header(base);
+  if ((*object)->damaged.load(std::memory_order_acquire) || header.magic != object::kObjectMagic) {
+    throw AccessError(Error(Errc::corrupt, interned("object " + id.to_string())));
+  }
+  if (!root) {
+    check_target(view.core(), object::HeapReader(base, mapping_of(base).capacity_log2), offset,
+                 type(), nullptr);
+    return base + offset;
+  }
+  if (header.root_type != type_tag(type())) {
+    throw AccessError(Error(Errc::layout_changed,
+                            txn::layout_difference(view.core(), header.root_type, type())));
+  }
+  return base + header.root_offset;
+}
+
+}  // namespace dolmen::detail

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The end of a transaction. Order of a commit: difference → record → append (the commit index; visible from
+// here) → versions for live snapshots → epochs, undo lists emptied, sequences → locks released → wait for
+// durability. A failed append undoes everything before any lock is released.
+#include <algorithm>
+#include <dolmen/assert.hpp>
+
+#include "base/hooks.hpp"
+#include "object/object_header.hpp"
+#include "txn/space_core.hpp"
+
+namespace dolmen::detail {
+
+using store::Index;
+using txn::HomeObject;
+using txn::Transaction;
+
+void SpaceCore::list_dirty(Transaction& transaction, Index index) {
+  for (const txn::TouchedPage& touched : transaction.pages) {
+    txn::PageMeta& meta = touched.object->page(touched.page);
+    if (meta.dirty_generation == dirty_generation_) continue;
+    meta.dirty_generation = dirty_generation_;
+    dirty_pages_.push_back(store::PageKey{touched.object->id(), touched.page});
+  }
+  for (const HomeObject* object : transaction.created) {
+    if (object->erased.load(std::memory_order_relaxed) != 0) continue;
+    dirty_created_.emplace_back(object->id(), static_cast<std::uint8_t>(object->capacity_log2()));
+  }
+  if (transaction.resized) {
+    const HomeObject& image = *transaction.resized->new_image;
+    dirty_created_.emplace_back(image.id(), static_cast<std::uint8_t>(image.capacity_log2()));
+  }
+  for (const HomeObject* object : transaction.erased) dirty_erased_.push_back(object->id());
+  // Snapshot readers learn the index here, in the critical section in which snapshots are made.
+  transaction.index.store(index, std::memory_order_release);
+}
+
+Result<Index> SpaceCore::commit(Transaction& transaction, bool durable) {
+  if (auto described = describe_types(transaction); !described) {
+    abort(transaction);
+    return std::unexpected(described.error());
+  }
+  base::CommitRecordWriter& record = transaction.record;
+  record.clear();
+  for (const HomeObject* object : transaction.created) {
+    if (object->erased.load(std::memory_order_relaxed) == 0) {
+      record.create(object->id(), object->capacity_log2());
+    }
+  }
+  if (transaction.resized) {
+    const HomeObject& image = *transaction.resized->new_image;
+    record.resize(image.id(), image.capacity_log2());
+  }
+  transaction.encode_changes();
+  bool only_erases = record.empty();
+  for (const HomeObject* object : transaction.erased) {
+    if (object->created.load(std::memory_order_relaxed) != txn::kUncommitted) {
+      record.erase(object->id());
+    }
+  }
+  if (record.empty()) {
+    finish(transaction, true, 0);
+    return store_->last_index();
+  }
+  if (record.size() > options_.max_transaction_bytes) {
+    abort(transaction);
+    return fail(Errc::too_large, "commit record", record.size());
+  }
+  // Catalog pages change when a name goes, so erasing is told by what it does, not by having no writes.
+  if (!transaction.erased.empty() && transaction.created.empty()) only_erases = true;
+  struct Listed {
+    SpaceCore* core;
+    Transaction* transaction;
+  } listed{this, &transaction};
+  const auto index = store_->append(
+      record.bytes(), only_erases ? store::Reserve::use : store::Reserve::keep,
+      [](void* argument, Index at) {
+        auto& self = *static_cast<Listed*>(argument);
+        self.core->list_dirty(*self.transaction, at);
+      },
+      &listed);
+  if (!index) {
+    DOLMEN_PROBE("txn.append_failed");
+    abort(transaction);
+    return index;
+  }
+  if (durable) {
+    Index newest = newest_durable_request_.load(std::memory_order_relaxed);
+    while (newest < *index &&
+           !newest_durable_request_.compare_exchange_weak(newest, *index,
+                                                          std::memory_order_acq_rel)) {
+    }
+  }
+  preserve_versions(transaction, *index);
+  finish(transaction, true, *index);
+  return *index;
+}
+
+void SpaceCore::abort(Transaction& transaction) {
+  transaction.undo();
+  aborts_.fetch_add(1, std::memory_order_relaxed);
+  for (HomeObject* object : transaction.erased) object->erased.store(0, std::memory_order_release);
+  for (HomeObject* object : transaction.open) {
+    if (object->fot_index) object->fot_index->reset();
+  }
+  finish(transaction, false, 0);
+}
+
+/// Publishes the end of the transaction to snapshot readers, then lets go of its objects.
+void SpaceCore::finish(Transaction& transaction, bool committed, Index index) {
+  bool tables_changed = false;
+  if (committed && index != 0) {
+    for (const txn::TouchedPage& touched : transaction.pages) {
+      txn::PageMeta& meta = touched.object->page(touched.page);
+      meta.epoch.store(index, std::memory_order_release);
+    }
+    for (HomeObject* object : transaction.created) {
+      object->created.store(index, std::memory_order_release);
+      object->fresh = false;
+    }
+    if (!transaction.erased.empty()) {
+      const std::scoped_lock guard(map_mutex_);
+      for (HomeObject* object : transaction.erased) {
+        object->erased.store(index, std::memory_order_release);
+        erased_ids_[object->id()] = index;
+      }
+      tables_changed = true;
+    }
+    commits_.fetch_add(1, std::memory_order_relaxed);
+  }
+  for (const txn::TouchedPage& touched : transaction.pages) {
+    txn::PageMeta& meta = touched.object->page(touched.page);
+    meta.logged = 0;
+    meta.undo.store(nullptr, std::memory_order_release);
+  }
+  if (transaction.resized) finish_resize(transaction, committed && index != 0);
+  if (tables_changed) invalidate_tables();
+  std::vector<HomeObject*> dropped;
+  for (HomeObject* object : transaction.open) {
+    object->sequence.fetch_add(1, std::memory_order_acq_rel);
+    const bool never_was = object->fresh && !(committed && index != 0);
+    object->writer.store(nullptr, std::memory_order_release);
+    if (never_was) dropped.push_back(object);
+  }
+  const bool erased_some = committed && !transaction.erased.empty();
+  if (transaction.undo_pool().oversized()) {
+    // Readers that start now find empty lists; wait out those that may be following an old one.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (page_readers_.load(std::memory_order_seq_cst) == 0) transaction.undo_pool().trim();
+  }
+  release_locks(transaction);
+  for (HomeObject* object : dropped) {
+    invalidate_tables();
+    drop_home(*object);
+  }
+  if (erased_some) purge_erased();
+}
+
+void SpaceCore::release_locks(Transaction& transaction) {
+  for (const std::uint16_t stripe : transaction.stripes) locks_->unlock(stripe, &transaction);
+  transaction.stripes.clear();
+  transaction.open.clear();
+}
+
+Result<void> SpaceCore::wait_observed() {
+  const Index newest = newest_durable_request_.load(std::memory_order_acquire);
+  if (store_->durable_index() >= newest) return {};
+  return store_->wait_durable(newest);
+}
+
+}  // namespace dolmen::detail

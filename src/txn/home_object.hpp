@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The running image of one object: where it is mapped, which transaction holds it, and per page the facts
+// from which every past state that somebody still reads can be made.
+//
+// Invariants:
+//   1. A line of a page is changed only after its pre-image is in the page's undo list.
+//   2. `sequence` grows after every commit or abort that touched the object, after the undo lists are
+//      empty again: who copied a page and finds the sequence unchanged saw one state, or knows its undo.
+//   3. `writer` is set exactly while a transaction holds the object's lock for writing.
+//   4. A page whose `loaded` flag is clear was never changed since the space was opened.
+//
+// Threads: fields marked "holder" are the lock holder's; atomics are anybody's to read.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <dolmen/detail/arena.hpp>
+#include <dolmen/error.hpp>
+#include <memory>
+
+#include "object/fot.hpp"
+#include "store/store.hpp"
+
+namespace dolmen::txn {
+
+using store::Index;
+
+class Transaction;
+
+inline constexpr std::size_t kLineBytes = 64;
+inline constexpr std::uint32_t kLinesPerPage = store::kPageBytes / kLineBytes;
+/// An object or page version that has no commit index yet.
+inline constexpr Index kUncommitted = ~Index{0};
+
+/// Pre-image of one 64-byte line. Type-stable memory: a reader that follows a list while it is recycled
+/// reads wrong bytes, never unmapped ones, and finds out by the sequence.
+struct UndoLine {
+  std::atomic<UndoLine*> next{nullptr};
+  std::uint32_t line = 0;
+  std::uint32_t unused = 0;
+  alignas(8) std::byte bytes[kLineBytes];
+};
+
+struct PageMeta {
+  std::atomic<Index> epoch{0};  ///< commit that last changed the page since opening; 0 = none
+  std::atomic<UndoLine*> undo{nullptr};
+  std::uint64_t logged = 0;           ///< holder: lines with a pre-image
+  std::atomic<std::uint32_t> loaded{0};
+  std::uint32_t dirty_generation = 0;  ///< append section: checkpoint generation it is listed for
+};
+static_assert(sizeof(PageMeta) == 32, "part of the memory budget of small objects");
+
+struct HomeObject {
+  explicit HomeObject(std::byte* object_base) noexcept : base(object_base) {}
+  ~HomeObject();
+  HomeObject(const HomeObject&) = delete;
+  HomeObject& operator=(const HomeObject&) = delete;
+
+  [[nodiscard]] detail::Mapping& mapping() const noexcept { return detail::mapping_of(base); }
+  [[nodiscard]] const ObjectId& id() const noexcept { return mapping().id; }
+  [[nodiscard]] unsigned capacity_log2() const noexcept {
+    return detail::class_of(reinterpret_cast<std::uintptr_t>(base));
+  }
+  [[nodiscard]] std::uint32_t page_bytes() const noexcept {
+    return store::page_bytes(capacity_log2());
+  }
+  [[nodiscard]] std::uint32_t page_count() const noexcept {
+    return 1u << (capacity_log2() < 12 ? 0 : capacity_log2() - 12);
+  }
+  [[nodiscard]] PageMeta& page(std::uint32_t number) noexcept { return pages[number]; }
+  [[nodiscard]] std::byte* page_address(std::uint32_t number) const noexcept {
+    return base + std::size_t{number} * store::kPageBytes;
+  }
+
+  std::byte* base;
+  std::atomic<std::uint64_t> sequence{0};
+  std::atomic<Transaction*> writer{nullptr};
+  std::atomic<Index> created{0};  ///< kUncommitted while its creator runs; 0 = before opening
+  std::atomic<Index> erased{0};   ///< 0 = lives; kUncommitted while its eraser runs
+  PageMeta single;                ///< pages of an object that has one
+  PageMeta* pages = &single;
+  std::unique_ptr<object::FotIndex> fot_index;  ///< holder
+  bool fresh = false;                           ///< holder: created by the running transaction
+  std::atomic<bool> retired{false};             ///< moved to another image (resize)
+  std::atomic<bool> damaged{false};             ///< a page failed its checksum and reads as zeros
+};
+
+}  // namespace dolmen::txn

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Mapping of objects and the arena's fault handler. The handler runs on the touching thread, at the place
+// of an ordinary load or store to an object. It takes no lock that is held while object memory is touched
+// (the store's and the version table's are leaves), so it behaves like a function call made there.
+#include <algorithm>
+#include <cstring>
+#include <dolmen/assert.hpp>
+
+#include "base/hooks.hpp"
+#include "object/arena.hpp"
+#include "object/heap.hpp"
+#include "txn/space_core.hpp"
+#include "txn/view_core.hpp"
+
+namespace dolmen::detail {
+
+using store::kPageBytes;
+using txn::HomeObject;
+using txn::Transaction;
+
+namespace {
+
+constexpr std::size_t kUnitBytesMax = 64 * 1024;
+
+class ArenaFaults final : public sys::FaultHandler {
+ public:
+  [[nodiscard]] bool on_fault(std::uintptr_t address) noexcept override {
+    if (!in_arena(address)) return false;
+    Mapping& mapping = mapping_of(address);
+    if (mapping.kind == 1) {
+      return static_cast<SpaceCore*>(mapping.space)
+          ->fault_home(*static_cast<HomeObject*>(mapping.record), address);
+    }
+    if (mapping.kind == 2) {
+      auto& object = *static_cast<ViewObject*>(mapping.record);
+      return object.view->fault(object, address);
+    }
+    return false;
+  }
+};
+
+/// Process-wide: which driver the one handler was installed with.
+struct InstalledFaults {
+  std::mutex mutex;
+  sys::FaultDriver driver = sys::FaultDriver::none;
+  ArenaFaults handler;
+};
+
+InstalledFaults& installed_faults() {
+  static InstalledFaults faults;
+  return faults;
+}
+
+}  // namespace
+
+Result<sys::FaultDriver> install_arena_faults(sys::Memory& memory, sys::FaultDriver driver) {
+  if (driver == sys::FaultDriver::none) return driver;
+  InstalledFaults& faults = installed_faults();
+  const std::scoped_lock guard(faults.mutex);
+  if (faults.driver == sys::FaultDriver::none) {
+    DOLMEN_CHECK(memory.install_fault_handler(driver, &faults.handler));
+    faults.driver = driver;
+  }
+  return faults.driver;
+}
+
+void note_damage(const Error& error) noexcept {
+  Section* section = current_section();
+  if (section == nullptr || section->damaged) return;
+  section->damage = error;
+  section->damaged = true;
+}
+
+bool SpaceCore::eager(unsigned capacity_log2) const noexcept {
+  if (options_.fault_driver == sys::FaultDriver::none) return true;
+  return (std::size_t{1} << capacity_log2) <
+         env_.memory->fault_unit_bytes(options_.fault_driver);
+}
+
+HomeObject* SpaceCore::find_mapped(const ObjectId& id) { return objects_.find(id); }
+
+Result<HomeObject*> SpaceCore::home(const ObjectId& id) {
+  if (HomeObject* object = find_mapped(id)) return object;
+  const std::scoped_lock guard(map_mutex_);
+  if (HomeObject* object = find_mapped(id)) return object;
+  if (erased_ids_.contains(id)) return fail(Errc::not_found, "object", id.low);
+  DOLMEN_TRY(const auto info, store_->find(id));
+  if (!info) return fail(Errc::not_found, "object", id.low);
+  return map_object(id, info->capacity_log2, false);
+}
+
+/// An image in a slot of its own, not linked into the map. Requires: map_mutex_ held.
+Result<HomeObject*> SpaceCore::make_image(const ObjectId& id, unsigned capacity_log2, bool fresh) {
+  const bool demand = !fresh && !eager(capacity_log2);
+  DOLMEN_TRY(std::byte* const base,
+             object::allocate_slot(capacity_log2,
+                                   demand ? object::SlotKind::demand : object::SlotKind::plain));
+  std::unique_ptr<txn::PageMeta[]> pages;
+  const std::uint32_t count = 1u << (capacity_log2 < 12 ? 0 : capacity_log2 - 12);
+  if (count > 1) pages = std::make_unique<txn::PageMeta[]>(count);
+  if (!fresh && !demand) {
+    DOLMEN_TRY(const std::uint32_t stored, store_->page_count(id));
+    const auto loaded = load_pages(base, std::min(stored, count), store::page_bytes(capacity_log2),
+                                   [&](std::uint32_t page, base::MutableBytes out) {
+                                     return store_->read_page(store::PageKey{id, page}, out);
+                                   });
+    if (!loaded) {
+      object::free_slot(base);
+      return std::unexpected(loaded.error());
+    }
+  }
+  Mapping& mapping = mapping_of(base);
+  mapping.capacity_log2 = static_cast<std::uint8_t>(capacity_log2);
+  mapping.view_stamp = 0;
+  mapping.id = id;
+  mapping.space = this;
+  mapping.stamp.store(0, std::memory_order_relaxed);
+  HomeObject* object = objects_.make(base);
+  if (pages) object->pages = pages.release();
+  if (fresh || !demand) {
+    for (std::uint32_t page = 0; page < count; ++page) {
+      object->page(page).loaded.store(1, std::memory_order_relaxed);
+    }
+  }
+  mapping.record = object;
+  std::atomic_thread_fence(std::memory_order_release);
+  mapping.kind = 1;
+  return object;
+}
+
+/// Requires: map_mutex_ held; the object is not mapped.
+Result<HomeObject*> SpaceCore::map_object(const ObjectId& id, unsigned capacity_log2, bool fresh) {
+  DOLMEN_TRY(HomeObject* const object, make_image(id, capacity_log2, fresh));
+  objects_.link(*object);
+  return object;
+}
+
+Result<HomeObject*> SpaceCore::create_home(Transaction& transaction, const ObjectId& id,
+                                           unsigned capacity_log2) {
+  const std::scoped_lock guard(map_mutex_);
+  if (find_mapped(id) != nullptr) return fail(Errc::already_exists, "object id", id.low);
+  DOLMEN_TRY(HomeObject* const object, map_object(id, capacity_log2, true));
+  object->fresh = true;
+  object->created.store(txn::kUncommitted, std::memory_order_relaxed);
+  object->writer.store(&transaction, std::memory_order_release);
+  transaction.created.push_back(object);
+  transaction.open.push_back(object);
+  return object;
+}
+
+void SpaceCore::drop_home(HomeObject& object) {
+  const std::scoped_lock guard(map_mutex_);
+  objects_.unlink(object);
+  dropped_.push_back(&object);
+  destroy_dropped();
+}
+
+/// Requires: map_mutex_ held. Whoever found an image before it was unlinked announced itself first.
+void SpaceCore::destroy_dropped() {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (dropped_.empty() || map_users_.load(std::memory_order_seq_cst) != 0 ||
+      locks_->others_inside(txn::thread_line())) {
+    return;
+  }
+  for (HomeObject* object : dropped_) {
+    std::byte* base = object->base;
+    delete[] mapping_of(base).table.load(std::memory_order_relaxed);
+    objects_.destroy(*object);
+    object::free_slot(base);
+  }
+  dropped_.clear();
+}
+
+bool SpaceCore::fault_home(HomeObject& object, std::uintptr_t address) noexcept {
+  const std::size_t unit = env_.memory->fault_unit_bytes(options_.fault_driver);
+  alignas(64) std::byte buffer[kUnitBytesMax];
+  const auto base = reinterpret_cast<std::uintptr_t>(object.base);
+  const std::uintptr_t begin = address & ~(unit - 1);
+  for (std::size_t done = 0; done < unit; done += kPageBytes) {
+    const auto page = static_cast<std::uint32_t>((begin + done - base) / kPageBytes);
+    const auto read =
+        store_->read_page(store::PageKey{object.id(), page},
+                          base::MutableBytes(buffer + done, kPageBytes));
+    if (!read) {
+      DOLMEN_PROBE("txn.damaged_page");
+      std::memset(buffer + done, 0, kPageBytes);
+      object.damaged.store(true, std::memory_order_release);
+      note_damage(read.error());
+    }
+  }
+  auto* target = reinterpret_cast<std::byte*>(begin);
+  if (!env_.memory->fill(target, base::Bytes(buffer, unit))) return false;
+  for (std::size_t done = 0; done < unit; done += kPageBytes) {
+    const auto page = static_cast<std::uint32_t>((begin + done - base) / kPageBytes);
+    object.page(page).loaded.store(1, std::memory_order_release);
+  }
+  return true;
+}
+
+void SpaceCore::load_all(HomeObject& object) {
+  for (std::uint32_t page = 0; page < object.page_count(); ++page) {
+    if (object.page(page).loaded.load(std::memory_order_acquire) == 0) {
+      // A volatile load: the point is the fault that it may take.
+      (void)*const_cast<const volatile std::byte*>(object.page_address(page));
+    }
+  }
+}
+
+void SpaceCore::purge_erased() {
+  const store::Index oldest = versions_.oldest_snapshot();
+  std::vector<HomeObject*> dead;
+  objects_.for_each([&](HomeObject& object) {
+    const store::Index erased = object.erased.load(std::memory_order_acquire);
+    if (erased != 0 && erased != txn::kUncommitted && erased <= oldest) dead.push_back(&object);
+  });
+  for (HomeObject* object : dead) drop_home(*object);
+}
+
+Result<std::vector<ObjectId>> SpaceCore::all_objects(store::Index as_of) {
+  std::vector<ObjectId> ids;
+  DOLMEN_CHECK(store_->for_each_object([&](const store::ObjectInfo& info) {
+    ids.push_back(info.object);
+    return true;
+  }));
+  const std::scoped_lock guard(map_mutex_);
+  std::erase_if(ids, [&](const ObjectId& id) {
+    return find_mapped(id) == nullptr && erased_ids_.contains(id);
+  });
+  objects_.for_each([&](HomeObject& object) { ids.push_back(object.id()); });
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  std::erase_if(ids, [&](const ObjectId& id) {
+    const HomeObject* object = find_mapped(id);
+    return object != nullptr && !visible_at(*object, as_of);
+  });
+  return ids;
+}
+
+}  // namespace dolmen::detail

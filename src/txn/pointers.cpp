@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the inline dereference does not settle: first use of a FOT index, scopes, checks, and turning
+// addresses back into pointers. Translation tables grow under table_mutex_ and are read without it.
+#include <cstring>
+#include <dolmen/assert.hpp>
+#include <string>
+
+#include "base/hooks.hpp"
+#include "object/fot.hpp"
+#include "object/heap.hpp"
+#include "object/type_query.hpp"
+#include "txn/space_core.hpp"
+#include "txn/txn_log.hpp"
+#include "txn/types.hpp"
+#include "txn/view_core.hpp"
+
+namespace dolmen::detail {
+
+using txn::HomeObject;
+
+namespace {
+
+std::uintptr_t number(const void* address) noexcept {
+  return reinterpret_cast<std::uintptr_t>(address);
+}
+
+object::HeapReader reader_of(const Mapping& mapping, std::uintptr_t base) noexcept {
+  return object::HeapReader(reinterpret_cast<const std::byte*>(base), mapping.capacity_log2);
+}
+
+/// The mapping that holds an arena address, if it is a live one.
+Mapping* live_mapping(std::uintptr_t address) noexcept {
+  if (!in_arena(address) || class_of(address) < kMinClass || class_of(address) > kMaxClass) {
+    return nullptr;
+  }
+  Mapping& mapping = mapping_of(address);
+  return mapping.kind == 0 ? nullptr : &mapping;
+}
+
+std::uint64_t transient_bits(std::uintptr_t address, std::uint64_t tag) noexcept {
+  std::uint64_t stamp = 0;
+#if DOLMEN_CHECKED
+  if (const Mapping* mapping = live_mapping(address)) {
+    stamp = (mapping->kind == 2 ? mapping->view_stamp : ambient.section_stamp) & kStampMask;
+  }
+#endif
+  return tag | stamp << kStampShift | address;
+}
+
+/// Whether following a pointer to this address needs no further check of scope.
+bool in_scope(std::uintptr_t address) noexcept {
+  const Mapping* mapping = live_mapping(address);
+  if (mapping == nullptr || mapping->kind == 2) return true;
+  const Section* section = current_section();
+  if (section == nullptr || section->core != mapping->space) return false;
+  if (ambient.kind == SectionKind::read_all) return true;
+  const auto* object = static_cast<const HomeObject*>(mapping->record);
+  if (section->transaction != nullptr) return section->transaction->holds(*object);
+  for (const HomeObject* open : *section->open) {
+    if (open == object) return true;
+  }
+  return false;
+}
+
+void require_scope(std::uintptr_t address, const void* place) {
+  Mapping* mapping = live_mapping(address);
+  if (mapping == nullptr || mapping->kind == 2) return;
+  Section* section = current_section();
+  if (section == nullptr) throw_error(Errc::not_named, describe_place(place));
+  if (section->core != mapping->space) throw_error(Errc::wrong_space, describe_place(place));
+  section->core->require_in_scope(*section, *static_cast<HomeObject*>(mapping->record), place);
+}
+
+}  // namespace
+
+void SpaceCore::invalidate_tables() {
+  static constinit std::atomic<std::uint64_t> next{2};  // of the process: versions of spaces differ
+  table_version_.store(next.fetch_add(1, std::memory_order_relaxed), std::memory_order_release);
+}
+
+void SpaceCore::set_cell(Mapping& mapping, std::uint64_t index, std::uintptr_t base) {
+  const std::scoped_lock guard(table_mutex_);
+  const std::uint32_t size = mapping.table_size.load(std::memory_order_relaxed);
+  const std::uintptr_t* table = mapping.table.load(std::memory_order_relaxed);
+  if (index < size) {
+    __atomic_store_n(const_cast<std::uintptr_t*>(table) + index, base, __ATOMIC_RELEASE);
+    return;
+  }
+  if (base == 0) return;
+  std::uint32_t grown = size == 0 ? 2 : size * 2;
+  while (grown <= index) grown *= 2;
+  auto* bigger = new std::uintptr_t[grown]();
+  for (std::uint32_t i = 0; i < size; ++i) {
+    bigger[i] = __atomic_load_n(table + i, __ATOMIC_RELAXED);
+  }
+  bigger[index] = base;
+  // Readers load the size first, then the table: a new size implies the new table.
+  mapping.table.store(bigger, std::memory_order_release);
+  mapping.table_size.store(grown, std::memory_order_release);
+  if (table != nullptr && mapping.kind == 2) {
+    static_cast<ViewObject*>(mapping.record)
+        ->retired_tables.emplace_back(const_cast<std::uintptr_t*>(table));
+  } else if (table != nullptr) {
+    retired_tables_.emplace_back(const_cast<std::uintptr_t*>(table));  // a reader may be in it
+  }
+}
+
+void SpaceCore::revalidate(Mapping& mapping) {
+  const std::uint64_t version = table_version();
+  const auto base = static_cast<const HomeObject*>(mapping.record)->base;
+  const object::HeapReader heap = reader_of(mapping, number(base));
+  const std::uint32_t size = mapping.table_size.load(std::memory_order_acquire);
+  for (std::uint32_t index = 1; index < size; ++index) {
+    const std::uintptr_t cell =
+        __atomic_load_n(mapping.table.load(std::memory_order_relaxed) + index, __ATOMIC_ACQUIRE);
+    if (cell == 0) continue;
+    const Mapping* target = live_mapping(cell);
+    const auto entry = object::fot_entry(heap, index);
+    const bool sound =
+        target != nullptr && target->kind == 1 && entry && *entry == target->id &&
+        target->space == this &&
+        static_cast<const HomeObject*>(target->record)->erased.load(std::memory_order_acquire) == 0;
+    if (!sound) set_cell(mapping, index, 0);
+  }
+  mapping.stamp.store(version, std::memory_order_release);
+}
+
+std::uintptr_t SpaceCore::follow(Mapping& mapping, std::uint64_t index, const void* place,
+                                 bool scope) {
+  if (mapping.kind == 2) {
+    auto& from = *static_cast<ViewObject*>(mapping.record);
+    const auto entry = object::fot_entry(reader_of(mapping, base_of(place)), index);
+    if (!entry) throw_error(Errc::out_of_bounds, describe_place(place), index);
+    const auto target = from.view->map(*entry);
+    if (!target) {
+      throw_error(target.error().code() == Errc::not_found ? Errc::deleted : target.error().code(),
+                  describe_place(place), entry->low);
+    }
+    set_cell(mapping, index, number((*target)->base));
+    return number((*target)->base);
+  }
+  if (mapping.stamp.load(std::memory_order_acquire) < table_version()) revalidate(mapping);
+  std::uintptr_t base = 0;
+  if (index < mapping.table_size.load(std::memory_order_acquire)) {
+    base = __atomic_load_n(mapping.table.load(std::memory_order_relaxed) + index, __ATOMIC_ACQUIRE);
+  }
+  if (base == 0) {
+    const auto entry = object::fot_entry(reader_of(mapping, base_of(place)), index);
+    if (!entry) throw_error(Errc::out_of_bounds, describe_place(place), index);
+    const auto target = home(*entry);
+    if (!target) {
+      throw_error(target.error().code() == Errc::not_found ? Errc::deleted : target.error().code(),
+                  describe_place(place), entry->low);
+    }
+    if ((*target)->erased.load(std::memory_order_acquire) != 0) {
+      throw_error(Errc::deleted, describe_place(place), entry->low);
+    }
+    base = number((*target)->base);
+    set_cell(mapping, index, base);
+  }
+  auto& target = *static_cast<HomeObject*>(mapping_of(base).record);
+  if (target.erased.load(std::memory_order_acquire) != 0) {
+    throw_error(Errc::deleted, describe_place(place), target.id().low);
+  }
+  if (scope) require_scope(base, place);
+  return base;
+}
+
+namespace {
+
+/// Address that pointer bits stored at `at` lead to. `scope`: the target will be looked at.
+std::uintptr_t locate(std::uint64_t bits, const void* at, bool scope) {
+  if (static_cast<std::int64_t>(bits) < 0) return bits & kAddressMask;
+  if (bits >= kUncheckedTag) {
+    const std::uintptr_t address = bits & kAddressMask;
+    if (scope) require_scope(address, at);
+    return address;
+  }
+  Mapping* mapping = live_mapping(number(at));
+  if (mapping == nullptr) throw_error(Errc::outside_arena, "a stored pointer was copied bytewise");
+  if (bits <= kOffsetMask) return base_of(at) + bits;
+  auto& core = *static_cast<SpaceCore*>(mapping->space);
+  return core.follow(*mapping, bits >> kOffsetBits, at, scope) + (bits & kOffsetMask);
+}
+
+[[noreturn]] void throw_null(const void* at, const TypeInfo& (*type)()) {
+  if (in_arena(at)) throw_error(Errc::null_pointer, describe_place(at));
+  throw_error(Errc::null_pointer, interned("ptr<" + std::string(type().name) + ">"));
+}
+
+bool type_lies_at(const object::TypeDescription& table, std::uint16_t type, std::uint32_t offset,
+                  std::uint64_t fingerprint) {
+  const object::TypeEntry& entry = table.types[type];
+  if (offset == 0 && entry.fingerprint == fingerprint) return true;
+  for (const object::FieldDescription& field : entry.fields) {
+    const std::uint32_t element = table.types[field.type].size;
+    if (offset < field.offset || offset >= field.offset + field.count * element) continue;
+    return type_lies_at(table, field.type, (offset - field.offset) % element, fingerprint);
+  }
+  return false;
+}
+
+}  // namespace
+
+void check_target(SpaceCore& core, const object::HeapReader& heap, std::uint64_t offset,
+                  const TypeInfo& type, const void* place) {
+  const auto allocation = heap.at(offset);
+  if (!allocation || allocation->type_tag < object::kFirstUserTag ||
+      offset + type.size > std::uint64_t{allocation->offset} + allocation->bytes) {
+    throw_error(Errc::out_of_bounds, place == nullptr ? "link" : describe_place(place), offset);
+  }
+  if (allocation->type_tag == type_tag(type) &&
+      (offset - allocation->offset) % std::max(1u, allocation->element_bytes) == 0) {
+    return;
+  }
+  const auto description = txn::type_description(core, allocation->type_tag);
+  if (!description || allocation->element_bytes == 0) return;  // an undescribed type: bounds only
+  const auto inside = static_cast<std::uint32_t>((offset - allocation->offset) %
+                                                 allocation->element_bytes);
+  if (!type_lies_at(**description, 0, inside, type.fingerprint)) {
+    throw_error(Errc::wrong_type,
+                interned("a `" + (*description)->types[0].name + "` was reached through a pointer to `" +
+                         std::string(type.name) + "`"),
+                offset);
+  }
+}
+
+const void* resolve_slow(std::uint64_t bits, const void* at, const TypeInfo& (*type)()) {
+  if (bits == 0) throw_null(at, type);
+  return reinterpret_cast<const void*>(locate(bits, at, true));
+}
+
+const void* resolve_checked(std::uint64_t bits, const void* at, const TypeInfo& (*type)()) {
+  if (bits == 0) throw_null(at, type);
+  const std::uintptr_t address = locate(bits, at, true);
+  if (!in_arena(address)) return reinterpret_cast<const void*>(address);
+  const Mapping* mapping = live_mapping(address);
+  const char* place = in_arena(at) ? nullptr : "a copy of a pointer";
+  if (mapping == nullptr) throw_error(Errc::stale_pointer, place == nullptr ? describe_place(at) : place);
+  if (bits >= kUncheckedTag) {
+    const std::uint64_t stamp = bits >> kStampShift & kStampMask;
+    const std::uint64_t valid =
+        (mapping->kind == 2 ? mapping->view_stamp : ambient.section_stamp) & kStampMask;
+    if (stamp != 0 && stamp != valid) {
+      throw_error(Errc::stale_pointer, interned("ptr<" + std::string(type().name) + ">"));
+    }
+  }
+  if (mapping->kind == 1) require_scope(address, at);
+  const std::uintptr_t base = base_of(address);
+  check_target(*static_cast<SpaceCore*>(mapping->space), reader_of(*mapping, base), address - base,
+               type(), at);
+  return reinterpret_cast<const void*>(address);
+}
+
+std::uint64_t rebase_slow(std::uint64_t bits, const void* from, const void* to) {
+  if (bits == 0) return 0;
+  if (!in_arena(to)) {
+    if (bits >= kUncheckedTag) return bits;
+    const std::uintptr_t address = locate(bits, from, false);
+    return transient_bits(address, in_scope(address) ? kTransientTag : kUncheckedTag);
+  }
+  return encode_address(reinterpret_cast<const void*>(locate(bits, from, false)), to);
+}
+
+std::uint64_t encode_address(const void* address, const void* to) {
+  if (address == nullptr) return 0;
+  if (!in_arena(to)) return transient_bits(number(address), kTransientTag);
+  log_write_slow(to, sizeof(std::uint64_t));
+  Mapping* target = live_mapping(number(address));
+  if (target == nullptr) {
+    throw_error(in_arena(address) ? Errc::stale_pointer : Errc::outside_arena, describe_place(to));
+  }
+  const std::uint64_t offset = number(address) - base_of(address);
+  if (base_of(address) == base_of(to)) return offset;
+  HomeObject* from = home_of(to);
+  if (target->kind != 1 || target->space != mapping_of(to).space) {
+    throw_error(Errc::wrong_space, describe_place(to));
+  }
+  auto& object = *static_cast<HomeObject*>(target->record);
+  if (object.erased.load(std::memory_order_acquire) != 0) {
+    throw_error(Errc::deleted, describe_place(to));
+  }
+  return static_cast<SpaceCore*>(target->space)->foreign_bits(*from, object, offset);
+}
+
+std::uint64_t SpaceCore::foreign_bits(HomeObject& from, HomeObject& to, std::uint64_t offset) {
+  if (!from.fot_index) from.fot_index = std::make_unique<object::FotIndex>();
+  txn::TxnLog log;
+  object::Heap heap(from.base, from.capacity_log2(), log);
+  const std::uint32_t count = object::fot_count(heap);
+  auto inserted = object::fot_find_or_insert(heap, *from.fot_index, to.id());
+  if (!inserted) throw_error(inserted.error().code(), describe_place(from.base));
+  constexpr std::uint32_t kReclaimFrom = 256;
+  if (inserted->inserted && count >= kReclaimFrom && (count & (count - 1)) == 0 &&
+      object::fot_count(heap) > count) {
+    // The table is about to double: first give back what no pointer uses. The entry just made is not
+    // stored anywhere yet, so it is kept by hand.
+    DOLMEN_PROBE("txn.fot_reclaim");
+    txn::StoredPointerLayout layout(*this);
+    if (auto used = object::fot_mark(heap, layout)) {
+      if (used->size() <= inserted->index) used->resize(inserted->index + 1);
+      (*used)[inserted->index] = true;
+      const auto freed = object::fot_reclaim(heap, *from.fot_index, *used);
+      if (!freed) throw_error(freed.error().code(), describe_place(from.base));
+      // Pointers on this thread's stack are addresses, views have their own tables: only ours is stale.
+      for (const std::uint32_t index : *freed) set_cell(from.mapping(), index, 0);
+    }
+  }
+  if (inserted->inserted) set_cell(from.mapping(), inserted->index, number(to.base));
+  return std::uint64_t{inserted->index} << kOffsetBits | offset;
+}
+
+Target target_of(std::uint64_t bits, const void* at) {
+  if (bits == 0) return {};
+  const std::uintptr_t address = locate(bits, at, false);
+  const Mapping* mapping = live_mapping(address);
+  if (mapping == nullptr) return Target{ObjectId{}, address};
+  return Target{mapping->id, address - base_of(address)};
+}
+
+const char* describe_place(const void* address) noexcept {
+  try {
+    const Mapping* mapping = live_mapping(number(address));
+    if (mapping == nullptr) return "a pointer outside every object";
+    const std::uintptr_t base = base_of(address);
+    const auto offset = static_cast<std::uint32_t>(number(address) - base);
+    std::string text;
+    if (const auto allocation = reader_of(*mapping, base).at(offset)) {
+      const auto description =
+          txn::type_description(*static_cast<SpaceCore*>(mapping->space), allocation->type_tag);
+      if (description && allocation->element_bytes != 0) {
+        text = (*description)->types[0].name;
+        const std::string path = object::field_path(
+            **description, 0, (offset - allocation->offset) % allocation->element_bytes);
+        if (!path.empty()) text += (path[0] == '[' ? "" : "::") + path;
+        text += " in ";
+      }
+    }
+    return interned(text + "object " + mapping->id.to_string() + " at offset " +
+                    std::to_string(offset));
+  } catch (...) {
+    return "an object";
+  }
+}
+
+}  // namespace dolmen::detail

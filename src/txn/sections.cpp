@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// transact() and read(): scopes, nesting, re-runs. One ambient section per thread; a section inside a
+// section either joins it (its objects are in scope already) or is refused with the remedy.
+#include <algorithm>
+#include <dolmen/assert.hpp>
+
+#include "base/hooks.hpp"
+#include "object/heap.hpp"
+#include "txn/space_core.hpp"
+#include "txn/types.hpp"
+#include "txn/view_core.hpp"
+
+namespace dolmen::detail {
+
+using store::Index;
+using txn::HomeObject;
+using txn::LockTable;
+using txn::ThreadLine;
+using txn::Transaction;
+
+[[gnu::tls_model("initial-exec")]] thread_local constinit Ambient ambient;
+
+namespace {
+
+Transaction& thread_transaction(ThreadLine& line) {
+  if (line.transaction == nullptr) line.transaction = new Transaction;
+  return *line.transaction;
+}
+
+/// Makes `section` the thread's ambient one for a scope.
+class AmbientScope {
+ public:
+  AmbientScope(Section& section, SectionKind kind, std::uint64_t stamp) noexcept {
+    ambient.section = &section;
+    ambient.kind = kind;
+    ambient.stamp = stamp;
+    if (++ambient.section_stamp == 0) ambient.section_stamp = 1;
+  }
+  ~AmbientScope() {
+    ambient.section = nullptr;
+    ambient.kind = SectionKind::none;
+    ambient.stamp = ~std::uint64_t{0};
+    if (++ambient.section_stamp == 0) ambient.section_stamp = 1;
+  }
+  AmbientScope(const AmbientScope&) = delete;
+  AmbientScope& operator=(const AmbientScope&) = delete;
+};
+
+bool contains(const std::vector<HomeObject*>& open, const HomeObject* object) noexcept {
+  return std::find(open.begin(), open.end(), object) != open.end();
+}
+
+/// Whether an image was replaced (resize) between being found and being locked.
+bool any_retired(const std::vector<HomeObject*>& open) noexcept {
+  return std::ranges::any_of(
+      open, [](const HomeObject* object) { return object->retired.load(std::memory_order_acquire); });
+}
+
+}  // namespace
+
+Result<void> SpaceCore::usable() const {
+  if (forked_.load(std::memory_order_relaxed)) return fail(Errc::forked);
+  if (closed_.load(std::memory_order_relaxed)) return fail(Errc::closed);
+  if (store_->failed()) return fail(Errc::store_failed);
+  return {};
+}
+
+Result<std::byte*> SpaceCore::checked_root(HomeObject& object, const TypeInfo& (*type)()) {
+  const object::ObjectHeader header = object::load_header(object.base);
+  if (header.magic != object::kObjectMagic || header.root_offset == 0 ||
+      header.root_offset >= (std::uint64_t{1} << object.capacity_log2())) {
+    return fail(Errc::corrupt, interned("header of object " + object.id().to_string()));
+  }
+  if (header.root_type != type_tag(type())) {
+    return fail(Errc::layout_changed, txn::layout_difference(*this, header.root_type, type()));
+  }
+  return object.base + header.root_offset;
+}
+
+/// Runs the body in the section; AccessError and damage become the result.
+Result<void> SpaceCore::run_body(Section& section, SectionKind kind, std::uint64_t stamp,
+                                 Body body) {
+  Result<void> outcome;
+  {
+    const AmbientScope scope(section, kind, stamp);
+    try {
+      outcome = body.call(body.context);
+    } catch (const AccessError& access) {
+      outcome = std::unexpected(access.error());
+    }
+  }
+  if (section.damaged) return std::unexpected(section.damage);
+  if (section.transaction != nullptr && section.transaction->failure) {
+    return std::unexpected(*section.transaction->failure);
+  }
+  return outcome;
+}
+
+Result<void> SpaceCore::fill_roots(Section& section, std::span<Named> named, bool write) {
+  for (Named& object : named) {
+    DOLMEN_TRY(HomeObject* const home_object, home(object.id));
+    if (home_object->erased.load(std::memory_order_acquire) != 0) {
+      return fail(Errc::not_found, "erased object", object.id.low);
+    }
+    if (object.type == nullptr) continue;  // the object as a whole (resize)
+    DOLMEN_TRY(std::byte* const root, checked_root(*home_object, object.type));
+    if (section.damaged) return std::unexpected(section.damage);
+    object.root = root;
+    if (write && object.type().size <= kMutBytesMax) {
+      if (!section.transaction->log(*home_object, root, object.type().size)) {
+        return fail(Errc::too_large, "undo of the roots");
+      }
+    }
+  }
+  return {};
+}
+
+/// A section inside a section of this thread.
+Result<void> SpaceCore::join(std::span<Named> named, bool all, bool write, Body body) {
+  Section& outer = *current_section();
+  if (outer.core != this) return fail(Errc::nested, "a section of another space is open");
+  if (write && ambient.kind != SectionKind::transact) return fail(Errc::would_deadlock);
+  if (all && !write && ambient.kind != SectionKind::read_all) {
+    return fail(Errc::nested, "read(everything) inside a section");
+  }
+  if (all && write && !outer.any) return fail(Errc::nested, "transact(any) inside transact(objects)");
+  try {
+    for (Named& object : named) {
+      DOLMEN_TRY(HomeObject* const home_object, home(object.id));
+      if (ambient.kind != SectionKind::read_all && !contains(*outer.open, home_object)) {
+        if (!outer.any) return fail(Errc::nested, "object of the inner section");
+        lock_late(outer, *home_object);
+      }
+    }
+    DOLMEN_CHECK(fill_roots(outer, named, write));
+    auto outcome = body.call(body.context);
+    // The inner body's changes are part of the outer transaction: it cannot go on without them undone.
+    if (!outcome && write && !outer.transaction->failure) outer.transaction->failure = outcome.error();
+    return outcome;
+  } catch (const AccessError& access) {
+    return std::unexpected(access.error());
+  } catch (...) {
+    if (write && !outer.transaction->failure) outer.transaction->failure = Error(Errc::aborted);
+    throw;
+  }
+}
+
+Result<void> SpaceCore::run_transact(std::span<Named> named, bool any_object,
+                                     const TransactOptions& options, Body body) {
+  DOLMEN_CHECK(usable());
+  if (options_.read_only) return fail(Errc::read_only);
+  if (ambient.kind != SectionKind::none) return join(named, any_object, true, body);
+
+  ThreadLine& line = txn::thread_line();
+  Transaction& transaction = thread_transaction(line);
+  const bool durable = options.durability == Durability::durable;
+  std::vector<ObjectId> larger;  // what a former run wanted beyond `named`
+  for (;;) {
+    transaction.reset();
+    transaction.undo_bytes_max = options_.max_transaction_bytes;
+    Section section;
+    section.core = this;
+    section.transaction = &transaction;
+    section.open = &transaction.open;
+    section.any = any_object;
+
+    locks_->enter_writer(line);
+    struct Leave {
+      LockTable& locks;
+      ThreadLine& line;
+      ~Leave() { locks.leave_writer(line); }
+    };
+    std::optional<Leave> leave;
+    leave.emplace(*locks_, line);
+    // Map first (mapping may read the disk), then lock stripes in ascending order.
+    std::vector<HomeObject*>& open = transaction.open;
+    const auto add = [&](const ObjectId& id) -> Result<void> {
+      DOLMEN_TRY(HomeObject* const object, home(id));
+      if (!contains(open, object)) open.push_back(object);
+      return {};
+    };
+    for (const Named& object : named) DOLMEN_CHECK(add(object.id));
+    for (const ObjectId& id : larger) (void)add(id);  // may have been erased meanwhile
+    for (const HomeObject* object : open) {
+      transaction.stripes.push_back(LockTable::stripe_of(object->id()));
+    }
+    auto& stripes = transaction.stripes;
+    std::sort(stripes.begin(), stripes.end());
+    stripes.erase(std::unique(stripes.begin(), stripes.end()), stripes.end());
+    for (const std::uint16_t stripe : stripes) locks_->lock(stripe, &transaction, line);
+    if (any_retired(open)) {
+      DOLMEN_PROBE("txn.image_moved_before_lock");
+      release_locks(transaction);
+      continue;
+    }
+    for (HomeObject* object : open) object->writer.store(&transaction, std::memory_order_release);
+
+    Result<void> outcome;
+    std::exception_ptr foreign;
+    try {
+      ambient.section = &section;  // faults while the roots are read belong to this section
+      outcome = fill_roots(section, named, true);
+      ambient.section = nullptr;
+      if (outcome) outcome = run_body(section, SectionKind::transact, ~std::uint64_t{0}, body);
+    } catch (...) {
+      ambient.section = nullptr;
+      foreign = std::current_exception();
+    }
+    if (foreign) {
+      abort(transaction);
+      std::rethrow_exception(foreign);
+    }
+    if (!outcome) {
+      for (const HomeObject* object : open) {
+        if (!object->fresh && !transaction.wanted.empty()) larger.push_back(object->id());
+      }
+      larger.insert(larger.end(), transaction.wanted.begin(), transaction.wanted.end());
+      const bool again = !transaction.wanted.empty() && options.run == Run::retry &&
+                         outcome.error().code() == Errc::conflict;
+      abort(transaction);
+      if (!again) return outcome;
+      DOLMEN_PROBE("txn.rerun_with_larger_set");
+      std::sort(larger.begin(), larger.end());
+      larger.erase(std::unique(larger.begin(), larger.end()), larger.end());
+      continue;
+    }
+    const auto index = commit(transaction, durable);
+    leave.reset();
+    if (!index) return std::unexpected(index.error());
+    if (options.ticket != nullptr) options.ticket->index = *index;
+    if (!durable) return {};
+    if (DOLMEN_PLANTED("txn.ack_before_sync")) return {};
+    // A transaction that changed nothing is a read: what it saw must be durable, not everything.
+    if (transaction.index.load(std::memory_order_relaxed) == 0) return wait_observed();
+    return store_->wait_durable(*index);
+  }
+}
+
+Result<void> SpaceCore::run_read(std::span<Named> named, bool everything_open,
+                                 const ReadOptions& options, Body body) {
+  DOLMEN_CHECK(usable());
+  if (ambient.kind != SectionKind::none) return join(named, everything_open, false, body);
+
+  static thread_local std::vector<HomeObject*> open;  // reused: a read section allocates nothing
+  ThreadLine& line = txn::thread_line();
+  Section section;
+  section.core = this;
+  section.open = &open;
+  {
+    struct Unlock {
+      LockTable& locks;
+      ThreadLine& line;
+      ~Unlock() { locks.unlock_shared(line); }
+    };
+    locks_->announce_reader(line);
+    const Unlock unlock{*locks_, line};
+    do {
+      std::array<std::uint16_t, txn::kReadStripesMax> stripes{};
+      open.clear();
+      for (const Named& object : named) {
+        DOLMEN_TRY(HomeObject* const home_object, home(object.id));
+        if (open.size() < stripes.size()) stripes[open.size()] = LockTable::stripe_of(object.id);
+        open.push_back(home_object);
+      }
+      if (everything_open || open.size() > stripes.size()) {
+        locks_->lock_shared_all(line);
+      } else {
+        locks_->lock_shared(std::span(stripes.data(), open.size()), line);
+      }
+    } while (any_retired(open));
+    ambient.section = &section;
+    Result<void> outcome = fill_roots(section, named, false);
+    ambient.section = nullptr;
+    if (!outcome) return outcome;
+    DOLMEN_CHECK(run_body(section, everything_open ? SectionKind::read_all : SectionKind::read,
+                          everything_open ? table_version() : ~std::uint64_t{0}, body));
+  }
+  if (options.level == Level::visible) return {};
+  return wait_observed();
+}
+
+void SpaceCore::lock_late(Section& section, HomeObject& object) {
+  Transaction& transaction = *section.transaction;
+  const std::uint16_t stripe = LockTable::stripe_of(object.id());
+  const auto& stripes = transaction.stripes;
+  if (std::find(stripes.begin(), stripes.end(), stripe) == stripes.end()) {
+    if (DOLMEN_BUGGIFY("txn.late_lock_fails") ||
+        !locks_->try_lock(stripe, &transaction, txn::thread_line())) {
+      transaction.wanted.push_back(object.id());
+      throw_error(Errc::conflict, "late lock");
+    }
+    transaction.stripes.push_back(stripe);
+  }
+  if (object.retired.load(std::memory_order_acquire)) {
+    transaction.wanted.push_back(object.id());
+    throw_error(Errc::conflict, "object moved");
+  }
+  object.writer.store(&transaction, std::memory_order_release);
+  transaction.open.push_back(&object);
+}
+
+void SpaceCore::require_in_scope(Section& section, HomeObject& object, const void* place) {
+  if (ambient.kind == SectionKind::read_all) return;
+  if (section.transaction != nullptr ? section.transaction->holds(object)
+                                     : contains(*section.open, &object)) {
+    return;
+  }
+  if (!section.any) throw_error(Errc::not_named, describe_place(place));
+  lock_late(section, object);
+}
+
+Result<void> run_transact(SpaceCore& core, std::span<Named> named, bool any_object,
+                          const TransactOptions& options, Body body) {
+  return core.run_transact(named, any_object, options, body);
+}
+
+Result<void> run_read(SpaceCore& core, std::span<Named> named, bool everything_open,
+                      const ReadOptions& options, Body body) {
+  return core.run_read(named, everything_open, options, body);
+}
+
+void throw_error(Errc code, const char* context, std::uint64_t detail) {
+  const Error error(code, context, detail);
+  if (Section* section = current_section();
+      section != nullptr && section->transaction != nullptr && !section->transaction->failure) {
+    // Half-done library calls must not be committed by a body that swallows the exception.
+    section->transaction->failure = error;
+  }
+  throw AccessError(error);
+}
+
+}  // namespace dolmen::detail

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A page as of a commit: one mechanism for views and checkpoints.
+//
+// Preserve at commit: right after its record got index i, and still holding its locks, a transaction keeps
+// a version [epoch, i) of each page it changed if a snapshot s with epoch <= s < i may live. A reader at s
+// takes such a version if there is one; else it copies the running page, takes back what a transaction
+// without an index, or with one above s, did to it, looks for a version again, and accepts if the object's
+// sequence did not change meanwhile.
+#include <array>
+#include <cstring>
+#include <dolmen/assert.hpp>
+
+#include "base/hooks.hpp"
+#include "object/arena.hpp"
+#include "txn/space_core.hpp"
+#include "txn/view_core.hpp"
+
+namespace dolmen::detail {
+
+using store::Index;
+using store::kPageBytes;
+using store::PageKey;
+using txn::HomeObject;
+using txn::kLineBytes;
+using txn::PageMeta;
+using txn::Transaction;
+using txn::UndoLine;
+
+namespace {
+
+constexpr int kOptimisticTries = 256;
+
+/// Copies memory that a writer may be changing at the same time; whether the copy is good is decided
+/// afterwards, by the object's sequence. Word by word and not instrumented: the race is the protocol.
+[[gnu::no_sanitize("thread"), gnu::noinline]] void racing_copy(std::byte* to, const std::byte* from,
+                                                               std::size_t bytes) noexcept {
+  const auto* source = reinterpret_cast<const volatile std::uint64_t*>(from);
+  auto* target = reinterpret_cast<volatile std::uint64_t*>(to);
+  for (std::size_t word = 0; word < bytes / sizeof(std::uint64_t); ++word) {
+    target[word] = source[word];
+  }
+}
+
+/// Puts the pre-images of an undo list into a copy of the page. At most one line per line of a page, so a
+/// list that is being recycled cannot hold us.
+[[gnu::no_sanitize("thread")]] void apply_undo(const PageMeta& meta, std::byte* page,
+                                               std::uint32_t page_bytes) noexcept {
+  const UndoLine* line = meta.undo.load(std::memory_order_acquire);
+  for (std::uint32_t i = 0; i < txn::kLinesPerPage && line != nullptr; ++i) {
+    const std::uint32_t number = *const_cast<const volatile std::uint32_t*>(&line->line);
+    if (number < page_bytes / kLineBytes) {
+      racing_copy(page + std::size_t{number} * kLineBytes, line->bytes, kLineBytes);
+    }
+    line = line->next.load(std::memory_order_acquire);
+  }
+}
+
+struct PageReader {
+  explicit PageReader(std::atomic<std::uint32_t>& count) noexcept : count_(count) {
+    count_.fetch_add(1, std::memory_order_seq_cst);
+  }
+  ~PageReader() { count_.fetch_sub(1, std::memory_order_release); }
+  PageReader(const PageReader&) = delete;
+  PageReader& operator=(const PageReader&) = delete;
+  std::atomic<std::uint32_t>& count_;
+};
+
+}  // namespace
+
+bool SpaceCore::visible_at(const HomeObject& object, Index index) noexcept {
+  const auto reached = [&](Index at) {
+    if (at != txn::kUncommitted) return at <= index;
+    // Its transaction may have its index already, and be about to write it here.
+    const Transaction* writer = object.writer.load(std::memory_order_acquire);
+    const Index assigned = writer == nullptr ? 0 : writer->index.load(std::memory_order_acquire);
+    return assigned != 0 && assigned <= index;
+  };
+  for (;;) {
+    const std::uint64_t sequence = object.sequence.load(std::memory_order_acquire);
+    const Index erased = object.erased.load(std::memory_order_acquire);
+    const bool visible = reached(object.created.load(std::memory_order_acquire)) &&
+                         (erased == 0 || !reached(erased));
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (object.sequence.load(std::memory_order_relaxed) == sequence) return visible;
+  }
+}
+
+Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index index,
+                                   base::MutableBytes out) {
+  const PageKey key{object.id(), page};
+  PageMeta& meta = object.page(page);
+  const PageReader reading(page_readers_);
+  for (int attempt = 0;; ++attempt) {
+    if (versions_.find(key, index, out)) return {};
+    const std::uint64_t sequence = object.sequence.load(std::memory_order_acquire);
+    if (meta.loaded.load(std::memory_order_acquire) == 0) {
+      // Never changed since opening: the store has it, in whatever checkpoint.
+      DOLMEN_CHECK(store_->read_page(key, out));
+      std::atomic_thread_fence(std::memory_order_acquire);
+      if (meta.loaded.load(std::memory_order_acquire) == 0 ||
+          (object.sequence.load(std::memory_order_relaxed) == sequence &&
+           meta.epoch.load(std::memory_order_acquire) == 0)) {
+        return {};
+      }
+      continue;
+    }
+    if (object.damaged.load(std::memory_order_acquire)) {
+      return fail(Errc::corrupt, interned("page " + std::to_string(page) + " of object " +
+                                          key.object.to_string()));
+    }
+    racing_copy(out.data(), object.page_address(page), out.size());
+    std::atomic_thread_fence(std::memory_order_acquire);
+    const Transaction* writer = object.writer.load(std::memory_order_acquire);
+    if (writer != nullptr) {
+      const Index assigned = writer->index.load(std::memory_order_acquire);
+      if (assigned == 0 || assigned > index) {
+        apply_undo(meta, out.data(), static_cast<std::uint32_t>(out.size()));
+      }
+    }
+    if (DOLMEN_PLANTED("txn.view_ignores_version")) return {};
+    if (versions_.find(key, index, out)) return {};
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (object.sequence.load(std::memory_order_relaxed) == sequence) return {};
+    DOLMEN_PROBE("txn.page_as_of_retry");
+    if (attempt >= kOptimisticTries && attempt % 16 == 0) {
+      // Commits to this object outrun us: hold them off for one copy. The holder may be this very
+      // thread (a view read inside a transaction), whose own commit cannot be in the way.
+      const std::uint16_t stripe = txn::LockTable::stripe_of(key.object);
+      if (locks_->try_lock(stripe, this, txn::thread_line())) {
+        const bool kept = versions_.find(key, index, out);
+        if (!kept) racing_copy(out.data(), object.page_address(page), out.size());
+        locks_->unlock(stripe, this);
+        return {};
+      }
+    }
+  }
+}
+
+void SpaceCore::preserve_versions(Transaction& transaction, Index index) {
+  const Index newest = versions_.newest_snapshot();  // plus one; 0 = none
+  if (newest == 0 || newest > index) return;
+  for (const txn::TouchedPage& touched : transaction.pages) {
+    if (touched.object->fresh) continue;  // nobody could see it before
+    PageMeta& meta = touched.object->page(touched.page);
+    const Index epoch = meta.epoch.load(std::memory_order_relaxed);
+    if (epoch >= newest) continue;
+    if (DOLMEN_PLANTED("txn.version_not_preserved")) continue;
+    const std::uint32_t bytes = touched.object->page_bytes();
+    auto page = std::make_unique_for_overwrite<std::byte[]>(bytes);
+    std::memcpy(page.get(), touched.object->page_address(touched.page), bytes);
+    apply_undo(meta, page.get(), bytes);
+    versions_.keep(PageKey{touched.object->id(), touched.page}, epoch, index, std::move(page),
+                   bytes);
+  }
+}
+
+Result<void> SpaceCore::read_page_as_of(const PageKey& key, Index as_of, base::MutableBytes out) {
+  const MapUser user(*this);
+  if (HomeObject* object = find_mapped(key.object)) return page_as_of(*object, key.page, as_of, out);
+  return store_->read_page(key, out);
+}
+
+Result<std::unique_ptr<ViewCore>> SpaceCore::open_view(const ReadOptions& options) {
+  if (const auto state = usable(); !state) {
+    return std::unexpected(state.error());
+  }
+  const std::shared_lock gate(snapshot_gate_);
+  struct Taken {
+    SpaceCore* core;
+    Index index;
+  } taken{this, 0};
+  store_->with_append_lock(
+      [](void* argument, Index last) {
+        auto& self = *static_cast<Taken*>(argument);
+        self.index = last;
+        self.core->versions_.add_snapshot(last);
+      },
+      &taken);
+  auto view = std::make_unique<ViewCore>(*this, taken.index);
+  if (options.level == Level::durable) DOLMEN_CHECK(wait_observed());
+  return view;
+}
+
+ViewCore::ViewCore(SpaceCore& core, Index index) noexcept : core_(core), index_(index) {}
+
+ViewCore::~ViewCore() {
+  for (auto& [id, object] : objects_) {
+    Mapping& mapping = mapping_of(object->base);
+    mapping.kind = 0;
+    delete[] mapping.table.load(std::memory_order_relaxed);
+    object::free_slot(object->base);
+  }
+  core_.versions().remove_snapshot(index_);
+  core_.purge_erased();
+}
+
+Result<ViewObject*> ViewCore::map(const ObjectId& id) {
+  const std::scoped_lock guard(mutex_);
+  const auto found = objects_.find(id);
+  if (found != objects_.end()) return found->second.get();
+  const SpaceCore::MapUser user(core_);
+  DOLMEN_TRY(HomeObject* const home, core_.home(id));
+  if (!SpaceCore::visible_at(*home, index_)) return fail(Errc::not_found, "object in view", id.low);
+  const unsigned capacity_log2 = home->capacity_log2();
+  const bool demand = !core_.eager(capacity_log2);
+  DOLMEN_TRY(std::byte* const base,
+             object::allocate_slot(capacity_log2,
+                                   demand ? object::SlotKind::demand : object::SlotKind::plain));
+  if (!demand) {
+    const auto loaded = load_pages(base, home->page_count(), home->page_bytes(),
+                                   [&](std::uint32_t page, base::MutableBytes out) {
+                                     return core_.page_as_of(*home, page, index_, out);
+                                   });
+    if (!loaded) {
+      object::free_slot(base);
+      return std::unexpected(loaded.error());
+    }
+  }
+  auto object = std::make_unique<ViewObject>();
+  object->view = this;
+  object->home = home;
+  object->base = base;
+  Mapping& mapping = mapping_of(base);
+  mapping.capacity_log2 = static_cast<std::uint8_t>(capacity_log2);
+  mapping.id = id;
+  mapping.space = &core_;
+  mapping.record = object.get();
+  mapping.view_stamp = static_cast<std::uint16_t>((index_ % 0xFFFEu) + 1);
+  mapping.stamp.store(~std::uint64_t{0}, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_release);
+  mapping.kind = 2;
+  return objects_.emplace(id, std::move(object)).first->second.get();
+}
+
+bool ViewCore::fault(ViewObject& object, std::uintptr_t address) noexcept {
+  constexpr std::size_t kUnitBytesMax = 64 * 1024;
+  sys::Memory& memory = *core_.env().memory;
+  const std::size_t unit = memory.fault_unit_bytes(core_.options().fault_driver);
+  alignas(64) std::byte buffer[kUnitBytesMax];
+  const auto base = reinterpret_cast<std::uintptr_t>(object.base);
+  const std::uintptr_t begin = address & ~(unit - 1);
+  for (std::size_t done = 0; done < unit; done += kPageBytes) {
+    const auto page = static_cast<std::uint32_t>((begin + done - base) / kPageBytes);
+    const auto read = core_.page_as_of(*object.home, page, index_,
+                                       base::MutableBytes(buffer + done, kPageBytes));
+    if (!read) {
+      DOLMEN_PROBE("txn.damaged_view_page");
+      std::memset(buffer + done, 0, kPageBytes);
+      object.damaged.store(true, std::memory_order_release);
+      note_damage(read.error());
+    }
+  }
+  return memory.fill(reinterpret_cast<std::byte*>(begin), base::Bytes(buffer, unit)).has_value();
+}
+
+}  // namespace dolmen::detail

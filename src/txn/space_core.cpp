@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "txn/space_core.hpp"
+
+#include <dolmen/assert.hpp>
+
+#include "object/arena.hpp"
+#include "txn/view_core.hpp"
+
+namespace dolmen::detail {
+
+SpaceCore::SpaceCore(const sys::Env& env, std::unique_ptr<store::Store> store,
+                     const CoreOptions& options)
+    : env_(env),
+      store_(std::move(store)),
+      options_(options),
+      locks_(std::make_unique<txn::LockTable>(this)),
+      table_version_(0) {
+  invalidate_tables();
+}
+
+SpaceCore::~SpaceCore() {
+  if (forked_.load(std::memory_order_relaxed)) return;
+  std::vector<txn::HomeObject*> all;
+  objects_.for_each([&](txn::HomeObject& object) { all.push_back(&object); });
+  for (txn::HomeObject* object : all) drop_home(*object);
+  const std::scoped_lock guard(map_mutex_);
+  destroy_dropped();
+}
+
+Result<void> SpaceCore::close() {
+  if (closed_.exchange(true)) return {};
+  if (forked_.load(std::memory_order_relaxed)) return {};
+  return store_->close();
+}
+
+SpaceStats SpaceCore::stats() {
+  const store::StoreStats stored = store_->stats();
+  SpaceStats stats;
+  stats.space_id = stored.space_id;
+  stats.last_index = stored.last_index;
+  stats.durable_index = stored.durable_index;
+  stats.checkpoint_index = stored.checkpoint_index;
+  stats.log_tail_bytes = stored.log_tail_bytes;
+  stats.log_disk_bytes = stored.log_disk_bytes;
+  stats.pages_disk_bytes = stored.pages_disk_bytes;
+  stats.pages_live_bytes = stored.pages_live_bytes;
+  stats.objects_mapped = objects_.size();
+  stats.views_live = versions_.live();
+  stats.version_bytes = versions_.bytes();
+  stats.commits = commits_.load(std::memory_order_relaxed);
+  stats.aborts = aborts_.load(std::memory_order_relaxed);
+  stats.syncs = stored.syncs;
+  return stats;
+}
+
+}  // namespace dolmen::detail

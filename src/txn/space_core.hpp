@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One open space in this process: its objects' running images, their locks, snapshots and views, on top of
+// a Store. The public headers reach it through the free functions of dolmen::detail.
+//
+// The source is split by what it does: objects.cpp (mapping and faults), sections.cpp (transact and read),
+// commit.cpp, pointers.cpp (dereference, FOT, translation tables), allocation.cpp, catalog.cpp (names and
+// types), snapshots.cpp (a page as of a commit), checkpoint.cpp.
+//
+// Lock order: object stripes (ascending) < map_mutex_ < shard mutex < table mutex; the store's and the
+// version table's locks are leaves. No lock of this list is held while memory of an object that may be
+// absent is touched, except object stripes.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <dolmen/space.hpp>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "store/store.hpp"
+#include "sys/env.hpp"
+#include "txn/home_object.hpp"
+#include "txn/locks.hpp"
+#include "txn/object_map.hpp"
+#include "txn/transaction.hpp"
+#include "txn/versions.hpp"
+
+namespace dolmen::detail {
+
+class ViewCore;
+
+struct CoreOptions {
+  bool read_only = false;
+  bool check_stores = false;
+  std::uint64_t max_transaction_bytes = 256u << 20;
+  sys::FaultDriver fault_driver = sys::FaultDriver::none;
+};
+
+/// The ambient section of a thread; lives on the stack of run_transact / run_read.
+struct Section {
+  SpaceCore* core = nullptr;
+  txn::Transaction* transaction = nullptr;   ///< null in read sections
+  std::vector<txn::HomeObject*>* open = nullptr;  ///< objects in scope (not used by read_all)
+  bool any = false;                          ///< transact(any): scope grows on demand
+  Error damage{Errc::corrupt};               ///< valid if damaged
+  bool damaged = false;
+};
+
+class SpaceCore final : public store::PageSource {
+ public:
+  SpaceCore(const sys::Env& env, std::unique_ptr<store::Store> store, const CoreOptions& options);
+  ~SpaceCore() override;
+  SpaceCore(const SpaceCore&) = delete;
+  SpaceCore& operator=(const SpaceCore&) = delete;
+
+  /// Reads the catalog, or makes it in a new space.
+  [[nodiscard]] Result<void> start();
+  /// Makes everything durable; later calls give closed. Requires: no section or view is alive.
+  [[nodiscard]] Result<void> close();
+
+  // --- objects.cpp ---------------------------------------------------------------------------
+  /// The object's image, mapped on first use. Errors: not_found, deleted, corrupt, out_of_memory.
+  [[nodiscard]] Result<txn::HomeObject*> home(const ObjectId& id);
+  /// A new object's empty image, held by `transaction`.
+  [[nodiscard]] Result<txn::HomeObject*> create_home(txn::Transaction& transaction,
+                                                     const ObjectId& id, unsigned capacity_log2);
+  /// Takes an image out of the map for good; it is destroyed when no thread can hold a pointer to it.
+  void drop_home(txn::HomeObject& object);
+  /// Fault handler: makes one absent unit present. Async-signal-safe in practice (see objects.cpp).
+  [[nodiscard]] bool fault_home(txn::HomeObject& object, std::uintptr_t address) noexcept;
+  void load_all(txn::HomeObject& object);
+  [[nodiscard]] bool eager(unsigned capacity_log2) const noexcept;
+  /// Frees images of erased objects that no snapshot needs.
+  void purge_erased();
+  [[nodiscard]] Result<std::vector<ObjectId>> all_objects(store::Index as_of);
+
+  // --- sections.cpp --------------------------------------------------------------------------
+  [[nodiscard]] Result<void> run_transact(std::span<Named> named, bool any_object,
+                                          const TransactOptions& options, Body body);
+  [[nodiscard]] Result<void> run_read(std::span<Named> named, bool everything_open,
+                                      const ReadOptions& options, Body body);
+  /// Keeps images alive for a thread that is in no section (views, checkpoints).
+  class MapUser {
+   public:
+    explicit MapUser(SpaceCore& core) noexcept : core_(core) {
+      core_.map_users_.fetch_add(1, std::memory_order_seq_cst);
+    }
+    ~MapUser() { core_.map_users_.fetch_sub(1, std::memory_order_seq_cst); }
+    MapUser(const MapUser&) = delete;
+    MapUser& operator=(const MapUser&) = delete;
+
+   private:
+    SpaceCore& core_;
+  };
+
+  /// Brings an object into the ambient section's scope, or throws not_named / conflict.
+  void require_in_scope(Section& section, txn::HomeObject& object, const void* place);
+  /// Takes a lock inside a running body. Throws AccessError(conflict) when it is not free.
+  void lock_late(Section& section, txn::HomeObject& object);
+  /// Root address after the type check. Errors: layout_changed, wrong_type, corrupt.
+  [[nodiscard]] Result<std::byte*> checked_root(txn::HomeObject& object,
+                                                const TypeInfo& (*type)());
+
+  // --- commit.cpp ----------------------------------------------------------------------------
+  [[nodiscard]] Result<store::Index> commit(txn::Transaction& transaction, bool durable);
+  void abort(txn::Transaction& transaction);
+
+  // --- pointers.cpp --------------------------------------------------------------------------
+  /// Base of the mapping that index `index` of `mapping`'s FOT leads to. Throws AccessError.
+  /// `scope`: also bring the target into the ambient section's scope.
+  [[nodiscard]] std::uintptr_t follow(Mapping& mapping, std::uint64_t index, const void* place,
+                                      bool scope);
+  void revalidate(Mapping& mapping);
+  /// Remembers where an index leads (0 forgets).
+  void set_cell(Mapping& mapping, std::uint64_t index, std::uintptr_t base);
+  /// Pointer bits in `from` (held by the ambient transaction) for an address in `to`.
+  [[nodiscard]] std::uint64_t foreign_bits(txn::HomeObject& from, txn::HomeObject& to,
+                                           std::uint64_t offset);
+  [[nodiscard]] std::uint64_t table_version() const noexcept {
+    return table_version_.load(std::memory_order_acquire);
+  }
+  /// All cells of all tables must be looked at again (an object or an index went away).
+  void invalidate_tables();
+
+  // --- catalog.cpp ---------------------------------------------------------------------------
+  [[nodiscard]] Result<ObjectId> create_object(const TypeInfo& (*type)(), std::size_t root_bytes,
+                                               const ObjectOptions& options,
+                                               const std::string_view* name,
+                                               void (*construct)(void*));
+  [[nodiscard]] Result<ObjectId> find_name(std::string_view name, const TypeInfo& (*type)());
+  [[nodiscard]] Result<void> erase_object(const ObjectId& id);
+  [[nodiscard]] Result<void> set_name(const ObjectId& id, std::string_view name);
+  [[nodiscard]] Result<void> remove_name(std::string_view name);
+  [[nodiscard]] Result<void> resize_object(const ObjectId& id, std::uint64_t capacity_bytes);
+  [[nodiscard]] ObjectId catalog_id() const noexcept { return catalog_id_; }
+  [[nodiscard]] static ObjectId type_object_id(std::uint32_t tag) noexcept;
+  [[nodiscard]] static ObjectIdSeed type_object_seed(std::uint32_t tag) noexcept;
+  /// Adds descriptions of the transaction's new types to it.
+  [[nodiscard]] Result<void> describe_types(txn::Transaction& transaction);
+
+  // --- snapshots.cpp -------------------------------------------------------------------------
+  [[nodiscard]] Result<std::unique_ptr<ViewCore>> open_view(const ReadOptions& options);
+  /// The page as of commit `index`, for which a snapshot is registered.
+  [[nodiscard]] Result<void> page_as_of(txn::HomeObject& object, std::uint32_t page,
+                                        store::Index index, base::MutableBytes out);
+  [[nodiscard]] static bool visible_at(const txn::HomeObject& object, store::Index index) noexcept;
+  [[nodiscard]] Result<void> read_page_as_of(const store::PageKey& key, store::Index as_of,
+                                             base::MutableBytes out) override;
+  /// Keeps versions of the transaction's pages that a live snapshot needs.
+  void preserve_versions(txn::Transaction& transaction, store::Index index);
+
+  // --- checkpoint.cpp ------------------------------------------------------------------------
+  [[nodiscard]] Result<void> checkpoint(std::uint64_t bytes_per_second_max,
+                                        const std::function<bool()>& cancelled);
+  /// Called in the append critical section: lists pages and objects for the next checkpoint.
+  void list_dirty(txn::Transaction& transaction, store::Index index);
+
+  [[nodiscard]] store::Store& store() noexcept { return *store_; }
+  [[nodiscard]] const CoreOptions& options() const noexcept { return options_; }
+  [[nodiscard]] txn::LockTable& locks() noexcept { return *locks_; }
+  [[nodiscard]] txn::Versions& versions() noexcept { return versions_; }
+  [[nodiscard]] const sys::Env& env() const noexcept { return env_; }
+  [[nodiscard]] SpaceStats stats();
+  void mark_forked() noexcept { forked_.store(true, std::memory_order_relaxed); }
+  /// Errors that stop any section: forked, closed, store_failed.
+  [[nodiscard]] Result<void> usable() const;
+  /// Waits until everything that was visible, and whose writer asked for it, is durable.
+  [[nodiscard]] Result<void> wait_observed();
+
+ private:
+  friend class ViewCore;
+  friend class StoreCheck;
+
+  [[nodiscard]] txn::HomeObject* find_mapped(const ObjectId& id);
+  [[nodiscard]] Result<txn::HomeObject*> make_image(const ObjectId& id, unsigned capacity_log2,
+                                                    bool fresh);
+  [[nodiscard]] Result<void> move_to_class(const ObjectId& id, unsigned capacity_log2);
+  void finish_resize(txn::Transaction& transaction, bool committed);
+  [[nodiscard]] Result<txn::HomeObject*> map_object(const ObjectId& id, unsigned capacity_log2,
+                                                    bool fresh);
+  void destroy_dropped();
+  void finish(txn::Transaction& transaction, bool committed, store::Index index);
+  void release_locks(txn::Transaction& transaction);
+  [[nodiscard]] Result<void> run_body(Section& section, SectionKind kind, std::uint64_t stamp,
+                                      Body body);
+  [[nodiscard]] Result<void> join(std::span<Named> named, bool all, bool write, Body body);
+  [[nodiscard]] Result<void> fill_roots(Section& section, std::span<Named> named, bool write);
+
+  sys::Env env_;
+  std::unique_ptr<store::Store> store_;
+  CoreOptions options_;
+  std::unique_ptr<txn::LockTable> locks_;
+  txn::Versions versions_;
+
+  std::mutex map_mutex_;  ///< serialises mapping of objects
+  txn::ObjectMap objects_;
+  std::vector<txn::HomeObject*> dropped_;  ///< map_mutex_; unlinked, not yet destroyed
+  std::atomic<std::uint32_t> map_users_{0};  ///< threads outside sections that hold image pointers
+  std::unordered_map<ObjectId, store::Index> erased_ids_;  ///< map_mutex_; until checkpointed
+  std::mutex table_mutex_;
+  std::vector<std::unique_ptr<std::uintptr_t[]>> retired_tables_;  ///< table_mutex_
+
+  std::atomic<std::uint64_t> table_version_;
+  std::atomic<store::Index> newest_durable_request_{0};
+  std::atomic<std::uint64_t> commits_{0};
+  std::atomic<std::uint64_t> aborts_{0};
+  std::atomic<std::uint64_t> views_made_{0};
+  std::atomic<std::uint32_t> page_readers_{0};  ///< threads that may follow undo lists
+  std::atomic<bool> forked_{false};
+  std::atomic<bool> closed_{false};
+
+  ObjectId catalog_id_;
+  std::mutex describe_mutex_;
+  std::mutex types_mutex_;
+  std::unordered_set<std::uint32_t> known_types_;  ///< types_mutex_; described in the space
+
+  // Append critical section:
+  std::uint32_t dirty_generation_ = 1;
+  std::vector<store::PageKey> dirty_pages_;
+  std::vector<std::pair<ObjectId, std::uint8_t>> dirty_created_;
+  std::vector<ObjectId> dirty_erased_;
+  /// Shared: making snapshots. Exclusive: moving an image, which no snapshot may be reading.
+  std::shared_mutex snapshot_gate_;
+  std::mutex checkpoint_mutex_;  ///< one checkpoint at a time
+};
+
+/// The ambient section, or null.
+[[nodiscard]] inline Section* current_section() noexcept {
+  return static_cast<Section*>(ambient.section);
+}
+[[nodiscard]] inline txn::HomeObject* home_of(const void* address) noexcept {
+  Mapping& mapping = mapping_of(address);
+  return mapping.kind == 1 ? static_cast<txn::HomeObject*>(mapping.record) : nullptr;
+}
+/// "Page.next of object 1234…": where an address lies, for error messages. Never throws.
+[[nodiscard]] const char* describe_place(const void* address) noexcept;
+
+}  // namespace dolmen::detail

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "txn/thread_line.hpp"
+
+#include <dolmen/assert.hpp>
+
+namespace dolmen::txn {
+
+namespace {
+
+constinit std::atomic<ThreadLine*> first_line{nullptr};
+
+ThreadLine* take_line() {
+  for (ThreadLine* line = first_line.load(std::memory_order_acquire); line != nullptr;
+       line = line->next) {
+    bool free = false;
+    if (line->taken.compare_exchange_strong(free, true, std::memory_order_acq_rel)) return line;
+  }
+  auto* line = new ThreadLine;
+  line->taken.store(true, std::memory_order_relaxed);
+  line->next = first_line.load(std::memory_order_relaxed);
+  while (!first_line.compare_exchange_weak(line->next, line, std::memory_order_acq_rel)) {
+  }
+  return line;
+}
+
+struct LineOfThread {
+  ThreadLine* line = nullptr;
+  ~LineOfThread() {
+    if (line == nullptr) return;
+    DOLMEN_ASSERT(line->writing.load(std::memory_order_relaxed) == nullptr);
+    line->taken.store(false, std::memory_order_release);
+  }
+};
+
+thread_local LineOfThread line_of_thread;
+
+}  // namespace
+
+ThreadLine& thread_line() {
+  if (line_of_thread.line == nullptr) line_of_thread.line = take_line();
+  return *line_of_thread.line;
+}
+
+ThreadLine* all_thread_lines() noexcept { return first_line.load(std::memory_order_acquire); }
+
+}  // namespace dolmen::txn

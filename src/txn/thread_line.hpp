@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Who is inside which space, one cache line per thread. Readers and writers find each other by publishing
+// what they do in their own line, then (after a full fence) looking at the others': no shared counter is
+// written on the read path (BRAVO, Dice and Kogan, ATC'19).
+//
+// Lines are never freed: a thread that ends gives its line back for the next one.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+namespace dolmen::detail {
+class SpaceCore;
+}
+
+namespace dolmen::txn {
+
+class Transaction;
+
+inline constexpr std::size_t kReadStripesMax = 6;
+
+struct alignas(128) ThreadLine {
+  /// Space whose objects the thread reads as a whole (read(everything)).
+  std::atomic<const detail::SpaceCore*> reading_all{nullptr};
+  /// Space of which it reads the stripes named below.
+  std::atomic<const detail::SpaceCore*> reading{nullptr};
+  std::array<std::atomic<std::uint16_t>, kReadStripesMax> stripes{};  ///< stripe + 1, 0 = none
+  /// Space in which it runs a transaction.
+  std::atomic<const detail::SpaceCore*> writing{nullptr};
+  std::atomic<bool> taken{false};
+  Transaction* transaction = nullptr;  ///< the thread's one, made on first use, kept for ever
+  ThreadLine* next = nullptr;
+};
+
+/// This thread's line; registered on first use.
+[[nodiscard]] ThreadLine& thread_line();
+
+/// First line of the list of all; follow `next`.
+[[nodiscard]] ThreadLine* all_thread_lines() noexcept;
+
+}  // namespace dolmen::txn

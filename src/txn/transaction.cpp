@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "txn/transaction.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <dolmen/assert.hpp>
+
+#include "base/hooks.hpp"
+
+namespace dolmen::txn {
+
+void UndoPool::grow() {
+  if (!chunks_.empty() && chunk_ + 1 < chunks_.size()) {
+    ++chunk_;
+  } else {
+    chunks_.push_back(std::make_unique<UndoLine[]>(kLinesPerChunk));
+    chunk_ = chunks_.size() - 1;
+  }
+  next_ = 0;
+}
+
+void UndoPool::trim() {
+  reset();
+  if (chunks_.size() > kChunksKept) chunks_.resize(kChunksKept);
+}
+
+HomeObject::~HomeObject() {
+  if (pages != &single) delete[] pages;
+}
+
+void Transaction::reset() noexcept {
+  index.store(0, std::memory_order_relaxed);
+  open.clear();
+  stripes.clear();
+  created.clear();
+  erased.clear();
+  resized.reset();
+  pages.clear();
+  types.clear();
+  failure.reset();
+  wanted.clear();
+  record.clear();
+  lines_.reset();
+}
+
+bool Transaction::log(HomeObject& object, const void* address, std::size_t bytes) {
+  if (bytes == 0) return true;
+  const auto offset = static_cast<std::size_t>(static_cast<const std::byte*>(address) - object.base);
+  const std::size_t end = offset + bytes;
+  const auto first_page = static_cast<std::uint32_t>(offset / store::kPageBytes);
+  const auto last_page = static_cast<std::uint32_t>((end - 1) / store::kPageBytes);
+  DOLMEN_ASSERT_CMP(last_page, <, object.page_count());
+  if (lines_.bytes() + bytes > undo_bytes_max) return false;
+  for (std::uint32_t number = first_page; number <= last_page; ++number) {
+    const std::size_t page_begin = std::size_t{number} * store::kPageBytes;
+    const std::size_t from = std::max(offset, page_begin) - page_begin;
+    const std::size_t to = std::min<std::size_t>(end - page_begin, store::kPageBytes);
+    log_page(object, number, static_cast<std::uint32_t>(from / kLineBytes),
+             static_cast<std::uint32_t>((to - 1) / kLineBytes));
+  }
+  return true;
+}
+
+void Transaction::log_page(HomeObject& object, std::uint32_t number, std::uint32_t first_line,
+                           std::uint32_t last_line) {
+  PageMeta& meta = object.page(number);
+  const std::uint64_t upto = last_line == 63 ? ~std::uint64_t{0}
+                                             : (std::uint64_t{1} << (last_line + 1)) - 1;
+  std::uint64_t missing = upto & ~((std::uint64_t{1} << first_line) - 1) & ~meta.logged;
+  if (missing == 0) return;
+  if (meta.logged == 0) pages.push_back(TouchedPage{&object, number});
+  meta.logged |= missing;
+  if (object.fresh) return;  // its pre-image is all zeros, and nobody else can see it
+  const std::byte* page = object.page_address(number);
+  UndoLine* head = meta.undo.load(std::memory_order_relaxed);
+  for (; missing != 0; missing &= missing - 1) {
+    UndoLine* line = lines_.take();
+    line->line = static_cast<std::uint32_t>(std::countr_zero(missing));
+    std::memcpy(line->bytes, page + std::size_t{line->line} * kLineBytes, kLineBytes);
+    line->next.store(head, std::memory_order_relaxed);
+    head = line;
+  }
+  // Published before any store to the lines that it covers (invariant 1 of HomeObject).
+  meta.undo.store(head, std::memory_order_release);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+void Transaction::encode_changes() {
+  // Objects in id order, pages ascending: what the log says depends on nothing but the changes.
+  std::sort(pages.begin(), pages.end(), [](const TouchedPage& a, const TouchedPage& b) {
+    return a.object == b.object ? a.page < b.page : a.object->id() < b.object->id();
+  });
+  section_ = nullptr;
+  for (const TouchedPage& touched : pages) {
+    if (touched.object->erased.load(std::memory_order_relaxed) != 0) continue;
+    if (resized && touched.object == resized->new_image) {
+      // Replay lays this over the old pages, so zeros count too.
+      record.write(touched.object->id());
+      record.run(touched.page * store::kPageBytes,
+                 base::Bytes(touched.object->page_address(touched.page),
+                             touched.object->page_bytes()));
+    } else if (touched.object->fresh) {
+      encode_fresh_page(*touched.object, touched.page);
+    } else {
+      encode_page(*touched.object, touched.page);
+    }
+  }
+}
+
+namespace {
+
+/// Turns changed 8-byte words into runs; a gap of one equal word is cheaper kept than a new run header.
+class RunBuilder {
+ public:
+  RunBuilder(base::CommitRecordWriter& record, const HomeObject& object, std::uint32_t number,
+             const HomeObject*& section)
+      : record_(record),
+        object_(object),
+        section_(section),
+        page_(object.page_address(number)),
+        page_offset_(std::size_t{number} * store::kPageBytes) {}
+  ~RunBuilder() { flush(); }
+  RunBuilder(const RunBuilder&) = delete;
+  RunBuilder& operator=(const RunBuilder&) = delete;
+
+  void changed(std::size_t offset) {
+    if (end_ != 0 && offset <= end_ + sizeof(std::uint64_t)) {
+      end_ = offset + sizeof(std::uint64_t);
+      return;
+    }
+    flush();
+    begin_ = offset;
+    end_ = offset + sizeof(std::uint64_t);
+  }
+
+ private:
+  void flush() {
+    if (end_ == 0) return;
+    if (section_ != &object_) record_.write(object_.id());
+    section_ = &object_;
+    record_.run(static_cast<std::uint32_t>(page_offset_ + begin_),
+                base::Bytes(page_ + begin_, end_ - begin_));
+    end_ = 0;
+  }
+
+  base::CommitRecordWriter& record_;
+  const HomeObject& object_;
+  const HomeObject*& section_;  // whose write section is open in the record
+  const std::byte* page_;
+  std::size_t page_offset_;
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+};
+
+}  // namespace
+
+void Transaction::encode_page(HomeObject& object, std::uint32_t number) {
+  std::array<const UndoLine*, kLinesPerPage> by_line{};
+  const PageMeta& meta = object.page(number);
+  for (const UndoLine* line = meta.undo.load(std::memory_order_relaxed); line != nullptr;
+       line = line->next.load(std::memory_order_relaxed)) {
+    by_line[line->line] = line;
+  }
+  const std::byte* page = object.page_address(number);
+  RunBuilder runs(record, object, number, section_);
+  for (std::uint64_t rest = meta.logged; rest != 0; rest &= rest - 1) {
+    const auto number_of_line = static_cast<std::size_t>(std::countr_zero(rest));
+    if (DOLMEN_PLANTED("txn.unlogged_range") && number_of_line % 7 == 3) continue;
+    const std::byte* before = by_line[number_of_line]->bytes;
+    const std::size_t offset = number_of_line * kLineBytes;
+    for (std::size_t word = 0; word < kLineBytes; word += sizeof(std::uint64_t)) {
+      std::uint64_t old_value;
+      std::uint64_t new_value;
+      std::memcpy(&old_value, before + word, sizeof old_value);
+      std::memcpy(&new_value, page + offset + word, sizeof new_value);
+      if (old_value != new_value) runs.changed(offset + word);
+    }
+  }
+}
+
+void Transaction::encode_fresh_page(HomeObject& object, std::uint32_t number) {
+  const std::byte* page = object.page_address(number);
+  RunBuilder runs(record, object, number, section_);
+  for (std::uint64_t rest = object.page(number).logged; rest != 0; rest &= rest - 1) {
+    const std::size_t offset = static_cast<std::size_t>(std::countr_zero(rest)) * kLineBytes;
+    for (std::size_t word = 0; word < kLineBytes; word += sizeof(std::uint64_t)) {
+      std::uint64_t value;
+      std::memcpy(&value, page + offset + word, sizeof value);
+      if (value != 0) runs.changed(offset + word);
+    }
+  }
+}
+
+void Transaction::undo() {
+  for (const TouchedPage& touched : pages) {
+    PageMeta& meta = touched.object->page(touched.page);
+    std::byte* page = touched.object->page_address(touched.page);
+    if (touched.object->fresh) {
+      for (std::uint64_t rest = meta.logged; rest != 0; rest &= rest - 1) {
+        std::memset(page + static_cast<std::size_t>(std::countr_zero(rest)) * kLineBytes, 0,
+                    kLineBytes);
+      }
+    }
+    for (const UndoLine* line = meta.undo.load(std::memory_order_relaxed); line != nullptr;
+         line = line->next.load(std::memory_order_relaxed)) {
+      std::memcpy(page + std::size_t{line->line} * kLineBytes, line->bytes, kLineBytes);
+    }
+    meta.logged = 0;
+    meta.undo.store(nullptr, std::memory_order_release);
+  }
+}
+
+}  // namespace dolmen::txn

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One running transaction: which objects it holds, the pre-images of what it changes, and the commit
+// record that the difference becomes. Redo is the 8-byte difference of pre-image and image at commit;
+// undo is copied back on abort.
+//
+// Threads: belongs to one thread; `index` and the undo lists that hang off the pages are read by makers
+// of snapshots on other threads. Transactions and undo lines are type-stable: recycled, never unmapped
+// while the space lives.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <dolmen/error.hpp>
+#include <dolmen/reflect.hpp>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/commit_record.hpp"
+#include "txn/home_object.hpp"
+
+namespace dolmen::txn {
+
+/// Undo lines, handed out in order and taken back all at once.
+class UndoPool {
+ public:
+  [[nodiscard]] UndoLine* take() {
+    if (next_ == kLinesPerChunk || chunks_.empty()) grow();
+    ++taken_;
+    return &chunks_[chunk_][next_++];
+  }
+  void reset() noexcept {
+    chunk_ = 0;
+    next_ = 0;
+    taken_ = 0;
+  }
+  [[nodiscard]] std::size_t bytes() const noexcept { return taken_ * sizeof(UndoLine); }
+  /// Frees memory beyond a comfortable size. Requires: no snapshot reader is following undo lists.
+  void trim();
+  [[nodiscard]] bool oversized() const noexcept { return chunks_.size() > kChunksKept; }
+
+ private:
+  static constexpr std::size_t kLinesPerChunk = 1024;
+  static constexpr std::size_t kChunksKept = 256;  // 20 MiB of pre-images
+  void grow();
+
+  std::vector<std::unique_ptr<UndoLine[]>> chunks_;
+  std::size_t chunk_ = 0;
+  std::size_t next_ = 0;
+  std::size_t taken_ = 0;
+};
+
+struct TouchedPage {
+  HomeObject* object;
+  std::uint32_t page;
+};
+
+/// An object that moves to a slot of another size.
+struct Resized {
+  HomeObject* old_image;
+  HomeObject* new_image;
+};
+
+class Transaction {
+ public:
+  /// Forgets everything but its memory.
+  void reset() noexcept;
+
+  /// Keeps the pre-images of the lines of [address, address + bytes). Requires: this transaction holds
+  /// the object. Gives false when that would exceed `undo_bytes_max`.
+  [[nodiscard]] bool log(HomeObject& object, const void* address, std::size_t bytes);
+  /// Writes the redo sections of all touched pages into `record`.
+  void encode_changes();
+  /// Copies every pre-image back and empties the undo lists.
+  void undo();
+
+  [[nodiscard]] bool holds(const HomeObject& object) const noexcept {
+    return object.writer.load(std::memory_order_relaxed) == this;
+  }
+
+  /// 0 until the commit record has its place in the log.
+  std::atomic<Index> index{0};
+
+  std::vector<HomeObject*> open;         ///< locked, in the order of locking
+  std::vector<std::uint16_t> stripes;    ///< locked stripes, each once
+  std::vector<HomeObject*> created;
+  std::vector<HomeObject*> erased;
+  std::optional<Resized> resized;
+  std::vector<TouchedPage> pages;        ///< each page once
+  std::vector<const TypeInfo*> types;    ///< types of allocations made, to be described in the space
+  std::optional<Error> failure;          ///< an access failed; nothing may be committed
+  std::vector<ObjectId> wanted;          ///< objects that a late lock did not get
+  base::CommitRecordWriter record;
+  std::uint64_t undo_bytes_max = 256u << 20;
+  [[nodiscard]] UndoPool& undo_pool() noexcept { return lines_; }
+
+ private:
+  void log_page(HomeObject& object, std::uint32_t number, std::uint32_t first_line,
+                std::uint32_t last_line);
+  void encode_page(HomeObject& object, std::uint32_t number);
+  void encode_fresh_page(HomeObject& object, std::uint32_t number);
+
+  UndoPool lines_;
+  const HomeObject* section_ = nullptr;  ///< whose write section is open in `record`
+};
+
+}  // namespace dolmen::txn

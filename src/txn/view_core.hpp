@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A view: every object as of one commit, each mapped into a slot of its own on first use, its pages made on
+// first touch from the running image, its undo and its versions (see snapshots.cpp). Nothing that a writer
+// waits for is held.
+//
+// Threads: any number may read through one view.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include "txn/space_core.hpp"
+
+namespace dolmen::detail {
+
+/// Record behind a view's mapping (Mapping::record, kind 2).
+struct ViewObject {
+  ViewCore* view = nullptr;
+  txn::HomeObject* home = nullptr;
+  std::byte* base = nullptr;
+  std::atomic<bool> damaged{false};
+  std::vector<std::unique_ptr<std::uintptr_t[]>> retired_tables;  ///< the core's table mutex
+};
+
+class ViewCore {
+ public:
+  /// Takes over a snapshot that was registered at `index`.
+  ViewCore(SpaceCore& core, store::Index index) noexcept;
+  ~ViewCore();
+  ViewCore(const ViewCore&) = delete;
+  ViewCore& operator=(const ViewCore&) = delete;
+
+  /// The object as of the view's commit. Errors: not_found, corrupt, out_of_memory.
+  [[nodiscard]] Result<ViewObject*> map(const ObjectId& id);
+  [[nodiscard]] bool fault(ViewObject& object, std::uintptr_t address) noexcept;
+  [[nodiscard]] store::Index index() const noexcept { return index_; }
+  [[nodiscard]] SpaceCore& core() const noexcept { return core_; }
+
+ private:
+  SpaceCore& core_;
+  store::Index index_;
+  std::mutex mutex_;
+  std::unordered_map<ObjectId, std::unique_ptr<ViewObject>> objects_;
+};
+
+/// Fills a plain slot page by page; pages of zeros are not touched, so that they cost no memory.
+template <class ReadPage>
+[[nodiscard]] Result<void> load_pages(std::byte* base, std::uint32_t page_count,
+                                      std::uint32_t page_bytes, ReadPage read_page) {
+  alignas(8) std::byte buffer[store::kPageBytes];
+  for (std::uint32_t page = 0; page < page_count; ++page) {
+    const base::MutableBytes out(buffer, page_bytes);
+    DOLMEN_CHECK(read_page(page, out));
+    if (std::ranges::all_of(out, [](std::byte byte) { return byte == std::byte{0}; })) continue;
+    std::memcpy(base + std::size_t{page} * store::kPageBytes, buffer, page_bytes);
+  }
+  return {};
+}
+
+/// Installs the arena's one fault handler; gives the driver in force (the first caller's choice).
+[[nodiscard]] Result<sys::FaultDriver> install_arena_faults(sys::Memory& memory,
+                                                            sys::FaultDriver driver);
+/// Marks the ambient section as having read a page that could not be verified.
+void note_damage(const Error& error) noexcept;
+
+}  // namespace dolmen::detail
