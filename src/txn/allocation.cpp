@@ -2,7 +2,9 @@
 //
 // Write logging and memory for containers and make().
 #include <algorithm>
+#include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <dolmen/assert.hpp>
 #include <new>
 
@@ -56,9 +58,15 @@ void open_for_edit(const void* address, std::size_t bytes) {
 void* allocate(const void* near, const TypeInfo& (*type)(), std::size_t element_bytes,
                std::size_t count) {
   if (!in_arena(near)) {
-    void* memory = std::calloc(count, element_bytes);
+    const std::size_t align = type().align;
+    if (align <= alignof(std::max_align_t)) {
+      void* memory = std::calloc(count, element_bytes);
+      if (memory == nullptr) throw std::bad_alloc();
+      return memory;
+    }
+    void* memory = std::aligned_alloc(align, count * element_bytes);  // a multiple of its alignment
     if (memory == nullptr) throw std::bad_alloc();
-    return memory;
+    return std::memset(memory, 0, count * element_bytes);
   }
   HomeObject* object = home_of(near);
   Transaction& transaction = writable(object, near);
