@@ -42,7 +42,8 @@ struct TypeInfo {
   TypeKind kind;
   bool holds_pointers;           ///< a ptr or a container lies somewhere in its bytes
   std::uint32_t layout_version;  ///< of a class with StorableTraits, else 0
-  std::uint64_t fingerprint;
+  std::uint64_t fingerprint;     ///< of the layout; two records of equal fields share it
+  std::uint64_t identity;        ///< of layout and name: tells such two apart; see type_identity()
   std::span<const FieldInfo> fields;  ///< of a record, in order of offset
   /// Pointee of a pointer or link, element of an array or container, key of a map, integer behind
   /// an enumeration; null if there is none. A function, so that types may refer to themselves.
@@ -149,6 +150,19 @@ class LayoutHash {
  private:
   std::uint64_t state_ = 0xCBF29CE484222325u;
 };
+
+}  // namespace detail
+
+/// FNV-1a over the name (with its u32 length in front) and the fingerprint: what tags of types
+/// derive from.
+constexpr std::uint64_t type_identity(std::string_view name, std::uint64_t fingerprint) {
+  detail::LayoutHash hash;
+  hash.string(name);
+  hash.u64(fingerprint);
+  return hash.value();
+}
+
+namespace detail {
 
 template <class T>
 consteval TypeKind kind_of() {
@@ -309,6 +323,7 @@ consteval bool holds_pointers() {
 template <class T>
 struct TypeInfoOf {
   static_assert(std::is_same_v<T, std::remove_cv_t<T>>);
+  static constexpr std::uint64_t kFingerprint = fingerprint_of<T>();
   static constexpr TypeInfo kInfo{type_name<T>(),
                                   static_cast<std::uint32_t>(sizeof(T)),
                                   static_cast<std::uint32_t>(alignof(T)),
@@ -316,7 +331,8 @@ struct TypeInfoOf {
                                   kind_of<T>(),
                                   holds_pointers<T>(),
                                   layout_version_of<T>(),
-                                  fingerprint_of<T>(),
+                                  kFingerprint,
+                                  type_identity(type_name<T>(), kFingerprint),
                                   fields_of<T>(),
                                   element_of<T>(),
                                   element2_of<T>()};
@@ -324,6 +340,7 @@ struct TypeInfoOf {
 
 /// Ends the list of messages behind a refused type.
 struct NoTypeInfo {
+  static constexpr std::uint64_t kFingerprint = fingerprint_of<T>();
   static constexpr TypeInfo kInfo{};
 };
 

@@ -395,6 +395,8 @@ TEST(Reflect, FingerprintChangesWithNameTypePlaceAndCount) {
   };
   const std::uint64_t base = type_info<Base>().fingerprint;
   EXPECT_EQ(base, type_info<Same>().fingerprint);
+  EXPECT_NE(type_info<Base>().identity, type_info<Same>().identity);
+  EXPECT_EQ(type_info<Base>().identity, dolmen::type_identity("Base", base));
   EXPECT_NE(base, type_info<Renamed>().fingerprint);
   EXPECT_NE(base, type_info<Signed>().fingerprint);
   EXPECT_NE(base, type_info<Swapped>().fingerprint);
