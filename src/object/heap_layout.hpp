@@ -50,7 +50,6 @@ struct PagedRun {
   std::uint16_t capacity = 0;
   std::uint8_t pages = 0;  // 0 for large runs: their page descriptor says it
   std::uint8_t flags = 0;
-  // What changes while the run lives:
   std::uint16_t used = 0;
   std::uint16_t hint = 0;  // bitmap words below this one are full
   std::uint32_t next = 0;  // list of the bin's runs with free slots, by offset
@@ -58,7 +57,7 @@ struct PagedRun {
   std::uint32_t first = 0;  // offset of slot 0 in the run
 };
 static_assert(sizeof(PagedRun) == 32);
-inline constexpr std::uint32_t kRunMutable = 16;  // offset of `used`
+inline constexpr std::uint32_t kRunHeader = 32;
 inline constexpr std::uint32_t kLargeFirst = 64;
 
 /// All runs of one (type, slot size, element size, array flag).
@@ -83,9 +82,8 @@ struct HeapState {
   std::uint32_t bins = 0;       // offset of the table of bins
   std::uint32_t bins_log2 = 0;  // its entries
   std::uint32_t bins_used = 0;
-  std::uint32_t low_pages = 0;    // pages [1, low_pages) are still held back by the page colour
-  std::uint32_t compact_gap = 0;  // no gap of the compact area has more bytes
-  std::uint32_t zero = 0;
+  std::uint32_t low_pages = 0;  // pages [1, low_pages) are still held back by the page colour
+  std::array<std::uint32_t, 2> zero{};
   std::array<std::uint32_t, kExtentBins> extents{};  // first free extent of [2^i, 2^(i+1)) pages
   std::array<Bin, kInlineBins> inline_bins{};
 };

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "object/arena.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <mutex>
+
+#include <dolmen/assert.hpp>
+
+namespace dolmen::detail {
+
+// No address has this tag: addresses have at most 57 bits.
+constinit std::uintptr_t arena_tag = ~std::uintptr_t{0};
+constinit Mapping* mappings = nullptr;
+
+}  // namespace dolmen::detail
+
+namespace dolmen::object {
+namespace {
+
+using detail::kArenaShift;
+using detail::kMaxClass;
+using detail::kMinClass;
+using detail::kRegionShift;
+using detail::Mapping;
+
+constexpr std::uint64_t kFirstBatch = std::uint64_t{2} << 20;
+constexpr std::uint64_t kLargestBatch = std::uint64_t{1} << 30;
+
+/// One half of a region: the plain or the demand slots of a class, numbered within the region.
+struct Half {
+  std::uint64_t next = 0;    // first slot never handed out
+  std::uint64_t active = 0;  // first slot not yet activated
+  std::uint64_t end = 0;
+  std::uint64_t free_head = 0;  // freed slots, linked through Mapping::unused; 0 ends the list
+  std::uint64_t free_count = 0;
+  std::uint64_t in_use = 0;
+  std::uint64_t batch_bytes = kFirstBatch;
+};
+
+class Arena {
+ public:
+  constexpr Arena() noexcept {
+    for (unsigned c = kMinClass; c <= kMaxClass; ++c) {
+      const std::uint64_t slots = std::uint64_t{1} << (kRegionShift - c);
+      half(c, SlotKind::plain) = {.next = 1, .active = 1, .end = slots / 2};
+      half(c, SlotKind::demand) = {.next = slots / 2, .active = slots / 2, .end = slots};
+    }
+  }
+
+  Result<void> ensure(sys::Memory& memory) {
+    const std::scoped_lock lock(mutex_);
+    if (base_ != nullptr) {
+      if (memory_ == &memory) return {};
+      return fail(Errc::invalid_argument, "the arena belongs to another Memory");
+    }
+    constexpr std::uint64_t kBytes = std::uint64_t{1} << kArenaShift;
+    constexpr std::uint64_t kRecordBytes =
+        (std::uint64_t{1} << (kRegionShift - kMinClass + 1)) * sizeof(Mapping);
+    DOLMEN_TRY(std::byte* const base, memory.reserve(kBytes, kBytes));
+    auto records = memory.reserve(kRecordBytes, sys::kPageBytes);
+    if (!records) {
+      memory.release(base, kBytes);
+      return std::unexpected(records.error());
+    }
+    memory_ = &memory;
+    base_ = base;
+    // The records are trivially zero: reading atomics of zero bytes needs no constructor call per
+    // record.
+    detail::mappings = static_cast<Mapping*>(static_cast<void*>(*records));
+    detail::arena_tag = std::bit_cast<std::uintptr_t>(base) >> kArenaShift;
+    return {};
+  }
+
+  Result<std::byte*> allocate(unsigned c, SlotKind kind) {
+    const std::scoped_lock lock(mutex_);
+    DOLMEN_ASSERT(base_ != nullptr);
+    Half& h = half(c, kind);
+    std::uint64_t slot = h.free_head;
+    if (slot != 0) {
+      Mapping& record = record_of(c, slot);
+      h.free_head = record.unused;
+      record.unused = 0;
+      --h.free_count;
+    } else {
+      if (h.next == h.active) DOLMEN_CHECK(grow(c, kind));
+      slot = h.next++;
+    }
+    ++h.in_use;
+    return slot_base(c, slot);
+  }
+
+  void free(std::byte* base) noexcept {
+    const auto address = std::bit_cast<std::uintptr_t>(base);
+    DOLMEN_ASSERT(detail::in_arena(address));
+    const unsigned c = detail::class_of(address);
+    DOLMEN_ASSERT(c >= kMinClass && c <= kMaxClass && detail::base_of(address) == address);
+    const std::uint64_t slot = (address & detail::kRegionMask) >> c;
+    const SlotKind kind = slot < half(c, SlotKind::plain).end ? SlotKind::plain : SlotKind::demand;
+    // Outside the lock: nobody else knows the slot.
+    const std::size_t bytes = std::size_t{1} << c;
+    if (bytes >= sys::kPageBytes) {
+      memory_->discard(base, bytes);
+    } else {
+      std::fill_n(base, bytes, std::byte{0});
+    }
+    Mapping& record = record_of(c, slot);
+    clear(record);
+    const std::scoped_lock lock(mutex_);
+    Half& h = half(c, kind);
+    DOLMEN_ASSERT(slot < h.next && h.in_use > 0);
+    record.unused = h.free_head;
+    h.free_head = slot;
+    ++h.free_count;
+    --h.in_use;
+  }
+
+  ArenaStats stats() noexcept {
+    const std::scoped_lock lock(mutex_);
+    ArenaStats stats{.record_bytes_activated = record_bytes_};
+    for (unsigned c = kMinClass; c <= kMaxClass; ++c) {
+      const Half& plain = half(c, SlotKind::plain);
+      const Half& demand = half(c, SlotKind::demand);
+      const std::uint64_t active = (plain.active - 1) + (demand.active - plain.end);
+      stats.classes[c] = {.plain_in_use = plain.in_use,
+                          .demand_in_use = demand.in_use,
+                          .free = plain.free_count + demand.free_count,
+                          .activated_bytes = active << c};
+      stats.slots_in_use += plain.in_use + demand.in_use;
+      stats.activated_bytes += active << c;
+    }
+    return stats;
+  }
+
+ private:
+  constexpr Half& half(unsigned c, SlotKind kind) noexcept {
+    return halves_[c - kMinClass][static_cast<std::size_t>(kind)];
+  }
+  [[nodiscard]] std::byte* slot_base(unsigned c, std::uint64_t slot) const noexcept {
+    return base_ + (std::uint64_t{c} << kRegionShift) + (slot << c);
+  }
+  [[nodiscard]] static Mapping& record_of(unsigned c, std::uint64_t slot) noexcept {
+    return detail::mappings[(std::uint64_t{1} << (kRegionShift - c)) + slot];
+  }
+
+  static void clear(Mapping& record) noexcept {
+    record.table.store(nullptr, std::memory_order_relaxed);
+    record.stamp.store(0, std::memory_order_relaxed);
+    record.table_size.store(0, std::memory_order_relaxed);
+    record.view_stamp = 0;
+    record.kind = 0;
+    record.capacity_log2 = 0;
+    record.record = nullptr;
+    record.id = {};
+    record.space = nullptr;
+    record.unused = 0;
+  }
+
+  Result<void> grow(unsigned c, SlotKind kind) {
+    Half& h = half(c, kind);
+    if (h.active == h.end) return fail(Errc::out_of_memory, "arena slots of one class", c);
+    const std::uint64_t slots =
+        std::min(std::max<std::uint64_t>(h.batch_bytes >> c, 1), h.end - h.active);
+    // Slot 0 is unused but activated with its neighbours, so that batches are whole pages.
+    const std::uint64_t first = h.active == 1 && slots > 1 ? 0 : h.active;
+    const std::uint64_t last = first + slots;
+    DOLMEN_CHECK(activate_records(c, first, last));
+    std::byte* const start = slot_base(c, first);
+    const std::uint64_t bytes = (last - first) << c;
+    DOLMEN_CHECK(kind == SlotKind::plain ? memory_->activate(start, bytes)
+                                         : memory_->demand(start, bytes));
+    h.active = last;
+    h.batch_bytes = std::min(h.batch_bytes * 2, kLargestBatch);
+    return {};
+  }
+
+  Result<void> activate_records(unsigned c, std::uint64_t first, std::uint64_t last) {
+    const std::uint64_t origin = std::uint64_t{1} << (kRegionShift - c);
+    constexpr std::uint64_t kMask = sys::kPageBytes - 1;
+    const std::uint64_t begin = (origin + first) * sizeof(Mapping) & ~kMask;
+    const std::uint64_t end = ((origin + last) * sizeof(Mapping) + kMask) & ~kMask;
+    auto* const array = static_cast<std::byte*>(static_cast<void*>(detail::mappings));
+    // Neighbours that share a page with a record activated earlier are activated twice: no harm.
+    DOLMEN_CHECK(memory_->activate(array + begin, end - begin));
+    record_bytes_ += end - begin;
+    return {};
+  }
+
+  std::mutex mutex_;
+  sys::Memory* memory_ = nullptr;
+  std::byte* base_ = nullptr;
+  std::uint64_t record_bytes_ = 0;
+  std::array<std::array<Half, 2>, kMaxClass - kMinClass + 1> halves_{};
+};
+
+constinit Arena arena;
+
+}  // namespace
+
+Result<void> ensure_arena(sys::Memory& memory) { return arena.ensure(memory); }
+
+Result<std::byte*> allocate_slot(unsigned capacity_log2, SlotKind kind) {
+  if (capacity_log2 < kMinClass || capacity_log2 > kMaxClass) {
+    return fail(Errc::invalid_argument, "capacity class", capacity_log2);
+  }
+  // Smaller slots share pages: a page of several objects cannot be filled for one.
+  DOLMEN_ASSERT(kind == SlotKind::plain || (std::size_t{1} << capacity_log2) >= sys::kPageBytes);
+  return arena.allocate(capacity_log2, kind);
+}
+
+void free_slot(std::byte* base) noexcept { arena.free(base); }
+
+ArenaStats arena_stats() noexcept { return arena.stats(); }
+
+}  // namespace dolmen::object
