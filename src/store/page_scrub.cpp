@@ -76,7 +76,7 @@ Result<void> scrub_pages(PageReader& reader, const TreeRoot& root, std::uint64_t
   // A root that names no node is damage like any other.
   if (const Result<void> walked = reader.walk(root, scrubber, NodeSource::disk); !walked) {
     if (walked.error().code() != Errc::corrupt) return walked;
-    report.damage.push_back({walked.error().context().data(), std::nullopt});
+    report.damage.push_back({std::string(walked.error().context()), std::nullopt});
     return {};
   }
   scrubber.check_totals();
