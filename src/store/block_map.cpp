@@ -116,44 +116,36 @@ std::vector<BlockRun> BlockMap::take_free() {
   return runs;
 }
 
-BlockMap::Trim BlockMap::trim(std::uint64_t keep_frames) {
-  const auto idle = [this](std::uint64_t frame) { return frames_[frame] == 0 && backed_[frame]; };
+std::vector<BlockRun> BlockMap::idle_frames() const {
   std::vector<BlockRun> runs;
-  std::uint64_t idle_frames = 0;
   for (std::uint64_t frame = 0; frame < frames_.size(); ++frame) {
-    if (!idle(frame)) continue;
-    ++idle_frames;
+    if (frames_[frame] != 0 || !backed_[frame]) continue;
     if (!runs.empty() && runs.back().first + runs.back().count == frame) {
       ++runs.back().count;
     } else {
       runs.push_back({frame, 1});
     }
   }
-  Trim result;
-  if (idle_frames <= keep_frames) return result;
-
-  std::uint64_t end = frames_.size();
-  while (end > 0 && frames_[end - 1] == 0) --end;
-  if (end < frames_.size()) {
-    while (!runs.empty() && runs.back().first >= end) {
-      idle_frames -= runs.back().count;
-      runs.pop_back();
-    }
-    frames_.resize(end);
-    backed_.resize(end);
-    result.cut = true;
-    result.file_bytes = end * kFrameBytes;
-  }
   std::ranges::sort(runs, [](const BlockRun& a, const BlockRun& b) {
     return a.count != b.count ? a.count > b.count : a.first > b.first;
   });
-  for (const BlockRun& run : runs) {
-    if (idle_frames <= keep_frames) break;
-    idle_frames -= run.count;
-    for (std::uint64_t i = 0; i < run.count; ++i) backed_[run.first + i] = false;
-    result.punch.push_back(run);
+  return runs;
+}
+
+std::optional<std::uint64_t> BlockMap::cut_tail() {
+  std::uint64_t end = frames_.size();
+  while (end > 0 && frames_[end - 1] == 0) --end;
+  if (end == frames_.size()) return std::nullopt;
+  frames_.resize(end);
+  backed_.resize(end);
+  return end * kFrameBytes;
+}
+
+void BlockMap::given_back(const BlockRun& frames) {
+  for (std::uint64_t frame = frames.first; frame < frames.first + frames.count; ++frame) {
+    DOLMEN_ASSERT(frames_[frame] == 0);
+    backed_[frame] = false;
   }
-  return result;
 }
 
 }  // namespace dolmen::store

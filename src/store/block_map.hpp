@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "store/page_node.hpp"
@@ -44,14 +45,12 @@ class BlockMap {
   /// Every free run below the file's end, taken.
   [[nodiscard]] std::vector<BlockRun> take_free();
 
-  struct Trim {
-    std::vector<BlockRun> punch;  ///< runs of frames to give back
-    bool cut = false;
-    std::uint64_t file_bytes = 0;  ///< new size, if cut
-  };
-  /// Chooses free frames to give back so that at most `keep_frames` of them occupy disk: first the
-  /// file's tail, then the longest runs. They count as given back from here on.
-  [[nodiscard]] Trim trim(std::uint64_t keep_frames);
+  /// Free frames that may occupy disk, the longest runs first.
+  [[nodiscard]] std::vector<BlockRun> idle_frames() const;
+  /// Drops the free frames at the file's end; gives the file's new size if there are any.
+  [[nodiscard]] std::optional<std::uint64_t> cut_tail();
+  /// These free frames do not occupy disk any more.
+  void given_back(const BlockRun& frames);
 
   [[nodiscard]] std::uint64_t used_units() const noexcept { return used_units_; }
   [[nodiscard]] std::uint64_t frame_count() const noexcept { return frames_.size(); }

@@ -76,39 +76,39 @@ TEST(BlockMap, TakesEveryFreeUnit) {
   EXPECT_EQ(map.used_units(), 3u);
 }
 
-TEST(BlockMap, TrimCutsTheTailAndPunchesLongRunsFirst) {
+TEST(BlockMap, ListsIdleFramesLongestRunFirstUntilTheyAreGivenBack) {
   BlockMap map(100 * kFrame);
-  const auto use = [&](std::uint64_t frame) {
+  for (const std::uint64_t frame : {0, 2, 30, 50}) {
     ASSERT_TRUE(map.mark(BlockLoc(frame * kFrameUnits, 0, 0)));
-  };
-  for (const std::uint64_t frame : {0, 2, 30, 50}) use(frame);
-  // Free: 1 | 3–29 | 31–49 | 51–99.
-  EXPECT_TRUE(map.trim(96).punch.empty());
-  BlockMap::Trim trim = map.trim(25);
-  EXPECT_TRUE(trim.cut);
-  EXPECT_EQ(trim.file_bytes, 51 * kFrame);
-  ASSERT_EQ(trim.punch.size(), 1u);
-  EXPECT_EQ(trim.punch[0].first, 3u);
-  EXPECT_EQ(trim.punch[0].count, 27u);
-  // What was given back is not given back again; what is allocated occupies disk again.
-  EXPECT_TRUE(map.trim(20).punch.empty());
+  }
+  std::vector<BlockRun> idle = map.idle_frames();
+  ASSERT_EQ(idle.size(), 4u);
+  EXPECT_EQ(idle[0].first, 51u);
+  EXPECT_EQ(idle[0].count, 49u);
+  EXPECT_EQ(map.cut_tail(), 51 * kFrame);
+  EXPECT_FALSE(map.cut_tail());
+  idle = map.idle_frames();
+  ASSERT_EQ(idle.size(), 3u);
+  EXPECT_EQ(idle[0].first, 3u);
+  EXPECT_EQ(idle[0].count, 27u);
+  EXPECT_EQ(idle[1].first, 31u);
+  EXPECT_EQ(idle[2].first, 1u);
+  map.given_back(idle[0]);
+  ASSERT_EQ(map.idle_frames().size(), 2u);
+  // What is allocated occupies disk again, and is idle once it is free.
   EXPECT_EQ(map.allocate(3), 8u);
   EXPECT_EQ(map.allocate(3), 24u);
   map.release({24, 8});
-  trim = map.trim(0);
-  EXPECT_FALSE(trim.cut);
-  ASSERT_EQ(trim.punch.size(), 2u);
-  EXPECT_EQ(trim.punch[0].first, 31u);
-  EXPECT_EQ(trim.punch[1].first, 3u);
-  EXPECT_EQ(trim.punch[1].count, 1u);
+  idle = map.idle_frames();
+  ASSERT_EQ(idle.size(), 2u);
+  EXPECT_EQ(idle[1].first, 3u);
+  EXPECT_EQ(idle[1].count, 1u);
 }
 
-TEST(BlockMap, AnEmptyMapTrimsToNothing) {
+TEST(BlockMap, AnUnusedFileIsCutToNothing) {
   BlockMap map(5 * kFrame);
-  const BlockMap::Trim trim = map.trim(0);
-  EXPECT_TRUE(trim.cut);
-  EXPECT_EQ(trim.file_bytes, 0u);
-  EXPECT_TRUE(trim.punch.empty());
+  EXPECT_EQ(map.cut_tail(), 0u);
+  EXPECT_TRUE(map.idle_frames().empty());
 }
 
 }  // namespace

@@ -77,7 +77,7 @@ Result<std::optional<TreeEntry>> PageReader::floor(const TreeRoot& root, const P
     if (level_seen != level) return corrupt_node(at, "a node is used at two levels");
     if (level == top.level && !found) return std::optional<TreeEntry>{};
     // The parent's key is the child's first, and it is not above `key`.
-    if (!found) return corrupt_node(at, "the first key is not the parent's");
+    if (!found || found->key < at.key) return corrupt_node(at, "the first key is not the parent's");
     if (level == 0) return found;
     at = *found;
   }
