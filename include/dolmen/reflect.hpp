@@ -340,7 +340,6 @@ struct TypeInfoOf {
 
 /// Ends the list of messages behind a refused type.
 struct NoTypeInfo {
-  static constexpr std::uint64_t kFingerprint = fingerprint_of<T>();
   static constexpr TypeInfo kInfo{};
 };
 
