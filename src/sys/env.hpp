@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The world, passed explicitly: nothing in the project reaches clock, entropy, memory or process in any
-// other way. A Disk belongs to one directory and is passed beside it.
+// The world, passed explicitly: nothing in the project reaches clock, entropy, memory or process in
+// any other way. A Disk belongs to one directory and is passed beside it.
 #pragma once
 
 #include "sys/clock.hpp"

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+
 #include <dolmen/error.hpp>
 
 #include "base/bytes.hpp"
@@ -28,9 +29,9 @@ class FaultHandler {
  public:
   virtual ~FaultHandler() = default;
   /// Called on the touching thread, inside a signal handler, for the absent unit that contains
-  /// `address`; the handler must make it present with Memory::fill and return true, or return false if
-  /// the address is none of its business (the process's former handler is then run).
-  /// May be called by several threads for one unit; fill() of a present page succeeds and does nothing.
+  /// `address`; the handler must make it present with Memory::fill and return true, or return false
+  /// if the address is none of its business (the process's former handler is then run). May be
+  /// called by several threads for one unit; fill() of a present page succeeds and does nothing.
   [[nodiscard]] virtual bool on_fault(std::uintptr_t address) noexcept = 0;
 };
 
@@ -55,12 +56,13 @@ class Memory {
   [[nodiscard]] virtual FaultDriver best_driver() = 0;
   /// Bytes that one on_fault call has to fill: 4 KiB or 64 KiB.
   [[nodiscard]] virtual std::size_t fault_unit_bytes(FaultDriver driver) const noexcept = 0;
-  /// Installs the one handler of this process for all demand ranges. Requires: not installed before.
-  /// FaultDriver::none with null removes it. Requires: every reservation with demand ranges is released.
+  /// Installs the one handler of this process for all demand ranges. Requires: not installed
+  /// before. FaultDriver::none with null removes it. Requires: every reservation with demand ranges
+  /// is released.
   [[nodiscard]] virtual Result<void> install_fault_handler(FaultDriver driver,
                                                            FaultHandler* handler) = 0;
-  /// Makes an active or reserved range demand-filled: every page absent until fill()ed. activate() ends
-  /// that. Requires: whole fault units; nobody touches the range meanwhile.
+  /// Makes an active or reserved range demand-filled: every page absent until fill()ed. activate()
+  /// ends that. Requires: whole fault units; nobody touches the range meanwhile.
   [[nodiscard]] virtual Result<void> demand(std::byte* address, std::size_t bytes) = 0;
   /// Makes absent pages present with these contents, atomically per unit; async-signal-safe.
   /// `address` and `bytes.size()` are multiples of the fault unit.

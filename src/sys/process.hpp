@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The process and its threads. Background loops are started through here, so that a simulated world,
-// which has one thread, can refuse or drive them.
+// The process and its threads. Background loops are started through here, so that a simulated
+// world, which has one thread, can refuse or drive them.
 #pragma once
 
 #include <cstdint>
-#include <dolmen/error.hpp>
 #include <functional>
 #include <memory>
 #include <string>
+
+#include <dolmen/error.hpp>
 
 namespace dolmen::sys {
 
@@ -26,8 +27,8 @@ class Process {
   [[nodiscard]] virtual std::string command_line() = 0;
   [[nodiscard]] virtual unsigned cpu_count() noexcept = 0;
   /// Starts a named thread with all signals blocked except synchronous faults.
-  [[nodiscard]] virtual Result<std::unique_ptr<Thread>> start_thread(const char* name,
-                                                                     std::function<void()> body) = 0;
+  [[nodiscard]] virtual Result<std::unique_ptr<Thread>> start_thread(
+      const char* name, std::function<void()> body) = 0;
   /// Runs `callback(argument)` in the child after every fork of this process.
   [[nodiscard]] virtual Result<void> on_fork_child(void (*callback)(void*), void* argument) = 0;
   /// Whether a process with this id runs on this host.

@@ -12,6 +12,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "sys/file_name.hpp"
 #include "sys/linux/file.hpp"
 #include "sys/linux/linux.hpp"
 #include "sys/linux/lock.hpp"
@@ -21,17 +22,6 @@ namespace dolmen::sys {
 namespace {
 
 constexpr int kDirectoryFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-
-/// "file" or "folder/file", and nothing that leads out of the directory.
-bool is_valid_name(std::string_view name) noexcept {
-  const std::size_t slash = name.find('/');
-  const auto is_part = [](std::string_view part) {
-    return !part.empty() && part != "." && part != ".." &&
-           part.find('/') == std::string_view::npos && part.find('\0') == std::string_view::npos;
-  };
-  if (slash == std::string_view::npos) return is_part(name);
-  return is_part(name.substr(0, slash)) && is_part(name.substr(slash + 1));
-}
 
 std::string folder_of(std::string_view name) {
   const std::size_t slash = name.find('/');
@@ -123,7 +113,7 @@ class LinuxDisk final : public Disk {
 
  private:
   [[nodiscard]] static Result<std::string> checked(std::string_view name) {
-    if (!is_valid_name(name)) return fail(Errc::invalid_argument, interned(name));
+    if (!is_valid_file_name(name)) return fail(Errc::invalid_argument, interned(name));
     return std::string(name);
   }
 
