@@ -59,8 +59,8 @@ struct DiskOp {
   std::uint64_t seed = 0;    ///< failed syncs: chooses what persisted
   std::string name = {};     ///< name changes: the name; else that of the file when it was opened
   std::string to = {};       ///< rename
-  std::shared_ptr<const std::vector<std::byte>>
-      data;  ///< write: the sectors as they are afterwards
+  std::shared_ptr<const std::vector<std::byte>> data =
+      {};  ///< write: the sectors as they are afterwards
 
   /// "write log-1 [4096, +512)".
   [[nodiscard]] std::string to_string() const;
