@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Assertions for broken invariants: programmer errors and states that must not exist. On in every
-// build; a failure prints expression, values and place to standard error and aborts, it never throws.
-// Bytes from a disk or a peer are never asserted on: they give `Errc::corrupt`.
+// build; a failure prints expression, values and place to standard error and aborts, it never
+// throws. Bytes from a disk or a peer are never asserted on: they give `Errc::corrupt`.
 #pragma once
 
 #include <cstdint>
@@ -19,21 +19,21 @@ namespace dolmen::detail {
 }  // namespace dolmen::detail
 
 /// Aborts unless the condition holds.
-#define DOLMEN_ASSERT(...)                                                                   \
-  (__builtin_expect(static_cast<bool>(__VA_ARGS__), 1)                                       \
-       ? static_cast<void>(0)                                                                \
+#define DOLMEN_ASSERT(...)                             \
+  (__builtin_expect(static_cast<bool>(__VA_ARGS__), 1) \
+       ? static_cast<void>(0)                          \
        : ::dolmen::detail::assertion_failed(#__VA_ARGS__, __FILE__, __LINE__, ""))
 
 /// Aborts unless `left op right`; prints both integers.
-#define DOLMEN_ASSERT_CMP(left, op, right)                                                \
-  do {                                                                                    \
-    const auto dolmen_left = (left);                                                      \
-    const auto dolmen_right = (right);                                                    \
-    if (__builtin_expect(!(dolmen_left op dolmen_right), 0)) {                            \
-      ::dolmen::detail::comparison_failed(#left " " #op " " #right, __FILE__, __LINE__,    \
-                                          static_cast<std::uint64_t>(dolmen_left),        \
-                                          static_cast<std::uint64_t>(dolmen_right));      \
-    }                                                                                     \
+#define DOLMEN_ASSERT_CMP(left, op, right)                                              \
+  do {                                                                                  \
+    const auto dolmen_left = (left);                                                    \
+    const auto dolmen_right = (right);                                                  \
+    if (__builtin_expect(!(dolmen_left op dolmen_right), 0)) {                          \
+      ::dolmen::detail::comparison_failed(#left " " #op " " #right, __FILE__, __LINE__, \
+                                          static_cast<std::uint64_t>(dolmen_left),      \
+                                          static_cast<std::uint64_t>(dolmen_right));    \
+    }                                                                                   \
   } while (false)
 
 /// Marks code that cannot be reached.

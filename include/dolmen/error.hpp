@@ -91,8 +91,9 @@ constexpr const ErrorRow& error_row(Errc code) noexcept {
   return kErrorTable[0];
 }
 
-/// One failure: code, place, what it was about, and a number (an errno, an object offset, an index).
-/// Trivially copyable, no allocation; `context` points to a string that lives as long as the process.
+/// One failure: code, place, what it was about, and a number (an errno, an object offset, an
+/// index). Trivially copyable, no allocation; `context` points to a string that lives as long as
+/// the process.
 class [[nodiscard]] Error {
  public:
   constexpr explicit Error(Errc code, const char* context = "", std::uint64_t detail = 0,
@@ -158,15 +159,15 @@ class AccessError {
 /// `DOLMEN_TRY(auto x, expr);` declares x from a Result or returns its error.
 #define DOLMEN_TRY(declaration, ...) \
   DOLMEN_TRY_INNER(declaration, DOLMEN_CONCAT(dolmen_try_, __LINE__), __VA_ARGS__)
-#define DOLMEN_TRY_INNER(declaration, temporary, ...)                      \
-  auto temporary = (__VA_ARGS__);                                          \
+#define DOLMEN_TRY_INNER(declaration, temporary, ...)                         \
+  auto temporary = (__VA_ARGS__);                                             \
   if (!temporary) return std::unexpected<::dolmen::Error>(temporary.error()); \
   declaration = std::move(*temporary)
 
 /// `DOLMEN_CHECK(expr);` returns the error of a Result<void>, or goes on.
-#define DOLMEN_CHECK(...)                                                             \
-  do {                                                                                \
-    auto dolmen_check_result = (__VA_ARGS__);                                         \
-    if (!dolmen_check_result)                                                         \
+#define DOLMEN_CHECK(...)                                                              \
+  do {                                                                                 \
+    auto dolmen_check_result = (__VA_ARGS__);                                          \
+    if (!dolmen_check_result)                                                          \
       return std::unexpected<::dolmen::Error>(std::move(dolmen_check_result).error()); \
   } while (false)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Identities. An object's id is 128 bits, made without coordination by hashing a random nonce with the
-// owner's key id, default rights and flags (Twizzler), so that a holder of those can verify whose it is.
-// Ids are values, totally ordered by their big-endian text form, and mean the same everywhere, for ever.
+// Identities. An object's id is 128 bits, made without coordination by hashing a random nonce with
+// the owner's key id, default rights and flags (Twizzler), so that a holder of those can verify
+// whose it is. Ids are values, totally ordered by their big-endian text form, and mean the same
+// everywhere, for ever.
 #pragma once
 
 #include <array>

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ptr<T>: 8 bytes that mean the same in every process, on every machine, after every restart, while they
-// lie inside an object; always read access. link<T>: id and offset, valid anywhere for ever. mut<T>: the
-// right to write one T, for the length of the transaction that gave it.
+// ptr<T>: 8 bytes that mean the same in every process, on every machine, after every restart, while
+// they lie inside an object; always read access. link<T>: id and offset, valid anywhere for ever.
+// mut<T>: the right to write one T, for the length of the transaction that gave it.
 //
-// A ptr copied out of an object (to the stack, into a heap container) is transient: it works within the
-// section or view it was read in, and no longer. Copying it into an object makes it persistent again.
+// A ptr copied out of an object (to the stack, into a heap container) is transient: it works within
+// the section or view it was read in, and no longer. Copying it into an object makes it persistent
+// again.
 //
 // Threads: values; two threads may not write one ptr at the same time.
 #pragma once
@@ -13,13 +14,14 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
-#include <dolmen/detail/ambient.hpp>
-#include <dolmen/id.hpp>
-#include <dolmen/reflect.hpp>
 #include <functional>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+
+#include <dolmen/detail/ambient.hpp>
+#include <dolmen/id.hpp>
+#include <dolmen/reflect.hpp>
 
 namespace dolmen {
 
@@ -54,9 +56,9 @@ class ptr {
 
   constexpr ptr() noexcept = default;
   constexpr ptr(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
-  ptr(const ptr& other) : bits_(detail::rebase(other.bits_, &other, this)) {}
+  ptr(const ptr& other) : bits_(detail::rebase(other.bits_, &other, detail::place(this))) {}
   ptr& operator=(const ptr& other) {
-    bits_ = detail::rebase(other.bits_, &other, this);
+    bits_ = detail::rebase(other.bits_, &other, detail::place(this));
     return *this;
   }
   ptr& operator=(std::nullptr_t) noexcept {
@@ -70,9 +72,7 @@ class ptr {
   /// Reads. Throws AccessError: null_pointer, not_named, deleted, corrupt; in checked builds also
   /// wrong_type, out_of_bounds, stale_pointer, wrong_space.
   /// Cost: inside one object a compare and an add; else three cached loads.
-  [[gnu::always_inline]] const T* get() const {
-    return bits_ == 0 ? nullptr : operator->();
-  }
+  [[gnu::always_inline]] const T* get() const { return bits_ == 0 ? nullptr : operator->(); }
   [[gnu::always_inline]] const T* operator->() const {
     return static_cast<const T*>(detail::resolve(bits_, this, &type_info<T>));
   }
@@ -116,8 +116,8 @@ class link {
   std::uint64_t offset_ = 0;
 };
 
-/// Write access to one T inside the ambient transaction. Made by transact(), edit() and make(); the T's
-/// pre-image is kept once. Do not keep it beyond the transaction.
+/// Write access to one T inside the ambient transaction. Made by transact(), edit() and make(); the
+/// T's pre-image is kept once. Do not keep it beyond the transaction.
 template <class T>
 class mut {
  public:
@@ -158,18 +158,20 @@ struct Access {
 }  // namespace detail
 
 template <class T>
-ptr<T>::ptr(const mut<T>& target) : bits_(detail::encode_address(target.get(), this)) {}
+ptr<T>::ptr(const mut<T>& target)
+    : bits_(detail::encode_address(target.get(), detail::place(this))) {}
 template <class T>
 ptr<T>& ptr<T>::operator=(const mut<T>& target) {
-  bits_ = detail::encode_address(target.get(), this);
+  bits_ = detail::encode_address(target.get(), detail::place(this));
   return *this;
 }
 
-/// A transient or stored pointer to a T that lies in an object, from a reference obtained by reading.
+/// A transient or stored pointer to a T that lies in an object, from a reference obtained by
+/// reading.
 template <class T>
 [[nodiscard]] ptr<T> ptr_to(const T& target) {
   ptr<T> result;
-  detail::Access::set_bits(result, detail::encode_address(&target, &result));
+  detail::Access::set_bits(result, detail::encode_address(&target, detail::place(&result)));
   return result;
 }
 

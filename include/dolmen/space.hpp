@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A space: objects with ordinary, pointer-rich structures in them, kept in one directory. Change them in
-// transact(), read them in read() or, for as long as you like, in a view().
+// A space: objects with ordinary, pointer-rich structures in them, kept in one directory. Change
+// them in transact(), read them in read() or, for as long as you like, in a view().
 //
 //   auto space = dolmen::Space::open("web.dolmen").value();
 //   auto web = space.find_or_create<Web>("crawl").value();
@@ -11,21 +11,17 @@
 //   use(view[web]->count);
 //
 // Bodies: may run more than once (unless Run::once); an exception of the body's own aborts and is
-// rethrown; a body that returns a Result with an error aborts with that error. AccessError inside a body
-// becomes the call's Result. After an abort every byte is as before.
+// rethrown; a body that returns a Result with an error aborts with that error. AccessError inside a
+// body becomes the call's Result. After an abort every byte is as before.
 //
-// Threads: a Space may be used from any thread at once; a section belongs to the thread that runs its
-// body (a thread started inside has no transaction). A View may be used by several threads.
+// Threads: a Space may be used from any thread at once; a section belongs to the thread that runs
+// its body (a thread started inside has no transaction). A View may be used by several threads.
 #pragma once
 
 #include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <dolmen/error.hpp>
-#include <dolmen/id.hpp>
-#include <dolmen/ptr.hpp>
-#include <dolmen/reflect.hpp>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -36,6 +32,11 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include <dolmen/error.hpp>
+#include <dolmen/id.hpp>
+#include <dolmen/ptr.hpp>
+#include <dolmen/reflect.hpp>
 
 namespace dolmen {
 
@@ -72,18 +73,18 @@ struct ReadOptions {
 };
 
 struct SpaceOptions {
-  bool create = true;     ///< make the space if the directory does not exist or is empty
+  bool create = true;      ///< make the space if the directory does not exist or is empty
   bool read_only = false;  ///< works beside a writer; transact() gives read_only
   std::uint64_t max_transaction_bytes = 256u << 20;
-  bool background = true;      ///< checkpoints and log preparation in a thread of the space
-  bool check_stores = false;   ///< debug: every commit proves that no store bypassed mut (slow)
+  bool background = true;     ///< checkpoints and log preparation in a thread of the space
+  bool check_stores = false;  ///< debug: every commit proves that no store bypassed mut (slow)
   std::uint64_t log_tail_bytes_max = 64u << 20;  ///< at creation: log kept before a checkpoint
   std::uint32_t log_segment_bytes = 16u << 20;   ///< at creation
 };
 
 struct ObjectOptions {
-  /// Address space of the object, rounded up to a power of two from 512 B to 1 GiB. Only touched pages
-  /// cost memory or disk.
+  /// Address space of the object, rounded up to a power of two from 512 B to 1 GiB. Only touched
+  /// pages cost memory or disk.
   std::uint64_t capacity = 64u << 20;
 };
 
@@ -181,7 +182,7 @@ template <class T>
 struct IsResult : std::false_type {};
 template <class T>
 struct IsResult<Result<T>> : std::true_type {
-  using value = T;
+  using Wrapped = T;
 };
 
 /// Runs `function`, which returns void, R or Result<R>, as a Body and keeps its value.
@@ -192,7 +193,7 @@ class BodyWithResult {
   static constexpr bool kIsResult = IsResult<Returned>::value;
   static constexpr bool kIsVoid = std::is_void_v<Returned>;
   using Value = typename std::conditional_t<kIsResult, IsResult<Returned>,
-                                            IsResult<Result<Returned>>>::value;
+                                            IsResult<Result<Returned>>>::Wrapped;
 
   explicit BodyWithResult(Function& function) noexcept : function_(function) {}
   [[nodiscard]] Body body() noexcept { return Body{this, &BodyWithResult::call}; }
@@ -237,8 +238,9 @@ auto named_array(const Tuple& objects, std::index_sequence<I...>) {
 
 }  // namespace detail
 
-/// Everything as of one commit. Blocks nobody and is blocked by nobody, however long it lives. Pointers
-/// read in a view stay in that view. Move-only; its addresses die with it. Must not outlive its Space.
+/// Everything as of one commit. Blocks nobody and is blocked by nobody, however long it lives.
+/// Pointers read in a view stay in that view. Move-only; its addresses die with it. Must not
+/// outlive its Space.
 class View {
  public:
   View(View&& other) noexcept;
@@ -248,8 +250,7 @@ class View {
   /// The object's root. Throws AccessError: not_found (not at that time), layout_changed, corrupt.
   template <class T>
   [[nodiscard]] const T* operator[](const Object<T>& object) const {
-    return static_cast<const T*>(
-        detail::view_address(*core_, object.id(), 0, &type_info<T>, true));
+    return static_cast<const T*>(detail::view_address(*core_, object.id(), 0, &type_info<T>, true));
   }
   /// What a link leads to. Throws AccessError: deleted, wrong_type, out_of_bounds.
   template <class T>
@@ -291,8 +292,8 @@ class View {
 class Space {
  public:
   /// Opens the space in this directory; by default makes it when there is none.
-  /// Errors: held (who holds it is in the message), not_a_space, corrupt, version_unsupported, io_error.
-  /// Cost: milliseconds, whatever the size; pages come in on first touch.
+  /// Errors: held (who holds it is in the message), not_a_space, corrupt, version_unsupported,
+  /// io_error. Cost: milliseconds, whatever the size; pages come in on first touch.
   [[nodiscard]] static Result<Space> open(const std::string& directory,
                                           const SpaceOptions& options = {});
   Space(Space&& other) noexcept;
@@ -338,8 +339,8 @@ class Space {
   }
   [[nodiscard]] Result<void> set_name(const ObjectId& object, std::string_view name);
   [[nodiscard]] Result<void> remove_name(std::string_view name);
-  /// Changes the capacity. Requires: no ambient section on this thread. Errors: object_full (would not
-  /// fit), too_large.
+  /// Changes the capacity. Requires: no ambient section on this thread. Errors: object_full (would
+  /// not fit), too_large.
   [[nodiscard]] Result<void> resize(const ObjectId& object, std::uint64_t capacity_bytes);
 
   // --- sections ------------------------------------------------------------------------------
@@ -420,22 +421,29 @@ class Space {
   auto section(const Options& options, Tuple&& arguments, std::index_sequence<I...>) {
     auto& body = std::get<sizeof...(I)>(arguments);
     if constexpr (sizeof...(I) == 1 &&
-                  (std::is_same_v<std::remove_cvref_t<std::tuple_element_t<0, std::remove_cvref_t<Tuple>>>, Any> ||
-                   std::is_same_v<std::remove_cvref_t<std::tuple_element_t<0, std::remove_cvref_t<Tuple>>>, Everything>)) {
+                  (std::is_same_v<
+                       std::remove_cvref_t<std::tuple_element_t<0, std::remove_cvref_t<Tuple>>>,
+                       Any> ||
+                   std::is_same_v<
+                       std::remove_cvref_t<std::tuple_element_t<0, std::remove_cvref_t<Tuple>>>,
+                       Everything>)) {
       return run<kWrite>(options, std::span<detail::Named>{}, true, body);
     } else {
       auto named = detail::named_array(arguments, std::index_sequence<I...>{});
       auto call = [&]() -> decltype(auto) {
         if constexpr (kWrite) {
-          return std::invoke(body, detail::Access::make_mut(static_cast<
-                                       typename std::remove_cvref_t<std::tuple_element_t<I, std::remove_cvref_t<Tuple>>>::root_type*>(
-                                       named[I].root))...);
+          return std::invoke(
+              body, detail::Access::make_mut(
+                        static_cast<typename std::remove_cvref_t<
+                            std::tuple_element_t<I, std::remove_cvref_t<Tuple>>>::root_type*>(
+                            named[I].root))...);
         } else {
-          return std::invoke(body, ref<typename std::remove_cvref_t<
-                                       std::tuple_element_t<I, std::remove_cvref_t<Tuple>>>::root_type>(
-                                       static_cast<const typename std::remove_cvref_t<
-                                           std::tuple_element_t<I, std::remove_cvref_t<Tuple>>>::root_type*>(
-                                           named[I].root))...);
+          return std::invoke(
+              body, ref<typename std::remove_cvref_t<
+                        std::tuple_element_t<I, std::remove_cvref_t<Tuple>>>::root_type>(
+                        static_cast<const typename std::remove_cvref_t<
+                            std::tuple_element_t<I, std::remove_cvref_t<Tuple>>>::root_type*>(
+                            named[I].root))...);
         }
       };
       return run<kWrite>(options, std::span<detail::Named>(named), false, call);

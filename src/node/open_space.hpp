@@ -3,8 +3,9 @@
 // Opens a space in a given world: the real one (Space::open) or a simulated one (tests, campaigns).
 #pragma once
 
-#include <dolmen/space.hpp>
 #include <memory>
+
+#include <dolmen/space.hpp>
 
 #include "object/arena.hpp"
 #include "sys/env.hpp"

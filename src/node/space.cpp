@@ -24,8 +24,7 @@ struct Space::Impl {
 };
 
 struct SpaceAccess {
-  static Space make(std::unique_ptr<detail::SpaceCore> core,
-                    std::unique_ptr<node::Upkeep> upkeep) {
+  static Space make(std::unique_ptr<detail::SpaceCore> core, std::unique_ptr<node::Upkeep> upkeep) {
     auto impl = std::make_unique<Space::Impl>();
     impl->core = std::move(core);
     impl->upkeep = std::move(upkeep);
@@ -150,16 +149,15 @@ Result<const txn::Catalog*> catalog_in(detail::ViewCore& view) {
 Result<ObjectId> View::find_id(std::string_view name, const TypeInfo& (*type)()) const {
   DOLMEN_TRY(const txn::Catalog* const catalog, catalog_in(*core_));
   auto found_id = read([&]() -> Result<ObjectId> {
-           const auto found = catalog->by_name.find(name);
-           if (found == catalog->by_name.end()) return fail(Errc::not_found, interned(name));
-           if (found->second.type_tag != detail::type_tag(type())) {
-             return fail(Errc::layout_changed,
-                         txn::layout_difference(core_->core(),
-                                                static_cast<std::uint32_t>(found->second.type_tag),
-                                                type()));
-           }
-           return found->second.object;
-         });
+    const auto found = catalog->by_name.find(name);
+    if (found == catalog->by_name.end()) return fail(Errc::not_found, interned(name));
+    if (found->second.type_tag != detail::type_tag(type())) {
+      return fail(Errc::layout_changed,
+                  txn::layout_difference(
+                      core_->core(), static_cast<std::uint32_t>(found->second.type_tag), type()));
+    }
+    return found->second.object;
+  });
   if (!found_id) return std::unexpected(found_id.error());
   return *found_id;
 }
@@ -169,8 +167,8 @@ Result<std::vector<NameEntry>> View::names() const {
   return read([&] {
     std::vector<NameEntry> names;
     for (const auto& [name, entry] : catalog->by_name) {
-      const auto type = txn::type_description(core_->core(),
-                                              static_cast<std::uint32_t>(entry.type_tag));
+      const auto type =
+          txn::type_description(core_->core(), static_cast<std::uint32_t>(entry.type_tag));
       names.push_back(NameEntry{std::string(std::string_view(name)), entry.object,
                                 type ? (*type)->types[0].name : std::string()});
     }

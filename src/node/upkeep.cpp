@@ -7,7 +7,8 @@ namespace dolmen::node {
 
 namespace {
 
-// Short enough that a burst of commits does not outrun the log by much, long enough to cost nothing.
+// Short enough that a burst of commits does not outrun the log by much, long enough to cost
+// nothing.
 constexpr std::uint64_t kPollNs = 2'000'000;
 /// A deferred commit is durable after this time at the latest, if the machine lives that long.
 constexpr std::uint64_t kDeferredNs = 50'000'000;

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The space's background thread: prepares log segments ahead of need, makes deferred commits durable
-// within a bounded time, and writes checkpoints when the log tail has grown. Without it (simulation, or
-// SpaceOptions::background = false) the owner calls Space::checkpoint() and Space::sync().
+// The space's background thread: prepares log segments ahead of need, makes deferred commits
+// durable within a bounded time, and writes checkpoints when the log tail has grown. Without it
+// (simulation, or SpaceOptions::background = false) the owner calls Space::checkpoint() and
+// Space::sync().
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
-#include <dolmen/error.hpp>
 #include <memory>
 #include <mutex>
+
+#include <dolmen/error.hpp>
 
 #include "sys/env.hpp"
 

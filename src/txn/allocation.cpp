@@ -5,8 +5,9 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
-#include <dolmen/assert.hpp>
 #include <new>
+
+#include <dolmen/assert.hpp>
 
 #include "object/heap.hpp"
 #include "txn/space_core.hpp"

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Creating, naming, finding, erasing and resizing objects. Each of these is part of the ambient transaction
-// if there is one, else a durable transaction of its own.
+// Creating, naming, finding, erasing and resizing objects. Each of these is part of the ambient
+// transaction if there is one, else a durable transaction of its own.
 #include "txn/catalog.hpp"
 
 #include <algorithm>
 #include <bit>
 #include <cstring>
+
 #include <dolmen/assert.hpp>
 
 #include "object/arena.hpp"
@@ -125,8 +126,7 @@ Result<void> SpaceCore::start() {
 
 Result<ObjectId> SpaceCore::create_object(const TypeInfo& (*type)(), std::size_t root_bytes,
                                           const ObjectOptions& options,
-                                          const std::string_view* name,
-                                          void (*construct)(void*)) {
+                                          const std::string_view* name, void (*construct)(void*)) {
   DOLMEN_TRY(const unsigned capacity_log2, capacity_class(options.capacity));
   ObjectIdSeed seed;
   env_.entropy->fill(seed.nonce);
@@ -233,8 +233,8 @@ Result<void> SpaceCore::describe_types(Transaction& transaction) {
     }
   }
   if (news.empty()) return {};
-  // The description object is written by whoever uses the type first. It has no lock: a second writer at
-  // the same time would write the same bytes, but only one of them may create the image.
+  // The description object is written by whoever uses the type first. It has no lock: a second
+  // writer at the same time would write the same bytes, but only one of them may create the image.
   const std::scoped_lock one_describer(describe_mutex_);
   Section section;
   section.core = this;
@@ -308,7 +308,8 @@ void* section_root(SpaceCore* core, const ObjectId& id, const TypeInfo& (*type)(
   if (section->core != core) throw_error(Errc::wrong_space, "root");
   const auto home = core->home(id);
   if (!home) throw_error(home.error().code(), "root", id.low);
-  if ((*home)->erased.load(std::memory_order_acquire) != 0) throw_error(Errc::deleted, "root", id.low);
+  if ((*home)->erased.load(std::memory_order_acquire) != 0)
+    throw_error(Errc::deleted, "root", id.low);
   core->require_in_scope(*section, **home, (*home)->base);
   const auto root = core->checked_root(**home, type);
   if (!root) throw_error(root.error().code(), root.error().context().data(), root.error().detail());
@@ -326,10 +327,11 @@ const void* section_address(SpaceCore* core, const ObjectId& id, std::uint64_t o
   if (section->core != core) throw_error(Errc::wrong_space, "link");
   const auto home = core->home(id);
   if (!home) {
-    throw_error(home.error().code() == Errc::not_found ? Errc::deleted : home.error().code(), "link",
-                id.low);
+    throw_error(home.error().code() == Errc::not_found ? Errc::deleted : home.error().code(),
+                "link", id.low);
   }
-  if ((*home)->erased.load(std::memory_order_acquire) != 0) throw_error(Errc::deleted, "link", id.low);
+  if ((*home)->erased.load(std::memory_order_acquire) != 0)
+    throw_error(Errc::deleted, "link", id.low);
   core->require_in_scope(*section, **home, (*home)->base);
   check_target(*core, object::HeapReader((*home)->base, (*home)->capacity_log2()), offset, type(),
                nullptr);
@@ -341,7 +343,8 @@ const void* view_address(ViewCore& view, const ObjectId& id, std::uint64_t offse
   const auto object = view.map(id);
   if (!object) {
     const bool gone = object.error().code() == Errc::not_found && !root;
-    throw AccessError(Error(gone ? Errc::deleted : object.error().code(), "object in view", id.low));
+    throw AccessError(
+        Error(gone ? Errc::deleted : object.error().code(), "object in view", id.low));
   }
   std::byte* base = (*object)->base;
   const object::ObjectHeader header = object::load_header(base);
@@ -354,8 +357,8 @@ const void* view_address(ViewCore& view, const ObjectId& id, std::uint64_t offse
     return base + offset;
   }
   if (header.root_type != type_tag(type())) {
-    throw AccessError(Error(Errc::layout_changed,
-                            txn::layout_difference(view.core(), header.root_type, type())));
+    throw AccessError(
+        Error(Errc::layout_changed, txn::layout_difference(view.core(), header.root_type, type())));
   }
   return base + header.root_offset;
 }

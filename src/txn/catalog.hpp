@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The space's own object: names of objects. An ordinary dolmen structure, so names are as atomic, durable
-// and snapshot-consistent as everything else.
+// The space's own object: names of objects. An ordinary dolmen structure, so names are as atomic,
+// durable and snapshot-consistent as everything else.
 #pragma once
 
 #include <cstdint>
+
 #include <dolmen/hash_map.hpp>
 #include <dolmen/string.hpp>
 

@@ -2,6 +2,7 @@
 //
 // A checkpoint is a snapshot written to the disk: exact as of one commit, replay starts behind it.
 #include <algorithm>
+
 #include <dolmen/assert.hpp>
 
 #include "base/hooks.hpp"
@@ -51,7 +52,8 @@ Result<void> SpaceCore::checkpoint(std::uint64_t bytes_per_second_max,
     std::unordered_set<ObjectId> gone(whole.erased.begin(), whole.erased.end());
     std::erase_if(whole.capacity_log2, [&](const auto& created) {
       const txn::HomeObject* object = find_mapped(created.first);
-      return gone.contains(created.first) && (object == nullptr || !visible_at(*object, whole.as_of));
+      return gone.contains(created.first) &&
+             (object == nullptr || !visible_at(*object, whole.as_of));
     });
     std::unordered_set<ObjectId> again;
     for (const auto& created : whole.capacity_log2) again.insert(created.first);

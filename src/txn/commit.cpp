@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The end of a transaction. Order of a commit: difference → record → append (the commit index; visible from
-// here) → versions for live snapshots → epochs, undo lists emptied, sequences → locks released → wait for
-// durability. A failed append undoes everything before any lock is released.
+// The end of a transaction. Order of a commit: difference → record → append (the commit index;
+// visible from here) → versions for live snapshots → epochs, undo lists emptied, sequences → locks
+// released → wait for durability. A failed append undoes everything before any lock is released.
 #include <algorithm>
+
 #include <dolmen/assert.hpp>
 
 #include "base/hooks.hpp"
@@ -67,7 +68,8 @@ Result<Index> SpaceCore::commit(Transaction& transaction, bool durable) {
     abort(transaction);
     return fail(Errc::too_large, "commit record", record.size());
   }
-  // Catalog pages change when a name goes, so erasing is told by what it does, not by having no writes.
+  // Catalog pages change when a name goes, so erasing is told by what it does, not by having no
+  // writes.
   if (!transaction.erased.empty() && transaction.created.empty()) only_erases = true;
   struct Listed {
     SpaceCore* core;
@@ -87,9 +89,8 @@ Result<Index> SpaceCore::commit(Transaction& transaction, bool durable) {
   }
   if (durable) {
     Index newest = newest_durable_request_.load(std::memory_order_relaxed);
-    while (newest < *index &&
-           !newest_durable_request_.compare_exchange_weak(newest, *index,
-                                                          std::memory_order_acq_rel)) {
+    while (newest < *index && !newest_durable_request_.compare_exchange_weak(
+                                  newest, *index, std::memory_order_acq_rel)) {
     }
   }
   preserve_versions(transaction, *index);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The running image of one object: where it is mapped, which transaction holds it, and per page the facts
-// from which every past state that somebody still reads can be made.
+// The running image of one object: where it is mapped, which transaction holds it, and per page the
+// facts from which every past state that somebody still reads can be made.
 //
 // Invariants:
 //   1. A line of a page is changed only after its pre-image is in the page's undo list.
-//   2. `sequence` grows after every commit or abort that touched the object, after the undo lists are
-//      empty again: who copied a page and finds the sequence unchanged saw one state, or knows its undo.
+//   2. `sequence` grows after every commit or abort that touched the object, after the undo lists
+//   are
+//      empty again: who copied a page and finds the sequence unchanged saw one state, or knows its
+//      undo.
 //   3. `writer` is set exactly while a transaction holds the object's lock for writing.
 //   4. A page whose `loaded` flag is clear was never changed since the space was opened.
 //
@@ -16,9 +18,10 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+
 #include <dolmen/detail/arena.hpp>
 #include <dolmen/error.hpp>
-#include <memory>
 
 #include "object/fot.hpp"
 #include "store/store.hpp"
@@ -34,8 +37,8 @@ inline constexpr std::uint32_t kLinesPerPage = store::kPageBytes / kLineBytes;
 /// An object or page version that has no commit index yet.
 inline constexpr Index kUncommitted = ~Index{0};
 
-/// Pre-image of one 64-byte line. Type-stable memory: a reader that follows a list while it is recycled
-/// reads wrong bytes, never unmapped ones, and finds out by the sequence.
+/// Pre-image of one 64-byte line. Type-stable memory: a reader that follows a list while it is
+/// recycled reads wrong bytes, never unmapped ones, and finds out by the sequence.
 struct UndoLine {
   std::atomic<UndoLine*> next{nullptr};
   std::uint32_t line = 0;
@@ -46,7 +49,7 @@ struct UndoLine {
 struct PageMeta {
   std::atomic<Index> epoch{0};  ///< commit that last changed the page since opening; 0 = none
   std::atomic<UndoLine*> undo{nullptr};
-  std::uint64_t logged = 0;           ///< holder: lines with a pre-image
+  std::uint64_t logged = 0;  ///< holder: lines with a pre-image
   std::atomic<std::uint32_t> loaded{0};
   std::uint32_t dirty_generation = 0;  ///< append section: checkpoint generation it is listed for
 };

@@ -2,6 +2,7 @@
 #include "txn/locks.hpp"
 
 #include <algorithm>
+
 #include <dolmen/assert.hpp>
 
 namespace dolmen::txn {
@@ -14,8 +15,9 @@ void relax() noexcept { __builtin_ia32_pause(); }
 
 }  // namespace
 
-/// Spins a little, then sleeps until somebody leaves. The waiter count is raised before the condition is
-/// looked at again under the mutex, and leavers look at it after their change: no wake-up is lost.
+/// Spins a little, then sleeps until somebody leaves. The waiter count is raised before the
+/// condition is looked at again under the mutex, and leavers look at it after their change: no
+/// wake-up is lost.
 template <class Condition>
 void LockTable::wait_until(Condition condition) {
   for (int i = 0; i < kSpins; ++i) {
@@ -31,7 +33,9 @@ void LockTable::wait_until(Condition condition) {
 void LockTable::wake() {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (waiters_.load(std::memory_order_relaxed) == 0) return;
-  { const std::scoped_lock guard(mutex_); }
+  {
+    const std::scoped_lock guard(mutex_);
+  }
   woken_.notify_all();
 }
 

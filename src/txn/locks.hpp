@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Object locks of one space: exclusive for transactions, shared for read sections. Locks are striped (an
-// object costs no lock memory); a set of stripes is taken in ascending order, so that lockers never wait
-// in a circle. A late lock (taken inside a body) is only ever tried.
+// Object locks of one space: exclusive for transactions, shared for read sections. Locks are
+// striped (an object costs no lock memory); a set of stripes is taken in ascending order, so that
+// lockers never wait in a circle. A late lock (taken inside a body) is only ever tried.
 //
-// Who waits: a writer for readers that were there first; a reader backs off while a writer holds what it
-// wants. read(everything) closes a gate for new writers, so that neither side starves.
+// Who waits: a writer for readers that were there first; a reader backs off while a writer holds
+// what it wants. read(everything) closes a gate for new writers, so that neither side starves.
 //
 // Threads: all calls from any thread, about that thread's own line.
 #pragma once
@@ -14,9 +14,10 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <dolmen/id.hpp>
 #include <mutex>
 #include <span>
+
+#include <dolmen/id.hpp>
 
 #include "txn/thread_line.hpp"
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "txn/object_map.hpp"
 
-#include <dolmen/assert.hpp>
 #include <mutex>
+
+#include <dolmen/assert.hpp>
 
 namespace dolmen::txn {
 
@@ -81,9 +82,8 @@ void ObjectMap::destroy(HomeObject& object) {
 }
 
 void ObjectMap::grow() {
-  std::vector<HomeObject*> old(std::max<std::size_t>(64, size_ * 2 + 2 > table_.size()
-                                                             ? table_.size() * 2
-                                                             : table_.size()));
+  std::vector<HomeObject*> old(
+      std::max<std::size_t>(64, size_ * 2 + 2 > table_.size() ? table_.size() * 2 : table_.size()));
   old.swap(table_);
   used_ = 0;
   for (HomeObject* object : old) {

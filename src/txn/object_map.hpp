@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// id → running image, by open addressing over pointers: about 12 bytes per object, since a space may hold
-// millions of small ones. Images come from slabs and keep their address.
+// id → running image, by open addressing over pointers: about 12 bytes per object, since a space
+// may hold millions of small ones. Images come from slabs and keep their address.
 //
-// Threads: find() from any thread, under the map's own shared lock; insert() and erase() from one at a
-// time.
+// Threads: find() from any thread, under the map's own shared lock; insert() and erase() from one
+// at a time.
 #pragma once
 
 #include <cstdint>
-#include <dolmen/id.hpp>
 #include <memory>
 #include <shared_mutex>
 #include <vector>
+
+#include <dolmen/id.hpp>
 
 #include "txn/home_object.hpp"
 
@@ -29,7 +30,8 @@ class ObjectMap {
   [[nodiscard]] HomeObject* make(std::byte* base);
   /// Requires: the image's mapping has its id, which is not in the map.
   void link(HomeObject& object);
-  /// Takes the image out, so that nobody finds it any more. Requires: its mapping's id is still set.
+  /// Takes the image out, so that nobody finds it any more. Requires: its mapping's id is still
+  /// set.
   void unlink(HomeObject& object);
   /// Destroys an unlinked image. Requires: nobody holds a pointer to it.
   void destroy(HomeObject& object);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Mapping of objects and the arena's fault handler. The handler runs on the touching thread, at the place
-// of an ordinary load or store to an object. It takes no lock that is held while object memory is touched
-// (the store's and the version table's are leaves), so it behaves like a function call made there.
+// Mapping of objects and the arena's fault handler. The handler runs on the touching thread, at the
+// place of an ordinary load or store to an object. It takes no lock that is held while object
+// memory is touched (the store's and the version table's are leaves), so it behaves like a function
+// call made there.
 #include <algorithm>
 #include <cstring>
+
 #include <dolmen/assert.hpp>
 
 #include "base/hooks.hpp"
@@ -74,8 +76,7 @@ void note_damage(const Error& error) noexcept {
 
 bool SpaceCore::eager(unsigned capacity_log2) const noexcept {
   if (options_.fault_driver == sys::FaultDriver::none) return true;
-  return (std::size_t{1} << capacity_log2) <
-         env_.memory->fault_unit_bytes(options_.fault_driver);
+  return (std::size_t{1} << capacity_log2) < env_.memory->fault_unit_bytes(options_.fault_driver);
 }
 
 HomeObject* SpaceCore::find_mapped(const ObjectId& id) { return objects_.find(id); }
@@ -179,9 +180,8 @@ bool SpaceCore::fault_home(HomeObject& object, std::uintptr_t address) noexcept 
   const std::uintptr_t begin = address & ~(unit - 1);
   for (std::size_t done = 0; done < unit; done += kPageBytes) {
     const auto page = static_cast<std::uint32_t>((begin + done - base) / kPageBytes);
-    const auto read =
-        store_->read_page(store::PageKey{object.id(), page},
-                          base::MutableBytes(buffer + done, kPageBytes));
+    const auto read = store_->read_page(store::PageKey{object.id(), page},
+                                        base::MutableBytes(buffer + done, kPageBytes));
     if (!read) {
       DOLMEN_PROBE("txn.damaged_page");
       std::memset(buffer + done, 0, kPageBytes);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the inline dereference does not settle: first use of a FOT index, scopes, checks, and turning
-// addresses back into pointers. Translation tables grow under table_mutex_ and are read without it.
+// What the inline dereference does not settle: first use of a FOT index, scopes, checks, and
+// turning addresses back into pointers. Translation tables grow under table_mutex_ and are read
+// without it.
 #include <cstring>
-#include <dolmen/assert.hpp>
 #include <string>
+
+#include <dolmen/assert.hpp>
 
 #include "base/hooks.hpp"
 #include "object/fot.hpp"
@@ -216,12 +218,12 @@ void check_target(SpaceCore& core, const object::HeapReader& heap, std::uint64_t
   }
   const auto description = txn::type_description(core, allocation->type_tag);
   if (!description || allocation->element_bytes == 0) return;  // an undescribed type: bounds only
-  const auto inside = static_cast<std::uint32_t>((offset - allocation->offset) %
-                                                 allocation->element_bytes);
+  const auto inside =
+      static_cast<std::uint32_t>((offset - allocation->offset) % allocation->element_bytes);
   if (!type_lies_at(**description, 0, inside, type.fingerprint)) {
     throw_error(Errc::wrong_type,
-                interned("a `" + (*description)->types[0].name + "` was reached through a pointer to `" +
-                         std::string(type.name) + "`"),
+                interned("a `" + (*description)->types[0].name +
+                         "` was reached through a pointer to `" + std::string(type.name) + "`"),
                 offset);
   }
 }
@@ -237,7 +239,8 @@ const void* resolve_checked(std::uint64_t bits, const void* at, const TypeInfo& 
   if (!in_arena(address)) return reinterpret_cast<const void*>(address);
   const Mapping* mapping = live_mapping(address);
   const char* place = in_arena(at) ? nullptr : "a copy of a pointer";
-  if (mapping == nullptr) throw_error(Errc::stale_pointer, place == nullptr ? describe_place(at) : place);
+  if (mapping == nullptr)
+    throw_error(Errc::stale_pointer, place == nullptr ? describe_place(at) : place);
   if (bits >= kUncheckedTag) {
     const std::uint64_t stamp = bits >> kStampShift & kStampMask;
     const std::uint64_t valid =
@@ -253,7 +256,7 @@ const void* resolve_checked(std::uint64_t bits, const void* at, const TypeInfo& 
   return reinterpret_cast<const void*>(address);
 }
 
-std::uint64_t rebase_slow(std::uint64_t bits, const void* from, const void* to) {
+std::uint64_t rebase_slow(std::uint64_t bits, const void* from, std::uintptr_t to) {
   if (bits == 0) return 0;
   if (!in_arena(to)) {
     if (bits >= kUncheckedTag) return bits;
@@ -263,8 +266,9 @@ std::uint64_t rebase_slow(std::uint64_t bits, const void* from, const void* to) 
   return encode_address(reinterpret_cast<const void*>(locate(bits, from, false)), to);
 }
 
-std::uint64_t encode_address(const void* address, const void* to) {
+std::uint64_t encode_address(const void* address, std::uintptr_t place_of_pointer) {
   if (address == nullptr) return 0;
+  const auto* to = reinterpret_cast<const void*>(place_of_pointer);
   if (!in_arena(to)) return transient_bits(number(address), kTransientTag);
   log_write_slow(to, sizeof(std::uint64_t));
   Mapping* target = live_mapping(number(address));
@@ -294,8 +298,8 @@ std::uint64_t SpaceCore::foreign_bits(HomeObject& from, HomeObject& to, std::uin
   constexpr std::uint32_t kReclaimFrom = 256;
   if (inserted->inserted && count >= kReclaimFrom && (count & (count - 1)) == 0 &&
       object::fot_count(heap) > count) {
-    // The table is about to double: first give back what no pointer uses. The entry just made is not
-    // stored anywhere yet, so it is kept by hand.
+    // The table is about to double: first give back what no pointer uses. The entry just made is
+    // not stored anywhere yet, so it is kept by hand.
     DOLMEN_PROBE("txn.fot_reclaim");
     txn::StoredPointerLayout layout(*this);
     if (auto used = object::fot_mark(heap, layout)) {
@@ -303,7 +307,8 @@ std::uint64_t SpaceCore::foreign_bits(HomeObject& from, HomeObject& to, std::uin
       (*used)[inserted->index] = true;
       const auto freed = object::fot_reclaim(heap, *from.fot_index, *used);
       if (!freed) throw_error(freed.error().code(), describe_place(from.base));
-      // Pointers on this thread's stack are addresses, views have their own tables: only ours is stale.
+      // Pointers on this thread's stack are addresses, views have their own tables: only ours is
+      // stale.
       for (const std::uint32_t index : *freed) set_cell(from.mapping(), index, 0);
     }
   }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Changing an object's capacity: the image moves to a slot of another size. The object's id, its pointers
-// and everything that points to it stay as they are; only addresses change, so every translation table is
-// looked at again. Pages keep their numbers, versions are kept by id and page.
+// Changing an object's capacity: the image moves to a slot of another size. The object's id, its
+// pointers and everything that points to it stay as they are; only addresses change, so every
+// translation table is looked at again. Pages keep their numbers, versions are kept by id and page.
 #include <algorithm>
 #include <bit>
 #include <cstring>
+
 #include <dolmen/assert.hpp>
 
 #include "object/arena.hpp"
@@ -49,12 +50,11 @@ Result<void> SpaceCore::resize_object(const ObjectId& id, std::uint64_t capacity
   const std::scoped_lock no_checkpoint(checkpoint_mutex_);
   const std::unique_lock gate(snapshot_gate_);
   if (versions_.live() != 0) return fail(Errc::conflict, "resize while a view is open");
-  return run_transact(
-      std::span(&named, 1), false, TransactOptions{},
-      Body{&move, [](void* context) -> Result<void> {
-             auto& self = *static_cast<Move*>(context);
-             return self.core.move_to_class(self.id, self.wanted);
-           }});
+  return run_transact(std::span(&named, 1), false, TransactOptions{},
+                      Body{&move, [](void* context) -> Result<void> {
+                             auto& self = *static_cast<Move*>(context);
+                             return self.core.move_to_class(self.id, self.wanted);
+                           }});
 }
 
 /// Runs inside a transaction that holds the object and nothing else.
@@ -69,7 +69,8 @@ Result<void> SpaceCore::move_to_class(const ObjectId& id, unsigned capacity_log2
   const std::size_t old_bytes = std::size_t{1} << old_log2;
   const std::size_t new_bytes = std::size_t{1} << capacity_log2;
 
-  // Work on a copy in a slot of the larger class, then bring it into a fresh image of the new class.
+  // Work on a copy in a slot of the larger class, then bring it into a fresh image of the new
+  // class.
   DOLMEN_TRY(std::byte* const scratch, object::allocate_slot(larger, object::SlotKind::plain));
   struct FreeSlot {
     std::byte* base;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// transact() and read(): scopes, nesting, re-runs. One ambient section per thread; a section inside a
-// section either joins it (its objects are in scope already) or is refused with the remedy.
+// transact() and read(): scopes, nesting, re-runs. One ambient section per thread; a section inside
+// a section either joins it (its objects are in scope already) or is refused with the remedy.
 #include <algorithm>
+
 #include <dolmen/assert.hpp>
 
 #include "base/hooks.hpp"
@@ -53,8 +54,9 @@ bool contains(const std::vector<HomeObject*>& open, const HomeObject* object) no
 
 /// Whether an image was replaced (resize) between being found and being locked.
 bool any_retired(const std::vector<HomeObject*>& open) noexcept {
-  return std::ranges::any_of(
-      open, [](const HomeObject* object) { return object->retired.load(std::memory_order_acquire); });
+  return std::ranges::any_of(open, [](const HomeObject* object) {
+    return object->retired.load(std::memory_order_acquire);
+  });
 }
 
 }  // namespace
@@ -124,7 +126,8 @@ Result<void> SpaceCore::join(std::span<Named> named, bool all, bool write, Body 
   if (all && !write && ambient.kind != SectionKind::read_all) {
     return fail(Errc::nested, "read(everything) inside a section");
   }
-  if (all && write && !outer.any) return fail(Errc::nested, "transact(any) inside transact(objects)");
+  if (all && write && !outer.any)
+    return fail(Errc::nested, "transact(any) inside transact(objects)");
   try {
     for (Named& object : named) {
       DOLMEN_TRY(HomeObject* const home_object, home(object.id));
@@ -135,8 +138,10 @@ Result<void> SpaceCore::join(std::span<Named> named, bool all, bool write, Body 
     }
     DOLMEN_CHECK(fill_roots(outer, named, write));
     auto outcome = body.call(body.context);
-    // The inner body's changes are part of the outer transaction: it cannot go on without them undone.
-    if (!outcome && write && !outer.transaction->failure) outer.transaction->failure = outcome.error();
+    // The inner body's changes are part of the outer transaction: it cannot go on without them
+    // undone.
+    if (!outcome && write && !outer.transaction->failure)
+      outer.transaction->failure = outcome.error();
     return outcome;
   } catch (const AccessError& access) {
     return std::unexpected(access.error());

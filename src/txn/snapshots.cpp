@@ -2,13 +2,14 @@
 //
 // A page as of a commit: one mechanism for views and checkpoints.
 //
-// Preserve at commit: right after its record got index i, and still holding its locks, a transaction keeps
-// a version [epoch, i) of each page it changed if a snapshot s with epoch <= s < i may live. A reader at s
-// takes such a version if there is one; else it copies the running page, takes back what a transaction
-// without an index, or with one above s, did to it, looks for a version again, and accepts if the object's
-// sequence did not change meanwhile.
+// Preserve at commit: right after its record got index i, and still holding its locks, a
+// transaction keeps a version [epoch, i) of each page it changed if a snapshot s with epoch <= s <
+// i may live. A reader at s takes such a version if there is one; else it copies the running page,
+// takes back what a transaction without an index, or with one above s, did to it, looks for a
+// version again, and accepts if the object's sequence did not change meanwhile.
 #include <array>
 #include <cstring>
+
 #include <dolmen/assert.hpp>
 
 #include "base/hooks.hpp"
@@ -31,8 +32,9 @@ namespace {
 
 constexpr int kOptimisticTries = 256;
 
-/// Copies memory that a writer may be changing at the same time; whether the copy is good is decided
-/// afterwards, by the object's sequence. Word by word and not instrumented: the race is the protocol.
+/// Copies memory that a writer may be changing at the same time; whether the copy is good is
+/// decided afterwards, by the object's sequence. Word by word and not instrumented: the race is the
+/// protocol.
 [[gnu::no_sanitize("thread"), gnu::noinline]] void racing_copy(std::byte* to, const std::byte* from,
                                                                std::size_t bytes) noexcept {
   const auto* source = reinterpret_cast<const volatile std::uint64_t*>(from);
@@ -42,8 +44,8 @@ constexpr int kOptimisticTries = 256;
   }
 }
 
-/// Puts the pre-images of an undo list into a copy of the page. At most one line per line of a page, so a
-/// list that is being recycled cannot hold us.
+/// Puts the pre-images of an undo list into a copy of the page. At most one line per line of a
+/// page, so a list that is being recycled cannot hold us.
 [[gnu::no_sanitize("thread")]] void apply_undo(const PageMeta& meta, std::byte* page,
                                                std::uint32_t page_bytes) noexcept {
   const UndoLine* line = meta.undo.load(std::memory_order_acquire);
@@ -157,7 +159,8 @@ void SpaceCore::preserve_versions(Transaction& transaction, Index index) {
 
 Result<void> SpaceCore::read_page_as_of(const PageKey& key, Index as_of, base::MutableBytes out) {
   const MapUser user(*this);
-  if (HomeObject* object = find_mapped(key.object)) return page_as_of(*object, key.page, as_of, out);
+  if (HomeObject* object = find_mapped(key.object))
+    return page_as_of(*object, key.page, as_of, out);
   return store_->read_page(key, out);
 }
 
@@ -242,8 +245,8 @@ bool ViewCore::fault(ViewObject& object, std::uintptr_t address) noexcept {
   const std::uintptr_t begin = address & ~(unit - 1);
   for (std::size_t done = 0; done < unit; done += kPageBytes) {
     const auto page = static_cast<std::uint32_t>((begin + done - base) / kPageBytes);
-    const auto read = core_.page_as_of(*object.home, page, index_,
-                                       base::MutableBytes(buffer + done, kPageBytes));
+    const auto read =
+        core_.page_as_of(*object.home, page, index_, base::MutableBytes(buffer + done, kPageBytes));
     if (!read) {
       DOLMEN_PROBE("txn.damaged_view_page");
       std::memset(buffer + done, 0, kPageBytes);

@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One open space in this process: its objects' running images, their locks, snapshots and views, on top of
-// a Store. The public headers reach it through the free functions of dolmen::detail.
+// One open space in this process: its objects' running images, their locks, snapshots and views, on
+// top of a Store. The public headers reach it through the free functions of dolmen::detail.
 //
-// The source is split by what it does: objects.cpp (mapping and faults), sections.cpp (transact and read),
-// commit.cpp, pointers.cpp (dereference, FOT, translation tables), allocation.cpp, catalog.cpp (names and
-// types), snapshots.cpp (a page as of a commit), checkpoint.cpp.
+// The source is split by what it does: objects.cpp (mapping and faults), sections.cpp (transact and
+// read), commit.cpp, pointers.cpp (dereference, FOT, translation tables), allocation.cpp,
+// catalog.cpp (names and types), snapshots.cpp (a page as of a commit), checkpoint.cpp.
 //
-// Lock order: object stripes (ascending) < map_mutex_ < shard mutex < table mutex; the store's and the
-// version table's locks are leaves. No lock of this list is held while memory of an object that may be
-// absent is touched, except object stripes.
+// Lock order: object stripes (ascending) < map_mutex_ < shard mutex < table mutex; the store's and
+// the version table's locks are leaves. No lock of this list is held while memory of an object that
+// may be absent is touched, except object stripes.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <dolmen/space.hpp>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
+
+#include <dolmen/space.hpp>
 
 #include "store/store.hpp"
 #include "sys/env.hpp"
@@ -45,10 +46,10 @@ struct CoreOptions {
 /// The ambient section of a thread; lives on the stack of run_transact / run_read.
 struct Section {
   SpaceCore* core = nullptr;
-  txn::Transaction* transaction = nullptr;   ///< null in read sections
+  txn::Transaction* transaction = nullptr;        ///< null in read sections
   std::vector<txn::HomeObject*>* open = nullptr;  ///< objects in scope (not used by read_all)
-  bool any = false;                          ///< transact(any): scope grows on demand
-  Error damage{Errc::corrupt};               ///< valid if damaged
+  bool any = false;                               ///< transact(any): scope grows on demand
+  Error damage{Errc::corrupt};                    ///< valid if damaged
   bool damaged = false;
 };
 
@@ -70,7 +71,8 @@ class SpaceCore final : public store::PageSource {
   /// A new object's empty image, held by `transaction`.
   [[nodiscard]] Result<txn::HomeObject*> create_home(txn::Transaction& transaction,
                                                      const ObjectId& id, unsigned capacity_log2);
-  /// Takes an image out of the map for good; it is destroyed when no thread can hold a pointer to it.
+  /// Takes an image out of the map for good; it is destroyed when no thread can hold a pointer to
+  /// it.
   void drop_home(txn::HomeObject& object);
   /// Fault handler: makes one absent unit present. Async-signal-safe in practice (see objects.cpp).
   [[nodiscard]] bool fault_home(txn::HomeObject& object, std::uintptr_t address) noexcept;
@@ -104,8 +106,7 @@ class SpaceCore final : public store::PageSource {
   /// Takes a lock inside a running body. Throws AccessError(conflict) when it is not free.
   void lock_late(Section& section, txn::HomeObject& object);
   /// Root address after the type check. Errors: layout_changed, wrong_type, corrupt.
-  [[nodiscard]] Result<std::byte*> checked_root(txn::HomeObject& object,
-                                                const TypeInfo& (*type)());
+  [[nodiscard]] Result<std::byte*> checked_root(txn::HomeObject& object, const TypeInfo& (*type)());
 
   // --- commit.cpp ----------------------------------------------------------------------------
   [[nodiscard]] Result<store::Index> commit(txn::Transaction& transaction, bool durable);
@@ -200,7 +201,7 @@ class SpaceCore final : public store::PageSource {
 
   std::mutex map_mutex_;  ///< serialises mapping of objects
   txn::ObjectMap objects_;
-  std::vector<txn::HomeObject*> dropped_;  ///< map_mutex_; unlinked, not yet destroyed
+  std::vector<txn::HomeObject*> dropped_;    ///< map_mutex_; unlinked, not yet destroyed
   std::atomic<std::uint32_t> map_users_{0};  ///< threads outside sections that hold image pointers
   std::unordered_map<ObjectId, store::Index> erased_ids_;  ///< map_mutex_; until checkpointed
   std::mutex table_mutex_;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who is inside which space, one cache line per thread. Readers and writers find each other by publishing
-// what they do in their own line, then (after a full fence) looking at the others': no shared counter is
-// written on the read path (BRAVO, Dice and Kogan, ATC'19).
+// Who is inside which space, one cache line per thread. Readers and writers find each other by
+// publishing what they do in their own line, then (after a full fence) looking at the others': no
+// shared counter is written on the read path (BRAVO, Dice and Kogan, ATC'19).
 //
 // Lines are never freed: a thread that ends gives its line back for the next one.
 #pragma once

@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+
 #include <dolmen/assert.hpp>
 
 #include "base/hooks.hpp"
@@ -47,7 +48,8 @@ void Transaction::reset() noexcept {
 
 bool Transaction::log(HomeObject& object, const void* address, std::size_t bytes) {
   if (bytes == 0) return true;
-  const auto offset = static_cast<std::size_t>(static_cast<const std::byte*>(address) - object.base);
+  const auto offset =
+      static_cast<std::size_t>(static_cast<const std::byte*>(address) - object.base);
   const std::size_t end = offset + bytes;
   const auto first_page = static_cast<std::uint32_t>(offset / store::kPageBytes);
   const auto last_page = static_cast<std::uint32_t>((end - 1) / store::kPageBytes);
@@ -66,8 +68,8 @@ bool Transaction::log(HomeObject& object, const void* address, std::size_t bytes
 void Transaction::log_page(HomeObject& object, std::uint32_t number, std::uint32_t first_line,
                            std::uint32_t last_line) {
   PageMeta& meta = object.page(number);
-  const std::uint64_t upto = last_line == 63 ? ~std::uint64_t{0}
-                                             : (std::uint64_t{1} << (last_line + 1)) - 1;
+  const std::uint64_t upto =
+      last_line == 63 ? ~std::uint64_t{0} : (std::uint64_t{1} << (last_line + 1)) - 1;
   std::uint64_t missing = upto & ~((std::uint64_t{1} << first_line) - 1) & ~meta.logged;
   if (missing == 0) return;
   if (meta.logged == 0) pages.push_back(TouchedPage{&object, number});
@@ -98,9 +100,9 @@ void Transaction::encode_changes() {
     if (resized && touched.object == resized->new_image) {
       // Replay lays this over the old pages, so zeros count too.
       record.write(touched.object->id());
-      record.run(touched.page * store::kPageBytes,
-                 base::Bytes(touched.object->page_address(touched.page),
-                             touched.object->page_bytes()));
+      record.run(
+          touched.page * store::kPageBytes,
+          base::Bytes(touched.object->page_address(touched.page), touched.object->page_bytes()));
     } else if (touched.object->fresh) {
       encode_fresh_page(*touched.object, touched.page);
     } else {
@@ -111,7 +113,8 @@ void Transaction::encode_changes() {
 
 namespace {
 
-/// Turns changed 8-byte words into runs; a gap of one equal word is cheaper kept than a new run header.
+/// Turns changed 8-byte words into runs; a gap of one equal word is cheaper kept than a new run
+/// header.
 class RunBuilder {
  public:
   RunBuilder(base::CommitRecordWriter& record, const HomeObject& object, std::uint32_t number,

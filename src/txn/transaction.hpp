@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One running transaction: which objects it holds, the pre-images of what it changes, and the commit
-// record that the difference becomes. Redo is the 8-byte difference of pre-image and image at commit;
-// undo is copied back on abort.
+// One running transaction: which objects it holds, the pre-images of what it changes, and the
+// commit record that the difference becomes. Redo is the 8-byte difference of pre-image and image
+// at commit; undo is copied back on abort.
 //
-// Threads: belongs to one thread; `index` and the undo lists that hang off the pages are read by makers
-// of snapshots on other threads. Transactions and undo lines are type-stable: recycled, never unmapped
-// while the space lives.
+// Threads: belongs to one thread; `index` and the undo lists that hang off the pages are read by
+// makers of snapshots on other threads. Transactions and undo lines are type-stable: recycled,
+// never unmapped while the space lives.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
-#include <dolmen/error.hpp>
-#include <dolmen/reflect.hpp>
 #include <memory>
 #include <optional>
 #include <vector>
+
+#include <dolmen/error.hpp>
+#include <dolmen/reflect.hpp>
 
 #include "base/commit_record.hpp"
 #include "txn/home_object.hpp"
@@ -67,8 +68,8 @@ class Transaction {
   /// Forgets everything but its memory.
   void reset() noexcept;
 
-  /// Keeps the pre-images of the lines of [address, address + bytes). Requires: this transaction holds
-  /// the object. Gives false when that would exceed `undo_bytes_max`.
+  /// Keeps the pre-images of the lines of [address, address + bytes). Requires: this transaction
+  /// holds the object. Gives false when that would exceed `undo_bytes_max`.
   [[nodiscard]] bool log(HomeObject& object, const void* address, std::size_t bytes);
   /// Writes the redo sections of all touched pages into `record`.
   void encode_changes();
@@ -82,15 +83,15 @@ class Transaction {
   /// 0 until the commit record has its place in the log.
   std::atomic<Index> index{0};
 
-  std::vector<HomeObject*> open;         ///< locked, in the order of locking
-  std::vector<std::uint16_t> stripes;    ///< locked stripes, each once
+  std::vector<HomeObject*> open;       ///< locked, in the order of locking
+  std::vector<std::uint16_t> stripes;  ///< locked stripes, each once
   std::vector<HomeObject*> created;
   std::vector<HomeObject*> erased;
   std::optional<Resized> resized;
-  std::vector<TouchedPage> pages;        ///< each page once
-  std::vector<const TypeInfo*> types;    ///< types of allocations made, to be described in the space
-  std::optional<Error> failure;          ///< an access failed; nothing may be committed
-  std::vector<ObjectId> wanted;          ///< objects that a late lock did not get
+  std::vector<TouchedPage> pages;      ///< each page once
+  std::vector<const TypeInfo*> types;  ///< types of allocations made, to be described in the space
+  std::optional<Error> failure;        ///< an access failed; nothing may be committed
+  std::vector<ObjectId> wanted;        ///< objects that a late lock did not get
   base::CommitRecordWriter record;
   std::uint64_t undo_bytes_max = 256u << 20;
   [[nodiscard]] UndoPool& undo_pool() noexcept { return lines_; }

@@ -22,8 +22,9 @@ Registry& registry() {
   return the_registry;
 }
 
-/// Words of a container that hold pointers, whatever its elements are: every 8-byte word of it is offered;
-/// the scanner tells pointers from counts by value, the marker may keep an entry too long, never too short.
+/// Words of a container that hold pointers, whatever its elements are: every 8-byte word of it is
+/// offered; the scanner tells pointers from counts by value, the marker may keep an entry too long,
+/// never too short.
 void append_words(std::vector<std::uint32_t>& offsets, std::uint32_t base, std::uint32_t size) {
   for (std::uint32_t at = 0; at + 8 <= size; at += 8) offsets.push_back(base + at);
 }
@@ -111,7 +112,8 @@ const char* layout_difference(detail::SpaceCore& core, std::uint32_t stored_tag,
   const std::string name(now.name);
   const auto stored = type_description(core, stored_tag);
   const auto current = object::describe_type(now);
-  if (!stored || !current) return interned("`" + name + "`, whose stored description is not readable");
+  if (!stored || !current)
+    return interned("`" + name + "`, whose stored description is not readable");
   std::string difference = object::describe_difference(**stored, *current);
   if (difference.empty()) {
     difference = "the object holds a `" + (*stored)->types[0].name + "`, not a `" + name + "`";

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Types at run time: tags of allocations, the types that this program has used, and the descriptions that a
-// space keeps (each in an immutable object whose id follows from the tag), so that a space can be read by
-// who does not have the program.
+// Types at run time: tags of allocations, the types that this program has used, and the
+// descriptions that a space keeps (each in an immutable object whose id follows from the tag), so
+// that a space can be read by who does not have the program.
 //
 // Threads: safe from any thread.
 #pragma once
 
 #include <cstdint>
-#include <dolmen/reflect.hpp>
 #include <memory>
 #include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
+
+#include <dolmen/reflect.hpp>
 
 #include "object/fot.hpp"
 #include "object/type_table.hpp"
@@ -24,9 +25,10 @@ namespace dolmen::txn {
 /// Root of a type-description object: a 32-bit length and that many bytes of docs/formats/types.md.
 inline constexpr std::uint32_t kTypeBytesTag = 8;
 
-/// What an allocation is marked with: the low 32 bits of the layout fingerprint, above the reserved tags.
-[[nodiscard]] constexpr std::uint32_t type_tag_of(std::uint64_t fingerprint) noexcept {
-  const auto tag = static_cast<std::uint32_t>(fingerprint);
+/// What an allocation is marked with: the low 32 bits of the type's identity (its name and layout),
+/// above the reserved tags.
+[[nodiscard]] constexpr std::uint32_t type_tag_of(std::uint64_t identity) noexcept {
+  const auto tag = static_cast<std::uint32_t>(identity);
   return tag < object::kFirstUserTag ? tag + object::kFirstUserTag : tag;
 }
 
@@ -40,7 +42,8 @@ std::uint32_t register_type(const TypeInfo& type);
 [[nodiscard]] Result<std::shared_ptr<const object::TypeDescription>> type_description(
     detail::SpaceCore& core, std::uint32_t tag);
 
-/// A sentence that names the first field in which a stored type differs from the program's; interned.
+/// A sentence that names the first field in which a stored type differs from the program's;
+/// interned.
 [[nodiscard]] const char* layout_difference(detail::SpaceCore& core, std::uint32_t stored_tag,
                                             const TypeInfo& now);
 
@@ -60,6 +63,6 @@ class StoredPointerLayout final : public object::PointerLayout {
 
 namespace dolmen::detail {
 [[nodiscard]] constexpr std::uint32_t type_tag(const TypeInfo& type) noexcept {
-  return txn::type_tag_of(type.fingerprint);
+  return txn::type_tag_of(type.identity);
 }
 }  // namespace dolmen::detail

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+
 #include <dolmen/assert.hpp>
 
 #include "base/hooks.hpp"
@@ -24,8 +25,8 @@ std::size_t Versions::live() const {
 void Versions::add_snapshot(Index index) {
   const std::scoped_lock guard(mutex_);
   ++snapshots_[index];
-  // A snapshot of an empty history (index 0) still needs the versions before commit 1, so "none" and
-  // "index 0" must differ: newest_ holds index + 1.
+  // A snapshot of an empty history (index 0) still needs the versions before commit 1, so "none"
+  // and "index 0" must differ: newest_ holds index + 1.
   newest_.store(snapshots_.rbegin()->first + 1, std::memory_order_release);
 }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Snapshots and the page versions that they need. A version [lo, hi) is a page as it was from commit lo up
-// to, not including, commit hi; it is kept when hi is committed while some snapshot s with lo <= s < hi may
-// live, and dies with the last such snapshot.
+// Snapshots and the page versions that they need. A version [lo, hi) is a page as it was from
+// commit lo up to, not including, commit hi; it is kept when hi is committed while some snapshot s
+// with lo <= s < hi may live, and dies with the last such snapshot.
 //
-// Threads: safe from any thread; find() may run inside the arena's fault handler. The mutex is never held
-// while arena memory is touched.
+// Threads: safe from any thread; find() may run inside the arena's fault handler. The mutex is
+// never held while arena memory is touched.
 #pragma once
 
 #include <atomic>

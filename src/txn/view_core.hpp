@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A view: every object as of one commit, each mapped into a slot of its own on first use, its pages made on
-// first touch from the running image, its undo and its versions (see snapshots.cpp). Nothing that a writer
-// waits for is held.
+// A view: every object as of one commit, each mapped into a slot of its own on first use, its pages
+// made on first touch from the running image, its undo and its versions (see snapshots.cpp).
+// Nothing that a writer waits for is held.
 //
 // Threads: any number may read through one view.
 #pragma once

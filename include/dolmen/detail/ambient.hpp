@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The ambient section of this thread, and the out-of-line entry points that pointers and containers call.
-// A section never suspends, so a thread has at most one; that is why containers can look like the
-// standard ones and need no transaction argument.
+// The ambient section of this thread, and the out-of-line entry points that pointers and containers
+// call. A section never suspends, so a thread has at most one; that is why containers can look like
+// the standard ones and need no transaction argument.
 //
 // Internal: everything in dolmen::detail may change between versions.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
 #include <dolmen/detail/arena.hpp>
 #include <dolmen/error.hpp>
 
@@ -21,8 +22,9 @@ namespace dolmen::detail {
 enum class SectionKind : std::uint8_t { none, transact, read, read_all };
 
 struct Ambient {
-  /// Inline foreign dereferences in home mappings are allowed where Mapping::stamp >= this: the space's
-  /// current table version in a read_all section, else the maximum (views' mappings have the maximum).
+  /// Inline foreign dereferences in home mappings are allowed where Mapping::stamp >= this: the
+  /// space's current table version in a read_all section, else the maximum (views' mappings have
+  /// the maximum).
   std::uint64_t stamp = ~std::uint64_t{0};
   /// Low 15 bits go into transient pointers; changes with every section of this thread.
   std::uint16_t section_stamp = 1;
@@ -35,18 +37,22 @@ struct Ambient {
 #endif
 extern thread_local constinit Ambient ambient;
 
-/// Everything the inline dereference does not settle: null, first use of a FOT index, scope, checks.
-/// `at` is where the pointer is stored, `type` what it points to. Throws AccessError.
+/// Everything the inline dereference does not settle: null, first use of a FOT index, scope,
+/// checks. `at` is where the pointer is stored, `type` what it points to. Throws AccessError.
 [[gnu::cold, gnu::noinline]] const void* resolve_slow(std::uint64_t bits, const void* at,
                                                       const TypeInfo& (*type)());
 /// A dereference with every check (DOLMEN_CHECKED). Throws AccessError.
 const void* resolve_checked(std::uint64_t bits, const void* at, const TypeInfo& (*type)());
 
+/// Where a pointer lies, as a number: it may not be constructed yet.
+[[gnu::always_inline]] inline std::uintptr_t place(const void* address) noexcept {
+  return reinterpret_cast<std::uintptr_t>(address);
+}
 /// Pointer bits to store at `to` for what `bits`, read at `from`, points to. Never checks scope.
 /// Throws AccessError: outside_arena, wrong_space, deleted, fot_full, object_full, no_transaction.
-std::uint64_t rebase_slow(std::uint64_t bits, const void* from, const void* to);
+std::uint64_t rebase_slow(std::uint64_t bits, const void* from, std::uintptr_t to);
 /// Pointer bits to store at `to` for an address inside the arena (or, off the arena, any address).
-std::uint64_t encode_address(const void* address, const void* to);
+std::uint64_t encode_address(const void* address, std::uintptr_t to);
 
 /// Identity of what pointer bits lead to; null id for null. For links, comparison and hashing.
 struct Target {
@@ -56,8 +62,9 @@ struct Target {
 };
 Target target_of(std::uint64_t bits, const void* at);
 
-/// Prepares [address, address + bytes) for being changed in the ambient transaction: keeps its pre-image.
-/// Does nothing off the arena. Throws AccessError: no_transaction, not_named, too_large, read_only.
+/// Prepares [address, address + bytes) for being changed in the ambient transaction: keeps its
+/// pre-image. Does nothing off the arena. Throws AccessError: no_transaction, not_named, too_large,
+/// read_only.
 void log_write_slow(const void* address, std::size_t bytes);
 [[gnu::always_inline]] inline void log_write(const void* address, std::size_t bytes) {
   if (in_arena(address)) log_write_slow(address, bytes);
@@ -65,9 +72,10 @@ void log_write_slow(const void* address, std::size_t bytes);
 /// Locks the object of `address` for the ambient transaction if its scope allows it, and logs.
 void open_for_edit(const void* address, std::size_t bytes);
 
-/// Memory for `count` elements of a stored type in the object that holds `near`, or from the heap when
-/// `near` is off the arena. Zero-filled. In the arena it is logged: write freely until commit.
-/// `type` must outlive the process (type_info<T>() does). Throws AccessError: object_full, too_large.
+/// Memory for `count` elements of a stored type in the object that holds `near`, or from the heap
+/// when `near` is off the arena. Zero-filled. In the arena it is logged: write freely until commit.
+/// `type` must outlive the process (type_info<T>() does). Throws AccessError: object_full,
+/// too_large.
 void* allocate(const void* near, const TypeInfo& (*type)(), std::size_t element_bytes,
                std::size_t count);
 /// Gives back what allocate() returned. `bytes` = element_bytes * count as allocated.
@@ -113,7 +121,7 @@ void deallocate(void* memory, std::size_t bytes) noexcept(false);
 
 /// Pointer bits for a copy at `to`.
 [[gnu::always_inline]] inline std::uint64_t rebase(std::uint64_t bits, const void* from,
-                                                   const void* to) {
+                                                   std::uintptr_t to) {
   if (bits == 0) return 0;
 #if !DOLMEN_CHECKED
   if (!in_arena(to)) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The arena: one reservation of address space, made of 32 regions of 2^kRegionShift bytes. Region c holds
-// slots of 2^c bytes (c = 9 … 30), each home to one mapping of one object, so that an object's base
-// follows from any address inside it by two shifts, without a table. The arena's place is chosen by the
-// kernel and never written down.
+// The arena: one reservation of address space, made of 32 regions of 2^kRegionShift bytes. Region c
+// holds slots of 2^c bytes (c = 9 … 30), each home to one mapping of one object, so that an
+// object's base follows from any address inside it by two shifts, without a table. The arena's
+// place is chosen by the kernel and never written down.
 //
 // Runtime facts of a mapping lie in one dense array (mapping_of), never in the slot's own pages: 64
 // objects whose table pointers sat at equal offsets would share one cache set.
@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+
 #include <dolmen/id.hpp>
 
 #ifndef DOLMEN_REGION_SHIFT
@@ -35,9 +36,9 @@ inline constexpr unsigned kMinClass = 9;
 inline constexpr unsigned kMaxClass = 30;
 inline constexpr std::uintptr_t kRegionMask = (std::uintptr_t{1} << kRegionShift) - 1;
 
-// Pointer bits: 0 null | 1 … 2^30-1 offset in this object | index << 30 | offset (below 2^62) | transient:
-// bit 63, 15-bit section stamp, 47-bit address | transient whose target's scope is still to be checked: bit
-// 62, stamp and address likewise.
+// Pointer bits: 0 null | 1 … 2^30-1 offset in this object | index << 30 | offset (below 2^62) |
+// transient: bit 63, 15-bit section stamp, 47-bit address | transient whose target's scope is still
+// to be checked: bit 62, stamp and address likewise.
 inline constexpr unsigned kOffsetBits = 30;
 inline constexpr std::uint64_t kOffsetMask = (std::uint64_t{1} << kOffsetBits) - 1;
 inline constexpr std::uint64_t kTransientTag = std::uint64_t{1} << 63;
