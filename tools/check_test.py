@@ -234,7 +234,7 @@ class Bans(World):
         "std::thread::id owner_;",
         "using namespace std::chrono_literals;",
         "Disk::mmap(region);",
-        "auto t = clock.now(); Clock& clock() const;",
+        "auto t = clock.now(); Clock& clock() const; auto u = Stamp::time(row);",
         "std::snprintf(text, sizeof text, format, 1);",
     ]
 
