@@ -88,6 +88,7 @@ class DiskModel {
   [[nodiscard]] std::uint64_t size(InodeId inode) const;
   /// Room that the files with names occupy.
   [[nodiscard]] std::uint64_t allocated_sectors() const noexcept;
+  [[nodiscard]] std::size_t file_count() const noexcept { return inodes_.size(); }
   /// Drops files that no crash can bring back and nobody keeps open.
   template <class IsOpen>
   void forget_unreachable(IsOpen is_open) {
