@@ -28,12 +28,11 @@ bool is_zero(base::Bytes bytes) noexcept {
 
 CheckpointMerge::CheckpointMerge(const CheckpointRequest& request,
                                  const std::vector<TreeChange>& changes, const ObjectId& space,
-                                 PageReader& reader, BlockMap& map, BlockWriter& writer)
+                                 PageReader& reader, BlockWriter& writer)
     : request_(request),
       changes_(changes),
       space_(space),
       reader_(reader),
-      map_(map),
       writer_(writer),
       builder_(writer, space) {}
 
@@ -187,11 +186,6 @@ Result<void> CheckpointMerge::write_page(const PageKey& key, unsigned size_log2,
 
 void CheckpointMerge::give_up(BlockLoc loc) {
   given_up_units_ += loc.units();
-  if (DOLMEN_PLANTED("store.recycle_live_block")) {
-    map_.release({loc.unit(), loc.units()});
-    map_.rewind();
-    return;
-  }
   append_run(given_up_, loc);
 }
 

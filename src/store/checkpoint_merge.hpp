@@ -20,7 +20,7 @@ class CheckpointMerge {
  public:
   /// `changes` as plan_checkpoint() gives them; all references outlive the merge.
   CheckpointMerge(const CheckpointRequest& request, const std::vector<TreeChange>& changes,
-                  const ObjectId& space, PageReader& reader, BlockMap& map, BlockWriter& writer);
+                  const ObjectId& space, PageReader& reader, BlockWriter& writer);
 
   /// The new tree's root; its blocks are with the writer, which is not flushed.
   /// Errors: corrupt, io_error, no_space, aborted, invalid_argument, the source's own.
@@ -49,7 +49,6 @@ class CheckpointMerge {
   const std::vector<TreeChange>& changes_;
   ObjectId space_;
   PageReader& reader_;
-  BlockMap& map_;
   BlockWriter& writer_;
   TreeBuilder builder_;
   std::size_t next_change_ = 0;

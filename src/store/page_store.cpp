@@ -179,8 +179,7 @@ Result<TreeRoot> PageStore::Impl::write(const CheckpointRequest& request, Checkp
   const TreeRoot former = *pin();
   DOLMEN_TRY(const std::vector<TreeChange> changes, plan_checkpoint(request, reader, former));
   BlockWriter writer(*file, *map, {env.clock, request.bytes_per_second_max, &request.cancelled});
-  const auto merge =
-      std::make_unique<CheckpointMerge>(request, changes, space, reader, *map, writer);
+  const auto merge = std::make_unique<CheckpointMerge>(request, changes, space, reader, writer);
   const auto attempt = [&]() -> Result<TreeRoot> {
     DOLMEN_TRY(const TreeRoot root, merge->run(former));
     DOLMEN_CHECK(writer.flush());
@@ -203,6 +202,11 @@ Result<TreeRoot> PageStore::Impl::write(const CheckpointRequest& request, Checkp
   stats.pages_written = merge->pages_written();
   stats.bytes_written = writer.bytes_written();
   written = {*root, writer.fresh(), std::move(merge->given_up())};
+  if (DOLMEN_PLANTED("store.recycle_live_block")) {
+    for (const BlockRun& run : written->given_up) {
+      (void)file->punch(run.first * kUnitBytes, run.count * kUnitBytes);
+    }
+  }
   return root;
 }
 
