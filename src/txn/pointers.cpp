@@ -40,14 +40,16 @@ Mapping* live_mapping(std::uintptr_t address) noexcept {
   return mapping.kind == 0 ? nullptr : &mapping;
 }
 
-std::uint64_t transient_bits(std::uintptr_t address, std::uint64_t tag) noexcept {
+/// A transient pointer. `look`: it must not be followed without a look at its scope.
+std::uint64_t transient_bits(std::uintptr_t address, bool look, bool stamped) noexcept {
   std::uint64_t stamp = 0;
-#if DOLMEN_CHECKED
-  if (const Mapping* mapping = live_mapping(address)) {
-    stamp = (mapping->kind == 2 ? mapping->view_stamp : ambient.section_stamp) & kStampMask;
+  if (stamped) {
+    if (const Mapping* mapping = live_mapping(address)) {
+      stamp = (mapping->kind == 2 ? mapping->view_stamp : ambient.section_stamp) & kStampMask;
+    }
   }
-#endif
-  return tag | stamp << kStampShift | address;
+  if (!look && stamp == 0 && is_plain_transient(address)) return address;
+  return kStampedTag | stamp << kStampShift | address;
 }
 
 /// Whether following a pointer to this address needs no further check of scope.
@@ -173,8 +175,8 @@ namespace {
 
 /// Address that pointer bits stored at `at` lead to. `scope`: the target will be looked at.
 std::uintptr_t locate(std::uint64_t bits, const void* at, bool scope) {
-  if (static_cast<std::int64_t>(bits) < 0) return bits & kAddressMask;
-  if (bits >= kUncheckedTag) {
+  if (is_plain_transient(bits)) return bits;
+  if (!is_foreign(bits) && bits > kOffsetMask) {
     const std::uintptr_t address = bits & kAddressMask;
     if (scope) require_scope(address, at);
     return address;
@@ -183,7 +185,7 @@ std::uintptr_t locate(std::uint64_t bits, const void* at, bool scope) {
   if (mapping == nullptr) throw_error(Errc::outside_arena, "a stored pointer was copied bytewise");
   if (bits <= kOffsetMask) return base_of(at) + bits;
   auto& core = *static_cast<SpaceCore*>(mapping->space);
-  return core.follow(*mapping, bits >> kOffsetBits, at, scope) + (bits & kOffsetMask);
+  return core.follow(*mapping, fot_index(bits), at, scope) + (bits & kOffsetMask);
 }
 
 [[noreturn]] void throw_null(const void* at, const TypeInfo& (*type)()) {
@@ -241,7 +243,7 @@ const void* resolve_checked(std::uint64_t bits, const void* at, const TypeInfo& 
   const char* place = in_arena(at) ? nullptr : "a copy of a pointer";
   if (mapping == nullptr)
     throw_error(Errc::stale_pointer, place == nullptr ? describe_place(at) : place);
-  if (bits >= kUncheckedTag) {
+  if (!is_foreign(bits) && bits > kOffsetMask) {
     const std::uint64_t stamp = bits >> kStampShift & kStampMask;
     const std::uint64_t valid =
         (mapping->kind == 2 ? mapping->view_stamp : ambient.section_stamp) & kStampMask;
@@ -256,20 +258,20 @@ const void* resolve_checked(std::uint64_t bits, const void* at, const TypeInfo& 
   return reinterpret_cast<const void*>(address);
 }
 
-std::uint64_t rebase_slow(std::uint64_t bits, const void* from, std::uintptr_t to) {
+std::uint64_t rebase_slow(std::uint64_t bits, const void* from, std::uintptr_t to, bool stamp) {
   if (bits == 0) return 0;
   if (!in_arena(to)) {
-    if (bits >= kUncheckedTag) return bits;
+    if (!is_foreign(bits) && bits > kOffsetMask) return bits;  // a transient copied as it is
     const std::uintptr_t address = locate(bits, from, false);
-    return transient_bits(address, in_scope(address) ? kTransientTag : kUncheckedTag);
+    return transient_bits(address, !in_scope(address), stamp);
   }
-  return encode_address(reinterpret_cast<const void*>(locate(bits, from, false)), to);
+  return encode_address(reinterpret_cast<const void*>(locate(bits, from, false)), to, stamp);
 }
 
-std::uint64_t encode_address(const void* address, std::uintptr_t place_of_pointer) {
+std::uint64_t encode_address(const void* address, std::uintptr_t place_of_pointer, bool stamp) {
   if (address == nullptr) return 0;
   const auto* to = reinterpret_cast<const void*>(place_of_pointer);
-  if (!in_arena(to)) return transient_bits(number(address), kTransientTag);
+  if (!in_arena(to)) return transient_bits(number(address), false, stamp);
   log_write_slow(to, sizeof(std::uint64_t));
   Mapping* target = live_mapping(number(address));
   if (target == nullptr) {
@@ -313,7 +315,7 @@ std::uint64_t SpaceCore::foreign_bits(HomeObject& from, HomeObject& to, std::uin
     }
   }
   if (inserted->inserted) set_cell(from.mapping(), inserted->index, number(to.base));
-  return std::uint64_t{inserted->index} << kOffsetBits | offset;
+  return kForeignTag | std::uint64_t{inserted->index} << kOffsetBits | offset;
 }
 
 Target target_of(std::uint64_t bits, const void* at) {

@@ -44,15 +44,19 @@ extern thread_local constinit Ambient ambient;
 /// A dereference with every check (DOLMEN_CHECKED). Throws AccessError.
 const void* resolve_checked(std::uint64_t bits, const void* at, const TypeInfo& (*type)());
 
+/// Checked code marks the transient pointers it makes with its section; the library may be built
+/// without.
+inline constexpr bool kStampTransients = DOLMEN_CHECKED != 0;
+
 /// Where a pointer lies, as a number: it may not be constructed yet.
 [[gnu::always_inline]] inline std::uintptr_t place(const void* address) noexcept {
   return reinterpret_cast<std::uintptr_t>(address);
 }
 /// Pointer bits to store at `to` for what `bits`, read at `from`, points to. Never checks scope.
 /// Throws AccessError: outside_arena, wrong_space, deleted, fot_full, object_full, no_transaction.
-std::uint64_t rebase_slow(std::uint64_t bits, const void* from, std::uintptr_t to);
+std::uint64_t rebase_slow(std::uint64_t bits, const void* from, std::uintptr_t to, bool stamp);
 /// Pointer bits to store at `to` for an address inside the arena (or, off the arena, any address).
-std::uint64_t encode_address(const void* address, std::uintptr_t to);
+std::uint64_t encode_address(const void* address, std::uintptr_t to, bool stamp = kStampTransients);
 
 /// Identity of what pointer bits lead to; null id for null. For links, comparison and hashing.
 struct Target {
@@ -88,9 +92,9 @@ void deallocate(void* memory, std::size_t bytes) noexcept(false);
 
 /// Address that foreign pointer bits lead to, if all that is settled inline holds; else 0.
 [[gnu::always_inline]] inline std::uintptr_t foreign_address(std::uint64_t bits, const void* at) {
-  if (bits - (kOffsetMask + 1) >= kUncheckedTag - (kOffsetMask + 1)) return 0;  // null or transient
+  if (!is_foreign(bits)) return 0;
   const Mapping& mapping = mapping_of(at);
-  const std::uint64_t index = bits >> kOffsetBits;
+  const std::uint64_t index = fot_index(bits);
   if (mapping.stamp.load(std::memory_order_relaxed) < ambient.stamp ||
       index >= mapping.table_size.load(std::memory_order_acquire)) {
     return 0;
@@ -109,9 +113,7 @@ void deallocate(void* memory, std::size_t bytes) noexcept(false);
   if (bits - 1 < kOffsetMask) [[likely]] {
     return reinterpret_cast<const void*>(base_of(at) + bits);
   }
-  if (static_cast<std::int64_t>(bits) < 0) {
-    return reinterpret_cast<const void*>(bits & kAddressMask);
-  }
+  if (is_plain_transient(bits)) return reinterpret_cast<const void*>(bits);
   if (const std::uintptr_t address = foreign_address(bits, at); address != 0) [[likely]] {
     return reinterpret_cast<const void*>(address);
   }
@@ -125,14 +127,12 @@ void deallocate(void* memory, std::size_t bytes) noexcept(false);
   if (bits == 0) return 0;
 #if !DOLMEN_CHECKED
   if (!in_arena(to)) {
-    if (static_cast<std::int64_t>(bits) < 0) return bits;
-    if (bits <= kOffsetMask) return (base_of(from) + bits) | kTransientTag;
-    if (const std::uintptr_t address = foreign_address(bits, from); address != 0) {
-      return address | kTransientTag;
-    }
+    if (bits <= kOffsetMask) return base_of(from) + bits;
+    if (is_plain_transient(bits)) return bits;
+    if (const std::uintptr_t address = foreign_address(bits, from); address != 0) return address;
   }
 #endif
-  return rebase_slow(bits, from, to);
+  return rebase_slow(bits, from, to, kStampTransients);
 }
 
 }  // namespace dolmen::detail

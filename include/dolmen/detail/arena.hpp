@@ -36,16 +36,36 @@ inline constexpr unsigned kMinClass = 9;
 inline constexpr unsigned kMaxClass = 30;
 inline constexpr std::uintptr_t kRegionMask = (std::uintptr_t{1} << kRegionShift) - 1;
 
-// Pointer bits: 0 null | 1 … 2^30-1 offset in this object | index << 30 | offset (below 2^62) |
-// transient: bit 63, 15-bit section stamp, 47-bit address | transient whose target's scope is still
-// to be checked: bit 62, stamp and address likewise.
+// Pointer bits, told apart by three compares in the order of how often they are met:
+//   0                    null
+//   [1, 2^30)            offset in this object
+//   [2^30, 2^47)         transient: an address
+//   bit 63               foreign: 1, 3 zero bits, 30-bit FOT index, 30-bit offset
+//   bit 62               transient that needs a look: 15-bit section stamp, 47-bit address. Used
+//   for
+//                        targets whose scope is still to be checked, addresses below 2^30, and
+//                        everything transient in checked builds
+// Only null, offsets and foreign ones are ever stored in an object.
 inline constexpr unsigned kOffsetBits = 30;
 inline constexpr std::uint64_t kOffsetMask = (std::uint64_t{1} << kOffsetBits) - 1;
-inline constexpr std::uint64_t kTransientTag = std::uint64_t{1} << 63;
-inline constexpr std::uint64_t kUncheckedTag = std::uint64_t{1} << 62;
 inline constexpr unsigned kStampShift = 47;
 inline constexpr std::uint64_t kStampMask = 0x7FFF;
 inline constexpr std::uint64_t kAddressMask = (std::uint64_t{1} << kStampShift) - 1;
+inline constexpr std::uint64_t kForeignTag = std::uint64_t{1} << 63;
+inline constexpr std::uint64_t kStampedTag = std::uint64_t{1} << 62;
+inline constexpr std::uint64_t kFotIndexMask = kOffsetMask;
+/// Marks storage locations off the arena in containers' own words.
+inline constexpr std::uint64_t kTransientTag = std::uint64_t{1} << 63;
+
+[[gnu::always_inline]] constexpr bool is_plain_transient(std::uint64_t bits) noexcept {
+  return bits - (kOffsetMask + 1) < kAddressMask - kOffsetMask;
+}
+[[gnu::always_inline]] constexpr bool is_foreign(std::uint64_t bits) noexcept {
+  return static_cast<std::int64_t>(bits) < 0;
+}
+[[gnu::always_inline]] constexpr std::uint64_t fot_index(std::uint64_t bits) noexcept {
+  return bits >> kOffsetBits & kFotIndexMask;
+}
 
 /// Runtime facts of one mapped slot: 64 bytes, one cache line.
 struct Mapping {
