@@ -22,6 +22,16 @@ struct entry {
   friend bool operator==(const entry&, const entry&) = default;
 };
 
+/// An entry whose key and value are kept apart: what ordered_map's iterators lead to.
+template <class K, class V>
+struct entry_ref {
+  const K& first;
+  const V& second;
+  friend bool operator==(const entry_ref& left, const entry_ref& right) {
+    return left.first == right.first && left.second == right.second;
+  }
+};
+
 /// A key, and the right to write its value.
 template <class K, class V>
 struct edit_entry {
