@@ -6,6 +6,7 @@
 
 #include <dolmen/detail/arena.hpp>
 
+#include "base/checksum.hpp"
 #include "object/object_bytes.hpp"
 
 namespace dolmen::object {
@@ -50,10 +51,10 @@ bool is_used(const FotEntry& entry) noexcept { return (entry.flags & kFotUsed) !
 }  // namespace
 
 void FotIndex::reset() noexcept {
-  by_target_.clear();
+  slots_.clear();
+  filled_ = 0;
+  covered_ = 0;
   free_.clear();
-  count_ = 0;
-  built_ = false;
 }
 
 void FotIndex::hold(std::span<const std::uint32_t> indices, std::uint64_t stamp) {
@@ -63,7 +64,7 @@ void FotIndex::hold(std::span<const std::uint32_t> indices, std::uint64_t stamp)
 void FotIndex::release(std::uint64_t up_to) {
   std::erase_if(held_, [&](const auto& entry) {
     if (entry.second > up_to) return false;
-    if (built_) free_.push_back(entry.first);
+    free_.push_back(entry.first);
     return true;
   });
 }
@@ -109,44 +110,54 @@ class FotWriter {
       const FotEntry entry = load_entry(heap_, table_, i);
       if (!is_used(entry) || (i < used.size() && used[i])) continue;
       bytes.store(table_.entry(i), FotEntry{.generation = entry.generation + 1});
-      index_.by_target_.erase(entry.target);
-      if (index_.built_) index_.free_.push_back(i);
+      index_.free_.push_back(i);
       freed.push_back(i);
     }
     return freed;
   }
 
  private:
+  [[nodiscard]] std::uint32_t home_slot(const ObjectId& target) const noexcept {
+    return static_cast<std::uint32_t>(base::mix_seed(target.high, target.low)) & mask();
+  }
+  [[nodiscard]] std::uint32_t mask() const noexcept {
+    return static_cast<std::uint32_t>(index_.slots_.size()) - 1;
+  }
+
+  void put(std::uint32_t index, const ObjectId& target) {
+    std::uint32_t slot = home_slot(target);
+    while (index_.slots_[slot] != 0) {
+      if (index_.slots_[slot] == index) return;
+      slot = (slot + 1) & mask();
+    }
+    index_.slots_[slot] = index;
+    ++index_.filled_;
+  }
+
   void rebuild() {
     index_.reset();
+    index_.slots_.resize(std::size_t{4} * std::bit_ceil(table_.count));
     for (std::uint32_t i = table_.count; i >= 1; --i) {
       const FotEntry entry = load_entry(heap_, table_, i);
       if (is_used(entry)) {
-        index_.by_target_.insert_or_assign(entry.target, i);
+        put(i, entry.target);
       } else {
         index_.free_.push_back(i);
       }
     }
-    index_.count_ = table_.count;
-    index_.built_ = true;
+    index_.covered_ = table_.count;
   }
 
   [[nodiscard]] std::uint32_t look_up(const ObjectId& target) {
-    if (!index_.built_ || index_.count_ != table_.count) rebuild();
-    auto found = index_.by_target_.find(target);
-    if (found == index_.by_target_.end()) return 0;
-    if (!names(found->second, target)) {  // an abort took it back
-      rebuild();
-      found = index_.by_target_.find(target);
-      if (found == index_.by_target_.end()) return 0;
+    if (index_.covered_ < table_.count || index_.filled_ * 2 > index_.slots_.size()) rebuild();
+    for (std::uint32_t slot = home_slot(target); index_.slots_[slot] != 0;
+         slot = (slot + 1) & mask()) {
+      const std::uint32_t i = index_.slots_[slot];
+      if (i > table_.count) continue;  // an abort took it back
+      const FotEntry entry = load_entry(heap_, table_, i);
+      if (is_used(entry) && entry.target == target) return i;
     }
-    return found->second;
-  }
-
-  [[nodiscard]] bool names(std::uint32_t index, const ObjectId& target) const noexcept {
-    if (index == 0 || index > table_.count) return false;
-    const FotEntry entry = load_entry(heap_, table_, index);
-    return is_used(entry) && entry.target == target;
+    return 0;
   }
 
   [[nodiscard]] std::uint32_t take_free() {
@@ -166,9 +177,9 @@ class FotWriter {
     core::EditableBytes(heap_.writable(), heap_.capacity(), heap_.log())
         .store(table_.entry(index),
                FotEntry{.target = target, .flags = kFotUsed, .generation = generation});
-    if (index_.built_) {
-      index_.by_target_.insert_or_assign(target, index);
-      index_.count_ = table_.count;
+    if (!index_.slots_.empty()) {
+      put(index, target);
+      index_.covered_ = std::max(index_.covered_, table_.count);
     }
     return FotInsertion{.index = index, .inserted = true};
   }
@@ -256,7 +267,8 @@ Result<std::vector<bool>> fot_mark(const HeapReader& heap, PointerLayout& layout
   const std::uint32_t count = fot_count(heap);
   std::vector<bool> used(std::size_t{count} + 1);
   DOLMEN_CHECK(for_each_pointer(heap, layout, [&](std::uint32_t, std::uint64_t bits) {
-    const std::uint64_t index = (bits & ~detail::kTransientTag) >> detail::kOffsetBits;
+    if (!detail::is_foreign(bits)) return;
+    const std::uint64_t index = detail::fot_index(bits);
     if (index >= 1 && index <= count) used[index] = true;
   }));
   return used;

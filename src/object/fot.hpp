@@ -36,13 +36,13 @@ struct FotEntry {
 inline constexpr std::uint32_t kFotUsed = 1;
 static_assert(sizeof(FotEntry) == 32, "the entry is a stored format");
 
-/// A look-aside index of one object's table; made of the object on demand, never stored. Its hits
-/// are checked against the object, so an outdated one costs time, not correctness; reset() it after
-/// an abort, so that it does not insert targets twice.
+/// A look-aside index of one object's table; made of the object on demand, never stored. It holds
+/// indices only: what they mean is read in the object each time, so aborts need no repair. reset()
+/// it when the object's bytes were replaced by others (recovery, another object).
 class FotIndex {
  public:
   void reset() noexcept;
-  /// Keeps freed indices from being given out again until release(stamp' >= stamp).
+  /// Keeps freed indices from being given out again until release(up_to >= stamp).
   void hold(std::span<const std::uint32_t> indices, std::uint64_t stamp);
   /// Lets go of what was held with a stamp <= `up_to`.
   void release(std::uint64_t up_to);
@@ -50,11 +50,11 @@ class FotIndex {
 
  private:
   friend class FotWriter;
-  std::unordered_map<ObjectId, std::uint32_t> by_target_;
-  std::vector<std::uint32_t> free_;
+  std::vector<std::uint32_t> slots_;  // open addressing by hash of the target; 0 = empty
+  std::uint32_t filled_ = 0;          // slots that are not empty
+  std::uint32_t covered_ = 0;         // entries 1 … covered_ have been put into slots_
+  std::vector<std::uint32_t> free_;   // indices that may be free
   std::unordered_map<std::uint32_t, std::uint64_t> held_;
-  std::uint32_t count_ = 0;
-  bool built_ = false;
 };
 
 /// Number of indices in use or once used: valid indices are 1 … result. 0 if there is no sound

@@ -15,9 +15,10 @@ using core::kPage;
 
 /// Where the heap begins: varied by the id, so that the hot first lines and pages of equal objects
 /// do not fall into the same sets of caches and TLBs.
-std::uint32_t coloured_origin(unsigned capacity_log2, const ObjectId& id) noexcept {
+std::uint32_t coloured_origin(unsigned capacity_log2, const ObjectIdSeed& seed) noexcept {
   constexpr std::uint32_t kLine = sizeof(ObjectHeader);
-  if (capacity_log2 < layout::kPagedLog2) return sizeof(ObjectHeader);
+  if (capacity_log2 < layout::kPagedLog2) return kLine;
+  const ObjectId id = derive_object_id(seed);
   const std::uint32_t pages = std::uint32_t{1} << (capacity_log2 - layout::kPageShift);
   const std::uint32_t lines = std::min(24u, pages * 2);
   const auto line = static_cast<std::uint32_t>(id.low % lines);
@@ -39,7 +40,7 @@ void Heap::format(std::byte* base, unsigned capacity_log2, const ObjectIdSeed& s
   header.nonce = seed.nonce;
   header.owner_key = seed.owner_key;
   header.default_rights = seed.default_rights;
-  header.heap_origin = coloured_origin(capacity_log2, derive_object_id(seed));
+  header.heap_origin = coloured_origin(capacity_log2, seed);
   const std::uint32_t capacity = std::uint32_t{1} << capacity_log2;
   core::EditableBytes(base, capacity, log).store_fresh(0, header);
 

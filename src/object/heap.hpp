@@ -31,10 +31,12 @@ class WriteLog {
  public:
   virtual ~WriteLog() = default;
   virtual void log(const void* address, std::size_t bytes) = 0;
-  /// The same for memory that is being handed out or was free: after an abort nobody reads it
-  /// before it is zero-filled again, so its pre-image need not be kept. It is a change all the
-  /// same.
+  /// The same for memory that was free: nobody reads it before it is handed out zero-filled again.
+  /// So its pre-image need not be kept, unless freed() named it in the same transaction: then an
+  /// abort brings back what lay there. It is a change all the same.
   virtual void log_fresh(const void* address, std::size_t bytes) { log(address, bytes); }
+  /// This memory was in use and is free from now on (its bytes do not change yet).
+  virtual void freed(const void* /*address*/, std::size_t /*bytes*/) {}
 };
 
 /// Type tags 1 … 15 are the object's own; user types' tags are larger.

@@ -117,11 +117,15 @@ Result<void> EditCore::deallocate_compact(std::uint64_t offset) {
   }
   run.bitmap &= ~(std::uint32_t{1} << slot);
   if (run.bitmap != 0) {
+    bytes_.free(offset, run.slot_bytes);
     bytes_.store(found, run);
     return {};
   }
+  // Headers too become free memory here.
   const std::uint32_t begin = gap_before != 0 ? gap_before : found;
-  write_gap(begin, found + found_size + gap_after_bytes - begin);
+  const std::uint32_t gap_bytes = found + found_size + gap_after_bytes - begin;
+  bytes_.free(begin, gap_bytes);
+  write_gap(begin, gap_bytes);
   return {};
 }
 

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -103,6 +104,45 @@ class CheckedLog final : public WriteLog {
   std::vector<std::byte> before_;
   std::vector<bool> logged_;
   std::vector<Image> images_;
+};
+
+/// Keeps as few pre-images as a transaction may: none of free memory, unless it was freed
+/// meanwhile.
+class FrugalLog final : public WriteLog {
+ public:
+  void log(const void* address, std::size_t bytes) override {
+    const auto* at = static_cast<const std::byte*>(address);
+    images_.push_back({const_cast<std::byte*>(at), {at, at + bytes}});
+  }
+  void log_fresh(const void* address, std::size_t bytes) override {
+    const auto* at = static_cast<const std::byte*>(address);
+    for (const auto& [begin, length] : freed_) {
+      const std::byte* const from = std::max(at, begin);
+      const std::byte* const to = std::min(at + bytes, begin + length);
+      if (from < to) log(from, static_cast<std::size_t>(to - from));
+    }
+  }
+  void freed(const void* address, std::size_t bytes) override {
+    freed_.push_back({static_cast<const std::byte*>(address), bytes});
+  }
+  void abort() {
+    for (auto image = images_.rbegin(); image != images_.rend(); ++image) {
+      std::memcpy(image->at, image->bytes.data(), image->bytes.size());
+    }
+    commit();
+  }
+  void commit() {
+    images_.clear();
+    freed_.clear();
+  }
+
+ private:
+  struct Image {
+    std::byte* at;
+    std::vector<std::byte> bytes;
+  };
+  std::vector<Image> images_;
+  std::vector<std::pair<const std::byte*, std::size_t>> freed_;
 };
 
 /// A seed whose nonce says `number`.

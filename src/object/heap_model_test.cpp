@@ -14,6 +14,7 @@ namespace dolmen::object {
 namespace {
 
 using test::CheckedLog;
+using test::FrugalLog;
 using test::NoLog;
 using test::ObjectMemory;
 using test::seed_of;
@@ -93,7 +94,7 @@ class Model {
     EXPECT_TRUE(
         std::all_of(memory, memory + found->bytes, [](std::byte b) { return b == std::byte{0}; }));
     const Expected expected{*found, static_cast<std::byte>(1 + random_.below(255))};
-    heap_.log().log(memory, found->bytes);
+    heap_.log().log_fresh(memory, found->bytes);
     std::memset(memory, static_cast<int>(expected.fill), found->bytes);
     live_.emplace(offset, expected);
   }
@@ -248,6 +249,29 @@ TEST_P(HeapLogTest, LogsEveryByteBeforeItChangesAndAbortsExactly) {
     if (round % 8 == 0) {
       ASSERT_NO_FATAL_FAILURE(model.check(false));
     }
+  }
+}
+
+TEST_P(HeapLogTest, AbortsWithoutThePreImagesOfFreeMemory) {
+  const unsigned log2 = GetParam();
+  ObjectMemory memory(log2);
+  FrugalLog log;
+  Heap::format(memory.base(), log2, seed_of(log2), log);
+  log.commit();
+  Model model(memory.base(), log2, log, log2 + 11);
+  for (int round = 0; round < 60; ++round) {
+    const auto before = model.live();
+    const auto steps = model.random().between(1, 60);
+    for (std::uint64_t i = 0; i < steps; ++i) {
+      ASSERT_NO_FATAL_FAILURE(model.step(std::min(log2 - 5, 10u)));
+    }
+    if (model.random().chance(1, 2)) {
+      log.commit();
+    } else {
+      log.abort();
+      model.live() = before;
+    }
+    ASSERT_NO_FATAL_FAILURE(model.check(false)) << "round " << round;
   }
 }
 

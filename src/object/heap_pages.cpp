@@ -119,6 +119,7 @@ std::uint32_t EditCore::allocate_pages(std::uint32_t count) {
 }
 
 Result<void> EditCore::free_pages(std::uint32_t first, std::uint32_t count) {
+  bytes_.free(std::uint64_t{first} << kPageShift, std::uint64_t{count} << kPageShift);
   for (std::uint32_t i = 0; i < count; ++i) set_page(first + i, {});
   std::uint32_t begin = first;
   std::uint32_t end = first + count;

@@ -129,7 +129,7 @@ struct OldTable {
 /// Gives back or wipes the space of a page table that moved.
 Result<void> drop_table(EditCore& heap, EditableBytes& bytes, const OldTable& old) {
   if (old.at_object_end) {
-    bytes.zero_fresh(old.begin, old.end - old.begin);
+    bytes.zero(old.begin, old.end - old.begin);
     return {};
   }
   if (heap.geometry().in_compact(old.begin)) return heap.deallocate_compact(old.begin);

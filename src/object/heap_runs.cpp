@@ -133,6 +133,7 @@ Result<void> EditCore::deallocate_paged(std::uint64_t offset) {
   }
   if ((run.flags & layout::kLarge) != 0) return free_pages(ref->offset >> kPageShift, ref->pages);
 
+  bytes_.free(offset, run.slot_bytes);
   bytes_.store(word_offset(ref->offset, slot / 64), bits & ~bit);
   const bool was_full = run.used == run.capacity;
   --run.used;

@@ -65,6 +65,15 @@ class EditableBytes : public ObjectBytes {
     log_->log_fresh(writable_ + offset, bytes);
     std::memset(writable_ + offset, 0, bytes);
   }
+  void zero(std::uint64_t offset, std::uint64_t bytes) {
+    if (!may_write(offset, bytes)) return;
+    log_->log(writable_ + offset, bytes);
+    std::memset(writable_ + offset, 0, bytes);
+  }
+  /// Tells the log that these bytes are free now.
+  void free(std::uint64_t offset, std::uint64_t bytes) {
+    if (may_write(offset, bytes)) log_->freed(writable_ + offset, bytes);
+  }
   /// Requires: the ranges do not overlap.
   void copy_fresh(std::uint64_t to, std::uint64_t from, std::uint64_t bytes) {
     if (!may_write(to, bytes) || !may_write(from, bytes)) return;

@@ -62,19 +62,22 @@ struct RunShape {
   return (slot_bytes + 64 + kPage - 1) / kPage;
 }
 
-/// The run that a bin with `runs` runs gets next: doubling from one page, and large enough that at
-/// most an eighth is lost, within `most` pages.
+/// The run that a bin with `runs` runs gets next: pages doubling from one, or the next number
+/// within `most` (else the next below) that loses at most an eighth, or least.
 [[nodiscard]] constexpr RunShape next_run(std::uint32_t slot_bytes, std::uint32_t runs,
                                           std::uint32_t most) noexcept {
   const std::uint32_t least = least_pages(slot_bytes);
   most = std::clamp(most, least, std::max(least, kMaxRunPages));
-  std::uint32_t pages = std::clamp(std::uint32_t{1} << std::min(runs, 4u), least, most);
-  RunShape shape = run_shape(slot_bytes, pages);
-  while (shape.capacity * slot_bytes < pages * kPage / 8 * 7 && pages < most) {
-    pages = std::min(pages * 2, most);
-    shape = run_shape(slot_bytes, pages);
-  }
-  return shape;
+  const std::uint32_t wanted = std::clamp(std::uint32_t{1} << std::min(runs, 4u), least, most);
+  RunShape best = run_shape(slot_bytes, wanted);
+  const auto is_dense = [&] { return best.capacity * slot_bytes >= best.pages * kPage / 8 * 7; };
+  const auto consider = [&](std::uint32_t pages) {
+    const RunShape shape = run_shape(slot_bytes, pages);
+    if (shape.capacity * best.pages > best.capacity * pages) best = shape;
+  };
+  for (std::uint32_t pages = wanted + 1; pages <= most && !is_dense(); ++pages) consider(pages);
+  for (std::uint32_t pages = wanted - 1; pages >= least && !is_dense(); --pages) consider(pages);
+  return best;
 }
 
 }  // namespace dolmen::object::layout
