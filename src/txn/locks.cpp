@@ -104,11 +104,6 @@ void LockTable::leave_writer(ThreadLine& line) {
   wake();
 }
 
-void LockTable::announce_reader(ThreadLine& line) {
-  for (auto& stripe : line.stripes) stripe.store(0, std::memory_order_relaxed);
-  line.reading.store(space_, std::memory_order_seq_cst);
-}
-
 bool LockTable::others_inside(const ThreadLine& own) const noexcept {
   for (const ThreadLine* line = all_thread_lines(); line != nullptr; line = line->next) {
     if (line == &own) continue;
@@ -136,7 +131,7 @@ void LockTable::lock_shared(std::span<const std::uint16_t> stripes, ThreadLine& 
     }
     line.reading.store(space_, std::memory_order_seq_cst);
     if (!blocked()) return;
-    announce_reader(line);
+    line.reading.store(nullptr, std::memory_order_seq_cst);
     wake();
     wait_until([&] { return !blocked(); });
   }

@@ -44,8 +44,6 @@ class LockTable {
   /// Ends the announcement and wakes who waits.
   void leave_writer(ThreadLine& line);
 
-  /// Announces a reader without any stripe yet: images that it finds are not destroyed meanwhile.
-  void announce_reader(ThreadLine& line);
   /// Whether any other thread is inside a section of the space.
   [[nodiscard]] bool others_inside(const ThreadLine& own) const noexcept;
 

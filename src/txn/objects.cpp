@@ -81,7 +81,30 @@ bool SpaceCore::eager(unsigned capacity_log2) const noexcept {
 
 HomeObject* SpaceCore::find_mapped(const ObjectId& id) { return objects_.find(id); }
 
+namespace {
+
+/// What this thread looked up lately. Entries are good while the space's table version stands: it
+/// changes whenever an image goes away, and no two spaces of a process ever share one.
+struct LookedUp {
+  std::uint64_t version = 0;
+  ObjectId id;
+  HomeObject* object = nullptr;
+};
+constexpr std::size_t kLookedUp = 8;
+thread_local std::array<LookedUp, kLookedUp> looked_up;
+
+}  // namespace
+
 Result<HomeObject*> SpaceCore::home(const ObjectId& id) {
+  LookedUp& recent = looked_up[id.low % kLookedUp];
+  const std::uint64_t version = table_version();
+  if (recent.version == version && recent.id == id) return recent.object;
+  DOLMEN_TRY(HomeObject* const object, find_or_map(id));
+  recent = LookedUp{version, id, object};
+  return object;
+}
+
+Result<HomeObject*> SpaceCore::find_or_map(const ObjectId& id) {
   if (HomeObject* object = find_mapped(id)) return object;
   const std::scoped_lock guard(map_mutex_);
   if (HomeObject* object = find_mapped(id)) return object;

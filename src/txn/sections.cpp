@@ -52,13 +52,6 @@ bool contains(const std::vector<HomeObject*>& open, const HomeObject* object) no
   return std::find(open.begin(), open.end(), object) != open.end();
 }
 
-/// Whether an image was replaced (resize) between being found and being locked.
-bool any_retired(const std::vector<HomeObject*>& open) noexcept {
-  return std::ranges::any_of(open, [](const HomeObject* object) {
-    return object->retired.load(std::memory_order_acquire);
-  });
-}
-
 }  // namespace
 
 Result<void> SpaceCore::usable() const {
@@ -178,30 +171,33 @@ Result<void> SpaceCore::run_transact(std::span<Named> named, bool any_object,
     };
     std::optional<Leave> leave;
     leave.emplace(*locks_, line);
-    // Map first (mapping may read the disk), then lock stripes in ascending order.
+    // Stripes follow from ids alone. Images are looked up under the locks: they cannot move any
+    // more.
+    auto& stripes = transaction.stripes;
+    for (const Named& object : named) stripes.push_back(LockTable::stripe_of(object.id));
+    for (const ObjectId& id : larger) stripes.push_back(LockTable::stripe_of(id));
+    if (stripes.size() > 1) {
+      std::sort(stripes.begin(), stripes.end());
+      stripes.erase(std::unique(stripes.begin(), stripes.end()), stripes.end());
+    }
+    for (const std::uint16_t stripe : stripes) locks_->lock(stripe, &transaction, line);
     std::vector<HomeObject*>& open = transaction.open;
     const auto add = [&](const ObjectId& id) -> Result<void> {
       DOLMEN_TRY(HomeObject* const object, home(id));
       if (!contains(open, object)) open.push_back(object);
       return {};
     };
-    for (const Named& object : named) DOLMEN_CHECK(add(object.id));
-    for (const ObjectId& id : larger) (void)add(id);  // may have been erased meanwhile
-    for (const HomeObject* object : open) {
-      transaction.stripes.push_back(LockTable::stripe_of(object->id()));
+    Result<void> outcome;
+    for (const Named& object : named) {
+      if (outcome) outcome = add(object.id);
     }
-    auto& stripes = transaction.stripes;
-    std::sort(stripes.begin(), stripes.end());
-    stripes.erase(std::unique(stripes.begin(), stripes.end()), stripes.end());
-    for (const std::uint16_t stripe : stripes) locks_->lock(stripe, &transaction, line);
-    if (any_retired(open)) {
-      DOLMEN_PROBE("txn.image_moved_before_lock");
+    if (!outcome) {
       release_locks(transaction);
-      continue;
+      return outcome;
     }
+    for (const ObjectId& id : larger) (void)add(id);  // may have been erased meanwhile
     for (HomeObject* object : open) object->writer.store(&transaction, std::memory_order_release);
 
-    Result<void> outcome;
     std::exception_ptr foreign;
     try {
       ambient.section = &section;  // faults while the roots are read belong to this section
@@ -258,22 +254,20 @@ Result<void> SpaceCore::run_read(std::span<Named> named, bool everything_open,
       ThreadLine& line;
       ~Unlock() { locks.unlock_shared(line); }
     };
-    locks_->announce_reader(line);
+    std::array<std::uint16_t, txn::kReadStripesMax> stripes{};
+    if (everything_open || named.size() > stripes.size()) {
+      locks_->lock_shared_all(line);
+    } else {
+      std::ranges::transform(named, stripes.begin(),
+                             [](const Named& object) { return LockTable::stripe_of(object.id); });
+      locks_->lock_shared(std::span(stripes.data(), named.size()), line);
+    }
     const Unlock unlock{*locks_, line};
-    do {
-      std::array<std::uint16_t, txn::kReadStripesMax> stripes{};
-      open.clear();
-      for (const Named& object : named) {
-        DOLMEN_TRY(HomeObject* const home_object, home(object.id));
-        if (open.size() < stripes.size()) stripes[open.size()] = LockTable::stripe_of(object.id);
-        open.push_back(home_object);
-      }
-      if (everything_open || open.size() > stripes.size()) {
-        locks_->lock_shared_all(line);
-      } else {
-        locks_->lock_shared(std::span(stripes.data(), open.size()), line);
-      }
-    } while (any_retired(open));
+    open.clear();
+    for (const Named& object : named) {
+      DOLMEN_TRY(HomeObject* const home_object, home(object.id));
+      open.push_back(home_object);
+    }
     ambient.section = &section;
     Result<void> outcome = fill_roots(section, named, false);
     ambient.section = nullptr;

@@ -179,6 +179,7 @@ class SpaceCore final : public store::PageSource {
   friend class StoreCheck;
 
   [[nodiscard]] txn::HomeObject* find_mapped(const ObjectId& id);
+  [[nodiscard]] Result<txn::HomeObject*> find_or_map(const ObjectId& id);
   [[nodiscard]] Result<txn::HomeObject*> make_image(const ObjectId& id, unsigned capacity_log2,
                                                     bool fresh);
   [[nodiscard]] Result<void> move_to_class(const ObjectId& id, unsigned capacity_log2);
