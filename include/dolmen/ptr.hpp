@@ -207,6 +207,9 @@ template <class T>
   return detail::Access::make_mut(address);
 }
 
+// An aggregate may be made from its first fields alone; the others get their defaults.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 /// A new T in the object that holds `*where`. Throws AccessError: object_full, no_transaction.
 template <class T, class Where, class... Args>
 [[nodiscard]] mut<T> make(const mut<Where>& where, Args&&... args) {
@@ -218,6 +221,7 @@ template <class T, class Where, class... Args>
     return detail::Access::make_mut(::new (memory) T(std::forward<Args>(args)...));
   }
 }
+#pragma GCC diagnostic pop
 
 /// Destroys a T made by make() and frees its memory; pointers to it dangle.
 template <class T>
