@@ -31,8 +31,8 @@ Result<std::unique_ptr<Store>> DurableStore::open(const sys::Env& env,
                                                   std::unique_ptr<sys::Disk> disk,
                                                   std::unique_ptr<sys::FileLock> lock,
                                                   const OpenOptions& options) {
-  DOLMEN_TRY(Recovered recovered,
-             options.read_only ? recover_beside_writer(*disk) : recover(*disk));
+  DOLMEN_TRY(Recovered recovered, options.read_only ? recover_beside_writer(*disk, env.memory)
+                                                    : recover(*disk, env.memory));
   std::unique_ptr<DurableStore> store(
       new DurableStore(std::move(disk), std::move(lock), std::move(recovered), options));
   DOLMEN_CHECK(store->start(env, options));

@@ -33,9 +33,9 @@ struct Recovered {
 };
 
 /// Reads root and tail. Errors: not_a_space, version_unsupported, corrupt, io_error.
-[[nodiscard]] Result<Recovered> recover(sys::Disk& disk);
+[[nodiscard]] Result<Recovered> recover(sys::Disk& disk, sys::Memory* memory);
 /// The same beside a writer that may be switching roots, recycling segments and writing records.
-[[nodiscard]] Result<Recovered> recover_beside_writer(sys::Disk& disk);
+[[nodiscard]] Result<Recovered> recover_beside_writer(sys::Disk& disk, sys::Memory* memory);
 
 /// "pid 123 on host h: command line".
 [[nodiscard]] std::string describe_process(const sys::Env& env);

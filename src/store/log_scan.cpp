@@ -18,6 +18,8 @@ class Scanner {
 
   [[nodiscard]] Result<LogScan> run() {
     const auto& segments = root_.segments;
+    result_.memory = std::make_unique<TailMemory>(options_.memory, root_.segment_bytes,
+                                                  sink_ ? segments.size() : 1);
     expected_ = segments.empty() ? root_.checkpoint_index + 1 : segments.front().first_index;
     for (std::size_t k = 0; k < segments.size() && !ended_; ++k) {
       const Index next = k + 1 < segments.size() ? segments[k + 1].first_index : 0;
@@ -34,7 +36,9 @@ class Scanner {
  private:
   /// `next`: first index of the segment behind, 0 = this is the last one.
   [[nodiscard]] Result<void> scan_segment(const SegmentRef& segment, Index next) {
-    DOLMEN_TRY(SegmentReader reader, SegmentReader::open(disk_, root_, segment));
+    // Without a sink nobody looks back: one block serves all segments.
+    if (sink_ || block_.empty()) block_ = result_.memory->next_block();
+    DOLMEN_TRY(SegmentReader reader, SegmentReader::open(disk_, block_, root_, segment));
     const Index stop =
         options_.stop_after == ~Index{0} ? options_.stop_after : options_.stop_after + 1;
     const Index limit = next == 0 ? stop : std::min(next, stop);
@@ -54,7 +58,6 @@ class Scanner {
       if (at == 0) break;
     }
     if (expected_ >= stop) ended_ = true;
-    if (sink_) result_.memory.push_back(reader.release_memory());
     return {};
   }
 
@@ -111,16 +114,14 @@ class Scanner {
     }
     std::size_t bytes = 0;
     for (const base::Bytes part : parts_) bytes += part.size();
-    auto joined = std::make_unique_for_overwrite<std::byte[]>(bytes);
+    const base::MutableBytes joined = result_.memory->allocate(bytes);
     std::size_t at = 0;
     for (const base::Bytes part : parts_) {
-      if (!part.empty()) std::memcpy(joined.get() + at, part.data(), part.size());
+      if (!part.empty()) std::memcpy(joined.data() + at, part.data(), part.size());
       at += part.size();
     }
     parts_.clear();
-    const base::Bytes payload(joined.get(), bytes);
-    result_.memory.push_back(std::move(joined));
-    return sink_(index, payload);
+    return sink_(index, joined);
   }
 
   /// Parts without their last one were never a transaction.
@@ -139,6 +140,7 @@ class Scanner {
   Index expected_ = 0;
   bool ended_ = false;
   std::vector<base::Bytes> parts_;
+  base::MutableBytes block_;  // the segment that is read
 };
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "store/root.hpp"
+#include "store/tail_memory.hpp"
 #include "sys/disk.hpp"
 
 namespace dolmen::store {
@@ -27,10 +28,11 @@ struct LogScan {
   Index end = 0;                 ///< index of the last complete transaction
   std::uint64_t tail_bytes = 0;  ///< of records above the checkpoint
   std::uint64_t record_count = 0;
-  std::vector<std::unique_ptr<std::byte[]>> memory;  ///< what the delivered payloads lie in
+  std::unique_ptr<TailMemory> memory;  ///< what the delivered payloads lie in
 };
 
 struct LogScanOptions {
+  sys::Memory* memory = nullptr;  ///< where large blocks come from; null = the heap
   /// Stops behind this record and does not judge what follows: somebody may be appending.
   Index stop_after = ~Index{0};
 };

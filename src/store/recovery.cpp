@@ -31,13 +31,14 @@ constexpr unsigned kSameDamageMax = 3;
   return file->sync();
 }
 
-[[nodiscard]] Result<Recovered> recover_from(sys::Disk& disk, RootChoice choice) {
+[[nodiscard]] Result<Recovered> recover_from(sys::Disk& disk, sys::Memory* memory,
+                                             RootChoice choice) {
   Recovered recovered;
   recovered.choice = std::move(choice);
   const Root& root = recovered.choice.root;
   auto tail = std::make_shared<TailIndex>();
   const TransactionSink sink = [&](Index, base::Bytes payload) { return tail->add(payload); };
-  DOLMEN_TRY(recovered.scan, scan_log(disk, root, sink));
+  DOLMEN_TRY(recovered.scan, scan_log(disk, root, sink, {.memory = memory}));
   DOLMEN_CHECK(sync_what_was_read(disk, root));
   tail->own(std::move(recovered.scan.memory));
   if (!tail->empty()) recovered.tail = std::move(tail);
@@ -53,17 +54,17 @@ constexpr unsigned kSameDamageMax = 3;
 
 }  // namespace
 
-Result<Recovered> recover(sys::Disk& disk) {
+Result<Recovered> recover(sys::Disk& disk, sys::Memory* memory) {
   DOLMEN_TRY(RootChoice choice, read_root(disk));
-  return recover_from(disk, std::move(choice));
+  return recover_from(disk, memory, std::move(choice));
 }
 
-Result<Recovered> recover_beside_writer(sys::Disk& disk) {
+Result<Recovered> recover_beside_writer(sys::Disk& disk, sys::Memory* memory) {
   std::string_view last_damage;
   unsigned same_damage = 0;
   for (unsigned attempt = 0; attempt < kReaderAttemptsMax; ++attempt) {
     auto choice = read_root(disk);
-    auto recovered = choice ? recover_from(disk, *choice) : std::unexpected(choice.error());
+    auto recovered = choice ? recover_from(disk, memory, *choice) : std::unexpected(choice.error());
     if (!recovered) {
       const Error& error = recovered.error();
       if (error.code() != Errc::corrupt && error.code() != Errc::not_found) return recovered;

@@ -63,8 +63,9 @@ void encode_root(const Root& root, base::MutableBytes out) noexcept;
 /// The root in force and what is to be repaired before the next switch.
 struct RootChoice {
   Root root;
-  unsigned slot = 0;                   ///< one that holds it
-  std::array<bool, kRootSlots> bad{};  ///< at most one is true
+  std::array<bool, kRootSlots> bad{};  ///< does not verify, or must not be there; at most one
+  std::array<bool, kRootSlots>
+      stale{};  ///< twin of the root in force, not yet written; at most one
 };
 
 /// Picks the root in force from the contents of the file.

@@ -78,8 +78,6 @@ Result<void> RootKeeper::switch_root(const std::function<void(Root&)>& change,
     if (!kept && dropped != nullptr) dropped->push_back(old.file);
   }
   choice_.root = std::move(next);
-  choice_.slot = root_pair(choice_.root.generation);
-  choice_.bad = {};
   recovered_end_ = ~Index{0};
   segment_count_ = choice_.root.segments.size();
   return {};
@@ -92,6 +90,14 @@ Result<void> RootKeeper::write_slot(unsigned slot, base::Bytes bytes) {
   return file_->sync();
 }
 
+Result<void> RootKeeper::copy_twin(unsigned slot) {
+  DOLMEN_PROBE("store.root_slot_repaired");
+  std::vector<std::byte> twin(kRootSlotBytes);
+  DOLMEN_TRY(const std::size_t count, file_->read((slot ^ 1u) * kRootSlotBytes, twin));
+  if (count != twin.size()) return fail(Errc::corrupt, "space: short file");
+  return write_slot(slot, twin);
+}
+
 Result<void> RootKeeper::write_generation(const Root& next) {
   // A killed process may have left a slot written but not synced: a crash during the first write
   // here could then tear two.
@@ -99,14 +105,13 @@ Result<void> RootKeeper::write_generation(const Root& next) {
     DOLMEN_CHECK(file_->sync());
     synced_ = true;
   }
-  for (unsigned slot = 0; slot < kRootSlots; ++slot) {
-    if (!choice_.bad[slot]) continue;
-    DOLMEN_PROBE("store.root_slot_repaired");
-    std::vector<std::byte> twin(kRootSlotBytes);
-    DOLMEN_TRY(const std::size_t count, file_->read((slot ^ 1u) * kRootSlotBytes, twin));
-    if (count != twin.size()) return fail(Errc::corrupt, "space: short file");
-    DOLMEN_CHECK(write_slot(slot, twin));
-    choice_.bad[slot] = false;
+  // The bad one first: a crash must never leave two. Then the twin that a crash left behind, for
+  // the slots of the next generation are safe to write only when this one is in two places.
+  for (auto* const slots : {&choice_.bad, &choice_.stale}) {
+    for (unsigned slot = 0; slot < kRootSlots; ++slot) {
+      if ((*slots)[slot]) DOLMEN_CHECK(copy_twin(slot));
+    }
+    *slots = {};
   }
   std::vector<std::byte> bytes(kRootSlotBytes);
   encode_root(next, bytes);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The root in force, and the only way to replace it. A switch first makes durable what was only
-// read so far, repairs a slot that did not verify, then writes both slots of the new generation.
+// read so far, repairs what a crash left unfinished, then writes both slots of the new generation.
 //
 // Invariants:
 //   1. At any moment at most one slot of the file does not verify.
@@ -54,6 +54,7 @@ class RootKeeper {
 
  private:
   [[nodiscard]] Result<void> write_slot(unsigned slot, base::Bytes bytes);
+  [[nodiscard]] Result<void> copy_twin(unsigned slot);
   [[nodiscard]] Result<void> write_generation(const Root& next);
 
   mutable std::mutex mutex_;

@@ -17,15 +17,11 @@ constexpr std::uint64_t kSearchSegmentsMax = 4;
 }  // namespace
 
 SegmentReader::SegmentReader(SegmentRef ref, std::uint32_t size, std::uint64_t seed,
-                             std::unique_ptr<sys::File> file)
-    : ref_(ref),
-      size_(size),
-      seed_(seed),
-      file_(std::move(file)),
-      memory_(std::make_unique_for_overwrite<std::byte[]>(size)) {}
+                             std::unique_ptr<sys::File> file, base::MutableBytes memory)
+    : ref_(ref), size_(size), seed_(seed), file_(std::move(file)), memory_(memory) {}
 
-Result<SegmentReader> SegmentReader::open(sys::Disk& disk, const Root& root,
-                                          const SegmentRef& segment) {
+Result<SegmentReader> SegmentReader::open(sys::Disk& disk, base::MutableBytes memory,
+                                          const Root& root, const SegmentRef& segment) {
   const std::string name = segment_name(segment.file);
   auto file = disk.open(name, sys::OpenMode::read_only);
   if (!file && file.error().code() == Errc::not_found) {
@@ -33,7 +29,7 @@ Result<SegmentReader> SegmentReader::open(sys::Disk& disk, const Root& root,
   }
   if (!file) return std::unexpected(file.error());
   SegmentReader reader(segment, root.segment_bytes, record_seed(root.space, segment),
-                       std::move(*file));
+                       std::move(*file), memory);
   DOLMEN_TRY(const base::Bytes header, reader.bytes(0, kSegmentHeaderBytes));
   if (!verify_segment_header(header, root.space, segment, root.segment_bytes)) {
     return reader.damage(0, "header");
@@ -45,12 +41,11 @@ Result<base::Bytes> SegmentReader::bytes(std::uint32_t offset, std::uint32_t cou
   DOLMEN_ASSERT(count <= size_ && offset <= size_ - count);
   while (loaded_ < offset + count) {
     const std::uint32_t step = std::min(kChunkBytes, size_ - loaded_);
-    DOLMEN_TRY(const std::size_t got,
-               file_->read(loaded_, base::MutableBytes(memory_.get() + loaded_, step)));
+    DOLMEN_TRY(const std::size_t got, file_->read(loaded_, memory_.subspan(loaded_, step)));
     if (got != step) return damage(loaded_ + static_cast<std::uint32_t>(got), "short file");
     loaded_ += step;
   }
-  return base::Bytes(memory_.get() + offset, count);
+  return base::Bytes(memory_).subspan(offset, count);
 }
 
 Result<std::optional<SegmentReader::Record>> SegmentReader::record_at(std::uint32_t offset,

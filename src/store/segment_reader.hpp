@@ -15,13 +15,14 @@ namespace dolmen::store {
 
 class SegmentReader {
  public:
-  /// Opens the file and verifies its header. Errors: corrupt, io_error.
-  [[nodiscard]] static Result<SegmentReader> open(sys::Disk& disk, const Root& root,
-                                                  const SegmentRef& segment);
+  /// Opens the file and verifies its header; reads into `memory` (root.segment_bytes of it).
+  /// Errors: corrupt, io_error.
+  [[nodiscard]] static Result<SegmentReader> open(sys::Disk& disk, base::MutableBytes memory,
+                                                  const Root& root, const SegmentRef& segment);
 
   [[nodiscard]] const SegmentRef& ref() const noexcept { return ref_; }
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
-  /// `count` bytes at `offset`; they stay in place as long as the memory given by release_memory().
+  /// `count` bytes at `offset`, in the memory given to open().
   /// Requires: offset + count <= size(). Errors: io_error, corrupt (the file is short).
   [[nodiscard]] Result<base::Bytes> bytes(std::uint32_t offset, std::uint32_t count);
   /// The verified record with exactly this index at `offset`; nothing if there is none.
@@ -41,22 +42,19 @@ class SegmentReader {
   /// hostile bytes would make it read for ever.
   [[nodiscard]] Result<Found> search(std::uint32_t offset, Index index, Index index_max,
                                      Index durable_min);
-  [[nodiscard]] std::unique_ptr<std::byte[]> release_memory() noexcept {
-    return std::move(memory_);
-  }
   /// "log segment 7 at byte 4096" as an error.
   [[nodiscard]] std::unexpected<Error> damage(std::uint32_t offset, const char* what) const;
   [[nodiscard]] Result<void> sync() { return file_->sync(); }
 
  private:
   SegmentReader(SegmentRef ref, std::uint32_t size, std::uint64_t seed,
-                std::unique_ptr<sys::File> file);
+                std::unique_ptr<sys::File> file, base::MutableBytes memory);
 
   SegmentRef ref_;
   std::uint32_t size_;
   std::uint64_t seed_;
   std::unique_ptr<sys::File> file_;
-  std::unique_ptr<std::byte[]> memory_;
+  base::MutableBytes memory_;
   std::uint32_t loaded_ = 0;
 };
 

@@ -58,11 +58,12 @@ Result<CheckpointStats> DurableStore::checkpoint(const CheckpointRequest& reques
   std::vector<std::uint32_t> dropped;
   DOLMEN_CHECK(switch_to_checkpoint(request.as_of, tree, dropped));
   hold_blocks_for_readers();  // after the switch: a reader that comes later reads the new root
+  std::shared_ptr<const TailIndex> passed;  // freed outside the lock: it may be large
   const std::uint64_t log_bytes = log_->bytes_up_to(request.as_of);
   {
     const std::scoped_lock lock(state_mutex_);
     pages_->publish(tree);
-    tail_.reset();
+    passed.swap(tail_);
     has_tail_.store(false, std::memory_order_release);
   }
   forgotten_pages_.clear();

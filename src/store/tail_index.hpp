@@ -22,6 +22,7 @@
 
 #include "base/bytes.hpp"
 #include "store/store.hpp"
+#include "store/tail_memory.hpp"
 
 namespace dolmen::store {
 
@@ -42,7 +43,7 @@ class TailIndex {
   /// Errors: corrupt; limit (2^32 ranges).
   [[nodiscard]] Result<void> add(base::Bytes payload);
   /// Keeps the memory alive that the payloads lie in.
-  void own(std::vector<std::unique_ptr<std::byte[]>> memory) { memory_ = std::move(memory); }
+  void own(std::unique_ptr<TailMemory> memory) { memory_ = std::move(memory); }
 
   [[nodiscard]] const Object* find(const ObjectId& id) const noexcept;
   /// In the order in which the tail first names them.
@@ -87,7 +88,7 @@ class TailIndex {
   std::size_t slot_count_ = 0;
   std::uint32_t last_ordinal_ = kNone;
   std::vector<Resize> resizes_;
-  std::vector<std::unique_ptr<std::byte[]>> memory_;
+  std::unique_ptr<TailMemory> memory_;
 };
 
 }  // namespace dolmen::store
