@@ -52,6 +52,11 @@ class PageModel final : public PageSource {
     erased_.push_back(id);
   }
   void resize(const ObjectId& id, unsigned capacity_log2) {
+    // What a smaller size cut off is zero if the object grows again: it counts as changed.
+    const auto cut = pages_.lower_bound({id, pages_of(capacity_log2)});
+    for (auto page = cut; page != pages_.upper_bound({id, kMaxPages}); ++page) {
+      dirty_.push_back(page->first);
+    }
     classes_[id] = static_cast<std::uint8_t>(capacity_log2);
     sized_.insert(id);
     drop_pages(id, pages_of(capacity_log2));

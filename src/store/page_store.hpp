@@ -78,7 +78,8 @@ class PageStore {
 
   /// Writes the changed pages and the tree above them to fresh blocks and syncs the file. Nothing
   /// refers to them yet. On an error the checkpoint is already discarded.
-  /// Requires: the former checkpoint was published or discarded.
+  /// Requires: the former checkpoint was published or discarded; the request's pages include those
+  /// that a smaller size cut off, if the object has grown again since the last checkpoint.
   /// Errors: no_space, io_error, corrupt, read_only, aborted (request.cancelled gave true),
   /// invalid_argument (a page of an object that neither exists nor is created), the source's own.
   [[nodiscard]] Result<TreeRoot> write_checkpoint(const CheckpointRequest& request,

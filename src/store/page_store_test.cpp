@@ -204,6 +204,20 @@ TEST_F(PageStoreTest, AResizedObjectIsReadInTheSizeThatIsAskedFor) {
   EXPECT_TRUE(std::ranges::equal(smaller, std::span(expected).first(512)));
 }
 
+TEST_F(PageStoreTest, AnObjectThatShrankAndGrewBetweenTwoCheckpointsHasNoOldPages) {
+  PageModel model(7);
+  const ObjectId id = model.create(16);
+  for (std::uint32_t page = 1; page < 16; ++page) model.write({id, page});
+  checkpoint(model);
+  model.resize(id, 13);
+  model.resize(id, 10);
+  model.resize(id, 20);
+  model.write({id, 9});
+  checkpoint(model);
+  EXPECT_EQ(model.difference(*store), "");
+  EXPECT_EQ(*store->page_count(id), 10u);
+}
+
 TEST_F(PageStoreTest, ThreadsReadWholePagesOfSomePublishedVersion) {
   constexpr std::uint64_t kObjects = 300;
   PatternSource source(1);
