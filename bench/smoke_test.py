@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one suite at its smallest and checks its JSON: shape, cases, systems. Never how long anything takes.
+
+    bench/smoke_test.py <program> <suite>
+"""
+
+import json
+import subprocess
+import sys
+
+POINTERS = {"dolmen", "raw", "boost_offset_ptr", "pmdk_oid"}
+KV = {"dolmen", "lmdb", "sqlite", "std_map"}
+DURABLE = {"dolmen", "lmdb", "sqlite", "fdatasync"}
+OURS = {"dolmen"}
+
+# What each case must be measured on; a missing package takes its system out (with a note).
+EXPECTED = {
+    "pointers": {f"{case}_{walk}": POINTERS
+                 for case in ("local_1m", "foreign64_1m", "local_l1", "foreign64_l1")
+                 for walk in ("ref", "ptr")},
+    "kv": {"get": KV | {"std_unordered_map"}, "get_in_one_section": KV | {"std_unordered_map"},
+           "scan100": KV, "put_deferred": KV | {"std_unordered_map"},
+           "load": KV | {"std_unordered_map"}},
+    "commits": {"small_deferred": {"dolmen", "lmdb", "sqlite", "pmdk"}, "durable_1t": DURABLE,
+                "durable_16t": DURABLE, "durable_during_checkpoint": DURABLE | {"dolmen_idle"},
+                "durable_during_checkpoint_p99": DURABLE | {"dolmen_idle"},
+                "durable_during_checkpoint_ratio": OURS,
+                "durable_during_checkpoint_p99_ratio": OURS},
+    "open": {case: {"dolmen", "lmdb"}
+             for case in ("reopen_64m", "reopen_64m_cold", "reopen_4g", "reopen_4g_cold")},
+    "footprint": {"records_1m_mem": {"dolmen", "lmdb", "std_unordered_map"},
+                  "records_1m_disk": {"dolmen", "lmdb"}, "records_1m_disk_log": OURS,
+                  "records_1m_disk_reserve": OURS, "million_objects_disk": OURS,
+                  "million_objects_mem": OURS, "million_objects_mem_untouched": OURS},
+}
+MACHINE = {"cpu", "cores", "memory_bytes", "kernel", "filesystem", "dolmen", "checked"}
+ROW = ["case", "system", "mode", "unit", "median", "min", "max", "runs", "dolmen_x"]
+
+
+def problems(result: dict, suite: str, absent: set[str]) -> list[str]:
+    found = []
+    if list(result) != ["suite", "machine", "rows"]:
+        found.append(f"keys are {list(result)}")
+    if result["suite"] != suite:
+        found.append(f"suite is {result['suite']}")
+    if missing := MACHINE - result["machine"].keys():
+        found.append(f"machine lacks {sorted(missing)}")
+    measured: dict[str, set[str]] = {}
+    for row in result["rows"]:
+        name = f"{row.get('case')}/{row.get('system')}"
+        measured.setdefault(row["case"], set()).add(row["system"])
+        if list(row) != ROW:
+            found.append(f"{name}: keys are {list(row)}")
+        if not row["mode"] or not row["unit"]:
+            found.append(f"{name}: mode or unit is empty")
+        if not row["min"] <= row["median"] <= row["max"]:
+            found.append(f"{name}: median {row['median']} outside {row['min']} … {row['max']}")
+        if row["runs"] < 5:
+            found.append(f"{name}: {row['runs']} runs")
+        ours = row["system"].startswith("dolmen")
+        if (row["dolmen_x"] is None) != ours:
+            found.append(f"{name}: dolmen_x is {row['dolmen_x']}")
+    for case, systems in EXPECTED[suite].items():
+        if lost := systems - absent - measured.get(case, set()):
+            found.append(f"{case}: no row of {sorted(lost)}")
+    return found
+
+
+def main() -> int:
+    program, suite = sys.argv[1:3]
+    run = subprocess.run([program, "bench", suite, "--quick", "--json", "--runs", "5"],
+                         capture_output=True, text=True, check=False)
+    sys.stderr.write(run.stderr)
+    if run.returncode != 0:
+        print(f"exit code {run.returncode}")
+        return 1
+    absent = {line.split("no rows for ")[1].split(":")[0] for line in run.stderr.splitlines()
+              if "no rows for " in line and "was made without it" in line}
+    found = problems(json.loads(run.stdout), suite, absent)
+    for problem in found:
+        print(problem)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

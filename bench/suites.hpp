@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The suites, and the parts of them that run in a process of their own.
+//
+// Thread contract: one suite at a time.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "bench/harness.hpp"
+
+namespace dolmen::bench {
+
+/// Each measures its cases into `report`, in files below report.options().directory.
+void pointers_suite(Report& report);
+void kv_suite(Report& report);
+void commits_suite(Report& report);
+void open_suite(Report& report);
+void footprint_suite(Report& report);
+
+/// Parts behind `bench --child <name> <arguments>`; each prints its figures on stdout. Throw
+/// Failure.
+void open_child(std::span<const std::string> arguments);
+void footprint_child(std::span<const std::string> arguments);
+
+}  // namespace dolmen::bench
