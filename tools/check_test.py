@@ -123,12 +123,17 @@ class Layers(World):
 
     def test_headers_that_tests_share_are_tests(self):
         self.cpp("src/sys/linux/l.hpp", "\n#pragma once")
-        for name in ("x_test_files.hpp", "test_files.hpp", "x_fixture.hpp", "x_world.hpp"):
+        for name in ("x_test_files.hpp", "world.hpp"):
             self.cpp(f"src/store/{name}",
                      '\n#pragma once\n#include <gtest/gtest.h>\n#include "sys/linux/l.hpp"')
+        self.cpp("src/store/x_test.cpp", '#include "store/world.hpp"')
         self.assert_clean()
-        self.cpp("src/store/contest.hpp", "\n#pragma once\n#include <gtest/gtest.h>")
-        self.assert_one("src/store/contest.hpp:5", "for test only")
+        self.cpp("src/store/x.cpp", '#include "store/world.hpp"')
+        self.assert_one("src/store/x.cpp:3", "is a header of tests")
+
+    def test_gtest_is_for_tests(self):
+        self.cpp("src/store/contest.cpp", "#include <gtest/gtest.h>")
+        self.assert_one("src/store/contest.cpp:3", "for test only")
 
     def test_a_missing_header_is_reported(self):
         self.cpp("src/base/x.cpp", '#include "a.hpp"')
