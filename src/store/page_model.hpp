@@ -45,13 +45,13 @@ class PageModel final : public PageSource {
     pages_.erase(key);
     dirty_.push_back(key);
   }
-  void erase(const ObjectId& id) {
+  void erase(ObjectId id) {
     drop_pages(id, 0);
     classes_.erase(id);
     sized_.erase(id);
     erased_.push_back(id);
   }
-  void resize(const ObjectId& id, unsigned capacity_log2) {
+  void resize(ObjectId id, unsigned capacity_log2) {
     // What a smaller size cut off is zero if the object grows again: it counts as changed.
     const auto cut = pages_.lower_bound({id, pages_of(capacity_log2)});
     for (auto page = cut; page != pages_.upper_bound({id, kMaxPages}); ++page) {
