@@ -301,6 +301,33 @@ TEST_P(Faults, AForkedChildNeitherHasNorFillsTheArena) {
   EXPECT_EQ(word(8), 42u);
 }
 
+TEST_P(Faults, AForkedChildCanStartAnew) {
+  word(8) = 42;
+  const FaultDriver driver = GetParam();
+  const pid_t child = fork();
+  if (child == 0) {
+    PatternHandler own;
+    own.driver = driver;
+    own.bytes = kRangeBytes;
+    if (!memory.install_fault_handler(driver, &own)) _exit(1);
+    auto place = memory.reserve(kRangeBytes, 1 << 20);
+    if (!place || !memory.demand(*place, kRangeBytes)) _exit(2);
+    own.base = *place;
+    const auto* const words = reinterpret_cast<const volatile std::uint64_t*>(*place);
+    if (words[0] != pattern_at(0) || words[kRangeBytes / 8 - 1] != pattern_at(kRangeBytes - 8)) {
+      _exit(3);
+    }
+    memory.release(*place, kRangeBytes);
+    if (!memory.install_fault_handler(FaultDriver::none, nullptr)) _exit(4);
+    _exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(word(unit()), pattern_at(unit())) << "the parent goes on";
+  EXPECT_EQ(word(8), 42u);
+}
+
 TEST_P(Faults, WithoutAFormerHandlerTheProcessDiesOfTheSignal) {
   ASSERT_TRUE(handler.base != nullptr);
   const FaultDriver driver = GetParam();

@@ -57,11 +57,7 @@ std::byte* map_aligned(std::size_t bytes, std::size_t alignment) noexcept {
 
 class LinuxMemory final : public Memory {
  public:
-  LinuxMemory() {
-    // A child has neither the arena nor a right to fill the parent's through inherited descriptors.
-    ::pthread_atfork(nullptr, nullptr,
-                     [] { fault_state().forked.store(true, std::memory_order_relaxed); });
-  }
+  LinuxMemory() { ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); }
 
   Result<std::byte*> reserve(std::size_t bytes, std::size_t alignment) override {
     if (bytes == 0 || bytes % kPageBytes != 0 || alignment < kPageBytes ||
@@ -171,6 +167,7 @@ class LinuxMemory final : public Memory {
     const FaultDriver former = state_.driver.load(std::memory_order_acquire);
     DOLMEN_ASSERT((driver == FaultDriver::none) == (handler == nullptr));
     DOLMEN_ASSERT(former == FaultDriver::none || driver == FaultDriver::none);
+    state_.forked.store(false, std::memory_order_relaxed);
     if (driver == FaultDriver::none) {
       DOLMEN_ASSERT(state_.reservations.idle());
       if (former != FaultDriver::none) unhook_signal(fault_signal(former));
@@ -250,6 +247,25 @@ class LinuxMemory final : public Memory {
   }
 
  private:
+  static LinuxMemory& self() { return static_cast<LinuxMemory&>(linux_memory()); }
+  static void before_fork() { self().mutex_.lock(); }
+  static void after_fork_in_parent() { self().mutex_.unlock(); }
+  // A child has no arena, and the descriptors that it inherited would fill the parent's. It starts
+  // anew.
+  static void after_fork_in_child() {
+    FaultState& state = fault_state();
+    state.forked.store(true, std::memory_order_relaxed);
+    if (const FaultDriver driver = state.driver.exchange(FaultDriver::none);
+        driver != FaultDriver::none) {
+      unhook_signal(fault_signal(driver));
+    }
+    state.handler.store(nullptr, std::memory_order_release);
+    state.reservations.clear();
+    state.userfaultfd.close();
+    state.filler.close();
+    self().mutex_.unlock();
+  }
+
   /// Calls `call(unit, address, bytes)` for the part of every unit that the range covers.
   template <class Call>
   static void for_each_unit(const Reservation& reservation, std::byte* address, std::size_t bytes,

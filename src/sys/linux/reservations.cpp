@@ -122,6 +122,13 @@ void Reservations::remove(std::uintptr_t base) noexcept {
   }
 }
 
+void Reservations::clear() noexcept {
+  for (const Reservation& entry : entries_) {
+    const std::uintptr_t base = entry.base.load(std::memory_order_acquire);
+    if (base > kTaken) remove(base);
+  }
+}
+
 Reservation* Reservations::find(std::uintptr_t address) noexcept {
   for (Reservation& entry : entries_) {
     const std::uintptr_t base = entry.base.load(std::memory_order_acquire);

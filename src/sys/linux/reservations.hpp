@@ -76,6 +76,8 @@ class Reservations {
   /// False when the table is full: such a reservation cannot have demand ranges.
   [[nodiscard]] bool add(std::uintptr_t base, std::size_t bytes) noexcept;
   void remove(std::uintptr_t base) noexcept;
+  /// Forgets all of them; in a forked child, which has none.
+  void clear() noexcept;
   /// The reservation that holds the address, or null.
   [[nodiscard]] Reservation* find(std::uintptr_t address) noexcept;
   /// Whether no reservation has demand ranges.
