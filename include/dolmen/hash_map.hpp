@@ -304,7 +304,7 @@ class hash_map {
   template <class Q>
   Node* present(const Q& key) const {
     const Position at = position(key);
-    if (at.node == nullptr) detail::throw_error(Errc::out_of_bounds, "hash_map: no such key");
+    if (at.node == nullptr) detail::throw_absent("hash_map: no such key");
     return node_of(at);
   }
   static V* logged(Node* node) {

@@ -311,11 +311,11 @@ class ordered_map {
   template <class Q>
   Cursor present(const Q& key) const {
     const Cursor at = cursor(key);
-    if (at.leaf == nullptr) detail::throw_error(Errc::out_of_bounds, "ordered_map: no such key");
+    if (at.leaf == nullptr) detail::throw_absent("ordered_map: no such key");
     return at;
   }
   void check_not_empty() const {
-    if (empty()) detail::throw_error(Errc::out_of_bounds, "ordered_map: empty");
+    if (empty()) detail::throw_absent("ordered_map: empty");
   }
   static V* logged(const Cursor& at) {
     V* const value = &at.leaf->value(at.position);

@@ -109,7 +109,7 @@ class string {
   /// Throws AccessError out_of_bounds, in every build.
   [[nodiscard]] const char& operator[](size_type index) const {
     if (index >= size()) [[unlikely]]
-      detail::throw_error(Errc::out_of_bounds, "string", index);
+      detail::throw_absent("string", index);
     return characters()[index];
   }
   [[nodiscard]] const char& at(size_type index) const { return (*this)[index]; }
@@ -229,7 +229,7 @@ class string {
   [[nodiscard]] char* mutable_characters() { return const_cast<char*>(characters()); }
   void check_position(size_type at) const {
     if (at > size()) [[unlikely]]
-      detail::throw_error(Errc::out_of_bounds, "string", at);
+      detail::throw_absent("string", at);
   }
   /// Characters inside the string are logged with it, by every caller of set_size() anyway.
   void log_range(const char* first, size_type count) {

@@ -332,7 +332,7 @@ class vector {
   [[nodiscard]] T* elements() const { return data_.get(detail::Home(this)); }
   void check(size_type index) const {
     if (index >= size_) [[unlikely]]
-      detail::throw_error(Errc::out_of_bounds, "vector", index);
+      detail::throw_absent("vector", index);
   }
   [[nodiscard]] T* element(size_type index) const {
     check(index);
@@ -341,7 +341,7 @@ class vector {
   [[nodiscard]] T* logged(size_type first, size_type count) {
     check_storable<T>();
     if (first > size_ || count > size_ - first) [[unlikely]] {
-      detail::throw_error(Errc::out_of_bounds, "vector", first);
+      detail::throw_absent("vector", first);
     }
     T* const at = elements() + first;
     if (count != 0) detail::log_write(at, count * sizeof(T));
@@ -350,7 +350,7 @@ class vector {
   [[nodiscard]] size_type index_of(const_iterator at) const {
     const size_type index = static_cast<size_type>(at - begin());
     if (index > size_) [[unlikely]]
-      detail::throw_error(Errc::out_of_bounds, "vector", index);
+      detail::throw_absent("vector", index);
     return index;
   }
   [[nodiscard]] size_type full_capacity(size_type count) const {

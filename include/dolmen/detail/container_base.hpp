@@ -30,6 +30,13 @@ namespace dolmen::detail {
 
 static_assert(std::endian::native == std::endian::little, "stored containers are little-endian");
 
+/// An index or key that is not there. Nothing has happened: a transaction's body may catch it and
+/// go on, while other errors doom the transaction.
+[[noreturn, gnu::cold, gnu::noinline]] inline void throw_absent(const char* what,
+                                                                std::uint64_t index = 0) {
+  throw AccessError(Error(Errc::out_of_bounds, what, index));
+}
+
 /// The object that an address lies in, or the heap.
 class Home {
  public:
