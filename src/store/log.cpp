@@ -48,7 +48,7 @@ Result<void> Log::make_room(Lock& lock, std::uint64_t payload_bytes, Reserve res
   for (;;) {
     if (failed_) return fail(Errc::store_failed, "log");
     const std::size_t needed = segments_needed(payload_bytes);
-    if (needed > 0 && keeper_.segment_count() + unlisted_segments_ + needed > listed_max) {
+    if (needed > 0 && segment_count() + needed > listed_max) {
       DOLMEN_PROBE("store.segment_list_full");
       return fail(Errc::no_space, "log: a checkpoint has to come first");
     }
@@ -110,8 +110,7 @@ Result<Index> Log::append(base::Bytes payload, Reserve reserve, void (*on_index)
   Lock lock(mutex_);
   DOLMEN_CHECK(make_room(lock, payload.size(), reserve));
   if (DOLMEN_BUGGIFY("store.rotate_early") && part_count == 1 &&
-      pool_.size() > options_.reserve_segments &&
-      keeper_.segment_count() + unlisted_segments_ < kListedMax) {
+      pool_.size() > options_.reserve_segments && segment_count() < kListedMax) {
     start_segment();
   }
   if (part_count == 1) {
@@ -234,7 +233,7 @@ Result<void> Log::activate(LogSegment& segment) {
 
 Result<void> Log::prepare_segments() {
   while (pool_.size() < options_.reserve_segments + std::size_t{1}) {
-    if (keeper_.segment_count() + unlisted_segments_ >= kListedMax) return {};
+    if (segment_count() >= kListedMax) return {};
     DOLMEN_CHECK(pool_.prepare());
   }
   return {};

@@ -56,6 +56,10 @@ class Log {
   void fail_from_now() noexcept { failed_ = true; }
   [[nodiscard]] std::uint64_t sync_count() const noexcept { return sync_count_.load(); }
   [[nodiscard]] std::uint64_t record_count() const noexcept { return record_count_.load(); }
+  /// Segments of the log: those that the root names, and those that appended records go to next.
+  [[nodiscard]] std::size_t segment_count() const noexcept {
+    return keeper_.segment_count() + unlisted_segments_.load();
+  }
   /// Incarnation of this Log's first segment: lower ones are from before recovery.
   [[nodiscard]] std::uint64_t first_incarnation() const noexcept { return first_incarnation_; }
 

@@ -25,7 +25,7 @@ std::uint64_t DurableStore::tail_bytes() const noexcept {
 
 bool DurableStore::checkpoint_due() const noexcept {
   if (read_only_) return false;
-  return tail_bytes() > opened_root_.tail_bytes_max || keeper_->segment_count() > kSegmentsDue;
+  return tail_bytes() > opened_root_.tail_bytes_max || log_->segment_count() > kSegmentsDue;
 }
 
 void DurableStore::hold_blocks_for_readers() {
@@ -140,7 +140,7 @@ StoreStats DurableStore::stats() {
   stats.durable_index = durable_index();
   stats.checkpoint_index = checkpoint_index_;
   stats.log_tail_bytes = tail_bytes();
-  stats.log_segments = keeper_ ? keeper_->segment_count() : opened_root_.segments.size();
+  stats.log_segments = log_ ? log_->segment_count() : opened_root_.segments.size();
   const std::size_t free_segments = pool_ ? pool_->size() : 0;
   stats.log_disk_bytes = (stats.log_segments + free_segments) * opened_root_.segment_bytes;
   if (const auto pages = pages_->stats()) {
