@@ -51,10 +51,13 @@ concept PairLike = requires(P& pair) {
 /// K.
 template <class K, class Function, class Q>
 decltype(auto) lookup_key(const Q& key) {
-  if constexpr (std::is_same_v<K, Q> || requires { typename Function::is_transparent; }) {
+  if constexpr (std::is_same_v<K, Q>) {
+    return (key);
+  } else if constexpr (!std::is_arithmetic_v<K> &&
+                       requires { typename Function::is_transparent; }) {
     return (key);
   } else {
-    return K(key);
+    return static_cast<K>(key);
   }
 }
 

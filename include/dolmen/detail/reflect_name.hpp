@@ -43,18 +43,21 @@ struct StaticText {
   static constexpr std::string_view view{kText.data(), kText.size() - 1};
 };
 
+/// A namespace without types: g++ leaves out the namespace that a type shares with the function.
+namespace type_text {
 template <class T>
-consteval const char* raw_type_text() {
+consteval const char* raw() {
   return __PRETTY_FUNCTION__;
 }
+}  // namespace type_text
 
-// Where the type stands in raw_type_text: measured on a type whose name is known.
+// Where the type stands in type_text::raw: measured on a type whose name is known.
 struct TypeTextFrame {
   std::size_t prefix;
   std::size_t suffix;
 };
 consteval TypeTextFrame type_text_frame() {
-  const std::string_view probe = raw_type_text<double>();
+  const std::string_view probe = type_text::raw<double>();
   const std::size_t at = probe.find("double");
   return {at, probe.size() - at - std::string_view("double").size()};
 }
@@ -63,7 +66,7 @@ consteval TypeTextFrame type_text_frame() {
 template <class T>
 consteval std::string_view compiler_type_text() {
   constexpr TypeTextFrame frame = type_text_frame();
-  std::string_view text = raw_type_text<T>();
+  std::string_view text = type_text::raw<T>();
   text.remove_prefix(frame.prefix);
   text.remove_suffix(frame.suffix);
   return text;
