@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Space: the composition of world, store and transactions, with the threads that keep it in shape.
+#include <algorithm>
+
 #include <dolmen/space.hpp>
 
 #include "node/open_space.hpp"
@@ -50,11 +52,12 @@ Result<Space> open_space(const sys::Env& env, std::unique_ptr<sys::Disk> disk,
   core_options.max_transaction_bytes = options.max_transaction_bytes;
   DOLMEN_TRY(core_options.fault_driver, detail::install_arena_faults(*env.memory, driver));
   DOLMEN_TRY(const auto files, disk->list());
-  const bool empty = files.empty();
+  // No root yet: a new directory, or one in which an earlier creation was cut short.
+  const bool absent = std::ranges::find(files, "space") == files.end();
   store::OpenOptions open_options;
   open_options.read_only = options.read_only;
   std::unique_ptr<store::Store> store;
-  if (empty && options.create && !options.read_only) {
+  if (absent && options.create && !options.read_only) {
     store::CreateOptions create_options;
     create_options.segment_bytes = options.log_segment_bytes;
     create_options.tail_bytes_max = options.log_tail_bytes_max;
