@@ -10,7 +10,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <string>
+#include <functional>
+#include <utility>
 #include <vector>
 
 namespace packages {
@@ -41,7 +42,7 @@ class Walker {
       ++result.count;
       result.kib += package.installed_kib;
       for (const auto& edge : package.*edges) {
-        const P& other = *edge;  // the hop: into another object, nearly always
+        const P& other = *edge;  // the hop, often into another object
         ++result.hops;
         if (seen_[other.number] == round_) continue;
         seen_[other.number] = round_;
@@ -64,33 +65,35 @@ struct Heavy {
   Closure closure;
 };
 
-/// The closures of depends of all packages: the `top` largest by installed size, and all together.
+/// The largest closures by installed size, and the sum of all.
 template <class P>
 struct Heaviest {
   std::vector<Heavy<P>> top;
   Closure all;
+
+  void add(const Heavy<P>& one, std::size_t top_count) {
+    all.count += one.closure.count;
+    all.kib += one.closure.kib;
+    all.hops += one.closure.hops;
+    if (top.size() == top_count && top.back().closure.kib >= one.closure.kib) return;
+    top.push_back(one);
+    std::ranges::stable_sort(top, std::greater{}, [](const Heavy<P>& h) { return h.closure.kib; });
+    if (top.size() > top_count) top.pop_back();
+  }
 };
 
+/// What each package (or each `step`-th one) brings along.
 template <class P, class Packages>
-Heaviest<P> heaviest(const Packages& packages, std::size_t count, std::size_t top,
+Heaviest<P> heaviest(const Packages& packages, std::size_t count, std::size_t top_count,
                      std::size_t step = 1) {
   Heaviest<P> result;
   Walker<P> walker(count);
   // [demo:heaviest]
   for (std::size_t i = 0; i < count; i += step) {
     const P& package = *packages[i];
-    const Closure closure = walker.closure(package, &P::depends);
-    result.top.push_back({&package, closure});
-    // [/demo:heaviest]
-    std::ranges::sort(result.top, [](const Heavy<P>& a, const Heavy<P>& b) {
-      return a.closure.kib != b.closure.kib ? a.closure.kib > b.closure.kib
-                                            : a.package->number < b.package->number;
-    });
-    if (result.top.size() > top) result.top.pop_back();
-    result.all.count += closure.count;
-    result.all.kib += closure.kib;
-    result.all.hops += closure.hops;
+    result.add({&package, walker.closure(package, &P::depends)}, top_count);
   }
+  // [/demo:heaviest]
   return result;
 }
 

@@ -24,13 +24,16 @@ namespace packages {
 
 class Loader {
  public:
-  static constexpr std::size_t kBatch = 250;
-
   Loader(dolmen::Space& space, dolmen::Object<Catalogue> catalogue, const Universe& universe)
-      : space_(space), catalogue_(catalogue), universe_(universe) {}
+      : space_(space),
+        catalogue_(catalogue),
+        universe_(universe),
+        batch_(std::clamp<std::size_t>(count() / 100, 10, 250)) {}
 
   /// Every package counts once when it is made and once when it is linked.
-  [[nodiscard]] std::uint64_t total() const { return 2 * universe_.stanzas().size(); }
+  [[nodiscard]] std::uint64_t total() const { return 2 * count(); }
+  /// Packages in one transaction.
+  [[nodiscard]] std::size_t batch() const { return batch_; }
 
   /// One more batch, durable on return. Returns how far the space is now; total() is the end.
   [[nodiscard]] dolmen::Result<std::uint64_t> step() {
@@ -40,9 +43,9 @@ class Loader {
       // Where the last commit ended: the cursor is part of the data.
       const std::size_t made = debian->packages.size();
       if (made < count()) {
-        for (std::size_t i = made; i < std::min(made + kBatch, count()); ++i) make(debian, i);
+        for (std::size_t i = made; i < std::min(made + batch_, count()); ++i) make(debian, i);
       } else {
-        const std::size_t end = std::min<std::size_t>(debian->linked + kBatch, count());
+        const std::size_t end = std::min<std::size_t>(debian->linked + batch_, count());
         for (; debian->linked < end; ++debian->linked) link(debian, debian->linked);
       }
       return debian->packages.size() + debian->linked;
@@ -120,6 +123,7 @@ class Loader {
   dolmen::Space& space_;
   dolmen::Object<Catalogue> catalogue_;
   const Universe& universe_;
+  std::size_t batch_;
 };
 
 }  // namespace packages

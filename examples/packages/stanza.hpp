@@ -21,6 +21,7 @@ namespace packages {
 
 /// One package; the texts lie in the Universe that it belongs to.
 struct Stanza {
+  std::string_view text;  ///< all of it
   std::string_view name;
   std::string_view version;
   std::string_view section = "unknown";
@@ -56,11 +57,10 @@ class Universe {
  public:
   /// The stanzas of `text`, of installed packages only where it says Status; the first of a name
   /// counts (the same name may appear once for each architecture).
-  explicit Universe(std::string text, std::size_t limit = ~std::size_t{0})
-      : text_(std::move(text)) {
+  explicit Universe(std::string text) : text_(std::move(text)) {
     std::unordered_set<std::string_view> names;
     std::string_view rest = text_;
-    while (!rest.empty() && stanzas_.size() < limit) {
+    while (!rest.empty()) {
       const auto end = std::min(rest.find("\n\n"), rest.size());
       bool installed = true;
       const Stanza stanza = read_stanza(rest.substr(0, end), installed);
@@ -79,6 +79,7 @@ class Universe {
  private:
   static Stanza read_stanza(std::string_view lines, bool& installed) {
     Stanza stanza;
+    stanza.text = lines;
     while (!lines.empty()) {
       // A field goes on in lines that begin with a blank.
       auto end = lines.find('\n');
