@@ -157,13 +157,8 @@ Result<void> CheckpointMerge::apply_first_page(const TreeChange& change, const T
   } else if (after < before) {
     drop_ = {object_, object_pages_};
   }
-  const bool same_size = former != nullptr && former->loc.size_log2() == page_size_log2(after);
-  if (change.write || !same_size) {
-    return write_page(change.key, page_size_log2(after), after, former);
-  }
-  TreeEntry entry = *former;
-  entry.loc = BlockLoc(former->loc.unit(), former->loc.size_log2(), after);
-  return builder_.add(entry);
+  // Also after a mere resize: a first page that was cut off and grew again is zero beyond the cut.
+  return write_page(change.key, page_size_log2(after), after, former);
 }
 
 Result<void> CheckpointMerge::write_page(const PageKey& key, unsigned size_log2, unsigned tag,
