@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one bounded reader and writer for bytes that cross a disk or a wire. Integers are little endian.
-// A reader never reads past its span: after the first short or refused read it is `failed()` and every
-// later read gives zeros, so that a decoder checks once, at its end (and before it trusts a length).
+// The one bounded reader and writer for bytes that cross a disk or a wire. Integers are little
+// endian. A reader never reads past its span: after the first short or refused read it is
+// `failed()` and every later read gives zeros, so that a decoder checks once, at its end (and
+// before it trusts a length).
 #pragma once
 
 #include <array>
@@ -10,11 +11,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <dolmen/id.hpp>
 #include <span>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
+
+#include <dolmen/id.hpp>
 
 namespace dolmen::base {
 

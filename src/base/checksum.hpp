@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Checksums of stored bytes: 64 bits, seeded with what the bytes claim to be, so that a block which was
-// written to the wrong place, or is an old version of the right one, does not verify. Detects damage,
-// not malice. The algorithm is XXH3-64 (stable since xxHash 0.8.0).
+// Checksums of stored bytes: 64 bits, seeded with what the bytes claim to be, so that a block which
+// was written to the wrong place, or is an old version of the right one, does not verify. Detects
+// damage, not malice. The algorithm is XXH3-64 (stable since xxHash 0.8.0).
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What one commit changed, as bytes: the payload of a log record. Store, txn, log and view all need it;
-// nobody else interprets a log. A payload is a sequence of sections, one per object and kind of change,
-// applied in order; writes are byte ranges of the object. docs/formats/commit-record.md has the table.
+// What one commit changed, as bytes: the payload of a log record. Store, txn, log and view all need
+// it; nobody else interprets a log. A payload is a sequence of sections, one per object and kind of
+// change, applied in order; writes are byte ranges of the object. docs/formats/commit-record.md has
+// the table.
 //
 //   section   := u8 kind, u8 capacity_log2, u16 zero, u32 run_count, u64 id.high, u64 id.low, run*
 //   run       := u32 offset, u32 length, length bytes, zero padding to a multiple of 8
@@ -12,9 +13,10 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
+
 #include <dolmen/error.hpp>
 #include <dolmen/id.hpp>
-#include <vector>
 
 #include "base/bytes.hpp"
 

@@ -37,8 +37,8 @@ extern constinit std::atomic<Hooks*> installed_hooks;
 }  // namespace dolmen::base
 
 #if DOLMEN_SIM_HOOKS
-#define DOLMEN_HOOK(call)                                                                     \
-  (::dolmen::base::detail::installed_hooks.load(std::memory_order_relaxed) != nullptr &&      \
+#define DOLMEN_HOOK(call)                                                                \
+  (::dolmen::base::detail::installed_hooks.load(std::memory_order_relaxed) != nullptr && \
    ::dolmen::base::detail::installed_hooks.load(std::memory_order_relaxed)->call)
 #define DOLMEN_BUGGIFY(site) DOLMEN_HOOK(buggify(site))
 #define DOLMEN_PLANTED(bug) DOLMEN_HOOK(planted(bug))

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Seeded pseudo-random numbers (xoshiro256**, seeded by SplitMix64): the same seed gives the same
-// sequence on every machine. For simulation, tests, sampling and benchmarks; never for secrets or ids
-// (those come from sys::Entropy). Not thread-safe: one per thread or purpose.
+// sequence on every machine. For simulation, tests, sampling and benchmarks; never for secrets or
+// ids (those come from sys::Entropy). Not thread-safe: one per thread or purpose.
 #pragma once
 
 #include <array>
