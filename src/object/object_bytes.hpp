@@ -76,7 +76,7 @@ class EditableBytes : public ObjectBytes {
   }
   /// Requires: the ranges do not overlap.
   void copy_fresh(std::uint64_t to, std::uint64_t from, std::uint64_t bytes) {
-    if (!may_write(to, bytes) || !may_write(from, bytes)) return;
+    if (bytes == 0 || !may_write(to, bytes) || !may_write(from, bytes)) return;
     log_->log_fresh(writable_ + to, bytes);
     std::memcpy(writable_ + to, writable_ + from, bytes);
   }
