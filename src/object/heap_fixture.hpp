@@ -82,7 +82,7 @@ class CheckedLog final : public WriteLog {
   }
   void abort() {
     for (auto image = images_.rbegin(); image != images_.rend(); ++image) {
-      std::memcpy(base_ + image->offset, image->bytes.data(), image->bytes.size());
+      std::ranges::copy(image->bytes, base_ + image->offset);
     }
     for (std::size_t i = 0; i < before_.size(); ++i) {
       ASSERT_EQ(base_[i], before_[i]) << "byte " << i << " after the abort";
