@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
-#include <iterator>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -113,8 +112,13 @@ class Universe {
 
 /// A whole file; empty if it cannot be read.
 [[nodiscard]] inline std::string read_file(const std::string& path) {
+  std::string text;
   std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
+  std::array<char, 1 << 16> chunk{};
+  while (file.read(chunk.data(), chunk.size()) || file.gcount() > 0) {
+    text.append(chunk.data(), static_cast<std::size_t>(file.gcount()));
+  }
+  return text;
 }
 
 /// What `apt-cache dumpavail` prints; empty if there is no such program or no package list.

@@ -99,6 +99,7 @@ int run_demo(const DemoOptions& options) {
   screen.title("dolmen demo: the Debian package universe as C++ objects with pointers");
   Demo demo(options, paths, env, screen);
   const auto done = demo.run();
+  if (interrupted()) return could_not("interrupted");
   if (!done) return could_not(done.error().message());
   const bool keep = options.keep || !options.directory.empty();
   if (options.json) {

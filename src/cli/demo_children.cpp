@@ -33,6 +33,7 @@ Result<void> load(const DemoOptions& options) {
     DOLMEN_TRY(done, loader.step());
     report("done", done);  // durable
   }
+  DOLMEN_CHECK(space.checkpoint());  // whoever opens it next has no log to look through
   return space.close();
 }
 

@@ -105,8 +105,8 @@ void Screen::progress(std::string_view what, std::uint64_t done, std::uint64_t t
     const std::size_t filled = total == 0 ? kWidth : done * kWidth / total;
     text += "[" + std::string(filled, '#') + std::string(kWidth - filled, '.') + "] ";
   }
-  text += grouped(done) + " of " + grouped(total) + ", " +
-          grouped(static_cast<std::uint64_t>(rate)) + "/s";
+  text += grouped(done) + " of " + grouped(total);
+  if (rate >= 10) text += ", " + grouped(static_cast<std::uint64_t>(rate)) + "/s";
   std::fflush(stdout);
   std::fprintf(stderr, bar_ ? "\r%s\033[K" : "%s\n", text.c_str());
   std::fflush(stderr);
