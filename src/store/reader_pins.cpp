@@ -22,7 +22,13 @@ std::string pin_name(unsigned pin) {
 
 Result<std::unique_ptr<sys::FileLock>> take_reader_pin(sys::Disk& disk, std::string_view owner) {
   for (unsigned pin = 0; pin < kPinsMax; ++pin) {
-    auto lock = disk.try_lock(pin_name(pin), sys::LockMode::exclusive, owner, nullptr);
+    const std::string name = pin_name(pin);
+    auto lock = disk.try_lock(name, sys::LockMode::exclusive, owner, nullptr);
+    if (!lock && lock.error().code() == Errc::not_found) {  // the folder is not there yet
+      if (const auto made = disk.open(name, sys::OpenMode::create_or_open)) {
+        lock = disk.try_lock(name, sys::LockMode::exclusive, owner, nullptr);
+      }
+    }
     if (lock) return lock;
     const Error& error = lock.error();
     if (error.code() == Errc::read_only || error.detail() == EACCES || error.detail() == EPERM) {

@@ -84,6 +84,9 @@ Result<std::unique_ptr<Store>> Store::create(const sys::Env& env, std::unique_pt
   DOLMEN_CHECK(disk->sync_directory());
   DOLMEN_CHECK(clear_leftovers(*disk));
   DOLMEN_CHECK(RootKeeper::write_first(*file, root));
+  // All names that a space needs become durable now: a directory sync that fails later, for a new
+  // segment, then takes none of them with it.
+  DOLMEN_CHECK(disk->open(kPagesFile, sys::OpenMode::create_new));
   SegmentPool pool(*disk, options.segment_bytes, 0);
   for (std::uint32_t k = 0; k <= open_options.reserve_segments; ++k) {
     DOLMEN_CHECK(pool.prepare());

@@ -118,8 +118,8 @@ Result<void> TailIndex::add(base::Bytes payload) {
       case base::ChangeKind::create:
       case base::ChangeKind::erase:
         object.fresh = true;
-        object.born |= objects_.size() > known_count;
         object.erased = section.kind == base::ChangeKind::erase;
+        object.born |= !object.erased && objects_.size() > known_count;
         object.capacity_log2 = static_cast<std::uint8_t>(section.capacity_log2);
         object.floor = floor;
         object.page_limit = 0;

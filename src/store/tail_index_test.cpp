@@ -104,6 +104,9 @@ TEST(TailIndex, ErasureDropsWhatWasBeforeAndCreationStartsFromZeros) {
   EXPECT_EQ(page, expected.objects.at(kA).bytes);
   ASSERT_TRUE(tail.add(Change().create(kB, 9).erase(kB)));
   EXPECT_TRUE(tail.index.find(kB)->born);
+  constexpr ObjectId kC{30, 3};
+  ASSERT_TRUE(tail.add(Change().erase(kC)));
+  EXPECT_FALSE(tail.index.find(kC)->born);
 }
 
 TEST(TailIndex, EqualsAModelOverRandomTails) {

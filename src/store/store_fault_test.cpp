@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every call that can fail fails once, in every scenario step: nothing acknowledged is lost,
+// nothing is half there, and no error is taken for success.
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "store/store_sim_world.hpp"
+
+namespace dolmen::store {
+namespace {
+
+constexpr ObjectId kA{10, 1};
+constexpr ObjectId kB{20, 2};
+
+/// A program that goes on where it can, and remembers what succeeded.
+class Program {
+ public:
+  explicit Program(StoreDriver& driver) : driver_(driver) {}
+
+  void run() {
+    auto made = Store::create(driver_.env(), std::make_unique<SharedDisk>(driver_.disk()),
+                              StoreDriver::kSmall, {.reserve_segments = 0});
+    if (!made) return;
+    store_ = std::move(*made);
+    commit(Change().create(kA, 14).write(kA, 0, "one"));
+    commit(Change().write(kA, 500, std::string(3000, 'b')));
+    checkpoint();
+    commit(Change().write(kA, 4000, std::string(6000, 'c')).create(kB, 9));
+    commit(Change().write(kB, 3, "four").write(kA, 0, "five"));
+    checkpoint();
+    commit(Change().erase(kB));
+    (void)store_->close();
+    store_.reset();
+    auto opened = driver_.open_on(driver_.disk());
+    if (!opened) return;
+    store_ = std::move(*opened);
+    EXPECT_GE(store_->last_index(), acknowledged_);
+    model_.cut(store_->last_index());
+    dirty_ = {};
+    for (const PageKey& key : store_->recovered_dirty_pages()) dirty_.pages.insert(key);
+    for (const ObjectInfo& i : store_->recovered_created())
+      dirty_.sized[i.object] = i.capacity_log2;
+    for (const ObjectId& id : store_->recovered_erased()) dirty_.erased.insert(id);
+    commit(Change().write(kA, 9000, "six"));
+    checkpoint();
+  }
+  /// After the program died and the machine lost power: `disk` is what is left.
+  void check(sim::SimDisk& disk) {
+    store_.reset();
+    auto opened = driver_.open_on(disk);
+    if (!opened) {
+      EXPECT_EQ(acknowledged_, 0u) << opened.error().message();
+      EXPECT_EQ(opened.error().code(), Errc::not_a_space) << opened.error().message();
+      return;
+    }
+    const Index end = (*opened)->last_index();
+    EXPECT_GE(end, acknowledged_);
+    EXPECT_TRUE(model_.ends_transaction(end)) << end;
+    EXPECT_TRUE(holds(**opened, model_.at(end)));
+    const auto index = (*opened)->append(Change().create({77, 7}, 9));
+    EXPECT_TRUE(index && (*opened)->wait_durable(*index)) << "the recovered store works";
+  }
+  [[nodiscard]] bool finished() const noexcept { return finished_; }
+
+ private:
+  /// Whether the objects that the change writes are there: their creation may have failed.
+  [[nodiscard]] bool is_possible(const Change& change) {
+    const SpaceImage& now = model_.at(~Index{0});
+    std::set<ObjectId> created;
+    base::CommitRecordReader reader(change);
+    base::CommitSection section;
+    while (reader.next_section(section)) {
+      if (section.kind == base::ChangeKind::create) created.insert(section.object);
+      if (!now.objects.contains(section.object) && !created.contains(section.object)) return false;
+    }
+    return true;
+  }
+  void commit(const Change& change) {
+    if (!is_possible(change)) return;
+    const auto index = store_->append(change);
+    if (!index) {
+      EXPECT_TRUE(store_->failed() || index.error().code() == Errc::no_space)
+          << index.error().message();
+      return;
+    }
+    model_.commit(*index, change);
+    dirty_.add(change, model_.at(*index));
+    if (store_->wait_durable(*index)) acknowledged_ = *index;
+  }
+  void checkpoint() {
+    CheckpointRequest request;
+    request.as_of = store_->last_index();
+    request.source = &model_;
+    request.pages.assign(dirty_.pages.begin(), dirty_.pages.end());
+    request.capacity_log2.assign(dirty_.sized.begin(), dirty_.sized.end());
+    request.erased.assign(dirty_.erased.begin(), dirty_.erased.end());
+    const auto stats = store_->checkpoint(request);
+    finished_ = stats.has_value();
+    if (stats) dirty_ = {};
+  }
+
+  StoreDriver& driver_;
+  std::unique_ptr<Store> store_;
+  SpaceModel model_;
+  DirtySet dirty_;
+  Index acknowledged_ = 0;
+  bool finished_ = false;
+};
+
+void sweep(const sim::DiskFault& fault) {
+  for (std::uint64_t nth = 1;; ++nth) {
+    StoreDriver driver(nth);
+    sim::DiskFault one = fault;
+    one.nth = nth;
+    driver.disk().inject(one);
+    Program program(driver);
+    program.run();
+    const bool past_the_end = driver.disk().fallible_calls() < nth;
+    driver.disk().clear_faults();
+    for (const std::uint64_t seed : {1, 2, 3}) {
+      auto crashed = driver.disk().crash({.kind = sim::CrashPlan::Kind::random, .argument = seed});
+      program.check(*crashed);
+    }
+    auto lost = driver.disk().crash({.kind = sim::CrashPlan::Kind::none});
+    program.check(*lost);
+    program.check(driver.disk());  // only the program died
+    if (testing::Test::HasFailure()) FAIL() << "call " << nth;
+    if (past_the_end) {
+      EXPECT_TRUE(program.finished());
+      EXPECT_GT(nth, 80u) << "the sweep shrank";
+      break;
+    }
+  }
+}
+
+TEST(StoreFault, EveryCallFailsOnce) { sweep({.on = sim::FaultOn::any}); }
+
+TEST(StoreFault, EveryCallFailsForEverFromThereOn) {
+  sweep({.on = sim::FaultOn::any, .times = sim::DiskFault::kForever});
+}
+
+TEST(StoreFault, TheDiskIsFullFromEveryCallOn) {
+  sweep({.on = sim::FaultOn::any, .times = sim::DiskFault::kForever, .code = Errc::no_space});
+}
+
+TEST(StoreFault, CreationThatWasInterruptedIsTakenOver) {
+  for (std::uint64_t ops = 0; ops < 60; ++ops) {
+    StoreDriver driver(ops + 1);
+    driver.disk().power_off_at(ops);
+    const auto made = Store::create(driver.env(), std::make_unique<SharedDisk>(driver.disk()),
+                                    StoreDriver::kSmall, {.reserve_segments = 0});
+    for (const auto kind : {sim::CrashPlan::Kind::none, sim::CrashPlan::Kind::all}) {
+      auto disk = driver.disk().crash({.kind = kind});
+      const auto opened = driver.open_on(*disk);
+      if (opened) continue;
+      EXPECT_EQ(opened.error().code(), Errc::not_a_space) << opened.error().message();
+      const auto again = Store::create(driver.env(), std::make_unique<SharedDisk>(*disk),
+                                       StoreDriver::kSmall, {.reserve_segments = 0});
+      EXPECT_TRUE(again) << "after " << ops << " operations: " << again.error().message();
+    }
+    if (made) return;
+  }
+  FAIL() << "creation takes more operations than this test allows";
+}
+
+TEST(StoreFault, CreationTouchesNoDirectoryThatHoldsSomething) {
+  for (const char* const name : {"notes.txt", "pages", "log/000001", "space"}) {
+    StoreDriver driver;
+    ASSERT_TRUE(driver.disk().open(name, sys::OpenMode::create_new));
+    const auto made = Store::create(driver.env(), std::make_unique<SharedDisk>(driver.disk()),
+                                    StoreDriver::kSmall, {});
+    ASSERT_FALSE(made) << name;
+    EXPECT_EQ(made.error().code(), Errc::already_exists);
+    const auto names = driver.disk().list();
+    EXPECT_EQ(*names, std::vector<std::string>{name});
+  }
+}
+
+}  // namespace
+}  // namespace dolmen::store
