@@ -27,11 +27,11 @@ using detail::Mapping;
 constexpr std::uint64_t kFirstBatch = std::uint64_t{2} << 20;
 constexpr std::uint64_t kLargestBatch = std::uint64_t{1} << 30;
 
-/// One half of a region: the plain or the demand slots of a class, numbered within the region.
-struct Half {
-  std::uint64_t next = 0;    // first slot never handed out
-  std::uint64_t active = 0;  // first slot not yet activated
-  std::uint64_t end = 0;
+/// The plain or the demand slots of a class, numbered within the region. Plain ones grow up from
+/// slot 1, demand ones down from the last, until they meet.
+struct Side {
+  std::uint64_t next = 0;       // boundary of the slots handed out so far
+  std::uint64_t active = 0;     // boundary of the slots made accessible so far
   std::uint64_t free_head = 0;  // freed slots, linked through Mapping::unused; 0 ends the list
   std::uint64_t free_count = 0;
   std::uint64_t in_use = 0;
@@ -42,9 +42,8 @@ class Arena {
  public:
   constexpr Arena() noexcept {
     for (unsigned c = kMinClass; c <= kMaxClass; ++c) {
-      const std::uint64_t slots = std::uint64_t{1} << (kRegionShift - c);
-      half(c, SlotKind::plain) = {.next = 1, .active = 1, .end = slots / 2};
-      half(c, SlotKind::demand) = {.next = slots / 2, .active = slots / 2, .end = slots};
+      side(c, SlotKind::plain) = {.next = 1, .active = 1};
+      side(c, SlotKind::demand) = {.next = slots_of(c), .active = slots_of(c)};
     }
   }
 
@@ -73,20 +72,30 @@ class Arena {
   }
 
   Result<std::byte*> allocate(unsigned c, SlotKind kind) {
+    bool reused = false;
+    DOLMEN_TRY(std::byte* const base, take(c, kind, reused));
+    // Slots below a page cannot be dropped one by one; zeroing them at reuse touches no cold page.
+    const std::size_t bytes = std::size_t{1} << c;
+    if (reused && bytes < sys::kPageBytes) std::fill_n(base, bytes, std::byte{0});
+    return base;
+  }
+
+  Result<std::byte*> take(unsigned c, SlotKind kind, bool& reused) {
     const std::scoped_lock lock(mutex_);
     DOLMEN_ASSERT(base_ != nullptr);
-    Half& h = half(c, kind);
-    std::uint64_t slot = h.free_head;
-    if (slot != 0) {
+    Side& s = side(c, kind);
+    std::uint64_t slot = s.free_head;
+    reused = slot != 0;
+    if (reused) {
       Mapping& record = record_of(c, slot);
-      h.free_head = record.unused;
+      s.free_head = record.unused;
       record.unused = 0;
-      --h.free_count;
+      --s.free_count;
     } else {
-      if (h.next == h.active) DOLMEN_CHECK(grow(c, kind));
-      slot = h.next++;
+      if (s.next == s.active) DOLMEN_CHECK(grow(c, kind));
+      slot = kind == SlotKind::plain ? s.next++ : --s.next;
     }
-    ++h.in_use;
+    ++s.in_use;
     return slot_base(c, slot);
   }
 
@@ -96,32 +105,28 @@ class Arena {
     const unsigned c = detail::class_of(address);
     DOLMEN_ASSERT(c >= kMinClass && c <= kMaxClass && detail::base_of(address) == address);
     const std::uint64_t slot = (address & detail::kRegionMask) >> c;
-    const SlotKind kind = slot < half(c, SlotKind::plain).end ? SlotKind::plain : SlotKind::demand;
     // Outside the lock: nobody else knows the slot.
     const std::size_t bytes = std::size_t{1} << c;
-    if (bytes >= sys::kPageBytes) {
-      memory_->discard(base, bytes);
-    } else {
-      std::fill_n(base, bytes, std::byte{0});
-    }
+    if (bytes >= sys::kPageBytes) memory_->discard(base, bytes);
     Mapping& record = record_of(c, slot);
     clear(record);
     const std::scoped_lock lock(mutex_);
-    Half& h = half(c, kind);
-    DOLMEN_ASSERT(slot < h.next && h.in_use > 0);
-    record.unused = h.free_head;
-    h.free_head = slot;
-    ++h.free_count;
-    --h.in_use;
+    const bool is_plain = slot < side(c, SlotKind::plain).next;
+    Side& s = side(c, is_plain ? SlotKind::plain : SlotKind::demand);
+    DOLMEN_ASSERT(slot != 0 && (is_plain || slot >= s.next) && s.in_use > 0);
+    record.unused = s.free_head;
+    s.free_head = slot;
+    ++s.free_count;
+    --s.in_use;
   }
 
   ArenaStats stats() noexcept {
     const std::scoped_lock lock(mutex_);
     ArenaStats stats{.record_bytes_activated = record_bytes_};
     for (unsigned c = kMinClass; c <= kMaxClass; ++c) {
-      const Half& plain = half(c, SlotKind::plain);
-      const Half& demand = half(c, SlotKind::demand);
-      const std::uint64_t active = (plain.active - 1) + (demand.active - plain.end);
+      const Side& plain = side(c, SlotKind::plain);
+      const Side& demand = side(c, SlotKind::demand);
+      const std::uint64_t active = (plain.active - 1) + (slots_of(c) - demand.active);
       stats.classes[c] = {.plain_in_use = plain.in_use,
                           .demand_in_use = demand.in_use,
                           .free = plain.free_count + demand.free_count,
@@ -133,8 +138,11 @@ class Arena {
   }
 
  private:
-  constexpr Half& half(unsigned c, SlotKind kind) noexcept {
-    return halves_[c - kMinClass][static_cast<std::size_t>(kind)];
+  static constexpr std::uint64_t slots_of(unsigned c) noexcept {
+    return std::uint64_t{1} << (kRegionShift - c);
+  }
+  constexpr Side& side(unsigned c, SlotKind kind) noexcept {
+    return sides_[c - kMinClass][static_cast<std::size_t>(kind)];
   }
   [[nodiscard]] std::byte* slot_base(unsigned c, std::uint64_t slot) const noexcept {
     return base_ + (std::uint64_t{c} << kRegionShift) + (slot << c);
@@ -157,25 +165,39 @@ class Arena {
   }
 
   Result<void> grow(unsigned c, SlotKind kind) {
-    Half& h = half(c, kind);
-    if (h.active == h.end) return fail(Errc::out_of_memory, "arena slots of one class", c);
+    Side& s = side(c, kind);
+    const std::uint64_t room = side(c, SlotKind::demand).active - side(c, SlotKind::plain).active;
+    if (room == 0) return fail(Errc::out_of_memory, "arena slots of one class", c);
     const std::uint64_t slots =
-        std::min(std::max<std::uint64_t>(h.batch_bytes >> c, 1), h.end - h.active);
-    // Slot 0 is unused but activated with its neighbours, so that batches are whole pages.
-    const std::uint64_t first = h.active == 1 && slots > 1 ? 0 : h.active;
-    const std::uint64_t last = first + slots;
+        std::min(std::max<std::uint64_t>(s.batch_bytes >> c, 1), whole_pages(c, room));
+    std::uint64_t first = s.active;
+    std::uint64_t last = first + slots;
+    if (kind == SlotKind::demand) {
+      last = s.active;
+      first = last - slots;
+    } else if (first == 1 && slots > 1) {
+      // Slot 0 is unused but activated with its neighbours, so that batches are whole pages.
+      first = 0;
+      last = slots;
+    }
     DOLMEN_CHECK(activate_records(c, first, last));
     std::byte* const start = slot_base(c, first);
     const std::uint64_t bytes = (last - first) << c;
     DOLMEN_CHECK(kind == SlotKind::plain ? memory_->activate(start, bytes)
                                          : memory_->demand(start, bytes));
-    h.active = last;
-    h.batch_bytes = std::min(h.batch_bytes * 2, kLargestBatch);
+    s.active = kind == SlotKind::plain ? last : first;
+    s.batch_bytes = std::min(s.batch_bytes * 2, kLargestBatch);
     return {};
   }
 
+  /// The room less slot 0's part of the last batch: batches of small classes stay whole pages.
+  static std::uint64_t whole_pages(unsigned c, std::uint64_t room) noexcept {
+    const std::uint64_t per_page = c < 12 ? std::uint64_t{1} << (12 - c) : 1;
+    return std::max<std::uint64_t>(room / per_page * per_page, 1);
+  }
+
   Result<void> activate_records(unsigned c, std::uint64_t first, std::uint64_t last) {
-    const std::uint64_t origin = std::uint64_t{1} << (kRegionShift - c);
+    const std::uint64_t origin = slots_of(c);
     constexpr std::uint64_t kMask = sys::kPageBytes - 1;
     const std::uint64_t begin = (origin + first) * sizeof(Mapping) & ~kMask;
     const std::uint64_t end = ((origin + last) * sizeof(Mapping) + kMask) & ~kMask;
@@ -190,7 +212,7 @@ class Arena {
   sys::Memory* memory_ = nullptr;
   std::byte* base_ = nullptr;
   std::uint64_t record_bytes_ = 0;
-  std::array<std::array<Half, 2>, kMaxClass - kMinClass + 1> halves_{};
+  std::array<std::array<Side, 2>, kMaxClass - kMinClass + 1> sides_{};
 };
 
 constinit Arena arena;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Hands out slots of the process-wide arena (<dolmen/detail/arena.hpp>): region c holds slots of
-// 2^c bytes. Plain slots grow from the bottom of a region, demand slots from its middle, in batches
+// 2^c bytes. Plain slots grow from the bottom of a region, demand slots from its top, in batches
 // that double, so that a million slots need a handful of kernel mappings. Slot 0 of a class is
 // never used.
 //
@@ -39,8 +39,9 @@ enum class SlotKind : std::uint8_t {
 /// Cost: about 30 ns, amortised.
 [[nodiscard]] Result<std::byte*> allocate_slot(unsigned capacity_log2, SlotKind kind);
 
-/// Gives a slot back: drops its contents and zeroes its Mapping record.
-/// Requires: `base` came from allocate_slot() and no thread uses the slot or its record any more.
+/// Gives a slot back: drops its contents (below 4 KiB: when it is reused) and zeroes its Mapping
+/// record. Requires: `base` came from allocate_slot() and no thread uses the slot or its record any
+/// more.
 void free_slot(std::byte* base) noexcept;
 
 struct ArenaClassStats {
