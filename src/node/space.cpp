@@ -65,6 +65,9 @@ Result<Space> open_space(const sys::Env& env, std::unique_ptr<sys::Disk> disk,
   } else {
     DOLMEN_TRY(store, store::Store::open(env, std::move(disk), open_options));
   }
+  static const bool fork_noticed =
+      env.process->on_fork_child(&detail::SpaceCore::on_fork_child, nullptr).has_value();
+  (void)fork_noticed;  // a simulated process does not fork
   auto core = std::make_unique<detail::SpaceCore>(env, std::move(store), core_options);
   DOLMEN_CHECK(core->start());
   std::unique_ptr<Upkeep> upkeep;

@@ -27,6 +27,10 @@ Result<std::unique_ptr<Upkeep>> Upkeep::start(const sys::Env& env, detail::Space
 }
 
 Upkeep::~Upkeep() {
+  if (core_.forked()) {
+    (void)thread_.release();  // the thread lives in the parent
+    return;
+  }
   stop_.store(true, std::memory_order_release);
   thread_.reset();
 }

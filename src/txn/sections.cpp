@@ -55,7 +55,7 @@ bool contains(const std::vector<HomeObject*>& open, const HomeObject* object) no
 }  // namespace
 
 Result<void> SpaceCore::usable() const {
-  if (forked_.load(std::memory_order_relaxed)) return fail(Errc::forked);
+  if (forked()) return fail(Errc::forked);
   if (closed_.load(std::memory_order_relaxed)) return fail(Errc::closed);
   if (store_->failed()) return fail(Errc::store_failed);
   return {};

@@ -8,18 +8,39 @@
 
 namespace dolmen::detail {
 
+namespace {
+
+/// How many forks lie between this process and the one that first opened a space.
+constinit std::atomic<std::uint64_t> fork_generation{0};
+
+}  // namespace
+
+bool SpaceCore::forked() const noexcept {
+  return fork_generation.load(std::memory_order_relaxed) != fork_generation_;
+}
+
+void SpaceCore::on_fork_child(void*) noexcept {
+  fork_generation.fetch_add(1, std::memory_order_relaxed);
+}
+
 SpaceCore::SpaceCore(const sys::Env& env, std::unique_ptr<store::Store> store,
                      const CoreOptions& options)
     : env_(env),
       store_(std::move(store)),
       options_(options),
       locks_(std::make_unique<txn::LockTable>(this)),
-      table_version_(0) {
+      table_version_(0),
+      fork_generation_(fork_generation.load(std::memory_order_relaxed)) {
   invalidate_tables();
 }
 
 SpaceCore::~SpaceCore() {
-  if (forked_.load(std::memory_order_relaxed)) return;
+  if (forked()) {
+    // Files, threads and pages are the parent's; whatever this would release is not ours.
+    (void)store_.release();
+    (void)locks_.release();
+    return;
+  }
   std::vector<txn::HomeObject*> all;
   objects_.for_each([&](txn::HomeObject& object) { all.push_back(&object); });
   for (txn::HomeObject* object : all) drop_home(*object);
@@ -29,7 +50,7 @@ SpaceCore::~SpaceCore() {
 
 Result<void> SpaceCore::close() {
   if (closed_.exchange(true)) return {};
-  if (forked_.load(std::memory_order_relaxed)) return {};
+  if (forked()) return {};
   return store_->close();
 }
 

@@ -168,7 +168,10 @@ class SpaceCore final : public store::PageSource {
   [[nodiscard]] txn::Versions& versions() noexcept { return versions_; }
   [[nodiscard]] const sys::Env& env() const noexcept { return env_; }
   [[nodiscard]] SpaceStats stats();
-  void mark_forked() noexcept { forked_.store(true, std::memory_order_relaxed); }
+  /// True in a child of the process that opened the space: the arena was not inherited.
+  [[nodiscard]] bool forked() const noexcept;
+  /// Runs in the child after fork().
+  static void on_fork_child(void* unused) noexcept;
   /// Errors that stop any section: forked, closed, store_failed.
   [[nodiscard]] Result<void> usable() const;
   /// Waits until everything that was visible, and whose writer asked for it, is durable.
@@ -214,7 +217,7 @@ class SpaceCore final : public store::PageSource {
   std::atomic<std::uint64_t> aborts_{0};
   std::atomic<std::uint64_t> views_made_{0};
   std::atomic<std::uint32_t> page_readers_{0};  ///< threads that may follow undo lists
-  std::atomic<bool> forked_{false};
+  const std::uint64_t fork_generation_;
   std::atomic<bool> closed_{false};
 
   ObjectId catalog_id_;

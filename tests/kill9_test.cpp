@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Real kill -9: a child process commits and tells its parent through a pipe, after each
+// acknowledgement, what is durable; the parent kills it at a random moment and looks. The parent is
+// the outside oracle: what it heard of must be there, everything must be whole. DOLMEN_SOAK=1 asks
+// for 10,000 cycles.
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <random>
+#include <string>
+#include <thread>
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include <dolmen/hash_map.hpp>
+#include <dolmen/space.hpp>
+#include <dolmen/vector.hpp>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Entry {
+  std::uint64_t value;
+  dolmen::ptr<Entry> next;
+};
+/// Two of these, always changed together.
+struct Ledger {
+  std::uint64_t commits;
+  dolmen::ptr<Entry> newest;
+  dolmen::hash_map<std::uint64_t, std::uint64_t> by_value;
+  dolmen::vector<std::uint64_t> all;
+};
+
+void append(dolmen::mut<Ledger> ledger, std::uint64_t value) {
+  ledger->commits = value;
+  const auto entry = dolmen::make<Entry>(ledger, value, nullptr);
+  entry->next = ledger->newest;
+  ledger->newest = entry;
+  ledger->by_value.insert_or_assign(value, value * 3);
+  ledger->all.push_back(value);
+}
+
+dolmen::SpaceOptions options() {
+  dolmen::SpaceOptions options;
+  options.log_segment_bytes = 256u << 10;  // small, so that checkpoints and recycling happen
+  options.log_tail_bytes_max = 512u << 10;
+  return options;
+}
+
+/// Commits until it is killed; never returns.
+[[noreturn]] void run_child(const std::string& directory, int acknowledged) {
+  auto space = dolmen::Space::open(directory, options());
+  if (!space) {
+    std::cerr << space.error().message() << "\n";
+    ::_exit(3);
+  }
+  const auto left = space->find_or_create<Ledger>("left").value();
+  const auto right = space->find_or_create<Ledger>("right").value();
+  for (;;) {
+    std::uint64_t value = 0;
+    const auto done =
+        space->transact(left, right, [&](dolmen::mut<Ledger> l, dolmen::mut<Ledger> r) {
+          value = l->commits + 1;
+          append(l, value);
+          append(r, value);
+        });
+    if (!done) {
+      std::cerr << done.error().message() << "\n";
+      ::_exit(4);
+    }
+    if (::write(acknowledged, &value, sizeof value) != sizeof value) ::_exit(5);
+  }
+}
+
+void expect_whole(const Ledger& ledger, std::uint64_t commits) {
+  ASSERT_EQ(ledger.commits, commits);
+  ASSERT_EQ(ledger.all.size(), commits);
+  ASSERT_EQ(ledger.by_value.size(), commits);
+  std::uint64_t expected = commits;
+  for (auto entry = ledger.newest; entry; entry = entry->next) {
+    ASSERT_EQ(entry->value, expected);
+    const auto found = ledger.by_value.find(expected);
+    ASSERT_NE(found, ledger.by_value.end());
+    ASSERT_EQ(found->second, expected * 3);
+    ASSERT_EQ(ledger.all[expected - 1], expected);
+    --expected;
+  }
+  ASSERT_EQ(expected, 0u);
+}
+
+std::uint64_t read_all(int fd, std::uint64_t newest) {
+  std::uint64_t value = 0;
+  while (::read(fd, &value, sizeof value) == sizeof value) newest = value;
+  return newest;
+}
+
+TEST(Kill9, NoAcknowledgedCommitIsLostAndNoneIsHalf) {
+  if (const char* child = std::getenv("DOLMEN_KILL9_CHILD")) {
+    run_child(child, std::atoi(std::getenv("DOLMEN_KILL9_PIPE")));
+  }
+  const char* soak = std::getenv("DOLMEN_SOAK");
+  const int cycles = soak != nullptr && std::string(soak) == "1" ? 10'000 : 100;
+  std::string pattern = (fs::temp_directory_path() / "dolmen-kill9-XXXXXX").string();
+  const std::string directory = ::mkdtemp(pattern.data());
+  std::random_device seed_source;
+  const auto seed = seed_source();
+  std::cout << "seed " << seed << "\n";
+  std::mt19937_64 random(seed);
+  std::uint64_t acknowledged = 0;
+  for (int cycle = 0; cycle < cycles; ++cycle) {
+    int ends[2];
+    ASSERT_EQ(::pipe(ends), 0);
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      ::close(ends[0]);
+      ::setenv("DOLMEN_KILL9_CHILD", directory.c_str(), 1);
+      ::setenv("DOLMEN_KILL9_PIPE", std::to_string(ends[1]).c_str(), 1);
+      ::execl("/proc/self/exe", "kill9_test", "--gtest_filter=Kill9.*", nullptr);
+      ::_exit(6);
+    }
+    ::close(ends[1]);
+    // A quarter of the kills falls anywhere from the child's start on, the others while it commits.
+    if (random() % 4 != 0) {
+      std::uint64_t value = 0;
+      if (::read(ends[0], &value, sizeof value) == sizeof value) acknowledged = value;
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 30'000));
+    ::kill(pid, SIGKILL);
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    ASSERT_TRUE(WIFSIGNALED(status)) << "the child ended by itself with " << WEXITSTATUS(status);
+    acknowledged = read_all(ends[0], acknowledged);
+    ::close(ends[0]);
+    if (!fs::exists(directory + "/space")) continue;
+    auto space = dolmen::Space::open(directory, options());
+    ASSERT_TRUE(space) << space.error().message();
+    auto view = space->view();
+    ASSERT_TRUE(view) << view.error().message();
+    const auto left = view->find<Ledger>("left");
+    const auto right = view->find<Ledger>("right");
+    if (!left || !right) {
+      ASSERT_EQ(acknowledged, 0u);
+      continue;
+    }
+    const std::uint64_t found = (*view)[*left]->commits;
+    ASSERT_GE(found, acknowledged) << "an acknowledged commit is gone in cycle " << cycle;
+    ASSERT_NO_FATAL_FAILURE(expect_whole(*(*view)[*left], found));
+    ASSERT_NO_FATAL_FAILURE(expect_whole(*(*view)[*right], found));
+    acknowledged = found;
+  }
+  std::cout << acknowledged << " commits over " << cycles << " kills\n";
+  EXPECT_GT(acknowledged, static_cast<std::uint64_t>(cycles));
+  fs::remove_all(directory);
+}
+
+}  // namespace
