@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What every command shares: exit codes, messages, progress, and values as JSON or text.
+//
+// Thread contract: one thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <dolmen/space.hpp>
+
+#include "node/inspect.hpp"
+
+namespace dolmen::cli {
+
+using Json = nlohmann::ordered_json;
+
+enum Exit : int { kOk = 0, kFailed = 1, kUsage = 2 };
+
+/// A command's result is decided by what `run` returns; set by the subcommand that was chosen.
+struct Chosen {
+  std::function<int()> run;
+};
+
+/// Each adds its subcommand to the program.
+void add_init(CLI::App& app, Chosen& chosen);
+void add_ls(CLI::App& app, Chosen& chosen);
+void add_inspect(CLI::App& app, Chosen& chosen);
+void add_stat(CLI::App& app, Chosen& chosen);
+void add_check(CLI::App& app, Chosen& chosen);
+void add_scrub(CLI::App& app, Chosen& chosen);
+void add_doctor(CLI::App& app, Chosen& chosen);
+void add_demo(CLI::App& app, Chosen& chosen);
+void add_tree(CLI::App& app, Chosen& chosen);
+void add_dump(CLI::App& app, Chosen& chosen);
+void add_load(CLI::App& app, Chosen& chosen);
+
+/// A subcommand with --json and an example under its help.
+CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,
+                      const std::string& example, bool& json);
+
+/// Says "dolmen: …" on standard error and gives kFailed.
+int failed(const Error& error);
+int failed(std::string_view message);
+
+/// Opens for looking only: works while a program is using the space.
+[[nodiscard]] Result<Space> open_to_read(const std::string& directory);
+
+/// One JSON document and a line end on standard output; bytes that are not UTF-8 are replaced.
+void print_json(const Json& json);
+/// A column of `width` characters and two spaces.
+[[nodiscard]] std::string column(std::string_view text, std::size_t width);
+/// `text` with control characters and bytes beyond UTF-8 made harmless for a terminal.
+[[nodiscard]] std::string shown(std::string_view text);
+
+/// Values of objects: as JSON, and as indented text.
+[[nodiscard]] Json value_json(const node::Value& value);
+[[nodiscard]] std::string value_text(const node::Value& value, std::size_t indent = 0);
+
+/// A bar on standard error, once a command has run for a second and if that is a terminal.
+class ProgressBar {
+ public:
+  explicit ProgressBar(std::string what);
+  ~ProgressBar();
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
+  void show(std::uint64_t done, std::uint64_t total);
+
+ private:
+  std::string what_;
+  std::uint64_t start_ns_;
+  std::uint64_t shown_ns_ = 0;
+  bool terminal_;
+};
+
+}  // namespace dolmen::cli

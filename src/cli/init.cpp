@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+
+#include "cli/command.hpp"
+
+namespace dolmen::cli {
+
+namespace {
+
+int init(const std::string& directory, bool json) {
+  if (const auto existing = open_to_read(directory)) {
+    return failed("'" + directory +
+                  "' holds a space already; open it, or choose another directory");
+  } else if (existing.error().code() != Errc::not_a_space &&
+             existing.error().code() != Errc::not_found) {
+    return failed(existing.error());
+  }
+  auto space = Space::open(directory, {.background = false});
+  if (!space) return failed(space.error());
+  const ObjectId id = space->stats().space_id;
+  if (const auto closed = space->close(); !closed) return failed(closed.error());
+  if (json) {
+    print_json({{"directory", directory}, {"space", id.to_string()}});
+  } else {
+    std::printf("made space %s in %s\n", id.to_string().c_str(), directory.c_str());
+  }
+  return kOk;
+}
+
+}  // namespace
+
+void add_init(CLI::App& app, Chosen& chosen) {
+  struct Options {
+    std::string directory;
+    bool json = false;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      add_command(app, "init", "make an empty space", "dolmen init web.dolmen", options->json);
+  command->add_option("DIR", options->directory, "directory of the new space")->required();
+  command->callback([options, &chosen] {
+    chosen.run = [options] { return init(options->directory, options->json); };
+  });
+}
+
+}  // namespace dolmen::cli

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+#include <map>
+#include <set>
+
+#include "cli/command.hpp"
+#include "cli/demo_screen.hpp"
+
+namespace dolmen::cli {
+
+namespace {
+
+struct Options {
+  std::string directory;
+  bool all = false;
+  bool json = false;
+};
+
+int ls(const Options& options) {
+  auto space = open_to_read(options.directory);
+  if (!space) return failed(space.error());
+  auto explorer = node::Explorer::make(*space);
+  if (!explorer) return failed(explorer.error());
+  std::vector<std::pair<std::string, ObjectId>> listed;
+  std::set<ObjectId> named;
+  for (const NameEntry& entry : explorer->names()) {
+    listed.emplace_back(entry.name, entry.object);
+    named.insert(entry.object);
+  }
+  if (options.all) {
+    const auto objects = explorer->objects();
+    if (!objects) return failed(objects.error());
+    for (const ObjectId& id : *objects) {
+      if (!named.contains(id)) listed.emplace_back("", id);
+    }
+  }
+  int exit = kOk;
+  Json rows = Json::array();
+  ProgressBar bar("listing");
+  std::uint64_t done = 0;
+  if (!options.json) {
+    std::printf("%s%s%s%s\n", column("OBJECT", 32).c_str(), column("CAPACITY", 9).c_str(),
+                column("NAME", 20).c_str(), "TYPE");
+  }
+  for (const auto& [name, id] : listed) {
+    bar.show(++done, listed.size());
+    const auto facts = explorer->facts(id);
+    if (!facts) {
+      exit = failed(facts.error());
+      continue;
+    }
+    if (options.json) {
+      Json row{{"name", nullptr},
+               {"object", id.to_string()},
+               {"type", facts->type},
+               {"capacity", facts->capacity},
+               {"allocated", facts->allocated_bytes},
+               {"allocations", facts->allocations},
+               {"references", facts->foreign},
+               {"internal", facts->internal}};
+      if (!name.empty()) row["name"] = name;
+      rows.push_back(std::move(row));
+    } else {
+      std::printf("%s%s%s%s\n", column(id.to_string(), 32).c_str(),
+                  column(size_text(facts->capacity), 9).c_str(),
+                  column(name.empty() ? "-" : shown(name), 20).c_str(), shown(facts->type).c_str());
+    }
+  }
+  if (options.json) print_json(rows);
+  return exit;
+}
+
+}  // namespace
+
+void add_ls(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = add_command(app, "ls", "list objects with names, types and capacities",
+                                  "dolmen ls web.dolmen --all", options->json);
+  command->add_option("DIR", options->directory, "the space")->required();
+  command->add_flag("--all", options->all, "objects without a name too");
+  command->callback([options, &chosen] { chosen.run = [options] { return ls(*options); }; });
+}
+
+}  // namespace dolmen::cli
