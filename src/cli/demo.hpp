@@ -16,7 +16,7 @@ struct DemoOptions {
   std::string input;      ///< a file in the format of `apt-cache dumpavail`; empty: that command
   std::string child;      ///< hidden option --child: the part of the demo that this process plays
   bool json = false;      ///< one object with all figures on stdout, nothing else
-  bool quick = false;     ///< the first 6,000 packages only
+  bool quick = false;     ///< three sections of the archive only, fewer rounds
   bool keep = false;      ///< leave the temporary directory behind; implied by `directory`
 };
 
