@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
-#include <random>
+#include <span>
 #include <string>
 #include <thread>
 
@@ -21,6 +21,9 @@
 #include <dolmen/hash_map.hpp>
 #include <dolmen/space.hpp>
 #include <dolmen/vector.hpp>
+
+#include "base/random.hpp"
+#include "sys/linux/linux.hpp"
 
 namespace {
 
@@ -109,10 +112,10 @@ TEST(Kill9, NoAcknowledgedCommitIsLostAndNoneIsHalf) {
   const int cycles = soak != nullptr && std::string(soak) == "1" ? 10'000 : 100;
   std::string pattern = (fs::temp_directory_path() / "dolmen-kill9-XXXXXX").string();
   const std::string directory = ::mkdtemp(pattern.data());
-  std::random_device seed_source;
-  const auto seed = seed_source();
+  std::uint64_t seed = 0;
+  dolmen::sys::linux_env().entropy->fill(std::as_writable_bytes(std::span(&seed, 1)));
   std::cout << "seed " << seed << "\n";
-  std::mt19937_64 random(seed);
+  dolmen::base::Random random(seed);
   std::uint64_t acknowledged = 0;
   for (int cycle = 0; cycle < cycles; ++cycle) {
     int ends[2];
@@ -127,11 +130,11 @@ TEST(Kill9, NoAcknowledgedCommitIsLostAndNoneIsHalf) {
     }
     ::close(ends[1]);
     // A quarter of the kills falls anywhere from the child's start on, the others while it commits.
-    if (random() % 4 != 0) {
+    if (!random.chance(1, 4)) {
       std::uint64_t value = 0;
       if (::read(ends[0], &value, sizeof value) == sizeof value) acknowledged = value;
     }
-    std::this_thread::sleep_for(std::chrono::microseconds(random() % 30'000));
+    std::this_thread::sleep_for(std::chrono::microseconds(random.below(30'000)));
     ::kill(pid, SIGKILL);
     int status = 0;
     ::waitpid(pid, &status, 0);

@@ -313,6 +313,8 @@ TEST_P(Faults, AForkedChildCanStartAnew) {
     auto place = memory.reserve(kRangeBytes, 1 << 20);
     if (!place || !memory.demand(*place, kRangeBytes)) _exit(2);
     own.base = *place;
+    std::atomic_signal_fence(
+        std::memory_order_seq_cst);  // the handler reads it during the load below
     const auto* const words = reinterpret_cast<const volatile std::uint64_t*>(*place);
     if (words[0] != pattern_at(0) || words[kRangeBytes / 8 - 1] != pattern_at(kRangeBytes - 8)) {
       _exit(3);
