@@ -155,6 +155,13 @@ class Layers(World):
         self.write("include/dolmen/error.hpp", SPDX + "#pragma once\n#include <dolmen/space.hpp>\n")
         self.assert_one("include/dolmen/error.hpp:3", "base may not include store")
 
+    def test_a_layer_reaches_beside_src_only_where_the_table_says(self):
+        self.cpp("bench/b.hpp", "\n#pragma once")
+        self.cpp("src/store/x.cpp", '#include "bench/b.hpp"')
+        self.assert_one("src/store/x.cpp:3", "no file below src/")
+        self.table["layers"]["store"]["beside_src"] = ["bench/"]
+        self.assert_clean()
+
     def test_an_example_sees_public_headers_only(self):
         self.cpp("examples/x.cpp", '#include "base/a.hpp"')
         self.assert_one("examples/x.cpp:3", "example includes")

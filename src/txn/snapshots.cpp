@@ -35,19 +35,20 @@ constexpr int kOptimisticTries = 256;
 /// Copies memory that a writer may be changing at the same time; whether the copy is good is
 /// decided afterwards, by the object's sequence. Word by word and not instrumented: the race is the
 /// protocol.
-[[gnu::no_sanitize("thread"), gnu::noinline]] void racing_copy(std::byte* to, const std::byte* from,
-                                                               std::size_t bytes) noexcept {
+__attribute__((no_sanitize("thread"), noinline)) void racing_copy(std::byte* to,
+                                                                  const std::byte* from,
+                                                                  std::size_t bytes) noexcept {
   const auto* source = reinterpret_cast<const volatile std::uint64_t*>(from);
-  auto* target = reinterpret_cast<volatile std::uint64_t*>(to);
   for (std::size_t word = 0; word < bytes / sizeof(std::uint64_t); ++word) {
-    target[word] = source[word];
+    const std::uint64_t value = source[word];
+    __builtin_memcpy(to + word * sizeof value, &value, sizeof value);  // `to` may be unaligned
   }
 }
 
 /// Puts the pre-images of an undo list into a copy of the page. At most one line per line of a
 /// page, so a list that is being recycled cannot hold us.
-[[gnu::no_sanitize("thread")]] void apply_undo(const PageMeta& meta, std::byte* page,
-                                               std::uint32_t page_bytes) noexcept {
+__attribute__((no_sanitize("thread"))) void apply_undo(const PageMeta& meta, std::byte* page,
+                                                       std::uint32_t page_bytes) noexcept {
   const UndoLine* line = meta.undo.load(std::memory_order_acquire);
   for (std::uint32_t i = 0; i < txn::kLinesPerPage && line != nullptr; ++i) {
     const std::uint32_t number = *const_cast<const volatile std::uint32_t*>(&line->line);
