@@ -3,8 +3,7 @@
 
 #include <cstdio>
 
-#include <unistd.h>
-
+#include "sys/linux/child.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::cli {
@@ -50,7 +49,7 @@ std::string shown(std::string_view text) {
 ProgressBar::ProgressBar(std::string what)
     : what_(std::move(what)),
       start_ns_(sys::linux_env().clock->monotonic_ns()),
-      terminal_(::isatty(STDERR_FILENO) == 1) {}
+      terminal_(sys::is_terminal(2)) {}
 
 ProgressBar::~ProgressBar() {
   if (shown_ns_ != 0) std::fputs("\r\x1b[K", stderr);

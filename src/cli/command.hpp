@@ -39,8 +39,6 @@ void add_scrub(CLI::App& app, Chosen& chosen);
 void add_doctor(CLI::App& app, Chosen& chosen);
 void add_demo(CLI::App& app, Chosen& chosen);
 void add_tree(CLI::App& app, Chosen& chosen);
-void add_dump(CLI::App& app, Chosen& chosen);
-void add_load(CLI::App& app, Chosen& chosen);
 
 /// A subcommand with --json and an example under its help.
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,

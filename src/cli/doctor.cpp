@@ -10,8 +10,6 @@
 #include <sstream>
 #include <vector>
 
-#include <sys/resource.h>
-
 #include "cli/command.hpp"
 #include "cli/demo_screen.hpp"
 #include "sys/linux/linux.hpp"
@@ -77,14 +75,15 @@ Fact map_count() {
 }
 
 Fact address_space() {
-  rlimit limit{};
-  const bool known = ::getrlimit(RLIMIT_AS, &limit) == 0;
-  const bool good = known && limit.rlim_cur == RLIM_INFINITY;
-  return {"address space",
-          !known ? "unknown"
-          : good ? "unlimited"
-                 : size_text(limit.rlim_cur),
-          good, good ? "" : "ulimit -v unlimited (the arena reserves 32 TiB, it does not use it)"};
+  std::ifstream limits("/proc/self/limits");
+  std::string value = "unknown";
+  for (std::string line; std::getline(limits, line);) {
+    constexpr std::string_view kName = "Max address space";
+    if (line.starts_with(kName)) std::istringstream(line.substr(kName.size())) >> value;
+  }
+  const bool good = value == "unlimited";
+  return {"address space", good ? value : value + " bytes", good,
+          good ? "" : "ulimit -v unlimited (the arena reserves 32 TiB, it does not use it)"};
 }
 
 /// Type of the file system that holds `directory`: the longest mount point in front of it.

@@ -9,7 +9,7 @@
 #include "cli/command.hpp"
 
 #ifdef DOLMEN_WITH_BENCH
-#include "bench/bench.hpp"
+#include <bench/bench.hpp>
 #endif
 
 namespace dolmen::cli {
@@ -42,6 +42,7 @@ int run(int count, char** words) {
   add_stat(app, chosen);
   add_check(app, chosen);
   add_scrub(app, chosen);
+  add_tree(app, chosen);
   add_doctor(app, chosen);
   add_demo(app, chosen);
   app.add_subcommand("bench", "measure dolmen beside its peers; see dolmen bench --help");

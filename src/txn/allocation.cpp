@@ -21,6 +21,8 @@ using txn::Transaction;
 
 namespace {
 
+constexpr std::size_t kCacheLine = 64;  // what is made of whole lines begins at one
+
 /// The ambient transaction, once `object` is among what it may write.
 Transaction& writable(HomeObject* object, const void* address) {
   Section* section = current_section();
@@ -59,15 +61,15 @@ void open_for_edit(const void* address, std::size_t bytes) {
 void* allocate(const void* near, const TypeInfo& (*type)(), std::size_t element_bytes,
                std::size_t count) {
   if (!in_arena(near)) {
-    const std::size_t align = type().align;
-    if (align <= alignof(std::max_align_t)) {
+    const std::size_t bytes = count * element_bytes;
+    if (bytes % kCacheLine != 0) {
       void* memory = std::calloc(count, element_bytes);
       if (memory == nullptr) throw std::bad_alloc();
       return memory;
     }
-    void* memory = std::aligned_alloc(align, count * element_bytes);  // a multiple of its alignment
+    void* memory = std::aligned_alloc(kCacheLine, bytes);
     if (memory == nullptr) throw std::bad_alloc();
-    return std::memset(memory, 0, count * element_bytes);
+    return std::memset(memory, 0, bytes);
   }
   HomeObject* object = home_of(near);
   Transaction& transaction = writable(object, near);

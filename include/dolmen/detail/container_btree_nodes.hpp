@@ -21,8 +21,8 @@
 
 namespace dolmen::detail {
 
-/// Rounded up to whole cache lines.
-constexpr std::size_t node_bytes(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+/// Up to whole cache lines: allocations of those begin at one where the home can do it.
+constexpr std::size_t node_bytes(std::size_t bytes) { return round_up(bytes, 64); }
 
 /// The most elements that fit into a node of 1 KiB if that is at least `enough`, else 2, else 4
 /// KiB; and never fewer than 4. `bytes_of(n)`: bytes of a node with n elements.
@@ -36,23 +36,33 @@ constexpr std::size_t node_capacity(BytesOf bytes_of, std::size_t enough) {
   return count;
 }
 
+/// Bytes of a leaf with n slots and `order` bytes for their order.
+template <class K, class V>
+constexpr std::size_t leaf_bytes(std::size_t n, std::size_t order) {
+  const std::size_t keys = round_up(18 + order, alignof(K));
+  return round_up(round_up(keys + n * sizeof(K), alignof(V)) + n * sizeof(V),
+                  std::max({alignof(K), alignof(V), std::size_t{8}}));
+}
 template <class K, class V>
 consteval std::size_t leaf_capacity() {
-  return node_capacity(
-      [](std::size_t n) {
-        const std::size_t keys = round_up(18 + n, alignof(K));
-        return node_bytes(round_up(keys + n * sizeof(K), alignof(V)) + n * sizeof(V));
-      },
-      16);
+  return node_capacity([](std::size_t n) { return node_bytes(leaf_bytes<K, V>(n, n)); }, 16);
+}
+/// As many as make the leaf fill its cache lines.
+template <class K, class V>
+consteval std::size_t leaf_order_bytes() {
+  constexpr std::size_t kSlots = leaf_capacity<K, V>();
+  std::size_t order = kSlots;
+  while (leaf_bytes<K, V>(kSlots, order) % 64 != 0) ++order;
+  return order;
+}
+
+template <class K>
+constexpr std::size_t inner_bytes(std::size_t n) {
+  return round_up(round_up(2, alignof(K)) + n * sizeof(K), 8) + (n + 1) * 8;
 }
 template <class K>
 consteval std::size_t inner_capacity() {
-  return node_capacity(
-      [](std::size_t n) {
-        const std::size_t keys = round_up(2, alignof(K));
-        return node_bytes(round_up(keys + n * sizeof(K), 8) + (n + 1) * 8);
-      },
-      16);
+  return node_capacity([](std::size_t n) { return node_bytes(inner_bytes<K>(n)); }, 16);
 }
 
 /// Shifts elements [index, count) of an array by one place up or down, and logs.
@@ -68,13 +78,14 @@ void close_place(T* first, std::size_t index, std::size_t count) {
 }
 
 template <class K, class V>
-struct alignas(64) BTreeLeaf {
+struct BTreeLeaf {
   static constexpr std::size_t kCapacity = leaf_capacity<K, V>();
+  static constexpr std::size_t kOrderBytes = leaf_order_bytes<K, V>();
 
   raw_ptr<BTreeLeaf> previous;
   raw_ptr<BTreeLeaf> next;
   std::uint16_t count;
-  std::uint8_t order[kCapacity];
+  std::uint8_t order[kOrderBytes];  // directly behind count: they change together
   K keys[kCapacity];
   V values[kCapacity];
   DOLMEN_FIELDS(BTreeLeaf, previous, next, count, order, keys, values)
@@ -102,15 +113,14 @@ struct alignas(64) BTreeLeaf {
   }
 
   /// Everything that changes when entries come and go, but the entries.
-  void log_order() { log_write(&count, sizeof(count) + sizeof(order)); }
+  void log_order() { log_write(&count, sizeof(count) + kCapacity); }
   void log_slot(std::size_t slot) {
     log_write(keys + slot, sizeof(K));
     log_write(values + slot, sizeof(V));
   }
   /// Makes the first free slot, which is filled, the entry at `position`.
   void admit(std::size_t position) {
-    log_write(&count, sizeof(count));
-    log_write(order + position, count - position + 1u);
+    log_write(&count, sizeof(count) + count + 1u);
     const std::uint8_t slot = order[count];
     relocate(order + position + 1, order + position, count - position);
     order[position] = slot;
@@ -123,8 +133,7 @@ struct alignas(64) BTreeLeaf {
     destroy_array(keys + slot, 1);
     wipe(keys + slot, 1);
     wipe(values + slot, 1);
-    log_write(&count, sizeof(count));
-    log_write(order + position, count - position);
+    log_write(&count, sizeof(count) + count);
     relocate(order + position, order + position + 1, count - position - 1u);
     --count;
     order[count] = slot;
@@ -149,7 +158,7 @@ struct alignas(64) BTreeLeaf {
     from.count = static_cast<std::uint16_t>(from.count - moved);
   }
   /// The cache lines that a search reads, all at once.
-  void prefetch() const noexcept { prefetch_lines(18 + kCapacity + kCapacity * sizeof(K)); }
+  void prefetch() const noexcept { prefetch_lines(18 + kOrderBytes + kCapacity * sizeof(K)); }
   /// For scans: what they read next, the whole leaf if its entries are small.
   void prefetch_ahead() const noexcept { prefetch_lines(kFollowsEntries ? 64 : 1024); }
   void prefetch_entry(std::size_t position) const noexcept {
@@ -174,13 +183,15 @@ struct alignas(64) BTreeLeaf {
 };
 
 template <class K>
-struct alignas(64) BTreeInner {
+struct BTreeInner {
   static constexpr std::size_t kCapacity = inner_capacity<K>();
+  static constexpr std::size_t kSpare =
+      (node_bytes(inner_bytes<K>(kCapacity)) - inner_bytes<K>(kCapacity)) / 8;
   using Child = raw_ptr<std::byte>;
 
   std::uint16_t count;
   K keys[kCapacity];
-  Child children[kCapacity + 1];
+  Child children[kCapacity + 1 + kSpare];
   DOLMEN_FIELDS(BTreeInner, count, keys, children)
 
   BTreeInner() = delete;  // zeroed memory is an inner node without keys

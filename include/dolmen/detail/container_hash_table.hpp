@@ -30,10 +30,10 @@
 
 namespace dolmen::detail {
 
-struct alignas(64) HashBucket {
+/// One cache line: allocations of whole lines begin at one where the home can do it.
+struct HashBucket {
   static constexpr unsigned kSlots = 8;
   std::uint64_t slots[kSlots];
-  DOLMEN_FIELDS(HashBucket, slots)
 };
 static_assert(sizeof(HashBucket) == 64);
 
