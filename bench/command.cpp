@@ -43,9 +43,10 @@ void print_help(std::FILE* out) {
       "  --json     one JSON object on stdout: suite, machine, rows\n"
       "  --runs N   counted runs per system after a warm-up (5; at least 1)\n"
       "  --quick    small inputs, for a smoke test; every mode says so\n"
-      "  --fifo     pinned measurements in the real-time class, where permitted: for busy "
+      "  --fifo     measurements of one thread in the real-time class, where permitted: for busy "
       "machines\n"
       "  --case C   this case only\n"
+      "  --system S this system only, for profiling\n"
       "  --dir D    put the files below D (default: the temporary folder); durable figures need a "
       "disk\n\n"
       "Systems take turns. dolmen_x in a peer's row: how many times better dolmen's median is\n"
@@ -85,7 +86,7 @@ int run_part(std::span<const std::string> arguments) {
 int run_suite(const SuiteEntry& suite, Options options) {
   if (options.directory.empty()) options.directory = default_directory();
   options.directory += "/dolmen-bench-" + std::to_string(::getpid());
-  if (options.fifo && !Pinned::real_time(true)) {
+  if (options.fifo && !RealTime::allow(true)) {
     std::fputs("dolmen bench: --fifo is not permitted here; going on without\n", stderr);
     options.fifo = false;
   }
@@ -136,10 +137,11 @@ int command(std::span<const std::string> arguments) {
       options.quick = true;
     } else if (word == "--fifo") {
       options.fifo = true;
-    } else if (word == "--runs" || word == "--case" || word == "--dir") {
+    } else if (word == "--runs" || word == "--case" || word == "--system" || word == "--dir") {
       const std::string* given = value();
       if (given == nullptr) return complain(word + " needs a value");
       if (word == "--case") options.only_case = *given;
+      if (word == "--system") options.only_system = *given;
       if (word == "--dir") options.directory = *given;
       if (word == "--runs") options.runs = std::atoi(given->c_str());
       if (options.runs < 1) return complain("--runs needs a number of at least 1");

@@ -127,8 +127,7 @@ class CommitsWork {
       {
         const Pinned pinned;
         while (!over) {
-          const double time = timed_put(session, plan, times.size() % plan.records.size());
-          times.push_back(time);
+          times.push_back(timed_put(session, plan, times.size()));
         }
       }
       other.join();
@@ -139,9 +138,20 @@ class CommitsWork {
   }
 
  private:
+  struct Step {
+    std::uint32_t record;
+    Value value;
+  };
   struct Plan {
     std::vector<std::uint32_t> records;
     std::vector<Value> values;
+    /// The plan over and over, each time with other values: a store may skip what changes nothing.
+    [[nodiscard]] Step step(std::uint64_t i) const {
+      Step step{records[i % records.size()], values[i % values.size()]};
+      const std::uint64_t time = i / records.size();
+      std::memcpy(step.value.data() + 40, &time, sizeof(time));
+      return step;
+    }
   };
 
   [[nodiscard]] Plan planned(std::size_t commits);
@@ -151,8 +161,9 @@ class CommitsWork {
 
   template <class Session>
   static double timed_put(Session& session, const Plan& plan, std::size_t i) {
+    const Step step = plan.step(i);
     const double begin = seconds_now();
-    session.put(plan.records[i], plan.values[i]);
+    session.put(step.record, step.value);
     return (seconds_now() - begin) * 1e6;
   }
 
@@ -172,7 +183,8 @@ class CommitsWork {
           go.wait(false);
           std::uint64_t mine = 0;
           for (; !stop.load(std::memory_order_relaxed); ++mine) {
-            session.put(plan.records[mine % 1024], plan.values[mine % 1024]);
+            const Step step = plan.step(mine);
+            session.put(step.record, step.value);
           }
           commits += mine;
         } catch (const Failure& failure) {

@@ -20,6 +20,9 @@ namespace {
 constexpr TransactOptions kDeferred{.durability = Durability::deferred};
 constexpr std::size_t kBatch = 1000;
 
+/// What is counted does not depend on what ran before.
+constexpr Rounds kCold{.warm_up = false};
+
 /// What the files of a space hold, in bytes allocated on the disk.
 struct Disk {
   double data = 0;     ///< everything but the two below
@@ -149,6 +152,7 @@ void touch_objects(const std::string& path, std::size_t count) {
 
 /// The numbers that a part of ours printed, each over `divisor`.
 Values child_numbers(const std::vector<std::string>& arguments, std::size_t count, double divisor) {
+  const RealTime real_time;
   std::istringstream words(run_child(arguments).output);
   Values values;
   for (double value = 0; words >> value;) values.push_back(value / divisor);
@@ -183,16 +187,18 @@ void records_case(Report& report, const Folder& folder) {
       with_parts,
       {{"dolmen", size + "hash_map; loaded in this process, checkpointed", loads("hash", 4)},
        {"dolmen_ordered", size + "ordered_map; loaded in this process, checkpointed",
-        loads("ordered", 4)}});
+        loads("ordered", 4)}},
+      kCold);
 #if DOLMEN_BENCH_LMDB
   report.race({{"records_1m_mem", unit}, {"records_1m_disk", unit}},
               {{"lmdb", size + "loaded in this process, synced; memory: mapped page cache",
-                loads("lmdb", 2)}});
+                loads("lmdb", 2)}},
+              kCold);
 #else
   report.missing("lmdb", "liblmdb-dev");
 #endif
   report.race("records_1m_mem", unit,
-              {{"std_unordered_map", size + "in memory only", loads("std", 1)}});
+              {{"std_unordered_map", size + "in memory only", loads("std", 1)}}, kCold);
   std::vector<Contestant> reopened{
       {"dolmen", size + "hash_map; reopened, every record read", reads("hash")},
       {"dolmen_ordered", size + "ordered_map; reopened, every record read", reads("ordered")}};
@@ -200,7 +206,7 @@ void records_case(Report& report, const Folder& folder) {
   reopened.push_back(
       {"lmdb", size + "reopened, every record read; mapped page cache", reads("lmdb")});
 #endif
-  report.race("records_1m_mem_reopened", unit, std::move(reopened));
+  report.race("records_1m_mem_reopened", unit, std::move(reopened), kCold);
 }
 
 void objects_case(Report& report, const Folder& folder) {
@@ -218,17 +224,20 @@ void objects_case(Report& report, const Folder& folder) {
   report.race({{"million_objects_disk", unit},
                {"million_objects_disk_log", unit},
                {"million_objects_disk_reserve", unit}},
-              {{"dolmen", mode + "per object, after a checkpoint", [&]() -> Values {
+              {{"dolmen", mode + "per object, after a checkpoint",
+                [&]() -> Values {
                   folder.remove("objects");
                   return child_numbers({"footprint-make", "objects", path, objects}, 3,
                                        static_cast<double>(count));
-                }}});
+                }}},
+              kCold);
   report.race({{"million_objects_mem_untouched", unit}, {"million_objects_mem", unit}},
               {{"dolmen", mode + "per object, reopened; untouched: one read; else all read",
                 [&]() -> Values {
                   return child_numbers({"footprint-touch", "objects", path, objects}, 2,
                                        static_cast<double>(count));
-                }}});
+                }}},
+              kCold);
 }
 
 }  // namespace

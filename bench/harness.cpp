@@ -68,26 +68,28 @@ bool Report::wants(std::initializer_list<std::string_view> case_names) const {
 }
 
 void Report::race(const std::string& case_name, const std::string& unit,
-                  std::vector<Contestant> contestants, int rounds_factor) {
-  race(std::vector<Figure>{{case_name, unit}}, std::move(contestants), rounds_factor);
+                  std::vector<Contestant> contestants, Rounds rounds) {
+  race(std::vector<Figure>{{case_name, unit}}, std::move(contestants), rounds);
 }
 
 void Report::race(const std::vector<Figure>& figures, std::vector<Contestant> contestants,
-                  int rounds_factor) {
-  const int rounds = options_.runs * rounds_factor;
+                  Rounds rounds) {
+  const int last = options_.runs * rounds.factor;
   if (std::none_of(figures.begin(), figures.end(),
                    [&](const Figure& figure) { return wants({figure.case_name}); })) {
     return;
   }
+  std::erase_if(contestants, [&](const Contestant& contestant) {
+    return !options_.only_system.empty() && contestant.system != options_.only_system;
+  });
   std::vector<std::vector<Values>> measured(contestants.size());
   std::vector<bool> out(contestants.size(), false);
-  for (int round = 0; round <= rounds; ++round) {
+  for (int round = rounds.warm_up ? 0 : 1; round <= last; ++round) {
     for (std::size_t i = 0; i < contestants.size(); ++i) {
       if (out[i]) continue;
       progress(figures.front().case_name + ": " +
-               (round == 0
-                    ? "warm-up"
-                    : "run " + std::to_string(round) + " of " + std::to_string(options_.runs)) +
+               (round == 0 ? "warm-up"
+                           : "run " + std::to_string(round) + " of " + std::to_string(last)) +
                ", " + contestants[i].system);
       attempt(contestants[i].system, [&] {
         out[i] = true;
@@ -128,9 +130,9 @@ std::string Report::scaled(const std::string& what) const {
   return options_.quick ? "quick: " + what + "; " : "";
 }
 
-std::string Report::pinning() const {
-  return options_.fifo ? "pinned to one core, SCHED_FIFO; " : "pinned to one core; ";
-}
+std::string Report::pinning() const { return "pinned to one core; " + scheduling(); }
+
+std::string Report::scheduling() const { return options_.fifo ? "SCHED_FIFO; " : ""; }
 
 void Report::progress(const std::string& what) {
   const double now = seconds_now();
@@ -149,6 +151,7 @@ void Report::missing(const std::string& system, const std::string& package) {
 }
 
 void Report::attempt(const std::string& system, const std::function<void()>& body) {
+  if (!options_.only_system.empty() && !options_.only_system.starts_with(system)) return;
   const auto report = [&](const std::string& why) {
     note("no rows for " + system + ": " + why);
     if (is_ours(system)) failed_ = true;

@@ -28,12 +28,13 @@ namespace dolmen::bench {
 /// What the command line asked for.
 struct Options {
   std::string suite;
-  std::string only_case;  ///< empty: every case
-  std::string directory;  ///< where files go; emptied of them afterwards
-  int runs = 5;           ///< counted rounds
+  std::string only_case;    ///< empty: every case
+  std::string only_system;  ///< empty: every system; for profiling
+  std::string directory;    ///< where files go; emptied of them afterwards
+  int runs = 5;             ///< counted rounds
   bool json = false;
   bool quick = false;  ///< smaller inputs, said in every row's mode
-  bool fifo = false;   ///< pinned measurements run in the real-time class, said in the mode
+  bool fifo = false;   ///< measurements of one thread run in the real-time class, said in the mode
 };
 
 /// A system cannot do what a case asks. Stays within bench/.
@@ -88,6 +89,11 @@ struct Contestant {
   std::function<Values()> measure;
 };
 
+struct Rounds {
+  int factor = 1;       ///< times more than asked for, where one takes milliseconds
+  bool warm_up = true;  ///< first a round that does not count
+};
+
 class Report {
  public:
   explicit Report(Options options);
@@ -98,11 +104,10 @@ class Report {
   [[nodiscard]] bool wants(std::initializer_list<std::string_view> case_names) const;
 
   /// Runs a race and adds its rows. Figures that were not asked for are measured but left out.
-  /// `rounds_factor`: how many times more rounds than asked for, where a round takes milliseconds.
   void race(const std::vector<Figure>& figures, std::vector<Contestant> contestants,
-            int rounds_factor = 1);
+            Rounds rounds = {});
   void race(const std::string& case_name, const std::string& unit,
-            std::vector<Contestant> contestants, int rounds_factor = 1);
+            std::vector<Contestant> contestants, Rounds rounds = {});
   /// A row measured elsewhere, `values` being its counted runs.
   void add(const std::string& case_name, const std::string& system, const std::string& mode,
            const std::string& unit, const Values& values);
@@ -111,6 +116,8 @@ class Report {
   [[nodiscard]] std::string scaled(const std::string& what) const;
   /// How a pinned measurement is scheduled, for its mode.
   [[nodiscard]] std::string pinning() const;
+  /// The same for one that is not pinned.
+  [[nodiscard]] std::string scheduling() const;
   /// Says on stderr what is going on, when the last word was more than a second ago.
   void progress(const std::string& what);
   void note(const std::string& what) const;

@@ -109,7 +109,7 @@ nlohmann::ordered_json machine_facts(const std::string& directory) {
 
 namespace {
 
-bool pinned_is_real_time = false;
+bool real_time_allowed = false;
 
 void set_class(bool real_time) {
   sched_param parameters{};
@@ -119,18 +119,25 @@ void set_class(bool real_time) {
 
 }  // namespace
 
-bool Pinned::real_time(bool on) {
+bool RealTime::allow(bool on) {
   sched_param parameters{};
   parameters.sched_priority = 10;
-  pinned_is_real_time = on && sched_setscheduler(0, SCHED_FIFO, &parameters) == 0;
+  real_time_allowed = on && sched_setscheduler(0, SCHED_FIFO, &parameters) == 0;
   set_class(false);
-  return pinned_is_real_time == on;
+  return real_time_allowed == on;
+}
+
+RealTime::RealTime() {
+  if (real_time_allowed) set_class(true);
+}
+
+RealTime::~RealTime() {
+  if (real_time_allowed) set_class(false);
 }
 
 double machine_load() { return std::strtod(first_line("/proc/loadavg").c_str(), nullptr); }
 
 Pinned::Pinned() {
-  if (pinned_is_real_time) set_class(true);
   sched_getaffinity(0, sizeof(before_), &before_);
   // The last core: interrupts tend to go to the first.
   for (int core = CPU_SETSIZE - 1; core >= 0; --core) {
@@ -143,10 +150,7 @@ Pinned::Pinned() {
   }
 }
 
-Pinned::~Pinned() {
-  if (pinned_is_real_time) set_class(false);
-  sched_setaffinity(0, sizeof(before_), &before_);
-}
+Pinned::~Pinned() { sched_setaffinity(0, sizeof(before_), &before_); }
 
 std::uint64_t memory_bytes() { return kilobytes_of("/proc/self/smaps_rollup", "Pss:"); }
 std::uint64_t anonymous_bytes() { return kilobytes_of("/proc/self/smaps_rollup", "Pss_Anon:"); }

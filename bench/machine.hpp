@@ -23,18 +23,28 @@ namespace dolmen::bench {
 /// "ext4", "tmpfs", …
 [[nodiscard]] std::string filesystem_of(const std::string& directory);
 
-/// Keeps the calling thread on one core while it lives: no migration, no wake across cores. With
-/// real_time(true) also ahead of every ordinary thread, so that a busy machine disturbs less.
+/// Puts the calling thread, and processes that it starts, ahead of every ordinary thread while it
+/// lives, so that a busy machine disturbs less. Does nothing unless allow(true) was called.
+class RealTime {
+ public:
+  RealTime();
+  ~RealTime();
+  RealTime(const RealTime&) = delete;
+  RealTime& operator=(const RealTime&) = delete;
+  /// From now on, for every RealTime. False if this process may not.
+  static bool allow(bool on);
+};
+
+/// Keeps the calling thread on one core while it lives: no migration, no wake across cores.
 class Pinned {
  public:
   Pinned();
   ~Pinned();
   Pinned(const Pinned&) = delete;
   Pinned& operator=(const Pinned&) = delete;
-  /// From now on, for every Pinned. False if this process may not.
-  static bool real_time(bool on);
 
  private:
+  RealTime real_time_;
   cpu_set_t before_{};
 };
 

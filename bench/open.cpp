@@ -108,6 +108,7 @@ std::uint64_t number(const std::string& text) {
 
 OpenOutcome opened(const std::string& system, const std::string& path, std::uint64_t records) {
   static base::Random random(7);
+  const RealTime real_time;
   const ChildOutcome child = run_child(
       {"open-read", system, path, std::to_string(records), std::to_string(random.below(records))});
   OpenOutcome outcome;
@@ -123,7 +124,8 @@ void race_size(Report& report, const Folder& folder, const std::string& name,
   const std::string cold = name + "_cold";
   if (!report.wants({name, cold})) return;
   const std::string count = std::to_string(records);
-  const std::string size = report.scaled(std::to_string(records >> 10) + " MiB");
+  const std::string size =
+      report.scaled(std::to_string(records >> 10) + " MiB") + report.scheduling();
   std::vector<Contestant> warm_race;
   std::vector<Contestant> cold_race;
   const auto add = [&](const std::string& system, const std::string& told) {

@@ -91,7 +91,7 @@ void race_size(Report& report, const Size& size) {
   const std::size_t rounds = std::max<std::size_t>(1, size.hops / cycle.visits.size());
   const std::size_t hops = rounds * cycle.visits.size();
   const std::string told =
-      report.scaled(std::to_string(cycle.visits.size()) + " nodes") + "pinned to one core; ";
+      report.scaled(std::to_string(cycle.visits.size()) + " nodes") + report.pinning();
   for (const bool pointer : {false, true}) {
     std::vector<Contestant> contestants;
     for (Walker& walker : walkers) {
@@ -111,7 +111,7 @@ void race_size(Report& report, const Size& size) {
                              }});
     }
     report.race(pointer ? by_pointer : by_reference, "ns", std::move(contestants),
-                size.rounds_factor);
+                {.factor = size.rounds_factor});
   }
 }
 
