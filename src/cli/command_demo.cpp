@@ -11,7 +11,7 @@ void add_demo(CLI::App& app, Chosen& chosen) {
                   "dolmen demo --quick", options->json);
   command->add_option("--dir", options->directory, "keep the space there (default: a fresh one)");
   command->add_option("--input", options->input, "a file as `apt-cache dumpavail` prints it");
-  command->add_flag("--quick", options->quick, "the first 6,000 packages only");
+  command->add_flag("--quick", options->quick, "three sections of the archive only, fewer rounds");
   command->add_flag("--keep", options->keep, "leave the temporary directory behind");
   command->add_option("--child", options->child)->group("");
   command->callback([options, &chosen] { chosen.run = [options] { return run_demo(*options); }; });
