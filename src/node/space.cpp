@@ -48,7 +48,6 @@ Result<Space> open_space(const sys::Env& env, std::unique_ptr<sys::Disk> disk,
   DOLMEN_CHECK(object::ensure_arena(*env.memory));
   detail::CoreOptions core_options;
   core_options.read_only = options.read_only;
-  core_options.check_stores = options.check_stores;
   core_options.max_transaction_bytes = options.max_transaction_bytes;
   DOLMEN_TRY(core_options.fault_driver, detail::install_arena_faults(*env.memory, driver));
   DOLMEN_TRY(const auto files, disk->list());

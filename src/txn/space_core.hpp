@@ -38,7 +38,6 @@ class ViewCore;
 
 struct CoreOptions {
   bool read_only = false;
-  bool check_stores = false;
   std::uint64_t max_transaction_bytes = 256u << 20;
   sys::FaultDriver fault_driver = sys::FaultDriver::none;
 };
