@@ -76,7 +76,7 @@ struct SpaceOptions {
   bool create = true;      ///< make the space if the directory does not exist or is empty
   bool read_only = false;  ///< works beside a writer; transact() gives read_only
   std::uint64_t max_transaction_bytes = 256u << 20;
-  bool background = true;     ///< checkpoints and log preparation in a thread of the space
+  bool background = true;  ///< checkpoints and log preparation in a thread of the space
   std::uint64_t log_tail_bytes_max = 64u << 20;  ///< at creation: log kept before a checkpoint
   std::uint32_t log_segment_bytes = 16u << 20;   ///< at creation
 };

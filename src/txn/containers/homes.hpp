@@ -70,7 +70,6 @@ class OffArena {
 inline SpaceOptions small_space() {
   SpaceOptions options;
   options.background = false;
-  options.check_stores = true;
   options.log_tail_bytes_max = 4u << 20;
   options.log_segment_bytes = 1u << 20;
   return options;
