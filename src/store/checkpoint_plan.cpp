@@ -16,13 +16,16 @@ Result<std::vector<TreeChange>> collect(const CheckpointRequest& request) {
     if (!known || object.is_null()) {
       return fail(Errc::invalid_argument, "a checkpoint names an impossible object", capacity_log2);
     }
-    changes.push_back({.key = {object, 0}, .capacity_log2 = capacity_log2});
+    const auto order = static_cast<std::uint32_t>(changes.size());
+    changes.push_back({{object, 0}, false, false, capacity_log2, order});
   }
   for (const ObjectId& object : request.erased) {
-    changes.push_back({.key = {object, 0}, .erase = true});
+    changes.push_back({{object, 0}, false, true, 0, 0});
   }
-  for (const PageKey& key : request.pages) changes.push_back({.key = key, .write = true});
-  std::ranges::stable_sort(changes, {}, &TreeChange::key);
+  for (const PageKey& key : request.pages) changes.push_back({key, true, false, 0, 0});
+  std::ranges::sort(changes, [](const TreeChange& a, const TreeChange& b) {
+    return a.key != b.key ? a.key < b.key : a.order < b.order;
+  });
   return changes;
 }
 

@@ -18,6 +18,7 @@ struct TreeChange {
   bool write = false;              ///< the page's contents changed
   bool erase = false;              ///< at page 0: all keys of the object go
   std::uint8_t capacity_log2 = 0;  ///< at page 0: the object's class, new or changed; 0 = as before
+  std::uint32_t order = 0;         ///< among equal keys of the request, the last class counts
 };
 
 /// Errors: invalid_argument (a class outside the range, an object both erased and given a class, a
