@@ -20,6 +20,7 @@ DurableStore::DurableStore(std::unique_ptr<sys::Disk> disk, std::unique_ptr<sys:
       lock_(std::move(lock)),
       opened_root_(recovered.choice.root),
       recovered_end_(recovered.scan.end),
+      unproven_(recovered.scan.unproven),
       read_only_(options.read_only),
       choice_(std::move(recovered.choice)),
       tail_(std::move(recovered.tail)),
@@ -51,8 +52,7 @@ Result<void> DurableStore::start(const sys::Env& env, const OpenOptions& options
       opened_root_.tail_bytes_max / opened_root_.segment_bytes + options.reserve_segments + 1;
   pool_ = std::make_unique<SegmentPool>(*disk_, opened_root_.segment_bytes, keep_max);
   DOLMEN_CHECK(pool_->adopt(opened_root_));
-  log_ = std::make_unique<Log>(opened_root_.space, opened_root_.segment_bytes, *keeper_, *pool_,
-                               recovered_end_,
+  log_ = std::make_unique<Log>(opened_root_, *keeper_, *pool_, *disk_, recovered_end_, unproven_,
                                LogOptions{.reserve_segments = options.reserve_segments});
   hold_blocks_for_readers();
   return {};

@@ -87,6 +87,8 @@ class DurableStore final : public Store {
                                                   std::vector<std::uint32_t>& dropped);
   void overwrite_dropped_headers(const std::function<void(Root&)>& change);
   [[nodiscard]] Result<void> scrub_log(ScrubReport& report);
+  [[nodiscard]] Result<LogScan> scan_own_log();
+  [[nodiscard]] Result<LogScan> scan_beside_writer();
 
   // Destroyed in reverse: the lock last but the disk, so that nobody else writes while files are
   // open.
@@ -94,6 +96,7 @@ class DurableStore final : public Store {
   std::unique_ptr<sys::FileLock> lock_;
   const Root opened_root_;
   const Index recovered_end_;
+  const UnprovenTail unproven_;
   const bool read_only_;
   std::unique_ptr<RootKeeper> keeper_;  // null for readers, as are pool and log
   std::unique_ptr<SegmentPool> pool_;

@@ -19,15 +19,17 @@ constexpr std::size_t kListedMaxReserve = kLogSegmentsMax - 2;
 
 }  // namespace
 
-Log::Log(ObjectId space, std::uint32_t segment_bytes, RootKeeper& keeper, SegmentPool& pool,
-         Index end, const LogOptions& options)
-    : space_(space),
-      segment_bytes_(segment_bytes),
+Log::Log(const Root& root, RootKeeper& keeper, SegmentPool& pool, sys::Disk& disk, Index end,
+         const UnprovenTail& unproven, const LogOptions& options)
+    : space_(root.space),
+      segment_bytes_(root.segment_bytes),
       keeper_(keeper),
       pool_(pool),
+      disk_(disk),
       options_(options),
-      first_incarnation_(keeper.root().next_incarnation),
+      first_incarnation_(root.next_incarnation),
       next_incarnation_(first_incarnation_),
+      unproven_(unproven),
       last_index_(end),
       durable_index_(end) {}
 
@@ -196,7 +198,7 @@ void Log::flush(Lock& lock, Sync sync) {
 Result<void> Log::write_out(LogBuffer& buffer, Sync sync) {
   for (const LogBuffer::Extent& extent : buffer.extents()) {
     if (written_ != extent.segment) {
-      if (written_) DOLMEN_CHECK(sync_file(*written_));
+      DOLMEN_CHECK(written_ ? sync_file(*written_) : rewrite_unproven());
       DOLMEN_CHECK(activate(*extent.segment));
       written_ = extent.segment;
     }
@@ -210,6 +212,20 @@ Result<void> Log::sync_file(LogSegment& segment) {
   if (DOLMEN_PLANTED("store.skip_log_sync")) return {};
   sync_count_.fetch_add(1, std::memory_order_relaxed);
   return segment.file->sync();
+}
+
+Result<void> Log::rewrite_unproven() {
+  if (unproven_.bytes == 0) return {};
+  DOLMEN_PROBE("store.unproven_tail_rewritten");
+  auto file = disk_.open(segment_name(unproven_.file), sys::OpenMode::read_write);
+  // A checkpoint came first and the segment is gone: nothing builds on its records any more.
+  if (!file && file.error().code() == Errc::not_found) return {};
+  if (!file) return std::unexpected(file.error());
+  std::vector<std::byte> bytes(unproven_.bytes);
+  DOLMEN_TRY(const std::size_t count, (*file)->read(unproven_.offset, bytes));
+  DOLMEN_CHECK((*file)->write(unproven_.offset, base::Bytes(bytes).first(count)));
+  sync_count_.fetch_add(1, std::memory_order_relaxed);
+  return (*file)->sync();
 }
 
 Result<void> Log::activate(LogSegment& segment) {

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "store/log_buffer.hpp"
+#include "store/log_scan.hpp"
 #include "store/root_keeper.hpp"
 #include "store/segment_pool.hpp"
 
@@ -38,9 +39,9 @@ struct LogOptions {
 
 class Log {
  public:
-  /// Goes on after `end`, the recovered end; everything up to there is durable.
-  Log(ObjectId space, std::uint32_t segment_bytes, RootKeeper& keeper, SegmentPool& pool, Index end,
-      const LogOptions& options);
+  /// Goes on behind `end`, the recovered end, of the log that the keeper's root names.
+  Log(const Root& root, RootKeeper& keeper, SegmentPool& pool, sys::Disk& disk, Index end,
+      const UnprovenTail& unproven, const LogOptions& options);
 
   [[nodiscard]] Result<Index> append(base::Bytes payload, Reserve reserve,
                                      void (*on_index)(void*, Index), void* argument);
@@ -88,6 +89,7 @@ class Log {
   /// Writes the buffer as leader. Requires: no leader. Ensures: `lock` is given up.
   void flush(Lock& lock, Sync sync);
   [[nodiscard]] Result<void> write_out(LogBuffer& buffer, Sync sync);
+  [[nodiscard]] Result<void> rewrite_unproven();
   [[nodiscard]] Result<void> activate(LogSegment& segment);
   [[nodiscard]] Result<void> sync_file(LogSegment& segment);
 
@@ -95,6 +97,7 @@ class Log {
   const std::uint32_t segment_bytes_;
   RootKeeper& keeper_;
   SegmentPool& pool_;
+  sys::Disk& disk_;
   const LogOptions options_;
   const std::uint64_t first_incarnation_;
 
@@ -111,6 +114,7 @@ class Log {
   Index flush_target_ = 0;  // what the running flush makes durable
 
   std::shared_ptr<LogSegment> written_;  // the leader's: where it wrote last
+  UnprovenTail unproven_;                // the leader\'s: recovered, to be written again first
 
   std::atomic<Index> last_index_;
   std::atomic<Index> durable_index_;

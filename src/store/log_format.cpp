@@ -33,7 +33,7 @@ std::uint64_t header_checksum(const std::byte* header, std::uint64_t payload_sum
 std::uint64_t record_seed(const ObjectId& space, const SegmentRef& segment) noexcept {
   if (DOLMEN_PLANTED("store.unseeded_checksum")) return kRecordSeed;
   const std::uint64_t incarnation =
-      DOLMEN_PLANTED("store.no_new_incarnation") ? segment.file : segment.incarnation;
+      DOLMEN_PLANTED("store.no_new_incarnation") ? 0 : segment.incarnation;
   return base::mix_seed(base::mix_seed(base::mix_seed(kRecordSeed, space.high), space.low),
                         incarnation);
 }

@@ -2,6 +2,8 @@
 #include "store/log_scan.hpp"
 
 #include <algorithm>
+#include <deque>
+#include <utility>
 
 #include "base/hooks.hpp"
 #include "store/segment_reader.hpp"
@@ -46,6 +48,7 @@ class Scanner {
     while (expected_ < limit && !ended_) {
       DOLMEN_TRY(const auto record, reader.record_at(at, expected_));
       if (record) {
+        if (next == 0) note_proofs(record->header, at);
         if (auto taken = take(record->header, record->payload); !taken) {
           if (taken.error().code() != Errc::corrupt) return taken;
           return reader.damage(at, "record's contents");
@@ -54,8 +57,14 @@ class Scanner {
         ++expected_;
         continue;
       }
+      const std::uint32_t end = at;
       DOLMEN_TRY(at, judge(reader, at, next));
-      if (at == 0) break;
+      if (at != 0) continue;
+      if (next == 0 && !doubtful_.empty()) {
+        const std::uint32_t begin = doubtful_.front().second;
+        result_.unproven = {.file = segment.file, .offset = begin, .bytes = end - begin};
+      }
+      break;
     }
     if (expected_ >= stop) ended_ = true;
     return {};
@@ -89,6 +98,13 @@ class Scanner {
     DOLMEN_PROBE("store.torn_tail");
     ended_ = true;
     return 0u;
+  }
+
+  /// Keeps the records of the last segment that no record behind them calls durable.
+  void note_proofs(const RecordHeader& header, std::uint32_t at) {
+    doubtful_.emplace_back(header.index, at);
+    const Index proven = std::max(root_.durable_index, header.durable_index);
+    while (!doubtful_.empty() && doubtful_.front().first <= proven) doubtful_.pop_front();
   }
 
   [[nodiscard]] Result<void> take(const RecordHeader& header, base::Bytes payload) {
@@ -140,7 +156,8 @@ class Scanner {
   Index expected_ = 0;
   bool ended_ = false;
   std::vector<base::Bytes> parts_;
-  base::MutableBytes block_;  // the segment that is read
+  std::deque<std::pair<Index, std::uint32_t>> doubtful_;  // index and offset
+  base::MutableBytes block_;                              // the segment that is read
 };
 
 }  // namespace

@@ -24,10 +24,20 @@ namespace dolmen::store {
 /// the LogScan lives.
 using TransactionSink = std::function<Result<void>(Index index, base::Bytes payload)>;
 
+/// Records at the log's end of which nothing proves that they were ever synced. After a failed sync
+/// they may be readable without being on the disk, and another sync would not change that: before
+/// anything is built on them they have to be written again.
+struct UnprovenTail {
+  std::uint32_t file = 0;
+  std::uint32_t offset = 0;
+  std::uint32_t bytes = 0;  ///< 0: there are none
+};
+
 struct LogScan {
   Index end = 0;                 ///< index of the last complete transaction
   std::uint64_t tail_bytes = 0;  ///< of records above the checkpoint
   std::uint64_t record_count = 0;
+  UnprovenTail unproven;
   std::unique_ptr<TailMemory> memory;  ///< what the delivered payloads lie in
 };
 

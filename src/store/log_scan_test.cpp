@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "sim/sim_hooks.hpp"
+#include "store/log_format.hpp"
 #include "store/root_keeper.hpp"
 #include "store/store_sim_world.hpp"
 
@@ -49,6 +50,13 @@ std::unique_ptr<sim::SimDisk> stopped(StoreDriver& driver) {
   return driver.disk().crash({.kind = sim::CrashPlan::Kind::all});
 }
 
+/// Name of the root's k-th log segment.
+std::string segment(sim::SimDisk& disk, std::size_t k) {
+  const auto file = disk.open(kRootFile, sys::OpenMode::read_only);
+  const auto choice = RootKeeper::read(**file);
+  return segment_name(choice->root.segments.at(k - 1).file);
+}
+
 std::uint32_t offset_of(Index index) {  // of the records of written(), in the first segment
   return 4096 + (index == 1 ? 0 : 32 + 24 + static_cast<std::uint32_t>(index - 2) * kRecordBytes);
 }
@@ -59,12 +67,11 @@ TEST(LogScan, EveryDamagedByteOfAnAcknowledgedRecordIsDamage) {
     const std::uint32_t begin = offset_of(index);
     for (std::uint32_t at = begin; at < offset_of(index + 1); at += index == 3 ? 1 : 13) {
       auto disk = stopped(*driver);
-      disk->flip_bit("log/000001", at, at % 8);
+      disk->flip_bit(segment(*disk, 1), at, at % 8);
       const Outcome outcome = reopen(*driver, *disk);
       ASSERT_EQ(outcome.code, Errc::corrupt) << "record " << index << " byte " << at;
-      EXPECT_NE(outcome.context.find("log segment 1 at byte " + std::to_string(begin)),
-                std::string::npos)
-          << outcome.context;
+      const std::string place = segment(*disk, 1).substr(9) + " at byte " + std::to_string(begin);
+      EXPECT_NE(outcome.context.find("log segment " + place), std::string::npos) << outcome.context;
     }
   }
 }
@@ -72,14 +79,14 @@ TEST(LogScan, EveryDamagedByteOfAnAcknowledgedRecordIsDamage) {
 TEST(LogScan, TheLastRecordMayBeTornUnlessClosingSaidItIsThere) {
   auto driver = written(4);
   auto disk = stopped(*driver);
-  disk->flip_bit("log/000001", offset_of(5) + 40, 3);
+  disk->flip_bit(segment(*disk, 1), offset_of(5) + 40, 3);
   const Outcome torn = reopen(*driver, *disk);
   EXPECT_EQ(torn.code, Errc{}) << torn.context;
   EXPECT_EQ(torn.end, 4u);
 
   driver->close();
   disk = stopped(*driver);
-  disk->flip_bit("log/000001", offset_of(5) + 40, 3);
+  disk->flip_bit(segment(*disk, 1), offset_of(5) + 40, 3);
   EXPECT_EQ(reopen(*driver, *disk).code, Errc::corrupt);
 }
 
@@ -88,7 +95,7 @@ TEST(LogScan, TakingABadChecksumForTheEndWouldBeNoticedHere) {
   auto driver = written(4);
   const sim::SimHooks hooks({.seed = 1, .buggify = false, .planted = "store.bad_checksum_is_end"});
   auto disk = stopped(*driver);
-  disk->flip_bit("log/000001", offset_of(3), 0);
+  disk->flip_bit(segment(*disk, 1), offset_of(3), 0);
   const Outcome outcome = reopen(*driver, *disk);
   EXPECT_EQ(outcome.code, Errc{});
   EXPECT_LT(outcome.end, 5u) << "the planted bug loses acknowledged records";
@@ -103,7 +110,7 @@ TEST(LogScan, RecordsOfOneUnsyncedBatchAreNoProofThatEarlierOnesWereDurable) {
   driver.wait(5);
   // All five stand on the disk, but those of the batch were written before any of them was durable.
   auto disk = stopped(driver);
-  disk->flip_bit("log/000001", offset_of(3) + 50, 1);
+  disk->flip_bit(segment(*disk, 1), offset_of(3) + 50, 1);
   const Outcome outcome = reopen(driver, *disk);
   EXPECT_EQ(outcome.code, Errc{}) << outcome.context;
   EXPECT_EQ(outcome.end, 2u);
@@ -112,26 +119,27 @@ TEST(LogScan, RecordsOfOneUnsyncedBatchAreNoProofThatEarlierOnesWereDurable) {
 TEST(LogScan, ALaterSegmentProvesThatItsPredecessorWasDurable) {
   auto driver = written(20);  // 15 records fit a segment
   auto disk = stopped(*driver);
-  disk->flip_bit("log/000001", offset_of(15) + 60, 1);
+  disk->flip_bit(segment(*disk, 1), offset_of(15) + 60, 1);
   EXPECT_EQ(reopen(*driver, *disk).code, Errc::corrupt);
 }
 
 TEST(LogScan, ADamagedOrMissingSegmentIsNamed) {
   auto driver = written(20);
   auto disk = stopped(*driver);
-  disk->flip_bit("log/000002", 17, 1);
+  disk->flip_bit(segment(*disk, 2), 17, 1);
   const Outcome header = reopen(*driver, *disk);
   EXPECT_EQ(header.code, Errc::corrupt);
-  EXPECT_NE(header.context.find("log segment 2"), std::string::npos) << header.context;
+  EXPECT_NE(header.context.find("at byte 0: header"), std::string::npos) << header.context;
 
   disk = stopped(*driver);
-  ASSERT_TRUE(disk->remove("log/000002"));
+  const std::string second = segment(*disk, 2);
+  ASSERT_TRUE(disk->remove(second));
   const Outcome missing = reopen(*driver, *disk);
   EXPECT_EQ(missing.code, Errc::corrupt);
-  EXPECT_NE(missing.context.find("log/000002"), std::string::npos) << missing.context;
+  EXPECT_NE(missing.context.find(second), std::string::npos) << missing.context;
 
   disk = stopped(*driver);
-  auto file = disk->open("log/000001", sys::OpenMode::read_write);
+  auto file = disk->open(segment(*disk, 1), sys::OpenMode::read_write);
   ASSERT_TRUE(file && (*file)->resize(6000));
   EXPECT_EQ(reopen(*driver, *disk).code, Errc::corrupt);
 }
@@ -143,13 +151,13 @@ TEST(LogScan, DamageThatTheCheckpointCoversDoesNoHarm) {
   driver->commit(nth(8));
   for (const Index damaged : {Index{1}, Index{3}, Index{5}}) {
     auto disk = stopped(*driver);
-    disk->flip_bit("log/000001", offset_of(damaged) + 33, 5);
+    disk->flip_bit(segment(*disk, 1), offset_of(damaged) + 33, 5);
     const Outcome outcome = reopen(*driver, *disk);
     EXPECT_EQ(outcome.code, Errc{}) << outcome.context;
     EXPECT_EQ(outcome.end, 7u);
   }
   auto disk = stopped(*driver);
-  disk->flip_bit("log/000001", offset_of(6) + 33, 5);
+  disk->flip_bit(segment(*disk, 1), offset_of(6) + 33, 5);
   EXPECT_EQ(reopen(*driver, *disk).code, Errc::corrupt) << "the first record that is needed";
 }
 
@@ -167,7 +175,7 @@ TEST(LogScan, AVerifiedRecordThatDoesNotDecodeIsDamage) {
 TEST(LogScan, AScanThatStopsEarlyDoesNotJudgeWhatFollows) {
   auto driver = written(4);
   auto disk = stopped(*driver);
-  disk->flip_bit("log/000001", offset_of(4) + 33, 5);
+  disk->flip_bit(segment(*disk, 1), offset_of(4) + 33, 5);
   auto file = disk->open(kRootFile, sys::OpenMode::read_only);
   ASSERT_TRUE(file);
   const auto choice = RootKeeper::read(**file);

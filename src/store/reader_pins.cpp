@@ -18,23 +18,25 @@ std::string pin_name(unsigned pin) {
   return name;
 }
 
+bool may_not_write(const Error& error) {
+  return error.code() == Errc::read_only || error.detail() == EACCES || error.detail() == EPERM;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<sys::FileLock>> take_reader_pin(sys::Disk& disk, std::string_view owner) {
   for (unsigned pin = 0; pin < kPinsMax; ++pin) {
     const std::string name = pin_name(pin);
     auto lock = disk.try_lock(name, sys::LockMode::exclusive, owner, nullptr);
-    if (!lock && lock.error().code() == Errc::not_found) {  // the folder is not there yet
-      if (const auto made = disk.open(name, sys::OpenMode::create_or_open)) {
-        lock = disk.try_lock(name, sys::LockMode::exclusive, owner, nullptr);
-      }
+    if (!lock && lock.error().code() == Errc::not_found) {
+      // The folder is not there yet: making a file makes it.
+      const auto made = disk.open(name, sys::OpenMode::create_or_open);
+      if (!made && may_not_write(made.error())) return nullptr;
+      lock = disk.try_lock(name, sys::LockMode::exclusive, owner, nullptr);
     }
     if (lock) return lock;
-    const Error& error = lock.error();
-    if (error.code() == Errc::read_only || error.detail() == EACCES || error.detail() == EPERM) {
-      return nullptr;
-    }
-    if (error.code() != Errc::held) return lock;
+    if (may_not_write(lock.error())) return nullptr;
+    if (lock.error().code() != Errc::held) return lock;
   }
   return fail(Errc::limit, "readers of this space", kPinsMax);
 }

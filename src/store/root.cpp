@@ -148,8 +148,6 @@ Result<RootChoice> choose_root(base::Bytes file) {
     const bool readable = roots[slot] || zero[slot];
     choice.bad[slot] = !readable || !expected_in_slot(slot, generation, choice.root.generation) ||
                        (roots[slot] && roots[slot]->space != choice.root.space);
-    choice.stale[slot] = !choice.bad[slot] && slot / 2 * 2 == root_pair(choice.root.generation) &&
-                         generation != choice.root.generation;
     bad_count += choice.bad[slot] ? 1 : 0;
   }
   if (bad_count > 1) return fail(Errc::corrupt, "space: root slots that do not verify", bad_count);

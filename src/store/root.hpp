@@ -64,8 +64,6 @@ void encode_root(const Root& root, base::MutableBytes out) noexcept;
 struct RootChoice {
   Root root;
   std::array<bool, kRootSlots> bad{};  ///< does not verify, or must not be there; at most one
-  std::array<bool, kRootSlots>
-      stale{};  ///< twin of the root in force, not yet written; at most one
 };
 
 /// Picks the root in force from the contents of the file.

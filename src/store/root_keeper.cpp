@@ -98,27 +98,26 @@ Result<void> RootKeeper::copy_twin(unsigned slot) {
   return write_slot(slot, twin);
 }
 
-Result<void> RootKeeper::write_generation(const Root& next) {
-  // A killed process may have left a slot written but not synced: a crash during the first write
-  // here could then tear two.
-  if (!synced_) {
-    DOLMEN_CHECK(file_->sync());
-    synced_ = true;
-  }
-  // The bad one first: a crash must never leave two. Then the twin that a crash left behind, for
-  // the slots of the next generation are safe to write only when this one is in two places.
-  for (auto* const slots : {&choice_.bad, &choice_.stale}) {
-    for (unsigned slot = 0; slot < kRootSlots; ++slot) {
-      if ((*slots)[slot]) DOLMEN_CHECK(copy_twin(slot));
-    }
-    *slots = {};
-  }
+Result<void> RootKeeper::write_pair(const Root& root) {
   std::vector<std::byte> bytes(kRootSlotBytes);
-  encode_root(next, bytes);
-  const unsigned pair = root_pair(next.generation);
-  DOLMEN_CHECK(write_slot(pair, bytes));
+  encode_root(root, bytes);
+  DOLMEN_CHECK(write_slot(root_pair(root.generation), bytes));
   // Crash window: this generation is in force already, in one slot.
-  return write_slot(pair + 1, bytes);
+  return write_slot(root_pair(root.generation) + 1, bytes);
+}
+
+Result<void> RootKeeper::write_generation(const Root& next) {
+  // The bad slot first: a crash must never leave two. Then what was read is written once more: a
+  // killed process may have left its second slot unwritten, and after a failed sync the system may
+  // give back what is not on the disk. The slots of the next generation are safe to write only when
+  // this one is certainly in two places.
+  for (unsigned slot = 0; slot < kRootSlots; ++slot) {
+    if (choice_.bad[slot]) DOLMEN_CHECK(copy_twin(slot));
+  }
+  choice_.bad = {};
+  if (!rewritten_) DOLMEN_CHECK(write_pair(choice_.root));
+  rewritten_ = true;
+  return write_pair(next);
 }
 
 }  // namespace dolmen::store

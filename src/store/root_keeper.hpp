@@ -55,13 +55,14 @@ class RootKeeper {
  private:
   [[nodiscard]] Result<void> write_slot(unsigned slot, base::Bytes bytes);
   [[nodiscard]] Result<void> copy_twin(unsigned slot);
+  [[nodiscard]] Result<void> write_pair(const Root& root);
   [[nodiscard]] Result<void> write_generation(const Root& next);
 
   mutable std::mutex mutex_;
   std::unique_ptr<sys::File> file_;
   RootChoice choice_;
   Index recovered_end_ = ~Index{0};
-  bool synced_ = false;
+  bool rewritten_ = false;  // the root that was read
   std::atomic<std::size_t> segment_count_;
   std::atomic<std::uint64_t> sync_count_{0};
   std::atomic<bool> failed_{false};

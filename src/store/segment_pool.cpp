@@ -17,6 +17,7 @@ constexpr std::string_view kHalfMade = "log/new";
 
 Result<void> SegmentPool::adopt(const Root& root) {
   DOLMEN_TRY(const std::vector<std::string> names, disk_.list());
+  const std::scoped_lock prepare_lock(prepare_mutex_);
   std::set<std::uint32_t> listed;
   for (const SegmentRef& segment : root.segments) {
     listed.insert(segment.file);
@@ -30,17 +31,20 @@ Result<void> SegmentPool::adopt(const Root& root) {
     const auto file = parse_segment_name(name);
     if (!file || segment_name(*file) != name) continue;
     next_file_ = std::max(next_file_, *file + 1);
-    if (listed.contains(*file)) continue;
-    auto handle = disk_.open(name, sys::OpenMode::read_write);
-    if (!handle) continue;
-    const auto bytes = (*handle)->size();
-    if (bytes && *bytes == segment_bytes_) add({.file = *file, .handle = std::move(*handle)});
+    if (!listed.contains(*file)) leftovers_.push_back(*file);
   }
+  while (leftovers_.size() > keep_max_) {
+    (void)disk_.remove(segment_name(leftovers_.back()));
+    leftovers_.pop_back();
+  }
+  leftover_count_ = leftovers_.size();
   return {};
 }
 
 Result<std::unique_ptr<sys::File>> SegmentPool::make(std::string_view name) {
-  DOLMEN_TRY(auto file, disk_.open(kHalfMade, sys::OpenMode::create_new));
+  DOLMEN_TRY(const std::uint64_t free_bytes, disk_.free_bytes());
+  if (free_bytes < segment_bytes_) return fail(Errc::no_space, "log segment");
+  DOLMEN_TRY(auto file, disk_.open(kHalfMade, sys::OpenMode::create_or_open));
   const std::vector<std::byte> zeros(std::min<std::size_t>(kChunkBytes, segment_bytes_));
   DOLMEN_CHECK(file->allocate(0, segment_bytes_));
   for (std::uint64_t at = 0; at < segment_bytes_; at += zeros.size()) {
@@ -53,25 +57,37 @@ Result<std::unique_ptr<sys::File>> SegmentPool::make(std::string_view name) {
   return file;
 }
 
+Result<std::unique_ptr<sys::File>> SegmentPool::rename_leftover(std::uint32_t new_file) {
+  std::uint32_t& leftover = leftovers_.back();
+  DOLMEN_TRY(auto file, disk_.open(segment_name(leftover), sys::OpenMode::read_write));
+  DOLMEN_TRY(const std::uint64_t bytes, file->size());
+  if (bytes != segment_bytes_) return fail(Errc::corrupt, "log segment: size", bytes);
+  DOLMEN_CHECK(disk_.rename(segment_name(leftover), segment_name(new_file)));
+  leftover = new_file;  // on a failure below it stays one, under this name
+  DOLMEN_CHECK(disk_.sync_directory());
+  return file;
+}
+
 Result<void> SegmentPool::prepare() {
   const std::scoped_lock prepare_lock(prepare_mutex_);
   if (DOLMEN_BUGGIFY("store.prepare_fails")) return fail(Errc::no_space, "log segment");
-  DOLMEN_TRY(const std::uint64_t free_bytes, disk_.free_bytes());
-  if (free_bytes < segment_bytes_) return fail(Errc::no_space, "log segment");
-  std::uint32_t file = 0;
-  {
-    const std::scoped_lock lock(mutex_);
-    if (next_file_ > kSegmentFileMax) return fail(Errc::limit, "log segment numbers");
-    file = next_file_++;
-  }
+  if (next_file_ > kSegmentFileMax) return fail(Errc::limit, "log segment numbers");
+  const std::uint32_t file = next_file_++;
   const std::string name = segment_name(file);
-  auto handle = make(name);
+  const bool again = !leftovers_.empty();
+  auto handle = again ? rename_leftover(file) : make(name);
   if (!handle) {
     DOLMEN_PROBE("store.prepare_failed");
-    (void)disk_.remove(kHalfMade);
-    (void)disk_.remove(name);
+    if (again && handle.error().code() == Errc::corrupt) leftovers_.pop_back();
+    if (!again) {
+      (void)disk_.remove(kHalfMade);
+      (void)disk_.remove(name);
+    }
+    leftover_count_ = leftovers_.size();
     return std::unexpected(handle.error());
   }
+  if (again) leftovers_.pop_back();
+  leftover_count_ = leftovers_.size();
   add({.file = file, .handle = std::move(*handle)});
   return {};
 }
@@ -100,7 +116,7 @@ void SegmentPool::recycle(std::uint32_t file) {
       return;
     }
   }
-  // Left behind on an error: the next opening adopts it.
+  // Left behind on an error: the next opening finds it.
   (void)disk_.remove(name);
 }
 

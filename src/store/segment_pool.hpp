@@ -6,7 +6,10 @@
 // allocated blocks is what makes an append cheap, and cannot run out of space.
 //
 // Invariants:
-//   1. No file in the pool is named by the durable root.
+//   1. No file in the pool is named by the durable root; the name of every file that take() hands
+//   out is
+//      durable. A leftover of an earlier opening may owe its name to a failed directory sync: it
+//      gets a new one before it is used.
 //   2. A failure here harms nothing: the half-made file is removed, the log goes on without it.
 //
 // Threads: any. take() does no input or output.
@@ -18,6 +21,8 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string_view>
+#include <vector>
 
 #include "store/root.hpp"
 #include "sys/disk.hpp"
@@ -35,18 +40,20 @@ class SegmentPool {
   SegmentPool(sys::Disk& disk, std::uint32_t segment_bytes, std::size_t keep_max)
       : disk_(disk), segment_bytes_(segment_bytes), keep_max_(keep_max) {}
 
-  /// Takes over the segment files that the root does not name, and removes half-made ones. Files
-  /// that cannot be used are left alone.
+  /// Notes the segment files that the root does not name, and removes half-made ones.
   [[nodiscard]] Result<void> adopt(const Root& root);
-  /// Makes one more. Errors: no_space, io_error.
+  /// Makes one more, of a leftover if there is one. Errors: no_space, io_error, limit.
   [[nodiscard]] Result<void> prepare();
   [[nodiscard]] std::optional<FreeSegment> take();
   /// A file that the durable root names no more: kept for reuse, or removed.
   void recycle(std::uint32_t file);
   [[nodiscard]] std::size_t size() const noexcept { return size_.load(); }
+  /// Files that are not part of the log, leftovers included.
+  [[nodiscard]] std::size_t file_count() const noexcept { return size() + leftover_count_.load(); }
 
  private:
   [[nodiscard]] Result<std::unique_ptr<sys::File>> make(std::string_view name);
+  [[nodiscard]] Result<std::unique_ptr<sys::File>> rename_leftover(std::uint32_t new_file);
   void add(FreeSegment segment);
 
   sys::Disk& disk_;
@@ -55,7 +62,9 @@ class SegmentPool {
   std::mutex prepare_mutex_;  // one file is made at a time; taken before mutex_
   std::mutex mutex_;
   std::deque<FreeSegment> free_;
-  std::uint32_t next_file_ = 1;
+  std::vector<std::uint32_t> leftovers_;  // guarded by prepare_mutex_
+  std::uint32_t next_file_ = 1;           // guarded by prepare_mutex_
+  std::atomic<std::size_t> leftover_count_{0};
   std::atomic<std::size_t> size_{0};
 };
 

@@ -92,7 +92,11 @@ Result<std::unique_ptr<Store>> Store::create(const sys::Env& env, std::unique_pt
     DOLMEN_CHECK(pool.prepare());
   }
   DOLMEN_CHECK(disk->rename(kNewRootFile, kRootFile));
-  DOLMEN_CHECK(disk->sync_directory());
+  if (auto synced = disk->sync_directory(); !synced) {
+    // Nobody may open what a crash could still take away.
+    (void)disk->rename(kRootFile, kNewRootFile);
+    return std::unexpected(synced.error());
+  }
   return DurableStore::open(env, std::move(disk), std::move(lock), open_options);
 }
 

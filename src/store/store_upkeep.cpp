@@ -119,10 +119,7 @@ Result<ScrubReport> DurableStore::scrub(
 }
 
 Result<void> DurableStore::scrub_log(ScrubReport& report) {
-  // Taken before the root: the root then names the segments of everything up to here.
-  const LogScanOptions options{.stop_after = durable_index()};
-  const Root root = keeper_ ? keeper_->root() : opened_root_;
-  const auto scanned = scan_log(*disk_, root, {}, options);
+  const auto scanned = read_only_ ? scan_beside_writer() : scan_own_log();
   if (scanned) {
     report.records_verified += scanned->record_count;
     report.bytes_verified += scanned->tail_bytes;
@@ -133,6 +130,18 @@ Result<void> DurableStore::scrub_log(ScrubReport& report) {
   return {};
 }
 
+Result<LogScan> DurableStore::scan_own_log() {
+  // Taken before the root: the root then names the segments of everything up to here.
+  const LogScanOptions options{.stop_after = durable_index()};
+  return scan_log(*disk_, keeper_->root(), {}, options);
+}
+
+Result<LogScan> DurableStore::scan_beside_writer() {
+  // Not what this reader opened: its segments may be in use for other records by now.
+  DOLMEN_TRY(Recovered recovered, recover_beside_writer(*disk_, nullptr));
+  return std::move(recovered.scan);
+}
+
 StoreStats DurableStore::stats() {
   StoreStats stats;
   stats.space_id = opened_root_.space;
@@ -141,7 +150,7 @@ StoreStats DurableStore::stats() {
   stats.checkpoint_index = checkpoint_index_;
   stats.log_tail_bytes = tail_bytes();
   stats.log_segments = log_ ? log_->segment_count() : opened_root_.segments.size();
-  const std::size_t free_segments = pool_ ? pool_->size() : 0;
+  const std::size_t free_segments = pool_ ? pool_->file_count() : 0;
   stats.log_disk_bytes = (stats.log_segments + free_segments) * opened_root_.segment_bytes;
   if (const auto pages = pages_->stats()) {
     stats.pages_disk_bytes = pages->file_bytes_allocated;
