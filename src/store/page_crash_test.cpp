@@ -51,6 +51,7 @@ class Campaign {
       // Here the caller makes the root durable elsewhere.
       epochs_.push_back({disk_.op_count(), *root, model});
       store->publish(*root);
+      store->recycle();
     }
     return break_everywhere();
   }
@@ -122,6 +123,7 @@ class Campaign {
     const auto root = store->write_checkpoint(model.request(), stats);
     if (!root) return root.error().message();
     store->publish(*root);
+    store->recycle();
     return model.difference(*store);
   }
 

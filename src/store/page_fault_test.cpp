@@ -35,6 +35,7 @@ class PageFaultTest : public testing::Test, public base::Hooks {
     const auto root = store->write_checkpoint(model.request(), stats);
     if (!root) return root;
     store->publish(*root);
+    store->recycle();
     model.accept();
     return root;
   }

@@ -290,8 +290,9 @@ void PageStore::publish(const TreeRoot& root) {
   impl_->given_up.push_back({next, std::move(units)});
   next.reset();
   impl_->written.reset();
-  impl_->reclaim();
 }
+
+void PageStore::recycle() { impl_->reclaim(); }
 
 void PageStore::discard() {
   DOLMEN_ASSERT(impl_->written);

@@ -58,6 +58,7 @@ TEST_F(PageStoreTest, ACheckpointIsSeenWhenItIsPublishedAndNotBefore) {
   ASSERT_TRUE(root);
   EXPECT_FALSE(*store->find(id));
   store->publish(*root);
+  store->recycle();
   EXPECT_TRUE(*store->find(id));
   EXPECT_EQ(stats.pages_written, 1u);
   EXPECT_EQ(stats.bytes_written, 8192u);
@@ -93,6 +94,7 @@ TEST_F(PageStoreTest, ACancelledCheckpointChangesNothingAndTheNextOneSucceeds) {
     const auto root = store->write_checkpoint(request, stats);
     if (root) {
       store->publish(*root);
+      store->recycle();
       break;
     }
     ASSERT_EQ(root.error().code(), Errc::aborted);

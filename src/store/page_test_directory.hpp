@@ -63,6 +63,7 @@ class PageDirectory : public testing::Test {
     EXPECT_TRUE(root) << root.error().message();
     if (!root) return store->root();
     store->publish(*root);
+    store->recycle();
     return *root;
   }
   TreeRoot checkpoint(PageModel& model) {

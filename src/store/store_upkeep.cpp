@@ -66,6 +66,7 @@ Result<CheckpointStats> DurableStore::checkpoint(const CheckpointRequest& reques
     passed.swap(tail_);
     has_tail_.store(false, std::memory_order_release);
   }
+  pages_->recycle();  // outside the lock: it punches holes
   forgotten_pages_.clear();
   checkpoint_index_ = request.as_of;
   checkpointed_log_bytes_ = log_bytes;
