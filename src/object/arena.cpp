@@ -10,8 +10,8 @@
 namespace dolmen::detail {
 
 // No address has this tag: addresses have at most 57 bits.
-constinit std::uintptr_t arena_tag = ~std::uintptr_t{0};
-constinit Mapping* mappings = nullptr;
+constinit std::atomic<std::uintptr_t> arena_tag{~std::uintptr_t{0}};
+constinit std::atomic<Mapping*> mappings{nullptr};
 
 }  // namespace dolmen::detail
 
@@ -66,8 +66,10 @@ class Arena {
     base_ = base;
     // The records are trivially zero: reading atomics of zero bytes needs no constructor call per
     // record.
-    detail::mappings = static_cast<Mapping*>(static_cast<void*>(*records));
-    detail::arena_tag = std::bit_cast<std::uintptr_t>(base) >> kArenaShift;
+    detail::mappings.store(static_cast<Mapping*>(static_cast<void*>(*records)),
+                           std::memory_order_relaxed);
+    detail::arena_tag.store(std::bit_cast<std::uintptr_t>(base) >> kArenaShift,
+                            std::memory_order_release);
     return {};
   }
 
@@ -147,8 +149,11 @@ class Arena {
   [[nodiscard]] std::byte* slot_base(unsigned c, std::uint64_t slot) const noexcept {
     return base_ + (std::uint64_t{c} << kRegionShift) + (slot << c);
   }
+  [[nodiscard]] static Mapping* mapping_array() noexcept {
+    return detail::mappings.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] static Mapping& record_of(unsigned c, std::uint64_t slot) noexcept {
-    return detail::mappings[(std::uint64_t{1} << (kRegionShift - c)) + slot];
+    return mapping_array()[(std::uint64_t{1} << (kRegionShift - c)) + slot];
   }
 
   static void clear(Mapping& record) noexcept {
@@ -201,7 +206,7 @@ class Arena {
     constexpr std::uint64_t kMask = sys::kPageBytes - 1;
     const std::uint64_t begin = (origin + first) * sizeof(Mapping) & ~kMask;
     const std::uint64_t end = ((origin + last) * sizeof(Mapping) + kMask) & ~kMask;
-    auto* const array = static_cast<std::byte*>(static_cast<void*>(detail::mappings));
+    auto* const array = static_cast<std::byte*>(static_cast<void*>(mapping_array()));
     // Neighbours that share a page with a record activated earlier are activated twice: no harm.
     DOLMEN_CHECK(memory_->activate(array + begin, end - begin));
     record_bytes_ += end - begin;

@@ -63,9 +63,9 @@ TEST_F(ArenaTest, FindsBaseClassAndRecordFromAnyAddressInASlot) {
 }
 
 TEST_F(ArenaTest, IsReservedOnceAndBelongsToOneMemory) {
-  const std::uintptr_t tag = detail::arena_tag;
+  const std::uintptr_t tag = detail::arena_tag.load();
   EXPECT_TRUE(ensure_arena(memory()).has_value());
-  EXPECT_EQ(detail::arena_tag, tag);
+  EXPECT_EQ(detail::arena_tag.load(), tag);
 }
 
 TEST_F(ArenaTest, HandsOutZeroesAgainAfterAFree) {

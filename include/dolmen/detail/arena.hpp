@@ -87,13 +87,15 @@ struct Mapping {
 };
 static_assert(sizeof(Mapping) == 64, "one cache line per mapping");
 
+// Both are read relaxed, by threads that may never have opened a space: an address in the arena
+// only comes to a thread from one that saw the arena made.
 /// arena base >> kArenaShift, or a value that no address has while there is no arena.
-extern constinit std::uintptr_t arena_tag;
+extern constinit std::atomic<std::uintptr_t> arena_tag;
 /// Mapping record of the slot with heap number n = 2^(kRegionShift - c) + slot.
-extern constinit Mapping* mappings;
+extern constinit std::atomic<Mapping*> mappings;
 
 [[gnu::always_inline]] inline bool in_arena(std::uintptr_t address) noexcept {
-  return (address >> kArenaShift) == arena_tag;
+  return (address >> kArenaShift) == arena_tag.load(std::memory_order_relaxed);
 }
 [[gnu::always_inline]] inline bool in_arena(const void* address) noexcept {
   return in_arena(reinterpret_cast<std::uintptr_t>(address));
@@ -111,7 +113,7 @@ extern constinit Mapping* mappings;
 }
 [[gnu::always_inline]] inline Mapping& mapping_of(std::uintptr_t address) noexcept {
   const std::uintptr_t numbered = (address & kRegionMask) | (kRegionMask + 1);
-  return mappings[numbered >> class_of(address)];
+  return mappings.load(std::memory_order_relaxed)[numbered >> class_of(address)];
 }
 [[gnu::always_inline]] inline Mapping& mapping_of(const void* address) noexcept {
   return mapping_of(reinterpret_cast<std::uintptr_t>(address));
