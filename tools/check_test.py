@@ -219,6 +219,9 @@ class Bans(World):
         "auto t = std::time(&now);": "sys::Clock",
         "std::thread worker(run);": "through sys",
         "std::jthread worker(run);": "through sys",
+        "std::mutex mutex_;": "base/mutex.hpp",
+        "const std::scoped_lock lock(mutex);": "base/mutex.hpp",
+        "std::condition_variable_any woken_;": "base/mutex.hpp",
         "std::this_thread::sleep_for(1ms);": "sys::Clock",
         "sleep(1);": "sys::Clock",
         "pread(fd, data, size, 0);": "interface of sys",
@@ -266,6 +269,13 @@ class Bans(World):
         self.cpp("src/sys/linux/x.cpp",
                  "::open(p, 0); fsync(fd); mmap(a, b); clock_gettime(c, &t); std::thread t(run);")
         self.assert_clean()
+
+    def test_annotated_mutexes_are_made_in_one_place(self):
+        self.cpp("src/base/mutex.hpp", "\n#pragma once\nstd::mutex mutex_; std::shared_mutex shared_;")
+        self.cpp("src/store/x_test.cpp", "const std::scoped_lock lock(mutex);")
+        self.assert_clean()
+        self.cpp("src/base/other.hpp", "\n#pragma once\nstd::shared_mutex mutex_;")
+        self.assert_one("src/base/other.hpp:5", "mutex without annotations: std::shared_mutex")
 
     def test_commands_and_tests_print(self):
         self.cpp("src/cli/x.cpp", "std::cout << 1;")

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <mutex>
 #include <set>
 
 #include <dolmen/error.hpp>
+
+#include "base/mutex.hpp"
 
 namespace dolmen {
 
@@ -24,9 +25,9 @@ std::string Error::message() const {
 }
 
 const char* interned(std::string_view text) {
-  static std::mutex mutex;
-  static std::set<std::string, std::less<>> texts;
-  const std::scoped_lock lock(mutex);
+  static base::Mutex mutex;
+  static std::set<std::string, std::less<>> texts DOLMEN_GUARDED_BY(mutex);
+  const base::Lock lock(mutex);
   const auto found = texts.find(text);
   return (found != texts.end() ? found : texts.emplace(text).first)->c_str();
 }

@@ -3,9 +3,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <mutex>
 
 #include <dolmen/assert.hpp>
+
+#include "base/mutex.hpp"
 
 namespace dolmen::detail {
 
@@ -48,7 +49,7 @@ class Arena {
   }
 
   Result<void> ensure(sys::Memory& memory) {
-    const std::scoped_lock lock(mutex_);
+    const base::Lock lock(mutex_);
     if (base_ != nullptr) {
       if (memory_ == &memory) return {};
       return fail(Errc::invalid_argument, "the arena belongs to another Memory");
@@ -83,7 +84,7 @@ class Arena {
   }
 
   Result<std::byte*> take(unsigned c, SlotKind kind, bool& reused) {
-    const std::scoped_lock lock(mutex_);
+    const base::Lock lock(mutex_);
     DOLMEN_ASSERT(base_ != nullptr);
     Side& s = side(c, kind);
     std::uint64_t slot = s.free_head;
@@ -112,7 +113,7 @@ class Arena {
     if (bytes >= sys::kPageBytes) memory_->discard(base, bytes);
     Mapping& record = record_of(c, slot);
     clear(record);
-    const std::scoped_lock lock(mutex_);
+    const base::Lock lock(mutex_);
     const bool is_plain = slot < side(c, SlotKind::plain).next;
     Side& s = side(c, is_plain ? SlotKind::plain : SlotKind::demand);
     DOLMEN_ASSERT(slot != 0 && (is_plain || slot >= s.next) && s.in_use > 0);
@@ -123,7 +124,7 @@ class Arena {
   }
 
   ArenaStats stats() noexcept {
-    const std::scoped_lock lock(mutex_);
+    const base::Lock lock(mutex_);
     ArenaStats stats{.record_bytes_activated = record_bytes_};
     for (unsigned c = kMinClass; c <= kMaxClass; ++c) {
       const Side& plain = side(c, SlotKind::plain);
@@ -143,7 +144,7 @@ class Arena {
   static constexpr std::uint64_t slots_of(unsigned c) noexcept {
     return std::uint64_t{1} << (kRegionShift - c);
   }
-  constexpr Side& side(unsigned c, SlotKind kind) noexcept {
+  constexpr Side& side(unsigned c, SlotKind kind) noexcept DOLMEN_REQUIRES(mutex_) {
     return sides_[c - kMinClass][static_cast<std::size_t>(kind)];
   }
   [[nodiscard]] std::byte* slot_base(unsigned c, std::uint64_t slot) const noexcept {
@@ -169,7 +170,7 @@ class Arena {
     record.unused = 0;
   }
 
-  Result<void> grow(unsigned c, SlotKind kind) {
+  Result<void> grow(unsigned c, SlotKind kind) DOLMEN_REQUIRES(mutex_) {
     Side& s = side(c, kind);
     const std::uint64_t room = side(c, SlotKind::demand).active - side(c, SlotKind::plain).active;
     if (room == 0) return fail(Errc::out_of_memory, "arena slots of one class", c);
@@ -201,7 +202,8 @@ class Arena {
     return std::max<std::uint64_t>(room / per_page * per_page, 1);
   }
 
-  Result<void> activate_records(unsigned c, std::uint64_t first, std::uint64_t last) {
+  Result<void> activate_records(unsigned c, std::uint64_t first, std::uint64_t last)
+      DOLMEN_REQUIRES(mutex_) {
     const std::uint64_t origin = slots_of(c);
     constexpr std::uint64_t kMask = sys::kPageBytes - 1;
     const std::uint64_t begin = (origin + first) * sizeof(Mapping) & ~kMask;
@@ -213,11 +215,12 @@ class Arena {
     return {};
   }
 
-  std::mutex mutex_;
+  base::Mutex mutex_;
+  // Set once, before the first slot is handed out; afterwards any thread may read them.
   sys::Memory* memory_ = nullptr;
   std::byte* base_ = nullptr;
-  std::uint64_t record_bytes_ = 0;
-  std::array<std::array<Side, 2>, kMaxClass - kMinClass + 1> sides_{};
+  std::uint64_t record_bytes_ DOLMEN_GUARDED_BY(mutex_) = 0;
+  std::array<std::array<Side, 2>, kMaxClass - kMinClass + 1> sides_ DOLMEN_GUARDED_BY(mutex_){};
 };
 
 constinit Arena arena;

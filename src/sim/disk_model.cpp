@@ -236,6 +236,13 @@ std::uint64_t DiskModel::allocated_sectors() const noexcept {
   return sectors;
 }
 
+void DiskModel::forget_unreachable(const std::map<InodeId, int>& open) {
+  for (auto it = inodes_.begin(); it != inodes_.end();) {
+    const InodeId id = (it++)->first;
+    if (!open.contains(id) && !is_reachable(id)) forget(id);
+  }
+}
+
 bool DiskModel::is_reachable(InodeId inode) const noexcept {
   const auto is_it = [inode](const auto& entry) { return entry.second == inode; };
   return std::ranges::any_of(names_, is_it) || std::ranges::any_of(durable_names_, is_it) ||

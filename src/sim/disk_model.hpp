@@ -89,14 +89,8 @@ class DiskModel {
   /// Room that the files with names occupy.
   [[nodiscard]] std::uint64_t allocated_sectors() const noexcept;
   [[nodiscard]] std::size_t file_count() const noexcept { return inodes_.size(); }
-  /// Drops files that no crash can bring back and nobody keeps open.
-  template <class IsOpen>
-  void forget_unreachable(IsOpen is_open) {
-    for (auto it = inodes_.begin(); it != inodes_.end();) {
-      const InodeId id = (it++)->first;
-      if (!is_open(id) && !is_reachable(id)) forget(id);
-    }
-  }
+  /// Drops files that no crash can bring back, but those that are open (a count each).
+  void forget_unreachable(const std::map<InodeId, int>& open);
 
   [[nodiscard]] std::vector<UnitRange> pending() const;
   [[nodiscard]] std::uint64_t pending_units() const noexcept;

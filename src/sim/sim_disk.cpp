@@ -94,78 +94,78 @@ Result<std::unique_ptr<sys::FileLock>> SimDisk::try_lock(std::string_view name, 
 std::string SimDisk::describe() const { return core_->disk_name; }
 
 DiskModel SimDisk::model() const {
-  const auto lock = core_->guard();
+  const base::Lock lock(core_->mutex);
   return core_->model;
 }
 
 std::unique_ptr<SimDisk> SimDisk::crash(const CrashPlan& plan, std::uint64_t seed) const {
-  const auto lock = core_->guard();
+  const base::Lock lock(core_->mutex);
   return std::make_unique<SimDisk>(core_->model.crash(plan), seed, core_->disk_name);
 }
 
 void SimDisk::power_off() {
-  const auto lock = core_->guard();
+  const base::Lock lock(core_->mutex);
   core_->power_off_at = 0;
 }
 
 void SimDisk::power_off_at(std::uint64_t op_count) {
-  const auto lock = core_->guard();
+  const base::Lock lock(core_->mutex);
   core_->power_off_at = op_count;
 }
 
 std::uint64_t SimDisk::op_count() const {
-  const auto lock = core_->guard();
+  const base::Lock lock(core_->mutex);
   return core_->op_count;
 }
 
 std::uint64_t SimDisk::trace_hash() const {
-  const auto lock = core_->guard();
+  const base::Lock lock(core_->mutex);
   return core_->trace_hash;
 }
 
 void SimDisk::record() {
-  const auto lock = core_->guard();
+  const base::Lock lock(core_->mutex);
   core_->history = DiskHistory{core_->model, core_->op_count, {}};
 }
 
 DiskHistory SimDisk::history() const {
-  const auto lock = core_->guard();
+  const base::Lock lock(core_->mutex);
   DOLMEN_ASSERT(core_->history.has_value());
   return *core_->history;
 }
 
 void SimDisk::inject(const DiskFault& fault) {
-  const auto lock = core_->guard();
+  const base::Lock lock(core_->mutex);
   core_->faults.add(fault);
 }
 
 void SimDisk::set_fault_rates(const DiskFaultRates& rates) {
-  const auto lock = core_->guard();
+  const base::Lock lock(core_->mutex);
   core_->faults.set_rates(rates);
 }
 
 void SimDisk::clear_faults() {
-  const auto lock = core_->guard();
+  const base::Lock lock(core_->mutex);
   core_->faults.clear();
 }
 
 std::uint64_t SimDisk::fallible_calls() const {
-  const auto lock = core_->guard();
+  const base::Lock lock(core_->mutex);
   return core_->faults.calls();
 }
 
 void SimDisk::set_capacity_bytes(std::uint64_t bytes) {
-  const auto lock = core_->guard();
+  const base::Lock lock(core_->mutex);
   core_->capacity_sectors = bytes / kSectorBytes;
 }
 
 std::uint64_t SimDisk::used_bytes() const {
-  const auto lock = core_->guard();
+  const base::Lock lock(core_->mutex);
   return core_->model.allocated_sectors() * kSectorBytes;
 }
 
 void SimDisk::flip_bit(std::string_view name, std::uint64_t offset, unsigned bit) {
-  const auto lock = core_->guard();
+  const base::Lock lock(core_->mutex);
   const InodeId inode = core_->model.find(name);
   DOLMEN_ASSERT(inode != 0 && bit < 8 && offset < core_->model.size(inode));
   core_->apply({.kind = OpKind::flip_bit,
@@ -176,7 +176,7 @@ void SimDisk::flip_bit(std::string_view name, std::uint64_t offset, unsigned bit
 }
 
 void SimDisk::set_latency(SimClock& clock, const DiskLatency& latency) {
-  const auto lock = core_->guard();
+  const base::Lock lock(core_->mutex);
   core_->clock = &clock;
   core_->latency = latency;
 }

@@ -88,7 +88,7 @@ Result<InodeId> SimDiskCore::create(std::string_view name) {
 }
 
 Result<InodeId> SimDiskCore::open(std::string_view name, sys::OpenMode mode) {
-  const auto lock = guard();
+  const base::Lock lock(mutex);
   DOLMEN_CHECK(power(name));
   if (!sys::is_valid_file_name(name)) return fail(Errc::invalid_argument, interned(name));
   InodeId inode = model.find(name);
@@ -106,7 +106,7 @@ Result<InodeId> SimDiskCore::open(std::string_view name, sys::OpenMode mode) {
 }
 
 void SimDiskCore::close(InodeId inode) {
-  const auto lock = guard();
+  const base::Lock lock(mutex);
   if (--open_counts_.at(inode) > 0) return;
   open_counts_.erase(inode);
   forget_unreachable();
@@ -115,11 +115,11 @@ void SimDiskCore::close(InodeId inode) {
 void SimDiskCore::forget_unreachable() {
   // A recorded history replays every operation of a file, so there all files stay.
   if (history) return;
-  model.forget_unreachable([this](InodeId inode) { return open_counts_.contains(inode); });
+  model.forget_unreachable(open_counts_);
 }
 
 Result<std::vector<std::string>> SimDiskCore::list() {
-  const auto lock = guard();
+  const base::Lock lock(mutex);
   DOLMEN_CHECK(power(disk_name));
   std::vector<std::string> names;
   for (const auto& [name, inode] : model.names()) names.push_back(name);
@@ -127,7 +127,7 @@ Result<std::vector<std::string>> SimDiskCore::list() {
 }
 
 Result<void> SimDiskCore::remove(std::string_view name) {
-  const auto lock = guard();
+  const base::Lock lock(mutex);
   if (!sys::is_valid_file_name(name)) return fail(Errc::invalid_argument, interned(name));
   DOLMEN_CHECK(begin(FaultOn::remove, name, latency.write_ns));
   const InodeId inode = model.find(name);
@@ -137,7 +137,7 @@ Result<void> SimDiskCore::remove(std::string_view name) {
 }
 
 Result<void> SimDiskCore::rename(std::string_view from, std::string_view to) {
-  const auto lock = guard();
+  const base::Lock lock(mutex);
   for (const std::string_view name : {from, to}) {
     if (!sys::is_valid_file_name(name)) return fail(Errc::invalid_argument, interned(name));
   }
@@ -150,7 +150,7 @@ Result<void> SimDiskCore::rename(std::string_view from, std::string_view to) {
 }
 
 Result<void> SimDiskCore::sync_directory() {
-  const auto lock = guard();
+  const base::Lock lock(mutex);
   DOLMEN_CHECK(power(disk_name));
   if (auto begun = begin(FaultOn::sync_directory, disk_name, latency.sync_ns); !begun) {
     apply({.kind = OpKind::sync_directory_failed, .seed = random_()});
@@ -162,14 +162,14 @@ Result<void> SimDiskCore::sync_directory() {
 }
 
 Result<std::uint64_t> SimDiskCore::free_bytes() {
-  const auto lock = guard();
+  const base::Lock lock(mutex);
   DOLMEN_CHECK(power(disk_name));
   return free_sectors() * kSectorBytes;
 }
 
 Result<std::size_t> SimDiskCore::read(InodeId inode, const std::string& name, std::uint64_t offset,
                                       base::MutableBytes out) {
-  const auto lock = guard();
+  const base::Lock lock(mutex);
   DOLMEN_CHECK(begin(FaultOn::read, name, latency.read_ns));
   const std::uint64_t end = model.size(inode);
   const std::size_t count = offset < end ? std::min<std::uint64_t>(out.size(), end - offset) : 0;
@@ -201,7 +201,7 @@ void SimDiskCore::write_sectors(InodeId inode, const std::string& name, std::uin
 
 Result<void> SimDiskCore::write(InodeId inode, const std::string& name, std::uint64_t offset,
                                 base::Bytes bytes) {
-  const auto lock = guard();
+  const base::Lock lock(mutex);
   std::optional<DiskFault> fault;
   auto begun = begin(FaultOn::write, name, latency.write_ns, &fault);
   if (!fault && !begun) return begun;
@@ -226,7 +226,7 @@ Result<void> SimDiskCore::write(InodeId inode, const std::string& name, std::uin
 }
 
 Result<void> SimDiskCore::sync(InodeId inode, const std::string& name) {
-  const auto lock = guard();
+  const base::Lock lock(mutex);
   DOLMEN_CHECK(power(name));
   if (auto begun = begin(FaultOn::sync, name, latency.sync_ns); !begun) {
     apply({.kind = OpKind::sync_failed, .inode = inode, .seed = random_(), .name = name});
@@ -237,13 +237,13 @@ Result<void> SimDiskCore::sync(InodeId inode, const std::string& name) {
 }
 
 Result<std::uint64_t> SimDiskCore::size(InodeId inode, const std::string& name) {
-  const auto lock = guard();
+  const base::Lock lock(mutex);
   DOLMEN_CHECK(power(name));
   return model.size(inode);
 }
 
 Result<void> SimDiskCore::resize(InodeId inode, const std::string& name, std::uint64_t bytes) {
-  const auto lock = guard();
+  const base::Lock lock(mutex);
   DOLMEN_CHECK(begin(FaultOn::resize, name, latency.write_ns));
   if (bytes > kFileBytesMax) return failed(Errc::io_error, name, "the file is too large", EFBIG);
   apply({.kind = OpKind::resize, .inode = inode, .size = bytes, .name = name});
@@ -252,7 +252,7 @@ Result<void> SimDiskCore::resize(InodeId inode, const std::string& name, std::ui
 
 Result<void> SimDiskCore::allocate(InodeId inode, const std::string& name, std::uint64_t offset,
                                    std::uint64_t bytes) {
-  const auto lock = guard();
+  const base::Lock lock(mutex);
   DOLMEN_CHECK(begin(FaultOn::allocate, name, latency.write_ns));
   if (bytes == 0) return {};
   if (bytes > kFileBytesMax || offset > kFileBytesMax - bytes) {
@@ -272,7 +272,7 @@ Result<void> SimDiskCore::allocate(InodeId inode, const std::string& name, std::
 
 Result<void> SimDiskCore::punch(InodeId inode, const std::string& name, std::uint64_t offset,
                                 std::uint64_t bytes) {
-  const auto lock = guard();
+  const base::Lock lock(mutex);
   DOLMEN_CHECK(begin(FaultOn::punch, name, latency.write_ns));
   const std::uint64_t end = model.size(inode);
   if (bytes == 0 || offset >= end) return {};
@@ -285,14 +285,14 @@ Result<void> SimDiskCore::punch(InodeId inode, const std::string& name, std::uin
 }
 
 Result<std::uint64_t> SimDiskCore::allocated_bytes(InodeId inode, const std::string& name) {
-  const auto lock = guard();
+  const base::Lock lock(mutex);
   DOLMEN_CHECK(power(name));
   return model.contents(inode).allocated_sectors() * kSectorBytes;
 }
 
 Result<void> SimDiskCore::lock(std::string_view name, sys::LockMode mode, std::string_view owner,
                                std::string* holder) {
-  const auto guarded = guard();
+  const base::Lock guarded(mutex);
   if (!sys::is_valid_file_name(name)) return fail(Errc::invalid_argument, interned(name));
   DOLMEN_CHECK(power(name));
   if (model.find(name) == 0) DOLMEN_CHECK(create(name));
@@ -309,7 +309,7 @@ Result<void> SimDiskCore::lock(std::string_view name, sys::LockMode mode, std::s
 }
 
 void SimDiskCore::unlock(const std::string& name, sys::LockMode mode) {
-  const auto guarded = guard();
+  const base::Lock guarded(mutex);
   Lock& lock = locks_.at(name);
   if (mode == sys::LockMode::exclusive) {
     lock = {};

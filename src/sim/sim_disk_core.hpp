@@ -6,10 +6,10 @@
 
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <string>
 
+#include "base/mutex.hpp"
 #include "sim/disk_faults.hpp"
 #include "sim/disk_model.hpp"
 #include "sim/sim_disk.hpp"
@@ -45,22 +45,20 @@ class SimDiskCore {
                                   std::string* holder);
   void unlock(const std::string& name, sys::LockMode mode);
 
-  [[nodiscard]] std::unique_lock<std::mutex> guard() const { return std::unique_lock(mutex_); }
-
-  // Requires: guard() is held.
-  void apply(DiskOp op);
-  [[nodiscard]] std::uint64_t free_sectors() const noexcept;
+  void apply(DiskOp op) DOLMEN_REQUIRES(mutex);
+  [[nodiscard]] std::uint64_t free_sectors() const noexcept DOLMEN_REQUIRES(mutex);
 
   const std::string disk_name;
-  DiskModel model;
-  DiskFaults faults;
-  std::optional<DiskHistory> history;
-  std::uint64_t op_count = 0;
-  std::uint64_t trace_hash = 0;
-  std::uint64_t power_off_at = ~std::uint64_t{0};
-  std::uint64_t capacity_sectors = std::uint64_t{1} << 40;
-  SimClock* clock = nullptr;
-  DiskLatency latency;
+  mutable base::Mutex mutex;
+  DiskModel model DOLMEN_GUARDED_BY(mutex);
+  DiskFaults faults DOLMEN_GUARDED_BY(mutex);
+  std::optional<DiskHistory> history DOLMEN_GUARDED_BY(mutex);
+  std::uint64_t op_count DOLMEN_GUARDED_BY(mutex) = 0;
+  std::uint64_t trace_hash DOLMEN_GUARDED_BY(mutex) = 0;
+  std::uint64_t power_off_at DOLMEN_GUARDED_BY(mutex) = ~std::uint64_t{0};
+  std::uint64_t capacity_sectors DOLMEN_GUARDED_BY(mutex) = std::uint64_t{1} << 40;
+  SimClock* clock DOLMEN_GUARDED_BY(mutex) = nullptr;
+  DiskLatency latency DOLMEN_GUARDED_BY(mutex);
 
  private:
   struct Lock {
@@ -69,21 +67,20 @@ class SimDiskCore {
     std::string owner;
   };
 
-  // Each requires: mutex_ is held.
   [[nodiscard]] Result<void> begin(FaultOn on, std::string_view name, std::uint64_t latency_ns,
-                                   std::optional<DiskFault>* write_fault = nullptr);
-  [[nodiscard]] Result<void> power(std::string_view name) const;
+                                   std::optional<DiskFault>* write_fault = nullptr)
+      DOLMEN_REQUIRES(mutex);
+  [[nodiscard]] Result<void> power(std::string_view name) const DOLMEN_REQUIRES(mutex);
   void trace(FaultOn on, InodeId inode, std::uint64_t offset, std::uint64_t bytes,
-             std::uint64_t contents);
+             std::uint64_t contents) DOLMEN_REQUIRES(mutex);
   void write_sectors(InodeId inode, const std::string& name, std::uint64_t offset,
-                     base::Bytes bytes);
-  void forget_unreachable();
-  [[nodiscard]] Result<InodeId> create(std::string_view name);
+                     base::Bytes bytes) DOLMEN_REQUIRES(mutex);
+  void forget_unreachable() DOLMEN_REQUIRES(mutex);
+  [[nodiscard]] Result<InodeId> create(std::string_view name) DOLMEN_REQUIRES(mutex);
 
-  mutable std::mutex mutex_;
-  base::Random random_;
-  std::map<InodeId, int> open_counts_;
-  std::map<std::string, Lock, std::less<>> locks_;
+  base::Random random_ DOLMEN_GUARDED_BY(mutex);
+  std::map<InodeId, int> open_counts_ DOLMEN_GUARDED_BY(mutex);
+  std::map<std::string, Lock, std::less<>> locks_ DOLMEN_GUARDED_BY(mutex);
 };
 
 }  // namespace dolmen::sim

@@ -6,7 +6,7 @@
 namespace dolmen::sim {
 
 void SimEntropy::fill(base::MutableBytes out) noexcept {
-  const std::scoped_lock lock(mutex_);
+  const base::Lock lock(mutex_);
   for (std::byte& b : out) b = static_cast<std::byte>(random_() >> 56);
 }
 

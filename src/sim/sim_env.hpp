@@ -8,8 +8,8 @@
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 
+#include "base/mutex.hpp"
 #include "base/random.hpp"
 #include "sys/env.hpp"
 
@@ -42,8 +42,8 @@ class SimEntropy final : public sys::Entropy {
   void fill(base::MutableBytes out) noexcept override;
 
  private:
-  std::mutex mutex_;
-  base::Random random_;
+  base::Mutex mutex_;
+  base::Random random_ DOLMEN_GUARDED_BY(mutex_);
 };
 
 /// Nobody forks here, and background threads are refused: their work is driven by the caller.

@@ -17,7 +17,7 @@ SimHooks::~SimHooks() {
 
 bool SimHooks::buggify(std::string_view site) {
   if (!options_.buggify) return false;
-  const std::scoped_lock lock(mutex_);
+  const base::Lock lock(mutex_);
   auto found = streams_.find(site);
   if (found == streams_.end()) {
     base::Random random(base::checksum64(base::as_bytes(site), options_.seed));
@@ -32,7 +32,7 @@ bool SimHooks::buggify(std::string_view site) {
 }
 
 void SimHooks::probe(std::string_view site) {
-  const std::scoped_lock lock(mutex_);
+  const base::Lock lock(mutex_);
   const auto found = probes_.find(site);
   if (found != probes_.end()) {
     ++found->second;
@@ -43,25 +43,25 @@ void SimHooks::probe(std::string_view site) {
 
 bool SimHooks::planted(std::string_view bug) {
   if (bug != options_.planted) return false;
-  const std::scoped_lock lock(mutex_);
+  const base::Lock lock(mutex_);
   ++planted_reached_;
   return true;
 }
 
 std::map<std::string, SimHooks::Site> SimHooks::buggify_sites() const {
-  const std::scoped_lock lock(mutex_);
+  const base::Lock lock(mutex_);
   std::map<std::string, Site> sites;
   for (const auto& [name, stream] : streams_) sites.emplace(name, stream.site);
   return sites;
 }
 
 SimHooks::Counts SimHooks::probes() const {
-  const std::scoped_lock lock(mutex_);
+  const base::Lock lock(mutex_);
   return probes_;
 }
 
 std::uint64_t SimHooks::planted_reached() const {
-  const std::scoped_lock lock(mutex_);
+  const base::Lock lock(mutex_);
   return planted_reached_;
 }
 

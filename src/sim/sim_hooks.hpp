@@ -10,11 +10,11 @@
 
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <string>
 #include <string_view>
 
 #include "base/hooks.hpp"
+#include "base/mutex.hpp"
 #include "base/random.hpp"
 
 namespace dolmen::sim {
@@ -58,10 +58,10 @@ class SimHooks final : public base::Hooks {
 
   const SimHookOptions options_;
   base::Hooks* former_;
-  mutable std::mutex mutex_;
-  std::map<std::string, Stream, std::less<>> streams_;
-  Counts probes_;
-  std::uint64_t planted_reached_ = 0;
+  mutable base::Mutex mutex_;
+  std::map<std::string, Stream, std::less<>> streams_ DOLMEN_GUARDED_BY(mutex_);
+  Counts probes_ DOLMEN_GUARDED_BY(mutex_);
+  std::uint64_t planted_reached_ DOLMEN_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace dolmen::sim

@@ -59,8 +59,9 @@ Result<void> DurableStore::start(const sys::Env& env, const OpenOptions& options
 }
 
 Result<void> DurableStore::collect_forgotten_pages() {
-  if (!tail_) return {};
-  for (const TailIndex::Object& object : tail_->objects()) {
+  const auto tail = this->tail();
+  if (!tail) return {};
+  for (const TailIndex::Object& object : tail->objects()) {
     // Recreated under its id, or cut shorter and perhaps grown again: rare enough to write all
     // pages.
     const bool cut = !object.fresh && object.resized;
@@ -114,7 +115,7 @@ bool DurableStore::failed() const noexcept { return !read_only_ && log_->failed(
 
 std::shared_ptr<const TailIndex> DurableStore::tail() {
   if (!has_tail_.load(std::memory_order_acquire)) return nullptr;
-  const std::scoped_lock lock(state_mutex_);
+  const base::Lock lock(state_mutex_);
   return tail_;
 }
 

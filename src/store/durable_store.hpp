@@ -11,10 +11,10 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "store/log.hpp"
 #include "store/log_scan.hpp"
 #include "store/page_store.hpp"
@@ -105,8 +105,8 @@ class DurableStore final : public Store {
   RootChoice choice_;
   std::vector<PageKey> forgotten_pages_;  // checkpointed, and zeros since then without a range
 
-  std::mutex state_mutex_;
-  std::shared_ptr<const TailIndex> tail_;
+  base::Mutex state_mutex_;
+  std::shared_ptr<const TailIndex> tail_ DOLMEN_GUARDED_BY(state_mutex_);
   std::atomic<bool> has_tail_;
 
   std::atomic<bool> closed_{false};

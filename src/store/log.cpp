@@ -44,7 +44,7 @@ std::size_t Log::segments_needed(std::uint64_t payload_bytes) const noexcept {
   return current_ && position_ + record_bytes(payload_bytes) <= segment_bytes_ ? 0 : 1;
 }
 
-Result<void> Log::make_room(Lock& lock, std::uint64_t payload_bytes, Reserve reserve) {
+Result<void> Log::make_room(std::uint64_t payload_bytes, Reserve reserve) {
   const std::size_t kept = reserve == Reserve::keep ? options_.reserve_segments : 0;
   const std::size_t listed_max = reserve == Reserve::keep ? kListedMax : kListedMaxReserve;
   for (;;) {
@@ -55,9 +55,11 @@ Result<void> Log::make_room(Lock& lock, std::uint64_t payload_bytes, Reserve res
       return fail(Errc::no_space, "log: a checkpoint has to come first");
     }
     if (pool_.size() >= needed + kept) return {};
-    lock.unlock();
-    auto prepared = pool_.prepare();
-    lock.lock();
+    Result<void> prepared;
+    {
+      const base::Unlock meanwhile(mutex_);
+      prepared = pool_.prepare();
+    }
     if (!prepared) {
       DOLMEN_PROBE("store.append_no_space");
       return fail(Errc::no_space, "log segment", prepared.error().detail());
@@ -109,8 +111,8 @@ Result<Index> Log::append(base::Bytes payload, Reserve reserve, void (*on_index)
   const std::uint64_t first_sum =
       payload_checksum(payload.first(std::min(part_max, payload.size())));
 
-  Lock lock(mutex_);
-  DOLMEN_CHECK(make_room(lock, payload.size(), reserve));
+  base::Lock lock(mutex_);
+  DOLMEN_CHECK(make_room(payload.size(), reserve));
   if (DOLMEN_BUGGIFY("store.rotate_early") && part_count == 1 &&
       pool_.size() > options_.reserve_segments && segment_count() < kListedMax) {
     start_segment();
@@ -129,30 +131,30 @@ Result<Index> Log::append(base::Bytes payload, Reserve reserve, void (*on_index)
   record_count_.fetch_add(part_count, std::memory_order_relaxed);
   const Index index = last_index_.load(std::memory_order_relaxed);
   if (on_index != nullptr) on_index(argument, index);
-  flush_if_large(lock);
+  if (!large_enough_to_flush()) return index;
+  while (leader_active_ && active_.size() >= options_.buffered_bytes_max && !failed_) {
+    done_[flush_number_ & 1].wait(mutex_);
+  }
+  if (leader_active_ || failed_) return index;
+  const Flushed flushed = flush(Sync::no);
+  lock.unlock();
+  wake(flushed);
   return index;
 }
 
-void Log::flush_if_large(Lock& lock) {
-  const bool flush_now =
-      active_.size() >= options_.flush_bytes || DOLMEN_BUGGIFY("store.flush_each_append");
-  if (!flush_now) return;
-  while (leader_active_ && active_.size() >= options_.buffered_bytes_max && !failed_) {
-    done_[flush_number_ & 1].wait(lock);
-  }
-  if (!leader_active_ && !failed_) flush(lock, Sync::no);
+bool Log::large_enough_to_flush() {
+  return active_.size() >= options_.flush_bytes || DOLMEN_BUGGIFY("store.flush_each_append");
 }
 
 void Log::with_append_lock(void (*body)(void*, Index), void* argument) {
-  const Lock lock(mutex_);
+  const base::Lock lock(mutex_);
   body(argument, last_index_);
 }
 
 Result<void> Log::wait_durable(Index index) {
-  Lock lock(mutex_, std::defer_lock);
   for (;;) {
     if (durable_index() >= index) return {};
-    if (!lock.owns_lock()) lock.lock();
+    base::Lock lock(mutex_);
     if (durable_index() >= index) return {};
     if (failed_) return fail(Errc::store_failed, "log");
     DOLMEN_ASSERT_CMP(index, <=, last_index_.load());
@@ -160,24 +162,28 @@ Result<void> Log::wait_durable(Index index) {
       durable_index_ = last_index_.load();
       return {};
     }
-    if (!leader_active_) {
-      flush(lock, Sync::yes);
-    } else {
+    if (leader_active_) {
       const std::uint64_t awaited = flush_target_ >= index ? flush_number_ : flush_number_ + 1;
-      done_[awaited & 1].wait(lock);
+      done_[awaited & 1].wait(mutex_);
+      continue;
     }
+    const Flushed flushed = flush(Sync::yes);
+    lock.unlock();
+    wake(flushed);
   }
 }
 
-void Log::flush(Lock& lock, Sync sync) {
+Log::Flushed Log::flush(Sync sync) {
   leader_active_ = true;
   const Index target = last_index_;
   flush_target_ = sync == Sync::yes ? target : 0;
   std::swap(active_, spare_);
-  lock.unlock();
-  const auto written = write_out(spare_, sync);
-  spare_.clear(kBufferKeepBytes);
-  lock.lock();
+  Result<void> written;
+  {
+    const base::Unlock meanwhile(mutex_);
+    written = write_out(spare_, sync);
+    spare_.clear(kBufferKeepBytes);
+  }
   leader_active_ = false;
   const std::uint64_t number = flush_number_++;
   if (!written) {
@@ -185,14 +191,14 @@ void Log::flush(Lock& lock, Sync sync) {
   } else if (sync == Sync::yes) {
     durable_index_.store(target, std::memory_order_release);
   }
-  lock.unlock();
-  done_[number & 1].notify_all();
+  return {.number = number, .ok = written.has_value()};
+}
+
+void Log::wake(Flushed flushed) {
+  done_[flushed.number & 1].notify_all();
   // One of those who came too late for this flush leads the next; after a failure all have to know.
-  if (written) {
-    done_[(number + 1) & 1].notify_one();
-  } else {
-    done_[(number + 1) & 1].notify_all();
-  }
+  base::Condition& next = done_[(flushed.number + 1) & 1];
+  flushed.ok ? next.notify_one() : next.notify_all();
 }
 
 Result<void> Log::write_out(LogBuffer& buffer, Sync sync) {
@@ -256,7 +262,7 @@ Result<void> Log::prepare_segments() {
 }
 
 std::uint64_t Log::bytes_up_to(Index index) {
-  const Lock lock(mutex_);
+  const base::Lock lock(mutex_);
   std::uint64_t bytes = 0;
   while (!marks_.empty() && marks_.front().index <= index + 1) {
     bytes = marks_.front().bytes;

@@ -16,14 +16,13 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "store/log_buffer.hpp"
 #include "store/log_scan.hpp"
 #include "store/root_keeper.hpp"
@@ -69,7 +68,6 @@ class Log {
   [[nodiscard]] std::uint64_t bytes_appended() const noexcept { return bytes_appended_.load(); }
 
  private:
-  using Lock = std::unique_lock<std::mutex>;
   /// Where in the record stream an index lies; kept sparsely.
   struct Mark {
     Index index;
@@ -77,17 +75,26 @@ class Log {
   };
 
   [[nodiscard]] std::uint32_t part_payload_max() const noexcept;
-  [[nodiscard]] std::size_t segments_needed(std::uint64_t payload_bytes) const noexcept;
-  /// Ensures that free segments for this payload are there; makes them with `lock` given up
+  [[nodiscard]] std::size_t segments_needed(std::uint64_t payload_bytes) const noexcept
+      DOLMEN_REQUIRES(mutex_);
+  /// Ensures that free segments for this payload are there; makes them with the mutex given up
   /// meanwhile. Errors: no_space, store_failed.
-  [[nodiscard]] Result<void> make_room(Lock& lock, std::uint64_t payload_bytes, Reserve reserve);
-  void start_segment();
-  void put_record(base::Bytes payload, std::uint64_t payload_sum, RecordKind kind);
-  void flush_if_large(Lock& lock);
+  [[nodiscard]] Result<void> make_room(std::uint64_t payload_bytes, Reserve reserve)
+      DOLMEN_REQUIRES(mutex_);
+  void start_segment() DOLMEN_REQUIRES(mutex_);
+  void put_record(base::Bytes payload, std::uint64_t payload_sum, RecordKind kind)
+      DOLMEN_REQUIRES(mutex_);
+  [[nodiscard]] bool large_enough_to_flush() DOLMEN_REQUIRES(mutex_);
 
   enum class Sync : std::uint8_t { no, yes };
-  /// Writes the buffer as leader. Requires: no leader. Ensures: `lock` is given up.
-  void flush(Lock& lock, Sync sync);
+  struct Flushed {
+    std::uint64_t number;
+    bool ok;
+  };
+  /// Writes the buffer as leader, with the mutex given up meanwhile. Requires: no leader.
+  /// The caller wakes the others, when it has given the mutex up.
+  [[nodiscard]] Flushed flush(Sync sync) DOLMEN_REQUIRES(mutex_);
+  void wake(Flushed flushed) DOLMEN_EXCLUDES(mutex_);
   [[nodiscard]] Result<void> write_out(LogBuffer& buffer, Sync sync);
   [[nodiscard]] Result<void> rewrite_unproven();
   [[nodiscard]] Result<void> activate(LogSegment& segment);
@@ -101,20 +108,23 @@ class Log {
   const LogOptions options_;
   const std::uint64_t first_incarnation_;
 
-  std::mutex mutex_;                 // the append critical section
-  std::condition_variable done_[2];  // by parity of the flush that a waiter waits for
-  LogBuffer active_;                 // what is appended and not yet taken by a leader
-  LogBuffer spare_;                  // the leader's, or empty
-  std::shared_ptr<LogSegment> current_;
-  std::uint32_t position_ = 0;  // of the next record in current_
-  std::uint64_t next_incarnation_;
-  std::deque<Mark> marks_;
-  std::uint64_t flush_number_ = 0;
-  bool leader_active_ = false;
-  Index flush_target_ = 0;  // what the running flush makes durable
+  base::Mutex mutex_;        // the append critical section
+  base::Condition done_[2];  // by parity of the flush that a waiter waits for
+  // What is appended and not yet taken by a leader.
+  LogBuffer active_ DOLMEN_GUARDED_BY(mutex_);
+  std::shared_ptr<LogSegment> current_ DOLMEN_GUARDED_BY(mutex_);
+  std::uint32_t position_ DOLMEN_GUARDED_BY(mutex_) = 0;  // of the next record in current_
+  std::uint64_t next_incarnation_ DOLMEN_GUARDED_BY(mutex_);
+  std::deque<Mark> marks_ DOLMEN_GUARDED_BY(mutex_);
+  std::uint64_t flush_number_ DOLMEN_GUARDED_BY(mutex_) = 0;
+  bool leader_active_ DOLMEN_GUARDED_BY(mutex_) = false;
+  // What the running flush makes durable.
+  Index flush_target_ DOLMEN_GUARDED_BY(mutex_) = 0;
 
-  std::shared_ptr<LogSegment> written_;  // the leader's: where it wrote last
-  UnprovenTail unproven_;                // the leader\'s: recovered, to be written again first
+  // Of the leader, one at a time: an empty buffer, where it wrote last, what it has to write again.
+  LogBuffer spare_;
+  std::shared_ptr<LogSegment> written_;
+  UnprovenTail unproven_;
 
   std::atomic<Index> last_index_;
   std::atomic<Index> durable_index_;

@@ -13,7 +13,7 @@ NodeCache::NodeCache(std::size_t bytes_max)
 void NodeCache::insert(std::uint64_t unit, std::uint64_t checksum,
                        std::unique_ptr<NodeFrame> frame) {
   Shard& shard = shard_of(unit);
-  const std::scoped_lock lock(shard.mutex);
+  const base::Lock lock(shard.mutex);
   std::size_t place = 0;
   if (const auto found = shard.index.find(unit); found != shard.index.end()) {
     place = found->second;
@@ -44,7 +44,7 @@ void NodeCache::insert(std::uint64_t unit, std::uint64_t checksum,
 std::size_t NodeCache::node_count() {
   std::size_t count = 0;
   for (Shard& shard : shards_) {
-    const std::scoped_lock lock(shard.mutex);
+    const base::Lock lock(shard.mutex);
     count += shard.slots.size();
   }
   return count;

@@ -11,11 +11,11 @@
 #include <array>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <unordered_map>
 #include <vector>
 
 #include "base/bytes.hpp"
+#include "base/mutex.hpp"
 #include "store/page_node.hpp"
 
 namespace dolmen::store {
@@ -31,7 +31,7 @@ class NodeCache {
   template <class Use>
   bool visit(std::uint64_t unit, std::uint64_t checksum, Use&& use) {
     Shard& shard = shard_of(unit);
-    const std::scoped_lock lock(shard.mutex);
+    const base::Lock lock(shard.mutex);
     const auto found = shard.index.find(unit);
     if (found == shard.index.end()) return false;
     Slot& slot = shard.slots[found->second];
@@ -52,10 +52,10 @@ class NodeCache {
     bool referenced = false;
   };
   struct alignas(64) Shard {
-    std::mutex mutex;
-    std::vector<Slot> slots;
-    std::unordered_map<std::uint64_t, std::size_t> index;  // unit → slot
-    std::size_t hand = 0;
+    base::Mutex mutex;
+    std::vector<Slot> slots DOLMEN_GUARDED_BY(mutex);
+    std::unordered_map<std::uint64_t, std::size_t> index DOLMEN_GUARDED_BY(mutex);  // unit → slot
+    std::size_t hand DOLMEN_GUARDED_BY(mutex) = 0;
   };
   static constexpr std::size_t kShards = 16;
 

@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <deque>
-#include <mutex>
 
 #include <dolmen/assert.hpp>
 
 #include "base/hooks.hpp"
+#include "base/mutex.hpp"
 #include "store/checkpoint_merge.hpp"
 #include "store/page_reader.hpp"
 #include "store/page_scrub.hpp"
@@ -90,7 +90,7 @@ struct PageStore::Impl {
         current(std::make_shared<const TreeRoot>(root)) {}
 
   [[nodiscard]] std::shared_ptr<const TreeRoot> pin() const {
-    const std::scoped_lock lock(root_mutex);
+    const base::Lock lock(root_mutex);
     return current;
   }
   [[nodiscard]] Result<void> build_map();
@@ -105,8 +105,8 @@ struct PageStore::Impl {
   const bool read_only;
   PageReader reader;
 
-  mutable std::mutex root_mutex;
-  std::shared_ptr<const TreeRoot> current;  // guarded by root_mutex; never null
+  mutable base::Mutex root_mutex;
+  std::shared_ptr<const TreeRoot> current DOLMEN_GUARDED_BY(root_mutex);  // never null
 
   // Of the one thread that makes checkpoints.
   std::optional<BlockMap> map;
@@ -281,7 +281,7 @@ void PageStore::publish(const TreeRoot& root) {
   DOLMEN_ASSERT(impl_->written && impl_->written->root == root);
   auto next = std::make_shared<const TreeRoot>(root);
   {
-    const std::scoped_lock lock(impl_->root_mutex);
+    const base::Lock lock(impl_->root_mutex);
     impl_->current.swap(next);
   }
   // Also when nothing was given up: an older root's reader holds back what later publishes give up.

@@ -33,12 +33,12 @@ RootKeeper::RootKeeper(std::unique_ptr<sys::File> file, RootChoice choice)
 }
 
 Root RootKeeper::root() const {
-  const std::scoped_lock lock(mutex_);
+  const base::Lock lock(mutex_);
   return choice_.root;
 }
 
 Result<void> RootKeeper::verify(ScrubReport& report) {
-  const std::scoped_lock lock(mutex_);
+  const base::Lock lock(mutex_);
   const auto found = read(*file_);
   if (!found && found.error().code() == Errc::io_error) return std::unexpected(found.error());
   if (!found) {
@@ -54,16 +54,18 @@ Result<void> RootKeeper::verify(ScrubReport& report) {
 }
 
 void RootKeeper::drop_segments_above(Index end) {
-  const std::scoped_lock lock(mutex_);
+  const base::Lock lock(mutex_);
   recovered_end_ = end;
 }
 
 Result<void> RootKeeper::switch_root(const std::function<void(Root&)>& change,
                                      std::vector<std::uint32_t>* dropped) {
-  const std::scoped_lock lock(mutex_);
+  const base::Lock lock(mutex_);
   if (failed_) return fail(Errc::store_failed, "root switch");
   Root next = choice_.root;
-  std::erase_if(next.segments, [&](const SegmentRef& s) { return s.first_index > recovered_end_; });
+  std::erase_if(next.segments, [&](const SegmentRef& s) DOLMEN_REQUIRES(mutex_) {
+    return s.first_index > recovered_end_;
+  });
   // Parts without a trailer may have been known durable; they are no part of the recovered log.
   next.durable_index = std::min(next.durable_index, recovered_end_);
   change(next);

@@ -16,9 +16,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "store/root.hpp"
 #include "sys/disk.hpp"
 
@@ -53,16 +53,16 @@ class RootKeeper {
                                          std::vector<std::uint32_t>* dropped);
 
  private:
-  [[nodiscard]] Result<void> write_slot(unsigned slot, base::Bytes bytes);
-  [[nodiscard]] Result<void> copy_twin(unsigned slot);
-  [[nodiscard]] Result<void> write_pair(const Root& root);
-  [[nodiscard]] Result<void> write_generation(const Root& next);
+  [[nodiscard]] Result<void> write_slot(unsigned slot, base::Bytes bytes) DOLMEN_REQUIRES(mutex_);
+  [[nodiscard]] Result<void> copy_twin(unsigned slot) DOLMEN_REQUIRES(mutex_);
+  [[nodiscard]] Result<void> write_pair(const Root& root) DOLMEN_REQUIRES(mutex_);
+  [[nodiscard]] Result<void> write_generation(const Root& next) DOLMEN_REQUIRES(mutex_);
 
-  mutable std::mutex mutex_;
-  std::unique_ptr<sys::File> file_;
-  RootChoice choice_;
-  Index recovered_end_ = ~Index{0};
-  bool rewritten_ = false;  // the root that was read
+  mutable base::Mutex mutex_;
+  const std::unique_ptr<sys::File> file_;
+  RootChoice choice_ DOLMEN_GUARDED_BY(mutex_);
+  Index recovered_end_ DOLMEN_GUARDED_BY(mutex_) = ~Index{0};
+  bool rewritten_ DOLMEN_GUARDED_BY(mutex_) = false;  // the root that was read
   std::atomic<std::size_t> segment_count_;
   std::atomic<std::uint64_t> sync_count_{0};
   std::atomic<bool> failed_{false};

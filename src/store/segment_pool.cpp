@@ -17,7 +17,7 @@ constexpr std::string_view kHalfMade = "log/new";
 
 Result<void> SegmentPool::adopt(const Root& root) {
   DOLMEN_TRY(const std::vector<std::string> names, disk_.list());
-  const std::scoped_lock prepare_lock(prepare_mutex_);
+  const base::Lock prepare_lock(prepare_mutex_);
   std::set<std::uint32_t> listed;
   for (const SegmentRef& segment : root.segments) {
     listed.insert(segment.file);
@@ -69,7 +69,7 @@ Result<std::unique_ptr<sys::File>> SegmentPool::rename_leftover(std::uint32_t ne
 }
 
 Result<void> SegmentPool::prepare() {
-  const std::scoped_lock prepare_lock(prepare_mutex_);
+  const base::Lock prepare_lock(prepare_mutex_);
   if (DOLMEN_BUGGIFY("store.prepare_fails")) return fail(Errc::no_space, "log segment");
   if (next_file_ > kSegmentFileMax) return fail(Errc::limit, "log segment numbers");
   const std::uint32_t file = next_file_++;
@@ -93,7 +93,7 @@ Result<void> SegmentPool::prepare() {
 }
 
 std::optional<FreeSegment> SegmentPool::take() {
-  const std::scoped_lock lock(mutex_);
+  const base::Lock lock(mutex_);
   if (free_.empty()) return std::nullopt;
   FreeSegment segment = std::move(free_.front());
   free_.pop_front();
@@ -102,7 +102,7 @@ std::optional<FreeSegment> SegmentPool::take() {
 }
 
 void SegmentPool::add(FreeSegment segment) {
-  const std::scoped_lock lock(mutex_);
+  const base::Lock lock(mutex_);
   free_.push_back(std::move(segment));
   size_ = free_.size();
 }

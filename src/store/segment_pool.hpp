@@ -19,11 +19,11 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string_view>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "store/root.hpp"
 #include "sys/disk.hpp"
 
@@ -52,18 +52,20 @@ class SegmentPool {
   [[nodiscard]] std::size_t file_count() const noexcept { return size() + leftover_count_.load(); }
 
  private:
-  [[nodiscard]] Result<std::unique_ptr<sys::File>> make(std::string_view name);
-  [[nodiscard]] Result<std::unique_ptr<sys::File>> rename_leftover(std::uint32_t new_file);
+  [[nodiscard]] Result<std::unique_ptr<sys::File>> make(std::string_view name)
+      DOLMEN_REQUIRES(prepare_mutex_);
+  [[nodiscard]] Result<std::unique_ptr<sys::File>> rename_leftover(std::uint32_t new_file)
+      DOLMEN_REQUIRES(prepare_mutex_);
   void add(FreeSegment segment);
 
   sys::Disk& disk_;
   const std::uint32_t segment_bytes_;
   const std::size_t keep_max_;
-  std::mutex prepare_mutex_;  // one file is made at a time; taken before mutex_
-  std::mutex mutex_;
-  std::deque<FreeSegment> free_;
-  std::vector<std::uint32_t> leftovers_;  // guarded by prepare_mutex_
-  std::uint32_t next_file_ = 1;           // guarded by prepare_mutex_
+  base::Mutex prepare_mutex_;  // one file is made at a time; taken before mutex_
+  base::Mutex mutex_;
+  std::deque<FreeSegment> free_ DOLMEN_GUARDED_BY(mutex_);
+  std::vector<std::uint32_t> leftovers_ DOLMEN_GUARDED_BY(prepare_mutex_);
+  std::uint32_t next_file_ DOLMEN_GUARDED_BY(prepare_mutex_) = 1;
   std::atomic<std::size_t> leftover_count_{0};
   std::atomic<std::size_t> size_{0};
 };

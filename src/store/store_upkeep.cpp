@@ -61,7 +61,7 @@ Result<CheckpointStats> DurableStore::checkpoint(const CheckpointRequest& reques
   std::shared_ptr<const TailIndex> passed;  // freed outside the lock: it may be large
   const std::uint64_t log_bytes = log_->bytes_up_to(request.as_of);
   {
-    const std::scoped_lock lock(state_mutex_);
+    const base::Lock lock(state_mutex_);
     pages_->publish(tree);
     passed.swap(tail_);
     has_tail_.store(false, std::memory_order_release);

@@ -227,7 +227,7 @@ Result<void> SpaceCore::remove_name(std::string_view name) {
 Result<void> SpaceCore::describe_types(Transaction& transaction) {
   std::vector<const TypeInfo*> news;
   {
-    const std::scoped_lock guard(types_mutex_);
+    const base::Lock guard(types_mutex_);
     for (const TypeInfo* type : transaction.types) {
       if (!known_types_.contains(type_tag(*type))) news.push_back(type);
     }
@@ -235,7 +235,7 @@ Result<void> SpaceCore::describe_types(Transaction& transaction) {
   if (news.empty()) return {};
   // The description object is written by whoever uses the type first. It has no lock: a second
   // writer at the same time would write the same bytes, but only one of them may create the image.
-  const std::scoped_lock one_describer(describe_mutex_);
+  const base::Lock one_describer(describe_mutex_);
   Section section;
   section.core = this;
   section.transaction = &transaction;
@@ -255,6 +255,10 @@ Result<void> SpaceCore::describe_types(Transaction& transaction) {
         outcome = fail(Errc::conflict, "type description");
         transaction.wanted.push_back(id);
         break;
+      }
+      if (!transaction.holds(**existing)) {
+        const base::Lock guard(types_mutex_);
+        known_types_.insert(tag);
       }
       continue;
     }

@@ -14,7 +14,7 @@ using store::Index;
 
 Result<void> SpaceCore::checkpoint(std::uint64_t bytes_per_second_max,
                                    const std::function<bool()>& cancelled) {
-  const std::scoped_lock one_at_a_time(checkpoint_mutex_);
+  const base::Lock one_at_a_time(checkpoint_mutex_);
   DOLMEN_CHECK(usable());
   if (options_.read_only) return fail(Errc::read_only);
   store::CheckpointRequest request;
@@ -66,7 +66,7 @@ Result<void> SpaceCore::checkpoint(std::uint64_t bytes_per_second_max,
   };
   const auto written = write();
   if (written) {
-    const std::scoped_lock guard(map_mutex_);
+    const base::Lock guard(map_mutex_);
     std::erase_if(erased_ids_, [&](const auto& entry) { return entry.second <= request.as_of; });
   } else {
     DOLMEN_PROBE("txn.checkpoint_failed");

@@ -121,7 +121,7 @@ void SpaceCore::finish(Transaction& transaction, bool committed, Index index) {
       object->fresh = false;
     }
     if (!transaction.erased.empty()) {
-      const std::scoped_lock guard(map_mutex_);
+      const base::Lock guard(map_mutex_);
       for (HomeObject* object : transaction.erased) {
         object->erased.store(index, std::memory_order_release);
         erased_ids_[object->id()] = index;

@@ -24,9 +24,9 @@ void LockTable::wait_until(Condition condition) {
     if (condition()) return;
     relax();
   }
-  std::unique_lock guard(mutex_);
+  const base::Lock guard(mutex_);
   waiters_.fetch_add(1, std::memory_order_seq_cst);
-  while (!condition()) woken_.wait(guard);
+  while (!condition()) woken_.wait(mutex_);
   waiters_.fetch_sub(1, std::memory_order_relaxed);
 }
 
@@ -34,7 +34,7 @@ void LockTable::wake() {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (waiters_.load(std::memory_order_relaxed) == 0) return;
   {
-    const std::scoped_lock guard(mutex_);
+    const base::Lock guard(mutex_);
   }
   woken_.notify_all();
 }

@@ -12,13 +12,12 @@
 
 #include <array>
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <span>
 
 #include <dolmen/id.hpp>
 
+#include "base/mutex.hpp"
 #include "txn/thread_line.hpp"
 
 namespace dolmen::txn {
@@ -63,8 +62,8 @@ class LockTable {
   std::array<std::atomic<Owner>, kStripes> owners_{};
   std::atomic<std::uint32_t> gate_{0};  ///< read(everything) sections waiting to enter
   std::atomic<std::uint32_t> waiters_{0};
-  std::mutex mutex_;
-  std::condition_variable woken_;
+  base::Mutex mutex_;
+  base::Condition woken_;
 };
 
 }  // namespace dolmen::txn

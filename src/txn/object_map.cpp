@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "txn/object_map.hpp"
 
-#include <mutex>
-
 #include <dolmen/assert.hpp>
 
 namespace dolmen::txn {
@@ -28,7 +26,7 @@ ObjectMap::~ObjectMap() {
 }
 
 HomeObject* ObjectMap::find(const ObjectId& id) const {
-  const std::shared_lock guard(mutex_);
+  const base::SharedLock guard(mutex_);
   if (table_.empty()) return nullptr;
   const std::size_t mask = table_.size() - 1;
   for (std::size_t at = hash_of(id) & mask; table_[at] != nullptr; at = (at + 1) & mask) {
@@ -38,7 +36,7 @@ HomeObject* ObjectMap::find(const ObjectId& id) const {
 }
 
 HomeObject* ObjectMap::make(std::byte* base) {
-  const std::unique_lock guard(mutex_);
+  const base::Lock guard(mutex_);
   if (free_.empty()) {
     slabs_.push_back(std::make_unique<Cell[]>(kSlabObjects));
     for (std::size_t i = kSlabObjects; i-- > 0;) free_.push_back(&slabs_.back()[i]);
@@ -49,7 +47,7 @@ HomeObject* ObjectMap::make(std::byte* base) {
 }
 
 void ObjectMap::link(HomeObject& object) {
-  const std::unique_lock guard(mutex_);
+  const base::Lock guard(mutex_);
   if ((used_ + 1) * 4 > table_.size() * 3) grow();
   place(&object);
   ++size_;
@@ -64,7 +62,7 @@ void ObjectMap::place(HomeObject* object) {
 }
 
 void ObjectMap::unlink(HomeObject& object) {
-  const std::unique_lock guard(mutex_);
+  const base::Lock guard(mutex_);
   const std::size_t mask = table_.size() - 1;
   std::size_t at = hash_of(object.id()) & mask;
   while (table_[at] != &object) {
@@ -76,7 +74,7 @@ void ObjectMap::unlink(HomeObject& object) {
 }
 
 void ObjectMap::destroy(HomeObject& object) {
-  const std::unique_lock guard(mutex_);
+  const base::Lock guard(mutex_);
   object.~HomeObject();
   free_.push_back(reinterpret_cast<Cell*>(&object));
 }
@@ -92,7 +90,7 @@ void ObjectMap::grow() {
 }
 
 std::size_t ObjectMap::size() const {
-  const std::shared_lock guard(mutex_);
+  const base::SharedLock guard(mutex_);
   return size_;
 }
 

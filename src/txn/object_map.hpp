@@ -9,11 +9,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <shared_mutex>
 #include <vector>
 
 #include <dolmen/id.hpp>
 
+#include "base/mutex.hpp"
 #include "txn/home_object.hpp"
 
 namespace dolmen::txn {
@@ -38,7 +38,7 @@ class ObjectMap {
   [[nodiscard]] std::size_t size() const;
   template <class Visit>
   void for_each(Visit visit) const {
-    const std::shared_lock guard(mutex_);
+    const base::SharedLock guard(mutex_);
     for (HomeObject* object : table_) {
       if (object != nullptr && object != tombstone()) visit(*object);
     }
@@ -50,15 +50,16 @@ class ObjectMap {
     std::byte bytes[sizeof(HomeObject)];
   };
   static HomeObject* tombstone() noexcept;
-  void place(HomeObject* object);
-  void grow();
+  void place(HomeObject* object) DOLMEN_REQUIRES(mutex_);
+  void grow() DOLMEN_REQUIRES(mutex_);
 
-  mutable std::shared_mutex mutex_;
-  std::vector<HomeObject*> table_;
-  std::size_t used_ = 0;  ///< cells that are not null, tombstones included
-  std::size_t size_ = 0;
-  std::vector<std::unique_ptr<Cell[]>> slabs_;
-  std::vector<Cell*> free_;
+  mutable base::SharedMutex mutex_;
+  std::vector<HomeObject*> table_ DOLMEN_GUARDED_BY(mutex_);
+  std::size_t used_ DOLMEN_GUARDED_BY(mutex_) =
+      0;  ///< cells that are not null, tombstones included
+  std::size_t size_ DOLMEN_GUARDED_BY(mutex_) = 0;
+  std::vector<std::unique_ptr<Cell[]>> slabs_ DOLMEN_GUARDED_BY(mutex_);
+  std::vector<Cell*> free_ DOLMEN_GUARDED_BY(mutex_);
 };
 
 }  // namespace dolmen::txn

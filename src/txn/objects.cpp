@@ -44,8 +44,8 @@ class ArenaFaults final : public sys::FaultHandler {
 
 /// Process-wide: which driver the one handler was installed with.
 struct InstalledFaults {
-  std::mutex mutex;
-  sys::FaultDriver driver = sys::FaultDriver::none;
+  base::Mutex mutex;
+  sys::FaultDriver driver DOLMEN_GUARDED_BY(mutex) = sys::FaultDriver::none;
   ArenaFaults handler;
 };
 
@@ -59,7 +59,7 @@ InstalledFaults& installed_faults() {
 Result<sys::FaultDriver> install_arena_faults(sys::Memory& memory, sys::FaultDriver driver) {
   if (driver == sys::FaultDriver::none) return driver;
   InstalledFaults& faults = installed_faults();
-  const std::scoped_lock guard(faults.mutex);
+  const base::Lock guard(faults.mutex);
   if (faults.driver == sys::FaultDriver::none) {
     DOLMEN_CHECK(memory.install_fault_handler(driver, &faults.handler));
     faults.driver = driver;
@@ -106,7 +106,7 @@ Result<HomeObject*> SpaceCore::home(const ObjectId& id) {
 
 Result<HomeObject*> SpaceCore::find_or_map(const ObjectId& id) {
   if (HomeObject* object = find_mapped(id)) return object;
-  const std::scoped_lock guard(map_mutex_);
+  const base::Lock guard(map_mutex_);
   if (HomeObject* object = find_mapped(id)) return object;
   if (erased_ids_.contains(id)) return fail(Errc::not_found, "object", id.low);
   DOLMEN_TRY(const auto info, store_->find(id));
@@ -114,7 +114,7 @@ Result<HomeObject*> SpaceCore::find_or_map(const ObjectId& id) {
   return map_object(id, info->capacity_log2, false);
 }
 
-/// An image in a slot of its own, not linked into the map. Requires: map_mutex_ held.
+/// An image in a slot of its own, not linked into the map.
 Result<HomeObject*> SpaceCore::make_image(const ObjectId& id, unsigned capacity_log2, bool fresh) {
   const bool demand = !fresh && !eager(capacity_log2);
   DOLMEN_TRY(std::byte* const base,
@@ -153,7 +153,7 @@ Result<HomeObject*> SpaceCore::make_image(const ObjectId& id, unsigned capacity_
   return object;
 }
 
-/// Requires: map_mutex_ held; the object is not mapped.
+/// Requires: the object is not mapped.
 Result<HomeObject*> SpaceCore::map_object(const ObjectId& id, unsigned capacity_log2, bool fresh) {
   DOLMEN_TRY(HomeObject* const object, make_image(id, capacity_log2, fresh));
   objects_.link(*object);
@@ -162,7 +162,7 @@ Result<HomeObject*> SpaceCore::map_object(const ObjectId& id, unsigned capacity_
 
 Result<HomeObject*> SpaceCore::create_home(Transaction& transaction, const ObjectId& id,
                                            unsigned capacity_log2) {
-  const std::scoped_lock guard(map_mutex_);
+  const base::Lock guard(map_mutex_);
   if (find_mapped(id) != nullptr) return fail(Errc::already_exists, "object id", id.low);
   DOLMEN_TRY(HomeObject* const object, map_object(id, capacity_log2, true));
   object->fresh = true;
@@ -174,13 +174,13 @@ Result<HomeObject*> SpaceCore::create_home(Transaction& transaction, const Objec
 }
 
 void SpaceCore::drop_home(HomeObject& object) {
-  const std::scoped_lock guard(map_mutex_);
+  const base::Lock guard(map_mutex_);
   objects_.unlink(object);
   dropped_.push_back(&object);
   destroy_dropped();
 }
 
-/// Requires: map_mutex_ held. Whoever found an image before it was unlinked announced itself first.
+/// Whoever found an image before it was unlinked announced itself first.
 void SpaceCore::destroy_dropped() {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (dropped_.empty() || map_users_.load(std::memory_order_seq_cst) != 0 ||
@@ -246,8 +246,8 @@ Result<std::vector<ObjectId>> SpaceCore::all_objects(store::Index as_of) {
     ids.push_back(info.object);
     return true;
   }));
-  const std::scoped_lock guard(map_mutex_);
-  std::erase_if(ids, [&](const ObjectId& id) {
+  const base::Lock guard(map_mutex_);
+  std::erase_if(ids, [&](const ObjectId& id) DOLMEN_REQUIRES(map_mutex_) {
     return find_mapped(id) == nullptr && erased_ids_.contains(id);
   });
   objects_.for_each([&](HomeObject& object) { ids.push_back(object.id()); });

@@ -84,7 +84,7 @@ void SpaceCore::invalidate_tables() {
 }
 
 void SpaceCore::set_cell(Mapping& mapping, std::uint64_t index, std::uintptr_t base) {
-  const std::scoped_lock guard(table_mutex_);
+  const base::Lock guard(table_mutex_);
   const std::uint32_t size = mapping.table_size.load(std::memory_order_relaxed);
   const std::uintptr_t* table = mapping.table.load(std::memory_order_relaxed);
   if (index < size) {

@@ -47,8 +47,8 @@ Result<void> SpaceCore::resize_object(const ObjectId& id, std::uint64_t capacity
     const ObjectId& id;
     unsigned wanted;
   } move{*this, id, wanted};
-  const std::scoped_lock no_checkpoint(checkpoint_mutex_);
-  const std::unique_lock gate(snapshot_gate_);
+  const base::Lock no_checkpoint(checkpoint_mutex_);
+  const base::Lock gate(snapshot_gate_);
   if (versions_.live() != 0) return fail(Errc::conflict, "resize while a view is open");
   return run_transact(std::span(&named, 1), false, TransactOptions{},
                       Body{&move, [](void* context) -> Result<void> {
@@ -86,7 +86,7 @@ Result<void> SpaceCore::move_to_class(const ObjectId& id, unsigned capacity_log2
 
   HomeObject* image = nullptr;
   {
-    const std::scoped_lock guard(map_mutex_);
+    const base::Lock guard(map_mutex_);
     DOLMEN_TRY(image, make_image(id, capacity_log2, true));
   }
   transaction.resized = txn::Resized{object, image};
@@ -113,7 +113,7 @@ void SpaceCore::finish_resize(txn::Transaction& transaction, bool committed) {
   auto [old_image, new_image] = *transaction.resized;
   new_image->writer.store(nullptr, std::memory_order_release);
   new_image->fresh = false;
-  const std::scoped_lock guard(map_mutex_);
+  const base::Lock guard(map_mutex_);
   if (committed) {
     objects_.unlink(*old_image);
     objects_.link(*new_image);

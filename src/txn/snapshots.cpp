@@ -170,7 +170,7 @@ Result<std::unique_ptr<ViewCore>> SpaceCore::open_view(const ReadOptions& option
   if (const auto state = usable(); !state) {
     return std::unexpected(state.error());
   }
-  const std::shared_lock gate(snapshot_gate_);
+  const base::SharedLock gate(snapshot_gate_);
   struct Taken {
     SpaceCore* core;
     Index index;
@@ -201,7 +201,7 @@ ViewCore::~ViewCore() {
 }
 
 Result<ViewObject*> ViewCore::map(const ObjectId& id) {
-  const std::scoped_lock guard(mutex_);
+  const base::Lock guard(mutex_);
   const auto found = objects_.find(id);
   if (found != objects_.end()) return found->second.get();
   const SpaceCore::MapUser user(core_);

@@ -44,7 +44,7 @@ SpaceCore::~SpaceCore() {
   std::vector<txn::HomeObject*> all;
   objects_.for_each([&](txn::HomeObject& object) { all.push_back(&object); });
   for (txn::HomeObject* object : all) drop_home(*object);
-  const std::scoped_lock guard(map_mutex_);
+  const base::Lock guard(map_mutex_);
   destroy_dropped();
 }
 

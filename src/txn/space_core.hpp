@@ -16,14 +16,13 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
-#include <shared_mutex>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include <dolmen/space.hpp>
 
+#include "base/mutex.hpp"
 #include "store/store.hpp"
 #include "sys/env.hpp"
 #include "txn/home_object.hpp"
@@ -183,12 +182,12 @@ class SpaceCore final : public store::PageSource {
   [[nodiscard]] txn::HomeObject* find_mapped(const ObjectId& id);
   [[nodiscard]] Result<txn::HomeObject*> find_or_map(const ObjectId& id);
   [[nodiscard]] Result<txn::HomeObject*> make_image(const ObjectId& id, unsigned capacity_log2,
-                                                    bool fresh);
+                                                    bool fresh) DOLMEN_REQUIRES(map_mutex_);
   [[nodiscard]] Result<void> move_to_class(const ObjectId& id, unsigned capacity_log2);
   void finish_resize(txn::Transaction& transaction, bool committed);
   [[nodiscard]] Result<txn::HomeObject*> map_object(const ObjectId& id, unsigned capacity_log2,
-                                                    bool fresh);
-  void destroy_dropped();
+                                                    bool fresh) DOLMEN_REQUIRES(map_mutex_);
+  void destroy_dropped() DOLMEN_REQUIRES(map_mutex_);
   void finish(txn::Transaction& transaction, bool committed, store::Index index);
   void release_locks(txn::Transaction& transaction);
   [[nodiscard]] Result<void> run_body(Section& section, SectionKind kind, std::uint64_t stamp,
@@ -202,13 +201,15 @@ class SpaceCore final : public store::PageSource {
   std::unique_ptr<txn::LockTable> locks_;
   txn::Versions versions_;
 
-  std::mutex map_mutex_;  ///< serialises mapping of objects
+  base::Mutex map_mutex_;  ///< serialises mapping of objects
   txn::ObjectMap objects_;
-  std::vector<txn::HomeObject*> dropped_;    ///< map_mutex_; unlinked, not yet destroyed
+  std::vector<txn::HomeObject*> dropped_
+      DOLMEN_GUARDED_BY(map_mutex_);         ///< unlinked, not yet destroyed
   std::atomic<std::uint32_t> map_users_{0};  ///< threads outside sections that hold image pointers
-  std::unordered_map<ObjectId, store::Index> erased_ids_;  ///< map_mutex_; until checkpointed
-  std::mutex table_mutex_;
-  std::vector<std::unique_ptr<std::uintptr_t[]>> retired_tables_;  ///< table_mutex_
+  std::unordered_map<ObjectId, store::Index> erased_ids_
+      DOLMEN_GUARDED_BY(map_mutex_);  ///< until checkpointed
+  base::Mutex table_mutex_;
+  std::vector<std::unique_ptr<std::uintptr_t[]>> retired_tables_ DOLMEN_GUARDED_BY(table_mutex_);
 
   std::atomic<std::uint64_t> table_version_;
   std::atomic<store::Index> newest_durable_request_{0};
@@ -220,9 +221,10 @@ class SpaceCore final : public store::PageSource {
   std::atomic<bool> closed_{false};
 
   ObjectId catalog_id_;
-  std::mutex describe_mutex_;
-  std::mutex types_mutex_;
-  std::unordered_set<std::uint32_t> known_types_;  ///< types_mutex_; described in the space
+  base::Mutex describe_mutex_;
+  base::Mutex types_mutex_;
+  std::unordered_set<std::uint32_t> known_types_
+      DOLMEN_GUARDED_BY(types_mutex_);  ///< described in the space
 
   // Append critical section:
   std::uint32_t dirty_generation_ = 1;
@@ -230,8 +232,8 @@ class SpaceCore final : public store::PageSource {
   std::vector<std::pair<ObjectId, std::uint8_t>> dirty_created_;
   std::vector<ObjectId> dirty_erased_;
   /// Shared: making snapshots. Exclusive: moving an image, which no snapshot may be reading.
-  std::shared_mutex snapshot_gate_;
-  std::mutex checkpoint_mutex_;  ///< one checkpoint at a time
+  base::SharedMutex snapshot_gate_;
+  base::Mutex checkpoint_mutex_;  ///< one checkpoint at a time
 };
 
 /// The ambient section, or null.

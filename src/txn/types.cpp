@@ -2,9 +2,8 @@
 #include "txn/types.hpp"
 
 #include <cstring>
-#include <mutex>
-#include <shared_mutex>
 
+#include "base/mutex.hpp"
 #include "base/sha256.hpp"
 #include "object/type_query.hpp"
 
@@ -13,8 +12,8 @@ namespace dolmen::txn {
 namespace {
 
 struct Registry {
-  std::shared_mutex mutex;
-  std::unordered_map<std::uint32_t, const TypeInfo*> types;
+  base::SharedMutex mutex;
+  std::unordered_map<std::uint32_t, const TypeInfo*> types DOLMEN_GUARDED_BY(mutex);
 };
 
 Registry& registry() {
@@ -63,13 +62,13 @@ std::uint32_t register_type(const TypeInfo& type) {
   if (last == &type) return tag;
   Registry& known = registry();
   {
-    const std::shared_lock guard(known.mutex);
+    const base::SharedLock guard(known.mutex);
     if (known.types.contains(tag)) {
       last = &type;
       return tag;
     }
   }
-  const std::unique_lock guard(known.mutex);
+  const base::Lock guard(known.mutex);
   known.types.emplace(tag, &type);
   last = &type;
   return tag;
@@ -77,7 +76,7 @@ std::uint32_t register_type(const TypeInfo& type) {
 
 const TypeInfo* registered_type(std::uint32_t tag) {
   Registry& known = registry();
-  const std::shared_lock guard(known.mutex);
+  const base::SharedLock guard(known.mutex);
   const auto found = known.types.find(tag);
   return found == known.types.end() ? nullptr : found->second;
 }

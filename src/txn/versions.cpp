@@ -11,19 +11,19 @@
 namespace dolmen::txn {
 
 Index Versions::oldest_snapshot() const {
-  const std::scoped_lock guard(mutex_);
+  const base::Lock guard(mutex_);
   return snapshots_.empty() ? ~Index{0} : snapshots_.begin()->first;
 }
 
 std::size_t Versions::live() const {
-  const std::scoped_lock guard(mutex_);
+  const base::Lock guard(mutex_);
   std::size_t count = 0;
   for (const auto& [index, holders] : snapshots_) count += holders;
   return count;
 }
 
 void Versions::add_snapshot(Index index) {
-  const std::scoped_lock guard(mutex_);
+  const base::Lock guard(mutex_);
   ++snapshots_[index];
   // A snapshot of an empty history (index 0) still needs the versions before commit 1, so "none"
   // and "index 0" must differ: newest_ holds index + 1.
@@ -31,18 +31,18 @@ void Versions::add_snapshot(Index index) {
 }
 
 void Versions::remove_snapshot(Index index) {
-  const std::scoped_lock guard(mutex_);
+  const base::Lock guard(mutex_);
   const auto found = snapshots_.find(index);
   DOLMEN_ASSERT(found != snapshots_.end());
   if (--found->second == 0) snapshots_.erase(found);
   newest_.store(snapshots_.empty() ? 0 : snapshots_.rbegin()->first + 1, std::memory_order_release);
-  purge_locked();
+  purge();
 }
 
 void Versions::keep(const PageKey& key, Index lo, Index hi, std::unique_ptr<std::byte[]> page,
                     std::uint32_t bytes) {
   DOLMEN_ASSERT_CMP(lo, <, hi);
-  const std::scoped_lock guard(mutex_);
+  const base::Lock guard(mutex_);
   auto& list = pages_[key];
   DOLMEN_ASSERT(list.empty() || list.back().hi <= lo);
   list.push_back(Version{lo, hi, std::move(page), bytes});
@@ -52,7 +52,7 @@ void Versions::keep(const PageKey& key, Index lo, Index hi, std::unique_ptr<std:
 
 bool Versions::find(const PageKey& key, Index index, base::MutableBytes out) const {
   if (count_.load(std::memory_order_acquire) == 0) return false;
-  const std::scoped_lock guard(mutex_);
+  const base::Lock guard(mutex_);
   const auto found = pages_.find(key);
   if (found == pages_.end()) return false;
   const auto& list = found->second;
@@ -64,11 +64,11 @@ bool Versions::find(const PageKey& key, Index index, base::MutableBytes out) con
 }
 
 /// A version is needed by a snapshot s if lo <= s < hi.
-void Versions::purge_locked() {
+void Versions::purge() {
   if (count_.load(std::memory_order_relaxed) == 0) return;
   for (auto entry = pages_.begin(); entry != pages_.end();) {
     auto& list = entry->second;
-    std::erase_if(list, [&](const Version& version) {
+    std::erase_if(list, [&](const Version& version) DOLMEN_REQUIRES(mutex_) {
       const auto snapshot = snapshots_.lower_bound(version.lo);
       if (snapshot != snapshots_.end() && snapshot->first < version.hi) return false;
       bytes_.fetch_sub(version.bytes, std::memory_order_relaxed);

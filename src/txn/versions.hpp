@@ -12,11 +12,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <unordered_map>
 #include <vector>
 
 #include "base/bytes.hpp"
+#include "base/mutex.hpp"
 #include "store/store.hpp"
 
 namespace dolmen::txn {
@@ -60,11 +60,11 @@ class Versions {
     std::unique_ptr<std::byte[]> page;
     std::uint32_t bytes;
   };
-  void purge_locked();
+  void purge() DOLMEN_REQUIRES(mutex_);
 
-  mutable std::mutex mutex_;
-  std::map<Index, std::uint32_t> snapshots_;
-  std::unordered_map<PageKey, std::vector<Version>, PageKeyHash> pages_;
+  mutable base::Mutex mutex_;
+  std::map<Index, std::uint32_t> snapshots_ DOLMEN_GUARDED_BY(mutex_);
+  std::unordered_map<PageKey, std::vector<Version>, PageKeyHash> pages_ DOLMEN_GUARDED_BY(mutex_);
   std::atomic<Index> newest_{0};
   std::atomic<std::uint64_t> bytes_{0};
   std::atomic<std::uint64_t> count_{0};

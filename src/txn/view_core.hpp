@@ -11,9 +11,9 @@
 #include <atomic>
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <unordered_map>
 
+#include "base/mutex.hpp"
 #include "txn/space_core.hpp"
 
 namespace dolmen::detail {
@@ -44,8 +44,8 @@ class ViewCore {
  private:
   SpaceCore& core_;
   store::Index index_;
-  std::mutex mutex_;
-  std::unordered_map<ObjectId, std::unique_ptr<ViewObject>> objects_;
+  base::Mutex mutex_;
+  std::unordered_map<ObjectId, std::unique_ptr<ViewObject>> objects_ DOLMEN_GUARDED_BY(mutex_);
 };
 
 /// Fills a plain slot page by page; pages of zeros are not touched, so that they cost no memory.

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <mutex>
 #include <set>
 
 #include <dirent.h>
@@ -12,6 +11,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/mutex.hpp"
 #include "sys/file_name.hpp"
 #include "sys/linux/file.hpp"
 #include "sys/linux/linux.hpp"
@@ -87,7 +87,7 @@ class LinuxDisk final : public Disk {
   Result<void> sync_directory() override {
     std::set<std::string> folders;
     {
-      const std::scoped_lock lock(mutex_);
+      const base::Lock lock(mutex_);
       folders.swap(changed_folders_);
     }
     for (const std::string& folder : folders) DOLMEN_CHECK(sync_directory_at(fd_, folder));
@@ -133,7 +133,7 @@ class LinuxDisk final : public Disk {
   void note_change(const std::string& path) {
     const std::string folder = folder_of(path);
     if (folder.empty()) return;
-    const std::scoped_lock lock(mutex_);
+    const base::Lock lock(mutex_);
     changed_folders_.insert(folder);
   }
 
@@ -169,8 +169,9 @@ class LinuxDisk final : public Disk {
 
   const std::string path_;
   const int fd_;
-  std::mutex mutex_;
-  std::set<std::string> changed_folders_;  // with names that sync_directory has to make durable
+  base::Mutex mutex_;
+  std::set<std::string> changed_folders_
+      DOLMEN_GUARDED_BY(mutex_);  // with names that sync_directory has to make durable
 };
 
 }  // namespace

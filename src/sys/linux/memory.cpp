@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <mutex>
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -12,6 +11,7 @@
 
 #include <dolmen/assert.hpp>
 
+#include "base/mutex.hpp"
 #include "sys/linux/fault.hpp"
 #include "sys/linux/parts.hpp"
 #include "sys/linux/system_error.hpp"
@@ -153,7 +153,7 @@ class LinuxMemory final : public Memory {
   }
 
   FaultDriver best_driver() override {
-    const std::scoped_lock lock(mutex_);
+    const base::Lock lock(mutex_);
     if (!tried_) {
       best_ = userfaultfd_works() ? FaultDriver::userfaultfd : FaultDriver::protection;
       tried_ = true;
@@ -166,7 +166,7 @@ class LinuxMemory final : public Memory {
   }
 
   Result<void> install_fault_handler(FaultDriver driver, FaultHandler* handler) override {
-    const std::scoped_lock lock(mutex_);
+    const base::Lock lock(mutex_);
     const FaultDriver former = state_.driver.load(std::memory_order_acquire);
     DOLMEN_ASSERT((driver == FaultDriver::none) == (handler == nullptr));
     DOLMEN_ASSERT(former == FaultDriver::none || driver == FaultDriver::none);
@@ -251,11 +251,11 @@ class LinuxMemory final : public Memory {
 
  private:
   static LinuxMemory& self() { return static_cast<LinuxMemory&>(linux_memory()); }
-  static void before_fork() { self().mutex_.lock(); }
-  static void after_fork_in_parent() { self().mutex_.unlock(); }
+  static void before_fork() DOLMEN_ACQUIRE(self().mutex_) { self().mutex_.lock(); }
+  static void after_fork_in_parent() DOLMEN_RELEASE(self().mutex_) { self().mutex_.unlock(); }
   // A child has no arena, and the descriptors that it inherited would fill the parent's. It starts
   // anew.
-  static void after_fork_in_child() {
+  static void after_fork_in_child() DOLMEN_RELEASE(self().mutex_) {
     FaultState& state = fault_state();
     state.forked.store(true, std::memory_order_relaxed);
     if (const FaultDriver driver = state.driver.exchange(FaultDriver::none);
@@ -287,7 +287,7 @@ class LinuxMemory final : public Memory {
   }
 
   [[nodiscard]] Result<UnitMap*> units_of(Reservation& reservation) {
-    const std::scoped_lock lock(mutex_);
+    const base::Lock lock(mutex_);
     UnitMap* units = reservation.units.load(std::memory_order_acquire);
     if (units == nullptr) {
       units = UnitMap::create(reservation.bytes.load(std::memory_order_relaxed));
@@ -320,9 +320,9 @@ class LinuxMemory final : public Memory {
   }
 
   FaultState& state_ = fault_state();
-  std::mutex mutex_;
-  bool tried_ = false;
-  FaultDriver best_ = FaultDriver::none;
+  base::Mutex mutex_;
+  bool tried_ DOLMEN_GUARDED_BY(mutex_) = false;
+  FaultDriver best_ DOLMEN_GUARDED_BY(mutex_) = FaultDriver::none;
 };
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <mutex>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -15,6 +14,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "base/mutex.hpp"
 #include "sys/linux/parts.hpp"
 #include "sys/linux/system_error.hpp"
 
@@ -24,9 +24,9 @@ namespace {
 // The callbacks of on_fork_child(). The lock is held across fork() so that the child never finds it
 // taken by a thread that it does not have.
 struct ForkCallbacks {
-  std::mutex mutex;
-  std::vector<std::pair<void (*)(void*), void*>> entries;
-  bool hooked = false;
+  base::Mutex mutex;
+  std::vector<std::pair<void (*)(void*), void*>> entries DOLMEN_GUARDED_BY(mutex);
+  bool hooked DOLMEN_GUARDED_BY(mutex) = false;
 };
 
 ForkCallbacks& fork_callbacks() {
@@ -34,11 +34,13 @@ ForkCallbacks& fork_callbacks() {
   return callbacks;
 }
 
-void before_fork() { fork_callbacks().mutex.lock(); }
-void after_fork_in_parent() { fork_callbacks().mutex.unlock(); }
-void after_fork_in_child() {
+void before_fork() DOLMEN_ACQUIRE(fork_callbacks().mutex) { fork_callbacks().mutex.lock(); }
+void after_fork_in_parent() DOLMEN_RELEASE(fork_callbacks().mutex) {
   fork_callbacks().mutex.unlock();
+}
+void after_fork_in_child() DOLMEN_RELEASE(fork_callbacks().mutex) {
   for (const auto& [callback, argument] : fork_callbacks().entries) callback(argument);
+  fork_callbacks().mutex.unlock();
 }
 
 class LinuxThread final : public Thread {
@@ -105,7 +107,7 @@ class LinuxProcess final : public Process {
 
   Result<void> on_fork_child(void (*callback)(void*), void* argument) override {
     ForkCallbacks& callbacks = fork_callbacks();
-    const std::scoped_lock lock(callbacks.mutex);
+    const base::Lock lock(callbacks.mutex);
     if (!callbacks.hooked) {
       const int error = ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
       if (error != 0) return system_failure(error, "pthread_atfork");
