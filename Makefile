@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # The commands of the project; each does all it needs. The build itself is CMake, see CMakePresets.json.
-.PHONY: help demo test soak bench check format clean
+.PHONY: help demo test soak coverage bench check format clean
 JOBS ?= $(shell nproc)
 
 help:
-	@echo 'make demo    build the dolmen command and show it on the Debian package universe'
-	@echo 'make test    every check and test: release, sanitizers, clang, fuzzers, outside projects'
-	@echo 'make soak    the crash and kill campaigns at full length (hours)'
-	@echo 'make bench   measure against other systems in the same run'
-	@echo 'make check   layers, format, replaced calls, links (seconds)'
-	@echo 'make format  repair what make check can repair'
-	@echo 'make clean   remove build/'
+	@echo 'make demo      build the dolmen command and show it on the Debian package universe'
+	@echo 'make test      every check and test: release, sanitizers, clang, fuzzers, outside projects'
+	@echo 'make soak      the crash and kill campaigns and the fuzzers at full length (hours)'
+	@echo 'make coverage  line coverage, a row per layer'
+	@echo 'make bench     measure against other systems in the same run'
+	@echo 'make check     layers, format, replaced calls, links (seconds)'
+	@echo 'make format    repair what make check can repair'
+	@echo 'make clean     remove build/'
 	@echo 'While working: cmake --workflow --preset dev'
 
 demo:
@@ -25,7 +26,11 @@ test:
 
 soak:
 	@tools/install-deps test
-	cmake --workflow --preset soak
+	tools/test --only soak
+
+coverage:
+	@tools/install-deps test
+	tools/test --only coverage
 
 bench:
 	@tools/install-deps bench

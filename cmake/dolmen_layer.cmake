@@ -2,7 +2,8 @@
 #   dolmen_layer(<name> [DEPENDS <layer>…] [TEST_DEPENDS <layer>…] [EXCLUDE <subfolder>…])
 # makes of the folder that calls it (subfolders included) the layer <name>:
 #   *.cpp        library dolmen_<name>: static, or interface while the folder has no source
-#   *_test.cpp   one GoogleTest program dolmen_<name>_test; it also links TEST_DEPENDS
+#   *_test.cpp   one GoogleTest program dolmen_<name>_test; it also links TEST_DEPENDS and finds
+#                the files of tests/golden/ in DOLMEN_GOLDEN_DIR
 #   *_fuzz.cpp   one libFuzzer program <name>_<file> each, with DOLMEN_FUZZ
 #   *_bench.cpp  left to bench/; main.cpp is left to the folder's own CMakeLists.txt
 # EXCLUDE names subfolders that are layers of their own.
@@ -41,6 +42,8 @@ function(dolmen_layer name)
     add_executable(dolmen_${name}_test ${tests})
     target_link_libraries(dolmen_${name}_test
       PRIVATE dolmen_${name} ${test_depends} dolmen_internal GTest::gtest_main)
+    target_compile_definitions(dolmen_${name}_test
+      PRIVATE DOLMEN_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")
     dolmen_discover(dolmen_${name}_test PREFIX "${name}." LABELS unit TIMEOUT 300)
   endif()
 
@@ -64,22 +67,20 @@ function(dolmen_discover target)
     DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" ${soak})
 endfunction()
 
-# New inputs go to the build directory; the seeds in tests/corpus/<fuzzer>/ are only read.
+# Its seeds are in tests/corpus/<fuzzer>/ and are only read; new inputs go to the build directory.
 function(dolmen_fuzzer layer source)
   get_filename_component(stem "${source}" NAME_WE)
   set(target ${layer}_${stem})
+  set(seeds "${PROJECT_SOURCE_DIR}/tests/corpus/${target}")
+  if(NOT EXISTS "${seeds}")
+    message(FATAL_ERROR "${target} has no seeds: give it some in tests/corpus/${target}/")
+  endif()
   add_executable(${target} "${source}")
   target_link_libraries(${target} PRIVATE dolmen_${layer} ${ARGN} dolmen_internal)
   target_link_options(${target} PRIVATE -fsanitize=fuzzer)
-  set(seeds "${PROJECT_SOURCE_DIR}/tests/corpus/${target}")
-  set(found "${CMAKE_BINARY_DIR}/corpus/${target}")
-  file(MAKE_DIRECTORY "${found}")
-  if(NOT EXISTS "${seeds}")
-    set(seeds "")
-  endif()
   add_test(NAME fuzz.${target}
-    COMMAND ${target} -max_total_time=${DOLMEN_FUZZ_SECONDS} -timeout=20 -rss_limit_mb=2048
-      -print_final_stats=1 -artifact_prefix=${CMAKE_BINARY_DIR}/corpus/ "${found}" ${seeds})
-  math(EXPR timeout "${DOLMEN_FUZZ_SECONDS} + 120")
+    COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/tools/fuzz" $<TARGET_FILE:${target}>
+      --seconds ${DOLMEN_FUZZ_SECONDS} --seeds "${seeds}" --found "${CMAKE_BINARY_DIR}/corpus/${target}")
+  math(EXPR timeout "${DOLMEN_FUZZ_SECONDS} + 600")
   set_tests_properties(fuzz.${target} PROPERTIES LABELS fuzz TIMEOUT ${timeout})
 endfunction()

@@ -59,6 +59,9 @@ target_include_directories(dolmen_internal SYSTEM INTERFACE "${DOLMEN_XXHASH_INC
 target_link_libraries(dolmen_internal INTERFACE dolmen_headers dolmen_flags)
 target_compile_definitions(dolmen_internal INTERFACE DOLMEN_SIM_HOOKS=$<BOOL:${DOLMEN_HOOKS}>)
 
+if(DOLMEN_TESTS OR DOLMEN_FUZZ)
+  find_package(Python3 REQUIRED COMPONENTS Interpreter)
+endif()
 if(DOLMEN_TESTS)
   find_package(GTest REQUIRED)
   include(GoogleTest)

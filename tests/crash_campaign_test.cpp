@@ -15,6 +15,8 @@
 namespace dolmen::sim {
 namespace {
 
+constexpr std::uint64_t kProgressStates = 10'000;
+
 bool soak() {
   const char* value = std::getenv("DOLMEN_SOAK");
   return value != nullptr && std::string(value) == "1";
@@ -47,6 +49,9 @@ TEST(CrashCampaign, EveryCrashStateRecoversToAPrefixWithAllAcknowledgedCommits) 
     ++seeds;
     ASSERT_TRUE(report.violations.empty()) << report.violations.front();
     ASSERT_GT(report.states, 0u);
+    if (soak() && states / kProgressStates != (states - report.states) / kProgressStates) {
+      std::cout << states << " of " << floor << " crash states" << std::endl;
+    }
   }
   std::cout << states << " crash states and " << recovery_states << " inside recovery, of "
             << commits << " commits in " << seeds << " seeds\n";

@@ -157,6 +157,9 @@ TEST(Kill9, NoAcknowledgedCommitIsLostAndNoneIsHalf) {
     ASSERT_NO_FATAL_FAILURE(expect_whole(*(*view)[*left], found));
     ASSERT_NO_FATAL_FAILURE(expect_whole(*(*view)[*right], found));
     acknowledged = found;
+    if (cycles > 100 && cycle % 100 == 99) {
+      std::cout << cycle + 1 << " of " << cycles << " kills, " << found << " commits" << std::endl;
+    }
   }
   std::cout << acknowledged << " commits over " << cycles << " kills\n";
   EXPECT_GT(acknowledged, static_cast<std::uint64_t>(cycles));

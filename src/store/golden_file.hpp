@@ -16,7 +16,7 @@
 namespace dolmen::store {
 
 inline std::vector<std::byte> read_golden(std::string_view name) {
-  const auto path = std::filesystem::path(__FILE__).parent_path() / "../../tests/golden" / name;
+  const auto path = std::filesystem::path(DOLMEN_GOLDEN_DIR) / name;
   std::ifstream file(path, std::ios::binary);
   EXPECT_TRUE(file) << path;
   const std::vector<char> chars(std::istreambuf_iterator<char>(file), {});

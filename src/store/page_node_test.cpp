@@ -2,15 +2,13 @@
 #include "store/page_node.hpp"
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "base/checksum.hpp"
 #include "base/random.hpp"
+#include "store/golden_file.hpp"
 #include "store/node_cache.hpp"
 
 namespace dolmen::store {
@@ -145,11 +143,7 @@ TEST(PageNode, MatchesTheGoldenFile) {
       {{{0x0102030405060708, 0x1112131415161718}, 5}, {0x1000000040, 3, 0}, 0xB1B2B3B4B5B6B7B8},
       {{{0xF1F2F3F4F5F6F7F8, 0x2122232425262728}, 0}, {0x33, 0, 9}, 0xC1C2C3C4C5C6C7C8}};
   const NodeFrame now = encoded(entries, 0);
-  const auto path =
-      std::filesystem::path(__FILE__).parent_path() / "../../tests/golden/page_node_v1.bin";
-  std::ifstream file(path, std::ios::binary);
-  ASSERT_TRUE(file) << path;
-  const std::vector<char> golden(std::istreambuf_iterator<char>(file), {});
+  const std::vector<std::byte> golden = read_golden("page_node_v1.bin");
   ASSERT_EQ(golden.size(), kNodeBytes);
   EXPECT_EQ(std::memcmp(golden.data(), now.data(), kNodeBytes), 0);
   EXPECT_EQ(base::checksum64(now, node_seed({1, 2}, 0)), 508699544657938929u);

@@ -2,7 +2,7 @@
 //
 // A program of somebody else: it sees the installed headers and the library, nothing of this tree.
 // Each run pushes one node onto a list that lives in a space in the current directory, and prints
-// the list.
+// the list and what the library's build asks its users to compile with.
 #include <cstdint>
 #include <cstdio>
 
@@ -47,5 +47,6 @@ int main() {
     std::fprintf(stderr, "%s\n", sum.error().message().c_str());
     return 1;
   }
-  std::printf("= %d\n", static_cast<int>(*sum));
+  std::printf("= %d (checked %d, regions 2^%d)\n", static_cast<int>(*sum), DOLMEN_CHECKED,
+              DOLMEN_REGION_SHIFT);
 }
