@@ -7,6 +7,7 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -58,6 +59,8 @@ class World(unittest.TestCase):
         self.write("src/base/a.hpp", SPDX + "#pragma once\n")
         self.write("src/base/a.cpp", SPDX + '#include "base/a.hpp"\n')
         self.write("src/store/b.hpp", SPDX + "#pragma once\n")
+        for folder in ("src/sys", "src/sys/linux", "src/sim", "src/cli"):
+            self.write(f"{folder}/CMakeLists.txt", "# SPDX-License-Identifier: Apache-2.0\n")
         self.write("tools/size_ratchet.json", "{}")
 
     def write(self, path, text):
@@ -105,6 +108,10 @@ class Layers(World):
         self.table["layers"]["base"]["may_include"] = ["nowhere"]
         self.assert_one("tools/layers.json:1", "unknown layer nowhere")
 
+    def test_a_layer_without_files_is_reported(self):
+        self.table["layers"]["net"] = {"folder": "src/net", "may_include": ["base"]}
+        self.assert_one("tools/layers.json:1", "net has no files in src/net")
+
     def test_an_upward_include_is_reported_with_its_line(self):
         self.cpp("src/base/x.cpp", '#include "store/b.hpp"')
         self.assert_one("src/base/x.cpp:3", "base may not include store")
@@ -147,6 +154,29 @@ class Layers(World):
         self.table["public_headers"]["gone.hpp"] = "base"
         self.assert_one("tools/layers.json:1", "gone.hpp does not exist")
 
+    def test_a_public_header_of_an_unknown_layer_is_reported(self):
+        self.table["public_headers"]["space.hpp"] = "nowhere"
+        self.assert_one("tools/layers.json:1", "space.hpp belongs to unknown layer nowhere")
+
+    def test_public_headers_obey_and_bind_like_any_other(self):
+        self.cpp("src/store/x.cpp", "#include <dolmen/space.hpp>")
+        self.assert_clean()
+        self.cpp("src/base/x.cpp", "#include <dolmen/space.hpp>")
+        self.assert_one("src/base/x.cpp:3", "base may not include store (<dolmen/space.hpp>)")
+        self.cpp("src/base/x.cpp", "#include <dolmen/nothing.hpp>")
+        self.assert_one("src/base/x.cpp:3", "<dolmen/nothing.hpp> is no public header")
+
+    def test_who_may_include_node_uses_the_public_headers_as_its_users_do(self):
+        self.table["layers"]["node"] = {"folder": "src/node", "may_include": ["base"]}
+        self.table["layers"]["cli"]["may_include"] = ["base", "node"]
+        self.cpp("src/node/n.hpp", "\n#pragma once")
+        self.cpp("src/cli/x.cpp", "#include <dolmen/space.hpp>")
+        self.assert_clean()
+        self.table["public_headers"]["detail/x.hpp"] = "store"
+        self.cpp("include/dolmen/detail/x.hpp", "\n#pragma once")
+        self.cpp("src/cli/x.cpp", "#include <dolmen/detail/x.hpp>")
+        self.assert_one("src/cli/x.cpp:3", "cli may not include store (<dolmen/detail/x.hpp>)")
+
     def test_a_public_header_may_not_include_the_inside(self):
         self.write("include/dolmen/space.hpp", SPDX + '#pragma once\n#include "base/a.hpp"\n')
         self.assert_one("include/dolmen/space.hpp:3", "public header includes")
@@ -184,6 +214,11 @@ class Layers(World):
                    "# SPDX-License-Identifier: Apache-2.0\n"
                    "dolmen_layer(base DEPENDS store TEST_DEPENDS sim)\n")
         self.assert_one("src/base/CMakeLists.txt:2", "base may not depend on store")
+
+    def test_a_cmake_layer_outside_the_table_is_reported(self):
+        self.write("src/base/CMakeLists.txt",
+                   "# SPDX-License-Identifier: Apache-2.0\n\ndolmen_layer(bass)\n")
+        self.assert_one("src/base/CMakeLists.txt:3", "layer bass is not in the table")
 
 
 class Targets(World):
@@ -224,6 +259,7 @@ class Bans(World):
         "std::condition_variable_any woken_;": "base/mutex.hpp",
         "std::this_thread::sleep_for(1ms);": "sys::Clock",
         "sleep(1);": "sys::Clock",
+        "auto t = __rdtsc();": "sys::Clock",
         "pread(fd, data, size, 0);": "interface of sys",
         "::pwrite(fd, data, size, 0);": "interface of sys",
         "fsync(fd);": "interface of sys",
@@ -259,6 +295,10 @@ class Bans(World):
                 self.cpp("src/store/x.cpp", line)
                 self.assert_one("src/store/x.cpp:3", remedy)
 
+    def test_every_row_of_the_table_has_a_sample(self):
+        for ban in check.BANS:
+            self.assertTrue(any(re.search(ban.pattern, line) for line in self.BAD), ban.pattern)
+
     def test_what_only_looks_like_a_banned_call_passes(self):
         for line in self.GOOD:
             with self.subTest(line):
@@ -287,6 +327,14 @@ class Bans(World):
         self.assert_clean()
         self.cpp("src/store/x_test.cpp", "std::this_thread::sleep_for(1ms);")
         self.assert_one("src/store/x_test.cpp:3", "sleeping")
+
+    def test_the_list_of_printers_names_files(self):
+        self.table["printing"] = ["src/base/a.cpp"]
+        self.cpp("src/base/a.cpp", "std::cout << 1;")
+        self.assert_clean()
+        self.table["printing"] = ["src/base/gone.cpp"]
+        self.cpp("src/base/a.cpp", "")
+        self.assert_one("tools/layers.json:1", "src/base/gone.cpp does not exist")
 
     def test_the_cast_list_is_a_ratchet(self):
         self.table["reinterpret_cast"] = ["src/base/a.cpp"]
@@ -340,6 +388,8 @@ class Text(World):
         self.write("src/base/x.cpp", SPDX)
         check.fix(check.Project(self.root), with_format=False)
         self.assertEqual(json.loads(self.read("tools/size_ratchet.json")), {})
+        self.write("tools/size_ratchet.json", json.dumps({"src/base/gone.cpp": 700}))
+        self.assert_one("tools/size_ratchet.json:1", "src/base/gone.cpp does not exist")
 
     def test_dead_links_are_reported(self):
         self.write("docs/a.md", "# One thing: first\n\n[b](b.md) [x](https://example.org/x.md)\n")
@@ -364,6 +414,12 @@ class Format(World):
         check.fix(check.Project(self.root), with_format=True)
         self.assertEqual(self.found(with_format=True), [])
 
+    def test_a_style_file_that_clang_format_refuses_is_reported(self):
+        self.write(".clang-format", "BasedOnStyle: Nobody\n")
+        found = self.found(with_format=True)
+        self.assertEqual(len(found), 1, found)
+        self.assertTrue(found[0].startswith(".clang-format:1: "), found)
+
     def test_a_machine_without_clang_format_says_so(self):
         path, os.environ["PATH"] = os.environ["PATH"], self.root
         try:
@@ -372,6 +428,26 @@ class Format(World):
             os.environ["PATH"] = path
         self.assertEqual(len(found), 1, found)
         self.assertIn("clang-format-19 is not installed", found[0])
+
+
+class Completeness(unittest.TestCase):
+    def test_every_violation_that_the_rules_can_report_is_reported_in_some_test(self):
+        with open(os.path.join(HERE, "check"), encoding="utf-8") as file:
+            places = {n for n, line in enumerate(file, 1) if "yield Violation(" in line}
+        self.assertGreater(len(places), 30)
+        real, seen = check.Violation, set()
+
+        def noted(*arguments):
+            seen.add(sys._getframe(1).f_lineno)
+            return real(*arguments)
+
+        check.Violation = noted
+        try:
+            for world in (Layers, Targets, Bans, Text, Format):
+                unittest.defaultTestLoader.loadTestsFromTestCase(world).run(unittest.TestResult())
+        finally:
+            check.Violation = real
+        self.assertEqual(sorted(places - seen), [])
 
 
 class Command(World):
