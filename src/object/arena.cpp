@@ -12,6 +12,7 @@ namespace dolmen::detail {
 
 // No address has this tag: addresses have at most 57 bits.
 constinit std::atomic<std::uintptr_t> arena_tag{~std::uintptr_t{0}};
+constinit std::atomic<Translation*> translations{nullptr};
 constinit std::atomic<Mapping*> mappings{nullptr};
 
 }  // namespace dolmen::detail
@@ -24,16 +25,19 @@ using detail::kMaxClass;
 using detail::kMinClass;
 using detail::kRegionShift;
 using detail::Mapping;
+using detail::Translation;
 
 constexpr std::uint64_t kFirstBatch = std::uint64_t{2} << 20;
 constexpr std::uint64_t kLargestBatch = std::uint64_t{1} << 30;
+/// Slots of all classes, by heap number.
+constexpr std::uint64_t kRecords = std::uint64_t{1} << (kRegionShift - kMinClass + 1);
 
 /// The plain or the demand slots of a class, numbered within the region. Plain ones grow up from
 /// slot 1, demand ones down from the last, until they meet.
 struct Side {
   std::uint64_t next = 0;       // boundary of the slots handed out so far
   std::uint64_t active = 0;     // boundary of the slots made accessible so far
-  std::uint64_t free_head = 0;  // freed slots, linked through Mapping::unused; 0 ends the list
+  std::uint64_t free_head = 0;  // freed slots, linked through Mapping::next_free; 0 ends the list
   std::uint64_t free_count = 0;
   std::uint64_t in_use = 0;
   std::uint64_t batch_bytes = kFirstBatch;
@@ -55,19 +59,25 @@ class Arena {
       return fail(Errc::invalid_argument, "the arena belongs to another Memory");
     }
     constexpr std::uint64_t kBytes = std::uint64_t{1} << kArenaShift;
-    constexpr std::uint64_t kRecordBytes =
-        (std::uint64_t{1} << (kRegionShift - kMinClass + 1)) * sizeof(Mapping);
     DOLMEN_TRY(std::byte* const base, memory.reserve(kBytes, kBytes));
-    auto records = memory.reserve(kRecordBytes, sys::kPageBytes);
-    if (!records) {
+    auto translations = memory.reserve(kRecords * sizeof(Translation), sys::kPageBytes);
+    if (!translations) {
       memory.release(base, kBytes);
-      return std::unexpected(records.error());
+      return std::unexpected(translations.error());
+    }
+    auto mappings = memory.reserve(kRecords * sizeof(Mapping), sys::kPageBytes);
+    if (!mappings) {
+      memory.release(*translations, kRecords * sizeof(Translation));
+      memory.release(base, kBytes);
+      return std::unexpected(mappings.error());
     }
     memory_ = &memory;
     base_ = base;
     // The records are trivially zero: reading atomics of zero bytes needs no constructor call per
     // record.
-    detail::mappings.store(static_cast<Mapping*>(static_cast<void*>(*records)),
+    detail::translations.store(static_cast<Translation*>(static_cast<void*>(*translations)),
+                               std::memory_order_relaxed);
+    detail::mappings.store(static_cast<Mapping*>(static_cast<void*>(*mappings)),
                            std::memory_order_relaxed);
     detail::arena_tag.store(std::bit_cast<std::uintptr_t>(base) >> kArenaShift,
                             std::memory_order_release);
@@ -91,8 +101,8 @@ class Arena {
     reused = slot != 0;
     if (reused) {
       Mapping& record = record_of(c, slot);
-      s.free_head = record.unused;
-      record.unused = 0;
+      s.free_head = record.next_free;
+      record.next_free = 0;
       --s.free_count;
     } else {
       if (s.next == s.active) DOLMEN_CHECK(grow(c, kind));
@@ -113,11 +123,12 @@ class Arena {
     if (bytes >= sys::kPageBytes) memory_->discard(base, bytes);
     Mapping& record = record_of(c, slot);
     clear(record);
+    clear(detail::translation_of(base));
     const base::Lock lock(mutex_);
     const bool is_plain = slot < side(c, SlotKind::plain).next;
     Side& s = side(c, is_plain ? SlotKind::plain : SlotKind::demand);
     DOLMEN_ASSERT(slot != 0 && (is_plain || slot >= s.next) && s.in_use > 0);
-    record.unused = s.free_head;
+    record.next_free = s.free_head;
     s.free_head = slot;
     ++s.free_count;
     --s.in_use;
@@ -159,7 +170,6 @@ class Arena {
 
   static void clear(Mapping& record) noexcept {
     record.table.store(nullptr, std::memory_order_relaxed);
-    record.stamp.store(0, std::memory_order_relaxed);
     record.table_size.store(0, std::memory_order_relaxed);
     record.view_stamp = 0;
     record.kind = 0;
@@ -167,7 +177,14 @@ class Arena {
     record.record = nullptr;
     record.id = {};
     record.space = nullptr;
-    record.unused = 0;
+    record.next_free = 0;
+  }
+
+  static void clear(Translation& record) noexcept {
+    const auto zero = [](auto& word) {
+      if (word.load(std::memory_order_relaxed) != 0) word.store(0, std::memory_order_relaxed);
+    };  // a slot that followed no pointer touches no page of records
+    for (auto& word : record.words) zero(word);
   }
 
   Result<void> grow(unsigned c, SlotKind kind) DOLMEN_REQUIRES(mutex_) {
@@ -186,7 +203,8 @@ class Arena {
       first = 0;
       last = slots;
     }
-    DOLMEN_CHECK(activate_records(c, first, last));
+    DOLMEN_CHECK(activate_records(detail::translations, c, first, last));
+    DOLMEN_CHECK(activate_records(detail::mappings, c, first, last));
     std::byte* const start = slot_base(c, first);
     const std::uint64_t bytes = (last - first) << c;
     DOLMEN_CHECK(kind == SlotKind::plain ? memory_->activate(start, bytes)
@@ -202,13 +220,15 @@ class Arena {
     return std::max<std::uint64_t>(room / per_page * per_page, 1);
   }
 
-  Result<void> activate_records(unsigned c, std::uint64_t first, std::uint64_t last)
-      DOLMEN_REQUIRES(mutex_) {
+  template <class Record>
+  Result<void> activate_records(const std::atomic<Record*>& records, unsigned c,
+                                std::uint64_t first, std::uint64_t last) DOLMEN_REQUIRES(mutex_) {
     const std::uint64_t origin = slots_of(c);
     constexpr std::uint64_t kMask = sys::kPageBytes - 1;
-    const std::uint64_t begin = (origin + first) * sizeof(Mapping) & ~kMask;
-    const std::uint64_t end = ((origin + last) * sizeof(Mapping) + kMask) & ~kMask;
-    auto* const array = static_cast<std::byte*>(static_cast<void*>(mapping_array()));
+    const std::uint64_t begin = (origin + first) * sizeof(Record) & ~kMask;
+    const std::uint64_t end = ((origin + last) * sizeof(Record) + kMask) & ~kMask;
+    auto* const array =
+        static_cast<std::byte*>(static_cast<void*>(records.load(std::memory_order_relaxed)));
     // Neighbours that share a page with a record activated earlier are activated twice: no harm.
     DOLMEN_CHECK(memory_->activate(array + begin, end - begin));
     record_bytes_ += end - begin;

@@ -34,6 +34,7 @@ class ArenaTest : public testing::Test {
 
 TEST_F(ArenaTest, FindsBaseClassAndRecordFromAnyAddressInASlot) {
   std::set<const detail::Mapping*> records;
+  std::set<const detail::Translation*> lines;
   std::vector<std::byte*> slots;
   for (unsigned c = detail::kMinClass; c <= 28; ++c) {
     for (int i = 0; i < 3; ++i) {
@@ -50,7 +51,8 @@ TEST_F(ArenaTest, FindsBaseClassAndRecordFromAnyAddressInASlot) {
       EXPECT_NE(detail::base_of(base + bytes), detail::base_of(base));
       EXPECT_TRUE(records.insert(&detail::mapping_of(base)).second) << "one record per slot";
       EXPECT_EQ(detail::mapping_of(base).kind, 0);
-      EXPECT_EQ(detail::mapping_of(base).stamp.load(), 0u);
+      EXPECT_EQ(detail::translation_of(base).stamp().load(), 0u);
+      EXPECT_TRUE(lines.insert(&detail::translation_of(base + bytes - 1)).second);
       base[0] = std::byte{1};
       base[bytes - 1] = std::byte{1};
       detail::mapping_of(base).capacity_log2 = static_cast<std::uint8_t>(c);
@@ -76,6 +78,9 @@ TEST_F(ArenaTest, HandsOutZeroesAgainAfterAFree) {
     detail::Mapping& record = detail::mapping_of(first);
     record.kind = 1;
     record.table_size.store(7);
+    detail::Translation& translation = detail::translation_of(first);
+    translation.words[1].store(5);  // without a stamp: known before anybody followed it
+    translation.words[detail::kNearIndices - 1].store(6);
     record.id = ObjectId{1, 2};
     free_slot(first);
     std::byte* second = slot(c);
@@ -84,7 +89,8 @@ TEST_F(ArenaTest, HandsOutZeroesAgainAfterAFree) {
     EXPECT_EQ(detail::mapping_of(second).kind, 0);
     EXPECT_EQ(detail::mapping_of(second).table_size.load(), 0u);
     EXPECT_TRUE(detail::mapping_of(second).id.is_null());
-    EXPECT_EQ(detail::mapping_of(second).unused, 0u);
+    EXPECT_EQ(detail::mapping_of(second).next_free, 0u);
+    for (const auto& word : detail::translation_of(second).words) EXPECT_EQ(word.load(), 0u);
     free_slot(second);
   }
 }

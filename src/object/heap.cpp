@@ -21,8 +21,9 @@ std::uint32_t coloured_origin(unsigned capacity_log2, const ObjectIdSeed& seed) 
   const ObjectId id = derive_object_id(seed);
   const std::uint32_t pages = std::uint32_t{1} << (capacity_log2 - layout::kPageShift);
   const std::uint32_t lines = std::min(24u, pages * 2);
-  const auto line = static_cast<std::uint32_t>(id.low % lines);
-  if (capacity_log2 < 20) return kLine + line * kLine;
+  if (capacity_log2 < 20) return kLine + static_cast<std::uint32_t>(id.low % lines) * kLine;
+  // Nearly all sets of a first-level cache (64 lines of 64 bytes), with room for what comes first.
+  const auto line = static_cast<std::uint32_t>(id.low % 56);
   const auto page = static_cast<std::uint32_t>(id.high % std::min(128u, pages / 8));
   return page * kPage + line * kLine + (page == 0 ? kLine : 0u);
 }

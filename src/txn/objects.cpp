@@ -139,7 +139,6 @@ Result<HomeObject*> SpaceCore::make_image(const ObjectId& id, unsigned capacity_
   mapping.view_stamp = 0;
   mapping.id = id;
   mapping.space = this;
-  mapping.stamp.store(0, std::memory_order_relaxed);
   HomeObject* object = objects_.make(base);
   if (pages) object->pages = pages.release();
   if (fresh || !demand) {

@@ -3,6 +3,7 @@
 // What the inline dereference does not settle: first use of a FOT index, scopes, checks, and
 // turning addresses back into pointers. Translation tables grow under table_mutex_ and are read
 // without it.
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -83,8 +84,23 @@ void SpaceCore::invalidate_tables() {
   table_version_.store(next.fetch_add(1, std::memory_order_relaxed), std::memory_order_release);
 }
 
-void SpaceCore::set_cell(Mapping& mapping, std::uint64_t index, std::uintptr_t base) {
+std::uintptr_t SpaceCore::cell(const std::byte* slot, std::uint32_t index) noexcept {
+  if (index == 0) return 0;
+  if (index < kNearIndices) {
+    return translation_of(slot).words[index].load(std::memory_order_acquire);
+  }
+  const Mapping& mapping = mapping_of(slot);
+  if (index >= mapping.table_size.load(std::memory_order_acquire)) return 0;
+  return __atomic_load_n(mapping.table.load(std::memory_order_relaxed) + index, __ATOMIC_ACQUIRE);
+}
+
+void SpaceCore::set_cell(const std::byte* slot, std::uint32_t index, std::uintptr_t base) {
+  if (index < kNearIndices) {
+    translation_of(slot).words[index].store(base, std::memory_order_release);
+    return;
+  }
   const base::Lock guard(table_mutex_);
+  Mapping& mapping = mapping_of(slot);
   const std::uint32_t size = mapping.table_size.load(std::memory_order_relaxed);
   const std::uintptr_t* table = mapping.table.load(std::memory_order_relaxed);
   if (index < size) {
@@ -92,7 +108,7 @@ void SpaceCore::set_cell(Mapping& mapping, std::uint64_t index, std::uintptr_t b
     return;
   }
   if (base == 0) return;
-  std::uint32_t grown = size == 0 ? 2 : size * 2;
+  std::uint32_t grown = std::max(size * 2, kNearIndices * 2);
   while (grown <= index) grown *= 2;
   auto* bigger = new std::uintptr_t[grown]();
   for (std::uint32_t i = 0; i < size; ++i) {
@@ -112,56 +128,57 @@ void SpaceCore::set_cell(Mapping& mapping, std::uint64_t index, std::uintptr_t b
 
 void SpaceCore::revalidate(Mapping& mapping) {
   const std::uint64_t version = table_version();
-  const auto base = static_cast<const HomeObject*>(mapping.record)->base;
-  const object::HeapReader heap = reader_of(mapping, number(base));
-  const std::uint32_t size = mapping.table_size.load(std::memory_order_acquire);
+  const std::byte* slot = static_cast<const HomeObject*>(mapping.record)->base;
+  const object::HeapReader heap = reader_of(mapping, number(slot));
+  const std::uint32_t size =
+      std::max(kNearIndices, mapping.table_size.load(std::memory_order_acquire));
   for (std::uint32_t index = 1; index < size; ++index) {
-    const std::uintptr_t cell =
-        __atomic_load_n(mapping.table.load(std::memory_order_relaxed) + index, __ATOMIC_ACQUIRE);
-    if (cell == 0) continue;
-    const Mapping* target = live_mapping(cell);
+    const std::uintptr_t base = cell(slot, index);
+    if (base == 0) continue;
+    const Mapping* target = live_mapping(base);
     const auto entry = object::fot_entry(heap, index);
     const bool sound =
         target != nullptr && target->kind == 1 && entry && *entry == target->id &&
         target->space == this &&
         static_cast<const HomeObject*>(target->record)->erased.load(std::memory_order_acquire) == 0;
-    if (!sound) set_cell(mapping, index, 0);
+    if (!sound) set_cell(slot, index, 0);
   }
-  mapping.stamp.store(version, std::memory_order_release);
+  translation_of(slot).stamp().store(version, std::memory_order_release);
 }
 
-std::uintptr_t SpaceCore::follow(Mapping& mapping, std::uint64_t index, const void* place,
+std::uintptr_t SpaceCore::follow(Mapping& mapping, std::uint32_t index, const void* place,
                                  bool scope) {
-  if (mapping.kind == 2) {
-    auto& from = *static_cast<ViewObject*>(mapping.record);
-    const auto entry = object::fot_entry(reader_of(mapping, base_of(place)), index);
+  const auto* slot = reinterpret_cast<const std::byte*>(base_of(place));
+  const auto entry_id = [&] {
+    const auto entry = object::fot_entry(reader_of(mapping, number(slot)), index);
     if (!entry) throw_error(Errc::out_of_bounds, describe_place(place), index);
-    const auto target = from.view->map(*entry);
-    if (!target) {
-      throw_error(target.error().code() == Errc::not_found ? Errc::deleted : target.error().code(),
-                  describe_place(place), entry->low);
-    }
-    set_cell(mapping, index, number((*target)->base));
+    return *entry;
+  };
+  const auto require = [&](const auto& target, const ObjectId& id) {
+    if (target) return;
+    const Errc code = target.error().code();
+    throw_error(code == Errc::not_found ? Errc::deleted : code, describe_place(place), id.low);
+  };
+  if (mapping.kind == 2) {
+    const ObjectId id = entry_id();
+    const auto target = static_cast<ViewObject*>(mapping.record)->view->map(id);
+    require(target, id);
+    set_cell(slot, index, number((*target)->base));
     return number((*target)->base);
   }
-  if (mapping.stamp.load(std::memory_order_acquire) < table_version()) revalidate(mapping);
-  std::uintptr_t base = 0;
-  if (index < mapping.table_size.load(std::memory_order_acquire)) {
-    base = __atomic_load_n(mapping.table.load(std::memory_order_relaxed) + index, __ATOMIC_ACQUIRE);
+  if (translation_of(slot).stamp().load(std::memory_order_acquire) < table_version()) {
+    revalidate(mapping);
   }
+  std::uintptr_t base = cell(slot, index);
   if (base == 0) {
-    const auto entry = object::fot_entry(reader_of(mapping, base_of(place)), index);
-    if (!entry) throw_error(Errc::out_of_bounds, describe_place(place), index);
-    const auto target = home(*entry);
-    if (!target) {
-      throw_error(target.error().code() == Errc::not_found ? Errc::deleted : target.error().code(),
-                  describe_place(place), entry->low);
-    }
+    const ObjectId id = entry_id();
+    const auto target = home(id);
+    require(target, id);
     if ((*target)->erased.load(std::memory_order_acquire) != 0) {
-      throw_error(Errc::deleted, describe_place(place), entry->low);
+      throw_error(Errc::deleted, describe_place(place), id.low);
     }
     base = number((*target)->base);
-    set_cell(mapping, index, base);
+    set_cell(slot, index, base);
   }
   auto& target = *static_cast<HomeObject*>(mapping_of(base).record);
   if (target.erased.load(std::memory_order_acquire) != 0) {
@@ -311,10 +328,10 @@ std::uint64_t SpaceCore::foreign_bits(HomeObject& from, HomeObject& to, std::uin
       if (!freed) throw_error(freed.error().code(), describe_place(from.base));
       // Pointers on this thread's stack are addresses, views have their own tables: only ours is
       // stale.
-      for (const std::uint32_t index : *freed) set_cell(from.mapping(), index, 0);
+      for (const std::uint32_t index : *freed) set_cell(from.base, index, 0);
     }
   }
-  if (inserted->inserted) set_cell(from.mapping(), inserted->index, number(to.base));
+  if (inserted->inserted) set_cell(from.base, inserted->index, number(to.base));
   return kForeignTag | std::uint64_t{inserted->index} << kOffsetBits | offset;
 }
 

@@ -232,7 +232,7 @@ Result<ViewObject*> ViewCore::map(const ObjectId& id) {
   mapping.space = &core_;
   mapping.record = object.get();
   mapping.view_stamp = static_cast<std::uint16_t>((index_ % 0xFFFEu) + 1);
-  mapping.stamp.store(~std::uint64_t{0}, std::memory_order_relaxed);
+  translation_of(base).stamp().store(~std::uint64_t{0}, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_release);
   mapping.kind = 2;
   return objects_.emplace(id, std::move(object)).first->second.get();

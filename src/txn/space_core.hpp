@@ -113,11 +113,13 @@ class SpaceCore final : public store::PageSource {
   // --- pointers.cpp --------------------------------------------------------------------------
   /// Base of the mapping that index `index` of `mapping`'s FOT leads to. Throws AccessError.
   /// `scope`: also bring the target into the ambient section's scope.
-  [[nodiscard]] std::uintptr_t follow(Mapping& mapping, std::uint64_t index, const void* place,
+  [[nodiscard]] std::uintptr_t follow(Mapping& mapping, std::uint32_t index, const void* place,
                                       bool scope);
   void revalidate(Mapping& mapping);
-  /// Remembers where an index leads (0 forgets).
-  void set_cell(Mapping& mapping, std::uint64_t index, std::uintptr_t base);
+  /// Where an index of the slot's FOT is known to lead; 0 = not looked up.
+  [[nodiscard]] static std::uintptr_t cell(const std::byte* slot, std::uint32_t index) noexcept;
+  /// Remembers where an index leads (0 forgets). Requires: index > 0.
+  void set_cell(const std::byte* slot, std::uint32_t index, std::uintptr_t base);
   /// Pointer bits in `from` (held by the ambient transaction) for an address in `to`.
   [[nodiscard]] std::uint64_t foreign_bits(txn::HomeObject& from, txn::HomeObject& to,
                                            std::uint64_t offset);

@@ -22,9 +22,9 @@ namespace dolmen::detail {
 enum class SectionKind : std::uint8_t { none, transact, read, read_all };
 
 struct Ambient {
-  /// Inline foreign dereferences in home mappings are allowed where Mapping::stamp >= this: the
-  /// space's current table version in a read_all section, else the maximum (views' mappings have
-  /// the maximum).
+  /// Inline foreign dereferences in home mappings are allowed where Translation::stamp() >= this:
+  /// the space's current table version in a read_all section, else the maximum (views' mappings
+  /// have the maximum).
   std::uint64_t stamp = ~std::uint64_t{0};
   /// Low 15 bits go into transient pointers; changes with every section of this thread.
   std::uint16_t section_stamp = 1;
@@ -37,10 +37,18 @@ struct Ambient {
 #endif
 extern thread_local constinit Ambient ambient;
 
+// The compiler is told that following a pointer changes nothing that the program sees, so that a
+// loop over ptr keeps its pointer in a register. clang would take it as a promise not to throw.
+#if defined(__clang__)
+#define DOLMEN_DETAIL_PURE
+#else
+#define DOLMEN_DETAIL_PURE gnu::pure,
+#endif
+
 /// Everything the inline dereference does not settle: null, first use of a FOT index, scope,
 /// checks. `at` is where the pointer is stored, `type` what it points to. Throws AccessError.
-[[gnu::cold, gnu::noinline]] const void* resolve_slow(std::uint64_t bits, const void* at,
-                                                      const TypeInfo& (*type)());
+[[ DOLMEN_DETAIL_PURE gnu::cold, gnu::noinline ]] const void* resolve_slow(
+    std::uint64_t bits, const void* at, const TypeInfo& (*type)());
 /// A dereference with every check (DOLMEN_CHECKED). Throws AccessError.
 const void* resolve_checked(std::uint64_t bits, const void* at, const TypeInfo& (*type)());
 
@@ -90,18 +98,19 @@ void deallocate(void* memory, std::size_t bytes) noexcept(false);
 [[noreturn, gnu::cold, gnu::noinline]] void throw_error(Errc code, const char* context = "",
                                                         std::uint64_t detail = 0);
 
-/// Address that foreign pointer bits lead to, if all that is settled inline holds; else 0.
-[[gnu::always_inline]] inline std::uintptr_t foreign_address(std::uint64_t bits, const void* at) {
-  if (!is_foreign(bits)) return 0;
-  const Mapping& mapping = mapping_of(at);
-  const std::uint64_t index = fot_index(bits);
-  if (mapping.stamp.load(std::memory_order_relaxed) < ambient.stamp ||
-      index >= mapping.table_size.load(std::memory_order_acquire)) {
+/// Base of the object that foreign pointer bits lead to, if all that is settled inline holds; else
+/// 0.
+[[gnu::always_inline]] inline std::uintptr_t foreign_base(std::uint64_t bits, const void* at) {
+  Translation& translation = translation_of(at);
+  if (translation.stamp().load(std::memory_order_relaxed) < ambient.stamp) [[unlikely]]
     return 0;
+  const std::uint32_t index = fot_index(bits);
+  if (index - 1 < kNearIndices - 1) [[likely]] {
+    return translation.words[index].load(std::memory_order_relaxed);
   }
-  const std::uintptr_t base =
-      __atomic_load_n(mapping.table.load(std::memory_order_relaxed) + index, __ATOMIC_RELAXED);
-  return base == 0 ? 0 : base + (bits & kOffsetMask);
+  const Mapping& mapping = mapping_of(at);
+  if (index >= mapping.table_size.load(std::memory_order_acquire)) return 0;
+  return __atomic_load_n(mapping.table.load(std::memory_order_relaxed) + index, __ATOMIC_RELAXED);
 }
 
 /// Inline dereference. `type` is a function pointer so that T may be incomplete at declaration.
@@ -114,10 +123,15 @@ void deallocate(void* memory, std::size_t bytes) noexcept(false);
     return reinterpret_cast<const void*>(base_of(at) + bits);
   }
   if (is_plain_transient(bits)) return reinterpret_cast<const void*>(bits);
-  if (const std::uintptr_t address = foreign_address(bits, at); address != 0) [[likely]] {
-    return reinterpret_cast<const void*>(address);
+  if (is_foreign(bits)) [[likely]] {
+    const std::uintptr_t base = foreign_base(bits, at);
+    if (base != 0) [[likely]]
+      return reinterpret_cast<const void*>(base + (bits & kOffsetMask));
   }
-  return resolve_slow(bits, at, type);
+  const void* const target = resolve_slow(bits, at, type);
+  // A use: a call of a pure function without one may be left out, and with it the exception.
+  asm volatile("" : : "r"(target));
+  return target;
 #endif
 }
 
@@ -129,7 +143,11 @@ void deallocate(void* memory, std::size_t bytes) noexcept(false);
   if (!in_arena(to)) {
     if (bits <= kOffsetMask) return base_of(from) + bits;
     if (is_plain_transient(bits)) return bits;
-    if (const std::uintptr_t address = foreign_address(bits, from); address != 0) return address;
+    if (is_foreign(bits)) {
+      const std::uintptr_t base = foreign_base(bits, from);
+      if (base != 0) [[likely]]
+        return base + (bits & kOffsetMask);
+    }
   }
 #endif
   return rebase_slow(bits, from, to, kStampTransients);

@@ -5,8 +5,8 @@
 // object's base follows from any address inside it by two shifts, without a table. The arena's
 // place is chosen by the kernel and never written down.
 //
-// Runtime facts of a mapping lie in one dense array (mapping_of), never in the slot's own pages: 64
-// objects whose table pointers sat at equal offsets would share one cache set.
+// Runtime facts of a mapping lie in two dense arrays (translation_of, mapping_of), never in the
+// slot's own pages: 64 objects whose tables sat at equal offsets would share one cache set.
 //
 // Internal: everything in dolmen::detail may change between versions.
 // Threads: addresses and fields read by the inline paths are set before the mapping is published.
@@ -63,16 +63,31 @@ inline constexpr std::uint64_t kTransientTag = std::uint64_t{1} << 63;
 [[gnu::always_inline]] constexpr bool is_foreign(std::uint64_t bits) noexcept {
   return static_cast<std::int64_t>(bits) < 0;
 }
-[[gnu::always_inline]] constexpr std::uint64_t fot_index(std::uint64_t bits) noexcept {
-  return bits >> kOffsetBits & kFotIndexMask;
+/// Of foreign bits; bits 60 … 62 are zero in them.
+[[gnu::always_inline]] constexpr std::uint32_t fot_index(std::uint64_t bits) noexcept {
+  return static_cast<std::uint32_t>(bits >> kOffsetBits);
 }
+
+/// FOT indices below this are translated within one cache line.
+inline constexpr std::uint32_t kNearIndices = 8;
+
+/// What a dereference into another object reads of the slot that holds the pointer: 64 bytes, one
+/// cache line, so that an object with up to seven neighbours costs one load beyond the pointer's.
+struct Translation {
+  /// [0]: the inline foreign path is taken while it is >= the ambient stamp (see Ambient::stamp).
+  /// [index]: base address of the target of FOT index 1 … kNearIndices - 1; 0 = not looked up.
+  /// One array, so that the index addresses it as it comes out of the pointer's bits.
+  std::atomic<std::uint64_t> words[kNearIndices];
+
+  [[nodiscard]] std::atomic<std::uint64_t>& stamp() noexcept { return words[0]; }
+};
+static_assert(sizeof(Translation) == 64, "one cache line per slot");
 
 /// Runtime facts of one mapped slot: 64 bytes, one cache line.
 struct Mapping {
-  /// Base addresses of the targets of FOT indices 1 … table_size - 1; 0 = not looked up.
+  /// Base addresses of the targets of FOT indices kNearIndices … table_size - 1, by index; 0 = not
+  /// looked up.
   std::atomic<const std::uintptr_t*> table;
-  /// The inline foreign path is taken while stamp >= ambient stamp (see Ambient::stamp).
-  std::atomic<std::uint64_t> stamp;
   std::atomic<std::uint32_t> table_size;
   /// Section stamp that transient pointers into a view carry; 0 in home mappings.
   std::uint16_t view_stamp;
@@ -83,15 +98,17 @@ struct Mapping {
   ObjectId id;
   /// The SpaceCore that the mapping belongs to.
   void* space;
+  std::uint64_t next_free;  ///< in the list of free slots of the class
   std::uint64_t unused;
 };
 static_assert(sizeof(Mapping) == 64, "one cache line per mapping");
 
-// Both are read relaxed, by threads that may never have opened a space: an address in the arena
+// All are read relaxed, by threads that may never have opened a space: an address in the arena
 // only comes to a thread from one that saw the arena made.
 /// arena base >> kArenaShift, or a value that no address has while there is no arena.
 extern constinit std::atomic<std::uintptr_t> arena_tag;
-/// Mapping record of the slot with heap number n = 2^(kRegionShift - c) + slot.
+/// Records of the slot with heap number n = 2^(kRegionShift - c) + slot.
+extern constinit std::atomic<Translation*> translations;
 extern constinit std::atomic<Mapping*> mappings;
 
 [[gnu::always_inline]] inline bool in_arena(std::uintptr_t address) noexcept {
@@ -111,9 +128,17 @@ extern constinit std::atomic<Mapping*> mappings;
 [[gnu::always_inline]] inline std::uintptr_t base_of(const void* address) noexcept {
   return base_of(reinterpret_cast<std::uintptr_t>(address));
 }
+[[gnu::always_inline]] inline std::uintptr_t heap_number(std::uintptr_t address) noexcept {
+  return ((address & kRegionMask) | (kRegionMask + 1)) >> class_of(address);
+}
+[[gnu::always_inline]] inline Translation& translation_of(std::uintptr_t address) noexcept {
+  return translations.load(std::memory_order_relaxed)[heap_number(address)];
+}
+[[gnu::always_inline]] inline Translation& translation_of(const void* address) noexcept {
+  return translation_of(reinterpret_cast<std::uintptr_t>(address));
+}
 [[gnu::always_inline]] inline Mapping& mapping_of(std::uintptr_t address) noexcept {
-  const std::uintptr_t numbered = (address & kRegionMask) | (kRegionMask + 1);
-  return mappings.load(std::memory_order_relaxed)[numbered >> class_of(address)];
+  return mappings.load(std::memory_order_relaxed)[heap_number(address)];
 }
 [[gnu::always_inline]] inline Mapping& mapping_of(const void* address) noexcept {
   return mapping_of(reinterpret_cast<std::uintptr_t>(address));
