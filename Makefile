@@ -5,7 +5,7 @@ JOBS ?= $(shell nproc)
 
 help:
 	@echo 'make demo      build the dolmen command and show it on the Debian package universe'
-	@echo 'make test      every check and test: release, sanitizers, clang, fuzzers, outside projects'
+	@echo 'make test      the gate: rules, every test in release and under sanitizers, outside projects'
 	@echo 'make soak      the crash and kill campaigns and the fuzzers at full length (hours)'
 	@echo 'make coverage  line coverage, a row per layer'
 	@echo 'make bench     measure against other systems in the same run'
