@@ -183,12 +183,8 @@ Result<void> SpaceCore::erase_object(const ObjectId& id) {
   if (id == catalog_id_) return fail(Errc::invalid_argument, "the catalog cannot be erased");
   Named objects[2] = {catalog_named(*this), Named{id, nullptr, nullptr}};
   const auto erase = [&]() -> Result<void> {
-    DOLMEN_TRY(HomeObject* const home_object, home(id));
-    if (home_object->erased.load(std::memory_order_acquire) != 0) {
-      return fail(Errc::not_found, "erased object", id.low);
-    }
+    DOLMEN_TRY(HomeObject* const home_object, locked(id));
     Transaction& transaction = *current_section()->transaction;
-    if (!transaction.holds(*home_object)) lock_late(*current_section(), *home_object);
     Catalog& names = catalog_root(*this);
     std::vector<std::string> gone;
     for (const auto& [name, entry] : names.by_name) {
@@ -202,10 +198,18 @@ Result<void> SpaceCore::erase_object(const ObjectId& id) {
   return in_transaction(*this, std::span(objects, 1), false, erase);
 }
 
+Result<HomeObject*> SpaceCore::locked(const ObjectId& id) {
+  DOLMEN_TRY(HomeObject* const object, home(id));
+  Section& section = *current_section();
+  if (!section.transaction->holds(*object)) lock_late(section, *object);
+  if (is_gone(*object, section.transaction)) return fail(Errc::not_found, "erased object", id.low);
+  return object;
+}
+
 Result<void> SpaceCore::set_name(const ObjectId& id, std::string_view name) {
   Named catalog = catalog_named(*this);
   return in_transaction(*this, std::span(&catalog, 1), false, [&]() -> Result<void> {
-    DOLMEN_TRY(HomeObject* const object, home(id));
+    DOLMEN_TRY(HomeObject* const object, locked(id));
     const std::uint32_t tag = object::load_header(object->base).root_type;
     Catalog& names = catalog_root(*this);
     if (names.by_name.contains(name)) return fail(Errc::already_exists, interned(name));
@@ -312,9 +316,10 @@ void* section_root(SpaceCore* core, const ObjectId& id, const TypeInfo& (*type)(
   if (section->core != core) throw_error(Errc::wrong_space, "root");
   const auto home = core->home(id);
   if (!home) throw_error(home.error().code(), "root", id.low);
-  if ((*home)->erased.load(std::memory_order_acquire) != 0)
-    throw_error(Errc::deleted, "root", id.low);
   core->require_in_scope(*section, **home, (*home)->base);
+  if (SpaceCore::is_gone(**home, section->transaction)) {
+    throw_error(Errc::deleted, "root", id.low);
+  }
   const auto root = core->checked_root(**home, type);
   if (!root) throw_error(root.error().code(), root.error().context().data(), root.error().detail());
   if (write) log_write_slow(*root, std::min<std::size_t>(type().size, kMutBytesMax));
@@ -334,9 +339,10 @@ const void* section_address(SpaceCore* core, const ObjectId& id, std::uint64_t o
     throw_error(home.error().code() == Errc::not_found ? Errc::deleted : home.error().code(),
                 "link", id.low);
   }
-  if ((*home)->erased.load(std::memory_order_acquire) != 0)
-    throw_error(Errc::deleted, "link", id.low);
   core->require_in_scope(*section, **home, (*home)->base);
+  if (SpaceCore::is_gone(**home, section->transaction)) {
+    throw_error(Errc::deleted, "link", id.low);
+  }
   check_target(*core, object::HeapReader((*home)->base, (*home)->capacity_log2()), offset, type(),
                nullptr);
   return (*home)->base + offset;

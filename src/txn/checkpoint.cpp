@@ -39,6 +39,7 @@ Result<void> SpaceCore::checkpoint(std::uint64_t bytes_per_second_max,
   request.cancelled = cancelled;
 
   const auto write = [&]() -> Result<void> {
+    const MapUser user(*this);
     DOLMEN_CHECK(store_->wait_durable(request.as_of));
     // What the recovered log tail changed is not in the checkpoint on disk either.
     store::CheckpointRequest whole = request;
@@ -51,9 +52,7 @@ Result<void> SpaceCore::checkpoint(std::uint64_t bytes_per_second_max,
     // Objects made and erased within the interval never reach the disk.
     std::unordered_set<ObjectId> gone(whole.erased.begin(), whole.erased.end());
     std::erase_if(whole.capacity_log2, [&](const auto& created) {
-      const txn::HomeObject* object = find_mapped(created.first);
-      return gone.contains(created.first) &&
-             (object == nullptr || !visible_at(*object, whole.as_of));
+      return gone.contains(created.first) && find_image(created.first, whole.as_of) == nullptr;
     });
     std::unordered_set<ObjectId> again;
     for (const auto& created : whole.capacity_log2) again.insert(created.first);
@@ -84,7 +83,7 @@ Result<void> SpaceCore::checkpoint(std::uint64_t bytes_per_second_max,
         &start);
   }
   versions_.remove_snapshot(request.as_of);
-  purge_erased();
+  collect_images();
   return written;
 }
 

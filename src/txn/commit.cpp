@@ -110,7 +110,6 @@ void SpaceCore::abort(Transaction& transaction) {
 
 /// Publishes the end of the transaction to snapshot readers, then lets go of its objects.
 void SpaceCore::finish(Transaction& transaction, bool committed, Index index) {
-  bool tables_changed = false;
   if (committed && index != 0) {
     for (const txn::TouchedPage& touched : transaction.pages) {
       txn::PageMeta& meta = touched.object->page(touched.page);
@@ -120,13 +119,8 @@ void SpaceCore::finish(Transaction& transaction, bool committed, Index index) {
       object->created.store(index, std::memory_order_release);
       object->fresh = false;
     }
-    if (!transaction.erased.empty()) {
-      const base::Lock guard(map_mutex_);
-      for (HomeObject* object : transaction.erased) {
-        object->erased.store(index, std::memory_order_release);
-        erased_ids_[object->id()] = index;
-      }
-      tables_changed = true;
+    for (HomeObject* object : transaction.erased) {
+      object->erased.store(index, std::memory_order_release);
     }
     commits_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -136,26 +130,16 @@ void SpaceCore::finish(Transaction& transaction, bool committed, Index index) {
     meta.undo.store(nullptr, std::memory_order_release);
   }
   if (transaction.resized) finish_resize(transaction, committed && index != 0);
-  if (tables_changed) invalidate_tables();
-  std::vector<HomeObject*> dropped;
   for (HomeObject* object : transaction.open) {
     object->sequence.fetch_add(1, std::memory_order_acq_rel);
-    const bool never_was = object->fresh && !(committed && index != 0);
     object->writer.store(nullptr, std::memory_order_release);
-    if (never_was) dropped.push_back(object);
   }
-  const bool erased_some = committed && !transaction.erased.empty();
-  if (transaction.undo_pool().oversized()) {
-    // Readers that start now find empty lists; wait out those that may be following an old one.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (page_readers_.load(std::memory_order_seq_cst) == 0) transaction.undo_pool().trim();
+  unlink_images(transaction, committed ? index : 0);
+  // Readers that start now find empty lists.
+  if (transaction.undo_pool().oversized() && !txn::UndoFollower::any()) {
+    transaction.undo_pool().trim();
   }
   release_locks(transaction);
-  for (HomeObject* object : dropped) {
-    invalidate_tables();
-    drop_home(*object);
-  }
-  if (erased_some) purge_erased();
 }
 
 void SpaceCore::release_locks(Transaction& transaction) {

@@ -42,8 +42,8 @@ void LockTable::wake() {
 bool LockTable::read_by_others(std::uint16_t stripe, const ThreadLine& own) const noexcept {
   for (const ThreadLine* line = all_thread_lines(); line != nullptr; line = line->next) {
     if (line == &own) continue;
-    if (line->reading_all.load(std::memory_order_acquire) == space_) return true;
-    if (line->reading.load(std::memory_order_acquire) != space_) continue;
+    if (line->reading_all.load(std::memory_order_seq_cst) == space_) return true;
+    if (line->reading.load(std::memory_order_seq_cst) != space_) continue;
     for (const auto& published : line->stripes) {
       if (published.load(std::memory_order_acquire) == stripe + 1) return true;
     }
@@ -53,12 +53,13 @@ bool LockTable::read_by_others(std::uint16_t stripe, const ThreadLine& own) cons
 
 bool LockTable::any_writer(const ThreadLine& own) const noexcept {
   for (const ThreadLine* line = all_thread_lines(); line != nullptr; line = line->next) {
-    if (line != &own && line->writing.load(std::memory_order_acquire) == space_) return true;
+    if (line != &own && line->writing.load(std::memory_order_seq_cst) == space_) return true;
   }
   return false;
 }
 
 void LockTable::enter_writer(ThreadLine& line) {
+  enter_epoch(line);
   for (;;) {
     line.writing.store(space_, std::memory_order_seq_cst);
     if (gate_.load(std::memory_order_seq_cst) == 0) return;
@@ -104,16 +105,16 @@ void LockTable::leave_writer(ThreadLine& line) {
   wake();
 }
 
-bool LockTable::others_inside(const ThreadLine& own) const noexcept {
+std::uint64_t LockTable::oldest_epoch() const noexcept {
+  std::uint64_t oldest = ~std::uint64_t{0};
   for (const ThreadLine* line = all_thread_lines(); line != nullptr; line = line->next) {
-    if (line == &own) continue;
     if (line->writing.load(std::memory_order_seq_cst) == space_ ||
         line->reading.load(std::memory_order_seq_cst) == space_ ||
         line->reading_all.load(std::memory_order_seq_cst) == space_) {
-      return true;
+      oldest = std::min(oldest, line->epoch.load(std::memory_order_acquire));
     }
   }
-  return false;
+  return oldest;
 }
 
 void LockTable::lock_shared(std::span<const std::uint16_t> stripes, ThreadLine& line) {
@@ -123,6 +124,7 @@ void LockTable::lock_shared(std::span<const std::uint16_t> stripes, ThreadLine& 
       return owners_[stripe].load(std::memory_order_seq_cst) != nullptr;
     });
   };
+  enter_epoch(line);
   for (;;) {
     for (std::size_t i = 0; i < kReadStripesMax; ++i) {
       line.stripes[i].store(
@@ -138,6 +140,7 @@ void LockTable::lock_shared(std::span<const std::uint16_t> stripes, ThreadLine& 
 }
 
 void LockTable::lock_shared_all(ThreadLine& line) {
+  enter_epoch(line);
   gate_.fetch_add(1, std::memory_order_seq_cst);
   for (;;) {
     line.reading_all.store(space_, std::memory_order_seq_cst);

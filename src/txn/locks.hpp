@@ -43,8 +43,12 @@ class LockTable {
   /// Ends the announcement and wakes who waits.
   void leave_writer(ThreadLine& line);
 
-  /// Whether any other thread is inside a section of the space.
-  [[nodiscard]] bool others_inside(const ThreadLine& own) const noexcept;
+  /// Ends an epoch and gives it: who enters a section from now on began later.
+  [[nodiscard]] std::uint64_t end_epoch() noexcept {
+    return epoch_.fetch_add(1, std::memory_order_seq_cst);
+  }
+  /// The epoch in which the longest running section of the space began; the largest if none runs.
+  [[nodiscard]] std::uint64_t oldest_epoch() const noexcept;
 
   /// Shared access to a set of stripes (at most kReadStripesMax; more count as everything).
   void lock_shared(std::span<const std::uint16_t> stripes, ThreadLine& line);
@@ -58,7 +62,12 @@ class LockTable {
   [[nodiscard]] bool read_by_others(std::uint16_t stripe, const ThreadLine& own) const noexcept;
   [[nodiscard]] bool any_writer(const ThreadLine& own) const noexcept;
 
+  void enter_epoch(ThreadLine& line) const noexcept {
+    line.epoch.store(epoch_.load(std::memory_order_seq_cst), std::memory_order_relaxed);
+  }
+
   const detail::SpaceCore* space_;
+  std::atomic<std::uint64_t> epoch_{1};
   std::array<std::atomic<Owner>, kStripes> owners_{};
   std::atomic<std::uint32_t> gate_{0};  ///< read(everything) sections waiting to enter
   std::atomic<std::uint32_t> waiters_{0};

@@ -89,6 +89,13 @@ void ObjectMap::grow() {
   }
 }
 
+void ObjectMap::clear() {
+  const base::Lock guard(mutex_);
+  table_.clear();
+  used_ = 0;
+  size_ = 0;
+}
+
 std::size_t ObjectMap::size() const {
   const base::SharedLock guard(mutex_);
   return size_;

@@ -35,6 +35,8 @@ class ObjectMap {
   void unlink(HomeObject& object);
   /// Destroys an unlinked image. Requires: nobody holds a pointer to it.
   void destroy(HomeObject& object);
+  /// Takes all images out.
+  void clear();
   [[nodiscard]] std::size_t size() const;
   template <class Visit>
   void for_each(Visit visit) const {

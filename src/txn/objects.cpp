@@ -84,7 +84,7 @@ HomeObject* SpaceCore::find_mapped(const ObjectId& id) { return objects_.find(id
 namespace {
 
 /// What this thread looked up lately. Entries are good while the space's table version stands: it
-/// changes whenever an image goes away, and no two spaces of a process ever share one.
+/// changes whenever an image has left the map, and no two spaces of a process ever share one.
 struct LookedUp {
   std::uint64_t version = 0;
   ObjectId id;
@@ -172,29 +172,6 @@ Result<HomeObject*> SpaceCore::create_home(Transaction& transaction, const Objec
   return object;
 }
 
-void SpaceCore::drop_home(HomeObject& object) {
-  const base::Lock guard(map_mutex_);
-  objects_.unlink(object);
-  dropped_.push_back(&object);
-  destroy_dropped();
-}
-
-/// Whoever found an image before it was unlinked announced itself first.
-void SpaceCore::destroy_dropped() {
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (dropped_.empty() || map_users_.load(std::memory_order_seq_cst) != 0 ||
-      locks_->others_inside(txn::thread_line())) {
-    return;
-  }
-  for (HomeObject* object : dropped_) {
-    std::byte* base = object->base;
-    delete[] mapping_of(base).table.load(std::memory_order_relaxed);
-    objects_.destroy(*object);
-    object::free_slot(base);
-  }
-  dropped_.clear();
-}
-
 bool SpaceCore::fault_home(HomeObject& object, std::uintptr_t address) noexcept {
   const std::size_t unit = env_.memory->fault_unit_bytes(options_.fault_driver);
   alignas(64) std::byte buffer[kUnitBytesMax];
@@ -227,36 +204,6 @@ void SpaceCore::load_all(HomeObject& object) {
       (void)*const_cast<const volatile std::byte*>(object.page_address(page));
     }
   }
-}
-
-void SpaceCore::purge_erased() {
-  const store::Index oldest = versions_.oldest_snapshot();
-  std::vector<HomeObject*> dead;
-  objects_.for_each([&](HomeObject& object) {
-    const store::Index erased = object.erased.load(std::memory_order_acquire);
-    if (erased != 0 && erased != txn::kUncommitted && erased <= oldest) dead.push_back(&object);
-  });
-  for (HomeObject* object : dead) drop_home(*object);
-}
-
-Result<std::vector<ObjectId>> SpaceCore::all_objects(store::Index as_of) {
-  std::vector<ObjectId> ids;
-  DOLMEN_CHECK(store_->for_each_object([&](const store::ObjectInfo& info) {
-    ids.push_back(info.object);
-    return true;
-  }));
-  const base::Lock guard(map_mutex_);
-  std::erase_if(ids, [&](const ObjectId& id) DOLMEN_REQUIRES(map_mutex_) {
-    return find_mapped(id) == nullptr && erased_ids_.contains(id);
-  });
-  objects_.for_each([&](HomeObject& object) { ids.push_back(object.id()); });
-  std::sort(ids.begin(), ids.end());
-  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-  std::erase_if(ids, [&](const ObjectId& id) {
-    const HomeObject* object = find_mapped(id);
-    return object != nullptr && !visible_at(*object, as_of);
-  });
-  return ids;
 }
 
 }  // namespace dolmen::detail

@@ -135,13 +135,10 @@ void SpaceCore::revalidate(Mapping& mapping) {
   for (std::uint32_t index = 1; index < size; ++index) {
     const std::uintptr_t base = cell(slot, index);
     if (base == 0) continue;
-    const Mapping* target = live_mapping(base);
+    // Asked by id: what the cell leads to may be in other use by now.
     const auto entry = object::fot_entry(heap, index);
-    const bool sound =
-        target != nullptr && target->kind == 1 && entry && *entry == target->id &&
-        target->space == this &&
-        static_cast<const HomeObject*>(target->record)->erased.load(std::memory_order_acquire) == 0;
-    if (!sound) set_cell(slot, index, 0);
+    const HomeObject* target = entry ? find_mapped(*entry) : nullptr;
+    if (target == nullptr || number(target->base) != base) set_cell(slot, index, 0);
   }
   translation_of(slot).stamp().store(version, std::memory_order_release);
 }
@@ -174,17 +171,14 @@ std::uintptr_t SpaceCore::follow(Mapping& mapping, std::uint32_t index, const vo
     const ObjectId id = entry_id();
     const auto target = home(id);
     require(target, id);
-    if ((*target)->erased.load(std::memory_order_acquire) != 0) {
-      throw_error(Errc::deleted, describe_place(place), id.low);
-    }
     base = number((*target)->base);
     set_cell(slot, index, base);
   }
-  auto& target = *static_cast<HomeObject*>(mapping_of(base).record);
-  if (target.erased.load(std::memory_order_acquire) != 0) {
+  if (scope) require_scope(base, place);
+  const auto& target = *static_cast<HomeObject*>(mapping_of(base).record);
+  if (is_gone(target, current_transaction())) {
     throw_error(Errc::deleted, describe_place(place), target.id().low);
   }
-  if (scope) require_scope(base, place);
   return base;
 }
 
@@ -301,7 +295,7 @@ std::uint64_t encode_address(const void* address, std::uintptr_t place_of_pointe
     throw_error(Errc::wrong_space, describe_place(to));
   }
   auto& object = *static_cast<HomeObject*>(target->record);
-  if (object.erased.load(std::memory_order_acquire) != 0) {
+  if (SpaceCore::is_gone(object, current_transaction())) {
     throw_error(Errc::deleted, describe_place(to));
   }
   return static_cast<SpaceCore*>(target->space)->foreign_bits(*from, object, offset);

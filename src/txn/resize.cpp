@@ -120,7 +120,8 @@ void SpaceCore::finish_resize(txn::Transaction& transaction, bool committed) {
     old_image->retired.store(true, std::memory_order_release);
     invalidate_tables();
   }
-  dropped_.push_back(committed ? old_image : new_image);
+  dropped_.emplace_back(locks_->end_epoch(), committed ? old_image : new_image);
+  dropped_count_.store(dropped_.size(), std::memory_order_release);
 }
 
 }  // namespace dolmen::detail

@@ -95,7 +95,7 @@ Result<void> SpaceCore::run_body(Section& section, SectionKind kind, std::uint64
 Result<void> SpaceCore::fill_roots(Section& section, std::span<Named> named, bool write) {
   for (Named& object : named) {
     DOLMEN_TRY(HomeObject* const home_object, home(object.id));
-    if (home_object->erased.load(std::memory_order_acquire) != 0) {
+    if (is_gone(*home_object, section.transaction)) {
       return fail(Errc::not_found, "erased object", object.id.low);
     }
     if (object.type == nullptr) continue;  // the object as a whole (resize)
@@ -165,12 +165,17 @@ Result<void> SpaceCore::run_transact(std::span<Named> named, bool any_object,
 
     locks_->enter_writer(line);
     struct Leave {
-      LockTable& locks;
+      SpaceCore& core;
       ThreadLine& line;
-      ~Leave() { locks.leave_writer(line); }
+      const Transaction& transaction;
+      ~Leave() {
+        core.locks_->leave_writer(line);
+        if (!transaction.erased.empty() || core.dropped_count_.load(std::memory_order_acquire) != 0)
+          core.collect_images();
+      }
     };
     std::optional<Leave> leave;
-    leave.emplace(*locks_, line);
+    leave.emplace(*this, line, transaction);
     // Stripes follow from ids alone. Images are looked up under the locks: they cannot move any
     // more.
     auto& stripes = transaction.stripes;

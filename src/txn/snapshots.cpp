@@ -59,41 +59,13 @@ __attribute__((no_sanitize("thread"))) void apply_undo(const PageMeta& meta, std
   }
 }
 
-struct PageReader {
-  explicit PageReader(std::atomic<std::uint32_t>& count) noexcept : count_(count) {
-    count_.fetch_add(1, std::memory_order_seq_cst);
-  }
-  ~PageReader() { count_.fetch_sub(1, std::memory_order_release); }
-  PageReader(const PageReader&) = delete;
-  PageReader& operator=(const PageReader&) = delete;
-  std::atomic<std::uint32_t>& count_;
-};
-
 }  // namespace
-
-bool SpaceCore::visible_at(const HomeObject& object, Index index) noexcept {
-  const auto reached = [&](Index at) {
-    if (at != txn::kUncommitted) return at <= index;
-    // Its transaction may have its index already, and be about to write it here.
-    const Transaction* writer = object.writer.load(std::memory_order_acquire);
-    const Index assigned = writer == nullptr ? 0 : writer->index.load(std::memory_order_acquire);
-    return assigned != 0 && assigned <= index;
-  };
-  for (;;) {
-    const std::uint64_t sequence = object.sequence.load(std::memory_order_acquire);
-    const Index erased = object.erased.load(std::memory_order_acquire);
-    const bool visible = reached(object.created.load(std::memory_order_acquire)) &&
-                         (erased == 0 || !reached(erased));
-    std::atomic_thread_fence(std::memory_order_acquire);
-    if (object.sequence.load(std::memory_order_relaxed) == sequence) return visible;
-  }
-}
 
 Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index index,
                                    base::MutableBytes out) {
   const PageKey key{object.id(), page};
   PageMeta& meta = object.page(page);
-  const PageReader reading(page_readers_);
+  const txn::UndoFollower following;
   for (int attempt = 0;; ++attempt) {
     const bool versions_count = !DOLMEN_PLANTED("txn.view_ignores_version");
     if (versions_count && versions_.find(key, index, out)) return {};
@@ -161,8 +133,9 @@ void SpaceCore::preserve_versions(Transaction& transaction, Index index) {
 
 Result<void> SpaceCore::read_page_as_of(const PageKey& key, Index as_of, base::MutableBytes out) {
   const MapUser user(*this);
-  if (HomeObject* object = find_mapped(key.object))
+  if (HomeObject* object = find_image(key.object, as_of)) {
     return page_as_of(*object, key.page, as_of, out);
+  }
   return store_->read_page(key, out);
 }
 
@@ -197,7 +170,7 @@ ViewCore::~ViewCore() {
     object::free_slot(object->base);
   }
   core_.versions().remove_snapshot(index_);
-  core_.purge_erased();
+  core_.collect_images();
 }
 
 Result<ViewObject*> ViewCore::map(const ObjectId& id) {
@@ -205,8 +178,7 @@ Result<ViewObject*> ViewCore::map(const ObjectId& id) {
   const auto found = objects_.find(id);
   if (found != objects_.end()) return found->second.get();
   const SpaceCore::MapUser user(core_);
-  DOLMEN_TRY(HomeObject* const home, core_.home(id));
-  if (!SpaceCore::visible_at(*home, index_)) return fail(Errc::not_found, "object in view", id.low);
+  DOLMEN_TRY(HomeObject* const home, core_.image_at(id, index_));
   const unsigned capacity_log2 = home->capacity_log2();
   const bool demand = !core_.eager(capacity_log2);
   DOLMEN_TRY(std::byte* const base,

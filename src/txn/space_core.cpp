@@ -43,9 +43,11 @@ SpaceCore::~SpaceCore() {
   }
   std::vector<txn::HomeObject*> all;
   objects_.for_each([&](txn::HomeObject& object) { all.push_back(&object); });
-  for (txn::HomeObject* object : all) drop_home(*object);
   const base::Lock guard(map_mutex_);
-  destroy_dropped();
+  for (const auto& [id, object] : former_) all.push_back(object);
+  for (const auto& [epoch, object] : dropped_) all.push_back(object);
+  objects_.clear();
+  for (txn::HomeObject* object : all) destroy(*object);
 }
 
 Result<void> SpaceCore::close() {

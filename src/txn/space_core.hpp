@@ -3,9 +3,10 @@
 // One open space in this process: its objects' running images, their locks, snapshots and views, on
 // top of a Store. The public headers reach it through the free functions of dolmen::detail.
 //
-// The source is split by what it does: objects.cpp (mapping and faults), sections.cpp (transact and
-// read), commit.cpp, pointers.cpp (dereference, FOT, translation tables), allocation.cpp,
-// catalog.cpp (names and types), snapshots.cpp (a page as of a commit), checkpoint.cpp.
+// The source is split by what it does: objects.cpp (mapping and faults), images.cpp (which image of
+// an object who sees, and when it goes), sections.cpp (transact and read), commit.cpp, pointers.cpp
+// (dereference, FOT, translation tables), allocation.cpp, catalog.cpp (names and types),
+// snapshots.cpp (a page as of a commit), checkpoint.cpp.
 //
 // Lock order: object stripes (ascending) < map_mutex_ < shard mutex < table mutex; the store's and
 // the version table's locks are leaves. No lock of this list is held while memory of an object that
@@ -15,6 +16,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <unordered_map>
 #include <unordered_set>
@@ -69,16 +71,27 @@ class SpaceCore final : public store::PageSource {
   /// A new object's empty image, held by `transaction`.
   [[nodiscard]] Result<txn::HomeObject*> create_home(txn::Transaction& transaction,
                                                      const ObjectId& id, unsigned capacity_log2);
-  /// Takes an image out of the map for good; it is destroyed when no thread can hold a pointer to
-  /// it.
-  void drop_home(txn::HomeObject& object);
   /// Fault handler: makes one absent unit present. Async-signal-safe in practice (see objects.cpp).
   [[nodiscard]] bool fault_home(txn::HomeObject& object, std::uintptr_t address) noexcept;
   void load_all(txn::HomeObject& object);
   [[nodiscard]] bool eager(unsigned capacity_log2) const noexcept;
-  /// Frees images of erased objects that no snapshot needs.
-  void purge_erased();
+
+  // --- images.cpp ----------------------------------------------------------------------------
+  /// The image that a snapshot at `index` sees, if one is mapped. Requires: the snapshot is live,
+  /// and the caller is a MapUser or in a section.
+  [[nodiscard]] txn::HomeObject* find_image(const ObjectId& id, store::Index index);
+  /// The same, mapped on first use. Errors: not_found, corrupt, out_of_memory.
+  [[nodiscard]] Result<txn::HomeObject*> image_at(const ObjectId& id, store::Index index);
+  /// Takes images out of the map: of objects that `transaction` erased with commit `index`, which
+  /// older snapshots go on seeing, and of objects that an abort unmade.
+  void unlink_images(txn::Transaction& transaction, store::Index index);
+  /// Destroys unlinked images that no snapshot sees and no thread can hold a pointer to.
+  void collect_images();
   [[nodiscard]] Result<std::vector<ObjectId>> all_objects(store::Index as_of);
+  /// Whether the object is gone for `transaction` (null: for a reader): erased by a commit, or by
+  /// itself. What another transaction erases may still come back.
+  [[nodiscard]] static bool is_gone(const txn::HomeObject& object,
+                                    const txn::Transaction* transaction) noexcept;
 
   // --- sections.cpp --------------------------------------------------------------------------
   [[nodiscard]] Result<void> run_transact(std::span<Named> named, bool any_object,
@@ -124,7 +137,7 @@ class SpaceCore final : public store::PageSource {
   [[nodiscard]] std::uint64_t foreign_bits(txn::HomeObject& from, txn::HomeObject& to,
                                            std::uint64_t offset);
   [[nodiscard]] std::uint64_t table_version() const noexcept {
-    return table_version_.load(std::memory_order_acquire);
+    return table_version_.load(std::memory_order_seq_cst);  // see collect_images()
   }
   /// All cells of all tables must be looked at again (an object or an index went away).
   void invalidate_tables();
@@ -138,6 +151,8 @@ class SpaceCore final : public store::PageSource {
   [[nodiscard]] Result<void> erase_object(const ObjectId& id);
   [[nodiscard]] Result<void> set_name(const ObjectId& id, std::string_view name);
   [[nodiscard]] Result<void> remove_name(std::string_view name);
+  /// The object, held by the ambient transaction. Throws AccessError(conflict) when it is not free.
+  [[nodiscard]] Result<txn::HomeObject*> locked(const ObjectId& id);
   [[nodiscard]] Result<void> resize_object(const ObjectId& id, std::uint64_t capacity_bytes);
   [[nodiscard]] ObjectId catalog_id() const noexcept { return catalog_id_; }
   [[nodiscard]] static ObjectId type_object_id(std::uint32_t tag) noexcept;
@@ -189,7 +204,7 @@ class SpaceCore final : public store::PageSource {
   void finish_resize(txn::Transaction& transaction, bool committed);
   [[nodiscard]] Result<txn::HomeObject*> map_object(const ObjectId& id, unsigned capacity_log2,
                                                     bool fresh) DOLMEN_REQUIRES(map_mutex_);
-  void destroy_dropped() DOLMEN_REQUIRES(map_mutex_);
+  void destroy(txn::HomeObject& image);
   void finish(txn::Transaction& transaction, bool committed, store::Index index);
   void release_locks(txn::Transaction& transaction);
   [[nodiscard]] Result<void> run_body(Section& section, SectionKind kind, std::uint64_t stamp,
@@ -205,8 +220,13 @@ class SpaceCore final : public store::PageSource {
 
   base::Mutex map_mutex_;  ///< serialises mapping of objects
   txn::ObjectMap objects_;
-  std::vector<txn::HomeObject*> dropped_
-      DOLMEN_GUARDED_BY(map_mutex_);         ///< unlinked, not yet destroyed
+  /// Images that are not in the map, by id and by the commit that ended them.
+  std::unordered_multimap<ObjectId, txn::HomeObject*> former_ DOLMEN_GUARDED_BY(map_mutex_);
+  std::multimap<store::Index, txn::HomeObject*> former_by_end_ DOLMEN_GUARDED_BY(map_mutex_);
+  /// Images that nobody can find any more, with the epoch in which that came about.
+  std::vector<std::pair<std::uint64_t, txn::HomeObject*>> dropped_ DOLMEN_GUARDED_BY(map_mutex_);
+  std::atomic<std::size_t> former_count_{0};
+  std::atomic<std::size_t> dropped_count_{0};
   std::atomic<std::uint32_t> map_users_{0};  ///< threads outside sections that hold image pointers
   std::unordered_map<ObjectId, store::Index> erased_ids_
       DOLMEN_GUARDED_BY(map_mutex_);  ///< until checkpointed
@@ -218,7 +238,6 @@ class SpaceCore final : public store::PageSource {
   std::atomic<std::uint64_t> commits_{0};
   std::atomic<std::uint64_t> aborts_{0};
   std::atomic<std::uint64_t> views_made_{0};
-  std::atomic<std::uint32_t> page_readers_{0};  ///< threads that may follow undo lists
   const std::uint64_t fork_generation_;
   std::atomic<bool> closed_{false};
 
@@ -241,6 +260,11 @@ class SpaceCore final : public store::PageSource {
 /// The ambient section, or null.
 [[nodiscard]] inline Section* current_section() noexcept {
   return static_cast<Section*>(ambient.section);
+}
+/// The transaction of the ambient section, or null.
+[[nodiscard]] inline const txn::Transaction* current_transaction() noexcept {
+  const Section* section = current_section();
+  return section == nullptr ? nullptr : section->transaction;
 }
 [[nodiscard]] inline txn::HomeObject* home_of(const void* address) noexcept {
   Mapping& mapping = mapping_of(address);

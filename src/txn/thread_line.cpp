@@ -8,6 +8,7 @@ namespace dolmen::txn {
 namespace {
 
 constinit std::atomic<ThreadLine*> first_line{nullptr};
+constinit std::atomic<std::uint32_t> undo_followers{0};
 
 ThreadLine* take_line() {
   for (ThreadLine* line = first_line.load(std::memory_order_acquire); line != nullptr;
@@ -42,5 +43,12 @@ ThreadLine& thread_line() {
 }
 
 ThreadLine* all_thread_lines() noexcept { return first_line.load(std::memory_order_acquire); }
+
+UndoFollower::UndoFollower() noexcept { undo_followers.fetch_add(1, std::memory_order_seq_cst); }
+UndoFollower::~UndoFollower() { undo_followers.fetch_sub(1, std::memory_order_release); }
+bool UndoFollower::any() noexcept {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return undo_followers.load(std::memory_order_seq_cst) != 0;
+}
 
 }  // namespace dolmen::txn

@@ -29,6 +29,8 @@ struct alignas(128) ThreadLine {
   std::array<std::atomic<std::uint16_t>, kReadStripesMax> stripes{};  ///< stripe + 1, 0 = none
   /// Space in which it runs a transaction.
   std::atomic<const detail::SpaceCore*> writing{nullptr};
+  /// When the section began, in that space's epochs. Set before the section is published above.
+  std::atomic<std::uint64_t> epoch{0};
   std::atomic<bool> taken{false};
   Transaction* transaction = nullptr;  ///< the thread's one, made on first use, kept for ever
   ThreadLine* next = nullptr;
@@ -39,5 +41,18 @@ struct alignas(128) ThreadLine {
 
 /// First line of the list of all; follow `next`.
 [[nodiscard]] ThreadLine* all_thread_lines() noexcept;
+
+/// While one lives, undo lines that its thread may find are not freed. Of the process, since a
+/// thread's undo lines serve transactions in any space; a counter, since the arena's fault handler
+/// may not register a thread's line.
+class UndoFollower {
+ public:
+  UndoFollower() noexcept;
+  ~UndoFollower();
+  UndoFollower(const UndoFollower&) = delete;
+  UndoFollower& operator=(const UndoFollower&) = delete;
+  /// Whether a thread may be following an undo list that it found before this call.
+  [[nodiscard]] static bool any() noexcept;
+};
 
 }  // namespace dolmen::txn

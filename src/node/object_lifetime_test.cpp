@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Objects that go, move and come back while views, pointers and caches still know them.
+#include <array>
+#include <atomic>
+#include <latch>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/random.hpp"
+#include "node/space_fixture.hpp"
+#include "object/arena.hpp"
+
+namespace dolmen::node {
+namespace {
+
+TEST(ObjectLifetime, AnErasedObjectIsNotFoundAfterTheViewThatKeptItClosed) {
+  const TestDirectory directory;
+  auto space = open_test_space(directory);
+  const auto erased = space.create<Shelf>({.capacity = 4096}).value();
+  {
+    const auto view = space.view().value();
+    ASSERT_TRUE(space.erase(erased));
+    const auto refused = space.read(erased, [](ref<Shelf>) {});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code(), Errc::not_found);
+  }
+  // Takes the place of the erased object's image.
+  const auto other = space.create<Shelf>({.capacity = 4096}).value();
+  const auto read = space.read(erased, [](ref<Shelf>) {});
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().code(), Errc::not_found);
+  EXPECT_TRUE(space.read(other, [](ref<Shelf>) {}));
+}
+
+TEST(ObjectLifetime, AnErasedObjectCannotBeNamedWhileAViewKeepsIt) {
+  const TestDirectory directory;
+  auto space = open_test_space(directory);
+  const auto erased = space.create<Shelf>({.capacity = 4096}).value();
+  const auto view = space.view().value();
+  ASSERT_TRUE(space.erase(erased));
+  const auto named = space.set_name(erased.id(), "gone");
+  ASSERT_FALSE(named);
+  EXPECT_EQ(named.error().code(), Errc::not_found);
+}
+
+TEST(ObjectLifetime, WhatAnotherTransactionErasesMayStillComeBack) {
+  const TestDirectory directory;
+  auto space = open_test_space(directory);
+  const auto shelf = space.create<Shelf>({.capacity = 4096}).value();
+  const auto cell = space.create<Cell>({.capacity = 4096}).value();
+  space
+      .transact(shelf, cell,
+                [](mut<Shelf> s, mut<Cell> c) {
+                  c->value = 7;
+                  s->first = c;
+                })
+      .value();
+  std::latch erased(1);
+  std::latch copied(1);
+  std::jthread eraser([&] {
+    const auto done = space.transact(cell, [&](mut<Cell>) -> Result<void> {
+      DOLMEN_CHECK(space.erase(cell));
+      erased.count_down();
+      copied.wait();
+      return fail(Errc::aborted);
+    });
+    EXPECT_EQ(done.error().code(), Errc::aborted);
+  });
+  erased.wait();
+  const auto done = space.transact(shelf, [](mut<Shelf> s) { s->second = s->first; });
+  EXPECT_TRUE(done) << done.error().message();
+  copied.count_down();
+  eraser.join();
+  const auto view = space.view().value();
+  EXPECT_EQ(view[shelf]->second->value, 7u);
+}
+
+/// A thread that stays in a read section until the end of its life.
+class Inside {
+ public:
+  Inside(Space& space, const Object<Shelf>& shelf)
+      : thread_([this, &space, shelf] {
+          const auto read = space.read(shelf, [this](ref<Shelf>) {
+            entered_.count_down();
+            leave_.wait();
+          });
+          EXPECT_TRUE(read);
+        }) {
+    entered_.wait();
+  }
+  ~Inside() { leave_.count_down(); }
+
+ private:
+  std::latch entered_{1};
+  std::latch leave_{1};
+  std::jthread thread_;  // joins first
+};
+
+TEST(ObjectLifetime, ImagesOfErasedObjectsGoThoughSomebodyIsAlwaysInside) {
+  constexpr int kRounds = 40;
+  const TestDirectory directory;
+  auto space = open_test_space(directory, {.background = false});
+  const auto shelf = space.create<Shelf>({.capacity = 4096}).value();
+  const auto make_and_erase = [&] {
+    const auto made = space.create<Shelf>({.capacity = 4096});
+    ASSERT_TRUE(made && space.erase(*made));
+  };
+  make_and_erase();
+  const std::uint64_t before = object::arena_stats().slots_in_use;
+  std::optional<Inside> odd;
+  std::optional<Inside> even;
+  odd.emplace(space, shelf);
+  for (int round = 0; round < kRounds; ++round) {
+    make_and_erase();
+    even.emplace(space, shelf);
+    odd.reset();
+    make_and_erase();
+    odd.emplace(space, shelf);
+    even.reset();
+  }
+  EXPECT_LE(object::arena_stats().slots_in_use, before + 4);
+}
+
+TEST(ObjectLifetime, ManyThreadsEraseWhileViewsThatSeeTheObjectsClose) {
+  constexpr int kThreads = 4;
+  constexpr int kRounds = 30;
+  const TestDirectory directory;
+  auto space = open_test_space(directory);
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < kRounds; ++round) {
+        const auto object = space.create<Shelf>({.capacity = 4096});
+        ASSERT_TRUE(object) << object.error().message();
+        const auto view = space.view(ReadOptions{.level = Level::visible});
+        ASSERT_TRUE(view) << view.error().message();
+        ASSERT_TRUE(space.erase(*object));
+        EXPECT_EQ((*view)[*object]->value, 0u);
+        const auto gone = space.read(*object, [](ref<Shelf>) {});
+        ASSERT_FALSE(gone);
+        EXPECT_EQ(gone.error().code(), Errc::not_found);
+      }
+    });
+  }
+}
+
+/// Slot i of the first shelf's list leads to an object whose value is i modulo kSlots. A second
+/// shelf has the same pointers, but nobody corrects them when a target is erased.
+class ComeAndGo {
+ public:
+  static constexpr std::size_t kSlots = 12;
+  struct Hub {
+    std::array<ptr<Cell>, kSlots> exact;
+    std::array<ptr<Cell>, kSlots> stale;
+  };
+
+  explicit ComeAndGo(Space& space) : space_(space), hub_(space.create<Hub>("hub").value()) {
+    for (std::size_t slot = 0; slot < kSlots; ++slot) replace(slot, slot);
+  }
+
+  /// A new target for a slot; the former one is erased.
+  void replace(std::size_t slot, std::uint64_t value) {
+    const auto done = space_.transact(any, [&]() -> Result<void> {
+      auto hub = space_.edit(hub_);
+      const link<Cell> former(hub->exact[slot]);
+      DOLMEN_TRY(const auto cell, space_.create<Cell>({.capacity = 512}));
+      space_.edit(cell)->value = value;
+      hub->exact[slot] = ptr_to(*space_.root(cell));
+      hub->stale[(slot + value) % kSlots] = hub->exact[slot];
+      if (former) DOLMEN_CHECK(space_.erase(former.object()));
+      return {};
+    });
+    ASSERT_TRUE(done) << done.error().message();
+  }
+  void check_all() {
+    const auto read = space_.read(everything, [&] {
+      const auto hub = space_.root(hub_);
+      for (std::size_t i = 0; i < kSlots; ++i) EXPECT_EQ(hub->exact[i]->value % kSlots, i);
+    });
+    EXPECT_TRUE(read) << read.error().message();
+  }
+  void check_stale(std::size_t slot) {
+    const auto read =
+        space_.transact(any, [&] { return space_.root(hub_)->stale[slot]->value % kSlots; });
+    if (!read) {
+      EXPECT_TRUE(read.error().code() == Errc::deleted || read.error().code() == Errc::null_pointer)
+          << read.error().message();
+    }
+  }
+  void check_view() {
+    const auto view = space_.view(ReadOptions{.level = Level::visible});
+    ASSERT_TRUE(view) << view.error().message();
+    const Hub& hub = *(*view)[hub_];
+    std::array<std::uint64_t, kSlots> values{};
+    for (int twice = 0; twice < 2; ++twice) {
+      for (std::size_t i = 0; i < kSlots; ++i) {
+        const std::uint64_t value = hub.exact[i]->value;
+        EXPECT_EQ(value % kSlots, i);
+        if (twice == 0) values[i] = value;
+        EXPECT_EQ(value, values[i]);
+      }
+    }
+  }
+
+ private:
+  Space& space_;
+  Object<Hub> hub_;
+};
+
+TEST(ObjectLifetime, ObjectsComeAndGoWhileOthersFollowPointersToThem) {
+  constexpr int kRounds = 60;
+  const TestDirectory directory;
+  auto space = open_test_space(directory);
+  ComeAndGo world(space);
+  std::atomic<int> writers{2};
+  std::vector<std::jthread> threads;
+  const auto while_writing = [&](auto body) {
+    threads.emplace_back([&writers, body]() mutable {
+      while (writers.load(std::memory_order_relaxed) > 0) body();
+      body();
+    });
+  };
+  for (int t = 0; t < 2; ++t) {
+    threads.emplace_back([&, t] {
+      base::Random random(static_cast<std::uint64_t>(t) + 1);
+      for (int i = 0; i < kRounds; ++i) {
+        const std::size_t slot = random.below(ComeAndGo::kSlots);
+        world.replace(slot, slot + ComeAndGo::kSlots * random.below(1000));
+      }
+      writers.fetch_sub(1, std::memory_order_relaxed);
+    });
+  }
+  while_writing([&] { world.check_all(); });
+  while_writing([&] { world.check_view(); });
+  while_writing([&] { world.check_view(); });
+  while_writing([&, random = base::Random(9)]() mutable {
+    world.check_stale(random.below(ComeAndGo::kSlots));
+  });
+  while_writing([&] { EXPECT_TRUE(space.checkpoint()); });
+}
+
+}  // namespace
+}  // namespace dolmen::node
