@@ -10,6 +10,8 @@
 
 #include <gtest/gtest.h>
 
+#include <dolmen/vector.hpp>
+
 #include "base/random.hpp"
 #include "node/space_fixture.hpp"
 #include "object/arena.hpp"
@@ -241,6 +243,48 @@ TEST(ObjectLifetime, ObjectsComeAndGoWhileOthersFollowPointersToThem) {
     world.check_stale(random.below(ComeAndGo::kSlots));
   });
   while_writing([&] { EXPECT_TRUE(space.checkpoint()); });
+}
+
+struct Fan {
+  vector<ptr<Cell>> targets;
+};
+
+TEST(ObjectLifetime, AnAbortForgetsWhereReusedTableIndicesLed) {
+  constexpr std::size_t kTargets = 256;  // the table of foreign objects is looked through when full
+  const TestDirectory directory;
+  auto space = open_test_space(directory);
+  const auto fan = space.create<Fan>("fan").value();
+  std::vector<Object<Cell>> cells;
+  const auto point_at = [&](std::size_t slot, std::size_t cell) {
+    space.edit(fan)->targets[slot] = ptr_to(*space.root(cells[cell]));
+  };
+  const auto made = space.transact(any, [&] {
+    space.edit(fan)->targets.resize(kTargets);
+    for (std::size_t i = 0; i < kTargets + 2; ++i) {
+      cells.push_back(space.create<Cell>({.capacity = 512}).value());
+      space.edit(cells[i])->value = i;
+    }
+    for (std::size_t i = 0; i < kTargets; ++i) point_at(i, i);
+  });
+  ASSERT_TRUE(made) << made.error().message();
+  const auto all_lead_home = [&] {
+    const auto read = space.read(everything, [&] {
+      for (std::size_t i = 0; i < kTargets; ++i) {
+        EXPECT_EQ(space.root(fan)->targets[i]->value, i);
+      }
+    });
+    EXPECT_TRUE(read) << read.error().message();
+  };
+  all_lead_home();
+  const auto aborted = space.transact(any, [&]() -> Result<void> {
+    space.edit(fan)->targets[10] = nullptr;
+    point_at(11, kTargets);      // gives back the index of the pointer that is gone
+    point_at(12, kTargets + 1);  // and reuses it
+    return fail(Errc::aborted);
+  });
+  ASSERT_FALSE(aborted);
+  EXPECT_EQ(aborted.error().code(), Errc::aborted) << aborted.error().message();
+  all_lead_home();
 }
 
 }  // namespace

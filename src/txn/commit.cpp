@@ -105,6 +105,8 @@ void SpaceCore::abort(Transaction& transaction) {
   for (HomeObject* object : transaction.open) {
     if (object->fot_index) object->fot_index->reset();
   }
+  // An index that was reused leads again where it led before.
+  for (const auto& [slot, index] : transaction.cells) set_cell(slot, index, 0);
   finish(transaction, false, 0);
 }
 

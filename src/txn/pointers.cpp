@@ -325,7 +325,10 @@ std::uint64_t SpaceCore::foreign_bits(HomeObject& from, HomeObject& to, std::uin
       for (const std::uint32_t index : *freed) set_cell(from.base, index, 0);
     }
   }
-  if (inserted->inserted) set_cell(from.base, inserted->index, number(to.base));
+  if (inserted->inserted) {
+    set_cell(from.base, inserted->index, number(to.base));
+    current_section()->transaction->cells.emplace_back(from.base, inserted->index);
+  }
   return kForeignTag | std::uint64_t{inserted->index} << kOffsetBits | offset;
 }
 

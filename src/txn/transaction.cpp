@@ -38,6 +38,7 @@ void Transaction::reset() noexcept {
   created.clear();
   erased.clear();
   resized.reset();
+  cells.clear();
   pages.clear();
   types.clear();
   failure.reset();

@@ -88,6 +88,8 @@ class Transaction {
   std::vector<HomeObject*> created;
   std::vector<HomeObject*> erased;
   std::optional<Resized> resized;
+  /// Cells of translation tables that lead where the tables will only lead after the commit.
+  std::vector<std::pair<const std::byte*, std::uint32_t>> cells;
   std::vector<TouchedPage> pages;      ///< each page once
   std::vector<const TypeInfo*> types;  ///< types of allocations made, to be described in the space
   std::optional<Error> failure;        ///< an access failed; nothing may be committed
