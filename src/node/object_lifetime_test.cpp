@@ -245,6 +245,63 @@ TEST(ObjectLifetime, ObjectsComeAndGoWhileOthersFollowPointersToThem) {
   while_writing([&] { EXPECT_TRUE(space.checkpoint()); });
 }
 
+struct Numbers {
+  vector<std::uint64_t> list;
+};
+
+TEST(ObjectLifetime, AViewReadsAnErasedObjectsPagesAfterACheckpoint) {
+  constexpr std::uint64_t kCount = 100'000;
+  const TestDirectory directory;
+  Object<Numbers> numbers;
+  {
+    auto space = open_test_space(directory);
+    numbers = space.create<Numbers>("numbers").value();
+    space
+        .transact(numbers,
+                  [](mut<Numbers> n) {
+                    for (std::uint64_t i = 0; i < kCount; ++i) n->list.push_back(i);
+                  })
+        .value();
+    ASSERT_TRUE(space.checkpoint());
+    ASSERT_TRUE(space.close());
+  }
+  auto space = open_test_space(directory);
+  const auto view = space.view().value();
+  ASSERT_TRUE(space.erase(numbers));
+  ASSERT_TRUE(space.checkpoint());
+  const auto& list = view[numbers]->list;
+  ASSERT_EQ(list.size(), kCount);
+  for (std::uint64_t i = 0; i < kCount; ++i) ASSERT_EQ(list[i], i);
+}
+
+TEST(ObjectLifetime, AResizeOfAnObjectOfTheRecoveredLogIsInTheNextCheckpoint) {
+  constexpr std::uint64_t kCount = 10'000;
+  const TestDirectory directory;
+  Object<Numbers> numbers;
+  {
+    auto space = open_test_space(directory, {.background = false});
+    numbers = space.create<Numbers>("numbers", {.capacity = 4096}).value();
+    ASSERT_TRUE(space.close());
+  }
+  {
+    auto space = open_test_space(directory, {.background = false});
+    ASSERT_TRUE(space.resize(numbers.id(), 1u << 20));
+    space
+        .transact(numbers,
+                  [](mut<Numbers> n) {
+                    for (std::uint64_t i = 0; i < kCount; ++i) n->list.push_back(i);
+                  })
+        .value();
+    ASSERT_TRUE(space.checkpoint());
+    ASSERT_TRUE(space.close());
+  }
+  auto space = open_test_space(directory);
+  const auto view = space.view().value();
+  const auto& list = view[numbers]->list;
+  ASSERT_EQ(list.size(), kCount);
+  for (std::uint64_t i = 0; i < kCount; ++i) ASSERT_EQ(list[i], i);
+}
+
 struct Fan {
   vector<ptr<Cell>> targets;
 };

@@ -10,7 +10,7 @@
 //      empty again: who copied a page and finds the sequence unchanged saw one state, or knows its
 //      undo.
 //   3. `writer` is set exactly while a transaction holds the object's lock for writing.
-//   4. A page whose `loaded` flag is clear was never changed since the space was opened.
+//   4. A page that is absent was never changed since the space was opened.
 //
 // Threads: fields marked "holder" are the lock holder's; atomics are anybody's to read.
 #pragma once
@@ -46,11 +46,14 @@ struct UndoLine {
   alignas(8) std::byte bytes[kLineBytes];
 };
 
+/// Whether a page of an image is in memory; a damaged one failed its checksum and reads as zeros.
+enum class PageState : std::uint32_t { absent, present, damaged };
+
 struct PageMeta {
   std::atomic<Index> epoch{0};  ///< commit that last changed the page since opening; 0 = none
   std::atomic<UndoLine*> undo{nullptr};
   std::uint64_t logged = 0;  ///< holder: lines with a pre-image
-  std::atomic<std::uint32_t> loaded{0};
+  std::atomic<PageState> state{PageState::absent};
   std::uint32_t dirty_generation = 0;  ///< append section: checkpoint generation it is listed for
 };
 static_assert(sizeof(PageMeta) == 32, "part of the memory budget of small objects");
@@ -87,7 +90,7 @@ struct HomeObject {
   std::unique_ptr<object::FotIndex> fot_index;  ///< holder
   bool fresh = false;                           ///< holder: created by the running transaction
   std::atomic<bool> retired{false};             ///< moved to another image (resize)
-  std::atomic<bool> damaged{false};             ///< a page failed its checksum and reads as zeros
+  std::atomic<bool> damaged{false};             ///< some page is
 };
 
 }  // namespace dolmen::txn

@@ -5,6 +5,7 @@
 // memory is touched (the store's and the version table's are leaves), so it behaves like a function
 // call made there.
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include <dolmen/assert.hpp>
@@ -143,7 +144,7 @@ Result<HomeObject*> SpaceCore::make_image(const ObjectId& id, unsigned capacity_
   if (pages) object->pages = pages.release();
   if (fresh || !demand) {
     for (std::uint32_t page = 0; page < count; ++page) {
-      object->page(page).loaded.store(1, std::memory_order_relaxed);
+      object->page(page).state.store(txn::PageState::present, std::memory_order_relaxed);
     }
   }
   mapping.record = object;
@@ -175,12 +176,14 @@ Result<HomeObject*> SpaceCore::create_home(Transaction& transaction, const Objec
 bool SpaceCore::fault_home(HomeObject& object, std::uintptr_t address) noexcept {
   const std::size_t unit = env_.memory->fault_unit_bytes(options_.fault_driver);
   alignas(64) std::byte buffer[kUnitBytesMax];
+  std::array<txn::PageState, kUnitBytesMax / kPageBytes> states{};
   const auto base = reinterpret_cast<std::uintptr_t>(object.base);
   const std::uintptr_t begin = address & ~(unit - 1);
   for (std::size_t done = 0; done < unit; done += kPageBytes) {
     const auto page = static_cast<std::uint32_t>((begin + done - base) / kPageBytes);
     const auto read = store_->read_page(store::PageKey{object.id(), page},
                                         base::MutableBytes(buffer + done, kPageBytes));
+    states[done / kPageBytes] = read ? txn::PageState::present : txn::PageState::damaged;
     if (!read) {
       DOLMEN_PROBE("txn.damaged_page");
       std::memset(buffer + done, 0, kPageBytes);
@@ -192,14 +195,14 @@ bool SpaceCore::fault_home(HomeObject& object, std::uintptr_t address) noexcept 
   if (!env_.memory->fill(target, base::Bytes(buffer, unit))) return false;
   for (std::size_t done = 0; done < unit; done += kPageBytes) {
     const auto page = static_cast<std::uint32_t>((begin + done - base) / kPageBytes);
-    object.page(page).loaded.store(1, std::memory_order_release);
+    object.page(page).state.store(states[done / kPageBytes], std::memory_order_release);
   }
   return true;
 }
 
 void SpaceCore::load_all(HomeObject& object) {
   for (std::uint32_t page = 0; page < object.page_count(); ++page) {
-    if (object.page(page).loaded.load(std::memory_order_acquire) == 0) {
+    if (object.page(page).state.load(std::memory_order_acquire) == txn::PageState::absent) {
       // A volatile load: the point is the fault that it may take.
       (void)*const_cast<const volatile std::byte*>(object.page_address(page));
     }

@@ -7,6 +7,7 @@
 // i may live. A reader at s takes such a version if there is one; else it copies the running page,
 // takes back what a transaction without an index, or with one above s, did to it, looks for a
 // version again, and accepts if the object's sequence did not change meanwhile.
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -25,6 +26,7 @@ using store::PageKey;
 using txn::HomeObject;
 using txn::kLineBytes;
 using txn::PageMeta;
+using txn::PageState;
 using txn::Transaction;
 using txn::UndoLine;
 
@@ -70,18 +72,22 @@ Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index
     const bool versions_count = !DOLMEN_PLANTED("txn.view_ignores_version");
     if (versions_count && versions_.find(key, index, out)) return {};
     const std::uint64_t sequence = object.sequence.load(std::memory_order_acquire);
-    if (meta.loaded.load(std::memory_order_acquire) == 0) {
-      // Never changed since opening: the store has it, in whatever checkpoint.
+    const PageState state = meta.state.load(std::memory_order_acquire);
+    if (state == PageState::absent) {
+      // Never changed since opening: the store has it, in whatever checkpoint, until one erases the
+      // object; before that it becomes a version (preserve_erased).
       DOLMEN_CHECK(store_->read_page(key, out));
       std::atomic_thread_fence(std::memory_order_acquire);
-      if (meta.loaded.load(std::memory_order_acquire) == 0 ||
-          (object.sequence.load(std::memory_order_relaxed) == sequence &&
-           meta.epoch.load(std::memory_order_acquire) == 0)) {
+      if (versions_count && versions_.find(key, index, out)) return {};
+      const PageState now = meta.state.load(std::memory_order_acquire);
+      if (now == PageState::absent ||
+          (now == PageState::present && meta.epoch.load(std::memory_order_acquire) == 0 &&
+           object.sequence.load(std::memory_order_relaxed) == sequence)) {
         return {};
       }
       continue;
     }
-    if (object.damaged.load(std::memory_order_acquire)) {
+    if (state == PageState::damaged) {
       return fail(Errc::corrupt, interned("page " + std::to_string(page) + " of object " +
                                           key.object.to_string()));
     }
@@ -128,6 +134,44 @@ void SpaceCore::preserve_versions(Transaction& transaction, Index index) {
     apply_undo(meta, page.get(), bytes);
     versions_.keep(PageKey{touched.object->id(), touched.page}, epoch, index, std::move(page),
                    bytes);
+  }
+}
+
+void SpaceCore::preserve_erased(const std::vector<ObjectId>& erased) {
+  if (former_count_.load(std::memory_order_acquire) == 0) return;
+  const MapUser user(*this);
+  const Index oldest = versions_.oldest_snapshot();
+  std::vector<HomeObject*> images;
+  {
+    const base::Lock guard(map_mutex_);
+    for (const ObjectId& id : erased) {
+      const auto [first, last] = former_.equal_range(id);
+      for (auto entry = first; entry != last; ++entry) {
+        const Index end = entry->second->erased.load(std::memory_order_acquire);
+        if (end > oldest) images.push_back(entry->second);
+      }
+    }
+  }
+  for (HomeObject* image : images) {
+    const auto stored = store_->page_count(image->id());
+    const std::uint32_t pages =
+        stored ? std::min(*stored, image->page_count()) : image->page_count();
+    for (std::uint32_t page = 0; page < pages; ++page) {
+      PageMeta& meta = image->page(page);
+      if (meta.state.load(std::memory_order_acquire) != PageState::absent) continue;
+      const std::uint32_t bytes = image->page_bytes();
+      auto contents = std::make_unique_for_overwrite<std::byte[]>(bytes);
+      const base::MutableBytes out(contents.get(), bytes);
+      const PageKey key{image->id(), page};
+      const Index end = image->erased.load(std::memory_order_relaxed);
+      if (versions_.find(key, end - 1, out)) continue;  // a checkpoint that failed came this far
+      DOLMEN_PROBE("txn.erased_page_preserved");
+      if (!store_->read_page(key, out)) {
+        meta.state.store(PageState::damaged, std::memory_order_release);
+      } else if (std::ranges::any_of(out, [](std::byte byte) { return byte != std::byte{0}; })) {
+        versions_.keep(key, 0, end, std::move(contents), bytes);
+      }
+    }
   }
 }
 

@@ -170,6 +170,8 @@ class SpaceCore final : public store::PageSource {
                                              base::MutableBytes out) override;
   /// Keeps versions of the transaction's pages that a live snapshot needs.
   void preserve_versions(txn::Transaction& transaction, store::Index index);
+  /// Keeps what older snapshots may still ask of objects that the next checkpoint drops.
+  void preserve_erased(const std::vector<ObjectId>& erased);
 
   // --- checkpoint.cpp ------------------------------------------------------------------------
   [[nodiscard]] Result<void> checkpoint(std::uint64_t bytes_per_second_max,
