@@ -4,7 +4,8 @@
 //   DOLMEN_BUGGIFY("name")   true now and then: take the rare path on purpose (FoundationDB)
 //   DOLMEN_PROBE("name")     a rare situation was reached; campaigns check that they reach them all
 //   DOLMEN_PLANTED("name")   true only while a test plants this bug, to prove that it would be seen
-// All three are constant false or nothing unless the build defines DOLMEN_SIM_HOOKS=1, and cost one
+//   DOLMEN_STEP("name")      a step of a protocol between threads: a test may let others go first
+// All four are constant false or nothing unless the build defines DOLMEN_SIM_HOOKS=1, and cost one
 // relaxed load there until a Hooks object is installed. One Hooks object per process at a time.
 //
 // Threads: sites may be reached from any thread; a deterministic world reaches them from one.
@@ -25,6 +26,7 @@ class Hooks {
   [[nodiscard]] virtual bool buggify(std::string_view site) = 0;
   virtual void probe(std::string_view site) = 0;
   [[nodiscard]] virtual bool planted(std::string_view bug) = 0;
+  virtual void step(std::string_view) {}
 };
 
 /// Installs `hooks` (null removes it); returns the former one. The caller keeps ownership.
@@ -49,7 +51,15 @@ extern constinit std::atomic<Hooks*> installed_hooks;
       dolmen_hooks->probe(site);                                                       \
     }                                                                                  \
   } while (false)
+#define DOLMEN_STEP(name)                                                              \
+  do {                                                                                 \
+    if (auto* dolmen_hooks =                                                           \
+            ::dolmen::base::detail::installed_hooks.load(std::memory_order_relaxed)) { \
+      dolmen_hooks->step(name);                                                        \
+    }                                                                                  \
+  } while (false)
 #else
+#define DOLMEN_STEP(name) static_cast<void>(0)
 #define DOLMEN_BUGGIFY(site) false
 #define DOLMEN_PLANTED(bug) false
 #define DOLMEN_PROBE(site) static_cast<void>(0)

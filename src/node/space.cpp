@@ -105,7 +105,12 @@ Result<void> Space::resize(const ObjectId& object, std::uint64_t capacity_bytes)
   return core_->resize_object(object, capacity_bytes);
 }
 
-Result<void> Space::wait(const Ticket& ticket) { return core_->store().wait_durable(ticket.index); }
+Result<void> Space::wait(const Ticket& ticket) {
+  if (ticket.index > core_->store().last_index()) {
+    return fail(Errc::invalid_argument, "a ticket of another space", ticket.index);
+  }
+  return core_->store().wait_durable(ticket.index);
+}
 
 Result<void> Space::sync() {
   DOLMEN_CHECK(core_->usable());

@@ -228,18 +228,17 @@ Result<void> SpaceCore::remove_name(std::string_view name) {
   });
 }
 
+bool SpaceCore::all_described(const Transaction& transaction) {
+  if (transaction.types.empty()) return true;
+  const base::Lock guard(types_mutex_);
+  return std::ranges::all_of(transaction.types,
+                             [&](const TypeInfo* type) DOLMEN_REQUIRES(types_mutex_) {
+                               return known_types_.contains(type_tag(*type));
+                             });
+}
+
+/// The description object is written by whoever uses the type first, one thread at a time.
 Result<void> SpaceCore::describe_types(Transaction& transaction) {
-  std::vector<const TypeInfo*> news;
-  {
-    const base::Lock guard(types_mutex_);
-    for (const TypeInfo* type : transaction.types) {
-      if (!known_types_.contains(type_tag(*type))) news.push_back(type);
-    }
-  }
-  if (news.empty()) return {};
-  // The description object is written by whoever uses the type first. It has no lock: a second
-  // writer at the same time would write the same bytes, but only one of them may create the image.
-  const base::Lock one_describer(describe_mutex_);
   Section section;
   section.core = this;
   section.transaction = &transaction;
@@ -247,20 +246,12 @@ Result<void> SpaceCore::describe_types(Transaction& transaction) {
   ambient.section = &section;
   ambient.kind = SectionKind::transact;
   Result<void> outcome;
-  for (const TypeInfo* type : news) {
+  for (const TypeInfo* type : transaction.types) {
     const std::uint32_t tag = type_tag(*type);
     const ObjectId id = type_object_id(tag);
     const auto existing = home(id);
     if (existing) {
-      // Committed, or about to be by a transaction with a lower commit index or none yet; in the
-      // latter case its abort would take the description away, so it must be waited for.
-      if ((*existing)->created.load(std::memory_order_acquire) == txn::kUncommitted &&
-          !transaction.holds(**existing)) {
-        outcome = fail(Errc::conflict, "type description");
-        transaction.wanted.push_back(id);
-        break;
-      }
-      if (!transaction.holds(**existing)) {
+      if ((*existing)->created.load(std::memory_order_acquire) != txn::kUncommitted) {
         const base::Lock guard(types_mutex_);
         known_types_.insert(tag);
       }

@@ -34,14 +34,22 @@ void SpaceCore::list_dirty(Transaction& transaction, Index index) {
   }
   for (const HomeObject* object : transaction.erased) dirty_erased_.push_back(object->id());
   // Snapshot readers learn the index here, in the critical section in which snapshots are made.
+  transaction.newest_snapshot = versions_.newest_snapshot();
   transaction.index.store(index, std::memory_order_release);
 }
 
 Result<Index> SpaceCore::commit(Transaction& transaction, bool durable) {
+  if (all_described(transaction)) return commit_described(transaction, durable);
+  // Held to the end of the commit, so that nobody relies on descriptions that are undone.
+  const base::Lock one_describer(describe_mutex_);
   if (auto described = describe_types(transaction); !described) {
     abort(transaction);
     return std::unexpected(described.error());
   }
+  return commit_described(transaction, durable);
+}
+
+Result<Index> SpaceCore::commit_described(Transaction& transaction, bool durable) {
   base::CommitRecordWriter& record = transaction.record;
   record.clear();
   for (const HomeObject* object : transaction.created) {
@@ -74,12 +82,15 @@ Result<Index> SpaceCore::commit(Transaction& transaction, bool durable) {
   struct Listed {
     SpaceCore* core;
     Transaction* transaction;
-  } listed{this, &transaction};
+    bool durable;
+  } listed{this, &transaction, durable};
   const auto index = store_->append(
       record.bytes(), only_erases ? store::Reserve::use : store::Reserve::keep,
       [](void* argument, Index at) {
         auto& self = *static_cast<Listed*>(argument);
         self.core->list_dirty(*self.transaction, at);
+        // In the critical section too: a view that is made next waits for it.
+        if (self.durable) self.core->newest_durable_request_.store(at, std::memory_order_release);
       },
       &listed);
   if (!index) {
@@ -87,12 +98,7 @@ Result<Index> SpaceCore::commit(Transaction& transaction, bool durable) {
     abort(transaction);
     return index;
   }
-  if (durable) {
-    Index newest = newest_durable_request_.load(std::memory_order_relaxed);
-    while (newest < *index && !newest_durable_request_.compare_exchange_weak(
-                                  newest, *index, std::memory_order_acq_rel)) {
-    }
-  }
+  DOLMEN_STEP("txn.appended");
   preserve_versions(transaction, *index);
   finish(transaction, true, *index);
   return *index;
@@ -126,11 +132,19 @@ void SpaceCore::finish(Transaction& transaction, bool committed, Index index) {
     }
     commits_.fetch_add(1, std::memory_order_relaxed);
   }
+  if (!committed) {
+    // Who copied a page before it was undone, and finds its undo list empty, must not find the
+    // sequence of before. (After a commit there is a version.)
+    for (HomeObject* object : transaction.open) {
+      object->sequence.fetch_add(1, std::memory_order_acq_rel);
+    }
+  }
   for (const txn::TouchedPage& touched : transaction.pages) {
     txn::PageMeta& meta = touched.object->page(touched.page);
     meta.logged = 0;
     meta.undo.store(nullptr, std::memory_order_release);
   }
+  DOLMEN_STEP("txn.undo_lists_emptied");
   if (transaction.resized) finish_resize(transaction, committed && index != 0);
   for (HomeObject* object : transaction.open) {
     object->sequence.fetch_add(1, std::memory_order_acq_rel);

@@ -5,6 +5,8 @@
 
 #include <dolmen/assert.hpp>
 
+#include "base/hooks.hpp"
+
 namespace dolmen::txn {
 
 namespace {
@@ -26,7 +28,10 @@ void LockTable::wait_until(Condition condition) {
   }
   const base::Lock guard(mutex_);
   waiters_.fetch_add(1, std::memory_order_seq_cst);
-  while (!condition()) woken_.wait(mutex_);
+  while (!condition()) {
+    DOLMEN_STEP("txn.lock_sleeps");
+    woken_.wait(mutex_);
+  }
   waiters_.fetch_sub(1, std::memory_order_relaxed);
 }
 
@@ -39,9 +44,9 @@ void LockTable::wake() {
   woken_.notify_all();
 }
 
-bool LockTable::read_by_others(std::uint16_t stripe, const ThreadLine& own) const noexcept {
+bool LockTable::read_by_others(std::uint16_t stripe, const ThreadLine* own) const noexcept {
   for (const ThreadLine* line = all_thread_lines(); line != nullptr; line = line->next) {
-    if (line == &own) continue;
+    if (line == own) continue;
     if (line->reading_all.load(std::memory_order_seq_cst) == space_) return true;
     if (line->reading.load(std::memory_order_seq_cst) != space_) continue;
     for (const auto& published : line->stripes) {
@@ -77,12 +82,12 @@ void LockTable::lock(std::uint16_t stripe, Owner owner, const ThreadLine& own) {
            slot.compare_exchange_strong(expected, owner, std::memory_order_seq_cst);
   };
   if (!take()) wait_until(take);
-  if (read_by_others(stripe, own)) {
-    wait_until([&] { return !read_by_others(stripe, own); });
+  if (read_by_others(stripe, &own)) {
+    wait_until([&] { return !read_by_others(stripe, &own); });
   }
 }
 
-bool LockTable::try_lock(std::uint16_t stripe, Owner owner, const ThreadLine& own) {
+bool LockTable::try_lock(std::uint16_t stripe, Owner owner, const ThreadLine* own) {
   Owner expected = nullptr;
   if (!owners_[stripe].compare_exchange_strong(expected, owner, std::memory_order_seq_cst)) {
     return expected == owner;
@@ -98,6 +103,11 @@ bool LockTable::try_lock(std::uint16_t stripe, Owner owner, const ThreadLine& ow
 void LockTable::unlock(std::uint16_t stripe, Owner owner) {
   DOLMEN_ASSERT(owners_[stripe].load(std::memory_order_relaxed) == owner);
   owners_[stripe].store(nullptr, std::memory_order_release);
+}
+
+void LockTable::unlock_and_wake(std::uint16_t stripe, Owner owner) {
+  unlock(stripe, owner);
+  wake();
 }
 
 void LockTable::leave_writer(ThreadLine& line) {

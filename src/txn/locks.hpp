@@ -38,8 +38,11 @@ class LockTable {
   /// Takes one stripe, waiting. Requires: stripes are taken in ascending order.
   void lock(std::uint16_t stripe, Owner owner, const ThreadLine& own);
   /// Takes one stripe if nobody holds or reads it (after a bounded wait for readers).
-  [[nodiscard]] bool try_lock(std::uint16_t stripe, Owner owner, const ThreadLine& own);
+  /// `own` is null where no section can be running.
+  [[nodiscard]] bool try_lock(std::uint16_t stripe, Owner owner, const ThreadLine* own);
   void unlock(std::uint16_t stripe, Owner owner);
+  /// The same by who is in no section, so that nobody is woken by leave_writer().
+  void unlock_and_wake(std::uint16_t stripe, Owner owner);
   /// Ends the announcement and wakes who waits.
   void leave_writer(ThreadLine& line);
 
@@ -59,7 +62,7 @@ class LockTable {
   template <class Condition>
   void wait_until(Condition condition);
   void wake();
-  [[nodiscard]] bool read_by_others(std::uint16_t stripe, const ThreadLine& own) const noexcept;
+  [[nodiscard]] bool read_by_others(std::uint16_t stripe, const ThreadLine* own) const noexcept;
   [[nodiscard]] bool any_writer(const ThreadLine& own) const noexcept;
 
   void enter_epoch(ThreadLine& line) const noexcept {

@@ -290,7 +290,7 @@ void SpaceCore::lock_late(Section& section, HomeObject& object) {
   const auto& stripes = transaction.stripes;
   if (std::find(stripes.begin(), stripes.end(), stripe) == stripes.end()) {
     if (DOLMEN_BUGGIFY("txn.late_lock_fails") ||
-        !locks_->try_lock(stripe, &transaction, txn::thread_line())) {
+        !locks_->try_lock(stripe, &transaction, &txn::thread_line())) {
       transaction.wanted.push_back(object.id());
       throw_error(Errc::conflict, "late lock");
     }

@@ -61,6 +61,27 @@ __attribute__((no_sanitize("thread"))) void apply_undo(const PageMeta& meta, std
   }
 }
 
+/// Holds transactions off one stripe until it ends. Owned by the guard, not by thread or space: two
+/// readers of one object do not share it.
+class StripeGuard {
+ public:
+  StripeGuard(txn::LockTable& locks, std::uint16_t stripe) noexcept
+      : locks_(locks), stripe_(stripe) {}
+  ~StripeGuard() {
+    if (held_) locks_.unlock_and_wake(stripe_, this);
+  }
+  StripeGuard(const StripeGuard&) = delete;
+  StripeGuard& operator=(const StripeGuard&) = delete;
+  void try_lock() noexcept {
+    held_ = held_ || locks_.try_lock(stripe_, this, txn::registered_thread_line());
+  }
+
+ private:
+  txn::LockTable& locks_;
+  const std::uint16_t stripe_;
+  bool held_ = false;
+};
+
 }  // namespace
 
 Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index index,
@@ -68,7 +89,14 @@ Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index
   const PageKey key{object.id(), page};
   PageMeta& meta = object.page(page);
   const txn::UndoFollower following;
+  StripeGuard hold(*locks_, txn::LockTable::stripe_of(key.object));
   for (int attempt = 0;; ++attempt) {
+    if ((attempt >= kOptimisticTries && attempt % 16 == 0) ||
+        DOLMEN_BUGGIFY("txn.page_copy_locks")) {
+      // Commits to this object outrun us: hold them off for one copy. The holder may be this very
+      // thread (a view read inside a transaction), whose own commit cannot be in the way.
+      hold.try_lock();
+    }
     const bool versions_count = !DOLMEN_PLANTED("txn.view_ignores_version");
     if (versions_count && versions_.find(key, index, out)) return {};
     const std::uint64_t sequence = object.sequence.load(std::memory_order_acquire);
@@ -93,6 +121,7 @@ Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index
     }
     racing_copy(out.data(), object.page_address(page), out.size());
     std::atomic_thread_fence(std::memory_order_acquire);
+    DOLMEN_STEP("txn.page_copied");
     const Transaction* writer = object.writer.load(std::memory_order_acquire);
     if (writer != nullptr) {
       const Index assigned = writer->index.load(std::memory_order_acquire);
@@ -105,23 +134,15 @@ Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index
     std::atomic_thread_fence(std::memory_order_acquire);
     if (object.sequence.load(std::memory_order_relaxed) == sequence) return {};
     DOLMEN_PROBE("txn.page_as_of_retry");
-    if (attempt >= kOptimisticTries && attempt % 16 == 0) {
-      // Commits to this object outrun us: hold them off for one copy. The holder may be this very
-      // thread (a view read inside a transaction), whose own commit cannot be in the way.
-      const std::uint16_t stripe = txn::LockTable::stripe_of(key.object);
-      if (locks_->try_lock(stripe, this, txn::thread_line())) {
-        const bool kept = versions_.find(key, index, out);
-        if (!kept) racing_copy(out.data(), object.page_address(page), out.size());
-        locks_->unlock(stripe, this);
-        return {};
-      }
-    }
   }
 }
 
 void SpaceCore::preserve_versions(Transaction& transaction, Index index) {
-  const Index newest = versions_.newest_snapshot();  // plus one; 0 = none
-  if (newest == 0 || newest > index) return;
+  // As of the append: a snapshot made since then sees this commit, but older ones still need what
+  // was before.
+  const Index newest = transaction.newest_snapshot;  // plus one; 0 = none
+  if (newest == 0) return;
+  DOLMEN_ASSERT_CMP(newest, <=, index);
   for (const txn::TouchedPage& touched : transaction.pages) {
     if (touched.object->fresh) continue;  // nobody could see it before
     PageMeta& meta = touched.object->page(touched.page);

@@ -158,7 +158,9 @@ class SpaceCore final : public store::PageSource {
   [[nodiscard]] static ObjectId type_object_id(std::uint32_t tag) noexcept;
   [[nodiscard]] static ObjectIdSeed type_object_seed(std::uint32_t tag) noexcept;
   /// Adds descriptions of the transaction's new types to it.
-  [[nodiscard]] Result<void> describe_types(txn::Transaction& transaction);
+  [[nodiscard]] bool all_described(const txn::Transaction& transaction);
+  [[nodiscard]] Result<void> describe_types(txn::Transaction& transaction)
+      DOLMEN_REQUIRES(describe_mutex_);
 
   // --- snapshots.cpp -------------------------------------------------------------------------
   [[nodiscard]] Result<std::unique_ptr<ViewCore>> open_view(const ReadOptions& options);
@@ -207,6 +209,7 @@ class SpaceCore final : public store::PageSource {
   [[nodiscard]] Result<txn::HomeObject*> map_object(const ObjectId& id, unsigned capacity_log2,
                                                     bool fresh) DOLMEN_REQUIRES(map_mutex_);
   void destroy(txn::HomeObject& image);
+  [[nodiscard]] Result<store::Index> commit_described(txn::Transaction& transaction, bool durable);
   void finish(txn::Transaction& transaction, bool committed, store::Index index);
   void release_locks(txn::Transaction& transaction);
   [[nodiscard]] Result<void> run_body(Section& section, SectionKind kind, std::uint64_t stamp,

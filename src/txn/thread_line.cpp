@@ -34,13 +34,20 @@ struct LineOfThread {
 };
 
 thread_local LineOfThread line_of_thread;
+// Beside it, since the first use of a variable with a destructor allocates.
+thread_local constinit const ThreadLine* registered_line = nullptr;
 
 }  // namespace
 
 ThreadLine& thread_line() {
-  if (line_of_thread.line == nullptr) line_of_thread.line = take_line();
+  if (line_of_thread.line == nullptr) {
+    line_of_thread.line = take_line();
+    registered_line = line_of_thread.line;
+  }
   return *line_of_thread.line;
 }
+
+const ThreadLine* registered_thread_line() noexcept { return registered_line; }
 
 ThreadLine* all_thread_lines() noexcept { return first_line.load(std::memory_order_acquire); }
 

@@ -39,6 +39,9 @@ struct alignas(128) ThreadLine {
 /// This thread's line; registered on first use.
 [[nodiscard]] ThreadLine& thread_line();
 
+/// The same if it is registered already, else null. Allocates nothing: for the fault handler.
+[[nodiscard]] const ThreadLine* registered_thread_line() noexcept;
+
 /// First line of the list of all; follow `next`.
 [[nodiscard]] ThreadLine* all_thread_lines() noexcept;
 

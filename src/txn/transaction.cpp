@@ -211,8 +211,6 @@ void Transaction::undo() {
          line = line->next.load(std::memory_order_relaxed)) {
       std::memcpy(page + std::size_t{line->line} * kLineBytes, line->bytes, kLineBytes);
     }
-    meta.logged = 0;
-    meta.undo.store(nullptr, std::memory_order_release);
   }
 }
 

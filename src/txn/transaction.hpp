@@ -73,7 +73,7 @@ class Transaction {
   [[nodiscard]] bool log(HomeObject& object, const void* address, std::size_t bytes);
   /// Writes the redo sections of all touched pages into `record`.
   void encode_changes();
-  /// Copies every pre-image back and empties the undo lists.
+  /// Copies every pre-image back. The undo lists stay, for those who copied a page before.
   void undo();
 
   [[nodiscard]] bool holds(const HomeObject& object) const noexcept {
@@ -82,6 +82,9 @@ class Transaction {
 
   /// 0 until the commit record has its place in the log.
   std::atomic<Index> index{0};
+  /// The newest snapshot when it got that place, plus one; 0 = there was none. Later ones see the
+  /// commit.
+  Index newest_snapshot = 0;
 
   std::vector<HomeObject*> open;       ///< locked, in the order of locking
   std::vector<std::uint16_t> stripes;  ///< locked stripes, each once

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The narrow places between a commit, an abort and those who read as of a commit, one by one: steps
+// of the one thread wait for steps of the other.
+#include <atomic>
+#include <functional>
+#include <latch>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "base/hooks.hpp"
+#include "node/space_fixture.hpp"
+
+namespace dolmen::node {
+namespace {
+
+/// Runs what a test wants at the named steps of the library.
+class Steps final : public base::Hooks {
+ public:
+  Steps() : former_(base::install_hooks(this)) {}
+  ~Steps() override { (void)base::install_hooks(former_); }
+  Steps(const Steps&) = delete;
+  Steps& operator=(const Steps&) = delete;
+
+  /// Requires: nobody is running yet.
+  void at(std::string step, std::function<void()> run) { steps_[std::move(step)] = std::move(run); }
+  void take(std::string site, std::function<bool()> decide) {
+    sites_[std::move(site)] = std::move(decide);
+  }
+
+  bool buggify(std::string_view site) override {
+    const auto found = sites_.find(site);
+    return found != sites_.end() && found->second();
+  }
+  void probe(std::string_view) override {}
+  bool planted(std::string_view) override { return false; }
+  void step(std::string_view step) override {
+    if (const auto found = steps_.find(step); found != steps_.end()) found->second();
+  }
+
+ private:
+  base::Hooks* former_;
+  std::map<std::string, std::function<void()>, std::less<>> steps_;
+  std::map<std::string, std::function<bool()>, std::less<>> sites_;
+};
+
+class SnapshotRace : public testing::Test {
+ protected:
+  SnapshotRace() { set(1); }
+  void set(std::uint64_t value, Durability durability = Durability::durable) {
+    const auto done = space_.transact(TransactOptions{.durability = durability}, shelf_,
+                                      [&](mut<Shelf> shelf) { shelf->value = value; });
+    EXPECT_TRUE(done) << done.error().message();
+  }
+  View view(Level level = Level::visible) {
+    return space_.view(ReadOptions{.level = level}).value();
+  }
+  [[nodiscard]] std::uint64_t value_in(const View& view) const { return view[shelf_]->value; }
+
+  TestDirectory directory_;
+  Space space_ = open_test_space(directory_, {.background = false});
+  Object<Shelf> shelf_ = space_.create<Shelf>({.capacity = 1u << 20}).value();
+  Steps steps_;
+};
+
+/// Does something once, however often it is asked to.
+class Once {
+ public:
+  template <class Function>
+  void operator()(Function function) {
+    if (!done_.exchange(true)) function();
+  }
+
+ private:
+  std::atomic<bool> done_{false};
+};
+
+TEST_F(SnapshotRace, AViewBornDuringACommitTakesNothingFromAnOlderView) {
+  const View older = view();
+  std::optional<View> born;
+  steps_.at("txn.appended", [&] {
+    if (!born) born.emplace(view());
+  });
+  set(2);
+  ASSERT_TRUE(born);
+  EXPECT_EQ(value_in(older), 1u);
+  EXPECT_EQ(value_in(*born), 2u);
+}
+
+TEST_F(SnapshotRace, AViewBornDuringADurableCommitWaitsForTheDisk) {
+  Once once;
+  steps_.at("txn.appended", [&] {
+    once([&] {
+      const View born = view(Level::durable);
+      EXPECT_GE(space_.stats().durable_index, born.index());
+    });
+  });
+  set(2);
+}
+
+TEST_F(SnapshotRace, AViewBornDuringADeferredCommitDoesNotWait) {
+  Once once;
+  const std::uint64_t syncs = space_.stats().syncs;
+  steps_.at("txn.appended", [&] { once([&] { EXPECT_EQ(value_in(view(Level::durable)), 2u); }); });
+  set(2, Durability::deferred);
+  EXPECT_EQ(space_.stats().syncs, syncs);
+}
+
+TEST_F(SnapshotRace, APageCopiedBeforeAnAbortIsNotTakenForCommitted) {
+  const View before = view();
+  std::latch changed(1);
+  std::latch copied(1);
+  std::latch emptied(1);
+  std::latch read(1);
+  Once first_copy;
+  Once first_emptied;
+  steps_.at("txn.page_copied", [&] {
+    first_copy([&] {
+      copied.count_down();
+      emptied.wait();
+    });
+  });
+  steps_.at("txn.undo_lists_emptied", [&] {
+    first_emptied([&] {
+      emptied.count_down();
+      read.wait();
+    });
+  });
+  std::jthread writer([&] {
+    const auto aborted = space_.transact(shelf_, [&](mut<Shelf> shelf) -> Result<void> {
+      shelf->value = 99;
+      changed.count_down();
+      copied.wait();
+      return fail(Errc::aborted);
+    });
+    EXPECT_EQ(aborted.error().code(), Errc::aborted);
+  });
+  changed.wait();
+  EXPECT_EQ(value_in(before), 1u);
+  read.count_down();
+}
+
+TEST_F(SnapshotRace, AWriterThatSleptBehindALockedCopyIsWoken) {
+  const View before = view();
+  std::latch locked(1);
+  std::latch asleep(1);
+  Once once;
+  steps_.take("txn.page_copy_locks", [] { return true; });
+  steps_.at("txn.page_copied", [&] {
+    once([&] {
+      locked.count_down();
+      asleep.wait();
+    });
+  });
+  Once slept;
+  steps_.at("txn.lock_sleeps", [&] { slept([&] { asleep.count_down(); }); });
+  std::jthread writer([&] {
+    locked.wait();
+    set(2);
+  });
+  EXPECT_EQ(value_in(before), 1u);
+}
+
+TEST_F(SnapshotRace, TwoLockedCopiesOfOneObjectDoNotShareTheLock) {
+  const View one = view();
+  const View two = view();
+  std::latch locked(1);
+  std::latch other_read(1);
+  Once once;
+  steps_.take("txn.page_copy_locks", [] { return true; });
+  steps_.at("txn.page_copied", [&] {
+    once([&] {
+      locked.count_down();
+      other_read.wait();
+    });
+  });
+  std::jthread other([&] {
+    locked.wait();
+    EXPECT_EQ(value_in(two), 1u);
+    other_read.count_down();
+  });
+  EXPECT_EQ(value_in(one), 1u);
+}
+
+}  // namespace
+}  // namespace dolmen::node
