@@ -60,7 +60,8 @@ enum class Retry : std::uint8_t {
   X(out_of_memory, 31, safe, "the system refused memory or address space")                           \
   X(closed, 32, never, "the space is closed")                                                        \
   X(aborted, 33, never, "the body asked for the transaction to be aborted")                          \
-  X(limit, 34, never, "a fixed limit was reached")
+  X(limit, 34, never, "a fixed limit was reached")                                                   \
+  X(unfinished, 35, never, "a load into this directory was cut short; run `dolmen load` again")
 // clang-format on
 
 /// Error codes. Numbers are stable across versions: they are stored and travel between programs.

@@ -9,35 +9,11 @@
 #include "sim/sim_disk.hpp"
 #include "sim/sim_env.hpp"
 #include "sim/sim_hooks.hpp"
+#include "sys/borrowed_disk.hpp"
 
 namespace dolmen::sim {
 
 namespace {
-
-/// The campaign keeps the disk; a space owns only this door to it.
-class BorrowedDisk final : public sys::Disk {
- public:
-  explicit BorrowedDisk(sys::Disk& disk) noexcept : disk_(disk) {}
-  Result<std::unique_ptr<sys::File>> open(std::string_view name, sys::OpenMode mode) override {
-    return disk_.open(name, mode);
-  }
-  Result<std::vector<std::string>> list() override { return disk_.list(); }
-  Result<void> remove(std::string_view name) override { return disk_.remove(name); }
-  Result<void> rename(std::string_view from, std::string_view to) override {
-    return disk_.rename(from, to);
-  }
-  Result<void> sync_directory() override { return disk_.sync_directory(); }
-  Result<std::uint64_t> free_bytes() override { return disk_.free_bytes(); }
-  Result<std::unique_ptr<sys::FileLock>> try_lock(std::string_view name, sys::LockMode mode,
-                                                  std::string_view owner,
-                                                  std::string* holder) override {
-    return disk_.try_lock(name, mode, owner, holder);
-  }
-  std::string describe() const override { return disk_.describe(); }
-
- private:
-  sys::Disk& disk_;
-};
 
 SpaceOptions space_options() {
   SpaceOptions options;
@@ -49,7 +25,7 @@ SpaceOptions space_options() {
 
 Result<Space> open_on(const SimEnv& world, SimDisk& disk, sys::Memory& memory) {
   for (int attempt = 0;; ++attempt) {
-    auto space = node::open_space(world.env(), std::make_unique<BorrowedDisk>(disk),
+    auto space = node::open_space(world.env(), std::make_unique<sys::BorrowedDisk>(disk),
                                   space_options(), memory.best_driver());
     // A disturbed world refuses to prepare a segment now and then; as a user would, try again.
     if (space || space.error().code() != Errc::no_space || attempt == 10) return space;

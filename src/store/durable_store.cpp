@@ -31,22 +31,24 @@ DurableStore::DurableStore(std::unique_ptr<sys::Disk> disk, std::unique_ptr<sys:
 Result<std::unique_ptr<Store>> DurableStore::open(const sys::Env& env,
                                                   std::unique_ptr<sys::Disk> disk,
                                                   std::unique_ptr<sys::FileLock> lock,
-                                                  const OpenOptions& options) {
+                                                  const OpenOptions& options,
+                                                  std::string_view root_file) {
   DOLMEN_TRY(Recovered recovered, options.read_only ? recover_beside_writer(*disk, env.memory)
-                                                    : recover(*disk, env.memory));
+                                                    : recover(*disk, env.memory, root_file));
   std::unique_ptr<DurableStore> store(
       new DurableStore(std::move(disk), std::move(lock), std::move(recovered), options));
-  DOLMEN_CHECK(store->start(env, options));
+  DOLMEN_CHECK(store->start(env, options, root_file));
   return store;
 }
 
-Result<void> DurableStore::start(const sys::Env& env, const OpenOptions& options) {
+Result<void> DurableStore::start(const sys::Env& env, const OpenOptions& options,
+                                 std::string_view root_file) {
   DOLMEN_TRY(pages_,
              PageStore::open(env, *disk_, opened_root_.space, opened_root_.tree, read_only_));
   DOLMEN_CHECK(collect_forgotten_pages());
   if (read_only_) return {};
-  DOLMEN_TRY(auto root_file, disk_->open(kRootFile, sys::OpenMode::read_write));
-  keeper_ = std::make_unique<RootKeeper>(std::move(root_file), std::move(choice_));
+  DOLMEN_TRY(auto file, disk_->open(root_file, sys::OpenMode::read_write));
+  keeper_ = std::make_unique<RootKeeper>(std::move(file), std::move(choice_));
   keeper_->drop_segments_above(recovered_end_);
   const std::size_t keep_max =
       opened_root_.tail_bytes_max / opened_root_.segment_bytes + options.reserve_segments + 1;

@@ -33,7 +33,8 @@ struct Recovered {
 };
 
 /// Reads root and tail. Errors: not_a_space, version_unsupported, corrupt, io_error.
-[[nodiscard]] Result<Recovered> recover(sys::Disk& disk, sys::Memory* memory);
+[[nodiscard]] Result<Recovered> recover(sys::Disk& disk, sys::Memory* memory,
+                                        std::string_view root_file = kRootFile);
 /// The same beside a writer that may be switching roots, recycling segments and writing records.
 [[nodiscard]] Result<Recovered> recover_beside_writer(sys::Disk& disk, sys::Memory* memory);
 
@@ -42,11 +43,13 @@ struct Recovered {
 
 class DurableStore final : public Store {
  public:
-  /// Recovers and opens. `lock`: the writer lock, or a reader's pin (may be null).
+  /// Recovers and opens. `lock`: the writer lock, or a reader's pin (may be null). Only a writer
+  /// may name another root file.
   [[nodiscard]] static Result<std::unique_ptr<Store>> open(const sys::Env& env,
                                                            std::unique_ptr<sys::Disk> disk,
                                                            std::unique_ptr<sys::FileLock> lock,
-                                                           const OpenOptions& options);
+                                                           const OpenOptions& options,
+                                                           std::string_view root_file = kRootFile);
 
   Result<Index> append(base::Bytes payload, Reserve reserve, void (*on_index)(void*, Index),
                        void* argument) override;
@@ -70,12 +73,14 @@ class DurableStore final : public Store {
   Result<ScrubReport> scrub(
       const std::function<void(std::uint64_t done, std::uint64_t total)>& progress) override;
   StoreStats stats() override;
+  Result<void> finish() override;
   Result<void> close() override;
 
  private:
   DurableStore(std::unique_ptr<sys::Disk> disk, std::unique_ptr<sys::FileLock> lock,
                Recovered recovered, const OpenOptions& options);
-  [[nodiscard]] Result<void> start(const sys::Env& env, const OpenOptions& options);
+  [[nodiscard]] Result<void> start(const sys::Env& env, const OpenOptions& options,
+                                   std::string_view root_file);
   [[nodiscard]] Result<void> collect_forgotten_pages();
   [[nodiscard]] std::shared_ptr<const TailIndex> tail();
   [[nodiscard]] Result<void> read_page_with(const TailIndex* tail, const PageKey& key,

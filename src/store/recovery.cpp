@@ -13,8 +13,8 @@ namespace {
 constexpr unsigned kReaderAttemptsMax = 200;
 constexpr unsigned kSameDamageMax = 3;
 
-[[nodiscard]] Result<RootChoice> read_root(sys::Disk& disk) {
-  auto file = disk.open(kRootFile, sys::OpenMode::read_only);
+[[nodiscard]] Result<RootChoice> read_root(sys::Disk& disk, std::string_view name = kRootFile) {
+  auto file = disk.open(name, sys::OpenMode::read_only);
   if (!file && file.error().code() == Errc::not_found) {
     return fail(Errc::not_a_space, interned(disk.describe()));
   }
@@ -54,8 +54,8 @@ constexpr unsigned kSameDamageMax = 3;
 
 }  // namespace
 
-Result<Recovered> recover(sys::Disk& disk, sys::Memory* memory) {
-  DOLMEN_TRY(RootChoice choice, read_root(disk));
+Result<Recovered> recover(sys::Disk& disk, sys::Memory* memory, std::string_view root_file) {
+  DOLMEN_TRY(RootChoice choice, read_root(disk, root_file));
   return recover_from(disk, memory, std::move(choice));
 }
 

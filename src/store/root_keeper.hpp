@@ -26,6 +26,12 @@ namespace dolmen::store {
 
 inline constexpr std::string_view kRootFile = "space";
 inline constexpr std::string_view kNewRootFile = "space.new";
+/// The root of a space that is being filled and must not be opened yet.
+inline constexpr std::string_view kUnfinishedRootFile = "space.unfinished";
+
+/// Gives the root file `from` the name under which a space is found. Durable on return; on an error
+/// it has its former name.
+[[nodiscard]] Result<void> publish_root(sys::Disk& disk, std::string_view from);
 
 class RootKeeper {
  public:
@@ -33,6 +39,10 @@ class RootKeeper {
   [[nodiscard]] static Result<void> write_first(sys::File& file, const Root& root);
   /// Reads and chooses. Errors: not_a_space, version_unsupported, corrupt, io_error.
   [[nodiscard]] static Result<RootChoice> read(sys::File& file);
+
+  /// Adds the slots of `file` that do not verify to the report. Beside a writer: a slot counts only
+  /// when it is bad as often as it is looked at, for it may be written meanwhile. Errors: io_error.
+  [[nodiscard]] static Result<void> verify_file(sys::File& file, ScrubReport& report);
 
   RootKeeper(std::unique_ptr<sys::File> file, RootChoice choice);
 

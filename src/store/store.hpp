@@ -54,6 +54,8 @@ struct PageKey {
 struct CreateOptions {
   std::uint32_t segment_bytes = 16u << 20;   ///< size of one log segment; multiple of 4 KiB
   std::uint64_t tail_bytes_max = 64u << 20;  ///< log kept before a checkpoint is due
+  /// The space is filled first: nobody can open it before finish(), and after a crash nobody ever.
+  bool unfinished = false;
 };
 
 struct OpenOptions {
@@ -129,20 +131,23 @@ class Store {
  public:
   virtual ~Store() = default;
 
-  /// Makes an empty space in an empty directory. Durable on return.
-  /// Errors: already_exists, io_error, no_space.
+  /// Makes an empty space in an empty directory, or one that holds what an unfinished creation
+  /// left. Durable on return. Errors: already_exists, held, io_error, no_space.
   [[nodiscard]] static Result<std::unique_ptr<Store>> create(const sys::Env& env,
                                                              std::unique_ptr<sys::Disk> disk,
                                                              const CreateOptions& options,
                                                              const OpenOptions& open_options = {});
   /// Opens and recovers. A writer takes the writer lock (held: the holder's pid, host and command
   /// line are the error's context). A reader works beside a writer: it recovers privately, as of
-  /// the last durable record it sees, and pins what it uses. Errors: not_a_space,
+  /// the last durable record it sees, and pins what it uses. Errors: not_a_space, unfinished,
   /// version_unsupported, held, corrupt, io_error. Cost: verification of the log tail; independent
   /// of the space's size.
   [[nodiscard]] static Result<std::unique_ptr<Store>> open(const sys::Env& env,
                                                            std::unique_ptr<sys::Disk> disk,
                                                            const OpenOptions& options = {});
+  /// Removes what a creation that never finished left; the directory is then empty but for the lock
+  /// file. Requires: its Store is gone. Errors: already_exists (a finished space), held, io_error.
+  [[nodiscard]] static Result<void> remove_unfinished(const sys::Env& env, sys::Disk& disk);
 
   // --- the log -------------------------------------------------------------------------------
 
@@ -202,6 +207,9 @@ class Store {
   [[nodiscard]] virtual Result<ScrubReport> scrub(
       const std::function<void(std::uint64_t done, std::uint64_t total)>& progress = {}) = 0;
   [[nodiscard]] virtual StoreStats stats() = 0;
+  /// Of a space created `unfinished`: from now on it can be opened. Durable on return.
+  /// Requires: everything in it is durable. Errors: io_error (it stays unfinished).
+  [[nodiscard]] virtual Result<void> finish() = 0;
   /// Makes everything appended durable and closes the files. Errors: store_failed.
   [[nodiscard]] virtual Result<void> close() = 0;
 };

@@ -20,7 +20,7 @@ class Program {
   explicit Program(StoreDriver& driver) : driver_(driver) {}
 
   void run() {
-    auto made = Store::create(driver_.env(), std::make_unique<SharedDisk>(driver_.disk()),
+    auto made = Store::create(driver_.env(), std::make_unique<sys::BorrowedDisk>(driver_.disk()),
                               StoreDriver::kSmall, {.reserve_segments = 0});
     if (!made) return;
     created_ = true;
@@ -185,14 +185,15 @@ TEST(StoreFault, CreationThatWasInterruptedIsTakenOver) {
   for (std::uint64_t ops = 0; ops < 60; ++ops) {
     StoreDriver driver(ops + 1);
     driver.disk().power_off_at(ops);
-    const auto made = Store::create(driver.env(), std::make_unique<SharedDisk>(driver.disk()),
-                                    StoreDriver::kSmall, {.reserve_segments = 0});
+    const auto made =
+        Store::create(driver.env(), std::make_unique<sys::BorrowedDisk>(driver.disk()),
+                      StoreDriver::kSmall, {.reserve_segments = 0});
     for (const auto kind : {sim::CrashPlan::Kind::none, sim::CrashPlan::Kind::all}) {
       auto disk = driver.disk().crash({.kind = kind});
       const auto opened = driver.open_on(*disk);
       if (opened) continue;
       EXPECT_EQ(opened.error().code(), Errc::not_a_space) << opened.error().message();
-      const auto again = Store::create(driver.env(), std::make_unique<SharedDisk>(*disk),
+      const auto again = Store::create(driver.env(), std::make_unique<sys::BorrowedDisk>(*disk),
                                        StoreDriver::kSmall, {.reserve_segments = 0});
       EXPECT_TRUE(again) << "after " << ops << " operations: " << again.error().message();
     }
@@ -201,12 +202,61 @@ TEST(StoreFault, CreationThatWasInterruptedIsTakenOver) {
   FAIL() << "creation takes more operations than this test allows";
 }
 
+TEST(StoreFault, AnUnfinishedSpaceIsNeitherOpenedNorTakenForAnEmptyOne) {
+  StoreDriver driver;
+  const auto create = [&](bool unfinished) {
+    CreateOptions options = StoreDriver::kSmall;
+    options.unfinished = unfinished;
+    return Store::create(driver.env(), std::make_unique<sys::BorrowedDisk>(driver.disk()), options,
+                         {.reserve_segments = 0});
+  };
+  {
+    auto store = create(true);
+    ASSERT_TRUE(store) << store.error().message();
+    ASSERT_TRUE((*store)->append(Change().create({1, 1}, 9)));
+    ASSERT_TRUE((*store)->close());
+  }
+  EXPECT_EQ(driver.open_on(driver.disk()).error().code(), Errc::unfinished);
+  EXPECT_EQ(create(false).error().code(), Errc::unfinished);
+  {
+    auto store = create(true);
+    ASSERT_TRUE(store) << "begun again: " << store.error().message();
+    EXPECT_EQ((*store)->last_index(), 0u);
+    EXPECT_EQ(Store::remove_unfinished(driver.env(), driver.disk()).error().code(), Errc::held);
+  }
+  ASSERT_TRUE(Store::remove_unfinished(driver.env(), driver.disk()));
+  EXPECT_EQ(driver.disk().list().value(), std::vector<std::string>{"lock"});
+  EXPECT_EQ(driver.open_on(driver.disk()).error().code(), Errc::not_a_space);
+  {
+    auto store = create(true);
+    ASSERT_TRUE(store);
+    const auto index = (*store)->append(Change().create({1, 1}, 9));
+    ASSERT_TRUE(index && (*store)->wait_durable(*index));
+    ASSERT_TRUE((*store)->finish());
+    ASSERT_TRUE((*store)->close());
+  }
+  const auto finished = driver.open_on(driver.disk());
+  ASSERT_TRUE(finished) << finished.error().message();
+  EXPECT_TRUE((*finished)->find({1, 1}).value().has_value());
+  EXPECT_EQ(Store::remove_unfinished(driver.env(), driver.disk()).error().code(), Errc::held);
+}
+
+TEST(StoreFault, RemovingWhatIsUnfinishedTouchesNoFinishedSpace) {
+  StoreDriver driver;
+  ASSERT_TRUE(Store::create(driver.env(), std::make_unique<sys::BorrowedDisk>(driver.disk()),
+                            StoreDriver::kSmall, {.reserve_segments = 0}));
+  const auto names = driver.disk().list().value();
+  EXPECT_EQ(Store::remove_unfinished(driver.env(), driver.disk()).error().code(),
+            Errc::already_exists);
+  EXPECT_EQ(driver.disk().list().value(), names);
+}
+
 TEST(StoreFault, CreationTouchesNoDirectoryThatHoldsSomething) {
   for (const char* const name : {"notes.txt", "pages", "log/000001", "space"}) {
     StoreDriver driver;
     ASSERT_TRUE(driver.disk().open(name, sys::OpenMode::create_new));
-    const auto made = Store::create(driver.env(), std::make_unique<SharedDisk>(driver.disk()),
-                                    StoreDriver::kSmall, {});
+    const auto made = Store::create(
+        driver.env(), std::make_unique<sys::BorrowedDisk>(driver.disk()), StoreDriver::kSmall, {});
     ASSERT_FALSE(made) << name;
     EXPECT_EQ(made.error().code(), Errc::already_exists);
     const auto names = driver.disk().list();

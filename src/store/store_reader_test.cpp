@@ -51,6 +51,21 @@ TEST(StoreReader, MayNotChangeAnything) {
   EXPECT_TRUE((*reader)->close());
 }
 
+TEST(StoreReader, ScrubNamesARootSlotThatDoesNotVerify) {
+  for (unsigned slot = 0; slot < 4; ++slot) {
+    StoreDriver driver;
+    driver.create();
+    driver.commit(Change().create(kA, 13));
+    driver.disk().flip_bit("space", 4096 * slot + 100, 3);
+    auto reader = driver.open_on(driver.disk(), true);
+    ASSERT_TRUE(reader) << reader.error().message();
+    const auto report = (*reader)->scrub();
+    ASSERT_TRUE(report) << report.error().message();
+    ASSERT_EQ(report->damage.size(), 1u) << slot;
+    EXPECT_EQ(report->damage[0].where, "space: root slot " + std::to_string(slot));
+  }
+}
+
 TEST(StoreReader, WorksOnADirectoryWithoutAWriterAndWithATornTail) {
   StoreDriver driver;
   driver.create();

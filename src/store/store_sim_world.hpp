@@ -20,33 +20,9 @@
 #include "sim/sim_env.hpp"
 #include "store/store.hpp"
 #include "store/store_test_world.hpp"
+#include "sys/borrowed_disk.hpp"
 
 namespace dolmen::store {
-
-/// Another handle on a simulated disk: a store owns its Disk, a test goes on using it.
-class SharedDisk final : public sys::Disk {
- public:
-  explicit SharedDisk(sys::Disk& disk) : disk_(disk) {}
-  Result<std::unique_ptr<sys::File>> open(std::string_view name, sys::OpenMode mode) override {
-    return disk_.open(name, mode);
-  }
-  Result<std::vector<std::string>> list() override { return disk_.list(); }
-  Result<void> remove(std::string_view name) override { return disk_.remove(name); }
-  Result<void> rename(std::string_view from, std::string_view to) override {
-    return disk_.rename(from, to);
-  }
-  Result<void> sync_directory() override { return disk_.sync_directory(); }
-  Result<std::uint64_t> free_bytes() override { return disk_.free_bytes(); }
-  Result<std::unique_ptr<sys::FileLock>> try_lock(std::string_view name, sys::LockMode mode,
-                                                  std::string_view owner,
-                                                  std::string* holder) override {
-    return disk_.try_lock(name, mode, owner, holder);
-  }
-  std::string describe() const override { return disk_.describe(); }
-
- private:
-  sys::Disk& disk_;
-};
 
 /// What a space holds at one index, byte by byte.
 struct SpaceImage {
@@ -188,7 +164,8 @@ class StoreDriver {
   [[nodiscard]] SpaceModel& model() { return model_; }
 
   void create(const CreateOptions& create_options = kSmall) {
-    auto made = Store::create(env(), std::make_unique<SharedDisk>(disk_), create_options, options_);
+    auto made =
+        Store::create(env(), std::make_unique<sys::BorrowedDisk>(disk_), create_options, options_);
     ASSERT_TRUE(made) << made.error().message();
     store_ = std::move(*made);
     created_at_ = disk_.op_count();
@@ -196,7 +173,7 @@ class StoreDriver {
   Result<std::unique_ptr<Store>> open_on(sim::SimDisk& disk, bool read_only = false) {
     OpenOptions options = options_;
     options.read_only = read_only;
-    return Store::open(env(), std::make_unique<SharedDisk>(disk), options);
+    return Store::open(env(), std::make_unique<sys::BorrowedDisk>(disk), options);
   }
   /// The process dies and starts again; the machine goes on.
   void restart() {

@@ -113,7 +113,12 @@ void DurableStore::overwrite_dropped_headers(const std::function<void(Root&)>& c
 Result<ScrubReport> DurableStore::scrub(
     const std::function<void(std::uint64_t done, std::uint64_t total)>& progress) {
   ScrubReport report;
-  if (keeper_) DOLMEN_CHECK(keeper_->verify(report));
+  if (keeper_) {
+    DOLMEN_CHECK(keeper_->verify(report));
+  } else {
+    DOLMEN_TRY(const auto file, disk_->open(kRootFile, sys::OpenMode::read_only));
+    DOLMEN_CHECK(RootKeeper::verify_file(*file, report));
+  }
   DOLMEN_CHECK(scrub_log(report));
   DOLMEN_CHECK(pages_->scrub(report, progress));
   return report;
@@ -163,6 +168,11 @@ StoreStats DurableStore::stats() {
     stats.records_appended = log_->record_count();
   }
   return stats;
+}
+
+Result<void> DurableStore::finish() {
+  if (read_only_) return fail(Errc::read_only, "finish");
+  return publish_root(*disk_, kUnfinishedRootFile);
 }
 
 Result<void> DurableStore::close() {

@@ -83,6 +83,14 @@ Result<Child::End> Child::wait() {
   return End{.code = WEXITSTATUS(status), .signal = 0};
 }
 
+void keep_standard_descriptors() noexcept {
+  for (int descriptor = 0; descriptor <= 2; ++descriptor) {
+    if (::fcntl(descriptor, F_GETFD) >= 0 || errno != EBADF) continue;
+    // The lowest free one is this one; opened for what nobody does with it.
+    (void)!::open("/dev/null", descriptor == 0 ? O_WRONLY : O_RDONLY);
+  }
+}
+
 bool is_terminal(int descriptor) noexcept { return ::isatty(descriptor) == 1; }
 
 }  // namespace dolmen::sys

@@ -44,6 +44,11 @@ class Child {
   std::string buffer_;
 };
 
+/// For the start of a program: where it was started with standard input, output or error closed,
+/// takes their descriptors, so that no file opened later gets them and is written to as if it were
+/// the output. Reading and writing them fails as before.
+void keep_standard_descriptors() noexcept;
+
 /// Whether this file descriptor (1: standard output, 2: standard error) is a terminal.
 [[nodiscard]] bool is_terminal(int descriptor) noexcept;
 

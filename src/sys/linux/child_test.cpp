@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/linux/child.hpp"
 
+#include <cerrno>
+
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 
@@ -41,6 +45,19 @@ TEST(Child, ThatIsDroppedDoesNotOutliveItsOwner) {
   const auto missing = Child::start("/no/such/program", {});
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().code(), Errc::not_found) << missing.error().message();
+}
+
+TEST(StandardDescriptors, ThatWereClosedAreNotGivenToTheNextFile) {
+  // In a child process: this one needs its own.
+  EXPECT_EXIT(
+      {
+        ::close(1);
+        keep_standard_descriptors();
+        const int next = ::open("/dev/null", O_WRONLY);
+        const bool refused = ::write(1, "x", 1) == -1 && errno == EBADF;
+        ::_exit(next > 2 && refused ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 }  // namespace
