@@ -9,6 +9,13 @@
 
 namespace dolmen::node {
 
+namespace {
+
+/// What a view read stays in memory as long as the view.
+constexpr std::uint64_t kLookedAtBytesMax = 256u << 20;
+
+}  // namespace
+
 Result<ScrubSummary> scrub(Space& space, const Progress& progress) {
   DOLMEN_TRY(const store::ScrubReport report, space.core().store().scrub(progress));
   ScrubSummary summary{report.blocks_verified, report.bytes_verified, report.records_verified, {}};
@@ -55,6 +62,14 @@ Result<Explorer::Image> Explorer::image(const ObjectId& id) {
   }
   const detail::ViewObject& object = **mapped;
   return Image{object.base, detail::mapping_of(object.base).capacity_log2};
+}
+
+Result<void> Explorer::let_go() {
+  // A reader's commits do not move: another view shows the same one.
+  if (!space_->core().options().read_only || looked_at_bytes_ < kLookedAtBytesMax) return {};
+  looked_at_bytes_ = 0;
+  DOLMEN_TRY(view_, space_->view());
+  return {};
 }
 
 bool Explorer::damaged(const ObjectId& id) {

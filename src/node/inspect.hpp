@@ -67,7 +67,8 @@ class Explorer {
                                     const ValueLimits& limits);
   /// The objects in the foreign object table, in order of index.
   [[nodiscard]] Result<std::vector<ObjectId>> references(const ObjectId& id);
-  /// Everything that is wrong with the object. Errors: io_error and the like only.
+  /// Everything that is wrong with the object. Errors: io_error and the like only. Memory: in a
+  /// space opened read-only bounded however many objects are checked, in another what they hold.
   [[nodiscard]] Result<std::vector<Finding>> check(const ObjectId& id);
 
  private:
@@ -81,9 +82,11 @@ class Explorer {
       : space_(&space), view_(std::move(view)), names_(std::move(names)) {}
   [[nodiscard]] Result<Image> image(const ObjectId& id);
   [[nodiscard]] bool damaged(const ObjectId& id);
+  [[nodiscard]] Result<void> let_go();
 
   Space* space_;
   View view_;
+  std::uint64_t looked_at_bytes_ = 0;  // by check(), since the view was opened
   std::vector<NameEntry> names_;
 };
 

@@ -55,9 +55,15 @@ class Explorer::Checker {
       add("heap", "at offset " + std::to_string(heap.error().detail()), heap.error());
       return std::move(findings_);
     }
+    if (const auto table = object::fot_verify(heap_); !table) {
+      add("foreign object table", "at offset " + std::to_string(table.error().detail()),
+          table.error());
+    }
     check_root();
-    const auto walked = heap_.for_each_allocation(
-        [&](const object::Allocation& allocation) { check_allocation(allocation); });
+    const auto walked = heap_.for_each_allocation([&](const object::Allocation& allocation) {
+      explorer_.looked_at_bytes_ += allocation.bytes;
+      check_allocation(allocation);
+    });
     if (!walked) add("heap", "", walked.error());
     report_words();
     return std::move(findings_);
@@ -276,6 +282,7 @@ class Explorer::Checker {
 };
 
 Result<std::vector<Finding>> Explorer::check(const ObjectId& id) {
+  DOLMEN_CHECK(let_go());
   const auto image = this->image(id);
   if (!image) {
     if (image.error().code() != Errc::corrupt && image.error().code() != Errc::not_found) {

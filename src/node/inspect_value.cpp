@@ -18,8 +18,6 @@ using object::TypeEntry;
 
 namespace {
 
-constexpr unsigned kDepthMax = 200;  // described types nest 64 deep; vectors may hold vectors
-
 std::unexpected<Error> damaged(const char* what, std::uint64_t offset) {
   return fail(Errc::corrupt, what, offset);
 }
@@ -28,6 +26,11 @@ Value with(Value::Kind kind) {
   Value value;
   value.kind = kind;
   return value;
+}
+
+constexpr bool has_parts(TypeKind kind) noexcept {
+  return kind == TypeKind::record || kind == TypeKind::array || kind == TypeKind::vector ||
+         kind == TypeKind::hash_map || kind == TypeKind::ordered_map;
 }
 
 /// Where segment and bucket of the hash table's bucket `index` are (container_hash_table.hpp).
@@ -68,7 +71,11 @@ Result<Value> ValueReader::read(std::uint16_t type_index, std::uint64_t offset) 
   if (!holds(offset, type->size)) return damaged("a value outside its object", offset);
   if (left_ == 0) return fail(Errc::limit, "values shown; ask for fewer with --limit");
   --left_;
-  if (depth_ == kDepthMax) return fail(Errc::limit, "nesting of values", depth_);
+  if (depth_ >= std::min(limits_.depth, kValueDepthMax) && has_parts(type->kind)) {
+    Value omitted = with(Value::Kind::omitted);
+    omitted.text = type->name;
+    return omitted;
+  }
   ++depth_;
   auto value = [&]() -> Result<Value> {
     switch (type->kind) {

@@ -31,8 +31,9 @@ struct Value {
     bytes,    ///< text holds hexadecimal digits
     pointer,  ///< to `text` (a type's name) at `offset` of `object`
     list,
-    record,  ///< names[i] is the field of items[i]
-    map,     ///< items are key, value, key, value …
+    record,   ///< names[i] is the field of items[i]
+    map,      ///< items are key, value, key, value …
+    omitted,  ///< a value of type `text` with parts of its own, below ValueLimits::depth
   };
 
   Kind kind = Kind::null;
@@ -48,10 +49,13 @@ struct Value {
   std::vector<Value> items;
 };
 
+inline constexpr unsigned kValueDepthMax = 200;
+
 struct ValueLimits {
   std::uint64_t elements = 20;      ///< shown of each list, map or array
   std::uint64_t text_bytes = 4096;  ///< shown of each text
   std::uint64_t values = 200'000;   ///< altogether; more is the error `limit`
+  unsigned depth = 16;              ///< levels of structs, arrays and containers in each other
 };
 
 class ValueReader {

@@ -8,6 +8,7 @@
 #include <dolmen/space.hpp>
 
 #include "object/arena.hpp"
+#include "store/store.hpp"
 #include "sys/env.hpp"
 
 namespace dolmen::node {
@@ -15,6 +16,9 @@ namespace dolmen::node {
 /// `env` must outlive the Space. An empty directory becomes a new space if options.create says so.
 /// Errors: as Space::open().
 [[nodiscard]] Result<Space> open_space(const sys::Env& env, std::unique_ptr<sys::Disk> disk,
+                                       const SpaceOptions& options, sys::FaultDriver driver);
+/// The same on a store that is open already.
+[[nodiscard]] Result<Space> open_space(const sys::Env& env, std::unique_ptr<store::Store> store,
                                        const SpaceOptions& options, sys::FaultDriver driver);
 
 }  // namespace dolmen::node

@@ -45,11 +45,6 @@ namespace node {
 
 Result<Space> open_space(const sys::Env& env, std::unique_ptr<sys::Disk> disk,
                          const SpaceOptions& options, sys::FaultDriver driver) {
-  DOLMEN_CHECK(object::ensure_arena(*env.memory));
-  detail::CoreOptions core_options;
-  core_options.read_only = options.read_only;
-  core_options.max_transaction_bytes = options.max_transaction_bytes;
-  DOLMEN_TRY(core_options.fault_driver, detail::install_arena_faults(*env.memory, driver));
   DOLMEN_TRY(const auto files, disk->list());
   // No root yet: a new directory, or one in which an earlier creation was cut short.
   const bool absent = std::ranges::find(files, "space") == files.end();
@@ -64,6 +59,16 @@ Result<Space> open_space(const sys::Env& env, std::unique_ptr<sys::Disk> disk,
   } else {
     DOLMEN_TRY(store, store::Store::open(env, std::move(disk), open_options));
   }
+  return open_space(env, std::move(store), options, driver);
+}
+
+Result<Space> open_space(const sys::Env& env, std::unique_ptr<store::Store> store,
+                         const SpaceOptions& options, sys::FaultDriver driver) {
+  DOLMEN_CHECK(object::ensure_arena(*env.memory));
+  detail::CoreOptions core_options;
+  core_options.read_only = options.read_only;
+  core_options.max_transaction_bytes = options.max_transaction_bytes;
+  DOLMEN_TRY(core_options.fault_driver, detail::install_arena_faults(*env.memory, driver));
   static const bool fork_noticed =
       env.process->on_fork_child(&detail::SpaceCore::on_fork_child, nullptr).has_value();
   (void)fork_noticed;  // a simulated process does not fork

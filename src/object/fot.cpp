@@ -221,6 +221,25 @@ std::optional<ObjectId> fot_entry(const HeapReader& heap, std::uint64_t index) n
   return entry.target;
 }
 
+Result<void> fot_verify(const HeapReader& heap) {
+  const auto stored = load_header(heap.base());
+  if (stored.fot_offset == 0 && stored.fot_count == 0) return {};
+  const Table table = table_of(heap);
+  const auto memory = heap.at(stored.fot_offset);
+  if (table.count == 0 || !memory || memory->offset != table.offset ||
+      memory->type_tag != kFotTag || memory->bytes < std::uint64_t{table.count} * kEntryBytes) {
+    return fail(Errc::corrupt, "foreign object table", stored.fot_offset);
+  }
+  for (std::uint32_t i = 1; i <= table.count; ++i) {
+    const FotEntry entry = load_entry(heap, table, i);
+    if (entry.zero != 0 || (entry.flags & ~kFotUsed) != 0 ||
+        is_used(entry) == entry.target.is_null()) {
+      return fail(Errc::corrupt, "entry of the foreign object table", table.entry(i));
+    }
+  }
+  return {};
+}
+
 std::uint32_t fot_generation(const HeapReader& heap, std::uint64_t index) noexcept {
   const Table table = table_of(heap);
   return index == 0 || index > table.count ? 0 : load_entry(heap, table, index).generation;

@@ -63,6 +63,9 @@ class FotIndex {
 /// What foreign index `index` means; none if it is 0, free or out of bounds. Cost: O(1), bounded.
 [[nodiscard]] std::optional<ObjectId> fot_entry(const HeapReader& heap,
                                                 std::uint64_t index) noexcept;
+/// Whether the table is what a writer leaves: an allocation of its own with room for every entry,
+/// each in use with a target or free without one. Errors: corrupt (detail = offset).
+[[nodiscard]] Result<void> fot_verify(const HeapReader& heap);
 [[nodiscard]] std::uint32_t fot_generation(const HeapReader& heap, std::uint64_t index) noexcept;
 
 struct FotInsertion {

@@ -190,6 +190,34 @@ TEST(FotTest, VisitsEveryPointerFieldAndRefusesUnknownTypes) {
   (void)object.heap.allocate(20, 8).value();
 }
 
+TEST(FotTest, VerifiesWhatWritersLeaveAndNothingElse) {
+  Object object(20);
+  EXPECT_TRUE(fot_verify(object.heap)) << "no table";
+  for (std::uint64_t n = 1; n <= 20; ++n) object.insert(n);
+  EXPECT_TRUE(fot_verify(object.heap));
+  std::vector<bool> used(21, true);
+  used[3] = false;
+  ASSERT_TRUE(fot_reclaim(object.heap, object.index, used));
+  EXPECT_TRUE(fot_verify(object.heap)) << "an entry that was freed";
+  const std::uint32_t table = load_header(object.heap.base()).fot_offset;
+  const auto broken_at = [&](std::uint32_t offset, std::uint64_t bits) {
+    std::uint64_t before = 0;
+    std::memcpy(&before, object.memory.base() + offset, sizeof before);
+    object.store(offset, bits);
+    const auto verified = fot_verify(object.heap);
+    object.store(offset, before);
+    return verified ? 0 : verified.error().detail();
+  };
+  EXPECT_EQ(broken_at(table + 32 + 16, 0), table + 32u) << "free with a target";
+  EXPECT_EQ(broken_at(table + 32 + 16, 3), table + 32u) << "an unknown flag";
+  EXPECT_EQ(broken_at(table + 64 + 24, 1), table + 64u) << "a reserved word";
+  EXPECT_EQ(broken_at(table + 64 + 16, 1), table + 64u) << "in use without a target";
+  object.heap.set_fot(table, 33);
+  EXPECT_FALSE(fot_verify(object.heap)) << "more entries than there is room for";
+  object.heap.set_fot(table + 16, 1);
+  EXPECT_FALSE(fot_verify(object.heap)) << "not where the allocation begins";
+}
+
 TEST(FotTest, DistrustsATableThatLeavesTheObject) {
   Object object(12);
   object.insert(1);
