@@ -3,6 +3,7 @@
 
 #include "cli/command.hpp"
 #include "cli/demo_screen.hpp"
+#include "cli/progress.hpp"
 
 namespace dolmen::cli {
 
@@ -11,11 +12,12 @@ namespace {
 struct Options {
   std::string directory;
   bool json = false;
+  bool progress = false;
 };
 
 int check(const Options& options) {
   auto space = open_to_read(options.directory);
-  if (!space) return failed(space.error());
+  if (!space) return not_opened(options.directory, space.error());
   auto explorer = node::Explorer::make(*space);
   if (!explorer) return failed(explorer.error());
   const auto objects = explorer->objects();
@@ -23,7 +25,7 @@ int check(const Options& options) {
   Json rows = Json::array();
   std::uint64_t found = 0;
   {
-    ProgressBar bar("checking objects");
+    ProgressBar bar("checking objects", options.progress);
     for (std::uint64_t i = 0; i < objects->size(); ++i) {
       bar.show(i, objects->size());
       const auto findings = explorer->check((*objects)[i]);
@@ -49,19 +51,14 @@ int check(const Options& options) {
     std::printf("%s objects checked, %s findings\n", grouped(objects->size()).c_str(),
                 grouped(found).c_str());
   }
-  return found == 0 ? kOk : kFailed;
+  return found == 0 ? kOk : kDamaged;
 }
 
-struct ScrubOptions {
-  std::string directory;
-  bool json = false;
-};
-
-int scrub(const ScrubOptions& options) {
+int scrub(const Options& options) {
   auto space = open_to_read(options.directory);
-  if (!space) return failed(space.error());
+  if (!space) return not_opened(options.directory, space.error());
   Result<node::ScrubSummary> summary = [&] {
-    ProgressBar bar("reading and verifying");
+    ProgressBar bar("reading and verifying", options.progress);
     return node::scrub(*space,
                        [&](std::uint64_t done, std::uint64_t total) { bar.show(done, total); });
   }();
@@ -77,7 +74,7 @@ int scrub(const ScrubOptions& options) {
                 grouped(summary->blocks).c_str(), size_text(summary->bytes).c_str(),
                 grouped(summary->records).c_str(), grouped(summary->damage.size()).c_str());
   }
-  return summary->damage.empty() ? kOk : kFailed;
+  return summary->damage.empty() ? kOk : kDamaged;
 }
 
 }  // namespace
@@ -88,14 +85,16 @@ void add_check(CLI::App& app, Chosen& chosen) {
       add_command(app, "check", "check every object: header, id, heap, pointers, stray addresses",
                   "dolmen check web.dolmen", options->json);
   command->add_option("DIR", options->directory, "the space")->required();
+  add_progress(*command, options->progress);
   command->callback([options, &chosen] { chosen.run = [options] { return check(*options); }; });
 }
 
 void add_scrub(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<ScrubOptions>();
+  auto options = std::make_shared<Options>();
   CLI::App* command = add_command(app, "scrub", "read and verify every stored byte in use",
                                   "dolmen scrub web.dolmen", options->json);
   command->add_option("DIR", options->directory, "the space")->required();
+  add_progress(*command, options->progress);
   command->callback([options, &chosen] { chosen.run = [options] { return scrub(*options); }; });
 }
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/command.hpp"
 
+#include <cerrno>
 #include <cstdio>
-
-#include "sys/linux/child.hpp"
-#include "sys/linux/linux.hpp"
+#include <filesystem>
 
 namespace dolmen::cli {
 
@@ -16,15 +15,70 @@ CLI::App* add_command(CLI::App& app, const std::string& name, const std::string&
   return command;
 }
 
+void add_progress(CLI::App& command, bool& progress) {
+  command.add_flag(
+      "--progress", progress,
+      "lines on standard error that say how far it is, also where that is no terminal");
+}
+
 int failed(std::string_view message) {
   std::fprintf(stderr, "dolmen: %.*s\n", static_cast<int>(message.size()), message.data());
   return kFailed;
 }
 
-int failed(const Error& error) { return failed(error.message()); }
+int failed(const Error& error) {
+  (void)failed(error.message());
+  return error.code() == Errc::corrupt ? kDamaged : kFailed;
+}
+
+int misused(std::string_view message, const std::string& command) {
+  (void)failed(std::string(message) + "; see dolmen " + command + (command.empty() ? "" : " ") +
+               "--help");
+  return kUsage;
+}
+
+int not_opened(const std::string& directory, const Error& error) {
+  const std::string quoted = "'" + shown(directory) + "'";
+  const bool absent = error.code() == Errc::not_found && error.context().starts_with(directory);
+  if (absent) {
+    return failed("there is no directory " + quoted + "; `dolmen init` makes a space");
+  }
+  if (error.code() == Errc::not_a_space && error.context() == directory) {
+    return failed(quoted + " holds no space; `dolmen init` makes one");
+  }
+  if (error.code() == Errc::io_error && error.detail() == ENOTDIR) {
+    return failed(quoted + " is a file; a space is a directory");
+  }
+  if (error.code() == Errc::unfinished) {
+    return failed(quoted + " holds a load that was cut short; run `dolmen load` with it again");
+  }
+  return failed(error);
+}
+
+int not_made(const std::string& directory, const Error& error) {
+  const std::string quoted = "'" + shown(directory) + "'";
+  const bool of_directory = error.context().starts_with(directory);
+  if (of_directory && error.code() == Errc::not_found) {
+    return failed(quoted + " cannot be made: the directory above it does not exist");
+  }
+  if (of_directory && error.code() == Errc::already_exists) {
+    const bool space = std::filesystem::exists(directory + "/space");
+    return failed(quoted + (space ? " holds a space already" : " is not empty") +
+                  "; choose a new or an empty directory");
+  }
+  return not_opened(directory, error);
+}
 
 Result<Space> open_to_read(const std::string& directory) {
   return Space::open(directory, {.create = false, .read_only = true, .background = false});
+}
+
+Result<ObjectId> find_object(const node::Explorer& explorer, const std::string& directory,
+                             const std::string& text) {
+  auto found = explorer.find(text);
+  if (found || found.error().code() != Errc::not_found) return found;
+  return fail(Errc::not_found, interned("object '" + shown(text) + "'; `dolmen ls " +
+                                        shown(directory) + " --all` lists them"));
 }
 
 void print_json(const Json& json) {
@@ -44,26 +98,6 @@ std::string shown(std::string_view text) {
   const std::string quoted =
       Json(std::string(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
   return quoted.substr(1, quoted.size() - 2);
-}
-
-ProgressBar::ProgressBar(std::string what)
-    : what_(std::move(what)),
-      start_ns_(sys::linux_env().clock->monotonic_ns()),
-      terminal_(sys::is_terminal(2)) {}
-
-ProgressBar::~ProgressBar() {
-  if (shown_ns_ != 0) std::fputs("\r\x1b[K", stderr);
-}
-
-void ProgressBar::show(std::uint64_t done, std::uint64_t total) {
-  if (!terminal_ || total == 0) return;
-  constexpr std::uint64_t kSecond = 1'000'000'000;
-  const std::uint64_t now_ns = sys::linux_env().clock->monotonic_ns();
-  if (now_ns - start_ns_ < kSecond || now_ns - shown_ns_ < kSecond / 10) return;
-  shown_ns_ = now_ns;
-  const double share = static_cast<double>(done) / static_cast<double>(total);
-  std::fprintf(stderr, "\r\x1b[K%s: %3.0f %%", what_.c_str(), 100 * share);
-  std::fflush(stderr);
 }
 
 }  // namespace dolmen::cli

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every command shares: exit codes, messages, progress, and values as JSON or text.
+// What every command shares: exit codes, messages, and values as JSON or text. docs/cli.md is the
+// promise to users.
 //
 // Thread contract: one thread.
 #pragma once
@@ -22,7 +23,7 @@ namespace dolmen::cli {
 
 using Json = nlohmann::ordered_json;
 
-enum Exit : int { kOk = 0, kFailed = 1, kUsage = 2 };
+enum Exit : int { kOk = 0, kFailed = 1, kUsage = 2, kDamaged = 3 };
 
 /// A command's result is decided by what `run` returns; set by the subcommand that was chosen.
 struct Chosen {
@@ -36,6 +37,8 @@ void add_inspect(CLI::App& app, Chosen& chosen);
 void add_stat(CLI::App& app, Chosen& chosen);
 void add_check(CLI::App& app, Chosen& chosen);
 void add_scrub(CLI::App& app, Chosen& chosen);
+void add_dump(CLI::App& app, Chosen& chosen);
+void add_load(CLI::App& app, Chosen& chosen);
 void add_doctor(CLI::App& app, Chosen& chosen);
 void add_demo(CLI::App& app, Chosen& chosen);
 void add_tree(CLI::App& app, Chosen& chosen);
@@ -44,12 +47,25 @@ void add_tree(CLI::App& app, Chosen& chosen);
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,
                       const std::string& example, bool& json);
 
-/// Says "dolmen: …" on standard error and gives kFailed.
+/// The option --progress.
+void add_progress(CLI::App& command, bool& progress);
+
+/// Says "dolmen: …" on standard error and gives kFailed, or kDamaged for stored bytes that do not
+/// verify.
 int failed(const Error& error);
 int failed(std::string_view message);
+/// The same for wrong usage, with where to read about it: of `command`, or of all; kUsage.
+int misused(std::string_view message, const std::string& command = "");
+/// Why this directory could not be opened, and what to do.
+int not_opened(const std::string& directory, const Error& error);
+/// The same for a directory that was to become a space.
+int not_made(const std::string& directory, const Error& error);
 
 /// Opens for looking only: works while a program is using the space.
 [[nodiscard]] Result<Space> open_to_read(const std::string& directory);
+/// The object that a user named. Errors: not_found, with where to look as the context.
+[[nodiscard]] Result<ObjectId> find_object(const node::Explorer& explorer,
+                                           const std::string& directory, const std::string& text);
 
 /// One JSON document and a line end on standard output; bytes that are not UTF-8 are replaced.
 void print_json(const Json& json);
@@ -61,21 +77,5 @@ void print_json(const Json& json);
 /// Values of objects: as JSON, and as indented text.
 [[nodiscard]] Json value_json(const node::Value& value);
 [[nodiscard]] std::string value_text(const node::Value& value, std::size_t indent = 0);
-
-/// A bar on standard error, once a command has run for a second and if that is a terminal.
-class ProgressBar {
- public:
-  explicit ProgressBar(std::string what);
-  ~ProgressBar();
-  ProgressBar(const ProgressBar&) = delete;
-  ProgressBar& operator=(const ProgressBar&) = delete;
-  void show(std::uint64_t done, std::uint64_t total);
-
- private:
-  std::string what_;
-  std::uint64_t start_ns_;
-  std::uint64_t shown_ns_ = 0;
-  bool terminal_;
-};
 
 }  // namespace dolmen::cli

@@ -8,15 +8,14 @@ namespace dolmen::cli {
 namespace {
 
 int init(const std::string& directory, bool json) {
-  if (const auto existing = open_to_read(directory)) {
-    return failed("'" + directory +
-                  "' holds a space already; open it, or choose another directory");
-  } else if (existing.error().code() != Errc::not_a_space &&
-             existing.error().code() != Errc::not_found) {
-    return failed(existing.error());
+  // Space::open() alone would open what is there.
+  const auto existing = open_to_read(directory);
+  if (existing) return not_made(directory, Error(Errc::already_exists, interned(directory)));
+  if (existing.error().code() != Errc::not_a_space && existing.error().code() != Errc::not_found) {
+    return not_opened(directory, existing.error());
   }
   auto space = Space::open(directory, {.background = false});
-  if (!space) return failed(space.error());
+  if (!space) return not_made(directory, space.error());
   const ObjectId id = space->stats().space_id;
   if (const auto closed = space->close(); !closed) return failed(closed.error());
   if (json) {

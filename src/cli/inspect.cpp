@@ -30,15 +30,14 @@ bool split_offset(const std::string& text, std::string& object, std::uint64_t& o
 
 int inspect(const Options& options) {
   auto space = open_to_read(options.directory);
-  if (!space) return failed(space.error());
+  if (!space) return not_opened(options.directory, space.error());
   auto explorer = node::Explorer::make(*space);
   if (!explorer) return failed(explorer.error());
   std::string object = options.object;
   std::uint64_t offset = 0;
   (void)split_offset(options.object, object, offset);
-  const auto id = explorer->find(object);
-  if (!id)
-    return failed(id.error().message() + "; `dolmen ls " + options.directory + "` lists them");
+  const auto id = find_object(*explorer, options.directory, object);
+  if (!id) return failed(id.error());
   const auto facts = explorer->facts(*id);
   if (!facts) return failed(facts.error());
   const auto value = explorer->value(*id, offset, options.limits);
@@ -75,6 +74,11 @@ void add_inspect(CLI::App& app, Chosen& chosen) {
   command
       ->add_option("--limit", options->limits.elements,
                    "elements shown of each array, vector or map")
+      ->capture_default_str();
+  command
+      ->add_option("--depth", options->limits.depth,
+                   "levels of structs and containers shown inside each other")
+      ->check(CLI::Range(1u, node::kValueDepthMax))
       ->capture_default_str();
   command->callback([options, &chosen] { chosen.run = [options] { return inspect(*options); }; });
 }

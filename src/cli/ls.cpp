@@ -5,6 +5,7 @@
 
 #include "cli/command.hpp"
 #include "cli/demo_screen.hpp"
+#include "cli/progress.hpp"
 
 namespace dolmen::cli {
 
@@ -14,11 +15,12 @@ struct Options {
   std::string directory;
   bool all = false;
   bool json = false;
+  bool progress = false;
 };
 
 int ls(const Options& options) {
   auto space = open_to_read(options.directory);
-  if (!space) return failed(space.error());
+  if (!space) return not_opened(options.directory, space.error());
   auto explorer = node::Explorer::make(*space);
   if (!explorer) return failed(explorer.error());
   std::vector<std::pair<std::string, ObjectId>> listed;
@@ -36,7 +38,7 @@ int ls(const Options& options) {
   }
   int exit = kOk;
   Json rows = Json::array();
-  ProgressBar bar("listing");
+  ProgressBar bar("listing", options.progress);
   std::uint64_t done = 0;
   if (!options.json) {
     std::printf("%s%s%s%s\n", column("OBJECT", 32).c_str(), column("CAPACITY", 9).c_str(),
@@ -78,6 +80,7 @@ void add_ls(CLI::App& app, Chosen& chosen) {
                                   "dolmen ls web.dolmen --all", options->json);
   command->add_option("DIR", options->directory, "the space")->required();
   command->add_flag("--all", options->all, "objects without a name too");
+  add_progress(*command, options->progress);
   command->callback([options, &chosen] { chosen.run = [options] { return ls(*options); }; });
 }
 

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The dolmen command. Exit codes: 0 done, 1 failed or damage found, 2 wrong usage.
+// The dolmen command; docs/cli.md describes it.
+#include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "cli/command.hpp"
+#include "sys/linux/child.hpp"
 
 #ifdef DOLMEN_WITH_BENCH
 #include <bench/bench.hpp>
@@ -29,29 +32,37 @@ int bench(int count, char** words) {
 
 int run(int count, char** words) {
   if (count >= 2 && std::string(words[1]) == "bench") return bench(count, words);
-  CLI::App app("dolmen: durable C++ objects with pointers that survive crashes");
+  CLI::App app("dolmen: durable C++ objects with pointers that survive crashes", "dolmen");
   app.set_version_flag("--version", "dolmen " DOLMEN_VERSION);
   app.require_subcommand(1);
   app.footer(
-      "Exit codes: 0 done, 1 failed or damage found, 2 wrong usage.\nExample:\n"
+      "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 damage found.\nExample:\n"
       "  dolmen init web.dolmen && dolmen ls web.dolmen");
   Chosen chosen;
   add_init(app, chosen);
   add_ls(app, chosen);
+  add_tree(app, chosen);
   add_inspect(app, chosen);
   add_stat(app, chosen);
   add_check(app, chosen);
   add_scrub(app, chosen);
-  add_tree(app, chosen);
+  add_dump(app, chosen);
+  add_load(app, chosen);
   add_doctor(app, chosen);
   add_demo(app, chosen);
   app.add_subcommand("bench", "measure dolmen beside its peers; see dolmen bench --help");
+  const std::string word = count >= 2 ? words[1] : "";
+  const auto commands =
+      app.get_subcommands([&](const CLI::App* c) { return c->get_name() == word; });
+  const bool is_command = !commands.empty();
+  if (!word.empty() && word.front() != '-' && !is_command) {
+    return misused("there is no command '" + shown(word) + "'");
+  }
   try {
     app.parse(count, words);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    std::fprintf(stderr, "dolmen: %s; see dolmen --help\n", error.what());
-    return kUsage;
+    return misused(error.what(), is_command ? word : "");
   }
   return chosen.run();
 }
@@ -61,11 +72,19 @@ int run(int count, char** words) {
 }  // namespace dolmen::cli
 
 int main(int count, char** words) {
+  dolmen::sys::keep_standard_descriptors();
+  int exit = dolmen::cli::kFailed;
   try {
-    return dolmen::cli::run(count, words);
+    exit = dolmen::cli::run(count, words);
   } catch (const dolmen::AccessError& access) {
-    return dolmen::cli::failed(access.error());
+    exit = dolmen::cli::failed(access.error());
   } catch (const std::exception& error) {
-    return dolmen::cli::failed(error.what());
+    exit = dolmen::cli::failed(error.what());
   }
+  // What was printed may lie in the buffer only.
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit;
+  const std::string why = errno == 0 ? "" : ": " + std::generic_category().message(errno);
+  const int lost = dolmen::cli::failed("standard output could not be written" + why);
+  return exit == dolmen::cli::kOk ? lost : exit;
 }

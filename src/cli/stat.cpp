@@ -10,7 +10,7 @@ namespace {
 
 int stat(const std::string& directory, bool json) {
   auto space = open_to_read(directory);
-  if (!space) return failed(space.error());
+  if (!space) return not_opened(directory, space.error());
   auto explorer = node::Explorer::make(*space);
   if (!explorer) return failed(explorer.error());
   const auto objects = explorer->objects();

@@ -63,10 +63,10 @@ class Tree {
 
 int tree(const Options& options) {
   auto space = open_to_read(options.directory);
-  if (!space) return failed(space.error());
+  if (!space) return not_opened(options.directory, space.error());
   auto explorer = node::Explorer::make(*space);
   if (!explorer) return failed(explorer.error());
-  const auto id = explorer->find(options.object);
+  const auto id = find_object(*explorer, options.directory, options.object);
   if (!id) return failed(id.error());
   const auto json = Tree(*explorer, options.depth).walk(*id, 0, !options.json);
   if (!json) return failed(json.error());

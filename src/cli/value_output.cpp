@@ -3,6 +3,7 @@
 // Values of stored objects for people and for programs.
 #include <cmath>
 #include <cstdio>
+#include <set>
 
 #include "cli/command.hpp"
 
@@ -32,10 +33,34 @@ std::string more(std::uint64_t total, std::uint64_t shown_count) {
 
 /// Keys of JSON objects are texts: scalars as they are read, others as compact JSON.
 std::string key_text(const Value& key) {
-  if (key.kind == Value::Kind::text) return key.text;
+  // As it will be written, so that keys which differ in bytes beyond UTF-8 only are seen to be
+  // alike.
+  if (key.kind == Value::Kind::text) {
+    return Json::parse('"' + shown(key.text) + '"').get<std::string>();
+  }
   const Json json = value_json(key);
   return json.is_string() ? json.get<std::string>()
                           : json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+/// An object by key; where two keys read alike, a list of keys and values.
+Json map_json(const Value& value) {
+  std::set<std::string> keys;
+  Json map = Json::object();
+  auto& entries = map.get_ref<Json::object_t&>();
+  for (std::size_t i = 0; i + 1 < value.items.size(); i += 2) {
+    std::string key = key_text(value.items[i]);
+    if (!keys.insert(key).second) break;
+    // Json's own insertion looks through all entries for the key.
+    entries.emplace_back(std::move(key), value_json(value.items[i + 1]));
+  }
+  if (entries.size() == value.items.size() / 2) return map;
+  Json list = Json::array();
+  for (std::size_t i = 0; i + 1 < value.items.size(); i += 2) {
+    list.push_back(
+        {{"key", value_json(value.items[i])}, {"value", value_json(value.items[i + 1])}});
+  }
+  return list;
 }
 
 }  // namespace
@@ -54,8 +79,14 @@ Json value_json(const Value& value) {
       if (!std::isfinite(value.real)) return real_text(value.real);
       return value.real;
     case Value::Kind::text:
-    case Value::Kind::bytes:
-      return value.text;
+    case Value::Kind::bytes: {
+      const std::uint64_t shown_bytes =
+          value.kind == Value::Kind::text ? value.text.size() : value.text.size() / 2;
+      if (value.total <= shown_bytes) return value.text;
+      return {{"total", value.total}, {"first", value.text}};
+    }
+    case Value::Kind::omitted:
+      return {{"omitted", value.text}};
     case Value::Kind::pointer:
       return {{"type", value.text}, {"object", value.object.to_string()}, {"offset", value.offset}};
     case Value::Kind::list: {
@@ -72,10 +103,7 @@ Json value_json(const Value& value) {
       return record;
     }
     case Value::Kind::map: {
-      Json map = Json::object();
-      for (std::size_t i = 0; i + 1 < value.items.size(); i += 2) {
-        map[key_text(value.items[i])] = value_json(value.items[i + 1]);
-      }
+      Json map = map_json(value);
       if (value.total <= value.items.size() / 2) return map;
       return {{"total", value.total}, {"first", std::move(map)}};
     }
@@ -98,6 +126,8 @@ std::string value_text(const Value& value, std::size_t indent) {
       return real_text(value.real);
     case Value::Kind::text:
       return '"' + shown(value.text) + '"' + more(value.total, value.text.size());
+    case Value::Kind::omitted:
+      return "… " + shown(value.text);
     case Value::Kind::bytes:
       return "0x" + value.text + more(value.total, value.text.size() / 2);
     case Value::Kind::pointer:
