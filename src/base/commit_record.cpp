@@ -7,32 +7,37 @@
 
 namespace dolmen::base {
 
+namespace {
+constexpr std::size_t kFirstBytes = 4096;
+}
+
+void CommitRecordWriter::grow(std::size_t bytes) {
+  room_.resize(std::max({kFirstBytes, room_.size() * 2, size_ + bytes}));
+}
+
 void CommitRecordWriter::begin(ChangeKind kind, const ObjectId& object, unsigned capacity_log2) {
-  section_ = bytes_.size();
-  bytes_.resize(section_ + kSectionHeaderBytes);
-  const MutableBytes out(bytes_);
-  store(out, section_, static_cast<std::uint8_t>(kind));
-  store(out, section_ + 1, static_cast<std::uint8_t>(capacity_log2));
-  store(out, section_ + 2, std::uint16_t{0});
-  store(out, section_ + 4, std::uint32_t{0});
-  store(out, section_ + 8, object.high);
-  store(out, section_ + 16, object.low);
+  section_ = size_;
+  const MutableBytes out = extend(kSectionHeaderBytes);
+  store(out, 0, static_cast<std::uint8_t>(kind));
+  store(out, 1, static_cast<std::uint8_t>(capacity_log2));
+  store(out, 2, std::uint16_t{0});
+  store(out, 4, std::uint32_t{0});
+  store(out, 8, object.high);
+  store(out, 16, object.low);
   if (kind != ChangeKind::write) section_ = kNone;
 }
 
 void CommitRecordWriter::run(std::uint32_t offset, Bytes bytes) {
   DOLMEN_ASSERT(section_ != kNone);
   DOLMEN_ASSERT(bytes.size() <= kMaxObjectBytes && offset <= kMaxObjectBytes - bytes.size());
-  const std::size_t at = bytes_.size();
   const std::size_t padded = (bytes.size() + 7) & ~std::size_t{7};
-  bytes_.resize(at + kRunHeaderBytes + padded);
-  const MutableBytes out(bytes_);
-  store(out, at, offset);
-  store(out, at + 4, static_cast<std::uint32_t>(bytes.size()));
-  if (!bytes.empty()) {
-    std::memcpy(bytes_.data() + at + kRunHeaderBytes, bytes.data(), bytes.size());
-  }
-  store(out, section_ + 4, load<std::uint32_t>(out, section_ + 4) + 1);
+  const MutableBytes out = extend(kRunHeaderBytes + padded);
+  store(out, 0, offset);
+  store(out, 4, static_cast<std::uint32_t>(bytes.size()));
+  if (padded != bytes.size()) store(out, kRunHeaderBytes + padded - 8, std::uint64_t{0});
+  if (!bytes.empty()) std::memcpy(out.data() + kRunHeaderBytes, bytes.data(), bytes.size());
+  const MutableBytes section(room_.data() + section_, kSectionHeaderBytes);
+  store(section, 4, load<std::uint32_t>(section, 4) + 1);
 }
 
 bool CommitRecordReader::next_section(CommitSection& section) noexcept {

@@ -35,7 +35,7 @@ inline constexpr std::size_t kRunHeaderBytes = 8;
 class CommitRecordWriter {
  public:
   void clear() noexcept {
-    bytes_.clear();
+    size_ = 0;
     section_ = kNone;
   }
   void create(const ObjectId& object, unsigned capacity_log2) {
@@ -49,15 +49,24 @@ class CommitRecordWriter {
   void write(const ObjectId& object) { begin(ChangeKind::write, object, 0); }
   /// Requires: an open write section; offset + bytes.size() <= kMaxObjectBytes.
   void run(std::uint32_t offset, Bytes bytes);
-  [[nodiscard]] bool empty() const noexcept { return bytes_.empty(); }
-  [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
-  [[nodiscard]] Bytes bytes() const noexcept { return bytes_; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] Bytes bytes() const noexcept { return {room_.data(), size_}; }
 
  private:
   static constexpr std::size_t kNone = ~std::size_t{0};
   void begin(ChangeKind kind, const ObjectId& object, unsigned capacity_log2);
+  /// `bytes` more at the end, of any contents.
+  [[nodiscard]] MutableBytes extend(std::size_t bytes) {
+    if (bytes > room_.size() - size_) [[unlikely]]
+      grow(bytes);
+    size_ += bytes;
+    return {room_.data() + size_ - bytes, bytes};
+  }
+  void grow(std::size_t bytes);
 
-  std::vector<std::byte> bytes_;
+  std::vector<std::byte> room_;  // its first size_ bytes are the payload
+  std::size_t size_ = 0;
   std::size_t section_ = kNone;
 };
 

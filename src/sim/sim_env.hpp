@@ -57,6 +57,7 @@ class SimProcess final : public sys::Process {
   Result<std::unique_ptr<sys::Thread>> start_thread(const char* name,
                                                     std::function<void()> body) override;
   Result<void> on_fork_child(void (*callback)(void*), void* argument) override;
+  bool fence_threads() noexcept override { return false; }
   bool is_alive(std::uint64_t pid) noexcept override { return pid == pid_; }
 
  private:

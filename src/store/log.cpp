@@ -93,7 +93,7 @@ void Log::put_record(base::Bytes payload, std::uint64_t payload_sum, RecordKind 
                        payload_sum, current_->seed, out);
   const std::size_t end = kRecordHeaderBytes + payload.size();
   if (!payload.empty()) std::memcpy(out + kRecordHeaderBytes, payload.data(), payload.size());
-  std::memset(out + end, 0, bytes - end);
+  if (end != bytes) std::memset(out + end, 0, bytes - end);
   const std::uint64_t before = bytes_appended_.load(std::memory_order_relaxed);
   if (marks_.empty() || before - marks_.back().bytes >= kMarkBytes) {
     marks_.push_back({.index = index, .bytes = before});
@@ -107,7 +107,8 @@ Result<Index> Log::append(base::Bytes payload, Reserve reserve, void (*on_index)
                           void* argument) {
   if (payload.size() > kPayloadBytesMax) return fail(Errc::too_large, "log", payload.size());
   const std::size_t part_max = part_payload_max();
-  const std::size_t part_count = payload.empty() ? 1 : (payload.size() + part_max - 1) / part_max;
+  const std::size_t part_count =
+      payload.size() <= part_max ? 1 : (payload.size() + part_max - 1) / part_max;
   const std::uint64_t first_sum =
       payload_checksum(payload.first(std::min(part_max, payload.size())));
 
@@ -128,7 +129,8 @@ Result<Index> Log::append(base::Bytes payload, Reserve reserve, void (*on_index)
                  part + 1 == part_count ? RecordKind::last_part : RecordKind::part);
     }
   }
-  record_count_.fetch_add(part_count, std::memory_order_relaxed);
+  record_count_.store(record_count_.load(std::memory_order_relaxed) + part_count,
+                      std::memory_order_relaxed);
   const Index index = last_index_.load(std::memory_order_relaxed);
   if (on_index != nullptr) on_index(argument, index);
   if (!large_enough_to_flush()) return index;

@@ -31,6 +31,10 @@ class Process {
       const char* name, std::function<void()> body) = 0;
   /// Runs `callback(argument)` in the child after every fork of this process.
   [[nodiscard]] virtual Result<void> on_fork_child(void (*callback)(void*), void* argument) = 0;
+  /// Makes every other thread of this process execute a full memory fence before this returns;
+  /// where they only need one then, they can leave out their own. False, always: the system has no
+  /// such call. Cost: an interrupt to each of them that runs (microseconds).
+  [[nodiscard]] virtual bool fence_threads() noexcept = 0;
   /// Whether a process with this id runs on this host.
   [[nodiscard]] virtual bool is_alive(std::uint64_t pid) noexcept = 0;
 };

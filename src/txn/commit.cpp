@@ -33,6 +33,7 @@ void SpaceCore::list_dirty(Transaction& transaction, Index index) {
     dirty_created_.emplace_back(image.id(), static_cast<std::uint8_t>(image.capacity_log2()));
   }
   for (const HomeObject* object : transaction.erased) dirty_erased_.push_back(object->id());
+  commits_.store(commits_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   // Snapshot readers learn the index here, in the critical section in which snapshots are made.
   transaction.newest_snapshot = versions_.newest_snapshot();
   transaction.index.store(index, std::memory_order_release);
@@ -130,7 +131,6 @@ void SpaceCore::finish(Transaction& transaction, bool committed, Index index) {
     for (HomeObject* object : transaction.erased) {
       object->erased.store(index, std::memory_order_release);
     }
-    commits_.fetch_add(1, std::memory_order_relaxed);
   }
   if (!committed) {
     // Who copied a page before it was undone, and finds its undo list empty, must not find the
@@ -147,7 +147,11 @@ void SpaceCore::finish(Transaction& transaction, bool committed, Index index) {
   DOLMEN_STEP("txn.undo_lists_emptied");
   if (transaction.resized) finish_resize(transaction, committed && index != 0);
   for (HomeObject* object : transaction.open) {
-    object->sequence.fetch_add(1, std::memory_order_acq_rel);
+    // Only the holder of the lock counts. The fence keeps a later transaction's use of these undo
+    // lines behind the count: who read one of them anew sees it changed.
+    object->sequence.store(object->sequence.load(std::memory_order_relaxed) + 1,
+                           std::memory_order_release);
+    std::atomic_thread_fence(std::memory_order_release);
     object->writer.store(nullptr, std::memory_order_release);
   }
   unlink_images(transaction, committed ? index : 0);
@@ -159,7 +163,7 @@ void SpaceCore::finish(Transaction& transaction, bool committed, Index index) {
 }
 
 void SpaceCore::release_locks(Transaction& transaction) {
-  for (const std::uint16_t stripe : transaction.stripes) locks_->unlock(stripe, &transaction);
+  locks_->unlock(transaction.stripes, &transaction);
   transaction.stripes.clear();
   transaction.open.clear();
 }

@@ -7,17 +7,26 @@
 // Who waits: a writer for readers that were there first; a reader backs off while a writer holds
 // what it wants. read(everything) closes a gate for new writers, so that neither side starves.
 //
+// Fences. A reader publishes its stripes, then looks at the stripes' owners; a writer takes the
+// stripe, then looks at what readers published. One of them sees the other if each has a full fence
+// in between. A stripe that is only read becomes *biased*: its readers then leave their fence out,
+// and the writer that takes it first makes every thread execute one
+// (sys::Process::fence_threads). That costs microseconds, so a stripe must have been read
+// kBiasReads times without a writer before. Where the system has no such call, nothing is biased.
+//
 // Threads: all calls from any thread, about that thread's own line.
 #pragma once
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <span>
 
 #include <dolmen/id.hpp>
 
 #include "base/mutex.hpp"
+#include "sys/process.hpp"
 #include "txn/thread_line.hpp"
 
 namespace dolmen::txn {
@@ -25,26 +34,30 @@ namespace dolmen::txn {
 class LockTable {
  public:
   static constexpr std::uint32_t kStripes = 4096;
+  /// Fenced reads of a stripe, more or less, after which its readers need no fence. 8192 of them
+  /// take at least 0.3 ms; ending the bias took 37 µs on a slow virtual machine, 1 to 2 elsewhere.
+  static constexpr std::uint32_t kBiasReads = 8192;
   using Owner = const void*;
 
-  explicit LockTable(const detail::SpaceCore* space) noexcept : space_(space) {}
+  LockTable(const detail::SpaceCore* space, sys::Process& process) noexcept
+      : space_(space), process_(process), light_(process.fence_threads()) {}
 
   [[nodiscard]] static std::uint16_t stripe_of(const ObjectId& id) noexcept {
     return static_cast<std::uint16_t>(std::hash<ObjectId>{}(id) % kStripes);
   }
 
-  /// Announces a transaction of this thread; waits while a read(everything) wants in.
-  void enter_writer(ThreadLine& line);
-  /// Takes one stripe, waiting. Requires: stripes are taken in ascending order.
-  void lock(std::uint16_t stripe, Owner owner, const ThreadLine& own);
-  /// Takes one stripe if nobody holds or reads it (after a bounded wait for readers).
+  /// Announces a transaction of this thread and takes its stripes, waiting; waits too while a
+  /// read(everything) wants in. Requires: `stripes` ascend, each once.
+  void enter_writer(std::span<const std::uint16_t> stripes, Owner owner, ThreadLine& line);
+  /// Lets go of stripes of an announced transaction; leave_writer() has to follow.
+  void unlock(std::span<const std::uint16_t> stripes, Owner owner) noexcept;
+  /// Ends the announcement and wakes who waits. Requires: its stripes are unlocked.
+  void leave_writer(ThreadLine& line);
+  /// Takes one stripe (more) if nobody holds or reads it (after a bounded wait for readers).
   /// `own` is null where no section can be running.
   [[nodiscard]] bool try_lock(std::uint16_t stripe, Owner owner, const ThreadLine* own);
-  void unlock(std::uint16_t stripe, Owner owner);
-  /// The same by who is in no section, so that nobody is woken by leave_writer().
+  /// Lets go of it where no leave_writer() follows soon.
   void unlock_and_wake(std::uint16_t stripe, Owner owner);
-  /// Ends the announcement and wakes who waits.
-  void leave_writer(ThreadLine& line);
 
   /// Ends an epoch and gives it: who enters a section from now on began later.
   [[nodiscard]] std::uint64_t end_epoch() noexcept {
@@ -53,16 +66,37 @@ class LockTable {
   /// The epoch in which the longest running section of the space began; the largest if none runs.
   [[nodiscard]] std::uint64_t oldest_epoch() const noexcept;
 
-  /// Shared access to a set of stripes (at most kReadStripesMax; more count as everything).
+  /// Shared access to a set of stripes (more than ReadStripes::kMax count as everything).
   void lock_shared(std::span<const std::uint16_t> stripes, ThreadLine& line);
   void lock_shared_all(ThreadLine& line);
   void unlock_shared(ThreadLine& line);
 
  private:
+  // What a stripe holds: 0 free, up to kBiased - 1 free and read so many times kCreditReads;
+  // kBiased free and its readers are not fenced; else the address of its owner.
+  using Stripe = std::uintptr_t;
+  static constexpr Stripe kBiased = 16;
+  static constexpr std::uint32_t kCreditReads = kBiasReads / kBiased;
+  static bool is_owned(Stripe stripe) noexcept { return stripe > kBiased; }
+  static Stripe number_of(Owner owner) noexcept { return std::bit_cast<Stripe>(owner); }
+
+  enum class Awaited : std::uint8_t { writers, readers };
   template <class Condition>
-  void wait_until(Condition condition);
+  void wait_until(Awaited awaited, Condition condition);
   void wake();
-  [[nodiscard]] bool read_by_others(std::uint16_t stripe, const ThreadLine* own) const noexcept;
+  void wake_after_fence();
+  /// Between a store and a load of a thread that heavy_fence() can order.
+  void light_fence() const noexcept;
+  /// A full fence of this thread, and of every thread between its light fence's two sides.
+  void heavy_fence() const noexcept;
+
+  enum class Taken : std::uint8_t { no, yes, biased };
+  [[nodiscard]] Taken take(std::uint16_t stripe, Owner owner) noexcept;
+  /// After stripes were taken: makes their readers visible.
+  void fence_taken(std::uint32_t biased_count) noexcept;
+  void credit(std::span<const std::uint16_t> stripes) noexcept;
+  [[nodiscard]] bool read_by_others(std::span<const std::uint16_t> stripes,
+                                    const ThreadLine* own) const noexcept;
   [[nodiscard]] bool any_writer(const ThreadLine& own) const noexcept;
 
   void enter_epoch(ThreadLine& line) const noexcept {
@@ -71,8 +105,11 @@ class LockTable {
 
   const detail::SpaceCore* space_;
   std::atomic<std::uint64_t> epoch_{1};
-  std::array<std::atomic<Owner>, kStripes> owners_{};
-  std::atomic<std::uint32_t> gate_{0};  ///< read(everything) sections waiting to enter
+  sys::Process& process_;
+  const bool light_;  ///< readers may leave out fences
+  std::array<std::atomic<Stripe>, kStripes> stripes_{};
+  std::atomic<std::uint32_t> biased_stripes_{0};  ///< at least as many as are biased
+  std::atomic<std::uint32_t> gate_{0};            ///< read(everything) sections waiting to enter
   std::atomic<std::uint32_t> waiters_{0};
   base::Mutex mutex_;
   base::Condition woken_;

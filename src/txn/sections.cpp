@@ -73,40 +73,62 @@ Result<std::byte*> SpaceCore::checked_root(HomeObject& object, const TypeInfo& (
   return object.base + header.root_offset;
 }
 
-/// Runs the body in the section; AccessError and damage become the result.
-Result<void> SpaceCore::run_body(Section& section, SectionKind kind, std::uint64_t stamp,
-                                 Body body) {
+/// Opens the named objects and runs the body; AccessError and damage become the result. Faults that
+/// are taken while the roots are read belong to the section already.
+Result<void> SpaceCore::run_section(Section& section, SectionKind kind, std::uint64_t stamp,
+                                    std::span<Named> named, Body body) {
   Result<void> outcome;
   {
     const AmbientScope scope(section, kind, stamp);
     try {
-      outcome = body.call(body.context);
+      outcome = open_named(section, named);
+      if (outcome) [[likely]]
+        outcome = body.call(body.context);
     } catch (const AccessError& access) {
       outcome = std::unexpected(access.error());
     }
   }
-  if (section.damaged) return std::unexpected(section.damage);
-  if (section.transaction != nullptr && section.transaction->failure) {
+  if (section.damaged) [[unlikely]]
+    return std::unexpected(section.damage);
+  if (section.transaction != nullptr && section.transaction->failure) [[unlikely]] {
     return std::unexpected(*section.transaction->failure);
   }
   return outcome;
 }
 
-Result<void> SpaceCore::fill_roots(Section& section, std::span<Named> named, bool write) {
+/// Brings an object into scope. Requires: its lock is held.
+void SpaceCore::open_image(Section& section, HomeObject& image) {
+  if (contains(*section.open, &image)) return;
+  section.open->push_back(&image);
+  if (section.transaction != nullptr) {
+    image.writer.store(section.transaction, std::memory_order_release);
+  }
+}
+
+Result<void> SpaceCore::open_named(Section& section, std::span<Named> named) {
   for (Named& object : named) {
-    DOLMEN_TRY(HomeObject* const home_object, home(object.id));
-    if (is_gone(*home_object, section.transaction)) {
-      return fail(Errc::not_found, "erased object", object.id.low);
-    }
-    if (object.type == nullptr) continue;  // the object as a whole (resize)
-    DOLMEN_TRY(std::byte* const root, checked_root(*home_object, object.type));
-    if (section.damaged) return std::unexpected(section.damage);
-    object.root = root;
-    if (write && object.type().size <= kMutBytesMax) {
-      if (!section.transaction->log(*home_object, root, object.type().size)) {
-        return fail(Errc::too_large, "undo of the roots");
-      }
-    }
+    // Looked up under the locks: images cannot move any more.
+    DOLMEN_TRY(HomeObject* const image, home(object.id));
+    open_image(section, *image);
+    DOLMEN_CHECK(fill_root(section, *image, object, section.transaction != nullptr));
+  }
+  return {};
+}
+
+/// Checks a named object of the scope and says where its root is; logs it if it is to be written.
+Result<void> SpaceCore::fill_root(Section& section, HomeObject& image, Named& object, bool write) {
+  if (is_gone(image, section.transaction)) [[unlikely]] {
+    return fail(Errc::not_found, "erased object", object.id.low);
+  }
+  if (object.type == nullptr) return {};  // the object as a whole (resize)
+  DOLMEN_TRY(std::byte* const root, checked_root(image, object.type));
+  if (section.damaged) [[unlikely]]
+    return std::unexpected(section.damage);
+  object.root = root;
+  if (!write) return {};
+  const std::size_t bytes = object.type().size;
+  if (bytes <= kMutBytesMax && !section.transaction->log(image, root, bytes)) {
+    return fail(Errc::too_large, "undo of the roots");
   }
   return {};
 }
@@ -123,13 +145,13 @@ Result<void> SpaceCore::join(std::span<Named> named, bool all, bool write, Body 
     return fail(Errc::nested, "transact(any) inside transact(objects)");
   try {
     for (Named& object : named) {
-      DOLMEN_TRY(HomeObject* const home_object, home(object.id));
-      if (ambient.kind != SectionKind::read_all && !contains(*outer.open, home_object)) {
+      DOLMEN_TRY(HomeObject* const image, home(object.id));
+      if (ambient.kind != SectionKind::read_all && !contains(*outer.open, image)) {
         if (!outer.any) return fail(Errc::nested, "object of the inner section");
-        lock_late(outer, *home_object);
+        lock_late(outer, *image);
       }
+      DOLMEN_CHECK(fill_root(outer, *image, object, write));
     }
-    DOLMEN_CHECK(fill_roots(outer, named, write));
     auto outcome = body.call(body.context);
     // The inner body's changes are part of the outer transaction: it cannot go on without them
     // undone.
@@ -155,85 +177,17 @@ Result<void> SpaceCore::run_transact(std::span<Named> named, bool any_object,
   const bool durable = options.durability == Durability::durable;
   std::vector<ObjectId> larger;  // what a former run wanted beyond `named`
   for (;;) {
-    transaction.reset();
-    transaction.undo_bytes_max = options_.max_transaction_bytes;
-    Section section;
-    section.core = this;
-    section.transaction = &transaction;
-    section.open = &transaction.open;
-    section.any = any_object;
-
-    locks_->enter_writer(line);
-    struct Leave {
-      SpaceCore& core;
-      ThreadLine& line;
-      const Transaction& transaction;
-      ~Leave() {
-        core.locks_->leave_writer(line);
-        if (!transaction.erased.empty() || core.dropped_count_.load(std::memory_order_acquire) != 0)
-          core.collect_images();
-      }
-    };
-    std::optional<Leave> leave;
-    leave.emplace(*this, line, transaction);
-    // Stripes follow from ids alone. Images are looked up under the locks: they cannot move any
-    // more.
-    auto& stripes = transaction.stripes;
-    for (const Named& object : named) stripes.push_back(LockTable::stripe_of(object.id));
-    for (const ObjectId& id : larger) stripes.push_back(LockTable::stripe_of(id));
-    if (stripes.size() > 1) {
-      std::sort(stripes.begin(), stripes.end());
-      stripes.erase(std::unique(stripes.begin(), stripes.end()), stripes.end());
-    }
-    for (const std::uint16_t stripe : stripes) locks_->lock(stripe, &transaction, line);
-    std::vector<HomeObject*>& open = transaction.open;
-    const auto add = [&](const ObjectId& id) -> Result<void> {
-      DOLMEN_TRY(HomeObject* const object, home(id));
-      if (!contains(open, object)) open.push_back(object);
-      return {};
-    };
-    Result<void> outcome;
-    for (const Named& object : named) {
-      if (outcome) outcome = add(object.id);
-    }
-    if (!outcome) {
-      release_locks(transaction);
-      return outcome;
-    }
-    for (const ObjectId& id : larger) (void)add(id);  // may have been erased meanwhile
-    for (HomeObject* object : open) object->writer.store(&transaction, std::memory_order_release);
-
-    std::exception_ptr foreign;
-    try {
-      ambient.section = &section;  // faults while the roots are read belong to this section
-      outcome = fill_roots(section, named, true);
-      ambient.section = nullptr;
-      if (outcome) outcome = run_body(section, SectionKind::transact, ~std::uint64_t{0}, body);
-    } catch (...) {
-      ambient.section = nullptr;
-      foreign = std::current_exception();
-    }
-    if (foreign) {
-      abort(transaction);
-      std::rethrow_exception(foreign);
-    }
-    if (!outcome) {
-      for (const HomeObject* object : open) {
-        if (!object->fresh && !transaction.wanted.empty()) larger.push_back(object->id());
-      }
-      larger.insert(larger.end(), transaction.wanted.begin(), transaction.wanted.end());
+    const auto index = transact_once(line, transaction, named, any_object, larger, durable, body);
+    if (!index) {
       const bool again = !transaction.wanted.empty() && options.run == Run::retry &&
-                         outcome.error().code() == Errc::conflict;
-      abort(transaction);
-      if (!again) return outcome;
+                         index.error().code() == Errc::conflict;
+      if (!again) return std::unexpected(index.error());
       DOLMEN_PROBE("txn.rerun_with_larger_set");
+      larger.insert(larger.end(), transaction.wanted.begin(), transaction.wanted.end());
       std::sort(larger.begin(), larger.end());
       larger.erase(std::unique(larger.begin(), larger.end()), larger.end());
       continue;
     }
-    const auto index = commit(transaction, durable);
-    leave.reset();
-    if (!index) return std::unexpected(index.error());
     if (options.ticket != nullptr) options.ticket->index = *index;
     if (!durable) return {};
     if (DOLMEN_PLANTED("txn.ack_before_sync")) return {};
@@ -243,23 +197,78 @@ Result<void> SpaceCore::run_transact(std::span<Named> named, bool any_object,
   }
 }
 
+/// One run of the body, under the locks of `named` and `larger`, and its commit. When a late lock
+/// was not got, `larger` grows by what the run had opened, and the transaction says what it wanted.
+Result<Index> SpaceCore::transact_once(ThreadLine& line, Transaction& transaction,
+                                       std::span<Named> named, bool any_object,
+                                       std::vector<ObjectId>& larger, bool durable, Body body) {
+  transaction.reset();
+  transaction.undo_bytes_max = options_.max_transaction_bytes;
+  Section section;
+  section.core = this;
+  section.transaction = &transaction;
+  section.open = &transaction.open;
+  section.any = any_object;
+
+  // Stripes follow from ids alone.
+  auto& stripes = transaction.stripes;
+  for (const Named& object : named) stripes.push_back(LockTable::stripe_of(object.id));
+  for (const ObjectId& id : larger) stripes.push_back(LockTable::stripe_of(id));
+  if (stripes.size() > 1) {
+    std::sort(stripes.begin(), stripes.end());
+    stripes.erase(std::unique(stripes.begin(), stripes.end()), stripes.end());
+  }
+  locks_->enter_writer(stripes, &transaction, line);
+  struct Leave {
+    SpaceCore& core;
+    ThreadLine& line;
+    const Transaction& transaction;
+    ~Leave() {
+      core.locks_->leave_writer(line);
+      if (!transaction.erased.empty() || core.dropped_count_.load(std::memory_order_acquire) != 0)
+        core.collect_images();
+    }
+  };
+  const Leave leave{*this, line, transaction};
+  for (const ObjectId& id : larger) {
+    if (const auto image = home(id)) open_image(section, **image);  // else erased meanwhile
+  }
+  Result<void> outcome;
+  std::exception_ptr foreign;
+  try {
+    outcome = run_section(section, SectionKind::transact, ~std::uint64_t{0}, named, body);
+  } catch (...) {
+    foreign = std::current_exception();
+  }
+  if (foreign) [[unlikely]] {
+    abort(transaction);
+    std::rethrow_exception(foreign);
+  }
+  if (!outcome) [[unlikely]] {
+    if (!transaction.wanted.empty()) {
+      for (const HomeObject* object : transaction.open) {
+        if (!object->fresh) larger.push_back(object->id());
+      }
+    }
+    abort(transaction);
+    return std::unexpected(outcome.error());
+  }
+  return commit(transaction, durable);
+}
+
 Result<void> SpaceCore::run_read(std::span<Named> named, bool everything_open,
                                  const ReadOptions& options, Body body) {
   DOLMEN_CHECK(usable());
   if (ambient.kind != SectionKind::none) return join(named, everything_open, false, body);
 
-  static thread_local std::vector<HomeObject*> open;  // reused: a read section allocates nothing
   ThreadLine& line = txn::thread_line();
-  Section section;
-  section.core = this;
-  section.open = &open;
   {
     struct Unlock {
       LockTable& locks;
       ThreadLine& line;
       ~Unlock() { locks.unlock_shared(line); }
     };
-    std::array<std::uint16_t, txn::kReadStripesMax> stripes{};
+    std::array<std::uint16_t, txn::ReadStripes::kMax> stripes;
     if (everything_open || named.size() > stripes.size()) {
       locks_->lock_shared_all(line);
     } else {
@@ -268,17 +277,12 @@ Result<void> SpaceCore::run_read(std::span<Named> named, bool everything_open,
       locks_->lock_shared(std::span(stripes.data(), named.size()), line);
     }
     const Unlock unlock{*locks_, line};
-    open.clear();
-    for (const Named& object : named) {
-      DOLMEN_TRY(HomeObject* const home_object, home(object.id));
-      open.push_back(home_object);
-    }
-    ambient.section = &section;
-    Result<void> outcome = fill_roots(section, named, false);
-    ambient.section = nullptr;
-    if (!outcome) return outcome;
-    DOLMEN_CHECK(run_body(section, everything_open ? SectionKind::read_all : SectionKind::read,
-                          everything_open ? table_version() : ~std::uint64_t{0}, body));
+    Section section;
+    section.core = this;
+    section.open = &line.open;
+    line.open.clear();
+    DOLMEN_CHECK(run_section(section, everything_open ? SectionKind::read_all : SectionKind::read,
+                             everything_open ? table_version() : ~std::uint64_t{0}, named, body));
   }
   if (options.level == Level::visible) return {};
   return wait_observed();

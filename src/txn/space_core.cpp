@@ -28,7 +28,7 @@ SpaceCore::SpaceCore(const sys::Env& env, std::unique_ptr<store::Store> store,
     : env_(env),
       store_(std::move(store)),
       options_(options),
-      locks_(std::make_unique<txn::LockTable>(this)),
+      locks_(std::make_unique<txn::LockTable>(this, *env.process)),
       table_version_(0),
       fork_generation_(fork_generation.load(std::memory_order_relaxed)) {
   invalidate_tables();

@@ -212,10 +212,18 @@ class SpaceCore final : public store::PageSource {
   [[nodiscard]] Result<store::Index> commit_described(txn::Transaction& transaction, bool durable);
   void finish(txn::Transaction& transaction, bool committed, store::Index index);
   void release_locks(txn::Transaction& transaction);
-  [[nodiscard]] Result<void> run_body(Section& section, SectionKind kind, std::uint64_t stamp,
-                                      Body body);
+  [[nodiscard]] Result<store::Index> transact_once(txn::ThreadLine& line,
+                                                   txn::Transaction& transaction,
+                                                   std::span<Named> named, bool any_object,
+                                                   std::vector<ObjectId>& larger, bool durable,
+                                                   Body body);
+  [[nodiscard]] Result<void> run_section(Section& section, SectionKind kind, std::uint64_t stamp,
+                                         std::span<Named> named, Body body);
   [[nodiscard]] Result<void> join(std::span<Named> named, bool all, bool write, Body body);
-  [[nodiscard]] Result<void> fill_roots(Section& section, std::span<Named> named, bool write);
+  void open_image(Section& section, txn::HomeObject& image);
+  [[nodiscard]] Result<void> open_named(Section& section, std::span<Named> named);
+  [[nodiscard]] Result<void> fill_root(Section& section, txn::HomeObject& image, Named& object,
+                                       bool write);
 
   sys::Env env_;
   std::unique_ptr<store::Store> store_;

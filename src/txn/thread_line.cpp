@@ -24,30 +24,29 @@ ThreadLine* take_line() {
   return line;
 }
 
+/// Gives the line back when the thread ends.
 struct LineOfThread {
   ThreadLine* line = nullptr;
   ~LineOfThread() {
     if (line == nullptr) return;
     DOLMEN_ASSERT(line->writing.load(std::memory_order_relaxed) == nullptr);
+    own_thread_line = nullptr;
     line->taken.store(false, std::memory_order_release);
   }
 };
 
 thread_local LineOfThread line_of_thread;
-// Beside it, since the first use of a variable with a destructor allocates.
-thread_local constinit const ThreadLine* registered_line = nullptr;
 
 }  // namespace
 
-ThreadLine& thread_line() {
-  if (line_of_thread.line == nullptr) {
-    line_of_thread.line = take_line();
-    registered_line = line_of_thread.line;
-  }
-  return *line_of_thread.line;
-}
+// Beside it, since the first use of a variable with a destructor allocates.
+[[gnu::tls_model("initial-exec")]] thread_local constinit ThreadLine* own_thread_line = nullptr;
 
-const ThreadLine* registered_thread_line() noexcept { return registered_line; }
+ThreadLine& register_thread_line() {
+  line_of_thread.line = take_line();
+  own_thread_line = line_of_thread.line;
+  return *own_thread_line;
+}
 
 ThreadLine* all_thread_lines() noexcept { return first_line.load(std::memory_order_acquire); }
 

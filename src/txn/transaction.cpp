@@ -13,18 +13,14 @@
 namespace dolmen::txn {
 
 void UndoPool::grow() {
-  if (!chunks_.empty() && chunk_ + 1 < chunks_.size()) {
-    ++chunk_;
-  } else {
-    chunks_.push_back(std::make_unique<UndoLine[]>(kLinesPerChunk));
-    chunk_ = chunks_.size() - 1;
-  }
-  next_ = 0;
+  const std::size_t wanted = next_ == nullptr ? 0 : chunk_ + 1;
+  if (wanted == chunks_.size()) chunks_.push_back(std::make_unique<UndoLine[]>(kLinesPerChunk));
+  use_chunk(wanted);
 }
 
 void UndoPool::trim() {
-  reset();
   if (chunks_.size() > kChunksKept) chunks_.resize(kChunksKept);
+  reset();
 }
 
 HomeObject::~HomeObject() {
@@ -92,9 +88,12 @@ void Transaction::log_page(HomeObject& object, std::uint32_t number, std::uint32
 
 void Transaction::encode_changes() {
   // Objects in id order, pages ascending: what the log says depends on nothing but the changes.
-  std::sort(pages.begin(), pages.end(), [](const TouchedPage& a, const TouchedPage& b) {
+  const auto before = [](const TouchedPage& a, const TouchedPage& b) {
     return a.object == b.object ? a.page < b.page : a.object->id() < b.object->id();
-  });
+  };
+  if (!std::is_sorted(pages.begin(), pages.end(), before)) {
+    std::sort(pages.begin(), pages.end(), before);
+  }
   section_ = nullptr;
   for (const TouchedPage& touched : pages) {
     if (touched.object->erased.load(std::memory_order_relaxed) != 0) continue;
@@ -104,8 +103,6 @@ void Transaction::encode_changes() {
       record.run(
           touched.page * store::kPageBytes,
           base::Bytes(touched.object->page_address(touched.page), touched.object->page_bytes()));
-    } else if (touched.object->fresh) {
-      encode_fresh_page(*touched.object, touched.page);
     } else {
       encode_page(*touched.object, touched.page);
     }
@@ -129,14 +126,20 @@ class RunBuilder {
   RunBuilder(const RunBuilder&) = delete;
   RunBuilder& operator=(const RunBuilder&) = delete;
 
-  void changed(std::size_t offset) {
-    if (end_ != 0 && offset <= end_ + sizeof(std::uint64_t)) {
-      end_ = offset + sizeof(std::uint64_t);
-      return;
+  /// Bit i of `words`: the line's i-th word has changed.
+  void changed(std::size_t line, unsigned words) {
+    for (std::size_t at = line * kLineBytes; words != 0;) {
+      const auto gap = static_cast<unsigned>(std::countr_zero(words));
+      const auto count = static_cast<unsigned>(std::countr_one(words >> gap));
+      at += gap * sizeof(std::uint64_t);
+      if (end_ == 0 || at > end_ + sizeof(std::uint64_t)) {
+        flush();
+        begin_ = at;
+      }
+      at += count * sizeof(std::uint64_t);
+      end_ = at;
+      words >>= gap + count;
     }
-    flush();
-    begin_ = offset;
-    end_ = offset + sizeof(std::uint64_t);
   }
 
  private:
@@ -158,11 +161,30 @@ class RunBuilder {
   std::size_t end_ = 0;
 };
 
+constexpr std::size_t kWordsPerLine = kLineBytes / sizeof(std::uint64_t);
+constexpr std::byte kZeroLine[kLineBytes] = {};
+
+/// Which of the 8 words of a line differ. Most lines of a logged range do not, or in one place.
+unsigned changed_words(const std::byte* before, const std::byte* after) noexcept {
+  std::uint64_t old_words[kWordsPerLine];
+  std::uint64_t new_words[kWordsPerLine];
+  std::memcpy(old_words, before, kLineBytes);
+  std::memcpy(new_words, after, kLineBytes);
+  std::uint64_t any = 0;
+  for (std::size_t i = 0; i < kWordsPerLine; ++i) any |= old_words[i] ^ new_words[i];
+  if (any == 0) return 0;
+  unsigned changed = 0;
+  for (std::size_t i = 0; i < kWordsPerLine; ++i) {
+    changed |= static_cast<unsigned>(old_words[i] != new_words[i]) << i;
+  }
+  return changed;
+}
+
 }  // namespace
 
 void Transaction::encode_page(HomeObject& object, std::uint32_t number) {
-  std::array<const UndoLine*, kLinesPerPage> by_line{};
   const PageMeta& meta = object.page(number);
+  std::array<const UndoLine*, kLinesPerPage> by_line;  // set for each line of meta.logged
   for (const UndoLine* line = meta.undo.load(std::memory_order_relaxed); line != nullptr;
        line = line->next.load(std::memory_order_relaxed)) {
     by_line[line->line] = line;
@@ -170,30 +192,11 @@ void Transaction::encode_page(HomeObject& object, std::uint32_t number) {
   const std::byte* page = object.page_address(number);
   RunBuilder runs(record, object, number, section_);
   for (std::uint64_t rest = meta.logged; rest != 0; rest &= rest - 1) {
-    const auto number_of_line = static_cast<std::size_t>(std::countr_zero(rest));
-    if (DOLMEN_PLANTED("txn.unlogged_range") && number_of_line % 7 == 3) continue;
-    const std::byte* before = by_line[number_of_line]->bytes;
-    const std::size_t offset = number_of_line * kLineBytes;
-    for (std::size_t word = 0; word < kLineBytes; word += sizeof(std::uint64_t)) {
-      std::uint64_t old_value;
-      std::uint64_t new_value;
-      std::memcpy(&old_value, before + word, sizeof old_value);
-      std::memcpy(&new_value, page + offset + word, sizeof new_value);
-      if (old_value != new_value) runs.changed(offset + word);
-    }
-  }
-}
-
-void Transaction::encode_fresh_page(HomeObject& object, std::uint32_t number) {
-  const std::byte* page = object.page_address(number);
-  RunBuilder runs(record, object, number, section_);
-  for (std::uint64_t rest = object.page(number).logged; rest != 0; rest &= rest - 1) {
-    const std::size_t offset = static_cast<std::size_t>(std::countr_zero(rest)) * kLineBytes;
-    for (std::size_t word = 0; word < kLineBytes; word += sizeof(std::uint64_t)) {
-      std::uint64_t value;
-      std::memcpy(&value, page + offset + word, sizeof value);
-      if (value != 0) runs.changed(offset + word);
-    }
+    const auto line = static_cast<std::size_t>(std::countr_zero(rest));
+    if (DOLMEN_PLANTED("txn.unlogged_range") && line % 7 == 3 && !object.fresh) continue;
+    // What a fresh object held before is zeros.
+    const std::byte* before = object.fresh ? kZeroLine : by_line[line]->bytes;
+    runs.changed(line, changed_words(before, page + line * kLineBytes));
   }
 }
 

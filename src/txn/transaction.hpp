@@ -27,16 +27,18 @@ namespace dolmen::txn {
 class UndoPool {
  public:
   [[nodiscard]] UndoLine* take() {
-    if (next_ == kLinesPerChunk || chunks_.empty()) grow();
-    ++taken_;
-    return &chunks_[chunk_][next_++];
+    if (next_ == end_) [[unlikely]]
+      grow();
+    return next_++;
   }
   void reset() noexcept {
-    chunk_ = 0;
-    next_ = 0;
-    taken_ = 0;
+    if (!chunks_.empty()) use_chunk(0);
   }
-  [[nodiscard]] std::size_t bytes() const noexcept { return taken_ * sizeof(UndoLine); }
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    if (next_ == nullptr) return 0;
+    const auto left = static_cast<std::size_t>(end_ - next_);
+    return ((chunk_ + 1) * kLinesPerChunk - left) * sizeof(UndoLine);
+  }
   /// Frees memory beyond a comfortable size. Requires: no snapshot reader is following undo lists.
   void trim();
   [[nodiscard]] bool oversized() const noexcept { return chunks_.size() > kChunksKept; }
@@ -45,11 +47,16 @@ class UndoPool {
   static constexpr std::size_t kLinesPerChunk = 1024;
   static constexpr std::size_t kChunksKept = 256;  // 20 MiB of pre-images
   void grow();
+  void use_chunk(std::size_t chunk) noexcept {
+    chunk_ = chunk;
+    next_ = chunks_[chunk].get();
+    end_ = next_ + kLinesPerChunk;
+  }
 
   std::vector<std::unique_ptr<UndoLine[]>> chunks_;
   std::size_t chunk_ = 0;
-  std::size_t next_ = 0;
-  std::size_t taken_ = 0;
+  UndoLine* next_ = nullptr;
+  UndoLine* end_ = nullptr;
 };
 
 struct TouchedPage {
@@ -105,7 +112,6 @@ class Transaction {
   void log_page(HomeObject& object, std::uint32_t number, std::uint32_t first_line,
                 std::uint32_t last_line);
   void encode_page(HomeObject& object, std::uint32_t number);
-  void encode_fresh_page(HomeObject& object, std::uint32_t number);
 
   UndoPool lines_;
   const HomeObject* section_ = nullptr;  ///< whose write section is open in `record`

@@ -10,9 +10,13 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <dolmen/assert.hpp>
 
 #include "base/mutex.hpp"
 #include "sys/linux/parts.hpp"
@@ -115,6 +119,18 @@ class LinuxProcess final : public Process {
     }
     callbacks.entries.emplace_back(callback, argument);
     return {};
+  }
+
+  bool fence_threads() noexcept override {
+    static const bool offered =
+        ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+    if (!offered) return false;
+    // Once registered it fails for want of memory alone, which passes.
+    while (::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0) {
+      DOLMEN_ASSERT_CMP(errno, ==, ENOMEM);
+      std::this_thread::yield();
+    }
+    return true;
   }
 
   bool is_alive(std::uint64_t pid) noexcept override {

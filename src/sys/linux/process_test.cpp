@@ -27,6 +27,11 @@ TEST(Process, KnowsItself) {
   EXPECT_GE(process().cpu_count(), 1u);
 }
 
+TEST(Process, FencesItsThreadsAlwaysOrNever) {
+  const bool offered = process().fence_threads();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(process().fence_threads(), offered);
+}
+
 TEST(Process, AThreadIsNamedBlocksSignalsAndIsJoined) {
   std::atomic<bool> done{false};
   bool blocks_terminate = false;
