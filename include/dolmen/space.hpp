@@ -75,6 +75,9 @@ struct ReadOptions {
 struct SpaceOptions {
   bool create = true;      ///< make the space if the directory does not exist or is empty
   bool read_only = false;  ///< works beside a writer; transact() gives read_only
+  /// Memory that one transaction may need beside its objects: the pre-images of what it changes (80
+  /// bytes for every 64 that it touches) and its commit record (what differs) together. Beyond that
+  /// the transaction is too_large, before anything of it is in the log.
   std::uint64_t max_transaction_bytes = 256u << 20;
   bool background = true;  ///< checkpoints and log preparation in a thread of the space
   std::uint64_t log_tail_bytes_max = 64u << 20;  ///< at creation: log kept before a checkpoint

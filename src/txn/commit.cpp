@@ -62,20 +62,21 @@ Result<Index> SpaceCore::commit_described(Transaction& transaction, bool durable
     const HomeObject& image = *transaction.resized->new_image;
     record.resize(image.id(), image.capacity_log2());
   }
-  transaction.encode_changes();
+  const bool fits = transaction.encode_changes();
   bool only_erases = record.empty();
   for (const HomeObject* object : transaction.erased) {
     if (object->created.load(std::memory_order_relaxed) != txn::kUncommitted) {
       record.erase(object->id());
     }
   }
+  if (!fits || transaction.bytes() > transaction.bytes_max) {
+    const std::uint64_t bytes = transaction.bytes();
+    abort(transaction);
+    return fail(Errc::too_large, "commit record", bytes);
+  }
   if (record.empty()) {
     finish(transaction, true, 0);
     return store_->last_index();
-  }
-  if (record.size() > options_.max_transaction_bytes) {
-    abort(transaction);
-    return fail(Errc::too_large, "commit record", record.size());
   }
   // Catalog pages change when a name goes, so erasing is told by what it does, not by having no
   // writes.

@@ -203,7 +203,7 @@ Result<Index> SpaceCore::transact_once(ThreadLine& line, Transaction& transactio
                                        std::span<Named> named, bool any_object,
                                        std::vector<ObjectId>& larger, bool durable, Body body) {
   transaction.reset();
-  transaction.undo_bytes_max = options_.max_transaction_bytes;
+  transaction.bytes_max = options_.max_transaction_bytes;
   Section section;
   section.core = this;
   section.transaction = &transaction;

@@ -51,27 +51,30 @@ bool Transaction::log(HomeObject& object, const void* address, std::size_t bytes
   const auto first_page = static_cast<std::uint32_t>(offset / store::kPageBytes);
   const auto last_page = static_cast<std::uint32_t>((end - 1) / store::kPageBytes);
   DOLMEN_ASSERT_CMP(last_page, <, object.page_count());
-  if (lines_.bytes() + bytes > undo_bytes_max) return false;
   for (std::uint32_t number = first_page; number <= last_page; ++number) {
     const std::size_t page_begin = std::size_t{number} * store::kPageBytes;
     const std::size_t from = std::max(offset, page_begin) - page_begin;
     const std::size_t to = std::min<std::size_t>(end - page_begin, store::kPageBytes);
-    log_page(object, number, static_cast<std::uint32_t>(from / kLineBytes),
-             static_cast<std::uint32_t>((to - 1) / kLineBytes));
+    if (!log_page(object, number, static_cast<std::uint32_t>(from / kLineBytes),
+                  static_cast<std::uint32_t>((to - 1) / kLineBytes))) {
+      return false;
+    }
   }
   return true;
 }
 
-void Transaction::log_page(HomeObject& object, std::uint32_t number, std::uint32_t first_line,
+bool Transaction::log_page(HomeObject& object, std::uint32_t number, std::uint32_t first_line,
                            std::uint32_t last_line) {
   PageMeta& meta = object.page(number);
   const std::uint64_t upto =
       last_line == 63 ? ~std::uint64_t{0} : (std::uint64_t{1} << (last_line + 1)) - 1;
   std::uint64_t missing = upto & ~((std::uint64_t{1} << first_line) - 1) & ~meta.logged;
-  if (missing == 0) return;
+  if (missing == 0) return true;
+  const auto lines = static_cast<std::size_t>(std::popcount(missing));
+  if (!object.fresh && lines_.bytes() + lines * sizeof(UndoLine) > bytes_max) return false;
   if (meta.logged == 0) pages.push_back(TouchedPage{&object, number});
   meta.logged |= missing;
-  if (object.fresh) return;  // its pre-image is all zeros, and nobody else can see it
+  if (object.fresh) return true;  // its pre-image is all zeros, and nobody else can see it
   const std::byte* page = object.page_address(number);
   UndoLine* head = meta.undo.load(std::memory_order_relaxed);
   for (; missing != 0; missing &= missing - 1) {
@@ -84,9 +87,10 @@ void Transaction::log_page(HomeObject& object, std::uint32_t number, std::uint32
   // Published before any store to the lines that it covers (invariant 1 of HomeObject).
   meta.undo.store(head, std::memory_order_release);
   std::atomic_signal_fence(std::memory_order_seq_cst);
+  return true;
 }
 
-void Transaction::encode_changes() {
+bool Transaction::encode_changes() {
   // Objects in id order, pages ascending: what the log says depends on nothing but the changes.
   const auto before = [](const TouchedPage& a, const TouchedPage& b) {
     return a.object == b.object ? a.page < b.page : a.object->id() < b.object->id();
@@ -106,7 +110,9 @@ void Transaction::encode_changes() {
     } else {
       encode_page(*touched.object, touched.page);
     }
+    if (bytes() > bytes_max) return false;
   }
+  return true;
 }
 
 namespace {

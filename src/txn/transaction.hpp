@@ -76,10 +76,13 @@ class Transaction {
   void reset() noexcept;
 
   /// Keeps the pre-images of the lines of [address, address + bytes). Requires: this transaction
-  /// holds the object. Gives false when that would exceed `undo_bytes_max`.
+  /// holds the object. Gives false when that would exceed `bytes_max`.
   [[nodiscard]] bool log(HomeObject& object, const void* address, std::size_t bytes);
-  /// Writes the redo sections of all touched pages into `record`.
-  void encode_changes();
+  /// Writes the redo sections of all touched pages into `record`. Gives false, before it is whole,
+  /// when pre-images and record exceed `bytes_max`.
+  [[nodiscard]] bool encode_changes();
+  /// Memory of pre-images and record.
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return lines_.bytes() + record.size(); }
   /// Copies every pre-image back. The undo lists stay, for those who copied a page before.
   void undo();
 
@@ -105,12 +108,12 @@ class Transaction {
   std::optional<Error> failure;        ///< an access failed; nothing may be committed
   std::vector<ObjectId> wanted;        ///< objects that a late lock did not get
   base::CommitRecordWriter record;
-  std::uint64_t undo_bytes_max = 256u << 20;
+  std::uint64_t bytes_max = 256u << 20;
   [[nodiscard]] UndoPool& undo_pool() noexcept { return lines_; }
 
  private:
-  void log_page(HomeObject& object, std::uint32_t number, std::uint32_t first_line,
-                std::uint32_t last_line);
+  [[nodiscard]] bool log_page(HomeObject& object, std::uint32_t number, std::uint32_t first_line,
+                              std::uint32_t last_line);
   void encode_page(HomeObject& object, std::uint32_t number);
 
   UndoPool lines_;
