@@ -181,7 +181,11 @@ Result<void> SpaceCore::run_transact(std::span<Named> named, bool any_object,
     if (!index) {
       const bool again = !transaction.wanted.empty() && options.run == Run::retry &&
                          index.error().code() == Errc::conflict;
-      if (!again) return std::unexpected(index.error());
+      if (!again) {
+        // An error that the body gives may tell what it saw, too.
+        if (durable) DOLMEN_CHECK(wait_observed());
+        return std::unexpected(index.error());
+      }
       DOLMEN_PROBE("txn.rerun_with_larger_set");
       larger.insert(larger.end(), transaction.wanted.begin(), transaction.wanted.end());
       std::sort(larger.begin(), larger.end());
@@ -262,6 +266,7 @@ Result<void> SpaceCore::run_read(std::span<Named> named, bool everything_open,
   if (ambient.kind != SectionKind::none) return join(named, everything_open, false, body);
 
   ThreadLine& line = txn::thread_line();
+  Result<void> outcome;
   {
     struct Unlock {
       LockTable& locks;
@@ -281,11 +286,12 @@ Result<void> SpaceCore::run_read(std::span<Named> named, bool everything_open,
     section.core = this;
     section.open = &line.open;
     line.open.clear();
-    DOLMEN_CHECK(run_section(section, everything_open ? SectionKind::read_all : SectionKind::read,
-                             everything_open ? table_version() : ~std::uint64_t{0}, named, body));
+    outcome = run_section(section, everything_open ? SectionKind::read_all : SectionKind::read,
+                          everything_open ? table_version() : ~std::uint64_t{0}, named, body);
   }
-  if (options.level == Level::visible) return {};
-  return wait_observed();
+  // An error that the body gives may tell what it saw, too.
+  if (options.level == Level::durable) DOLMEN_CHECK(wait_observed());
+  return outcome;
 }
 
 void SpaceCore::lock_late(Section& section, HomeObject& object) {

@@ -238,7 +238,14 @@ ViewCore::~ViewCore() {
   core_.collect_images();
 }
 
+Result<void> ViewCore::usable() const {
+  store::Store& store = core_.store();
+  if (store.failed() && index_ > store.durable_index()) return fail(Errc::store_failed, "view");
+  return {};
+}
+
 Result<ViewObject*> ViewCore::map(const ObjectId& id) {
+  DOLMEN_CHECK(usable());
   const base::Lock guard(mutex_);
   const auto found = objects_.find(id);
   if (found != objects_.end()) return found->second.get();

@@ -39,6 +39,8 @@ class ViewCore {
   [[nodiscard]] Result<ViewObject*> map(const ObjectId& id);
   [[nodiscard]] bool fault(ViewObject& object, std::uintptr_t address) noexcept;
   [[nodiscard]] store::Index index() const noexcept { return index_; }
+  /// Errors: store_failed, if the view shows what may never become durable.
+  [[nodiscard]] Result<void> usable() const;
   [[nodiscard]] SpaceCore& core() const noexcept { return core_; }
 
  private:
