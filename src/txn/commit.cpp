@@ -170,10 +170,9 @@ void SpaceCore::release_locks(Transaction& transaction) {
 }
 
 Result<void> SpaceCore::wait_observed() {
-  const Index newest = newest_durable_request_.load(std::memory_order_acquire);
-  if (store_->durable_index() >= newest) return {};
+  if (observed_is_durable()) return {};
   DOLMEN_STEP("txn.waits_for_observed");
-  return store_->wait_durable(newest);
+  return store_->wait_durable(newest_durable_request_.load(std::memory_order_acquire));
 }
 
 }  // namespace dolmen::detail

@@ -27,14 +27,6 @@ void fence_after_exchange() noexcept {
 
 }  // namespace
 
-void LockTable::light_fence() const noexcept {
-  if (light_) [[likely]] {
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-  } else {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-  }
-}
-
 void LockTable::heavy_fence() const noexcept {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (light_) (void)process_.fence_threads();
@@ -68,9 +60,7 @@ void LockTable::wake() {
   wake_after_fence();
 }
 
-void LockTable::wake_after_fence() {
-  if (waiters_.load(std::memory_order_relaxed) == 0) [[likely]]
-    return;
+void LockTable::wake_waiters() {
   {
     const base::Lock guard(mutex_);
   }
@@ -250,13 +240,6 @@ void LockTable::lock_shared_all(ThreadLine& line) {
   }
   gate_.fetch_sub(1, std::memory_order_seq_cst);
   wake();
-}
-
-void LockTable::unlock_shared(ThreadLine& line) {
-  line.reading.store(nullptr, std::memory_order_release);
-  line.reading_all.store(nullptr, std::memory_order_release);
-  light_fence();
-  wake_after_fence();
 }
 
 }  // namespace dolmen::txn

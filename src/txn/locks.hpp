@@ -66,10 +66,26 @@ class LockTable {
   /// The epoch in which the longest running section of the space began; the largest if none runs.
   [[nodiscard]] std::uint64_t oldest_epoch() const noexcept;
 
+  /// Shared access to one stripe if it is biased; without a fence and without a call. When it gives
+  /// false, lock_shared() or lock_shared_all() has to follow.
+  [[nodiscard]] bool enter_biased(std::uint16_t stripe, ThreadLine& line) noexcept {
+    if (stripes_[stripe].load(std::memory_order_relaxed) != kBiased) return false;
+    enter_epoch(line);
+    line.stripes.publish(std::span(&stripe, 1));
+    line.reading.store(space_, std::memory_order_release);
+    // Only a table whose readers may leave out fences has biased stripes.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    return stripes_[stripe].load(std::memory_order_acquire) == kBiased;
+  }
   /// Shared access to a set of stripes (more than ReadStripes::kMax count as everything).
   void lock_shared(std::span<const std::uint16_t> stripes, ThreadLine& line);
   void lock_shared_all(ThreadLine& line);
-  void unlock_shared(ThreadLine& line);
+  void unlock_shared(ThreadLine& line) {
+    line.reading.store(nullptr, std::memory_order_release);
+    line.reading_all.store(nullptr, std::memory_order_release);
+    light_fence();
+    wake_after_fence();
+  }
 
  private:
   // What a stripe holds: 0 free, up to kBiased - 1 free and read so many times kCreditReads;
@@ -84,9 +100,19 @@ class LockTable {
   template <class Condition>
   void wait_until(Awaited awaited, Condition condition);
   void wake();
-  void wake_after_fence();
+  void wake_after_fence() {
+    if (waiters_.load(std::memory_order_relaxed) != 0) [[unlikely]]
+      wake_waiters();
+  }
+  [[gnu::cold]] void wake_waiters();
   /// Between a store and a load of a thread that heavy_fence() can order.
-  void light_fence() const noexcept;
+  void light_fence() const noexcept {
+    if (light_) [[likely]] {
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+    } else {
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+    }
+  }
   /// A full fence of this thread, and of every thread between its light fence's two sides.
   void heavy_fence() const noexcept;
 

@@ -70,9 +70,7 @@ Result<sys::FaultDriver> install_arena_faults(sys::Memory& memory, sys::FaultDri
 
 void note_damage(const Error& error) noexcept {
   Section* section = current_section();
-  if (section == nullptr || section->damaged) return;
-  section->damage = error;
-  section->damaged = true;
+  if (section != nullptr && !section->damage) section->damage = error;
 }
 
 bool SpaceCore::eager(unsigned capacity_log2) const noexcept {
@@ -82,26 +80,11 @@ bool SpaceCore::eager(unsigned capacity_log2) const noexcept {
 
 HomeObject* SpaceCore::find_mapped(const ObjectId& id) { return objects_.find(id); }
 
-namespace {
-
-/// What this thread looked up lately. Entries are good while the space's table version stands: it
-/// changes whenever an image has left the map, and no two spaces of a process ever share one.
-struct LookedUp {
-  std::uint64_t version = 0;
-  ObjectId id;
-  HomeObject* object = nullptr;
-};
-constexpr std::size_t kLookedUp = 8;
-thread_local std::array<LookedUp, kLookedUp> looked_up;
-
-}  // namespace
-
 Result<HomeObject*> SpaceCore::home(const ObjectId& id) {
-  LookedUp& recent = looked_up[id.low % kLookedUp];
-  const std::uint64_t version = table_version();
-  if (recent.version == version && recent.id == id) return recent.object;
+  if (HomeObject* const object = recent_home(id)) return object;
+  const std::uint64_t version = table_version();  // before the look-up: it may go meanwhile
   DOLMEN_TRY(HomeObject* const object, find_or_map(id));
-  recent = LookedUp{version, id, object};
+  looked_up[id.low % looked_up.size()] = LookedUp{version, id, object};
   return object;
 }
 

@@ -3,6 +3,8 @@
 // transact() and read(): scopes, nesting, re-runs. One ambient section per thread; a section inside
 // a section either joins it (its objects are in scope already) or is refused with the remedy.
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 
 #include <dolmen/assert.hpp>
 
@@ -49,8 +51,53 @@ class AmbientScope {
 };
 
 bool contains(const std::vector<HomeObject*>& open, const HomeObject* object) noexcept {
-  return std::find(open.begin(), open.end(), object) != open.end();
+  for (const HomeObject* one : open) {
+    if (one == object) return true;
+  }
+  return false;
 }
+
+/// The root's address if header and type are as they should be, else null: checked_root() says what
+/// is wrong.
+std::byte* sound_root(const HomeObject& image, const TypeInfo& type) noexcept {
+  const auto field = [&](std::size_t offset) {
+    std::uint32_t value;
+    std::memcpy(&value, image.base + offset, sizeof value);
+    return value;
+  };
+  const std::uint32_t offset = field(offsetof(object::ObjectHeader, root_offset));
+  const bool sound = field(offsetof(object::ObjectHeader, magic)) == object::kObjectMagic &&
+                     offset - 1 < (std::uint32_t{1} << image.capacity_log2()) - 1 &&
+                     field(offsetof(object::ObjectHeader, root_type)) == type_tag(type);
+  return sound ? image.base + offset : nullptr;
+}
+
+/// The stripes of a read section's objects, or all.
+class SharedLocks {
+ public:
+  SharedLocks(LockTable& locks, ThreadLine& line, std::span<const Named> named,
+              bool everything_open)
+      : locks_(locks), line_(line) {
+    if (named.size() == 1 && locks.enter_biased(LockTable::stripe_of(named[0].id), line)) [[likely]]
+      return;
+    lock(named, everything_open);
+  }
+  ~SharedLocks() { locks_.unlock_shared(line_); }
+  SharedLocks(const SharedLocks&) = delete;
+  SharedLocks& operator=(const SharedLocks&) = delete;
+
+ private:
+  [[gnu::noinline]] void lock(std::span<const Named> named, bool everything_open) {
+    std::array<std::uint16_t, txn::ReadStripes::kMax> stripes;
+    if (everything_open || named.size() > stripes.size()) return locks_.lock_shared_all(line_);
+    std::ranges::transform(named, stripes.begin(),
+                           [](const Named& object) { return LockTable::stripe_of(object.id); });
+    locks_.lock_shared(std::span(stripes.data(), named.size()), line_);
+  }
+
+  LockTable& locks_;
+  ThreadLine& line_;
+};
 
 }  // namespace
 
@@ -73,46 +120,36 @@ Result<std::byte*> SpaceCore::checked_root(HomeObject& object, const TypeInfo& (
   return object.base + header.root_offset;
 }
 
-/// Opens the named objects and runs the body; AccessError and damage become the result. Faults that
-/// are taken while the roots are read belong to the section already.
-Result<void> SpaceCore::run_section(Section& section, SectionKind kind, std::uint64_t stamp,
-                                    std::span<Named> named, Body body) {
-  Result<void> outcome;
-  {
-    const AmbientScope scope(section, kind, stamp);
-    try {
-      outcome = open_named(section, named);
-      if (outcome) [[likely]]
-        outcome = body.call(body.context);
-    } catch (const AccessError& access) {
-      outcome = std::unexpected(access.error());
+/// Opens the named objects and runs the body; AccessError becomes the result.
+Result<void> SpaceCore::open_and_call(Section& section, std::span<Named> named, Body body) {
+  try {
+    for (Named& object : named) {
+      // Looked up under the locks: images cannot move any more.
+      HomeObject* image = recent_home(object.id);
+      if (image == nullptr) [[unlikely]] {
+        DOLMEN_TRY(image, home(object.id));
+      }
+      open_image(section, *image);
+      if (section.transaction == nullptr && object.type != nullptr && !is_gone(*image, nullptr)) {
+        object.root = sound_root(*image, object.type());
+        if (object.root != nullptr && !section.damage) [[likely]]
+          continue;
+      }
+      DOLMEN_CHECK(fill_root(section, *image, object, section.transaction != nullptr));
     }
+    return body.call(body.context);
+  } catch (const AccessError& access) {
+    return std::unexpected(access.error());
   }
-  if (section.damaged) [[unlikely]]
-    return std::unexpected(section.damage);
-  if (section.transaction != nullptr && section.transaction->failure) [[unlikely]] {
-    return std::unexpected(*section.transaction->failure);
-  }
-  return outcome;
 }
 
 /// Brings an object into scope. Requires: its lock is held.
-void SpaceCore::open_image(Section& section, HomeObject& image) {
+inline void SpaceCore::open_image(Section& section, HomeObject& image) {
   if (contains(*section.open, &image)) return;
   section.open->push_back(&image);
   if (section.transaction != nullptr) {
     image.writer.store(section.transaction, std::memory_order_release);
   }
-}
-
-Result<void> SpaceCore::open_named(Section& section, std::span<Named> named) {
-  for (Named& object : named) {
-    // Looked up under the locks: images cannot move any more.
-    DOLMEN_TRY(HomeObject* const image, home(object.id));
-    open_image(section, *image);
-    DOLMEN_CHECK(fill_root(section, *image, object, section.transaction != nullptr));
-  }
-  return {};
 }
 
 /// Checks a named object of the scope and says where its root is; logs it if it is to be written.
@@ -121,9 +158,12 @@ Result<void> SpaceCore::fill_root(Section& section, HomeObject& image, Named& ob
     return fail(Errc::not_found, "erased object", object.id.low);
   }
   if (object.type == nullptr) return {};  // the object as a whole (resize)
-  DOLMEN_TRY(std::byte* const root, checked_root(image, object.type));
-  if (section.damaged) [[unlikely]]
-    return std::unexpected(section.damage);
+  std::byte* root = sound_root(image, object.type());
+  if (root == nullptr) [[unlikely]] {
+    DOLMEN_TRY(root, checked_root(image, object.type));
+  }
+  if (section.damage) [[unlikely]]
+    return std::unexpected(*section.damage);
   object.root = root;
   if (!write) return {};
   const std::size_t bytes = object.type().size;
@@ -168,7 +208,8 @@ Result<void> SpaceCore::join(std::span<Named> named, bool all, bool write, Body 
 
 Result<void> SpaceCore::run_transact(std::span<Named> named, bool any_object,
                                      const TransactOptions& options, Body body) {
-  DOLMEN_CHECK(usable());
+  if (!is_usable()) [[unlikely]]
+    return usable();
   if (options_.read_only) return fail(Errc::read_only);
   if (ambient.kind != SectionKind::none) return join(named, any_object, true, body);
 
@@ -240,7 +281,8 @@ Result<Index> SpaceCore::transact_once(ThreadLine& line, Transaction& transactio
   Result<void> outcome;
   std::exception_ptr foreign;
   try {
-    outcome = run_section(section, SectionKind::transact, ~std::uint64_t{0}, named, body);
+    const AmbientScope scope(section, SectionKind::transact, ~std::uint64_t{0});
+    outcome = open_and_call(section, named, body);
   } catch (...) {
     foreign = std::current_exception();
   }
@@ -248,6 +290,8 @@ Result<Index> SpaceCore::transact_once(ThreadLine& line, Transaction& transactio
     abort(transaction);
     std::rethrow_exception(foreign);
   }
+  if (section.damage) outcome = std::unexpected(*section.damage);
+  if (outcome && transaction.failure) outcome = std::unexpected(*transaction.failure);
   if (!outcome) [[unlikely]] {
     if (!transaction.wanted.empty()) {
       for (const HomeObject* object : transaction.open) {
@@ -262,35 +306,28 @@ Result<Index> SpaceCore::transact_once(ThreadLine& line, Transaction& transactio
 
 Result<void> SpaceCore::run_read(std::span<Named> named, bool everything_open,
                                  const ReadOptions& options, Body body) {
-  DOLMEN_CHECK(usable());
-  if (ambient.kind != SectionKind::none) return join(named, everything_open, false, body);
+  if (!is_usable()) [[unlikely]]
+    return usable();
+  if (ambient.kind != SectionKind::none) [[unlikely]]
+    return join(named, everything_open, false, body);
 
   ThreadLine& line = txn::thread_line();
   Result<void> outcome;
+  Section section;
+  section.core = this;
+  section.open = &line.open;
   {
-    struct Unlock {
-      LockTable& locks;
-      ThreadLine& line;
-      ~Unlock() { locks.unlock_shared(line); }
-    };
-    std::array<std::uint16_t, txn::ReadStripes::kMax> stripes;
-    if (everything_open || named.size() > stripes.size()) {
-      locks_->lock_shared_all(line);
-    } else {
-      std::ranges::transform(named, stripes.begin(),
-                             [](const Named& object) { return LockTable::stripe_of(object.id); });
-      locks_->lock_shared(std::span(stripes.data(), named.size()), line);
-    }
-    const Unlock unlock{*locks_, line};
-    Section section;
-    section.core = this;
-    section.open = &line.open;
+    const SharedLocks locked(*locks_, line, named, everything_open);
+    const AmbientScope scope(section, everything_open ? SectionKind::read_all : SectionKind::read,
+                             everything_open ? table_version() : ~std::uint64_t{0});
     line.open.clear();
-    outcome = run_section(section, everything_open ? SectionKind::read_all : SectionKind::read,
-                          everything_open ? table_version() : ~std::uint64_t{0}, named, body);
+    outcome = open_and_call(section, named, body);
   }
+  if (section.damage) [[unlikely]]
+    outcome = std::unexpected(*section.damage);
   // An error that the body gives may tell what it saw, too.
-  if (options.level == Level::durable) DOLMEN_CHECK(wait_observed());
+  if (options.level == Level::durable && !observed_is_durable()) [[unlikely]]
+    DOLMEN_CHECK(wait_observed());
   return outcome;
 }
 

@@ -8,16 +8,8 @@
 
 namespace dolmen::detail {
 
-namespace {
-
-/// How many forks lie between this process and the one that first opened a space.
 constinit std::atomic<std::uint64_t> fork_generation{0};
-
-}  // namespace
-
-bool SpaceCore::forked() const noexcept {
-  return fork_generation.load(std::memory_order_relaxed) != fork_generation_;
-}
+[[gnu::tls_model("initial-exec")]] thread_local constinit std::array<LookedUp, 8> looked_up{};
 
 void SpaceCore::on_fork_child(void*) noexcept {
   fork_generation.fetch_add(1, std::memory_order_relaxed);

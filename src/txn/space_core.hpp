@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -37,6 +38,21 @@ namespace dolmen::detail {
 
 class ViewCore;
 
+/// How many forks lie between this process and the one that first opened a space.
+extern constinit std::atomic<std::uint64_t> fork_generation;
+
+/// What a thread looked up lately. Entries are good while the space's table version stands: it
+/// changes whenever an image has left the map, and no two spaces of a process ever share one.
+struct LookedUp {
+  std::uint64_t version = 0;
+  ObjectId id;
+  txn::HomeObject* object = nullptr;
+};
+#if defined(__clang__) || defined(__GNUC__)
+[[gnu::tls_model("initial-exec")]]
+#endif
+extern thread_local constinit std::array<LookedUp, 8> looked_up;
+
 struct CoreOptions {
   bool read_only = false;
   std::uint64_t max_transaction_bytes = 256u << 20;
@@ -49,8 +65,7 @@ struct Section {
   txn::Transaction* transaction = nullptr;        ///< null in read sections
   std::vector<txn::HomeObject*>* open = nullptr;  ///< objects in scope (not used by read_all)
   bool any = false;                               ///< transact(any): scope grows on demand
-  Error damage{Errc::corrupt};                    ///< valid if damaged
-  bool damaged = false;
+  std::optional<Error> damage;                    ///< a page that was read failed its checksum
 };
 
 class SpaceCore final : public store::PageSource {
@@ -68,6 +83,11 @@ class SpaceCore final : public store::PageSource {
   // --- objects.cpp ---------------------------------------------------------------------------
   /// The object's image, mapped on first use. Errors: not_found, deleted, corrupt, out_of_memory.
   [[nodiscard]] Result<txn::HomeObject*> home(const ObjectId& id);
+  /// The same if this thread looked it up lately, else null.
+  [[nodiscard]] txn::HomeObject* recent_home(const ObjectId& id) const noexcept {
+    const LookedUp& recent = looked_up[id.low % looked_up.size()];
+    return recent.version == table_version() && recent.id == id ? recent.object : nullptr;
+  }
   /// A new object's empty image, held by `transaction`.
   [[nodiscard]] Result<txn::HomeObject*> create_home(txn::Transaction& transaction,
                                                      const ObjectId& id, unsigned capacity_log2);
@@ -188,13 +208,21 @@ class SpaceCore final : public store::PageSource {
   [[nodiscard]] const sys::Env& env() const noexcept { return env_; }
   [[nodiscard]] SpaceStats stats();
   /// True in a child of the process that opened the space: the arena was not inherited.
-  [[nodiscard]] bool forked() const noexcept;
+  [[nodiscard]] bool forked() const noexcept {
+    return fork_generation.load(std::memory_order_relaxed) != fork_generation_;
+  }
   /// Runs in the child after fork().
   static void on_fork_child(void* unused) noexcept;
   /// Errors that stop any section: forked, closed, store_failed.
   [[nodiscard]] Result<void> usable() const;
+  [[nodiscard]] bool is_usable() const noexcept {
+    return !forked() && !closed_.load(std::memory_order_relaxed) && !store_->failed();
+  }
   /// Waits until everything that was visible, and whose writer asked for it, is durable.
   [[nodiscard]] Result<void> wait_observed();
+  [[nodiscard]] bool observed_is_durable() const noexcept {
+    return newest_durable_request_.load(std::memory_order_acquire) <= store_->durable_index();
+  }
 
  private:
   friend class ViewCore;
@@ -217,11 +245,9 @@ class SpaceCore final : public store::PageSource {
                                                    std::span<Named> named, bool any_object,
                                                    std::vector<ObjectId>& larger, bool durable,
                                                    Body body);
-  [[nodiscard]] Result<void> run_section(Section& section, SectionKind kind, std::uint64_t stamp,
-                                         std::span<Named> named, Body body);
   [[nodiscard]] Result<void> join(std::span<Named> named, bool all, bool write, Body body);
   void open_image(Section& section, txn::HomeObject& image);
-  [[nodiscard]] Result<void> open_named(Section& section, std::span<Named> named);
+  [[nodiscard]] Result<void> open_and_call(Section& section, std::span<Named> named, Body body);
   [[nodiscard]] Result<void> fill_root(Section& section, txn::HomeObject& image, Named& object,
                                        bool write);
 
