@@ -27,6 +27,7 @@ using detail::kRegionShift;
 using detail::Mapping;
 using detail::Translation;
 
+constexpr unsigned kPageClass = 12;
 constexpr std::uint64_t kFirstBatch = std::uint64_t{2} << 20;
 constexpr std::uint64_t kLargestBatch = std::uint64_t{1} << 30;
 /// Slots of all classes, by heap number.
@@ -85,6 +86,7 @@ class Arena {
   }
 
   Result<std::byte*> allocate(unsigned c, SlotKind kind) {
+    if (kind == SlotKind::alone && c >= kPageClass) kind = SlotKind::plain;
     bool reused = false;
     DOLMEN_TRY(std::byte* const base, take(c, kind, reused));
     // Slots below a page cannot be dropped one by one; zeroing them at reuse touches no cold page.
@@ -106,7 +108,8 @@ class Arena {
       --s.free_count;
     } else {
       if (s.next == s.active) DOLMEN_CHECK(grow(c, kind));
-      slot = kind == SlotKind::plain ? s.next++ : --s.next;
+      slot =
+          kind == SlotKind::plain ? s.next++ : s.next -= kind == SlotKind::alone ? per_page(c) : 1;
     }
     ++s.in_use;
     return slot_base(c, slot);
@@ -156,7 +159,10 @@ class Arena {
     return std::uint64_t{1} << (kRegionShift - c);
   }
   constexpr Side& side(unsigned c, SlotKind kind) noexcept DOLMEN_REQUIRES(mutex_) {
-    return sides_[c - kMinClass][static_cast<std::size_t>(kind)];
+    return sides_[c - kMinClass][kind == SlotKind::plain ? 0 : 1];
+  }
+  static constexpr std::uint64_t per_page(unsigned c) noexcept {
+    return c < kPageClass ? std::uint64_t{1} << (kPageClass - c) : 1;
   }
   [[nodiscard]] std::byte* slot_base(unsigned c, std::uint64_t slot) const noexcept {
     return base_ + (std::uint64_t{c} << kRegionShift) + (slot << c);
@@ -195,7 +201,7 @@ class Arena {
         std::min(std::max<std::uint64_t>(s.batch_bytes >> c, 1), whole_pages(c, room));
     std::uint64_t first = s.active;
     std::uint64_t last = first + slots;
-    if (kind == SlotKind::demand) {
+    if (kind != SlotKind::plain) {
       last = s.active;
       first = last - slots;
     } else if (first == 1 && slots > 1) {
@@ -207,8 +213,8 @@ class Arena {
     DOLMEN_CHECK(activate_records(detail::mappings, c, first, last));
     std::byte* const start = slot_base(c, first);
     const std::uint64_t bytes = (last - first) << c;
-    DOLMEN_CHECK(kind == SlotKind::plain ? memory_->activate(start, bytes)
-                                         : memory_->demand(start, bytes));
+    DOLMEN_CHECK(kind == SlotKind::demand ? memory_->demand(start, bytes)
+                                          : memory_->activate(start, bytes));
     s.active = kind == SlotKind::plain ? last : first;
     s.batch_bytes = std::min(s.batch_bytes * 2, kLargestBatch);
     return {};
@@ -216,8 +222,7 @@ class Arena {
 
   /// The room less slot 0's part of the last batch: batches of small classes stay whole pages.
   static std::uint64_t whole_pages(unsigned c, std::uint64_t room) noexcept {
-    const std::uint64_t per_page = c < 12 ? std::uint64_t{1} << (12 - c) : 1;
-    return std::max<std::uint64_t>(room / per_page * per_page, 1);
+    return std::max<std::uint64_t>(room / per_page(c) * per_page(c), 1);
   }
 
   template <class Record>
@@ -254,7 +259,7 @@ Result<std::byte*> allocate_slot(unsigned capacity_log2, SlotKind kind) {
     return fail(Errc::invalid_argument, "capacity class", capacity_log2);
   }
   // Smaller slots share pages: a page of several objects cannot be filled for one.
-  DOLMEN_ASSERT(kind == SlotKind::plain || (std::size_t{1} << capacity_log2) >= sys::kPageBytes);
+  DOLMEN_ASSERT(kind != SlotKind::demand || (std::size_t{1} << capacity_log2) >= sys::kPageBytes);
   return arena.allocate(capacity_log2, kind);
 }
 

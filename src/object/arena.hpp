@@ -3,7 +3,8 @@
 // Hands out slots of the process-wide arena (<dolmen/detail/arena.hpp>): region c holds slots of
 // 2^c bytes. Plain slots grow from the bottom of a region, demand slots from its top, in batches
 // that double, so that a million slots need a handful of kernel mappings. Slot 0 of a class is
-// never used.
+// never used. Classes below a page have no demand slots; from the top of their regions come slots
+// that have a page of their own.
 //
 // The arena and its records are reserved once and stay until the process ends.
 //
@@ -27,6 +28,7 @@ namespace dolmen::object {
 enum class SlotKind : std::uint8_t {
   plain,   ///< zero-filled memory
   demand,  ///< absent until filled by the fault handler
+  alone,   ///< as plain, and no other slot shares a page with it: pages can be closed one by one
 };
 
 /// Reserves the arena on the first call; later calls do nothing and need the same `memory`, which
@@ -46,7 +48,7 @@ void free_slot(std::byte* base) noexcept;
 
 struct ArenaClassStats {
   std::uint64_t plain_in_use = 0;
-  std::uint64_t demand_in_use = 0;
+  std::uint64_t demand_in_use = 0;    ///< those with a page of their own too
   std::uint64_t free = 0;             ///< given back, ready for reuse
   std::uint64_t activated_bytes = 0;  ///< address space made accessible, plain and demand
 };

@@ -141,6 +141,31 @@ TEST_F(ArenaTest, NeedsFewKernelMappings) {
   for (std::byte* base : slots) free_slot(base);
 }
 
+TEST_F(ArenaTest, SlotsOfAKindThatIsAloneShareNoPage) {
+  for (const unsigned c : {9u, 10u, 11u, 12u, 13u}) {
+    std::set<std::uintptr_t> pages;
+    std::vector<std::byte*> slots;
+    for (int i = 0; i < 2000; ++i) {
+      const auto base = allocate_slot(c, i % 3 == 0 ? SlotKind::plain : SlotKind::alone);
+      ASSERT_TRUE(base.has_value()) << base.error().message();
+      slots.push_back(*base);
+      ASSERT_TRUE(is_zero(*base, std::size_t{1} << c));
+      (*base)[0] = std::byte{1};
+      const std::uintptr_t page = reinterpret_cast<std::uintptr_t>(*base) / sys::kPageBytes;
+      if (i % 3 != 0) {
+        EXPECT_TRUE(pages.insert(page).second);
+      } else {
+        EXPECT_FALSE(pages.contains(page));
+      }
+    }
+    for (std::byte* base : slots) free_slot(base);
+    std::byte* again = *allocate_slot(c, SlotKind::alone);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(again) % sys::kPageBytes, 0u);
+    EXPECT_EQ(again[0], std::byte{0});
+    free_slot(again);
+  }
+}
+
 TEST_F(ArenaTest, ServesManyThreads) {
   constexpr int kThreads = 4;
   std::vector<std::vector<std::byte*>> kept(kThreads);

@@ -35,6 +35,16 @@ class FaultHandler {
   [[nodiscard]] virtual bool on_fault(std::uintptr_t address) noexcept = 0;
 };
 
+/// Is told of stores to pages that Memory::protect() closed.
+class StoreHandler {
+ public:
+  virtual ~StoreHandler() = default;
+  /// Called on the storing thread, inside a signal handler. True: the page is open now, and the
+  /// store is made again. False: the store goes to the process's former handler (where there is
+  /// none, the process ends at it).
+  [[nodiscard]] virtual bool on_store(std::uintptr_t address) noexcept = 0;
+};
+
 class Memory {
  public:
   virtual ~Memory() = default;
@@ -48,9 +58,14 @@ class Memory {
   virtual void discard(std::byte* address, std::size_t bytes) noexcept = 0;
   /// Advises huge pages for a hot, fully resident range.
   virtual void advise_huge(std::byte* address, std::size_t bytes) noexcept = 0;
-  /// Changes access of present pages (debug mode that traps stray stores).
+  /// Closes pages to stores, or opens them again. Absent pages too: they stay closed when they are
+  /// filled, or discarded and filled again. Cost: a system call; each change of access costs one of
+  /// the 65,530 mappings that the kernel allows by default. Errors: out_of_memory (too many).
   [[nodiscard]] virtual Result<void> protect(std::byte* address, std::size_t bytes,
                                              bool writable) = 0;
+  /// Installs the one handler of this process for stores to closed pages; null removes it.
+  /// Requires: not installed before.
+  [[nodiscard]] virtual Result<void> install_store_handler(StoreHandler* handler) = 0;
 
   /// The best driver that works in this process (tried once, really).
   [[nodiscard]] virtual FaultDriver best_driver() = 0;

@@ -73,6 +73,12 @@ bool resolve_protection(std::uintptr_t address, const void* context) noexcept {
   }
 }
 
+bool resolve_store(std::uintptr_t address, const void* context) noexcept {
+  StoreHandler* const handler = state.store_handler.load(std::memory_order_acquire);
+  return handler != nullptr && is_store(context) && state.reservations.find(address) != nullptr &&
+         handler->on_store(address);
+}
+
 void pass_on(int signal, siginfo_t* info, void* context) noexcept {
   const struct sigaction& former = hook_of(signal).former;
   if ((former.sa_flags & SA_SIGINFO) != 0) {
@@ -97,10 +103,10 @@ void on_signal(int signal, siginfo_t* info, void* context) {
   const int saved_errno = errno;
   const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
   const bool ours = info->si_code > 0 && !state.forked.load(std::memory_order_relaxed);
-  if (!ours ||
-      !(signal == SIGBUS ? resolve_missing(address) : resolve_protection(address, context))) {
-    pass_on(signal, info, context);
-  }
+  const bool resolved = ours && (signal == SIGBUS ? resolve_missing(address)
+                                                  : resolve_protection(address, context) ||
+                                                        resolve_store(address, context));
+  if (!resolved) pass_on(signal, info, context);
   errno = saved_errno;
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The signal handler behind demand-filled memory, and the process-wide state that it reads. It runs
-// on the touching thread and its own stack (no alternate stack: a simulated thread may leave the
-// handler by switching stacks), may fault again inside itself, keeps errno, and passes every fault
-// that is not the arena's to the handler that was there before, or to the default action.
+// The signal handler behind demand-filled memory and closed pages, and the process-wide state that
+// it reads. It runs on the touching thread and its own stack (no alternate stack: a simulated
+// thread may leave the handler by switching stacks), may fault again inside itself, keeps errno,
+// and passes every fault that is not the arena's to the handler that was there before, or to the
+// default action.
 //
 // Threads: the handler reads only atomics and what is constant while it is hooked; hook() and
 // unhook() are called under the lock of sys::Memory.
@@ -21,6 +22,7 @@ namespace dolmen::sys {
 struct FaultState {
   std::atomic<FaultHandler*> handler{nullptr};
   std::atomic<FaultDriver> driver{FaultDriver::none};
+  std::atomic<StoreHandler*> store_handler{nullptr};
   std::atomic<bool> forked{false};  // this process is a child: the arena is not here
   Reservations reservations;
   UserFaultFd userfaultfd;

@@ -218,6 +218,53 @@ TEST_P(Faults, ProtectingARangeLeavesItsAbsentUnitsAbsent) {
   EXPECT_EQ(handler.calls, 2);
 }
 
+/// Opens the page on the first store, if it is told to.
+class OpeningHandler final : public StoreHandler {
+ public:
+  bool on_store(std::uintptr_t address) noexcept override {
+    seen = address;
+    const std::uintptr_t page = address / 4096 * 4096;
+    return opens &&
+           linux_env().memory->protect(reinterpret_cast<std::byte*>(page), 4096, true).has_value();
+  }
+  bool opens = true;
+  std::uintptr_t seen = 0;
+};
+
+TEST_P(Faults, PagesClosedWhileAbsentStayClosedWhenTheyAreFilledAndDiscarded) {
+  ASSERT_TRUE(memory.protect(handler.base, 4 * unit(), false));
+  EXPECT_EQ(word(0), pattern_at(0));
+  EXPECT_TRUE(escapes([&] { word(8) = 1; }));
+  EXPECT_TRUE(escapes([&] { word(unit() + 8) = 1; }));  // a first touch that is a store
+  EXPECT_EQ(word(unit() + 8), pattern_at(unit() + 8));
+  memory.discard(handler.base, unit());
+  EXPECT_EQ(word(8), pattern_at(8));
+  EXPECT_TRUE(escapes([&] { word(8) = 1; }));
+  ASSERT_TRUE(memory.protect(handler.base + unit(), unit(), true));
+  word(unit() + 8) = 1;
+  ASSERT_TRUE(memory.protect(handler.base, 4 * unit(), true));
+  word(8) = 1;
+  word(3 * unit()) = 1;
+}
+
+TEST_P(Faults, StoresToClosedPagesGoToTheStoreHandlerFirst) {
+  OpeningHandler stores;
+  ASSERT_TRUE(memory.install_store_handler(&stores));
+  ASSERT_TRUE(memory.protect(handler.base, unit(), false));
+  EXPECT_EQ(word(16), pattern_at(16));
+  EXPECT_EQ(stores.seen, 0u) << "reading is no store";
+  word(8) = 42;
+  EXPECT_EQ(word(8), 42u);
+  EXPECT_EQ(stores.seen, reinterpret_cast<std::uintptr_t>(handler.base) + 8);
+  stores.opens = false;
+  ASSERT_TRUE(memory.protect(handler.base, unit(), false));
+  EXPECT_TRUE(escapes([&] { word(8) = 43; }));
+  EXPECT_EQ(word(8), 42u);
+  ASSERT_TRUE(memory.install_store_handler(nullptr));
+  stores.opens = true;
+  EXPECT_TRUE(escapes([&] { word(8) = 43; }));
+}
+
 TEST_P(Faults, SystemCallsOnAbsentPagesGiveEfaultUntilTheyAreFilled) {
   const int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
   ASSERT_GE(fd, 0);

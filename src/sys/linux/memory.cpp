@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -141,15 +142,26 @@ class LinuxMemory final : public Memory {
     for_each_unit(*reservation, address, bytes,
                   [&](std::size_t unit, std::byte* at, std::size_t part) {
                     const UnitState state = units->state(unit);
-                    if (state != UnitState::plain && state != UnitState::present) return;
                     const std::size_t first = reservation->page_of(number_of(at));
                     for (std::size_t page = first;
-                         state == UnitState::present && page < first + part / kPageBytes; ++page) {
+                         state != UnitState::plain && page < first + part / kPageBytes; ++page) {
                       units->set_write_protected(page, !writable);
                     }
+                    if (state != UnitState::plain && state != UnitState::present) return;
                     if (auto changed = set_access(at, part, access); !changed) result = changed;
                   });
     return result;
+  }
+
+  Result<void> install_store_handler(StoreHandler* handler) override {
+    const std::scoped_lock lock(mutex_);
+    const bool installed = state_.store_handler.load(std::memory_order_acquire) != nullptr;
+    DOLMEN_ASSERT(handler == nullptr || !installed);
+    state_.forked.store(false, std::memory_order_relaxed);
+    if (handler == nullptr && installed) unhook_signal(SIGSEGV);
+    if (handler != nullptr) DOLMEN_CHECK(hook_signal(SIGSEGV));
+    state_.store_handler.store(handler, std::memory_order_release);
+    return {};
   }
 
   FaultDriver best_driver() override {
@@ -262,6 +274,7 @@ class LinuxMemory final : public Memory {
         driver != FaultDriver::none) {
       unhook_signal(fault_signal(driver));
     }
+    if (state.store_handler.exchange(nullptr) != nullptr) unhook_signal(SIGSEGV);
     state.handler.store(nullptr, std::memory_order_release);
     state.reservations.clear();
     state.userfaultfd.close();

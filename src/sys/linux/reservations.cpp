@@ -90,6 +90,10 @@ bool UnitMap::is_write_protected(std::size_t page) const noexcept {
   return (bits >> (page % kPagesPerUnit) & 1) != 0;
 }
 
+bool UnitMap::any_write_protected(std::size_t unit) const noexcept {
+  return write_protected_[unit].load(std::memory_order_acquire) != 0;
+}
+
 void UnitMap::set_write_protected(std::size_t page, bool value) noexcept {
   std::atomic<std::uint16_t>& bits = write_protected_[page / kPagesPerUnit];
   const auto mask = static_cast<std::uint16_t>(1u << (page % kPagesPerUnit));

@@ -24,6 +24,7 @@
 namespace dolmen::sys {
 
 inline constexpr std::size_t kUnitBytes = 64 << 10;  ///< what the protection driver fills at once
+inline constexpr std::size_t kPagesPerUnit = kUnitBytes / 4096;
 
 enum class UnitState : std::uint8_t { inherited, plain, absent, changing, present };
 
@@ -43,11 +44,11 @@ class UnitMap {
   void set_range(std::size_t first, std::size_t last, UnitState state) noexcept;
 
   [[nodiscard]] bool is_write_protected(std::size_t page) const noexcept;
+  [[nodiscard]] bool any_write_protected(std::size_t unit) const noexcept;
   void set_write_protected(std::size_t page, bool value) noexcept;
 
  private:
   static constexpr std::size_t kUnitsPerBlock = (std::size_t{1} << 30) / kUnitBytes;
-  static constexpr std::size_t kPagesPerUnit = 16;
 
   UnitMap() = default;
 

@@ -16,6 +16,8 @@
 namespace dolmen::sys {
 namespace {
 
+constexpr std::size_t kPageBytes = kUnitBytes / kPagesPerUnit;
+
 /// While a unit is changing, its thread must not run a signal handler that may touch the unit.
 class SignalsBlocked {
  public:
@@ -67,6 +69,7 @@ Result<void> UnitFiller::fill(UnitMap& units, std::size_t index, std::byte* addr
     }
   }
   Result<void> result = put(address, unit);
+  if (result && units.any_write_protected(index)) result = close_pages(units, index, address);
   units.end_change(index, result ? UnitState::present : UnitState::absent);
   return result;
 }
@@ -82,6 +85,24 @@ Result<void> UnitFiller::put(std::byte* address, base::Bytes unit) noexcept {
   }
   if (done < unit.size()) return move_over(address, unit);
   if (::mprotect(address, unit.size(), PROT_READ | PROT_WRITE) != 0) return refused("mprotect");
+  return {};
+}
+
+/// Pages that were closed to stores while they were absent.
+Result<void> UnitFiller::close_pages(const UnitMap& units, std::size_t index,
+                                     std::byte* address) noexcept {
+  for (std::size_t page = 0; page < kPagesPerUnit;) {
+    std::size_t end = page;
+    while (end < kPagesPerUnit && units.is_write_protected(index * kPagesPerUnit + end)) ++end;
+    if (end == page) {
+      ++page;
+      continue;
+    }
+    if (::mprotect(address + page * kPageBytes, (end - page) * kPageBytes, PROT_READ) != 0) {
+      return refused("mprotect");
+    }
+    page = end;
+  }
   return {};
 }
 
@@ -109,9 +130,6 @@ bool UnitFiller::drop(UnitMap& units, std::size_t index, std::byte* address) noe
   }
   const bool dropped = ::mprotect(address, kUnitBytes, PROT_NONE) == 0 &&
                        ::madvise(address, kUnitBytes, MADV_DONTNEED) == 0;
-  for (std::size_t page = 0; dropped && page < kUnitBytes / 4096; ++page) {
-    units.set_write_protected(index * (kUnitBytes / 4096) + page, false);
-  }
   units.end_change(index, dropped ? UnitState::absent : UnitState::present);
   return dropped;
 }

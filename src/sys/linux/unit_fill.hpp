@@ -9,6 +9,7 @@
 // Threads: safe from any and async-signal-safe, except open() and close().
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 
 #include <dolmen/error.hpp>
@@ -33,6 +34,8 @@ class UnitFiller {
 
  private:
   [[nodiscard]] Result<void> put(std::byte* address, base::Bytes unit) noexcept;
+  [[nodiscard]] static Result<void> close_pages(const UnitMap& units, std::size_t index,
+                                                std::byte* address) noexcept;
   [[nodiscard]] static Result<void> move_over(std::byte* address, base::Bytes unit) noexcept;
 
   std::atomic<int> alias_{-1};
