@@ -12,7 +12,7 @@ option(DOLMEN_TIDY "Run clang-tidy-19 over the layers while they compile" OFF)
 option(DOLMEN_HOOKS "Compile in the simulator's hooks: rare-path switches, probes, planted bugs" ${DOLMEN_TESTS})
 option(DOLMEN_INSTALL "Generate the install rules" ON)
 option(BUILD_SHARED_LIBS "Build libdolmen as a shared library" OFF)
-option(DOLMEN_CHECKED "Check every dereference and every store through a pointer" OFF)
+option(DOLMEN_CHECKED "Check stamp, scope, bounds and type at every dereference" OFF)
 set(DOLMEN_SANITIZE "" CACHE STRING "Sanitizers: address,undefined | thread | empty")
 set(DOLMEN_FUZZ_SECONDS 10 CACHE STRING "How long ctest runs each fuzzer")
 

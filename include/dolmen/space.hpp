@@ -82,6 +82,9 @@ struct SpaceOptions {
   bool background = true;  ///< checkpoints and log preparation in a thread of the space
   std::uint64_t log_tail_bytes_max = 64u << 20;  ///< at creation: log kept before a checkpoint
   std::uint32_t log_segment_bytes = 16u << 20;   ///< at creation
+  /// Debug mode: stores past mut<T> and the containers are caught (docs/debugging.md). Also
+  /// switched on by the environment: DOLMEN_GUARD_STORES=1.
+  bool guard_stores = false;
 };
 
 struct ObjectOptions {

@@ -4,6 +4,14 @@
 
 #include <dolmen/assert.hpp>
 
+#include "base/print.hpp"
+
+namespace dolmen::base {
+
+void print_last_words(const char* text) noexcept { std::fprintf(stderr, "dolmen: %s\n", text); }
+
+}  // namespace dolmen::base
+
 namespace dolmen::detail {
 
 void assertion_failed(const char* expression, const char* file, int line,

@@ -68,6 +68,8 @@ Result<Space> open_space(const sys::Env& env, std::unique_ptr<store::Store> stor
   detail::CoreOptions core_options;
   core_options.read_only = options.read_only;
   core_options.max_transaction_bytes = options.max_transaction_bytes;
+  core_options.guard_stores = options.guard_stores;
+  if (options.guard_stores) DOLMEN_CHECK(detail::install_store_guard(*env.memory));
   DOLMEN_TRY(core_options.fault_driver, detail::install_arena_faults(*env.memory, driver));
   static const bool fork_noticed =
       env.process->on_fork_child(&detail::SpaceCore::on_fork_child, nullptr).has_value();
@@ -88,7 +90,10 @@ Result<Space> Space::open(const std::string& directory, const SpaceOptions& opti
                                                            ? sys::DirectoryMode::open_or_create
                                                            : sys::DirectoryMode::open_existing));
   const sys::Env& env = sys::linux_env();
-  return node::open_space(env, std::move(disk), options, env.memory->best_driver());
+  SpaceOptions guarded = options;
+  const std::string wanted = env.process->environment("DOLMEN_GUARD_STORES");
+  if (!wanted.empty() && wanted != "0") guarded.guard_stores = true;
+  return node::open_space(env, std::move(disk), guarded, env.memory->best_driver());
 }
 
 Result<void> Space::close() {

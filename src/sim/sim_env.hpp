@@ -53,6 +53,7 @@ class SimProcess final : public sys::Process {
   std::uint64_t pid() noexcept override { return pid_; }
   std::string host_name() override { return "simulated-host"; }
   std::string command_line() override { return "simulated-program"; }
+  std::string environment(const char* /*name*/) override { return {}; }
   unsigned cpu_count() noexcept override { return 1; }
   Result<std::unique_ptr<sys::Thread>> start_thread(const char* name,
                                                     std::function<void()> body) override;

@@ -25,6 +25,8 @@ class Process {
   [[nodiscard]] virtual std::uint64_t pid() noexcept = 0;
   [[nodiscard]] virtual std::string host_name() = 0;
   [[nodiscard]] virtual std::string command_line() = 0;
+  /// The value of an environment variable; empty if it is not set.
+  [[nodiscard]] virtual std::string environment(const char* name) = 0;
   [[nodiscard]] virtual unsigned cpu_count() noexcept = 0;
   /// Starts a named thread with all signals blocked except synchronous faults.
   [[nodiscard]] virtual Result<std::unique_ptr<Thread>> start_thread(

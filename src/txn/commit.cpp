@@ -40,6 +40,12 @@ void SpaceCore::list_dirty(Transaction& transaction, Index index) {
 }
 
 Result<Index> SpaceCore::commit(Transaction& transaction, bool durable) {
+  if (transaction.guarded()) [[unlikely]] {
+    if (const auto stray = transaction.find_stray_store()) {
+      abort(transaction);
+      return std::unexpected(*stray);
+    }
+  }
   if (all_described(transaction)) return commit_described(transaction, durable);
   // Held to the end of the commit, so that nobody relies on descriptions that are undone.
   const base::Lock one_describer(describe_mutex_);
@@ -120,6 +126,8 @@ void SpaceCore::abort(Transaction& transaction) {
 
 /// Publishes the end of the transaction to snapshot readers, then lets go of its objects.
 void SpaceCore::finish(Transaction& transaction, bool committed, Index index) {
+  if (transaction.guarded()) [[unlikely]]
+    transaction.close_pages();
   if (committed && index != 0) {
     for (const txn::TouchedPage& touched : transaction.pages) {
       txn::PageMeta& meta = touched.object->page(touched.page);

@@ -128,7 +128,7 @@ void SpaceCore::destroy(HomeObject& image) {
   std::byte* base = image.base;
   delete[] mapping_of(base).table.load(std::memory_order_relaxed);
   objects_.destroy(image);
-  object::free_slot(base);
+  free_slot(base);
 }
 
 Result<std::vector<ObjectId>> SpaceCore::all_objects(Index as_of) {

@@ -23,6 +23,7 @@ class CountingProcess final : public sys::Process {
   std::string host_name() override { return real_.host_name(); }
   std::string command_line() override { return real_.command_line(); }
   unsigned cpu_count() noexcept override { return real_.cpu_count(); }
+  std::string environment(const char* name) override { return real_.environment(name); }
   Result<std::unique_ptr<sys::Thread>> start_thread(const char* name,
                                                     std::function<void()> body) override {
     return real_.start_thread(name, std::move(body));

@@ -98,12 +98,32 @@ Result<HomeObject*> SpaceCore::find_or_map(const ObjectId& id) {
   return map_object(id, info->capacity_log2, false);
 }
 
+Result<std::byte*> SpaceCore::allocate_slot(unsigned capacity_log2, bool demand) {
+  using object::SlotKind;
+  return object::allocate_slot(capacity_log2, demand                  ? SlotKind::demand
+                                              : options_.guard_stores ? SlotKind::alone
+                                                                      : SlotKind::plain);
+}
+
+Result<void> SpaceCore::close_slot(std::byte* base) {
+  if (!options_.guard_stores) return {};
+  const std::size_t bytes = std::size_t{1} << class_of(reinterpret_cast<std::uintptr_t>(base));
+  return env_.memory->protect(base, std::max<std::size_t>(bytes, kPageBytes), false);
+}
+
+void SpaceCore::free_slot(std::byte* base) noexcept {
+  if (options_.guard_stores) {
+    const std::size_t bytes = std::size_t{1} << class_of(reinterpret_cast<std::uintptr_t>(base));
+    const auto opened = env_.memory->protect(base, std::max<std::size_t>(bytes, kPageBytes), true);
+    if (!opened) return;  // never used again: whoever got it would fault
+  }
+  object::free_slot(base);
+}
+
 /// An image in a slot of its own, not linked into the map.
 Result<HomeObject*> SpaceCore::make_image(const ObjectId& id, unsigned capacity_log2, bool fresh) {
   const bool demand = !fresh && !eager(capacity_log2);
-  DOLMEN_TRY(std::byte* const base,
-             object::allocate_slot(capacity_log2,
-                                   demand ? object::SlotKind::demand : object::SlotKind::plain));
+  DOLMEN_TRY(std::byte* const base, allocate_slot(capacity_log2, demand));
   std::unique_ptr<txn::PageMeta[]> pages;
   const std::uint32_t count = 1u << (capacity_log2 < 12 ? 0 : capacity_log2 - 12);
   if (count > 1) pages = std::make_unique<txn::PageMeta[]>(count);
@@ -117,6 +137,10 @@ Result<HomeObject*> SpaceCore::make_image(const ObjectId& id, unsigned capacity_
       object::free_slot(base);
       return std::unexpected(loaded.error());
     }
+  }
+  if (const auto closed = close_slot(base); !closed) {
+    free_slot(base);
+    return std::unexpected(closed.error());
   }
   Mapping& mapping = mapping_of(base);
   mapping.capacity_log2 = static_cast<std::uint8_t>(capacity_log2);

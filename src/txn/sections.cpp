@@ -249,6 +249,8 @@ Result<Index> SpaceCore::transact_once(ThreadLine& line, Transaction& transactio
                                        std::vector<ObjectId>& larger, bool durable, Body body) {
   transaction.reset();
   transaction.bytes_max = options_.max_transaction_bytes;
+  if (options_.guard_stores) [[unlikely]]
+    transaction.guard(*env_.memory);
   Section section;
   section.core = this;
   section.transaction = &transaction;

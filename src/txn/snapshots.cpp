@@ -232,7 +232,7 @@ ViewCore::~ViewCore() {
     Mapping& mapping = mapping_of(object->base);
     mapping.kind = 0;
     delete[] mapping.table.load(std::memory_order_relaxed);
-    object::free_slot(object->base);
+    core_.free_slot(object->base);
   }
   core_.versions().remove_snapshot(index_);
   core_.collect_images();
@@ -253,9 +253,7 @@ Result<ViewObject*> ViewCore::map(const ObjectId& id) {
   DOLMEN_TRY(HomeObject* const home, core_.image_at(id, index_));
   const unsigned capacity_log2 = home->capacity_log2();
   const bool demand = !core_.eager(capacity_log2);
-  DOLMEN_TRY(std::byte* const base,
-             object::allocate_slot(capacity_log2,
-                                   demand ? object::SlotKind::demand : object::SlotKind::plain));
+  DOLMEN_TRY(std::byte* const base, core_.allocate_slot(capacity_log2, demand));
   if (!demand) {
     const auto loaded = load_pages(base, home->page_count(), home->page_bytes(),
                                    [&](std::uint32_t page, base::MutableBytes out) {
@@ -265,6 +263,10 @@ Result<ViewObject*> ViewCore::map(const ObjectId& id) {
       object::free_slot(base);
       return std::unexpected(loaded.error());
     }
+  }
+  if (const auto closed = core_.close_slot(base); !closed) {
+    core_.free_slot(base);
+    return std::unexpected(closed.error());
   }
   auto object = std::make_unique<ViewObject>();
   object->view = this;

@@ -56,6 +56,7 @@ extern thread_local constinit std::array<LookedUp, 8> looked_up;
 struct CoreOptions {
   bool read_only = false;
   std::uint64_t max_transaction_bytes = 256u << 20;
+  bool guard_stores = false;  ///< images and views are closed to stores (store_guard.hpp)
   sys::FaultDriver fault_driver = sys::FaultDriver::none;
 };
 
@@ -95,6 +96,11 @@ class SpaceCore final : public store::PageSource {
   [[nodiscard]] bool fault_home(txn::HomeObject& object, std::uintptr_t address) noexcept;
   void load_all(txn::HomeObject& object);
   [[nodiscard]] bool eager(unsigned capacity_log2) const noexcept;
+  /// A slot for an image or a view of an object; close_slot() when it is filled, free_slot() at the
+  /// end. Under the store guard nothing else shares its pages.
+  [[nodiscard]] Result<std::byte*> allocate_slot(unsigned capacity_log2, bool demand);
+  [[nodiscard]] Result<void> close_slot(std::byte* base);
+  void free_slot(std::byte* base) noexcept;
 
   // --- images.cpp ----------------------------------------------------------------------------
   /// The image that a snapshot at `index` sees, if one is mapped. Requires: the snapshot is live,

@@ -43,6 +43,13 @@ void Transaction::reset() noexcept {
   lines_.reset();
 }
 
+void Transaction::guard(sys::Memory& memory) { guard_ = std::make_unique<StoreGuard>(memory); }
+
+void Transaction::close_pages() {
+  guard_->close();
+  guard_.reset();
+}
+
 bool Transaction::log(HomeObject& object, const void* address, std::size_t bytes) {
   if (bytes == 0) return true;
   const auto offset =
@@ -51,6 +58,8 @@ bool Transaction::log(HomeObject& object, const void* address, std::size_t bytes
   const auto first_page = static_cast<std::uint32_t>(offset / store::kPageBytes);
   const auto last_page = static_cast<std::uint32_t>((end - 1) / store::kPageBytes);
   DOLMEN_ASSERT_CMP(last_page, <, object.page_count());
+  if (guard_ != nullptr) [[unlikely]]
+    return log_guarded(object, offset, bytes);
   for (std::uint32_t number = first_page; number <= last_page; ++number) {
     const std::size_t page_begin = std::size_t{number} * store::kPageBytes;
     const std::size_t from = std::max(offset, page_begin) - page_begin;
@@ -88,6 +97,41 @@ bool Transaction::log_page(HomeObject& object, std::uint32_t number, std::uint32
   meta.undo.store(head, std::memory_order_release);
   std::atomic_signal_fence(std::memory_order_seq_cst);
   return true;
+}
+
+bool Transaction::open_page(HomeObject& object, std::uint32_t number) {
+  if (guard_->is_open(object, number)) return true;
+  const std::uint32_t lines = object.page_bytes() / kLineBytes;
+  if (!log_page(object, number, 0, lines - 1)) return false;
+  const auto opened = guard_->open(object, number);
+  if (!opened && !failure) failure = opened.error();
+  return opened.has_value();
+}
+
+bool Transaction::log_guarded(HomeObject& object, std::size_t offset, std::size_t bytes) {
+  for (const std::size_t end = offset + bytes; offset < end;) {
+    const auto number = static_cast<std::uint32_t>(offset / store::kPageBytes);
+    const std::size_t begin = offset % store::kPageBytes;
+    const std::size_t part = std::min<std::size_t>(store::kPageBytes - begin, end - offset);
+    if (!open_page(object, number)) return false;
+    const std::byte* const stray = guard_->announce(object, number, begin, begin + part);
+    if (stray != nullptr && !failure) failure = detail::stray_store(stray);
+    offset += part;
+  }
+  return true;
+}
+
+std::optional<Error> Transaction::find_stray_store() const {
+  const std::byte* const stray = guard_->find_stray();
+  if (stray == nullptr) return std::nullopt;
+  return detail::stray_store(stray);
+}
+
+bool Transaction::take_stray_store(HomeObject& object, const void* address) {
+  if (!failure) failure = detail::stray_store(address);
+  const auto offset =
+      static_cast<std::size_t>(static_cast<const std::byte*>(address) - object.base);
+  return open_page(object, static_cast<std::uint32_t>(offset / store::kPageBytes));
 }
 
 bool Transaction::encode_changes() {

@@ -20,6 +20,7 @@
 
 #include "base/commit_record.hpp"
 #include "txn/home_object.hpp"
+#include "txn/store_guard.hpp"
 
 namespace dolmen::txn {
 
@@ -74,6 +75,9 @@ class Transaction {
  public:
   /// Forgets everything but its memory.
   void reset() noexcept;
+  /// After reset(), where the pages of this memory are closed to stores.
+  void guard(sys::Memory& memory);
+  [[nodiscard]] bool guarded() const noexcept { return guard_ != nullptr; }
 
   /// Keeps the pre-images of the lines of [address, address + bytes). Requires: this transaction
   /// holds the object. Gives false when that would exceed `bytes_max`.
@@ -85,6 +89,15 @@ class Transaction {
   [[nodiscard]] std::uint64_t bytes() const noexcept { return lines_.bytes() + record.size(); }
   /// Copies every pre-image back. The undo lists stay, for those who copied a page before.
   void undo();
+
+  /// What was stored past logging; looked for before a commit. Requires: guarded().
+  [[nodiscard]] std::optional<Error> find_stray_store() const;
+  /// A store to a closed page of an object that this transaction holds: it has failed. Opens the
+  /// page; gives false if the system refuses.
+  [[nodiscard]] bool take_stray_store(HomeObject& object, const void* address);
+  /// Closes the pages that this transaction opened, before others may have its objects. The
+  /// transaction is no longer guarded then. Requires: guarded().
+  void close_pages();
 
   [[nodiscard]] bool holds(const HomeObject& object) const noexcept {
     return object.writer.load(std::memory_order_relaxed) == this;
@@ -115,8 +128,11 @@ class Transaction {
   [[nodiscard]] bool log_page(HomeObject& object, std::uint32_t number, std::uint32_t first_line,
                               std::uint32_t last_line);
   void encode_page(HomeObject& object, std::uint32_t number);
+  [[nodiscard]] bool log_guarded(HomeObject& object, std::size_t offset, std::size_t bytes);
+  [[nodiscard]] bool open_page(HomeObject& object, std::uint32_t number);
 
   UndoPool lines_;
+  std::unique_ptr<StoreGuard> guard_;    ///< null: stores are not guarded
   const HomeObject* section_ = nullptr;  ///< whose write section is open in `record`
 };
 

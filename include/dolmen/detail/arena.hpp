@@ -22,7 +22,7 @@
 #define DOLMEN_REGION_SHIFT 40
 #endif
 
-/// 1: dereferences check stamps, bounds and types; stores through ptr check that they were logged.
+/// 1: every dereference checks stamp, scope, bounds and type.
 /// The build says it (CMake option DOLMEN_CHECKED), to the library and its users alike.
 #ifndef DOLMEN_CHECKED
 #define DOLMEN_CHECKED 0

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -79,6 +80,11 @@ class LinuxProcess final : public Process {
     while (!text.empty() && text.back() == '\0') text.pop_back();
     std::ranges::replace(text, '\0', ' ');
     return text;
+  }
+
+  std::string environment(const char* name) override {
+    const char* const value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody sets any
+    return value == nullptr ? "" : value;
   }
 
   unsigned cpu_count() noexcept override {

@@ -72,6 +72,7 @@ inline SpaceOptions small_space() {
   options.background = false;
   options.log_tail_bytes_max = 4u << 20;
   options.log_segment_bytes = 1u << 20;
+  options.guard_stores = true;
   return options;
 }
 
