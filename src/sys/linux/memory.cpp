@@ -154,7 +154,7 @@ class LinuxMemory final : public Memory {
   }
 
   Result<void> install_store_handler(StoreHandler* handler) override {
-    const std::scoped_lock lock(mutex_);
+    const base::Lock lock(mutex_);
     const bool installed = state_.store_handler.load(std::memory_order_acquire) != nullptr;
     DOLMEN_ASSERT(handler == nullptr || !installed);
     state_.forked.store(false, std::memory_order_relaxed);
