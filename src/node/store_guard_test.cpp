@@ -115,19 +115,13 @@ class StoreGuard : public testing::TestWithParam<FaultDriver> {
   Object<Bank> other;
 };
 
+std::string driver_name(const testing::TestParamInfo<FaultDriver>& info) {
+  return info.param == FaultDriver::protection ? "Protection" : "Userfaultfd";
+}
+
 INSTANTIATE_TEST_SUITE_P(Drivers, StoreGuard,
-                         testing::Values(FaultDriver::none, FaultDriver::protection,
-                                         FaultDriver::userfaultfd),
-                         [](const auto& parameter) {
-                           switch (parameter.param) {
-                             case FaultDriver::none:
-                               return "Eager";
-                             case FaultDriver::protection:
-                               return "Protection";
-                             default:
-                               return "Userfaultfd";
-                           }
-                         });
+                         testing::Values(FaultDriver::protection, FaultDriver::userfaultfd),
+                         driver_name);
 
 TEST_P(StoreGuard, WithoutItAStrayStoreIsCommittedByNobodyAndNoticedByNobody) {
   open(false);
@@ -298,13 +292,8 @@ TEST_P(StoreGuard, SoundWorkOfEveryKindPasses) {
 
 using StoreGuardDeathTest = StoreGuard;
 INSTANTIATE_TEST_SUITE_P(Drivers, StoreGuardDeathTest,
-                         testing::Values(FaultDriver::none, FaultDriver::protection,
-                                         FaultDriver::userfaultfd),
-                         [](const auto& parameter) {
-                           return parameter.param == FaultDriver::none         ? "Eager"
-                                  : parameter.param == FaultDriver::protection ? "Protection"
-                                                                               : "Userfaultfd";
-                         });
+                         testing::Values(FaultDriver::protection, FaultDriver::userfaultfd),
+                         driver_name);
 
 constexpr const char* kField = "dolmen: unlogged_store: .*Account::balance in object .*, page ";
 
