@@ -75,8 +75,16 @@ bool resolve_protection(std::uintptr_t address, const void* context) noexcept {
 
 bool resolve_store(std::uintptr_t address, const void* context) noexcept {
   StoreHandler* const handler = state.store_handler.load(std::memory_order_acquire);
-  return handler != nullptr && is_store(context) && state.reservations.find(address) != nullptr &&
-         handler->on_store(address);
+  if (handler == nullptr || !is_store(context) || state.reservations.find(address) == nullptr) {
+    return false;
+  }
+  // It looks at object memory, which may be absent. Thread sanitizer blocks every signal here.
+  sigset_t faults;
+  sigemptyset(&faults);
+  sigaddset(&faults, SIGSEGV);
+  sigaddset(&faults, SIGBUS);
+  ::pthread_sigmask(SIG_UNBLOCK, &faults, nullptr);
+  return handler->on_store(address);
 }
 
 void pass_on(int signal, siginfo_t* info, void* context) noexcept {
