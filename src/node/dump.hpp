@@ -37,6 +37,14 @@ struct DumpSummary {
 [[nodiscard]] Result<DumpSummary> dump(Space& space, store::ByteSink& sink,
                                        const Progress& progress = {});
 
+/// How much a load holds in memory before it writes.
+struct BatchLimits {
+  std::uint64_t bytes = 64u << 20;
+  std::size_t objects = 16u << 10;
+  /// Larger objects are written from their image instead of being copied into the batch.
+  std::uint64_t copy_bytes_max = 8u << 20;
+};
+
 using DiskOpener = std::function<Result<std::unique_ptr<sys::Disk>>()>;
 
 /// Makes a space with the stream's objects and names in an empty directory, which is asked for when
@@ -49,6 +57,7 @@ using DiskOpener = std::function<Result<std::unique_ptr<sys::Disk>>()>;
 [[nodiscard]] Result<DumpSummary> load(const sys::Env& env, store::ByteSource& source,
                                        const DiskOpener& open_directory,
                                        const Progress& progress = {},
-                                       const store::CreateOptions& options = {});
+                                       const store::CreateOptions& options = {},
+                                       const BatchLimits& limits = {});
 
 }  // namespace dolmen::node

@@ -40,11 +40,13 @@ class DumpTest : public testing::Test {
     EXPECT_TRUE(bytes) << bytes.error().message();
     return bytes ? *bytes : std::vector<std::byte>();
   }
-  [[nodiscard]] Result<DumpSummary> load_into(const std::string& name, base::Bytes bytes) const {
+  [[nodiscard]] Result<DumpSummary> load_into(const std::string& name, base::Bytes bytes,
+                                              const BatchLimits& limits = {}) const {
     store::MemorySource source(bytes);
-    return load(sys::linux_env(), source, [&] {
+    const auto open_directory = [&] {
       return sys::open_directory(path(name), sys::DirectoryMode::open_or_create);
-    });
+    };
+    return load(sys::linux_env(), source, open_directory, {}, {}, limits);
   }
   /// Loading is refused with these words, and leaves nothing that could be taken for a space.
   void expect_refused(const std::vector<std::byte>& bytes, std::string_view words,
@@ -148,41 +150,40 @@ TEST_F(DumpTest, OfASpaceThatIsBeingChangedShowsOneCommit) {
 }
 
 TEST_F(DumpTest, LargeObjectsAndManySmallOnesComeThrough) {
-  constexpr std::uint64_t kNumbers = 1'500'000;  // 12 MB: more than goes through a batch
-  constexpr int kSmall = 17'000;                 // more than one batch
+  constexpr BatchLimits kLimits{.bytes = 256u << 10, .objects = 100, .copy_bytes_max = 64u << 10};
+  constexpr std::uint64_t kNumbers = 50'000;  // 400 KB: neither copied nor one run of pages
+  constexpr std::uint64_t kSmall = 450;       // several batches
   {
     Space space = writer("first");
     const auto large = space.create<vector<std::uint64_t>>("large").value();
-    for (std::uint64_t i = 0; i < kNumbers; i += kNumbers / 5) {
-      space
-          .transact(large,
-                    [&](mut<vector<std::uint64_t>> v) {
-                      for (std::uint64_t k = i; k < i + kNumbers / 5; ++k) v->push_back(k);
-                    })
-          .value();
-    }
-    for (int i = 0; i < kSmall; i += 1000) {
-      space
-          .transact(any,
-                    [&] {
-                      for (int k = 0; k < 1000; ++k) {
-                        const auto made = space.create<DumpCounter>({.capacity = 512}).value();
-                        space.edit(made)->value = static_cast<std::uint64_t>(i + k);
-                      }
-                    })
-          .value();
-    }
+    const auto copied = space.create<vector<std::uint64_t>>("copied").value();
+    space
+        .transact(large, copied,
+                  [&](mut<vector<std::uint64_t>> l, mut<vector<std::uint64_t>> c) {
+                    for (std::uint64_t i = 0; i < kNumbers; ++i) l->push_back(i);
+                    for (std::uint64_t i = 0; i < kNumbers / 10; ++i) c->push_back(i);
+                  })
+        .value();
+    space
+        .transact(any,
+                  [&] {
+                    for (std::uint64_t i = 0; i < kSmall; ++i) {
+                      const auto made = space.create<DumpCounter>({.capacity = 512}).value();
+                      space.edit(made)->value = i;
+                    }
+                  })
+        .value();
   }
   const auto bytes = dumped("first");
-  const auto loaded = load_into("second", bytes);
+  const auto loaded = load_into("second", bytes, kLimits);
   ASSERT_TRUE(loaded) << loaded.error().message();
-  EXPECT_GT(loaded->counts.objects, static_cast<std::uint64_t>(kSmall));
+  EXPECT_GT(loaded->counts.objects, kSmall);
   EXPECT_TRUE(std::ranges::equal(behind_header(dumped("second")), behind_header(bytes)));
   Space second = reader("second");
   const View view = second.view().value();
   const auto& large = *view[view.find<vector<std::uint64_t>>("large").value()];
   ASSERT_EQ(large.size(), kNumbers);
-  for (std::uint64_t i = 0; i < kNumbers; i += 1000) ASSERT_EQ(large[i], i);
+  for (std::uint64_t i = 0; i < kNumbers; ++i) ASSERT_EQ(large[i], i);
 }
 
 TEST_F(DumpTest, PagesOfZerosTakeNoRoom) {

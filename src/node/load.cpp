@@ -21,24 +21,25 @@ namespace dolmen::node {
 
 namespace {
 
-constexpr std::uint64_t kBatchBytes = 64u << 20;
-/// Larger objects are written from their image instead of being copied into the batch.
-constexpr std::uint64_t kCopyBytesMax = 8u << 20;
-constexpr std::size_t kBatchObjects = 16u << 10;
 constexpr std::size_t kNamesPerCommit = 1000;
 constexpr std::size_t kNameBytesPerCommit = 4u << 20;
 
 /// Pages of verified objects, by ascending key, and what makes them a checkpoint.
 class Batch final : public store::PageSource {
  public:
+  explicit Batch(const BatchLimits& limits) noexcept : limits_(limits) {}
+
   [[nodiscard]] bool full() const noexcept {
-    return bytes_.size() >= kBatchBytes || request_.capacity_log2.size() >= kBatchObjects;
+    return bytes_.size() >= limits_.bytes || request_.capacity_log2.size() >= limits_.objects;
+  }
+  [[nodiscard]] bool copies(const ObjectImage& image) const noexcept {
+    return image.stored_bytes() <= limits_.copy_bytes_max;
   }
 
   void add(const ObjectImage& image) {
-    bytes_.reserve(kBatchBytes + kCopyBytesMax);
+    bytes_.reserve(limits_.bytes + limits_.copy_bytes_max);
     request_.capacity_log2.emplace_back(image.object().object, image.object().capacity_log2);
-    const bool copy = image.stored_bytes() <= kCopyBytesMax;
+    const bool copy = copies(image);
     for (const std::uint32_t page : image.pages()) {
       const base::Bytes contents = image.page(page);
       request_.pages.push_back({image.object().object, page});
@@ -78,6 +79,7 @@ class Batch final : public store::PageSource {
  private:
   static constexpr std::size_t kInImage = ~std::size_t{0};
 
+  const BatchLimits limits_;
   store::CheckpointRequest request_;
   std::vector<std::size_t> places_;  // of each page, in bytes_
   std::vector<std::byte> bytes_;
@@ -87,8 +89,13 @@ class Batch final : public store::PageSource {
 class Loader {
  public:
   Loader(const sys::Env& env, store::ByteSource& source, const Progress& progress,
-         const store::CreateOptions& options)
-      : env_(env), reader_(source), image_(*env.memory), progress_(progress), options_(options) {
+         const store::CreateOptions& options, const BatchLimits& limits)
+      : env_(env),
+        reader_(source),
+        image_(*env.memory),
+        progress_(progress),
+        options_(options),
+        batch_(limits) {
     options_.unfinished = true;
   }
 
@@ -161,7 +168,7 @@ class Loader {
     }
     batch_.add(image_);
     // What was not copied must be written while the image holds it.
-    if (!batch_.full() && image_.stored_bytes() <= kCopyBytesMax) return {};
+    if (!batch_.full() && batch_.copies(image_)) return {};
     return batch_.write(*store_, image_);
   }
 
@@ -224,8 +231,8 @@ class Loader {
 
 Result<DumpSummary> load(const sys::Env& env, store::ByteSource& source,
                          const DiskOpener& open_directory, const Progress& progress,
-                         const store::CreateOptions& options) {
-  Loader loader(env, source, progress, options);
+                         const store::CreateOptions& options, const BatchLimits& limits) {
+  Loader loader(env, source, progress, options, limits);
   auto loaded = loader.run(open_directory);
   if (!loaded) loader.clean_up();
   return loaded;
