@@ -101,8 +101,8 @@ bool Transaction::log_page(HomeObject& object, std::uint32_t number, std::uint32
 
 bool Transaction::open_page(HomeObject& object, std::uint32_t number) {
   if (guard_->is_open(object, number)) return true;
-  const std::uint32_t lines = object.page_bytes() / kLineBytes;
-  if (!log_page(object, number, 0, lines - 1)) return false;
+  const auto last_line = static_cast<std::uint32_t>(object.page_bytes() / kLineBytes - 1);
+  if (!log_page(object, number, 0, last_line)) return false;
   const auto opened = guard_->open(object, number);
   if (!opened && !failure) failure = opened.error();
   return opened.has_value();
