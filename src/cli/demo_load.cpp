@@ -122,7 +122,7 @@ Result<void> Demo::load_and_kill() {
     DOLMEN_TRY(const bool killed, load_until_killed(percent));
     figures_["load"]["attempts"] = attempt;
     if (killed) return look_after_kill();
-    // A short load may end before the signal arrives; then there is nothing to see.
+    // A short load may come to its end before the signal arrives; then there is nothing to see.
     fs::remove_all(paths_.space);
   }
   return fail(Errc::limit, "the loader was always faster than the signal; give it more input");
@@ -173,7 +173,8 @@ Result<bool> Demo::load_until_killed(std::uint64_t percent) {
                       {"commits_acknowledged", commits},
                       {"commits_per_s", rate * 1e9},
                       {"ms", static_cast<double>(end_ns - start_ns) / 1e6}};
-  return end.signal != 0;
+  // The commit in flight may have been the last one: then there is nothing to go on with.
+  return end.signal != 0 && acknowledged_ + batch_ < total_;
 }
 
 Result<void> Demo::look_after_kill() {
