@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <string>
+#include <string_view>
 
 #include <gtest/gtest.h>
 
@@ -72,10 +73,17 @@ TEST(CrashCampaign, IsRepeatableToTheBit) {
 
 class PlantedBug : public testing::TestWithParam<const char*> {};
 
+/// Where the search begins. A stale record has to lie exactly where a recycled segment's new ones
+/// end: the nine seeds before the tenth are searched in vain, which sanitizers make very slow.
+std::uint64_t first_seed(std::string_view bug) {
+  return bug == "store.no_new_incarnation" ? 10 : 1;
+}
+
 TEST_P(PlantedBug, IsCaught) {
   sys::Memory& memory = *sys::linux_env().memory;
   std::uint64_t reached = 0;
-  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+  const std::uint64_t first = first_seed(GetParam());
+  for (std::uint64_t seed = first; seed < first + 40; ++seed) {
     CampaignOptions options;
     options.workload.seed = seed;
     options.workload.commits = 60;

@@ -122,7 +122,7 @@ Result<void> Demo::load_and_kill() {
     DOLMEN_TRY(const bool killed, load_until_killed(percent));
     figures_["load"]["attempts"] = attempt;
     if (killed) return look_after_kill();
-    // A short load may come to its end before the signal arrives; then there is nothing to see.
+    // A short load may end before the signal arrives; then there is nothing to see.
     fs::remove_all(paths_.space);
   }
   return fail(Errc::limit, "the loader was always faster than the signal; give it more input");

@@ -17,35 +17,23 @@
 #include "node/space_fixture.hpp"
 #include "sim/sim_disk.hpp"
 #include "sim/sim_env.hpp"
+#include "sys/borrowed_disk.hpp"
 #include "sys/linux/linux.hpp"
 #include "txn/space_core.hpp"
 
 namespace dolmen::node {
 namespace {
 
-/// A door to a simulated disk that asks before each sync.
-class AskingDisk final : public sys::Disk {
+/// A simulated disk that asks before each sync of a file.
+class AskingDisk final : public sys::BorrowedDisk {
  public:
   using Ask = std::function<void()>;
-  AskingDisk(sim::SimDisk& disk, Ask ask) : disk_(disk), ask_(std::move(ask)) {}
+  AskingDisk(sim::SimDisk& disk, Ask ask) : BorrowedDisk(disk), ask_(std::move(ask)) {}
 
   Result<std::unique_ptr<sys::File>> open(std::string_view name, sys::OpenMode mode) override {
-    DOLMEN_TRY(auto file, disk_.open(name, mode));
+    DOLMEN_TRY(auto file, BorrowedDisk::open(name, mode));
     return std::make_unique<AskingFile>(std::move(file), ask_);
   }
-  Result<std::vector<std::string>> list() override { return disk_.list(); }
-  Result<void> remove(std::string_view name) override { return disk_.remove(name); }
-  Result<void> rename(std::string_view from, std::string_view to) override {
-    return disk_.rename(from, to);
-  }
-  Result<void> sync_directory() override { return disk_.sync_directory(); }
-  Result<std::uint64_t> free_bytes() override { return disk_.free_bytes(); }
-  Result<std::unique_ptr<sys::FileLock>> try_lock(std::string_view name, sys::LockMode mode,
-                                                  std::string_view owner,
-                                                  std::string* holder) override {
-    return disk_.try_lock(name, mode, owner, holder);
-  }
-  std::string describe() const override { return disk_.describe(); }
 
  private:
   class AskingFile final : public sys::File {
@@ -77,7 +65,6 @@ class AskingDisk final : public sys::Disk {
     Ask ask_;
   };
 
-  sim::SimDisk& disk_;
   Ask ask_;
 };
 
@@ -135,7 +122,8 @@ class Visibility : public testing::Test {
 
   sim::SimDisk disk_{1};
   sim::SimEnv world_{1, *sys::linux_env().memory};
-  std::function<void()> asked_;  // before every sync
+  std::function<void()> asked_;  // before every sync, also those of closing
+  int syncs_ = 0;
   std::optional<Space> space_;
   Object<Shelf> shelf_;
 };
@@ -204,18 +192,17 @@ TEST_F(Visibility, AnErrorThatTellsWhatABodySawWaitsToo) {
 }
 
 TEST_F(Visibility, AReadOfADeferredCommitDoesNotWaitButItsTicketDoes) {
-  int syncs = 0;
-  asked_ = [&] { ++syncs; };
+  asked_ = [this] { ++syncs_; };
   Ticket ticket;
   ASSERT_TRUE(
       space_->transact(TransactOptions{.durability = Durability::deferred, .ticket = &ticket},
                        shelf_, [](mut<Shelf> shelf) { shelf->value = 2; }));
   EXPECT_EQ(get(Level::durable).value(), 2u);
   EXPECT_EQ((*view(Level::durable))[shelf_]->value, 2u);
-  EXPECT_EQ(syncs, 0);
+  EXPECT_EQ(syncs_, 0);
   EXPECT_LT(space_->stats().durable_index, ticket.index);
   ASSERT_TRUE(space_->wait(ticket));
-  EXPECT_EQ(syncs, 1);
+  EXPECT_EQ(syncs_, 1);
   EXPECT_GE(space_->stats().durable_index, ticket.index);
 }
 

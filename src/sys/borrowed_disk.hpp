@@ -12,7 +12,7 @@
 
 namespace dolmen::sys {
 
-class BorrowedDisk final : public Disk {
+class BorrowedDisk : public Disk {
  public:
   /// Requires: `disk` outlives this handle.
   explicit BorrowedDisk(Disk& disk) noexcept : disk_(disk) {}

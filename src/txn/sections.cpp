@@ -51,10 +51,7 @@ class AmbientScope {
 };
 
 bool contains(const std::vector<HomeObject*>& open, const HomeObject* object) noexcept {
-  for (const HomeObject* one : open) {
-    if (one == object) return true;
-  }
-  return false;
+  return std::find(open.begin(), open.end(), object) != open.end();
 }
 
 /// The root's address if header and type are as they should be, else null: checked_root() says what
@@ -130,11 +127,6 @@ Result<void> SpaceCore::open_and_call(Section& section, std::span<Named> named, 
         DOLMEN_TRY(image, home(object.id));
       }
       open_image(section, *image);
-      if (section.transaction == nullptr && object.type != nullptr && !is_gone(*image, nullptr)) {
-        object.root = sound_root(*image, object.type());
-        if (object.root != nullptr && !section.damage) [[likely]]
-          continue;
-      }
       DOLMEN_CHECK(fill_root(section, *image, object, section.transaction != nullptr));
     }
     return body.call(body.context);

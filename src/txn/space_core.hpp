@@ -48,10 +48,7 @@ struct LookedUp {
   ObjectId id;
   txn::HomeObject* object = nullptr;
 };
-#if defined(__clang__) || defined(__GNUC__)
-[[gnu::tls_model("initial-exec")]]
-#endif
-extern thread_local constinit std::array<LookedUp, 8> looked_up;
+[[gnu::tls_model("initial-exec")]] extern thread_local constinit std::array<LookedUp, 8> looked_up;
 
 struct CoreOptions {
   bool read_only = false;
