@@ -23,12 +23,19 @@ namespace {
 
 constexpr std::size_t kFindingsPerObject = 100;
 
-/// Where Linux puts programs, libraries, heaps, stacks and the arena (x86-64 and arm64, 47 bits).
+/// Where Linux puts the arena, programs, libraries, heaps and stacks (x86-64 and arm64, 47 bits).
 constexpr bool looks_like_address(std::uint64_t word) noexcept {
-  return word >= 0x5500'0000'0000 && word < 0x8000'0000'0000;
+  return word >= 0x2000'0000'0000 && word < 0x8000'0000'0000;
 }
-/// Random numbers look like addresses once in about 400,000; fields that hold addresses, always.
-constexpr std::uint64_t kWordsPerSuspicion = 1024;
+/// Six characters in a word: few addresses consist of such bytes alone.
+constexpr bool looks_like_text(std::uint64_t word) noexcept {
+  for (; word != 0; word >>= 8) {
+    if ((word & 0xFF) < ' ' || (word & 0xFF) > '~') return false;
+  }
+  return true;
+}
+/// Random numbers look like addresses once in about 175,000; fields that hold addresses, always.
+constexpr std::uint64_t kWordsPerSuspicion = 16;
 
 struct Words {
   std::uint64_t set = 0;
@@ -181,7 +188,7 @@ class Explorer::Checker {
     if (word == 0) return;
     Words& words = words_[{place_.tag, static_cast<std::uint32_t>(offset - place_.element)}];
     ++words.set;
-    if (!looks_like_address(word)) return;
+    if (!looks_like_address(word) || looks_like_text(word)) return;
     if (words.suspicious++ == 0) words.first = offset;
   }
 

@@ -317,24 +317,21 @@ void* section_root(SpaceCore* core, const ObjectId& id, const TypeInfo& (*type)(
   return *root;
 }
 
-void check_target(SpaceCore& core, const object::HeapReader& heap, std::uint64_t offset,
-                  const TypeInfo& type, const void* place);
-
 const void* section_address(SpaceCore* core, const ObjectId& id, std::uint64_t offset,
                             const TypeInfo& (*type)()) {
   Section* section = current_section();
   if (section == nullptr) throw_error(Errc::no_transaction, "link outside a section");
-  if (section->core != core) throw_error(Errc::wrong_space, "link");
+  if (section->core != core) throw_error(Errc::wrong_space, describe_pointer(nullptr, type));
   const auto home = core->home(id);
   if (!home) {
     throw_error(home.error().code() == Errc::not_found ? Errc::deleted : home.error().code(),
-                "link", id.low);
+                describe_pointer(nullptr, type), id.low);
   }
   core->require_in_scope(*section, **home, (*home)->base);
   if (SpaceCore::is_gone(**home, section->transaction)) {
-    throw_error(Errc::deleted, "link", id.low);
+    throw_error(Errc::deleted, describe_pointer(nullptr, type), id.low);
   }
-  check_target(*core, object::HeapReader((*home)->base, (*home)->capacity_log2()), offset, type(),
+  check_target(*core, object::HeapReader((*home)->base, (*home)->capacity_log2()), offset, type,
                nullptr);
   return (*home)->base + offset;
 }
@@ -344,8 +341,8 @@ const void* view_address(ViewCore& view, const ObjectId& id, std::uint64_t offse
   const auto object = view.map(id);
   if (!object) {
     const bool gone = object.error().code() == Errc::not_found && !root;
-    throw AccessError(
-        Error(gone ? Errc::deleted : object.error().code(), "object in view", id.low));
+    throw AccessError(Error(gone ? Errc::deleted : object.error().code(),
+                            gone ? describe_pointer(nullptr, type) : "object in view", id.low));
   }
   std::byte* base = (*object)->base;
   const object::ObjectHeader header = object::load_header(base);
@@ -354,7 +351,7 @@ const void* view_address(ViewCore& view, const ObjectId& id, std::uint64_t offse
   }
   if (!root) {
     check_target(view.core(), object::HeapReader(base, mapping_of(base).capacity_log2), offset,
-                 type(), nullptr);
+                 type, nullptr);
     return base + offset;
   }
   if (header.root_type != type_tag(type())) {

@@ -68,14 +68,27 @@ bool in_scope(std::uintptr_t address) noexcept {
   return false;
 }
 
-void require_scope(std::uintptr_t address, const void* place) {
+void require_scope(std::uintptr_t address, const void* place, TypeOf type = nullptr) {
   Mapping* mapping = live_mapping(address);
   if (mapping == nullptr || mapping->kind == 2) return;
   Section* section = current_section();
-  if (section == nullptr) throw_error(Errc::not_named, describe_place(place));
-  if (section->core != mapping->space) throw_error(Errc::wrong_space, describe_place(place));
-  section->core->require_in_scope(*section, *static_cast<HomeObject*>(mapping->record), place);
+  if (section == nullptr) throw_error(Errc::not_named, describe_pointer(place, type));
+  if (section->core != mapping->space)
+    throw_error(Errc::wrong_space, describe_pointer(place, type));
+  auto& object = *static_cast<HomeObject*>(mapping->record);
+  section->core->require_in_scope(*section, object, place, type);
 }
+
+/// Whether a transient pointer was made in this section, or in the view that it leads into.
+bool is_fresh(std::uint64_t bits) noexcept {
+  const std::uint64_t stamp = bits >> kStampShift & kStampMask;
+  if (stamp == 0) return true;  // code without checks made it
+  const Mapping* mapping = live_mapping(bits & kAddressMask);
+  if (mapping == nullptr) return false;
+  return stamp == ((mapping->kind == 2 ? mapping->view_stamp : ambient.section_stamp) & kStampMask);
+}
+
+bool is_transient(std::uint64_t bits) noexcept { return !is_foreign(bits) && bits > kOffsetMask; }
 
 }  // namespace
 
@@ -184,24 +197,30 @@ std::uintptr_t SpaceCore::follow(Mapping& mapping, std::uint32_t index, const vo
 
 namespace {
 
-/// Address that pointer bits stored at `at` lead to. `scope`: the target will be looked at.
-std::uintptr_t locate(std::uint64_t bits, const void* at, bool scope) {
-  if (is_plain_transient(bits)) return bits;
-  if (!is_foreign(bits) && bits > kOffsetMask) {
+/// Address that pointer bits stored at `at` lead to; it lies in the object that they mean. `scope`:
+/// the target will be looked at.
+std::uintptr_t locate(std::uint64_t bits, const void* at, bool scope, TypeOf type = nullptr) {
+  if (is_transient(bits)) {
+    // Objects hold offsets and foreign pointers only: somebody stored an address past ptr<T>.
+    if (in_arena(at)) throw_error(Errc::outside_arena, describe_place(at), bits & kAddressMask);
+    if (is_plain_transient(bits)) return bits;
+    if (!is_fresh(bits)) throw_error(Errc::stale_pointer, describe_pointer(at, type));
     const std::uintptr_t address = bits & kAddressMask;
-    if (scope) require_scope(address, at);
+    if (scope) require_scope(address, at, type);
     return address;
   }
   Mapping* mapping = live_mapping(number(at));
   if (mapping == nullptr) throw_error(Errc::outside_arena, "a stored pointer was copied bytewise");
-  if (bits <= kOffsetMask) return base_of(at) + bits;
-  auto& core = *static_cast<SpaceCore*>(mapping->space);
-  return core.follow(*mapping, fot_index(bits), at, scope) + (bits & kOffsetMask);
-}
-
-[[noreturn]] void throw_null(const void* at, const TypeInfo& (*type)()) {
-  if (in_arena(at)) throw_error(Errc::null_pointer, describe_place(at));
-  throw_error(Errc::null_pointer, interned("ptr<" + std::string(type().name) + ">"));
+  std::uintptr_t base = base_of(at);
+  if (is_foreign(bits)) {
+    auto& core = *static_cast<SpaceCore*>(mapping->space);
+    base = core.follow(*mapping, fot_index(bits), at, scope);
+  }
+  const std::uint64_t offset = bits & kOffsetMask;
+  if (offset >> mapping_of(base).capacity_log2 != 0) {
+    throw_error(Errc::out_of_bounds, describe_place(at), offset);
+  }
+  return base + offset;
 }
 
 bool type_lies_at(const object::TypeDescription& table, std::uint16_t type, std::uint32_t offset,
@@ -219,11 +238,12 @@ bool type_lies_at(const object::TypeDescription& table, std::uint16_t type, std:
 }  // namespace
 
 void check_target(SpaceCore& core, const object::HeapReader& heap, std::uint64_t offset,
-                  const TypeInfo& type, const void* place) {
+                  TypeOf type_of, const void* place) {
+  const TypeInfo& type = type_of();
   const auto allocation = heap.at(offset);
   if (!allocation || allocation->type_tag < object::kFirstUserTag ||
       offset + type.size > std::uint64_t{allocation->offset} + allocation->bytes) {
-    throw_error(Errc::out_of_bounds, place == nullptr ? "link" : describe_place(place), offset);
+    throw_error(Errc::out_of_bounds, describe_pointer(place, type_of), offset);
   }
   if (allocation->type_tag == type_tag(type) &&
       (offset - allocation->offset) % std::max(1u, allocation->element_bytes) == 0) {
@@ -235,46 +255,39 @@ void check_target(SpaceCore& core, const object::HeapReader& heap, std::uint64_t
       static_cast<std::uint32_t>((offset - allocation->offset) % allocation->element_bytes);
   if (!type_lies_at(**description, 0, inside, type.fingerprint)) {
     throw_error(Errc::wrong_type,
-                interned("a `" + (*description)->types[0].name +
-                         "` was reached through a pointer to `" + std::string(type.name) + "`"),
+                interned(std::string(describe_pointer(place, type_of)) + ": a `" +
+                         (*description)->types[0].name + "` was reached through a pointer to `" +
+                         std::string(type.name) + "`"),
                 offset);
   }
 }
 
-const void* resolve_slow(std::uint64_t bits, const void* at, const TypeInfo& (*type)()) {
-  if (bits == 0) throw_null(at, type);
-  return reinterpret_cast<const void*>(locate(bits, at, true));
+const void* resolve_slow(std::uint64_t bits, const void* at, TypeOf type) {
+  if (bits == 0) throw_error(Errc::null_pointer, describe_pointer(at, type));
+  return reinterpret_cast<const void*>(locate(bits, at, true, type));
 }
 
-const void* resolve_checked(std::uint64_t bits, const void* at, const TypeInfo& (*type)()) {
-  if (bits == 0) throw_null(at, type);
-  const std::uintptr_t address = locate(bits, at, true);
+const void* resolve_checked(std::uint64_t bits, const void* at, TypeOf type) {
+  const std::uintptr_t address = number(resolve_slow(bits, at, type));
   if (!in_arena(address)) return reinterpret_cast<const void*>(address);
   const Mapping* mapping = live_mapping(address);
-  const char* place = in_arena(at) ? nullptr : "a copy of a pointer";
-  if (mapping == nullptr)
-    throw_error(Errc::stale_pointer, place == nullptr ? describe_place(at) : place);
-  if (!is_foreign(bits) && bits > kOffsetMask) {
-    const std::uint64_t stamp = bits >> kStampShift & kStampMask;
-    const std::uint64_t valid =
-        (mapping->kind == 2 ? mapping->view_stamp : ambient.section_stamp) & kStampMask;
-    if (stamp != 0 && stamp != valid) {
-      throw_error(Errc::stale_pointer, interned("ptr<" + std::string(type().name) + ">"));
-    }
-  }
-  if (mapping->kind == 1) require_scope(address, at);
+  if (mapping == nullptr) throw_error(Errc::stale_pointer, describe_pointer(at, type));
+  if (mapping->kind == 1) require_scope(address, at, type);
   const std::uintptr_t base = base_of(address);
   check_target(*static_cast<SpaceCore*>(mapping->space), reader_of(*mapping, base), address - base,
-               type(), at);
+               type, at);
   return reinterpret_cast<const void*>(address);
 }
 
 std::uint64_t rebase_slow(std::uint64_t bits, const void* from, std::uintptr_t to, bool stamp) {
   if (bits == 0) return 0;
   if (!in_arena(to)) {
-    if (!is_foreign(bits) && bits > kOffsetMask) return bits;  // a transient copied as it is
+    if (is_transient(bits) && !in_arena(from)) return bits;  // copied as it is
     const std::uintptr_t address = locate(bits, from, false);
     return transient_bits(address, !in_scope(address), stamp);
+  }
+  if (is_transient(bits) && !is_plain_transient(bits) && !is_fresh(bits)) {
+    throw_error(Errc::stale_pointer, describe_place(reinterpret_cast<const void*>(to)));
   }
   return encode_address(reinterpret_cast<const void*>(locate(bits, from, false)), to, stamp);
 }
@@ -340,10 +353,20 @@ Target target_of(std::uint64_t bits, const void* at) {
   return Target{mapping->id, address - base_of(address)};
 }
 
+const char* describe_pointer(const void* place, TypeOf type) noexcept {
+  if (in_arena(place) || type == nullptr) return describe_place(place);
+  try {
+    const std::string kind = place == nullptr ? "link<" : "ptr<";
+    return interned(kind + std::string(type().name) + ">");
+  } catch (...) {
+    return "ptr";
+  }
+}
+
 const char* describe_place(const void* address) noexcept {
   try {
     const Mapping* mapping = live_mapping(number(address));
-    if (mapping == nullptr) return "a pointer outside every object";
+    if (mapping == nullptr) return "a copy of a pointer";
     const std::uintptr_t base = base_of(address);
     const auto offset = static_cast<std::uint32_t>(number(address) - base);
     std::string text;

@@ -345,13 +345,14 @@ void SpaceCore::lock_late(Section& section, HomeObject& object) {
   transaction.open.push_back(&object);
 }
 
-void SpaceCore::require_in_scope(Section& section, HomeObject& object, const void* place) {
+void SpaceCore::require_in_scope(Section& section, HomeObject& object, const void* place,
+                                 TypeOf type) {
   if (ambient.kind == SectionKind::read_all) return;
   if (section.transaction != nullptr ? section.transaction->holds(object)
                                      : contains(*section.open, &object)) {
     return;
   }
-  if (!section.any) throw_error(Errc::not_named, describe_place(place));
+  if (!section.any) throw_error(Errc::not_named, describe_pointer(place, type));
   lock_late(section, object);
 }
 

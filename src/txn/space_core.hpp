@@ -34,6 +34,10 @@
 #include "txn/transaction.hpp"
 #include "txn/versions.hpp"
 
+namespace dolmen::object {
+class HeapReader;
+}
+
 namespace dolmen::detail {
 
 class ViewCore;
@@ -49,6 +53,8 @@ struct LookedUp {
   txn::HomeObject* object = nullptr;
 };
 [[gnu::tls_model("initial-exec")]] extern thread_local constinit std::array<LookedUp, 8> looked_up;
+
+using TypeOf = const TypeInfo& (*)();
 
 struct CoreOptions {
   bool read_only = false;
@@ -136,7 +142,9 @@ class SpaceCore final : public store::PageSource {
   };
 
   /// Brings an object into the ambient section's scope, or throws not_named / conflict.
-  void require_in_scope(Section& section, txn::HomeObject& object, const void* place);
+  /// `place` and `type`: of the pointer that led there.
+  void require_in_scope(Section& section, txn::HomeObject& object, const void* place,
+                        TypeOf type = nullptr);
   /// Takes a lock inside a running body. Throws AccessError(conflict) when it is not free.
   void lock_late(Section& section, txn::HomeObject& object);
   /// Root address after the type check. Errors: layout_changed, wrong_type, corrupt.
@@ -314,5 +322,10 @@ class SpaceCore final : public store::PageSource {
 }
 /// "Page.next of object 1234…": where an address lies, for error messages. Never throws.
 [[nodiscard]] const char* describe_place(const void* address) noexcept;
+/// The same for the place of a pointer; "ptr<Page>" off the arena, "link<Page>" for no place.
+[[nodiscard]] const char* describe_pointer(const void* place, TypeOf type) noexcept;
+/// Throws AccessError unless a `type` lies at `offset`: out_of_bounds, wrong_type.
+void check_target(SpaceCore& core, const object::HeapReader& heap, std::uint64_t offset,
+                  TypeOf type, const void* place);
 
 }  // namespace dolmen::detail
