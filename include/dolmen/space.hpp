@@ -344,7 +344,8 @@ class Space {
   }
   [[nodiscard]] Result<void> set_name(const ObjectId& object, std::string_view name);
   [[nodiscard]] Result<void> remove_name(std::string_view name);
-  /// Changes the capacity. Requires: no ambient section on this thread. Errors: object_full (would
+  /// Changes the capacity, with one commit. Sections that hold the object are waited for; views
+  /// keep what they see. Requires: no ambient section on this thread. Errors: object_full (would
   /// not fit), too_large.
   [[nodiscard]] Result<void> resize(const ObjectId& object, std::uint64_t capacity_bytes);
 

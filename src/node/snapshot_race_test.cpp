@@ -3,51 +3,18 @@
 // The narrow places between a commit, an abort and those who read as of a commit, one by one: steps
 // of the one thread wait for steps of the other.
 #include <atomic>
-#include <functional>
 #include <latch>
-#include <map>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <thread>
 
 #include <gtest/gtest.h>
 
-#include "base/hooks.hpp"
 #include "node/space_fixture.hpp"
+#include "node/test_steps.hpp"
 
 namespace dolmen::node {
 namespace {
-
-/// Runs what a test wants at the named steps of the library.
-class Steps final : public base::Hooks {
- public:
-  Steps() : former_(base::install_hooks(this)) {}
-  ~Steps() override { (void)base::install_hooks(former_); }
-  Steps(const Steps&) = delete;
-  Steps& operator=(const Steps&) = delete;
-
-  /// Requires: nobody is running yet.
-  void at(std::string step, std::function<void()> run) { steps_[std::move(step)] = std::move(run); }
-  void take(std::string site, std::function<bool()> decide) {
-    sites_[std::move(site)] = std::move(decide);
-  }
-
-  bool buggify(std::string_view site) override {
-    const auto found = sites_.find(site);
-    return found != sites_.end() && found->second();
-  }
-  void probe(std::string_view) override {}
-  bool planted(std::string_view) override { return false; }
-  void step(std::string_view step) override {
-    if (const auto found = steps_.find(step); found != steps_.end()) found->second();
-  }
-
- private:
-  base::Hooks* former_;
-  std::map<std::string, std::function<void()>, std::less<>> steps_;
-  std::map<std::string, std::function<bool()>, std::less<>> sites_;
-};
 
 class SnapshotRace : public testing::Test {
  protected:
@@ -66,18 +33,6 @@ class SnapshotRace : public testing::Test {
   Space space_ = open_test_space(directory_, {.background = false});
   Object<Shelf> shelf_ = space_.create<Shelf>({.capacity = 1u << 20}).value();
   Steps steps_;
-};
-
-/// Does something once, however often it is asked to.
-class Once {
- public:
-  template <class Function>
-  void operator()(Function function) {
-    if (!done_.exchange(true)) function();
-  }
-
- private:
-  std::atomic<bool> done_{false};
 };
 
 TEST_F(SnapshotRace, AViewBornDuringACommitTakesNothingFromAnOlderView) {

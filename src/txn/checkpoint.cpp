@@ -97,7 +97,7 @@ Result<void> SpaceCore::checkpoint(std::uint64_t bytes_per_second_max,
         &start);
   }
   versions_.remove_snapshot(request.as_of);
-  collect_images();
+  collect_images(request.as_of);
   return written;
 }
 

@@ -141,6 +141,7 @@ void SpaceCore::finish(Transaction& transaction, bool committed, Index index) {
       object->erased.store(index, std::memory_order_release);
     }
   }
+  if (transaction.resized) settle_resize(*transaction.resized, committed ? index : 0);
   if (!committed) {
     // Who copied a page before it was undone, and finds its undo list empty, must not find the
     // sequence of before. (After a commit there is a version.)
@@ -154,7 +155,7 @@ void SpaceCore::finish(Transaction& transaction, bool committed, Index index) {
     meta.undo.store(nullptr, std::memory_order_release);
   }
   DOLMEN_STEP("txn.undo_lists_emptied");
-  if (transaction.resized) finish_resize(transaction, committed && index != 0);
+  if (transaction.resized) exchange_images(*transaction.resized, committed ? index : 0);
   for (HomeObject* object : transaction.open) {
     // Only the holder of the lock counts. The fence keeps a later transaction's use of these undo
     // lines behind the count: who read one of them anew sees it changed.

@@ -85,11 +85,13 @@ struct HomeObject {
   std::atomic<Transaction*> writer{nullptr};
   std::atomic<Index> created{0};  ///< kUncommitted while its creator runs; 0 = before opening
   std::atomic<Index> erased{0};   ///< 0 = lives; kUncommitted while its eraser runs
-  PageMeta single;                ///< pages of an object that has one
+  /// The commit with which another image took this one's place (resize); 0 = none did;
+  /// kUncommitted while it is being made. That image's `created` is the same commit.
+  std::atomic<Index> moved{0};
+  PageMeta single;  ///< pages of an object that has one
   PageMeta* pages = &single;
   std::unique_ptr<object::FotIndex> fot_index;  ///< holder
   bool fresh = false;                           ///< holder: created by the running transaction
-  std::atomic<bool> retired{false};             ///< moved to another image (resize)
   std::atomic<bool> damaged{false};             ///< some page is
 };
 

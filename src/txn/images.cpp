@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Which image of an object who sees, and when an image goes. The map holds the current images.
-// Erasing an object takes its image out of the map, but snapshots from before go on seeing it; when
-// the last of them is gone, nobody can find it any more. It is destroyed when every section that
-// may have found it is over.
+// Erasing an object takes its image out of the map, and a resize puts another in its place, but
+// snapshots from before go on seeing it; when the last of them is gone, nobody can find it any
+// more. It is destroyed when every section that may have found it is over.
 #include <algorithm>
 
 #include <dolmen/assert.hpp>
@@ -28,8 +28,9 @@ bool SpaceCore::visible_at(const HomeObject& object, Index index) noexcept {
   for (;;) {
     const std::uint64_t sequence = object.sequence.load(std::memory_order_acquire);
     const Index erased = object.erased.load(std::memory_order_acquire);
+    const Index moved = object.moved.load(std::memory_order_acquire);
     const bool visible = reached(object.created.load(std::memory_order_acquire)) &&
-                         (erased == 0 || !reached(erased));
+                         (erased == 0 || !reached(erased)) && (moved == 0 || !reached(moved));
     std::atomic_thread_fence(std::memory_order_acquire);
     if (object.sequence.load(std::memory_order_relaxed) == sequence) return visible;
   }
@@ -44,8 +45,13 @@ bool SpaceCore::is_gone(const HomeObject& object, const Transaction* transaction
 HomeObject* SpaceCore::find_image(const ObjectId& id, Index index) {
   HomeObject* current = find_mapped(id);
   if (current != nullptr && visible_at(*current, index)) return current;
-  if (former_count_.load(std::memory_order_acquire) == 0) return nullptr;
+  const bool moves = current != nullptr && current->moved.load(std::memory_order_acquire) != 0;
+  if (!moves && former_count_.load(std::memory_order_acquire) == 0) return nullptr;
+  // Under the lock no image changes its place: the one that is being moved to is a former one until
+  // it is the current one.
   const base::Lock guard(map_mutex_);
+  current = find_mapped(id);
+  if (current != nullptr && visible_at(*current, index)) return current;
   const auto [first, last] = former_.equal_range(id);
   const auto found = std::find_if(
       first, last, [&](const auto& entry) { return visible_at(*entry.second, index); });
@@ -91,7 +97,7 @@ void SpaceCore::unlink_images(Transaction& transaction, Index index) {
 /// the map, in a former list, or in what it looked up under a table version that still stood. All
 /// of these come to an end before end_epoch() is called; sections published before that have an
 /// epoch that is not later, and are seen here.
-void SpaceCore::collect_images() {
+void SpaceCore::collect_images(std::optional<Index> ended) {
   if (former_count_.load(std::memory_order_acquire) == 0 &&
       dropped_count_.load(std::memory_order_acquire) == 0) {
     return;
@@ -99,17 +105,7 @@ void SpaceCore::collect_images() {
   std::vector<HomeObject*> ready;
   {
     const base::Lock guard(map_mutex_);
-    const Index oldest = versions_.oldest_snapshot();
-    std::uint64_t epoch = 0;
-    while (!former_by_end_.empty() && former_by_end_.begin()->first <= oldest) {
-      HomeObject* const image = former_by_end_.begin()->second;
-      former_by_end_.erase(former_by_end_.begin());
-      const auto [first, last] = former_.equal_range(image->id());
-      former_.erase(
-          std::find_if(first, last, [&](const auto& entry) { return entry.second == image; }));
-      if (epoch == 0) epoch = locks_->end_epoch();
-      dropped_.emplace_back(epoch, image);
-    }
+    drop_former(ended);
     const std::uint64_t running =
         map_users_.load(std::memory_order_seq_cst) == 0 ? locks_->oldest_epoch() : 0;
     std::erase_if(dropped_, [&](const auto& dropped) {
@@ -121,6 +117,31 @@ void SpaceCore::collect_images() {
     dropped_count_.store(dropped_.size(), std::memory_order_release);
   }
   for (HomeObject* image : ready) destroy(*image);
+}
+
+/// Drops former images that ended before the oldest snapshot; when one ended, also those that only
+/// it could see.
+void SpaceCore::drop_former(std::optional<Index> ended) {
+  std::uint64_t epoch = 0;
+  const auto drop = [&](auto entry) {
+    HomeObject* const image = entry->second;
+    const auto [first, last] = former_.equal_range(image->id());
+    former_.erase(std::find_if(first, last, [&](const auto& f) { return f.second == image; }));
+    if (epoch == 0) epoch = locks_->end_epoch();
+    dropped_.emplace_back(epoch, image);
+    return former_by_end_.erase(entry);
+  };
+  const Index oldest = versions_.oldest_snapshot();
+  while (!former_by_end_.empty() && former_by_end_.begin()->first <= oldest) {
+    drop(former_by_end_.begin());
+  }
+  if (!ended) return;
+  const Index next = versions_.next_snapshot(*ended);
+  for (auto entry = former_by_end_.upper_bound(*ended);
+       entry != former_by_end_.end() && entry->first <= next;) {
+    const Index created = entry->second->created.load(std::memory_order_relaxed);
+    entry = versions_.has_snapshot(created, entry->first) ? std::next(entry) : drop(entry);
+  }
 }
 
 /// Requires: nobody can find the image or holds a pointer to it.

@@ -108,11 +108,15 @@ std::uintptr_t SpaceCore::cell(const std::byte* slot, std::uint32_t index) noexc
 }
 
 void SpaceCore::set_cell(const std::byte* slot, std::uint32_t index, std::uintptr_t base) {
+  const base::Lock guard(table_mutex_);
+  store_cell(slot, index, base);
+}
+
+void SpaceCore::store_cell(const std::byte* slot, std::uint32_t index, std::uintptr_t base) {
   if (index < kNearIndices) {
     translation_of(slot).words[index].store(base, std::memory_order_release);
     return;
   }
-  const base::Lock guard(table_mutex_);
   Mapping& mapping = mapping_of(slot);
   const std::uint32_t size = mapping.table_size.load(std::memory_order_relaxed);
   const std::uintptr_t* table = mapping.table.load(std::memory_order_relaxed);
@@ -143,17 +147,37 @@ void SpaceCore::revalidate(Mapping& mapping) {
   const std::uint64_t version = table_version();
   const std::byte* slot = static_cast<const HomeObject*>(mapping.record)->base;
   const object::HeapReader heap = reader_of(mapping, number(slot));
-  const std::uint32_t size =
-      std::max(kNearIndices, mapping.table_size.load(std::memory_order_acquire));
-  for (std::uint32_t index = 1; index < size; ++index) {
+  const auto table_size = [&] {
+    return std::max(kNearIndices, mapping.table_size.load(std::memory_order_acquire));
+  };
+  std::vector<std::uintptr_t> sound(table_size());
+  for (std::uint32_t index = 1; index < sound.size(); ++index) {
     const std::uintptr_t base = cell(slot, index);
     if (base == 0) continue;
     // Asked by id: what the cell leads to may be in other use by now.
     const auto entry = object::fot_entry(heap, index);
     const HomeObject* target = entry ? find_mapped(*entry) : nullptr;
-    if (target == nullptr || number(target->base) != base) set_cell(slot, index, 0);
+    if (target != nullptr && number(target->base) == base) sound[index] = base;
   }
-  translation_of(slot).stamp().store(version, std::memory_order_release);
+  const base::Lock guard(table_mutex_);
+  auto& stamp = translation_of(slot).stamp();
+  if (stamp.load(std::memory_order_relaxed) >= version) return;
+  const std::uint32_t size = table_size();
+  for (std::uint32_t index = 1; index < size; ++index) {
+    const std::uintptr_t base = cell(slot, index);
+    const bool keep = index < sound.size() && sound[index] == base;
+    if (base != 0 && !keep) store_cell(slot, index, 0);
+  }
+  stamp.store(version, std::memory_order_release);
+}
+
+/// Remembers what was looked up while the table's stamp was `stamp`. Others may have validated the
+/// table since then, after the target went or moved: then nobody would look at the cell again.
+void SpaceCore::remember_cell(const std::byte* slot, std::uint32_t index, std::uintptr_t base,
+                              std::uint64_t stamp) {
+  const base::Lock guard(table_mutex_);
+  if (translation_of(slot).stamp().load(std::memory_order_relaxed) != stamp) return;
+  store_cell(slot, index, base);
 }
 
 std::uintptr_t SpaceCore::follow(Mapping& mapping, std::uint32_t index, const void* place,
@@ -176,16 +200,17 @@ std::uintptr_t SpaceCore::follow(Mapping& mapping, std::uint32_t index, const vo
     set_cell(slot, index, number((*target)->base));
     return number((*target)->base);
   }
-  if (translation_of(slot).stamp().load(std::memory_order_acquire) < table_version()) {
-    revalidate(mapping);
-  }
+  const auto& stamp = translation_of(slot).stamp();
+  if (stamp.load(std::memory_order_acquire) < table_version()) revalidate(mapping);
+  const std::uint64_t stamped = stamp.load(std::memory_order_acquire);
   std::uintptr_t base = cell(slot, index);
   if (base == 0) {
     const ObjectId id = entry_id();
     const auto target = home(id);
     require(target, id);
     base = number((*target)->base);
-    set_cell(slot, index, base);
+    DOLMEN_STEP("txn.target_looked_up");
+    remember_cell(slot, index, base, stamped);
   }
   if (scope) require_scope(base, place);
   const auto& target = *static_cast<HomeObject*>(mapping_of(base).record);
@@ -339,7 +364,9 @@ std::uint64_t SpaceCore::foreign_bits(HomeObject& from, HomeObject& to, std::uin
     }
   }
   if (inserted->inserted) {
-    set_cell(from.base, inserted->index, number(to.base));
+    // What was moved since the address was taken is looked up when it is followed.
+    const bool current = to.moved.load(std::memory_order_acquire) == 0;
+    set_cell(from.base, inserted->index, current ? number(to.base) : 0);
     current_section()->transaction->cells.emplace_back(from.base, inserted->index);
   }
   return kForeignTag | std::uint64_t{inserted->index} << kOffsetBits | offset;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Changing an object's capacity: the image moves to a slot of another size. The object's id, its
-// pointers and everything that points to it stay as they are; only addresses change, so every
-// translation table is looked at again. Pages keep their numbers, versions are kept by id and page.
+// Changing an object's capacity: a new image in a slot of another size takes the old one's place,
+// with one commit. The object's id, its pointers and everything that points to it stay as they are;
+// only addresses change, so every translation table is looked at again. Sections that hold the
+// object are waited for, as by any writer. Snapshots are not: those from before the commit go on
+// with the old image, which nobody changes any more (ADR 0006).
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -16,6 +18,7 @@
 
 namespace dolmen::detail {
 
+using store::Index;
 using txn::HomeObject;
 
 namespace {
@@ -47,9 +50,6 @@ Result<void> SpaceCore::resize_object(const ObjectId& id, std::uint64_t capacity
     const ObjectId& id;
     unsigned wanted;
   } move{*this, id, wanted};
-  const base::Lock no_checkpoint(checkpoint_mutex_);
-  const base::Lock gate(snapshot_gate_);
-  if (versions_.live() != 0) return fail(Errc::conflict, "resize while a view is open");
   return run_transact(std::span(&named, 1), false, TransactOptions{},
                       Body{&move, [](void* context) -> Result<void> {
                              auto& self = *static_cast<Move*>(context);
@@ -84,15 +84,7 @@ Result<void> SpaceCore::move_to_class(const ObjectId& id, unsigned capacity_log2
   object::Heap heap(scratch, old_log2, no_log);
   DOLMEN_CHECK(heap.resize_capacity(capacity_log2));
 
-  HomeObject* image = nullptr;
-  {
-    const base::Lock guard(map_mutex_);
-    DOLMEN_TRY(image, make_image(id, capacity_log2, true));
-  }
-  transaction.resized = txn::Resized{object, image};
-  image->fresh = true;
-  image->created.store(object->created.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  image->writer.store(&transaction, std::memory_order_release);
+  DOLMEN_TRY(HomeObject* const image, move_image(transaction, *object, capacity_log2));
   // The whole content is redo: every page that is, or was, not zero.
   const auto is_zero = [](const std::byte* page, std::size_t bytes) {
     return std::all_of(page, page + bytes, [](std::byte byte) { return byte == std::byte{0}; });
@@ -109,18 +101,59 @@ Result<void> SpaceCore::move_to_class(const ObjectId& id, unsigned capacity_log2
   return {};
 }
 
-void SpaceCore::finish_resize(txn::Transaction& transaction, bool committed) {
-  auto [old_image, new_image] = *transaction.resized;
-  new_image->writer.store(nullptr, std::memory_order_release);
-  new_image->fresh = false;
+/// A new, empty image that will take the place of `object`. It can be found from now on: a snapshot
+/// may be made as soon as the move has its index, before it is finished.
+Result<HomeObject*> SpaceCore::move_image(txn::Transaction& transaction, HomeObject& object,
+                                          unsigned capacity_log2) {
   const base::Lock guard(map_mutex_);
-  if (committed) {
-    objects_.unlink(*old_image);
+  DOLMEN_TRY(HomeObject* const image, make_image(object.id(), capacity_log2, true));
+  image->fresh = true;
+  image->created.store(txn::kUncommitted, std::memory_order_relaxed);
+  image->writer.store(&transaction, std::memory_order_release);
+  transaction.open.push_back(image);
+  transaction.resized = txn::Resized{&object, image};
+  former_.emplace(object.id(), image);
+  former_count_.store(former_.size(), std::memory_order_release);
+  object.moved.store(txn::kUncommitted, std::memory_order_release);
+  return image;
+}
+
+/// Says which image is whose, from which commit on; before the objects' sequences grow.
+void SpaceCore::settle_resize(const txn::Resized& resized, Index index) {
+  const auto [old_image, new_image] = resized;
+  old_image->moved.store(index, std::memory_order_release);
+  if (index == 0) return;
+  for (std::uint32_t page = 0; page < new_image->page_count(); ++page) {
+    // Versions of pages that stayed as they were may be kept from here on, not from before.
+    new_image->page(page).epoch.store(index, std::memory_order_release);
+  }
+  new_image->created.store(index, std::memory_order_release);
+  new_image->fresh = false;
+}
+
+/// Puts the new image in the old one's place, or drops it (index 0).
+void SpaceCore::exchange_images(const txn::Resized& resized, Index index) {
+  const auto [old_image, new_image] = resized;
+  const base::Lock guard(map_mutex_);
+  const auto [first, last] = former_.equal_range(new_image->id());
+  former_.erase(
+      std::find_if(first, last, [&](const auto& entry) { return entry.second == new_image; }));
+  HomeObject* unseen = new_image;
+  if (index != 0) {
     objects_.link(*new_image);
-    old_image->retired.store(true, std::memory_order_release);
+    objects_.unlink(*old_image);
+    const Index created = old_image->created.load(std::memory_order_relaxed);
+    unseen = old_image;
+    if (versions_.has_snapshot(created, index)) {
+      former_.emplace(old_image->id(), old_image);
+      former_by_end_.emplace(index, old_image);
+      unseen = nullptr;
+    }
     invalidate_tables();
   }
-  dropped_.emplace_back(locks_->end_epoch(), committed ? old_image : new_image);
+  former_count_.store(former_.size(), std::memory_order_release);
+  if (unseen == nullptr) return;
+  dropped_.emplace_back(locks_->end_epoch(), unseen);
   dropped_count_.store(dropped_.size(), std::memory_order_release);
 }
 

@@ -337,7 +337,7 @@ void SpaceCore::lock_late(Section& section, HomeObject& object) {
     }
     transaction.stripes.push_back(stripe);
   }
-  if (object.retired.load(std::memory_order_acquire)) {
+  if (object.moved.load(std::memory_order_acquire) != 0) {
     transaction.wanted.push_back(object.id());
     throw_error(Errc::conflict, "object moved");
   }

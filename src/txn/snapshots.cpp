@@ -208,7 +208,6 @@ Result<std::unique_ptr<ViewCore>> SpaceCore::open_view(const ReadOptions& option
   if (const auto state = usable(); !state) {
     return std::unexpected(state.error());
   }
-  const base::SharedLock gate(snapshot_gate_);
   struct Taken {
     SpaceCore* core;
     Index index;
@@ -235,7 +234,7 @@ ViewCore::~ViewCore() {
     core_.free_slot(object->base);
   }
   core_.versions().remove_snapshot(index_);
-  core_.collect_images();
+  core_.collect_images(index_);
 }
 
 Result<void> ViewCore::usable() const {

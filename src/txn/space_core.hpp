@@ -115,7 +115,11 @@ class SpaceCore final : public store::PageSource {
   /// older snapshots go on seeing, and of objects that an abort unmade.
   void unlink_images(txn::Transaction& transaction, store::Index index);
   /// Destroys unlinked images that no snapshot sees and no thread can hold a pointer to.
-  void collect_images();
+  void collect_images(std::optional<store::Index> ended_snapshot = std::nullopt);
+  /// Images that only snapshots see.
+  [[nodiscard]] std::size_t former_images() const noexcept {
+    return former_count_.load(std::memory_order_acquire);
+  }
   [[nodiscard]] Result<std::vector<ObjectId>> all_objects(store::Index as_of);
   /// Whether the object is gone for `transaction` (null: for a reader): erased by a commit, or by
   /// itself. What another transaction erases may still come back.
@@ -163,7 +167,8 @@ class SpaceCore final : public store::PageSource {
   /// Where an index of the slot's FOT is known to lead; 0 = not looked up.
   [[nodiscard]] static std::uintptr_t cell(const std::byte* slot, std::uint32_t index) noexcept;
   /// Remembers where an index leads (0 forgets). Requires: index > 0.
-  void set_cell(const std::byte* slot, std::uint32_t index, std::uintptr_t base);
+  void set_cell(const std::byte* slot, std::uint32_t index, std::uintptr_t base)
+      DOLMEN_EXCLUDES(table_mutex_);
   /// Pointer bits in `from` (held by the ambient transaction) for an address in `to`.
   [[nodiscard]] std::uint64_t foreign_bits(txn::HomeObject& from, txn::HomeObject& to,
                                            std::uint64_t offset);
@@ -244,10 +249,19 @@ class SpaceCore final : public store::PageSource {
   [[nodiscard]] Result<txn::HomeObject*> make_image(const ObjectId& id, unsigned capacity_log2,
                                                     bool fresh) DOLMEN_REQUIRES(map_mutex_);
   [[nodiscard]] Result<void> move_to_class(const ObjectId& id, unsigned capacity_log2);
-  void finish_resize(txn::Transaction& transaction, bool committed);
+  [[nodiscard]] Result<txn::HomeObject*> move_image(txn::Transaction& transaction,
+                                                    txn::HomeObject& object,
+                                                    unsigned capacity_log2);
+  static void settle_resize(const txn::Resized& resized, store::Index index);
+  void exchange_images(const txn::Resized& resized, store::Index index);
   [[nodiscard]] Result<txn::HomeObject*> map_object(const ObjectId& id, unsigned capacity_log2,
                                                     bool fresh) DOLMEN_REQUIRES(map_mutex_);
+  void drop_former(std::optional<store::Index> ended) DOLMEN_REQUIRES(map_mutex_);
   void destroy(txn::HomeObject& image);
+  void store_cell(const std::byte* slot, std::uint32_t index, std::uintptr_t base)
+      DOLMEN_REQUIRES(table_mutex_);
+  void remember_cell(const std::byte* slot, std::uint32_t index, std::uintptr_t base,
+                     std::uint64_t stamp) DOLMEN_EXCLUDES(table_mutex_);
   [[nodiscard]] Result<store::Index> commit_described(txn::Transaction& transaction, bool durable);
   void finish(txn::Transaction& transaction, bool committed, store::Index index);
   void release_locks(txn::Transaction& transaction);
@@ -270,7 +284,8 @@ class SpaceCore final : public store::PageSource {
 
   base::Mutex map_mutex_;  ///< serialises mapping of objects
   txn::ObjectMap objects_;
-  /// Images that are not in the map, by id and by the commit that ended them.
+  /// Images that are not in the map: by id, also such as are being moved to; and by the commit that
+  /// ended them.
   std::unordered_multimap<ObjectId, txn::HomeObject*> former_ DOLMEN_GUARDED_BY(map_mutex_);
   std::multimap<store::Index, txn::HomeObject*> former_by_end_ DOLMEN_GUARDED_BY(map_mutex_);
   /// Images that nobody can find any more, with the epoch in which that came about.
@@ -302,8 +317,6 @@ class SpaceCore final : public store::PageSource {
   std::vector<store::PageKey> dirty_pages_;
   std::vector<std::pair<ObjectId, std::uint8_t>> dirty_created_;
   std::vector<ObjectId> dirty_erased_;
-  /// Shared: making snapshots. Exclusive: moving an image, which no snapshot may be reading.
-  base::SharedMutex snapshot_gate_;
   base::Mutex checkpoint_mutex_;  ///< one checkpoint at a time
 };
 

@@ -22,6 +22,18 @@ std::size_t Versions::live() const {
   return count;
 }
 
+Index Versions::next_snapshot(Index index) const {
+  const base::Lock guard(mutex_);
+  const auto next = snapshots_.upper_bound(index);
+  return next == snapshots_.end() ? ~Index{0} : next->first;
+}
+
+bool Versions::has_snapshot(Index lo, Index hi) const {
+  const base::Lock guard(mutex_);
+  const auto snapshot = snapshots_.lower_bound(lo);
+  return snapshot != snapshots_.end() && snapshot->first < hi;
+}
+
 void Versions::add_snapshot(Index index) {
   const base::Lock guard(mutex_);
   ++snapshots_[index];

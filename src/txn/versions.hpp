@@ -43,6 +43,10 @@ class Versions {
   /// Versions that only this snapshot needed are freed.
   void remove_snapshot(Index index);
   [[nodiscard]] std::size_t live() const;
+  /// The oldest snapshot above `index`, or the largest index.
+  [[nodiscard]] Index next_snapshot(Index index) const;
+  /// Whether a snapshot lives in [lo, hi).
+  [[nodiscard]] bool has_snapshot(Index lo, Index hi) const;
 
   /// Keeps the page's contents as valid in [lo, hi).
   void keep(const PageKey& key, Index lo, Index hi, std::unique_ptr<std::byte[]> page,
