@@ -79,6 +79,10 @@ struct SpaceOptions {
   /// bytes for every 64 that it touches) and its commit record (what differs) together. Beyond that
   /// the transaction is too_large, before anything of it is in the log.
   std::uint64_t max_transaction_bytes = 256u << 20;
+  /// Memory for pages that writers have replaced and views still need. Beyond it they go to a file
+  /// in the space's directory. If that file cannot be written, the oldest views end: reading in
+  /// them gives the file's error (no_space, io_error) from then on, and writers go on.
+  std::uint64_t view_memory_bytes = 64u << 20;
   bool background = true;  ///< checkpoints and log preparation in a thread of the space
   std::uint64_t log_tail_bytes_max = 64u << 20;  ///< at creation: log kept before a checkpoint
   std::uint32_t log_segment_bytes = 16u << 20;   ///< at creation
@@ -104,7 +108,8 @@ struct SpaceStats {
   std::uint64_t pages_live_bytes = 0;
   std::uint64_t objects_mapped = 0;
   std::uint64_t views_live = 0;
-  std::uint64_t version_bytes = 0;  ///< page versions kept for views
+  std::uint64_t version_bytes = 0;       ///< page versions kept for views, in memory
+  std::uint64_t version_disk_bytes = 0;  ///< the same, in the space's scratch file
   std::uint64_t commits = 0;
   std::uint64_t aborts = 0;
   std::uint64_t syncs = 0;
@@ -180,6 +185,8 @@ Result<ObjectId> find_object(SpaceCore& core, std::string_view name, const TypeI
 void* section_root(SpaceCore* core, const ObjectId& object, const TypeInfo& (*type)(), bool write);
 const void* view_address(ViewCore& view, const ObjectId& object, std::uint64_t offset,
                          const TypeInfo& (*type)(), bool root);
+/// Damage that reading through this view has met so far.
+Result<void> view_intact(const ViewCore& view);
 const void* section_address(SpaceCore* core, const ObjectId& object, std::uint64_t offset,
                             const TypeInfo& (*type)());
 
@@ -246,6 +253,9 @@ auto named_array(const Tuple& objects, std::index_sequence<I...>) {
 /// Everything as of one commit. Blocks nobody and is blocked by nobody, however long it lives.
 /// Pointers read in a view stay in that view. Move-only; its addresses die with it. Must not
 /// outlive its Space.
+///
+/// A page that cannot be read, or fails its checksum, reads as zeros: read() tells, and so does the
+/// next access through operator[]; a bare walk between them does not.
 class View {
  public:
   View(View&& other) noexcept;
@@ -268,17 +278,22 @@ class View {
     DOLMEN_TRY(const ObjectId id, find_id(name, &type_info<T>));
     return Object<T>(id);
   }
-  /// Runs `body` and turns AccessError into a Result.
+  /// Runs `body` and turns AccessError into a Result; corrupt if this view ever met damage, for
+  /// then the body may have seen zeros in its place.
   template <class Function>
   auto read(Function&& body) const -> Result<std::invoke_result_t<Function>> {
     try {
       if constexpr (std::is_void_v<std::invoke_result_t<Function>>) {
         body();
-        return {};
+        return detail::view_intact(*core_);
       } else {
-        return body();
+        Result<std::invoke_result_t<Function>> result = body();
+        DOLMEN_CHECK(detail::view_intact(*core_));
+        return result;
       }
     } catch (const AccessError& access) {
+      // What looks like a null pointer or a lost storage is the damage itself.
+      DOLMEN_CHECK(detail::view_intact(*core_));
       return std::unexpected(access.error());
     }
   }
@@ -373,7 +388,7 @@ class Space {
     return section<false>(options, std::forward_as_tuple(std::forward<Arguments>(arguments)...),
                           std::make_index_sequence<sizeof...(Arguments) - 1>{});
   }
-  /// Errors: store_failed.
+  /// May be held for hours; see SpaceOptions::view_memory_bytes. Errors: store_failed.
   [[nodiscard]] Result<View> view(const ReadOptions& options = {});
 
   /// The root of an object in the ambient section of this thread. Throws AccessError: not_named, …

@@ -70,6 +70,7 @@ Result<Space> open_space(const sys::Env& env, std::unique_ptr<store::Store> stor
   core_options.max_transaction_bytes = options.max_transaction_bytes;
   core_options.guard_stores = options.guard_stores;
   if (options.guard_stores) DOLMEN_CHECK(detail::install_store_guard(*env.memory));
+  core_options.view_memory_bytes = options.view_memory_bytes;
   DOLMEN_TRY(core_options.fault_driver, detail::install_arena_faults(*env.memory, driver));
   static const bool fork_noticed =
       env.process->on_fork_child(&detail::SpaceCore::on_fork_child, nullptr).has_value();

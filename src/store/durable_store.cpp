@@ -57,6 +57,8 @@ Result<void> DurableStore::start(const sys::Env& env, const OpenOptions& options
   log_ = std::make_unique<Log>(opened_root_, *keeper_, *pool_, *disk_, recovered_end_, unproven_,
                                LogOptions{.reserve_segments = options.reserve_segments});
   hold_blocks_for_readers();
+  // What a process left that did not close; nothing depends on whether it can be removed now.
+  (void)disk_->remove(kScratchFile);
   return {};
 }
 

@@ -25,6 +25,9 @@
 
 namespace dolmen::store {
 
+/// What scratch_file() gives.
+inline constexpr std::string_view kScratchFile = "scratch";
+
 /// Recovery's result: what the root and the log tail say, before anything is written.
 struct Recovered {
   RootChoice choice;
@@ -73,6 +76,7 @@ class DurableStore final : public Store {
   Result<ScrubReport> scrub(
       const std::function<void(std::uint64_t done, std::uint64_t total)>& progress) override;
   StoreStats stats() override;
+  Result<std::unique_ptr<sys::File>> scratch_file() override;
   Result<void> finish() override;
   Result<void> close() override;
 
@@ -115,6 +119,7 @@ class DurableStore final : public Store {
   std::atomic<bool> has_tail_;
 
   std::atomic<bool> closed_{false};
+  std::atomic<bool> has_scratch_{false};
   std::atomic<Index> checkpoint_index_;
   std::atomic<std::uint64_t> recovered_tail_bytes_;       // 0 after the first checkpoint
   std::atomic<std::uint64_t> checkpointed_log_bytes_{0};  // of what the log appended since opening

@@ -207,6 +207,9 @@ class Store {
   [[nodiscard]] virtual Result<ScrubReport> scrub(
       const std::function<void(std::uint64_t done, std::uint64_t total)>& progress = {}) = 0;
   [[nodiscard]] virtual StoreStats stats() = 0;
+  /// An empty file in the space's directory for what no later process needs. It is removed by
+  /// close(), else by the next opening for writing. Errors: io_error, no_space, read_only.
+  [[nodiscard]] virtual Result<std::unique_ptr<sys::File>> scratch_file() = 0;
   /// Of a space created `unfinished`: from now on it can be opened. Durable on return.
   /// Requires: everything in it is durable. Errors: io_error (it stays unfinished).
   [[nodiscard]] virtual Result<void> finish() = 0;

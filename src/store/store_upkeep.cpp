@@ -170,6 +170,15 @@ StoreStats DurableStore::stats() {
   return stats;
 }
 
+Result<std::unique_ptr<sys::File>> DurableStore::scratch_file() {
+  if (read_only_) return fail(Errc::read_only, "scratch_file");
+  if (closed_) return fail(Errc::closed, "scratch_file");
+  has_scratch_ = true;
+  DOLMEN_TRY(auto file, disk_->open(kScratchFile, sys::OpenMode::create_or_open));
+  DOLMEN_CHECK(file->resize(0));
+  return file;
+}
+
 Result<void> DurableStore::finish() {
   if (read_only_) return fail(Errc::read_only, "finish");
   return publish_root(*disk_, kUnfinishedRootFile);
@@ -184,6 +193,7 @@ Result<void> DurableStore::close() {
         [&](Root& root) { root.durable_index = log_->durable_index(); }, nullptr));
   }
   closed_ = true;
+  if (has_scratch_) (void)disk_->remove(kScratchFile);  // else the next writer does
   lock_.reset();
   return {};
 }

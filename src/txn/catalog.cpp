@@ -166,11 +166,13 @@ Result<ObjectId> SpaceCore::find_name(std::string_view name, const TypeInfo& (*t
     const auto& names = *reinterpret_cast<const Catalog*>(object->base + header.root_offset);
     try {
       const auto entry = names.by_name.find(name);
+      if (const auto damage = view->damage()) return std::unexpected(*damage);
       if (entry == names.by_name.end()) return fail(Errc::not_found, interned(name));
       found = entry->second;
     } catch (const AccessError& access) {
       return std::unexpected(access.error());
     }
+    if (const auto damage = view->damage()) return std::unexpected(*damage);
   }
   if (type != nullptr && found.type_tag != type_tag(type())) {
     return fail(Errc::layout_changed,
@@ -334,6 +336,11 @@ const void* section_address(SpaceCore* core, const ObjectId& id, std::uint64_t o
   check_target(*core, object::HeapReader((*home)->base, (*home)->capacity_log2()), offset, type,
                nullptr);
   return (*home)->base + offset;
+}
+
+Result<void> view_intact(const ViewCore& view) {
+  if (const auto damage = view.damage()) return std::unexpected(*damage);
+  return {};
 }
 
 const void* view_address(ViewCore& view, const ObjectId& id, std::uint64_t offset,

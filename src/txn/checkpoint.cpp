@@ -28,7 +28,7 @@ Result<void> SpaceCore::checkpoint(std::uint64_t bytes_per_second_max,
         auto& self = *static_cast<Start*>(argument);
         SpaceCore& core = *self.core;
         self.request->as_of = last;
-        core.versions_.add_snapshot(last);
+        core.versions_.add_snapshot(last, txn::Holder::checkpoint);
         self.request->pages.swap(core.dirty_pages_);
         self.request->capacity_log2.swap(core.dirty_created_);
         self.request->erased.swap(core.dirty_erased_);
@@ -67,6 +67,7 @@ Result<void> SpaceCore::checkpoint(std::uint64_t bytes_per_second_max,
       return gone.contains(key.object) && !again.contains(key.object);
     });
     preserve_erased(whole.erased);
+    versions_.make_room();
     const auto stats = store_->checkpoint(whole);
     if (!stats) return std::unexpected(stats.error());
     return {};
@@ -96,7 +97,7 @@ Result<void> SpaceCore::checkpoint(std::uint64_t bytes_per_second_max,
         },
         &start);
   }
-  versions_.remove_snapshot(request.as_of);
+  versions_.remove_snapshot(request.as_of, txn::Holder::checkpoint);
   collect_images(request.as_of);
   return written;
 }

@@ -226,6 +226,7 @@ Result<void> SpaceCore::run_transact(std::span<Named> named, bool any_object,
       continue;
     }
     if (options.ticket != nullptr) options.ticket->index = *index;
+    versions_.make_room();
     if (!durable) return {};
     if (DOLMEN_PLANTED("txn.ack_before_sync")) return {};
     // A transaction that changed nothing is a read: what it saw must be durable, not everything.

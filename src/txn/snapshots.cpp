@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <new>
 
 #include <dolmen/assert.hpp>
 
@@ -84,6 +85,11 @@ class StripeGuard {
 
 }  // namespace
 
+Result<bool> SpaceCore::find_version(const PageKey& key, Index index, base::MutableBytes out) {
+  if (DOLMEN_PLANTED("txn.view_ignores_version")) return false;
+  return versions_.find(key, index, out);
+}
+
 Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index index,
                                    base::MutableBytes out) {
   const PageKey key{object.id(), page};
@@ -97,8 +103,8 @@ Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index
       // thread (a view read inside a transaction), whose own commit cannot be in the way.
       hold.try_lock();
     }
-    const bool versions_count = !DOLMEN_PLANTED("txn.view_ignores_version");
-    if (versions_count && versions_.find(key, index, out)) return {};
+    DOLMEN_TRY(const bool was_kept, find_version(key, index, out));
+    if (was_kept) return {};
     const std::uint64_t sequence = object.sequence.load(std::memory_order_acquire);
     const PageState state = meta.state.load(std::memory_order_acquire);
     if (state == PageState::absent) {
@@ -106,12 +112,13 @@ Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index
       // object; before that it becomes a version (preserve_erased).
       DOLMEN_CHECK(store_->read_page(key, out));
       std::atomic_thread_fence(std::memory_order_acquire);
-      if (versions_count && versions_.find(key, index, out)) return {};
+      DOLMEN_TRY(const bool is_kept, find_version(key, index, out));
+      if (is_kept) return {};
       const PageState now = meta.state.load(std::memory_order_acquire);
       if (now == PageState::absent ||
           (now == PageState::present && meta.epoch.load(std::memory_order_acquire) == 0 &&
            object.sequence.load(std::memory_order_relaxed) == sequence)) {
-        return {};
+        return versions_.usable(index);
       }
       continue;
     }
@@ -130,9 +137,12 @@ Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index
         apply_undo(meta, out.data(), static_cast<std::uint32_t>(out.size()));
       }
     }
-    if (versions_count && versions_.find(key, index, out)) return {};
+    DOLMEN_TRY(const bool is_kept, find_version(key, index, out));
+    if (is_kept) return {};
     std::atomic_thread_fence(std::memory_order_acquire);
-    if (object.sequence.load(std::memory_order_relaxed) == sequence) return {};
+    if (object.sequence.load(std::memory_order_relaxed) == sequence) {
+      return versions_.usable(index);
+    }
     DOLMEN_PROBE("txn.page_as_of_retry");
   }
 }
@@ -150,11 +160,16 @@ void SpaceCore::preserve_versions(Transaction& transaction, Index index) {
     if (epoch >= newest) continue;
     if (DOLMEN_PLANTED("txn.version_not_preserved")) continue;
     const std::uint32_t bytes = touched.object->page_bytes();
-    auto page = std::make_unique_for_overwrite<std::byte[]>(bytes);
-    std::memcpy(page.get(), touched.object->page_address(touched.page), bytes);
-    apply_undo(meta, page.get(), bytes);
-    versions_.keep(PageKey{touched.object->id(), touched.page}, epoch, index, std::move(page),
-                   bytes);
+    try {
+      auto page = std::make_unique_for_overwrite<std::byte[]>(bytes);
+      std::memcpy(page.get(), touched.object->page_address(touched.page), bytes);
+      apply_undo(meta, page.get(), bytes);
+      versions_.keep(PageKey{touched.object->id(), touched.page}, epoch, index, std::move(page),
+                     bytes);
+    } catch (const std::bad_alloc&) {
+      // The commit has happened.
+      versions_.give_up(epoch, index, Error(Errc::out_of_memory, "a page for views"));
+    }
   }
 }
 
@@ -185,7 +200,7 @@ void SpaceCore::preserve_erased(const std::vector<ObjectId>& erased) {
       const base::MutableBytes out(contents.get(), bytes);
       const PageKey key{image->id(), page};
       const Index end = image->erased.load(std::memory_order_relaxed);
-      if (versions_.find(key, end - 1, out)) continue;  // a checkpoint that failed came this far
+      if (versions_.contains(key, end - 1)) continue;  // a checkpoint that failed came this far
       DOLMEN_PROBE("txn.erased_page_preserved");
       if (!store_->read_page(key, out)) {
         meta.state.store(PageState::damaged, std::memory_order_release);
@@ -216,7 +231,7 @@ Result<std::unique_ptr<ViewCore>> SpaceCore::open_view(const ReadOptions& option
       [](void* argument, Index last) {
         auto& self = *static_cast<Taken*>(argument);
         self.index = last;
-        self.core->versions_.add_snapshot(last);
+        self.core->versions_.add_snapshot(last, txn::Holder::view);
       },
       &taken);
   auto view = std::make_unique<ViewCore>(*this, taken.index);
@@ -233,14 +248,14 @@ ViewCore::~ViewCore() {
     delete[] mapping.table.load(std::memory_order_relaxed);
     core_.free_slot(object->base);
   }
-  core_.versions().remove_snapshot(index_);
+  core_.versions().remove_snapshot(index_, txn::Holder::view);
   core_.collect_images(index_);
 }
 
 Result<void> ViewCore::usable() const {
   store::Store& store = core_.store();
   if (store.failed() && index_ > store.durable_index()) return fail(Errc::store_failed, "view");
-  return {};
+  return core_.versions().usable(index_);
 }
 
 Result<ViewObject*> ViewCore::map(const ObjectId& id) {
@@ -298,6 +313,7 @@ bool ViewCore::fault(ViewObject& object, std::uintptr_t address) noexcept {
       DOLMEN_PROBE("txn.damaged_view_page");
       std::memset(buffer + done, 0, kPageBytes);
       object.damaged.store(true, std::memory_order_release);
+      damage_.note(read.error());
       note_damage(read.error());
     }
   }

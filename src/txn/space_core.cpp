@@ -21,6 +21,7 @@ SpaceCore::SpaceCore(const sys::Env& env, std::unique_ptr<store::Store> store,
       store_(std::move(store)),
       options_(options),
       locks_(std::make_unique<txn::LockTable>(this, *env.process)),
+      versions_(options.view_memory_bytes, [this] { return store_->scratch_file(); }),
       table_version_(0),
       fork_generation_(fork_generation.load(std::memory_order_relaxed)) {
   invalidate_tables();
@@ -61,7 +62,8 @@ SpaceStats SpaceCore::stats() {
   stats.pages_live_bytes = stored.pages_live_bytes;
   stats.objects_mapped = objects_.size();
   stats.views_live = versions_.live();
-  stats.version_bytes = versions_.bytes();
+  stats.version_bytes = versions_.memory_bytes();
+  stats.version_disk_bytes = versions_.file_bytes();
   stats.commits = commits_.load(std::memory_order_relaxed);
   stats.aborts = aborts_.load(std::memory_order_relaxed);
   stats.syncs = stored.syncs;

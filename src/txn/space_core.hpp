@@ -60,6 +60,7 @@ struct CoreOptions {
   bool read_only = false;
   std::uint64_t max_transaction_bytes = 256u << 20;
   bool guard_stores = false;  ///< images and views are closed to stores (store_guard.hpp)
+  std::uint64_t view_memory_bytes = 64u << 20;
   sys::FaultDriver fault_driver = sys::FaultDriver::none;
 };
 
@@ -203,6 +204,9 @@ class SpaceCore final : public store::PageSource {
   /// The page as of commit `index`, for which a snapshot is registered.
   [[nodiscard]] Result<void> page_as_of(txn::HomeObject& object, std::uint32_t page,
                                         store::Index index, base::MutableBytes out);
+  /// The version that was kept, if there is one; see Versions::find().
+  [[nodiscard]] Result<bool> find_version(const store::PageKey& key, store::Index index,
+                                          base::MutableBytes out);
   [[nodiscard]] static bool visible_at(const txn::HomeObject& object, store::Index index) noexcept;
   [[nodiscard]] Result<void> read_page_as_of(const store::PageKey& key, store::Index as_of,
                                              base::MutableBytes out) override;

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 
 #include "base/mutex.hpp"
@@ -27,6 +28,26 @@ struct ViewObject {
   std::vector<std::unique_ptr<std::uintptr_t[]>> retired_tables;  ///< the core's table mutex
 };
 
+/// The first damage that was met, from any thread and inside a fault handler.
+class DamageNote {
+ public:
+  void note(const Error& error) noexcept {
+    int nothing = 0;
+    if (!state_.compare_exchange_strong(nothing, 1, std::memory_order_acq_rel)) return;
+    error_ = error;
+    state_.store(2, std::memory_order_release);
+  }
+  [[nodiscard]] std::optional<Error> get() const noexcept {
+    const int state = state_.load(std::memory_order_acquire);
+    if (state == 0) return std::nullopt;
+    return state == 2 ? error_ : Error(Errc::corrupt, "a page of the view");
+  }
+
+ private:
+  std::atomic<int> state_{0};
+  Error error_{Errc::corrupt};
+};
+
 class ViewCore {
  public:
   /// Takes over a snapshot that was registered at `index`.
@@ -38,14 +59,18 @@ class ViewCore {
   /// The object as of the view's commit. Errors: not_found, corrupt, out_of_memory.
   [[nodiscard]] Result<ViewObject*> map(const ObjectId& id);
   [[nodiscard]] bool fault(ViewObject& object, std::uintptr_t address) noexcept;
+  /// Damage that reading through this view met: what was read may be zeros in its place.
+  [[nodiscard]] std::optional<Error> damage() const noexcept { return damage_.get(); }
   [[nodiscard]] store::Index index() const noexcept { return index_; }
-  /// Errors: store_failed, if the view shows what may never become durable.
+  /// Errors: store_failed, if the view shows what may never become durable; no_space, io_error or
+  /// out_of_memory, if what it needs could not be kept.
   [[nodiscard]] Result<void> usable() const;
   [[nodiscard]] SpaceCore& core() const noexcept { return core_; }
 
  private:
   SpaceCore& core_;
   store::Index index_;
+  DamageNote damage_;
   base::Mutex mutex_;
   std::unordered_map<ObjectId, std::unique_ptr<ViewObject>> objects_ DOLMEN_GUARDED_BY(mutex_);
 };
