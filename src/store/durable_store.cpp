@@ -53,9 +53,10 @@ Result<void> DurableStore::start(const sys::Env& env, const OpenOptions& options
   const std::size_t keep_max =
       opened_root_.tail_bytes_max / opened_root_.segment_bytes + options.reserve_segments + 1;
   pool_ = std::make_unique<SegmentPool>(*disk_, opened_root_.segment_bytes, keep_max);
-  DOLMEN_CHECK(pool_->adopt(opened_root_));
-  log_ = std::make_unique<Log>(opened_root_, *keeper_, *pool_, *disk_, recovered_end_, unproven_,
+  DOLMEN_CHECK(pool_->adopt(opened_root_, [this] { return keeper_->settle(); }));
+  log_ = std::make_unique<Log>(opened_root_, *keeper_, *pool_, *disk_, recovered_end_,
                                LogOptions{.reserve_segments = options.reserve_segments});
+  DOLMEN_CHECK(log_->rewrite_unproven(unproven_));
   hold_blocks_for_readers();
   // What a process left that did not close; nothing depends on whether it can be removed now.
   (void)disk_->remove(kScratchFile);

@@ -20,7 +20,7 @@ constexpr std::size_t kListedMaxReserve = kLogSegmentsMax - 2;
 }  // namespace
 
 Log::Log(const Root& root, RootKeeper& keeper, SegmentPool& pool, sys::Disk& disk, Index end,
-         const UnprovenTail& unproven, const LogOptions& options)
+         const LogOptions& options)
     : space_(root.space),
       segment_bytes_(root.segment_bytes),
       keeper_(keeper),
@@ -29,7 +29,6 @@ Log::Log(const Root& root, RootKeeper& keeper, SegmentPool& pool, sys::Disk& dis
       options_(options),
       first_incarnation_(root.next_incarnation),
       next_incarnation_(first_incarnation_),
-      unproven_(unproven),
       last_index_(end),
       durable_index_(end) {}
 
@@ -59,6 +58,10 @@ Result<void> Log::make_room(std::uint64_t payload_bytes, Reserve reserve) {
     {
       const base::Unlock meanwhile(mutex_);
       prepared = pool_.prepare();
+    }
+    if (!prepared && prepared.error().code() == Errc::store_failed) {
+      failed_ = true;
+      return fail(Errc::store_failed, "log segment", prepared.error().detail());
     }
     if (!prepared) {
       DOLMEN_PROBE("store.append_no_space");
@@ -206,7 +209,7 @@ void Log::wake(Flushed flushed) {
 Result<void> Log::write_out(LogBuffer& buffer, Sync sync) {
   for (const LogBuffer::Extent& extent : buffer.extents()) {
     if (written_ != extent.segment) {
-      DOLMEN_CHECK(written_ ? sync_file(*written_) : rewrite_unproven());
+      if (written_) DOLMEN_CHECK(sync_file(*written_));
       DOLMEN_CHECK(activate(*extent.segment));
       written_ = extent.segment;
     }
@@ -222,18 +225,15 @@ Result<void> Log::sync_file(LogSegment& segment) {
   return segment.file->sync();
 }
 
-Result<void> Log::rewrite_unproven() {
-  if (unproven_.bytes == 0) return {};
+Result<void> Log::rewrite_unproven(const UnprovenTail& unproven) {
+  if (unproven.bytes == 0) return {};
   DOLMEN_PROBE("store.unproven_tail_rewritten");
-  auto file = disk_.open(segment_name(unproven_.file), sys::OpenMode::read_write);
-  // A checkpoint came first and the segment is gone: nothing builds on its records any more.
-  if (!file && file.error().code() == Errc::not_found) return {};
-  if (!file) return std::unexpected(file.error());
-  std::vector<std::byte> bytes(unproven_.bytes);
-  DOLMEN_TRY(const std::size_t count, (*file)->read(unproven_.offset, bytes));
-  DOLMEN_CHECK((*file)->write(unproven_.offset, base::Bytes(bytes).first(count)));
+  DOLMEN_TRY(auto file, disk_.open(segment_name(unproven.file), sys::OpenMode::read_write));
+  std::vector<std::byte> bytes(unproven.bytes);
+  DOLMEN_TRY(const std::size_t count, file->read(unproven.offset, bytes));
+  DOLMEN_CHECK(file->write(unproven.offset, base::Bytes(bytes).first(count)));
   sync_count_.fetch_add(1, std::memory_order_relaxed);
-  return (*file)->sync();
+  return file->sync();
 }
 
 Result<void> Log::activate(LogSegment& segment) {
@@ -258,7 +258,9 @@ Result<void> Log::activate(LogSegment& segment) {
 Result<void> Log::prepare_segments() {
   while (pool_.size() < options_.reserve_segments + std::size_t{1}) {
     if (segment_count() >= kListedMax) return {};
-    DOLMEN_CHECK(pool_.prepare());
+    auto prepared = pool_.prepare();
+    if (!prepared && prepared.error().code() == Errc::store_failed) failed_ = true;
+    if (!prepared) return prepared;
   }
   return {};
 }

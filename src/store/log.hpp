@@ -40,8 +40,11 @@ class Log {
  public:
   /// Goes on behind `end`, the recovered end, of the log that the keeper's root names.
   Log(const Root& root, RootKeeper& keeper, SegmentPool& pool, sys::Disk& disk, Index end,
-      const UnprovenTail& unproven, const LogOptions& options);
+      const LogOptions& options);
 
+  /// Writes again what recovery read and nothing proves to be on the disk, so that nobody is shown
+  /// what a loss of power could still take. Requires: nothing was appended yet. Errors: io_error.
+  [[nodiscard]] Result<void> rewrite_unproven(const UnprovenTail& unproven);
   [[nodiscard]] Result<Index> append(base::Bytes payload, Reserve reserve,
                                      void (*on_index)(void*, Index), void* argument);
   void with_append_lock(void (*body)(void*, Index), void* argument);
@@ -96,7 +99,6 @@ class Log {
   [[nodiscard]] Flushed flush(Sync sync) DOLMEN_REQUIRES(mutex_);
   void wake(Flushed flushed) DOLMEN_EXCLUDES(mutex_);
   [[nodiscard]] Result<void> write_out(LogBuffer& buffer, Sync sync);
-  [[nodiscard]] Result<void> rewrite_unproven();
   [[nodiscard]] Result<void> activate(LogSegment& segment);
   [[nodiscard]] Result<void> sync_file(LogSegment& segment);
 
@@ -121,10 +123,9 @@ class Log {
   // What the running flush makes durable.
   Index flush_target_ DOLMEN_GUARDED_BY(mutex_) = 0;
 
-  // Of the leader, one at a time: an empty buffer, where it wrote last, what it has to write again.
+  // Of the leader, one at a time: an empty buffer, where it wrote last.
   LogBuffer spare_;
   std::shared_ptr<LogSegment> written_;
-  UnprovenTail unproven_;
 
   std::atomic<Index> last_index_;
   std::atomic<Index> durable_index_;

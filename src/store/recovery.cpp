@@ -23,7 +23,8 @@ constexpr unsigned kSameDamageMax = 3;
 }
 
 // What a killed process wrote but did not sync was read from memory: it must not be forgotten again
-// after it was shown to somebody. Only the last segment can hold such records.
+// after it was shown to somebody. Only the last segment can hold such records. Who may write does
+// more: Log::rewrite_unproven().
 [[nodiscard]] Result<void> sync_what_was_read(sys::Disk& disk, const Root& root) {
   if (root.segments.empty()) return {};
   DOLMEN_TRY(auto file,
@@ -39,7 +40,6 @@ constexpr unsigned kSameDamageMax = 3;
   auto tail = std::make_shared<TailIndex>();
   const TransactionSink sink = [&](Index, base::Bytes payload) { return tail->add(payload); };
   DOLMEN_TRY(recovered.scan, scan_log(disk, root, sink, {.memory = memory}));
-  DOLMEN_CHECK(sync_what_was_read(disk, root));
   tail->own(std::move(recovered.scan.memory));
   if (!tail->empty()) recovered.tail = std::move(tail);
   return recovered;
@@ -65,6 +65,10 @@ Result<Recovered> recover_beside_writer(sys::Disk& disk, sys::Memory* memory) {
   for (unsigned attempt = 0; attempt < kReaderAttemptsMax; ++attempt) {
     auto choice = read_root(disk);
     auto recovered = choice ? recover_from(disk, memory, *choice) : std::unexpected(choice.error());
+    if (recovered) {
+      const auto synced = sync_what_was_read(disk, recovered->choice.root);
+      if (!synced) recovered = std::unexpected(synced.error());
+    }
     if (!recovered) {
       const Error& error = recovered.error();
       if (error.code() != Errc::corrupt && error.code() != Errc::not_found) return recovered;

@@ -55,10 +55,13 @@ Root RootKeeper::root() const {
 
 Result<void> RootKeeper::verify(ScrubReport& report) {
   const base::Lock lock(mutex_);
-  return verify_file(*file_, report);
+  // What a crash left unfinished at opening is repaired before the next switch: no damage.
+  return verify_file(*file_, choice_.bad, report);
 }
 
-Result<void> RootKeeper::verify_file(sys::File& file, ScrubReport& report) {
+Result<void> RootKeeper::verify_file(sys::File& file,
+                                     const std::array<bool, kRootSlots>& unfinished,
+                                     ScrubReport& report) {
   std::array<bool, kRootSlots> bad{};
   bad.fill(true);
   for (unsigned look = 0; look < kVerifyLooks; ++look) {
@@ -69,7 +72,7 @@ Result<void> RootKeeper::verify_file(sys::File& file, ScrubReport& report) {
   }
   report.bytes_verified += kRootFileBytes;
   for (unsigned slot = 0; slot < kRootSlots; ++slot) {
-    if (!bad[slot]) continue;
+    if (!bad[slot] || unfinished[slot]) continue;
     report.damage.push_back({.where = "space: root slot " + std::to_string(slot), .page = {}});
   }
   return {};
@@ -92,7 +95,9 @@ Result<void> RootKeeper::switch_root(const std::function<void(Root&)>& change,
   next.durable_index = std::min(next.durable_index, recovered_end_);
   change(next);
   next.generation = choice_.root.generation + 1;
-  if (auto written = write_generation(next); !written) {
+  auto written = settle_read_root();
+  if (written) written = write_pair(next);
+  if (!written) {
     failed_ = true;
     return fail(Errc::store_failed, "root switch", written.error().detail());
   }
@@ -130,18 +135,29 @@ Result<void> RootKeeper::write_pair(const Root& root) {
   return write_slot(root_pair(root.generation) + 1, bytes);
 }
 
-Result<void> RootKeeper::write_generation(const Root& next) {
-  // The bad slot first: a crash must never leave two. Then what was read is written once more: a
-  // killed process may have left its second slot unwritten, and after a failed sync the system may
-  // give back what is not on the disk. The slots of the next generation are safe to write only when
-  // this one is certainly in two places.
+// The bad slot first: a crash must never leave two. Then what was read is written once more: a
+// killed process may have left its second slot unwritten, and after a failed sync the system may
+// give back what is not on the disk. The slots of the next generation are safe to write, and what
+// older roots name is safe to use again, only when this one is certainly in two places.
+Result<void> RootKeeper::settle_read_root() {
+  if (settled_) return {};
   for (unsigned slot = 0; slot < kRootSlots; ++slot) {
     if (choice_.bad[slot]) DOLMEN_CHECK(copy_twin(slot));
   }
   choice_.bad = {};
-  if (!rewritten_) DOLMEN_CHECK(write_pair(choice_.root));
-  rewritten_ = true;
-  return write_pair(next);
+  DOLMEN_CHECK(write_pair(choice_.root));
+  settled_ = true;
+  return {};
+}
+
+Result<void> RootKeeper::settle() {
+  const base::Lock lock(mutex_);
+  if (failed_) return fail(Errc::store_failed, "root");
+  if (auto settled = settle_read_root(); !settled) {
+    failed_ = true;
+    return fail(Errc::store_failed, "root", settled.error().detail());
+  }
+  return {};
 }
 
 }  // namespace dolmen::store

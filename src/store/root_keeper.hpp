@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The root in force, and the only way to replace it. A switch first makes durable what was only
-// read so far, repairs what a crash left unfinished, then writes both slots of the new generation.
+// The root in force, and the only way to replace it. Before the first switch, and before anything
+// is used again that only older roots need, the root that was read is made durable and what a crash
+// left unfinished is repaired. A switch writes both slots of the new generation.
 //
 // Invariants:
 //   1. At any moment at most one slot of the file does not verify.
@@ -12,6 +13,7 @@
 // file.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -40,9 +42,12 @@ class RootKeeper {
   /// Reads and chooses. Errors: not_a_space, version_unsupported, corrupt, io_error.
   [[nodiscard]] static Result<RootChoice> read(sys::File& file);
 
-  /// Adds the slots of `file` that do not verify to the report. Beside a writer: a slot counts only
-  /// when it is bad as often as it is looked at, for it may be written meanwhile. Errors: io_error.
-  [[nodiscard]] static Result<void> verify_file(sys::File& file, ScrubReport& report);
+  /// Adds the slots of `file` that do not verify to the report, but for `unfinished` ones. Beside a
+  /// writer: a slot counts only when it is bad as often as it is looked at, for it may be written
+  /// meanwhile. Errors: io_error.
+  [[nodiscard]] static Result<void> verify_file(sys::File& file,
+                                                const std::array<bool, kRootSlots>& unfinished,
+                                                ScrubReport& report);
 
   RootKeeper(std::unique_ptr<sys::File> file, RootChoice choice);
 
@@ -54,7 +59,13 @@ class RootKeeper {
   /// Listed segments that begin above `end` hold no record; the next switch drops them.
   void drop_segments_above(Index end);
 
-  /// Reads the slots again; adds what does not verify to the report. Errors: io_error.
+  /// Makes what was only read durable, in both of its slots, before anything that an older root may
+  /// need is used again: a killed process may have left this root in the system's cache alone.
+  /// Errors: store_failed.
+  [[nodiscard]] Result<void> settle();
+
+  /// Reads the slots again; adds what does not verify, and did when it was opened, to the report.
+  /// Errors: io_error.
   [[nodiscard]] Result<void> verify(ScrubReport& report);
 
   /// Makes the root that `change` gives the one in force, and appends to `dropped` the files that
@@ -66,13 +77,13 @@ class RootKeeper {
   [[nodiscard]] Result<void> write_slot(unsigned slot, base::Bytes bytes) DOLMEN_REQUIRES(mutex_);
   [[nodiscard]] Result<void> copy_twin(unsigned slot) DOLMEN_REQUIRES(mutex_);
   [[nodiscard]] Result<void> write_pair(const Root& root) DOLMEN_REQUIRES(mutex_);
-  [[nodiscard]] Result<void> write_generation(const Root& next) DOLMEN_REQUIRES(mutex_);
+  [[nodiscard]] Result<void> settle_read_root() DOLMEN_REQUIRES(mutex_);
 
   mutable base::Mutex mutex_;
   const std::unique_ptr<sys::File> file_;
   RootChoice choice_ DOLMEN_GUARDED_BY(mutex_);
   Index recovered_end_ DOLMEN_GUARDED_BY(mutex_) = ~Index{0};
-  bool rewritten_ DOLMEN_GUARDED_BY(mutex_) = false;  // the root that was read
+  bool settled_ DOLMEN_GUARDED_BY(mutex_) = false;  // the root in force is certainly in both slots
   std::atomic<std::size_t> segment_count_;
   std::atomic<std::uint64_t> sync_count_{0};
   std::atomic<bool> failed_{false};

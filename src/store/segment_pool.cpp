@@ -15,7 +15,7 @@ constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
 constexpr std::string_view kHalfMade = "log/new";
 }  // namespace
 
-Result<void> SegmentPool::adopt(const Root& root) {
+Result<void> SegmentPool::adopt(const Root& root, std::function<Result<void>()> settle) {
   DOLMEN_TRY(const std::vector<std::string> names, disk_.list());
   const base::Lock prepare_lock(prepare_mutex_);
   std::set<std::uint32_t> listed;
@@ -33,12 +33,17 @@ Result<void> SegmentPool::adopt(const Root& root) {
     next_file_ = std::max(next_file_, *file + 1);
     if (!listed.contains(*file)) leftovers_.push_back(*file);
   }
-  while (leftovers_.size() > keep_max_) {
+  settle_ = std::move(settle);
+  leftover_count_ = leftovers_.size();
+  return {};
+}
+
+void SegmentPool::remove_excess_leftovers() {
+  while (leftovers_.size() > std::max<std::size_t>(keep_max_, 1)) {
+    DOLMEN_PROBE("store.excess_segment_removed");
     (void)disk_.remove(segment_name(leftovers_.back()));
     leftovers_.pop_back();
   }
-  leftover_count_ = leftovers_.size();
-  return {};
 }
 
 Result<std::unique_ptr<sys::File>> SegmentPool::make(std::string_view name) {
@@ -58,6 +63,9 @@ Result<std::unique_ptr<sys::File>> SegmentPool::make(std::string_view name) {
 }
 
 Result<std::unique_ptr<sys::File>> SegmentPool::rename_leftover(std::uint32_t new_file) {
+  // An older root may name it, and be the one on the disk.
+  DOLMEN_CHECK(settle_());
+  remove_excess_leftovers();
   std::uint32_t& leftover = leftovers_.back();
   DOLMEN_TRY(auto file, disk_.open(segment_name(leftover), sys::OpenMode::read_write));
   DOLMEN_TRY(const std::uint64_t bytes, file->size());

@@ -6,11 +6,13 @@
 // allocated blocks is what makes an append cheap, and cannot run out of space.
 //
 // Invariants:
-//   1. No file in the pool is named by the durable root; the name of every file that take() hands
-//   out is
-//      durable. A leftover of an earlier opening may owe its name to a failed directory sync: it
-//      gets a new one before it is used.
-//   2. A failure here harms nothing: the half-made file is removed, the log goes on without it.
+//   1. No file in the pool is named by the durable root, and every name that take() gives is
+//   durable.
+//      A leftover of an earlier opening may owe its name to a failed directory sync: it gets a new
+//      one before it is used.
+//   2. What the durable root may still name is neither removed nor renamed: leftovers are touched
+//      only after the root that was read is certainly durable.
+//   3. A failure here harms nothing: the half-made file is removed, the log goes on without it.
 //
 // Threads: any. take() does no input or output.
 #pragma once
@@ -18,6 +20,7 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -40,9 +43,10 @@ class SegmentPool {
   SegmentPool(sys::Disk& disk, std::uint32_t segment_bytes, std::size_t keep_max)
       : disk_(disk), segment_bytes_(segment_bytes), keep_max_(keep_max) {}
 
-  /// Notes the segment files that the root does not name, and removes half-made ones.
-  [[nodiscard]] Result<void> adopt(const Root& root);
-  /// Makes one more, of a leftover if there is one. Errors: no_space, io_error, limit.
+  /// Notes the segment files that the root does not name, and removes half-made ones. `settle` is
+  /// called before the first of them is used: it makes the root that was read durable.
+  [[nodiscard]] Result<void> adopt(const Root& root, std::function<Result<void>()> settle);
+  /// Makes one more, of a leftover if there is one. Errors: no_space, io_error, limit, settle()'s.
   [[nodiscard]] Result<void> prepare();
   [[nodiscard]] std::optional<FreeSegment> take();
   /// A file that the durable root names no more: kept for reuse, or removed.
@@ -56,6 +60,7 @@ class SegmentPool {
       DOLMEN_REQUIRES(prepare_mutex_);
   [[nodiscard]] Result<std::unique_ptr<sys::File>> rename_leftover(std::uint32_t new_file)
       DOLMEN_REQUIRES(prepare_mutex_);
+  void remove_excess_leftovers() DOLMEN_REQUIRES(prepare_mutex_);
   void add(FreeSegment segment);
 
   sys::Disk& disk_;
@@ -65,6 +70,7 @@ class SegmentPool {
   base::Mutex mutex_;
   std::deque<FreeSegment> free_ DOLMEN_GUARDED_BY(mutex_);
   std::vector<std::uint32_t> leftovers_ DOLMEN_GUARDED_BY(prepare_mutex_);
+  std::function<Result<void>()> settle_ DOLMEN_GUARDED_BY(prepare_mutex_);
   std::uint32_t next_file_ DOLMEN_GUARDED_BY(prepare_mutex_) = 1;
   std::atomic<std::size_t> leftover_count_{0};
   std::atomic<std::size_t> size_{0};

@@ -11,8 +11,8 @@
 //   1. A record acknowledged by wait_durable() is in every later recovery of this directory.
 //   2. A record is in a recovery wholly or not at all, and only if every earlier one is.
 //   3. Nothing reachable from the durable root or needed by its tail is ever overwritten.
-//   4. Recovery reads only, until one root switch publishes its result; run twice it gives the
-//   same.
+//   4. Recovery changes nothing until one root switch publishes its result (it may write the end
+//      of the log again, as it was read); run twice it gives the same.
 //   5. After a failed write or sync nothing more is acknowledged: every call gives store_failed.
 //
 // Threads: append(), wait_durable(), read_page(), find() and the counters from any thread;

@@ -51,6 +51,11 @@ Result<CheckpointStats> DurableStore::checkpoint(const CheckpointRequest& reques
     return fail(Errc::invalid_argument, "checkpoint: as_of", request.as_of);
   }
   DOLMEN_CHECK(log_->wait_durable(request.as_of));
+  // The blocks that this root's tree does not use may be those of an older root.
+  if (auto settled = keeper_->settle(); !settled) {
+    log_->fail_from_now();
+    return std::unexpected(settled.error());
+  }
   CheckpointStats stats;
   stats.as_of = request.as_of;
   DOLMEN_TRY(const TreeRoot tree, pages_->write_checkpoint(request, stats));
@@ -117,7 +122,7 @@ Result<ScrubReport> DurableStore::scrub(
     DOLMEN_CHECK(keeper_->verify(report));
   } else {
     DOLMEN_TRY(const auto file, disk_->open(kRootFile, sys::OpenMode::read_only));
-    DOLMEN_CHECK(RootKeeper::verify_file(*file, report));
+    DOLMEN_CHECK(RootKeeper::verify_file(*file, {}, report));
   }
   DOLMEN_CHECK(scrub_log(report));
   DOLMEN_CHECK(pages_->scrub(report, progress));
