@@ -145,7 +145,8 @@ std::string size_text(std::uint64_t bytes) {
   if (bytes < 10'000) return grouped(bytes) + " bytes";
   if (bytes < (1u << 20)) return decimal(value / 1024, 0) + " KiB";
   if (bytes < (1u << 30)) return decimal(value / (1 << 20), 1) + " MiB";
-  return decimal(value / (1 << 30), 1) + " GiB";
+  if (bytes < (std::uint64_t{1} << 40)) return decimal(value / (1 << 30), 1) + " GiB";
+  return decimal(value / 1024 / (1 << 30), 1) + " TiB";
 }
 
 }  // namespace dolmen::cli

@@ -86,6 +86,35 @@ Fact address_space() {
           good ? "" : "ulimit -v unlimited (the arena reserves 32 TiB, it does not use it)"};
 }
 
+Fact arena() {
+  sys::Memory& memory = *sys::linux_env().memory;
+  constexpr std::size_t kBytes = std::size_t{32} << DOLMEN_REGION_SHIFT;
+  const std::string value = size_text(kBytes) + " of address space";
+  const auto reserved = memory.reserve(kBytes, sys::kPageBytes);
+  if (!reserved) {
+    return {"arena", value + ": refused", false,
+            "ulimit -v unlimited; sudo sysctl vm.overcommit_memory=0"};
+  }
+  memory.release(*reserved, kBytes);
+  return {"arena", value + " (tried)", true, ""};
+}
+
+/// How this command, and so most likely the library beside it, was built.
+Fact build() {
+#ifdef __OPTIMIZE__
+  constexpr bool kOptimised = true;
+#else
+  constexpr bool kOptimised = false;
+#endif
+  constexpr bool kChecked = DOLMEN_CHECKED != 0;
+  const bool good = kOptimised && !kChecked;
+  return {
+      "build",
+      std::string(kOptimised ? "optimised" : "not optimised") +
+          (kChecked ? ", every dereference checked" : ", dereferences checked where it is free"),
+      good, good ? "" : "for speed: cmake -DCMAKE_BUILD_TYPE=Release -DDOLMEN_CHECKED=OFF"};
+}
+
 /// Type of the file system that holds `directory`: the longest mount point in front of it.
 Fact file_system(const std::string& directory) {
   std::error_code error;
@@ -147,9 +176,9 @@ Result<Fact> sync_latency(sys::Disk& disk) {
 }
 
 Result<std::vector<Fact>> examine(const std::string& directory) {
-  std::vector<Fact> facts{page_faults(), kernel(),        huge_pages(),
-                          map_count(),   address_space(), file_system(directory)};
   DOLMEN_TRY(const auto disk, sys::open_directory(directory, sys::DirectoryMode::open_existing));
+  std::vector<Fact> facts{page_faults(),   kernel(), huge_pages(),           map_count(),
+                          address_space(), arena(),  file_system(directory), build()};
   DOLMEN_TRY(Fact latency, sync_latency(*disk));
   facts.push_back(std::move(latency));
   DOLMEN_TRY(const std::uint64_t free, disk->free_bytes());
@@ -161,7 +190,7 @@ Result<std::vector<Fact>> examine(const std::string& directory) {
 
 int doctor(const std::string& directory, bool json) {
   const auto facts = examine(directory);
-  if (!facts) return failed(facts.error());
+  if (!facts) return not_opened(directory, facts.error());
   Json rows = Json::array();
   for (const Fact& fact : *facts) {
     if (json) {
