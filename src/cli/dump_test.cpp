@@ -127,16 +127,33 @@ TEST_F(Dump, AKilledLoadLeavesADirectoryThatNothingOpensUntilItIsLoadedAgain) {
   EXPECT_EQ(names("copy"), names("web.dolmen"));
 }
 
+TEST_F(Dump, ASecondWriterIsRefusedWithProcessHostAndCommandLine) {
+  // The command as the writer: a load that waits for the rest of its stream.
+  ASSERT_EQ(dolmen({"dump", "web.dolmen", "web.dump"}).exit, kOk);
+  const Outcome run = shell(
+      "mkfifo pipe; \"$D\" load pipe copy & exec 3>pipe; head -c 200000 web.dump >&3;"
+      " while ! [ -s copy/lock ]; do sleep 0.05; done; cat copy/lock >holder;"
+      " dolmen load web.dump copy 3>&-; echo $?; dolmen init copy 3>&-; echo $?;"
+      " tail -c +200001 web.dump >&3; exec 3>&-; wait");
+  const std::string holder = read_file(path("holder"));
+  EXPECT_NE(holder.find("pid "), std::string::npos) << holder;
+  EXPECT_NE(holder.find(" on host "), std::string::npos) << holder;
+  EXPECT_NE(holder.find("load pipe copy"), std::string::npos) << holder;
+  EXPECT_NE(run.err.find("held: " + holder), std::string::npos) << run.err;
+  EXPECT_TRUE(run.out.starts_with("1\n1\nloaded ")) << run.out << run.err;
+  EXPECT_EQ(dolmen({"ls", "copy"}).exit, kOk);
+}
+
 TEST_F(Dump, ShowsProgressAfterASecondWhereAskedForAndNothingElsewhere) {
   ASSERT_EQ(dolmen({"dump", "web.dolmen", "web.dump"}).exit, kOk);
-  const std::string slowly = "{ head -c 700000 web.dump; sleep 1.3; tail -c +700001 web.dump; } | ";
+  const std::string slowly = "{ head -c 700000 web.dump; sleep 1.1; tail -c +700001 web.dump; } | ";
   const Outcome asked = shell(slowly + "dolmen load --progress - one");
   EXPECT_EQ(asked.exit, kOk) << asked.err;
   EXPECT_TRUE(asked.err.starts_with("loading: ")) << asked.err;
   const Outcome silent = shell(slowly + "dolmen load - two");
   EXPECT_EQ(silent.exit, kOk);
   EXPECT_EQ(silent.err, "");
-  const Outcome dump = shell("dolmen dump --progress web.dolmen | { sleep 1.3; cat >again.dump; }");
+  const Outcome dump = shell("dolmen dump --progress web.dolmen | { sleep 1.1; cat >again.dump; }");
   EXPECT_EQ(dump.exit, kOk);
   EXPECT_NE(dump.err.find("dumping: "), std::string::npos) << dump.err;
   EXPECT_NE(dump.err.find(" %\n"), std::string::npos) << dump.err;

@@ -316,14 +316,11 @@ Result<Value> ValueReader::ordered_map(const TypeEntry& type, std::uint64_t offs
   const TypeEntry* key = entry_of(type.element);
   const TypeEntry* mapped = entry_of(type.element2);
   if (key == nullptr || mapped == nullptr) return damaged("a map without types", offset);
-  const std::size_t key_align = std::max(key->align, 1u);
-  const std::size_t value_align = std::max(mapped->align, 1u);
-  const auto keys_at = [&](std::size_t n) { return round_up(18 + n, key_align); };
-  const auto values_at = [&](std::size_t n) {
-    return round_up(keys_at(n) + n * key->size, value_align);
-  };
-  const std::size_t capacity = detail::node_capacity(
-      [&](std::size_t n) { return detail::node_bytes(values_at(n) + n * mapped->size); }, 16);
+  const detail::LeafLayout layout{key->size, std::max(key->align, 1u), mapped->size,
+                                  std::max(mapped->align, 1u)};
+  const std::size_t capacity = layout.capacity();
+  const std::size_t keys_at = layout.keys_at(layout.order_bytes());
+  const std::size_t values_at = layout.values_at(capacity, layout.order_bytes());
 
   Value map = with(Value::Kind::map);
   map.total = load<std::uint64_t>(offset + 24);
@@ -331,7 +328,7 @@ Result<Value> ValueReader::ordered_map(const TypeEntry& type, std::uint64_t offs
   auto leaf = load<std::uint64_t>(offset + 8);
   for (std::uint32_t leaves = 0; leaf != 0; leaf = load<std::uint64_t>(leaf + 8), ++leaves) {
     if (leaves > heap_.capacity() / 64) return damaged("leaves of a map in a ring", offset);
-    if (!holds(leaf, values_at(capacity) + capacity * mapped->size)) {
+    if (!holds(leaf, values_at + capacity * mapped->size)) {
       return damaged("a leaf outside its object", offset);
     }
     const auto count = load<std::uint16_t>(leaf + 16);
@@ -341,8 +338,8 @@ Result<Value> ValueReader::ordered_map(const TypeEntry& type, std::uint64_t offs
       if (++seen > map.total) return damaged("an ordered map with too many entries", offset);
       const std::uint64_t slot = load<std::uint8_t>(leaf + 18 + i);
       if (slot >= capacity) return damaged("a leaf's order", leaf);
-      DOLMEN_CHECK(entry(type, leaf + keys_at(capacity) + slot * key->size,
-                         leaf + values_at(capacity) + slot * mapped->size, map));
+      DOLMEN_CHECK(entry(type, leaf + keys_at + slot * key->size,
+                         leaf + values_at + slot * mapped->size, map));
     }
   }
   if (seen != map.total) return damaged("an ordered map with too few entries", offset);

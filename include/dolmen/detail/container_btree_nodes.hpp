@@ -36,25 +36,33 @@ constexpr std::size_t node_capacity(BytesOf bytes_of, std::size_t enough) {
   return count;
 }
 
-/// Bytes of a leaf with n slots and `order` bytes for their order.
-template <class K, class V>
-constexpr std::size_t leaf_bytes(std::size_t n, std::size_t order) {
-  const std::size_t keys = round_up(18 + order, alignof(K));
-  return round_up(round_up(keys + n * sizeof(K), alignof(V)) + n * sizeof(V),
-                  std::max({alignof(K), alignof(V), std::size_t{8}}));
-}
-template <class K, class V>
-consteval std::size_t leaf_capacity() {
-  return node_capacity([](std::size_t n) { return node_bytes(leaf_bytes<K, V>(n, n)); }, 16);
-}
-/// As many as make the leaf fill its cache lines.
-template <class K, class V>
-consteval std::size_t leaf_order_bytes() {
-  constexpr std::size_t kSlots = leaf_capacity<K, V>();
-  std::size_t order = kSlots;
-  while (leaf_bytes<K, V>(kSlots, order) % 64 != 0) ++order;
-  return order;
-}
+/// Where the arrays of a leaf lie, from the sizes and alignments of its keys and values alone: who
+/// reads it without the types computes the same.
+struct LeafLayout {
+  std::size_t key_bytes, key_align, value_bytes, value_align;
+
+  [[nodiscard]] constexpr std::size_t keys_at(std::size_t order) const {
+    return round_up(18 + order, key_align);
+  }
+  [[nodiscard]] constexpr std::size_t values_at(std::size_t slots, std::size_t order) const {
+    return round_up(keys_at(order) + slots * key_bytes, value_align);
+  }
+  /// Bytes of a leaf with that many slots and bytes for their order.
+  [[nodiscard]] constexpr std::size_t bytes(std::size_t slots, std::size_t order) const {
+    return round_up(values_at(slots, order) + slots * value_bytes,
+                    std::max({key_align, value_align, std::size_t{8}}));
+  }
+  [[nodiscard]] constexpr std::size_t capacity() const {
+    return node_capacity([&](std::size_t n) { return node_bytes(bytes(n, n)); }, 16);
+  }
+  /// As many as make the leaf fill its cache lines.
+  [[nodiscard]] constexpr std::size_t order_bytes() const {
+    const std::size_t slots = capacity();
+    std::size_t order = slots;
+    while (bytes(slots, order) % 64 != 0) ++order;
+    return order;
+  }
+};
 
 template <class K>
 constexpr std::size_t inner_bytes(std::size_t n) {
@@ -79,8 +87,9 @@ void close_place(T* first, std::size_t index, std::size_t count) {
 
 template <class K, class V>
 struct BTreeLeaf {
-  static constexpr std::size_t kCapacity = leaf_capacity<K, V>();
-  static constexpr std::size_t kOrderBytes = leaf_order_bytes<K, V>();
+  static constexpr LeafLayout kLayout{sizeof(K), alignof(K), sizeof(V), alignof(V)};
+  static constexpr std::size_t kCapacity = kLayout.capacity();
+  static constexpr std::size_t kOrderBytes = kLayout.order_bytes();
 
   raw_ptr<BTreeLeaf> previous;
   raw_ptr<BTreeLeaf> next;
@@ -92,6 +101,7 @@ struct BTreeLeaf {
 
   BTreeLeaf() = delete;  // made from zeroed memory by prepare()
   void prepare() noexcept {
+    static_assert(sizeof(BTreeLeaf) == kLayout.bytes(kCapacity, kOrderBytes));
     for (std::size_t i = 0; i < kCapacity; ++i) order[i] = static_cast<std::uint8_t>(i);
   }
 
