@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <type_traits>
 
 #include <dolmen/detail/arena.hpp>
 #include <dolmen/error.hpp>
@@ -49,14 +50,23 @@ struct UndoLine {
 /// Whether a page of an image is in memory; a damaged one failed its checksum and reads as zeros.
 enum class PageState : std::uint32_t { absent, present, damaged };
 
+/// All zero bytes are the initial state.
 struct PageMeta {
   std::atomic<Index> epoch{0};  ///< commit that last changed the page since opening; 0 = none
   std::atomic<UndoLine*> undo{nullptr};
-  std::uint64_t logged = 0;  ///< holder: lines with a pre-image
-  std::atomic<PageState> state{PageState::absent};
+  std::uint64_t logged = 0;                         ///< holder: lines with a pre-image
+  std::atomic<PageState> state{PageState::absent};  ///< see HomeObject::page_state()
   std::uint32_t dirty_generation = 0;  ///< append section: checkpoint generation it is listed for
 };
 static_assert(sizeof(PageMeta) == 32, "part of the memory budget of small objects");
+static_assert(std::is_trivially_destructible_v<PageMeta>);
+
+struct FreePageMetas {
+  void operator()(PageMeta* pages) const noexcept;
+};
+using PageMetas = std::unique_ptr<PageMeta[], FreePageMetas>;
+/// Null if there is no memory.
+[[nodiscard]] PageMetas make_page_metas(std::uint32_t count);
 
 struct HomeObject {
   explicit HomeObject(std::byte* object_base) noexcept : base(object_base) {}
@@ -76,6 +86,10 @@ struct HomeObject {
     return 1u << (capacity_log2() < 12 ? 0 : capacity_log2() - 12);
   }
   [[nodiscard]] PageMeta& page(std::uint32_t number) noexcept { return pages[number]; }
+  [[nodiscard]] PageState page_state(std::uint32_t number) const noexcept {
+    const PageState state = pages[number].state.load(std::memory_order_acquire);
+    return state == PageState::absent && whole ? PageState::present : state;
+  }
   [[nodiscard]] std::byte* page_address(std::uint32_t number) const noexcept {
     return base + std::size_t{number} * store::kPageBytes;
   }
@@ -91,8 +105,9 @@ struct HomeObject {
   PageMeta single;  ///< pages of an object that has one
   PageMeta* pages = &single;
   std::unique_ptr<object::FotIndex> fot_index;  ///< holder
-  bool fresh = false;                           ///< holder: created by the running transaction
-  std::atomic<bool> damaged{false};             ///< some page is
+  bool whole = false;  ///< set when made: every page was loaded or began as zeros, none is absent
+  bool fresh = false;  ///< holder: created by the running transaction
+  std::atomic<bool> damaged{false};  ///< some page is
 };
 
 }  // namespace dolmen::txn

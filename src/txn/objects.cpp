@@ -124,9 +124,15 @@ void SpaceCore::free_slot(std::byte* base) noexcept {
 Result<HomeObject*> SpaceCore::make_image(const ObjectId& id, unsigned capacity_log2, bool fresh) {
   const bool demand = !fresh && !eager(capacity_log2);
   DOLMEN_TRY(std::byte* const base, allocate_slot(capacity_log2, demand));
-  std::unique_ptr<txn::PageMeta[]> pages;
   const std::uint32_t count = 1u << (capacity_log2 < 12 ? 0 : capacity_log2 - 12);
-  if (count > 1) pages = std::make_unique<txn::PageMeta[]>(count);
+  txn::PageMetas pages;
+  if (count > 1) {
+    pages = txn::make_page_metas(count);
+    if (!pages) {
+      object::free_slot(base);
+      return fail(Errc::out_of_memory, "an object's pages", id.low);
+    }
+  }
   if (!fresh && !demand) {
     DOLMEN_TRY(const std::uint32_t stored, store_->page_count(id));
     const auto loaded = load_pages(base, std::min(stored, count), store::page_bytes(capacity_log2),
@@ -149,11 +155,7 @@ Result<HomeObject*> SpaceCore::make_image(const ObjectId& id, unsigned capacity_
   mapping.space = this;
   HomeObject* object = objects_.make(base);
   if (pages) object->pages = pages.release();
-  if (fresh || !demand) {
-    for (std::uint32_t page = 0; page < count; ++page) {
-      object->page(page).state.store(txn::PageState::present, std::memory_order_relaxed);
-    }
-  }
+  object->whole = !demand;
   mapping.record = object;
   std::atomic_thread_fence(std::memory_order_release);
   mapping.kind = 1;
@@ -209,7 +211,7 @@ bool SpaceCore::fault_home(HomeObject& object, std::uintptr_t address) noexcept 
 
 void SpaceCore::load_all(HomeObject& object) {
   for (std::uint32_t page = 0; page < object.page_count(); ++page) {
-    if (object.page(page).state.load(std::memory_order_acquire) == txn::PageState::absent) {
+    if (object.page_state(page) == txn::PageState::absent) {
       // A volatile load: the point is the fault that it may take.
       (void)*const_cast<const volatile std::byte*>(object.page_address(page));
     }

@@ -106,7 +106,7 @@ Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index
     DOLMEN_TRY(const bool was_kept, find_version(key, index, out));
     if (was_kept) return {};
     const std::uint64_t sequence = object.sequence.load(std::memory_order_acquire);
-    const PageState state = meta.state.load(std::memory_order_acquire);
+    const PageState state = object.page_state(page);
     if (state == PageState::absent) {
       // Never changed since opening: the store has it, in whatever checkpoint, until one erases the
       // object; before that it becomes a version (preserve_erased).
@@ -114,7 +114,7 @@ Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index
       std::atomic_thread_fence(std::memory_order_acquire);
       DOLMEN_TRY(const bool is_kept, find_version(key, index, out));
       if (is_kept) return {};
-      const PageState now = meta.state.load(std::memory_order_acquire);
+      const PageState now = object.page_state(page);
       if (now == PageState::absent ||
           (now == PageState::present && meta.epoch.load(std::memory_order_acquire) == 0 &&
            object.sequence.load(std::memory_order_relaxed) == sequence)) {
@@ -194,7 +194,7 @@ void SpaceCore::preserve_erased(const std::vector<ObjectId>& erased) {
         stored ? std::min(*stored, image->page_count()) : image->page_count();
     for (std::uint32_t page = 0; page < pages; ++page) {
       PageMeta& meta = image->page(page);
-      if (meta.state.load(std::memory_order_acquire) != PageState::absent) continue;
+      if (image->page_state(page) != PageState::absent) continue;
       const std::uint32_t bytes = image->page_bytes();
       auto contents = std::make_unique_for_overwrite<std::byte[]>(bytes);
       const base::MutableBytes out(contents.get(), bytes);

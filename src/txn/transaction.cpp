@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstdlib>
 #include <cstring>
 
 #include <dolmen/assert.hpp>
@@ -24,8 +25,15 @@ void UndoPool::trim() {
 }
 
 HomeObject::~HomeObject() {
-  if (pages != &single) delete[] pages;
+  if (pages != &single) FreePageMetas{}(pages);
 }
+
+/// Zeros from the system, which become memory where somebody touches a page: an object of 1 GiB has
+/// 8 MiB of them.
+PageMetas make_page_metas(std::uint32_t count) {
+  return PageMetas(static_cast<PageMeta*>(std::calloc(count, sizeof(PageMeta))));
+}
+void FreePageMetas::operator()(PageMeta* pages) const noexcept { std::free(pages); }
 
 void Transaction::reset() noexcept {
   index.store(0, std::memory_order_relaxed);
