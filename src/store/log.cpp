@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 
 #include "base/hooks.hpp"
 
@@ -12,6 +13,7 @@ namespace {
 
 constexpr std::uint64_t kPayloadBytesMax = std::uint64_t{1} << 30;
 constexpr std::uint64_t kMarkBytes = 64u << 10;
+constexpr std::size_t kRewriteBytes = 256u << 10;
 constexpr std::size_t kBufferKeepBytes = std::size_t{4} << 20;
 // The last places in the root's list are for those who may use the reserve, and for a recovery.
 constexpr std::size_t kListedMax = kLogSegmentsMax - 8;
@@ -229,9 +231,15 @@ Result<void> Log::rewrite_unproven(const UnprovenTail& unproven) {
   if (unproven.bytes == 0) return {};
   DOLMEN_PROBE("store.unproven_tail_rewritten");
   DOLMEN_TRY(auto file, disk_.open(segment_name(unproven.file), sys::OpenMode::read_write));
-  std::vector<std::byte> bytes(unproven.bytes);
-  DOLMEN_TRY(const std::size_t count, file->read(unproven.offset, bytes));
-  DOLMEN_CHECK(file->write(unproven.offset, base::Bytes(bytes).first(count)));
+  const std::size_t step = std::min<std::size_t>(unproven.bytes, kRewriteBytes);
+  const auto buffer = std::make_unique_for_overwrite<std::byte[]>(step);
+  for (std::size_t done = 0; done < unproven.bytes;) {
+    const base::MutableBytes bytes(buffer.get(), std::min(step, unproven.bytes - done));
+    DOLMEN_TRY(const std::size_t count, file->read(unproven.offset + done, bytes));
+    DOLMEN_CHECK(file->write(unproven.offset + done, bytes.first(count)));
+    if (count != bytes.size()) break;
+    done += count;
+  }
   sync_count_.fetch_add(1, std::memory_order_relaxed);
   return file->sync();
 }
