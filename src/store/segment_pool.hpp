@@ -6,8 +6,7 @@
 // allocated blocks is what makes an append cheap, and cannot run out of space.
 //
 // Invariants:
-//   1. No file in the pool is named by the durable root, and every name that take() gives is
-//   durable.
+//   1. No file in the pool is named by the durable root; every name that take() gives is durable.
 //      A leftover of an earlier opening may owe its name to a failed directory sync: it gets a new
 //      one before it is used.
 //   2. What the durable root may still name is neither removed nor renamed: leftovers are touched
