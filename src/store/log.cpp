@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <new>
 
 #include "base/hooks.hpp"
 
@@ -89,8 +90,14 @@ void Log::start_segment() {
 void Log::put_record(base::Bytes payload, std::uint64_t payload_sum, RecordKind kind) {
   const std::size_t bytes = record_bytes(payload.size());
   if (!current_ || position_ + bytes > segment_bytes_) start_segment();
-  std::byte* const out = active_.extend(current_, position_, bytes);
   const Index index = last_index_.load(std::memory_order_relaxed) + 1;
+  // Whatever needs memory comes before the first thing that could not be taken back. A mark that is
+  // left behind by a failure is the next record's.
+  const std::uint64_t before = bytes_appended_.load(std::memory_order_relaxed);
+  if (marks_.empty() || before - marks_.back().bytes >= kMarkBytes) {
+    marks_.push_back({.index = index, .bytes = before});
+  }
+  std::byte* const out = active_.extend(current_, position_, bytes);
   encode_record_header({.payload_bytes = static_cast<std::uint32_t>(payload.size()),
                         .kind = kind,
                         .index = index,
@@ -99,13 +106,20 @@ void Log::put_record(base::Bytes payload, std::uint64_t payload_sum, RecordKind 
   const std::size_t end = kRecordHeaderBytes + payload.size();
   if (!payload.empty()) std::memcpy(out + kRecordHeaderBytes, payload.data(), payload.size());
   if (end != bytes) std::memset(out + end, 0, bytes - end);
-  const std::uint64_t before = bytes_appended_.load(std::memory_order_relaxed);
-  if (marks_.empty() || before - marks_.back().bytes >= kMarkBytes) {
-    marks_.push_back({.index = index, .bytes = before});
-  }
   bytes_appended_.store(before + bytes, std::memory_order_relaxed);
   position_ += static_cast<std::uint32_t>(bytes);
   last_index_.store(index, std::memory_order_release);
+}
+
+/// Parts without their last one would be no transaction: no way back (noexcept).
+void Log::put_parts(base::Bytes payload, std::uint64_t first_sum) noexcept {
+  DOLMEN_PROBE("store.transaction_in_parts");
+  const std::size_t part_max = part_payload_max();
+  for (std::size_t at = 0; at < payload.size(); at += part_max) {
+    const base::Bytes bytes = payload.subspan(at, std::min(part_max, payload.size() - at));
+    put_record(bytes, at == 0 ? first_sum : payload_checksum(bytes),
+               at + bytes.size() == payload.size() ? RecordKind::last_part : RecordKind::part);
+  }
 }
 
 Result<Index> Log::append(base::Bytes payload, Reserve reserve, void (*on_index)(void*, Index),
@@ -126,13 +140,7 @@ Result<Index> Log::append(base::Bytes payload, Reserve reserve, void (*on_index)
   if (part_count == 1) {
     put_record(payload, first_sum, RecordKind::whole);
   } else {
-    DOLMEN_PROBE("store.transaction_in_parts");
-    for (std::size_t part = 0; part < part_count; ++part) {
-      const std::size_t at = part * part_max;
-      const base::Bytes bytes = payload.subspan(at, std::min(part_max, payload.size() - at));
-      put_record(bytes, part == 0 ? first_sum : payload_checksum(bytes),
-                 part + 1 == part_count ? RecordKind::last_part : RecordKind::part);
-    }
+    put_parts(payload, first_sum);
   }
   record_count_.store(record_count_.load(std::memory_order_relaxed) + part_count,
                       std::memory_order_relaxed);
@@ -188,7 +196,12 @@ Log::Flushed Log::flush(Sync sync) {
   Result<void> written;
   {
     const base::Unlock meanwhile(mutex_);
-    written = write_out(spare_, sync);
+    try {
+      written = write_out(spare_, sync);
+    } catch (const std::bad_alloc&) {
+      // What is not written cannot be taken back: others saw it.
+      written = fail(Errc::out_of_memory, "log");
+    }
     spare_.clear(kBufferKeepBytes);
   }
   leader_active_ = false;

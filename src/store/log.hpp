@@ -87,6 +87,7 @@ class Log {
   void start_segment() DOLMEN_REQUIRES(mutex_);
   void put_record(base::Bytes payload, std::uint64_t payload_sum, RecordKind kind)
       DOLMEN_REQUIRES(mutex_);
+  void put_parts(base::Bytes payload, std::uint64_t first_sum) noexcept DOLMEN_REQUIRES(mutex_);
   [[nodiscard]] bool large_enough_to_flush() DOLMEN_REQUIRES(mutex_);
 
   enum class Sync : std::uint8_t { no, yes };

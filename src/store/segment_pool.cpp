@@ -86,7 +86,8 @@ Result<void> SegmentPool::prepare() {
   auto handle = again ? rename_leftover(file) : make(name);
   if (!handle) {
     DOLMEN_PROBE("store.prepare_failed");
-    if (again && handle.error().code() == Errc::corrupt) leftovers_.pop_back();
+    const Errc code = handle.error().code();
+    if (again && (code == Errc::corrupt || code == Errc::not_found)) leftovers_.pop_back();
     if (!again) {
       (void)disk_.remove(kHalfMade);
       (void)disk_.remove(name);

@@ -193,8 +193,8 @@ Result<void> SpaceCore::erase_object(const ObjectId& id) {
       if (entry.object == id) gone.emplace_back(std::string_view(name));
     }
     for (const std::string& name : gone) names.by_name.erase(std::string_view(name));
-    home_object->erased.store(txn::kUncommitted, std::memory_order_release);
     transaction.erased.push_back(home_object);
+    home_object->erased.store(txn::kUncommitted, std::memory_order_release);
     return {};
   };
   return in_transaction(*this, std::span(objects, 1), false, erase);

@@ -3,7 +3,12 @@
 // The end of a transaction. Order of a commit: difference → record → append (the commit index;
 // visible from here) → versions for live snapshots → epochs, undo lists emptied, sequences → locks
 // released → wait for durability. A failed append undoes everything before any lock is released.
+//
+// Want of memory before the commit has its index is an error, and the transaction is undone. From
+// there on, and while one is undone, there is no way back and none forward: the process ends
+// (noexcept), and what is acknowledged is in the log.
 #include <algorithm>
+#include <new>
 
 #include <dolmen/assert.hpp>
 
@@ -17,7 +22,7 @@ using store::Index;
 using txn::HomeObject;
 using txn::Transaction;
 
-void SpaceCore::list_dirty(Transaction& transaction, Index index) {
+void SpaceCore::list_dirty(Transaction& transaction, Index index) noexcept {
   for (const txn::TouchedPage& touched : transaction.pages) {
     txn::PageMeta& meta = touched.object->page(touched.page);
     if (meta.dirty_generation == dirty_generation_) continue;
@@ -40,6 +45,17 @@ void SpaceCore::list_dirty(Transaction& transaction, Index index) {
 }
 
 Result<Index> SpaceCore::commit(Transaction& transaction, bool durable) {
+  try {
+    return try_commit(transaction, durable);
+  } catch (const std::bad_alloc&) {
+    DOLMEN_PROBE("txn.commit_without_memory");
+    DOLMEN_ASSERT_CMP(transaction.index.load(std::memory_order_relaxed), ==, 0u);
+  }
+  abort(transaction);
+  return fail(Errc::out_of_memory, "commit");
+}
+
+Result<Index> SpaceCore::try_commit(Transaction& transaction, bool durable) {
   if (transaction.guarded()) [[unlikely]] {
     if (const auto stray = transaction.find_stray_store()) {
       abort(transaction);
@@ -112,7 +128,7 @@ Result<Index> SpaceCore::commit_described(Transaction& transaction, bool durable
   return *index;
 }
 
-void SpaceCore::abort(Transaction& transaction) {
+void SpaceCore::abort(Transaction& transaction) noexcept {
   transaction.undo();
   aborts_.fetch_add(1, std::memory_order_relaxed);
   for (HomeObject* object : transaction.erased) object->erased.store(0, std::memory_order_release);
@@ -125,7 +141,7 @@ void SpaceCore::abort(Transaction& transaction) {
 }
 
 /// Publishes the end of the transaction to snapshot readers, then lets go of its objects.
-void SpaceCore::finish(Transaction& transaction, bool committed, Index index) {
+void SpaceCore::finish(Transaction& transaction, bool committed, Index index) noexcept {
   if (transaction.guarded()) [[unlikely]]
     transaction.close_pages();
   if (committed && index != 0) {

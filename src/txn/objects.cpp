@@ -173,6 +173,8 @@ Result<HomeObject*> SpaceCore::create_home(Transaction& transaction, const Objec
                                            unsigned capacity_log2) {
   const base::Lock guard(map_mutex_);
   if (find_mapped(id) != nullptr) return fail(Errc::already_exists, "object id", id.low);
+  txn::make_room_for_one(transaction.created);
+  txn::make_room_for_one(transaction.open);
   DOLMEN_TRY(HomeObject* const object, map_object(id, capacity_log2, true));
   object->fresh = true;
   object->created.store(txn::kUncommitted, std::memory_order_relaxed);

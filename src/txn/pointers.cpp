@@ -364,10 +364,12 @@ std::uint64_t SpaceCore::foreign_bits(HomeObject& from, HomeObject& to, std::uin
     }
   }
   if (inserted->inserted) {
+    auto& cells = current_section()->transaction->cells;
+    txn::make_room_for_one(cells);
     // What was moved since the address was taken is looked up when it is followed.
     const bool current = to.moved.load(std::memory_order_acquire) == 0;
     set_cell(from.base, inserted->index, current ? number(to.base) : 0);
-    current_section()->transaction->cells.emplace_back(from.base, inserted->index);
+    cells.emplace_back(from.base, inserted->index);
   }
   return kForeignTag | std::uint64_t{inserted->index} << kOffsetBits | offset;
 }

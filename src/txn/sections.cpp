@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <new>
 
 #include <dolmen/assert.hpp>
 
@@ -270,12 +271,12 @@ Result<Index> SpaceCore::transact_once(ThreadLine& line, Transaction& transactio
     }
   };
   const Leave leave{*this, line, transaction};
-  for (const ObjectId& id : larger) {
-    if (const auto image = home(id)) open_image(section, **image);  // else erased meanwhile
-  }
   Result<void> outcome;
   std::exception_ptr foreign;
   try {
+    for (const ObjectId& id : larger) {
+      if (const auto image = home(id)) open_image(section, **image);  // else erased meanwhile
+    }
     const AmbientScope scope(section, SectionKind::transact, ~std::uint64_t{0});
     outcome = open_and_call(section, named, body);
   } catch (...) {
@@ -288,10 +289,14 @@ Result<Index> SpaceCore::transact_once(ThreadLine& line, Transaction& transactio
   if (section.damage) outcome = std::unexpected(*section.damage);
   if (outcome && transaction.failure) outcome = std::unexpected(*transaction.failure);
   if (!outcome) [[unlikely]] {
-    if (!transaction.wanted.empty()) {
-      for (const HomeObject* object : transaction.open) {
-        if (!object->fresh) larger.push_back(object->id());
+    try {
+      if (!transaction.wanted.empty()) {
+        for (const HomeObject* object : transaction.open) {
+          if (!object->fresh) larger.push_back(object->id());
+        }
       }
+    } catch (const std::bad_alloc&) {
+      outcome = fail(Errc::out_of_memory, "transaction");
     }
     abort(transaction);
     return std::unexpected(outcome.error());
@@ -330,6 +335,9 @@ void SpaceCore::lock_late(Section& section, HomeObject& object) {
   Transaction& transaction = *section.transaction;
   const std::uint16_t stripe = LockTable::stripe_of(object.id());
   const auto& stripes = transaction.stripes;
+  // Memory first: a lock that is taken is on the list.
+  txn::make_room_for_one(transaction.stripes);
+  txn::make_room_for_one(transaction.open);
   if (std::find(stripes.begin(), stripes.end(), stripe) == stripes.end()) {
     if (DOLMEN_BUGGIFY("txn.late_lock_fails") ||
         !locks_->try_lock(stripe, &transaction, &txn::thread_line())) {

@@ -147,7 +147,7 @@ Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index
   }
 }
 
-void SpaceCore::preserve_versions(Transaction& transaction, Index index) {
+void SpaceCore::preserve_versions(Transaction& transaction, Index index) noexcept {
   // As of the append: a snapshot made since then sees this commit, but older ones still need what
   // was before.
   const Index newest = transaction.newest_snapshot;  // plus one; 0 = none

@@ -157,7 +157,7 @@ class SpaceCore final : public store::PageSource {
 
   // --- commit.cpp ----------------------------------------------------------------------------
   [[nodiscard]] Result<store::Index> commit(txn::Transaction& transaction, bool durable);
-  void abort(txn::Transaction& transaction);
+  void abort(txn::Transaction& transaction) noexcept;
 
   // --- pointers.cpp --------------------------------------------------------------------------
   /// Base of the mapping that index `index` of `mapping`'s FOT leads to. Throws AccessError.
@@ -211,7 +211,7 @@ class SpaceCore final : public store::PageSource {
   [[nodiscard]] Result<void> read_page_as_of(const store::PageKey& key, store::Index as_of,
                                              base::MutableBytes out) override;
   /// Keeps versions of the transaction's pages that a live snapshot needs.
-  void preserve_versions(txn::Transaction& transaction, store::Index index);
+  void preserve_versions(txn::Transaction& transaction, store::Index index) noexcept;
   /// Keeps what older snapshots may still ask of objects that the next checkpoint drops.
   void preserve_erased(const std::vector<ObjectId>& erased);
 
@@ -219,7 +219,7 @@ class SpaceCore final : public store::PageSource {
   [[nodiscard]] Result<void> checkpoint(std::uint64_t bytes_per_second_max,
                                         const std::function<bool()>& cancelled);
   /// Called in the append critical section: lists pages and objects for the next checkpoint.
-  void list_dirty(txn::Transaction& transaction, store::Index index);
+  void list_dirty(txn::Transaction& transaction, store::Index index) noexcept;
 
   [[nodiscard]] store::Store& store() noexcept { return *store_; }
   [[nodiscard]] const CoreOptions& options() const noexcept { return options_; }
@@ -266,8 +266,9 @@ class SpaceCore final : public store::PageSource {
       DOLMEN_REQUIRES(table_mutex_);
   void remember_cell(const std::byte* slot, std::uint32_t index, std::uintptr_t base,
                      std::uint64_t stamp) DOLMEN_EXCLUDES(table_mutex_);
+  [[nodiscard]] Result<store::Index> try_commit(txn::Transaction& transaction, bool durable);
   [[nodiscard]] Result<store::Index> commit_described(txn::Transaction& transaction, bool durable);
-  void finish(txn::Transaction& transaction, bool committed, store::Index index);
+  void finish(txn::Transaction& transaction, bool committed, store::Index index) noexcept;
   void release_locks(txn::Transaction& transaction);
   [[nodiscard]] Result<store::Index> transact_once(txn::ThreadLine& line,
                                                    txn::Transaction& transaction,

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include <dolmen/assert.hpp>
 
@@ -13,9 +14,11 @@
 
 namespace dolmen::txn {
 
-void UndoPool::grow() {
+void UndoPool::add_chunk() { chunks_.push_back(std::make_unique<UndoLine[]>(kLinesPerChunk)); }
+
+void UndoPool::next_chunk() {
   const std::size_t wanted = next_ == nullptr ? 0 : chunk_ + 1;
-  if (wanted == chunks_.size()) chunks_.push_back(std::make_unique<UndoLine[]>(kLinesPerChunk));
+  if (wanted == chunks_.size()) add_chunk();
   use_chunk(wanted);
 }
 
@@ -89,6 +92,14 @@ bool Transaction::log_page(HomeObject& object, std::uint32_t number, std::uint32
   if (missing == 0) return true;
   const auto lines = static_cast<std::size_t>(std::popcount(missing));
   if (!object.fresh && lines_.bytes() + lines * sizeof(UndoLine) > bytes_max) return false;
+  try {
+    if (meta.logged == 0) make_room_for_one(pages);
+    if (!object.fresh) lines_.make_room(lines);
+  } catch (const std::bad_alloc&) {
+    // What was to be changed is not, whatever the body makes of the exception.
+    if (!failure) failure = Error(Errc::out_of_memory, "undo");
+    throw;
+  }
   if (meta.logged == 0) pages.push_back(TouchedPage{&object, number});
   meta.logged |= missing;
   if (object.fresh) return true;  // its pre-image is all zeros, and nobody else can see it

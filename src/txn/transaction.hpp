@@ -9,6 +9,7 @@
 // never unmapped while the space lives.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -29,8 +30,14 @@ class UndoPool {
  public:
   [[nodiscard]] UndoLine* take() {
     if (next_ == end_) [[unlikely]]
-      grow();
+      next_chunk();
     return next_++;
+  }
+  /// The next `count` (at most a chunk's) calls of take() will not need memory.
+  void make_room(std::size_t count) {
+    if (static_cast<std::size_t>(end_ - next_) >= count) [[likely]]
+      return;
+    if (chunks_.size() < (next_ == nullptr ? 1 : chunk_ + 2)) add_chunk();
   }
   void reset() noexcept {
     if (!chunks_.empty()) use_chunk(0);
@@ -47,7 +54,8 @@ class UndoPool {
  private:
   static constexpr std::size_t kLinesPerChunk = 1024;
   static constexpr std::size_t kChunksKept = 256;  // 20 MiB of pre-images
-  void grow();
+  void add_chunk();
+  void next_chunk();
   void use_chunk(std::size_t chunk) noexcept {
     chunk_ = chunk;
     next_ = chunks_[chunk].get();
@@ -59,6 +67,12 @@ class UndoPool {
   UndoLine* next_ = nullptr;
   UndoLine* end_ = nullptr;
 };
+
+/// So that the next push_back does not need memory.
+template <class T>
+void make_room_for_one(std::vector<T>& list) {
+  if (list.size() == list.capacity()) list.reserve(std::max<std::size_t>(8, 2 * list.size()));
+}
 
 struct TouchedPage {
   HomeObject* object;
