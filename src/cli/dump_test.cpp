@@ -2,6 +2,8 @@
 //
 // dump and load as a user meets them: files, pipes, kills, progress. What is in the stream and in
 // the loaded space is tested beside the code.
+#include <chrono>
+
 #include <dolmen/string.hpp>
 #include <dolmen/vector.hpp>
 
@@ -158,8 +160,12 @@ TEST_F(Dump, ShowsProgressAfterASecondWhereAskedForAndNothingElsewhere) {
   EXPECT_NE(dump.err.find("dumping: "), std::string::npos) << dump.err;
   EXPECT_NE(dump.err.find(" %\n"), std::string::npos) << dump.err;
   EXPECT_EQ(read_file(path("again.dump")), read_file(path("web.dump")));
+  const auto begin = std::chrono::steady_clock::now();
   const Outcome quick = shell("dolmen load --progress web.dump three");
-  EXPECT_EQ(quick.err, "") << "nothing in the first second";
+  // A busy machine, or a sanitizer, may need longer than a second.
+  if (std::chrono::steady_clock::now() - begin < std::chrono::seconds(1)) {
+    EXPECT_EQ(quick.err, "") << "nothing in the first second";
+  }
 }
 
 TEST_F(Dump, ADeviceIsWrittenAndStaysWhatItIs) {
