@@ -123,7 +123,7 @@ void SpaceCore::collect_images(std::optional<Index> ended) {
 /// it could see.
 void SpaceCore::drop_former(std::optional<Index> ended) {
   std::uint64_t epoch = 0;
-  const auto drop = [&](auto entry) {
+  const auto drop = [&](auto entry) DOLMEN_REQUIRES(map_mutex_) {
     HomeObject* const image = entry->second;
     const auto [first, last] = former_.equal_range(image->id());
     former_.erase(std::find_if(first, last, [&](const auto& f) { return f.second == image; }));
