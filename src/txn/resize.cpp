@@ -106,13 +106,15 @@ Result<void> SpaceCore::move_to_class(const ObjectId& id, unsigned capacity_log2
 Result<HomeObject*> SpaceCore::move_image(txn::Transaction& transaction, HomeObject& object,
                                           unsigned capacity_log2) {
   const base::Lock guard(map_mutex_);
+  // Memory first: a move that is noted in the transaction is among the former images.
+  txn::make_room_for_one(transaction.open);
   DOLMEN_TRY(HomeObject* const image, make_image(object.id(), capacity_log2, true));
+  former_.emplace(object.id(), image);
   image->fresh = true;
   image->created.store(txn::kUncommitted, std::memory_order_relaxed);
   image->writer.store(&transaction, std::memory_order_release);
   transaction.open.push_back(image);
   transaction.resized = txn::Resized{&object, image};
-  former_.emplace(object.id(), image);
   former_count_.store(former_.size(), std::memory_order_release);
   object.moved.store(txn::kUncommitted, std::memory_order_release);
   return image;
