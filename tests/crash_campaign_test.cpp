@@ -111,6 +111,7 @@ const std::map<std::string, std::string> kNotReached = {
     {"store.reader_tries_again", "a reader that opens in the middle of a write: two programs"},
     {"txn.biased", "a thread that has a lock to itself for long: thousands of sections"},
     {"txn.bias_ended", "a lock that one thread had to itself and another wants: two threads"},
+    {"txn.commit_without_memory", "no memory at all: out_of_memory_test"},
     {"txn.spill_without_memory", "no memory at all"},
     {"txn.page_as_of_retry", "a commit while a page is copied: two threads"},
 };
