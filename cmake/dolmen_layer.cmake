@@ -55,12 +55,12 @@ function(dolmen_layer name)
 endfunction()
 
 # Registers every test of one GoogleTest program with ctest, each in its own process. A test labelled slow
-# reads DOLMEN_SOAK from its environment: 1 asks for its full length. Suites named …Crash simulate crashes
+# or crash reads DOLMEN_SOAK from its environment: 1 asks for its full length. Suites named …Crash simulate crashes
 # in one thread, thousands of them: they are labelled crash instead, and the thread sanitizer leaves them out.
 function(dolmen_discover target)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "PREFIX;TIMEOUT" "LABELS")
   set(soak "")
-  if(DOLMEN_SOAK AND "slow" IN_LIST arg_LABELS)
+  if(DOLMEN_SOAK)
     set(soak ENVIRONMENT DOLMEN_SOAK=1)
     set(arg_TIMEOUT 172800)
   endif()

@@ -75,7 +75,7 @@ Result<void> Explorer::let_go() {
 bool Explorer::damaged(const ObjectId& id) {
   const auto mapped = view_.core().map(id);
   return !mapped || (*mapped)->damaged.load(std::memory_order_acquire) ||
-         (*mapped)->home->damaged.load(std::memory_order_acquire);
+         (*mapped)->home->damaged();
 }
 
 Result<ObjectFacts> Explorer::facts(const ObjectId& id) {

@@ -140,10 +140,7 @@ Result<void> Space::prefault(const ObjectId& object) {
   const detail::SpaceCore::MapUser user(*core_);
   DOLMEN_TRY(txn::HomeObject* const home, core_->home(object));
   core_->load_all(*home);
-  if (home->damaged.load(std::memory_order_acquire)) {
-    return fail(Errc::corrupt, interned("object " + object.to_string()));
-  }
-  return {};
+  return core_->intact(*home);
 }
 
 View::View(std::unique_ptr<detail::ViewCore> core) noexcept : core_(std::move(core)) {}

@@ -66,9 +66,10 @@ Result<void> Log::make_room(std::uint64_t payload_bytes, Reserve reserve) {
       failed_ = true;
       return fail(Errc::store_failed, "log segment", prepared.error().detail());
     }
+    if (!prepared && prepared.error().code() == Errc::corrupt) continue;  // it is used no more
     if (!prepared) {
       DOLMEN_PROBE("store.append_no_space");
-      return fail(Errc::no_space, "log segment", prepared.error().detail());
+      return std::unexpected(prepared.error());
     }
   }
 }

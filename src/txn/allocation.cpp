@@ -50,7 +50,7 @@ void log_write_slow(const void* address, std::size_t bytes) {
                                      object != nullptr && section->transaction->holds(*object)
                                  ? *section->transaction
                                  : writable(object, address);
-  if (!transaction.log(*object, address, bytes)) throw_error(Errc::too_large, "transaction");
+  if (!transaction.log(*object, address, bytes)) throw AccessError(transaction.refusal());
 }
 
 void open_for_edit(const void* address, std::size_t bytes) {

@@ -353,7 +353,10 @@ const void* view_address(ViewCore& view, const ObjectId& id, std::uint64_t offse
   }
   std::byte* base = (*object)->base;
   const object::ObjectHeader header = object::load_header(base);
-  if ((*object)->damaged.load(std::memory_order_acquire) || header.magic != object::kObjectMagic) {
+  if ((*object)->damaged.load(std::memory_order_acquire)) {
+    throw AccessError(view.damage().value_or(Error(Errc::corrupt)));
+  }
+  if (header.magic != object::kObjectMagic) {
     throw AccessError(Error(Errc::corrupt, interned("object " + id.to_string())));
   }
   if (!root) {

@@ -47,8 +47,9 @@ struct UndoLine {
   alignas(8) std::byte bytes[kLineBytes];
 };
 
-/// Whether a page of an image is in memory; a damaged one failed its checksum and reads as zeros.
-enum class PageState : std::uint32_t { absent, present, damaged };
+/// Whether a page of an image is in memory. A damaged one could not be read and lies there as
+/// zeros; a lost one cannot be read again, for its object was erased.
+enum class PageState : std::uint32_t { absent, present, damaged, lost };
 
 /// All zero bytes are the initial state.
 struct PageMeta {
@@ -85,6 +86,9 @@ struct HomeObject {
   [[nodiscard]] std::uint32_t page_count() const noexcept {
     return 1u << (capacity_log2() < 12 ? 0 : capacity_log2() - 12);
   }
+  [[nodiscard]] bool damaged() const noexcept {
+    return damage.load(std::memory_order_acquire) != 0;
+  }
   [[nodiscard]] PageMeta& page(std::uint32_t number) noexcept { return pages[number]; }
   [[nodiscard]] PageState page_state(std::uint32_t number) const noexcept {
     const PageState state = pages[number].state.load(std::memory_order_acquire);
@@ -102,12 +106,14 @@ struct HomeObject {
   /// The commit with which another image took this one's place (resize); 0 = none did;
   /// kUncommitted while it is being made. That image's `created` is the same commit.
   std::atomic<Index> moved{0};
+  /// Errc of the first page that could not be read, else 0. What a section sees of the object from
+  /// then on may be zeros, and is not to be trusted.
+  std::atomic<std::uint16_t> damage{0};
   PageMeta single;  ///< pages of an object that has one
   PageMeta* pages = &single;
   std::unique_ptr<object::FotIndex> fot_index;  ///< holder
   bool whole = false;  ///< set when made: every page was loaded or began as zeros, none is absent
   bool fresh = false;  ///< holder: created by the running transaction
-  std::atomic<bool> damaged{false};  ///< some page is
 };
 
 }  // namespace dolmen::txn

@@ -68,6 +68,24 @@ Result<sys::FaultDriver> install_arena_faults(sys::Memory& memory, sys::FaultDri
   return faults.driver;
 }
 
+Result<void> SpaceCore::intact(const HomeObject& object) {
+  const std::uint16_t code = object.damage.load(std::memory_order_acquire);
+  if (code == 0) [[likely]]
+    return {};
+  return fail(static_cast<Errc>(code),
+              interned("a page of object " + object.id().to_string() + " could not be read"));
+}
+
+/// Before the page is there: whoever sees its zeros finds the note, too.
+void SpaceCore::note_damage(HomeObject& object, const Error& error) noexcept {
+  const auto code = static_cast<std::uint16_t>(error.code());
+  std::uint16_t none = 0;
+  object.damage.compare_exchange_strong(none, code, std::memory_order_acq_rel);
+  none = 0;
+  damage_.compare_exchange_strong(none, code, std::memory_order_acq_rel);
+  detail::note_damage(error);
+}
+
 void note_damage(const Error& error) noexcept {
   Section* section = current_section();
   if (section != nullptr && !section->damage) section->damage = error;
@@ -187,26 +205,29 @@ Result<HomeObject*> SpaceCore::create_home(Transaction& transaction, const Objec
 bool SpaceCore::fault_home(HomeObject& object, std::uintptr_t address) noexcept {
   const std::size_t unit = env_.memory->fault_unit_bytes(options_.fault_driver);
   alignas(64) std::byte buffer[kUnitBytesMax];
-  std::array<txn::PageState, kUnitBytesMax / kPageBytes> states{};
   const auto base = reinterpret_cast<std::uintptr_t>(object.base);
   const std::uintptr_t begin = address & ~(unit - 1);
   for (std::size_t done = 0; done < unit; done += kPageBytes) {
     const auto page = static_cast<std::uint32_t>((begin + done - base) / kPageBytes);
     const auto read = store_->read_page(store::PageKey{object.id(), page},
                                         base::MutableBytes(buffer + done, kPageBytes));
-    states[done / kPageBytes] = read ? txn::PageState::present : txn::PageState::damaged;
     if (!read) {
       DOLMEN_PROBE("txn.damaged_page");
       std::memset(buffer + done, 0, kPageBytes);
-      object.damaged.store(true, std::memory_order_release);
-      note_damage(read.error());
+      note_damage(object, read.error());
+      // Before the zeros are there, and unless somebody else was luckier with it.
+      txn::PageState absent = txn::PageState::absent;
+      object.page(page).state.compare_exchange_strong(absent, txn::PageState::damaged,
+                                                      std::memory_order_acq_rel);
     }
   }
   auto* target = reinterpret_cast<std::byte*>(begin);
   if (!env_.memory->fill(target, base::Bytes(buffer, unit))) return false;
   for (std::size_t done = 0; done < unit; done += kPageBytes) {
     const auto page = static_cast<std::uint32_t>((begin + done - base) / kPageBytes);
-    object.page(page).state.store(states[done / kPageBytes], std::memory_order_release);
+    txn::PageState absent = txn::PageState::absent;
+    object.page(page).state.compare_exchange_strong(absent, txn::PageState::present,
+                                                    std::memory_order_acq_rel);
   }
   return true;
 }

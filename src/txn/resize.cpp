@@ -63,8 +63,8 @@ Result<void> SpaceCore::move_to_class(const ObjectId& id, unsigned capacity_log2
   DOLMEN_TRY(HomeObject* const object, home(id));
   const unsigned old_log2 = object->capacity_log2();
   if (old_log2 == capacity_log2) return {};
-  if (object->damaged.load(std::memory_order_acquire)) return fail(Errc::corrupt, "object");
   load_all(*object);
+  DOLMEN_CHECK(intact(*object));
   const unsigned larger = std::max(old_log2, capacity_log2);
   const std::size_t old_bytes = std::size_t{1} << old_log2;
   const std::size_t new_bytes = std::size_t{1} << capacity_log2;
@@ -94,7 +94,7 @@ Result<void> SpaceCore::move_to_class(const ObjectId& id, unsigned capacity_log2
     const std::size_t old_length = at < old_bytes ? std::min(length, old_bytes - at) : 0;
     if (is_zero(scratch + at, length) && is_zero(object->base + at, old_length)) continue;
     if (!transaction.log(*image, image->base + at, length)) {
-      return fail(Errc::too_large, "resize of a large object");
+      return std::unexpected(transaction.refusal());
     }
     std::memcpy(image->base + at, scratch + at, length);
   }

@@ -136,6 +136,23 @@ Result<void> SpaceCore::open_and_call(Section& section, std::span<Named> named, 
   }
 }
 
+/// Whether what the section saw can be trusted: pages that could not be read lie there as zeros,
+/// also for those who come later.
+inline Result<void> SpaceCore::scope_intact(const Section& section) const {
+  if (section.damage) [[unlikely]]
+    return std::unexpected(*section.damage);
+  if (damage_.load(std::memory_order_acquire) == 0) [[likely]]
+    return {};
+  if (ambient.kind == SectionKind::read_all) {
+    return fail(static_cast<Errc>(damage_.load(std::memory_order_relaxed)),
+                "a page of some object could not be read");
+  }
+  for (const HomeObject* object : *section.open) {
+    if (!is_gone(*object, section.transaction)) DOLMEN_CHECK(intact(*object));
+  }
+  return {};
+}
+
 /// Brings an object into scope. Requires: its lock is held.
 inline void SpaceCore::open_image(Section& section, HomeObject& image) {
   if (contains(*section.open, &image)) return;
@@ -150,6 +167,7 @@ Result<void> SpaceCore::fill_root(Section& section, HomeObject& image, Named& ob
   if (is_gone(image, section.transaction)) [[unlikely]] {
     return fail(Errc::not_found, "erased object", object.id.low);
   }
+  DOLMEN_CHECK(intact(image));
   if (object.type == nullptr) return {};  // the object as a whole (resize)
   std::byte* root = sound_root(image, object.type());
   if (root == nullptr) [[unlikely]] {
@@ -161,7 +179,7 @@ Result<void> SpaceCore::fill_root(Section& section, HomeObject& image, Named& ob
   if (!write) return {};
   const std::size_t bytes = object.type().size;
   if (bytes <= kMutBytesMax && !section.transaction->log(image, root, bytes)) {
-    return fail(Errc::too_large, "undo of the roots");
+    return std::unexpected(section.transaction->refusal());
   }
   return {};
 }
@@ -279,6 +297,8 @@ Result<Index> SpaceCore::transact_once(ThreadLine& line, Transaction& transactio
     }
     const AmbientScope scope(section, SectionKind::transact, ~std::uint64_t{0});
     outcome = open_and_call(section, named, body);
+    if (const auto sound = scope_intact(section); !sound) [[unlikely]]
+      outcome = sound;
   } catch (...) {
     foreign = std::current_exception();
   }
@@ -286,7 +306,6 @@ Result<Index> SpaceCore::transact_once(ThreadLine& line, Transaction& transactio
     abort(transaction);
     std::rethrow_exception(foreign);
   }
-  if (section.damage) outcome = std::unexpected(*section.damage);
   if (outcome && transaction.failure) outcome = std::unexpected(*transaction.failure);
   if (!outcome) [[unlikely]] {
     try {
@@ -322,9 +341,9 @@ Result<void> SpaceCore::run_read(std::span<Named> named, bool everything_open,
                              everything_open ? table_version() : ~std::uint64_t{0});
     line.open.clear();
     outcome = open_and_call(section, named, body);
+    if (const auto sound = scope_intact(section); !sound) [[unlikely]]
+      outcome = sound;
   }
-  if (section.damage) [[unlikely]]
-    outcome = std::unexpected(*section.damage);
   // An error that the body gives may tell what it saw, too.
   if (options.level == Level::durable && !observed_is_durable()) [[unlikely]]
     DOLMEN_CHECK(wait_observed());

@@ -107,7 +107,7 @@ Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index
     if (was_kept) return {};
     const std::uint64_t sequence = object.sequence.load(std::memory_order_acquire);
     const PageState state = object.page_state(page);
-    if (state == PageState::absent) {
+    if (state == PageState::absent || state == PageState::damaged) {
       // Never changed since opening: the store has it, in whatever checkpoint, until one erases the
       // object; before that it becomes a version (preserve_erased).
       DOLMEN_CHECK(store_->read_page(key, out));
@@ -115,14 +115,14 @@ Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index
       DOLMEN_TRY(const bool is_kept, find_version(key, index, out));
       if (is_kept) return {};
       const PageState now = object.page_state(page);
-      if (now == PageState::absent ||
+      if (now == PageState::absent || now == PageState::damaged ||
           (now == PageState::present && meta.epoch.load(std::memory_order_acquire) == 0 &&
            object.sequence.load(std::memory_order_relaxed) == sequence)) {
         return versions_.usable(index);
       }
       continue;
     }
-    if (state == PageState::damaged) {
+    if (state == PageState::lost) {
       return fail(Errc::corrupt, interned("page " + std::to_string(page) + " of object " +
                                           key.object.to_string()));
     }
@@ -194,7 +194,8 @@ void SpaceCore::preserve_erased(const std::vector<ObjectId>& erased) {
         stored ? std::min(*stored, image->page_count()) : image->page_count();
     for (std::uint32_t page = 0; page < pages; ++page) {
       PageMeta& meta = image->page(page);
-      if (image->page_state(page) != PageState::absent) continue;
+      const PageState state = image->page_state(page);
+      if (state == PageState::present || state == PageState::lost) continue;
       const std::uint32_t bytes = image->page_bytes();
       auto contents = std::make_unique_for_overwrite<std::byte[]>(bytes);
       const base::MutableBytes out(contents.get(), bytes);
@@ -203,7 +204,7 @@ void SpaceCore::preserve_erased(const std::vector<ObjectId>& erased) {
       if (versions_.contains(key, end - 1)) continue;  // a checkpoint that failed came this far
       DOLMEN_PROBE("txn.erased_page_preserved");
       if (!store_->read_page(key, out)) {
-        meta.state.store(PageState::damaged, std::memory_order_release);
+        meta.state.store(PageState::lost, std::memory_order_release);
       } else if (std::ranges::any_of(out, [](std::byte byte) { return byte != std::byte{0}; })) {
         versions_.keep(key, 0, end, std::move(contents), bytes);
       }

@@ -99,6 +99,9 @@ class SpaceCore final : public store::PageSource {
   /// Fault handler: makes one absent unit present. Async-signal-safe in practice (see objects.cpp).
   [[nodiscard]] bool fault_home(txn::HomeObject& object, std::uintptr_t address) noexcept;
   void load_all(txn::HomeObject& object);
+  /// The error of the first page of the object that could not be read: it lies there as zeros, so
+  /// nobody may rely on the object until the space is opened again.
+  [[nodiscard]] static Result<void> intact(const txn::HomeObject& object);
   [[nodiscard]] bool eager(unsigned capacity_log2) const noexcept;
   /// A slot for an image or a view of an object; close_slot() when it is filled, free_slot() at the
   /// end. Under the store guard nothing else shares its pages.
@@ -276,6 +279,8 @@ class SpaceCore final : public store::PageSource {
                                                    std::vector<ObjectId>& larger, bool durable,
                                                    Body body);
   [[nodiscard]] Result<void> join(std::span<Named> named, bool all, bool write, Body body);
+  void note_damage(txn::HomeObject& object, const Error& error) noexcept;
+  [[nodiscard]] Result<void> scope_intact(const Section& section) const;
   void open_image(Section& section, txn::HomeObject& image);
   [[nodiscard]] Result<void> open_and_call(Section& section, std::span<Named> named, Body body);
   [[nodiscard]] Result<void> fill_root(Section& section, txn::HomeObject& image, Named& object,
@@ -308,6 +313,7 @@ class SpaceCore final : public store::PageSource {
   std::atomic<std::uint64_t> commits_{0};
   std::atomic<std::uint64_t> aborts_{0};
   std::atomic<std::uint64_t> views_made_{0};
+  std::atomic<std::uint16_t> damage_{0};  ///< HomeObject::damage of the first damaged image
   const std::uint64_t fork_generation_;
   std::atomic<bool> closed_{false};
 

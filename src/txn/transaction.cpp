@@ -83,6 +83,13 @@ bool Transaction::log(HomeObject& object, const void* address, std::size_t bytes
   return true;
 }
 
+Error Transaction::refusal() {
+  if (guarded() && failure && failure->code() == Errc::limit) return *failure;
+  const Error error(Errc::too_large, "transaction");
+  if (!failure) failure = error;
+  return error;
+}
+
 bool Transaction::log_page(HomeObject& object, std::uint32_t number, std::uint32_t first_line,
                            std::uint32_t last_line) {
   PageMeta& meta = object.page(number);
@@ -271,6 +278,8 @@ void Transaction::encode_page(HomeObject& object, std::uint32_t number) {
 
 void Transaction::undo() {
   for (const TouchedPage& touched : pages) {
+    // One that could not be opened was not changed either, and is closed to us, too.
+    if (guard_ != nullptr && !guard_->is_open(*touched.object, touched.page)) continue;
     PageMeta& meta = touched.object->page(touched.page);
     std::byte* page = touched.object->page_address(touched.page);
     if (touched.object->fresh) {
