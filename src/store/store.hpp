@@ -155,7 +155,7 @@ class Store {
   /// later appends get higher ones. Nothing is durable yet. `payload` of any size up to
   /// max_transaction_bytes: larger than a segment goes in parts closed by a commit trailer.
   /// `on_index`, if given, is called with the index inside the append critical section.
-  /// Errors: no_space (nothing appended), store_failed, read_only.
+  /// Errors: no_space, io_error (nothing appended), store_failed, read_only.
   /// Cost: a copy and a checksum; no system call unless the buffer or a segment is full.
   [[nodiscard]] virtual Result<Index> append(base::Bytes payload, Reserve reserve = Reserve::keep,
                                              void (*on_index)(void*, Index) = nullptr,

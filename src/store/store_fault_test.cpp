@@ -93,7 +93,8 @@ class Program {
     if (!is_possible(change)) return;
     const auto index = store_->append(change);
     if (!index) {
-      EXPECT_TRUE(store_->failed() || index.error().code() == Errc::no_space)
+      EXPECT_TRUE(store_->failed() || index.error().code() == Errc::no_space ||
+                  index.error().code() == Errc::io_error)
           << index.error().message();
       return;
     }
