@@ -19,6 +19,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/sanitizers.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::sim {
@@ -28,16 +29,6 @@ bool soak() {
   const char* value = std::getenv("DOLMEN_SOAK");
   return value != nullptr && std::string(value) == "1";
 }
-
-// Each compiler has its own way to tell.
-#ifndef __has_feature
-#define __has_feature(name) 0
-#endif
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
-#endif
 
 constexpr std::uint64_t kProgressStates = 10'000;
 
@@ -81,13 +72,13 @@ struct Totals {
 TEST(CrashCampaign, EveryCrashStateRecoversToAPrefixWithAllAcknowledgedCommits) {
   // Counted is what was recovered; of equal disks one. Sanitizers look for other bugs than the
   // number of states does, and are slow.
-  const std::uint64_t floor = soak() ? 1'000'000 : kSanitized ? 1'500 : 40'000;
+  const std::uint64_t floor = soak() ? 1'000'000 : base::kSanitized ? 1'500 : 40'000;
   Totals totals;
   const char* const only = std::getenv("DOLMEN_CAMPAIGN_SEED");
   for (std::uint64_t seed = only != nullptr ? std::stoull(only) : 1; totals.recovered() < floor;
        ++seed) {
     const CampaignReport report =
-        run_campaign({.seed = seed, .disks_max = kSanitized ? 100 : ~std::uint64_t{0}}, memory());
+        run_campaign({.seed = seed, .disks_max = base::kSanitized ? 100 : ~std::uint64_t{0}}, memory());
     ASSERT_TRUE(report.violations.empty()) << report.violations.front();
     ASSERT_GT(report.states, 0u);
     EXPECT_EQ(report.sampled_out, 0u) << "every prefix and every single lost sector";
@@ -154,7 +145,7 @@ void expect_rare_places_reached(const CampaignReport& sum) {
 }
 
 TEST(CrashCampaign, ReachesEveryRarePlaceOverManySmallOnes) {
-  if (kSanitized) GTEST_SKIP() << "needs many seeds; the release build runs them";
+  if (base::kSanitized) GTEST_SKIP() << "needs many seeds; the release build runs them";
   Totals totals;
   for (std::uint64_t seed = 1000; seed < 1150; ++seed) {
     const CampaignReport report = run_campaign({.seed = seed,
@@ -178,12 +169,12 @@ TEST(CrashCampaign, ReachesEveryRarePlaceOverManySmallOnes) {
 std::uint64_t trace_of_small_campaigns() {
   std::uint64_t hash = 0;
   for (const std::uint64_t seed : {3, 5, 42}) {
-    if (kSanitized && seed != 3) break;
+    if (base::kSanitized && seed != 3) break;
     const CampaignReport report = run_campaign({.seed = seed,
                                                 .steps = 12,
                                                 .random_subsets = 2,
                                                 .units_max = 2,
-                                                .disks_max = kSanitized ? 10u : 60u},
+                                                .disks_max = base::kSanitized ? 10u : 60u},
                                                memory());
     EXPECT_TRUE(report.violations.empty()) << report.violations.front();
     hash = hash * 31 + report.trace_hash;
@@ -216,7 +207,7 @@ TEST(CrashCampaign, PrintsItsTrace) {
 }
 
 TEST(CrashCampaign, HasTheSameTraceWithAndWithoutRandomisedAddresses) {
-  if (kSanitized) GTEST_SKIP() << "sanitizers choose addresses their own way";
+  if (base::kSanitized) GTEST_SKIP() << "sanitizers choose addresses their own way";
   const std::string with = trace_in_a_process(true);
   ASSERT_TRUE(with.starts_with("trace ")) << with;
   EXPECT_EQ(trace_in_a_process(true), with);
@@ -237,7 +228,7 @@ void PrintTo(const Planted& planted, std::ostream* out) { *out << planted.bug; }
 class PlantedBug : public testing::TestWithParam<Planted> {};
 
 TEST_P(PlantedBug, IsCaught) {
-  if (kSanitized) GTEST_SKIP() << "whether it is found is the release build's question";
+  if (base::kSanitized) GTEST_SKIP() << "whether it is found is the release build's question";
   constexpr std::uint64_t kSeeds = 20;
   const Planted& planted = GetParam();
   const char* const wanted = std::getenv("DOLMEN_CAMPAIGN_SEED");

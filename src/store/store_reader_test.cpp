@@ -158,7 +158,6 @@ TEST(StoreReader, OpeningRacesWithABusyWriter) {
   ASSERT_TRUE((*store)->wait_durable(1));
   class LastWord final : public PageSource {
    public:
-    explicit LastWord(Store& store) : store_(store) {}
     Result<void> read_page_as_of(const PageKey&, Index as_of, base::MutableBytes out) override {
       std::ranges::fill(out, std::byte{0});
       std::ranges::copy(base::as_bytes(word(as_of)), out.begin());
@@ -168,10 +167,7 @@ TEST(StoreReader, OpeningRacesWithABusyWriter) {
       std::string digits = std::to_string(index - 1);
       return std::string(8 - digits.size(), '0') + digits;
     }
-
-   private:
-    Store& store_;
-  } source(**store);
+  } source;
   std::atomic<bool> stop{false};
   std::atomic<unsigned> failures{0};
   std::jthread writer([&] {

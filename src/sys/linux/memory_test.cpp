@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/sanitizers.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::sys {
@@ -48,9 +49,7 @@ TEST(Memory, ReservesAnArenaOf32RegionsAlignedToItsSize) {
 }
 
 TEST(Memory, ALimitOnAddressSpaceIsAnErrorThatNamesIt) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers need their own address space";
-#endif
+  if (base::kSanitized) GTEST_SKIP() << "sanitizers need their own address space";
   const pid_t child = fork();
   if (child == 0) {
     const rlimit limit{std::size_t{1} << 30, std::size_t{1} << 30};

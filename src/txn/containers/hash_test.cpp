@@ -18,7 +18,6 @@ enum class Colour : std::int8_t { red = -1 };
 struct Point {
   std::int32_t x;
   std::int32_t y;
-  friend bool operator==(const Point&, const Point&) = default;
 };
 
 TEST(Hash, OfIntegersIsTheSameForEver) {
