@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-#   dolmen_layer(<name> [DEPENDS <layer>…] [TEST_DEPENDS <layer>…] [EXCLUDE <subfolder>…])
+#   dolmen_layer(<name> [DEPENDS <layer>…] [TEST_DEPENDS <layer>…] [EXCLUDE <subfolder>…] [PRECOMPILE <header>…])
 # makes of the folder that calls it (subfolders included) the layer <name>:
 #   *.cpp        library dolmen_<name>: static, or interface while the folder has no source
 #   *_test.cpp   one GoogleTest program dolmen_<name>_test; it also links TEST_DEPENDS and finds
 #                the files of tests/golden/ in DOLMEN_GOLDEN_DIR
 #   *_fuzz.cpp   one libFuzzer program <name>_<file> each, with DOLMEN_FUZZ
 #   *_bench.cpp  left to bench/; main.cpp is left to the folder's own CMakeLists.txt
-# EXCLUDE names subfolders that are layers of their own.
+# EXCLUDE names subfolders that are layers of their own, PRECOMPILE foreign headers that most sources here name
+# (cmake/dolmen_precompile.cmake).
 
 function(dolmen_layer name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "DEPENDS;TEST_DEPENDS;EXCLUDE")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "DEPENDS;TEST_DEPENDS;EXCLUDE;PRECOMPILE")
   set(here "${CMAKE_CURRENT_SOURCE_DIR}")
   file(GLOB_RECURSE all CONFIGURE_DEPENDS "${here}/*.cpp")
   foreach(folder IN LISTS arg_EXCLUDE)
@@ -28,6 +29,11 @@ function(dolmen_layer name)
   if(sources)
     add_library(dolmen_${name} STATIC ${sources})
     target_link_libraries(dolmen_${name} PUBLIC dolmen_internal ${depends})
+    if(arg_PRECOMPILE)
+      dolmen_precompile(dolmen_${name} ${arg_PRECOMPILE})
+    else()
+      dolmen_precompile(dolmen_${name} REUSE dolmen_pch_layers)
+    endif()
     set_property(GLOBAL APPEND PROPERTY DOLMEN_LAYERS_WITH_SOURCES ${name})
     if(DOLMEN_TIDY)
       set_target_properties(dolmen_${name} PROPERTIES
@@ -41,7 +47,8 @@ function(dolmen_layer name)
   if(DOLMEN_TESTS AND tests)
     add_executable(dolmen_${name}_test ${tests})
     target_link_libraries(dolmen_${name}_test
-      PRIVATE dolmen_${name} ${test_depends} dolmen_internal GTest::gtest_main)
+      PRIVATE dolmen_${name} ${test_depends} dolmen_internal dolmen_test_flags)
+    dolmen_precompile(dolmen_${name}_test REUSE dolmen_pch_tests)
     target_compile_definitions(dolmen_${name}_test
       PRIVATE DOLMEN_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")
     dolmen_discover(dolmen_${name}_test PREFIX "${name}." LABELS unit TIMEOUT 300)

@@ -65,4 +65,11 @@ endif()
 if(DOLMEN_TESTS)
   find_package(GTest REQUIRED)
   include(GoogleTest)
+  # What every test program is compiled with besides. Under a sanitizer the optimiser's work on their many
+  # checks takes longer than it saves; the layers stay optimised.
+  add_library(dolmen_test_flags INTERFACE)
+  target_link_libraries(dolmen_test_flags INTERFACE GTest::gtest_main)
+  if(DOLMEN_SANITIZE)
+    target_compile_options(dolmen_test_flags INTERFACE -O0)
+  endif()
 endif()

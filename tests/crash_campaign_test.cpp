@@ -77,8 +77,8 @@ TEST(CrashCampaign, EveryCrashStateRecoversToAPrefixWithAllAcknowledgedCommits) 
   const char* const only = std::getenv("DOLMEN_CAMPAIGN_SEED");
   for (std::uint64_t seed = only != nullptr ? std::stoull(only) : 1; totals.recovered() < floor;
        ++seed) {
-    const CampaignReport report =
-        run_campaign({.seed = seed, .disks_max = base::kSanitized ? 100 : ~std::uint64_t{0}}, memory());
+    const CampaignReport report = run_campaign(
+        {.seed = seed, .disks_max = base::kSanitized ? 100 : ~std::uint64_t{0}}, memory());
     ASSERT_TRUE(report.violations.empty()) << report.violations.front();
     ASSERT_GT(report.states, 0u);
     EXPECT_EQ(report.sampled_out, 0u) << "every prefix and every single lost sector";
