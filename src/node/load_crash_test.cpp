@@ -2,6 +2,7 @@
 //
 // Crashes and failing disks during a load: a directory in which it did not finish is never opened,
 // neither as half a space nor as an empty one, and the load can be begun again there.
+#include "base/sanitizers.hpp"
 #include "node/dump_test_tools.hpp"
 #include "node/open_space.hpp"
 #include "sim/crash_walk.hpp"
@@ -83,19 +84,20 @@ TEST(LoadCrash, LeavesAWholeSpaceOrNoneAndLoadingAgainMakesIt) {
   const auto loaded = load_on(world, disk, dump);
   ASSERT_TRUE(loaded) << loaded.error().message();
   const std::uint64_t returned = disk.op_count();
+  constexpr std::uint64_t kSubsets = base::kSanitized ? 1 : 4;
   std::uint64_t whole_count = 0;
   std::uint64_t none_count = 0;
-  const sim::CrashCounts counts =
-      sim::for_each_crash_state(disk.history(), {.random_subsets = 4, .units_max = 4, .seed = 1},
-                                [&](const sim::CrashState& state) {
-                                  const auto crashed = state.disk();
-                                  bool whole = false;
-                                  const std::string wrong = problem(world, *crashed, dump, whole);
-                                  EXPECT_EQ(wrong, "") << state.to_string();
-                                  EXPECT_TRUE(whole || state.op < returned) << state.to_string();
-                                  ++(whole ? whole_count : none_count);
-                                  return !testing::Test::HasFailure();
-                                });
+  const sim::CrashCounts counts = sim::for_each_crash_state(
+      disk.history(), {.random_subsets = kSubsets, .units_max = kSubsets, .seed = 1},
+      [&](const sim::CrashState& state) {
+        const auto crashed = state.disk();
+        bool whole = false;
+        const std::string wrong = problem(world, *crashed, dump, whole);
+        EXPECT_EQ(wrong, "") << state.to_string();
+        EXPECT_TRUE(whole || state.op < returned) << state.to_string();
+        ++(whole ? whole_count : none_count);
+        return !testing::Test::HasFailure();
+      });
   EXPECT_GT(counts.states(), 100u);
   EXPECT_GT(whole_count, 0u);
   EXPECT_GT(none_count, 0u);
@@ -109,7 +111,7 @@ TEST(LoadCrash, EveryFailingCallLeavesAWholeSpaceOrNone) {
   const std::uint64_t calls = all.fallible_calls();
   ASSERT_GT(calls, 20u);
   std::uint64_t failed = 0;
-  for (std::uint64_t nth = 1; nth <= calls; ++nth) {
+  for (std::uint64_t nth = 1; nth <= calls; nth += base::kSanitized ? 3 : 1) {
     sim::SimDisk disk(1);
     disk.inject({.nth = nth});
     const auto loaded = load_on(world, disk, dump);
