@@ -104,7 +104,7 @@ TEST_F(PageTreeTest, OneChangedPageRewritesOnePathAndNothingElse) {
 }
 
 TEST_F(PageTreeTest, NodesStayFilledThroughInsertionsAndErasures) {
-  constexpr int kRounds = base::kSanitized ? 4 : 12;
+  constexpr int kRounds = base::kSanitized ? 8 : 12;
   for (const std::string_view site :
        {"", "store.tree_nodes_small", "store.checkpoint_write_early"}) {
     disturbed = site;
