@@ -4,7 +4,6 @@
 #include <string_view>
 
 #include "base/hooks.hpp"
-#include "base/sanitizers.hpp"
 #include "store/page_test_directory.hpp"
 
 namespace dolmen::store {
@@ -104,7 +103,6 @@ TEST_F(PageTreeTest, OneChangedPageRewritesOnePathAndNothingElse) {
 }
 
 TEST_F(PageTreeTest, NodesStayFilledThroughInsertionsAndErasures) {
-  constexpr int kRounds = base::kSanitized ? 8 : 12;
   for (const std::string_view site :
        {"", "store.tree_nodes_small", "store.checkpoint_write_early"}) {
     disturbed = site;
@@ -112,8 +110,8 @@ TEST_F(PageTreeTest, NodesStayFilledThroughInsertionsAndErasures) {
     reopen({});
     for (int i = 0; i < 3000; ++i) model.create(9);
     checkpoint(model);
-    for (int round = 0; round < kRounds; ++round) {
-      for (int i = 0; i < (round < kRounds / 2 ? 40 : 400); ++i) model.step();
+    for (int round = 0; round < 12; ++round) {
+      for (int i = 0; i < (round < 6 ? 40 : 400); ++i) model.step();
       // Neighbours go, so that one node is nearly emptied beside untouched ones.
       const ObjectId from = model.some_object();
       for (int i = 0; i < 100; ++i) {
