@@ -4,8 +4,7 @@
 #   dolmen_pch_tests    those and GoogleTest
 #   dolmen_precompile(<target> REUSE <one of them>)
 #   dolmen_precompile(<target> <header>…)   further headers, for this target alone
-# A forgotten #include does not show in such a build. Builds without it find it: the preset clang, and
-# tests/consumers, which compile the library as part of another project.
+# A forgotten #include does not show in such a build; the others find it.
 set(dolmen_standard_headers <algorithm> <array> <atomic> <bit> <cstddef> <cstdint> <cstring> <deque> <expected>
   <functional> <map> <memory> <optional> <set> <span> <string> <string_view> <thread>
   <unordered_map> <utility> <vector>)
