@@ -40,11 +40,7 @@ class Program {
     store_ = std::move(*opened);
     EXPECT_GE(store_->last_index(), acknowledged_);
     model_.cut(store_->last_index());
-    dirty_ = {};
-    for (const PageKey& key : store_->recovered_dirty_pages()) dirty_.pages.insert(key);
-    for (const ObjectInfo& i : store_->recovered_created())
-      dirty_.sized[i.object] = i.capacity_log2;
-    for (const ObjectId& id : store_->recovered_erased()) dirty_.erased.insert(id);
+    dirty_ = DirtySet::recovered_by(*store_);
     commit(Change().write(kA, 9000, "six"));
     checkpoint();
   }
@@ -104,13 +100,7 @@ class Program {
     if (store_->wait_durable(*index)) acknowledged_ = *index;
   }
   void checkpoint() {
-    CheckpointRequest request;
-    request.as_of = store_->last_index();
-    request.source = &model_;
-    request.pages.assign(dirty_.pages.begin(), dirty_.pages.end());
-    request.capacity_log2.assign(dirty_.sized.begin(), dirty_.sized.end());
-    request.erased.assign(dirty_.erased.begin(), dirty_.erased.end());
-    const auto stats = store_->checkpoint(request);
+    const auto stats = store_->checkpoint(dirty_.request(store_->last_index(), model_));
     finished_ = stats.has_value();
     if (stats) dirty_ = {};
   }

@@ -51,11 +51,7 @@ class Life {
     EXPECT_TRUE(holds(*store_, model_.at(end)));
     model_.cut(end);
     acknowledged_ = {{driver_.disk().op_count(), end}};
-    for (const PageKey& key : store_->recovered_dirty_pages()) dirty_.pages.insert(key);
-    for (const ObjectInfo& i : store_->recovered_created()) {
-      dirty_.sized[i.object] = i.capacity_log2;
-    }
-    for (const ObjectId& id : store_->recovered_erased()) dirty_.erased.insert(id);
+    dirty_ = DirtySet::recovered_by(*store_);
     return end;
   }
   /// Log segments first or blocks of the pages file: the one that comes first shows what is reused.
@@ -99,14 +95,7 @@ class Life {
   }
   /// Everything so far.
   CheckpointRequest checkpoint_request() {
-    CheckpointRequest request;
-    request.as_of = store_->last_index();
-    request.source = &model_;
-    request.pages.assign(dirty_.pages.begin(), dirty_.pages.end());
-    request.capacity_log2.assign(dirty_.sized.begin(), dirty_.sized.end());
-    request.erased.assign(dirty_.erased.begin(), dirty_.erased.end());
-    dirty_ = {};
-    return request;
+    return std::exchange(dirty_, {}).request(store_->last_index(), model_);
   }
 
   StoreDriver& driver_;

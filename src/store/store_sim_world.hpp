@@ -81,6 +81,25 @@ struct DirtySet {
     }
     std::erase_if(erased, [&](const ObjectId& id) { return after.objects.contains(id); });
   }
+  /// What the recovered log tail of a store that was just opened leaves to it.
+  static DirtySet recovered_by(Store& store) {
+    DirtySet dirty;
+    for (const PageKey& key : store.recovered_dirty_pages()) dirty.pages.insert(key);
+    for (const ObjectInfo& info : store.recovered_created()) {
+      dirty.sized[info.object] = info.capacity_log2;
+    }
+    for (const ObjectId& id : store.recovered_erased()) dirty.erased.insert(id);
+    return dirty;
+  }
+  [[nodiscard]] CheckpointRequest request(Index as_of, PageSource& source) const {
+    CheckpointRequest request;
+    request.as_of = as_of;
+    request.source = &source;
+    request.pages.assign(pages.begin(), pages.end());
+    request.capacity_log2.assign(sized.begin(), sized.end());
+    request.erased.assign(erased.begin(), erased.end());
+    return request;
+  }
 };
 
 /// Every index's image, as a store's PageSource.
@@ -204,13 +223,7 @@ class StoreDriver {
     if (durable) acknowledged_.emplace_back(disk_.op_count(), index);
   }
   [[nodiscard]] CheckpointRequest checkpoint_request(Index as_of) {
-    CheckpointRequest request;
-    request.as_of = as_of;
-    request.source = &model_;
-    request.pages.assign(dirty_.pages.begin(), dirty_.pages.end());
-    request.capacity_log2.assign(dirty_.sized.begin(), dirty_.sized.end());
-    request.erased.assign(dirty_.erased.begin(), dirty_.erased.end());
-    return request;
+    return dirty_.request(as_of, model_);
   }
   Result<CheckpointStats> try_checkpoint() {
     auto stats = store_->checkpoint(checkpoint_request(store_->last_index()));
@@ -246,12 +259,7 @@ class StoreDriver {
   void adopt_recovered() {
     model_.cut(store_->last_index());
     std::erase_if(appended_, [&](const auto& m) { return m.second > store_->last_index(); });
-    dirty_ = {};
-    for (const PageKey& key : store_->recovered_dirty_pages()) dirty_.pages.insert(key);
-    for (const ObjectInfo& info : store_->recovered_created()) {
-      dirty_.sized[info.object] = info.capacity_log2;
-    }
-    for (const ObjectId& id : store_->recovered_erased()) dirty_.erased.insert(id);
+    dirty_ = DirtySet::recovered_by(*store_);
   }
 
   sim::SimEnv env_;
