@@ -11,6 +11,7 @@
 #include "node/inspect.hpp"
 #include "object/fot.hpp"
 #include "object/type_query.hpp"
+#include "txn/container_check.hpp"
 #include "txn/types.hpp"
 #include "txn/view_core.hpp"
 
@@ -130,11 +131,15 @@ class Explorer::Checker {
     const TypeEntry& type = place_.types->types[index];
     switch (type.kind) {
       case TypeKind::pointer:
-        check_pointer(offset, type.name.starts_with("local_ptr"));
+        check_pointer(type, offset);
         return;
       case TypeKind::string:
         if (load<std::uint8_t>(offset + 23) == 0xFF) {
-          check_storage(offset, std::uint64_t{load<std::uint32_t>(offset + 8)});
+          const std::uint64_t capacity = load<std::uint32_t>(offset + 12);
+          if (load<std::uint32_t>(offset + 8) > capacity) {
+            add("string", path(offset), "size above capacity");
+          }
+          (void)check_storage(offset, capacity + 1);
         } else if (load<std::uint8_t>(offset + 23) > 22) {
           add("string", path(offset), "impossible size");
         }
@@ -143,14 +148,13 @@ class Explorer::Checker {
         const auto size = load<std::uint32_t>(offset + 8);
         const auto capacity = load<std::uint32_t>(offset + 12);
         if (size > capacity) add("vector", path(offset), "size above capacity");
-        const std::uint64_t element =
-            type.element < place_.types->types.size() ? place_.types->types[type.element].size : 1;
-        if (capacity != 0) check_storage(offset, capacity * element);
+        const TypeEntry* element = entry_of(type.element);
+        if (capacity != 0) (void)check_storage(offset, capacity * (element ? element->size : 1ull));
         return;
       }
       case TypeKind::hash_map:
       case TypeKind::ordered_map:
-        if (load<std::uint64_t>(offset) != 0) check_storage(offset, 1);
+        if (load<std::uint64_t>(offset) == 0 || check_storage(offset, 1)) check_map(type, offset);
         return;
       case TypeKind::link:
         if (load<std::uint64_t>(offset) != 0 || load<std::uint64_t>(offset + 8) != 0) {
@@ -202,13 +206,17 @@ class Explorer::Checker {
     }
   }
 
-  void check_pointer(std::uint64_t offset, bool is_local) {
+  const TypeEntry* entry_of(std::uint16_t type) const noexcept {
+    return type < place_.types->types.size() ? &place_.types->types[type] : nullptr;
+  }
+
+  void check_pointer(const TypeEntry& type, std::uint64_t offset) {
     const auto bits = load<std::uint64_t>(offset);
     if (bits == 0) return;
+    const bool is_local = type.name.starts_with("local_ptr");  // the containers' own
+    const TypeEntry* const pointee = is_local ? nullptr : entry_of(type.element);
     if (bits <= detail::kOffsetMask) {
-      if (!heap_.at(bits)) {
-        add("dangling pointer", path(offset), "to offset " + std::to_string(bits) + ", not in use");
-      }
+      check_pointee(offset, heap_, bits, pointee, "to offset " + std::to_string(bits));
       return;
     }
     if (is_local || !detail::is_foreign(bits)) {
@@ -220,40 +228,80 @@ class Explorer::Checker {
       add("dangling pointer", path(offset), "through a foreign index that is not in use");
       return;
     }
-    check_target(offset, *target, bits & detail::kOffsetMask);
+    check_target(offset, *target, bits & detail::kOffsetMask, pointee);
   }
 
+  /// A link is looked at when it is followed, so its type is no matter here.
   void check_link(std::uint64_t offset) {
-    check_target(offset, load<ObjectId>(offset), load<std::uint64_t>(offset + sizeof(ObjectId)));
+    const auto target_offset = load<std::uint64_t>(offset + sizeof(ObjectId));
+    // A link to an object's begin means its root.
+    check_target(offset, load<ObjectId>(offset), target_offset, nullptr, target_offset == 0);
   }
 
-  void check_target(std::uint64_t offset, const ObjectId& target, std::uint64_t target_offset) {
+  void check_target(std::uint64_t offset, const ObjectId& target, std::uint64_t target_offset,
+                    const TypeEntry* pointee, bool as_a_whole = false) {
     const auto image = explorer_.image(target);
     if (!image) {
       add("dangling pointer", path(offset), image.error());
-      return;
-    }
-    // A link to an object's begin means its root.
-    if (target_offset == 0) return;
-    if (!object::HeapReader(image->base, image->capacity_log2).at(target_offset)) {
-      add("dangling pointer", path(offset),
-          "to offset " + std::to_string(target_offset) + " of object " + target.to_string() +
-              ", not in use");
+    } else if (!as_a_whole) {
+      check_pointee(
+          offset, object::HeapReader(image->base, image->capacity_log2), target_offset, pointee,
+          "to offset " + std::to_string(target_offset) + " of object " + target.to_string());
     }
   }
 
-  void check_storage(std::uint64_t offset, std::uint64_t bytes) {
+  /// What the field at `offset` points to: in use, and where such a value lies.
+  void check_pointee(std::uint64_t offset, const object::HeapReader& heap, std::uint64_t target,
+                     const TypeEntry* pointee, const std::string& where) {
+    const auto found = heap.at(target);
+    if (!found) {
+      add("dangling pointer", path(offset), where + ", not in use");
+      return;
+    }
+    if (pointee == nullptr || pointee->size == 0 || found->element_bytes == 0) return;
+    const TypeDescription* const types = description(found->type_tag);
+    if (types == nullptr) return;
+    const std::uint64_t inside = target - found->offset;
+    if (inside + pointee->size > found->bytes ||
+        !object::type_lies_at(*types, 0, static_cast<std::uint32_t>(inside % found->element_bytes),
+                              pointee->fingerprint)) {
+      add("wrong pointer", path(offset),
+          where + ", where a `" + types->types[0].name + "` lies and no `" + pointee->name + "`");
+    }
+  }
+
+  void check_map(const TypeEntry& map, std::uint64_t offset) {
+    const TypeEntry* key = entry_of(map.element);
+    const TypeEntry* mapped = entry_of(map.element2);
+    if (key == nullptr || mapped == nullptr) return;
+    const txn::ContainerCheck check(heap_);
+    const std::size_t key_align = std::max(key->align, 1u);
+    const std::size_t mapped_align = std::max(mapped->align, 1u);
+    const auto sound = [&] {
+      if (map.kind == TypeKind::ordered_map) {
+        return check.ordered_map(offset, {key->size, key_align, mapped->size, mapped_align});
+      }
+      const std::uint64_t key_at = detail::round_up(8, std::max(key_align, mapped_align));
+      const std::uint64_t value_at = key_at + detail::round_up(key->size, mapped_align);
+      return check.hash_map(offset, value_at + mapped->size, {});
+    }();
+    if (!sound) add("container", path(offset), sound.error());
+  }
+
+  [[nodiscard]] bool check_storage(std::uint64_t offset, std::uint64_t bytes) {
     const auto location = load<std::uint64_t>(offset);
     if (location > detail::kOffsetMask) {
       add("absolute address", path(offset), "a container whose storage is outside its object");
-      return;
+      return false;
     }
     const auto storage = heap_.at(location);
-    if (!storage) {
+    if (!storage || storage->offset != location) {
       add("container", path(offset), "its storage is not in use");
-    } else if (bytes > storage->bytes - (location - storage->offset)) {
-      add("container", path(offset), "its storage is smaller than its capacity");
+      return false;
     }
+    if (bytes <= storage->bytes) return true;
+    add("container", path(offset), "its storage is smaller than its capacity");
+    return false;
   }
 
   [[nodiscard]] std::string path(std::uint64_t offset) const {

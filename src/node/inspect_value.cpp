@@ -2,7 +2,6 @@
 #include "node/inspect_value.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include <dolmen/detail/arena.hpp>
@@ -31,21 +30,6 @@ Value with(Value::Kind kind) {
 constexpr bool has_parts(TypeKind kind) noexcept {
   return kind == TypeKind::record || kind == TypeKind::array || kind == TypeKind::vector ||
          kind == TypeKind::hash_map || kind == TypeKind::ordered_map;
-}
-
-/// Where segment and bucket of the hash table's bucket `index` are (container_hash_table.hpp).
-struct BucketPlace {
-  std::uint32_t segment;
-  std::uint32_t offset;
-};
-BucketPlace bucket_place(std::uint32_t index) noexcept {
-  constexpr unsigned kShift = 10;
-  const std::uint32_t number = index + 1;
-  if (number >> kShift != 0) {
-    return {kShift + (number >> kShift) - 1, number & ((1u << kShift) - 1)};
-  }
-  const unsigned segment = static_cast<unsigned>(std::bit_width(number)) - 1u;
-  return {segment, number ^ (1u << segment)};
 }
 
 }  // namespace
@@ -274,8 +258,7 @@ Result<void> ValueReader::entry(const TypeEntry& map, std::uint64_t key, std::ui
 }
 
 Result<Value> ValueReader::hash_map(const TypeEntry& type, std::uint64_t offset) {
-  constexpr std::uint64_t kLocation = (std::uint64_t{1} << 47) - 1;
-  constexpr std::uint64_t kHasNext = std::uint64_t{1} << 47;
+  using detail::HashLayout;
   const TypeEntry* key = entry_of(type.element);
   const TypeEntry* mapped = entry_of(type.element2);
   if (key == nullptr || mapped == nullptr) return damaged("a map without types", offset);
@@ -292,7 +275,7 @@ Result<Value> ValueReader::hash_map(const TypeEntry& type, std::uint64_t offset)
   }
   std::uint64_t seen = 0;
   for (std::uint32_t bucket = 0; bucket < buckets; ++bucket) {
-    const BucketPlace place = bucket_place(bucket);
+    const HashLayout::Place place = HashLayout::place_of(bucket);
     const auto segment = load<std::uint64_t>(directory + 8ull * place.segment);
     const std::uint64_t at = segment + 64ull * place.offset;
     if (segment == 0 || !holds(at, 64)) return damaged("a hash map without buckets", offset);
@@ -301,10 +284,10 @@ Result<Value> ValueReader::hash_map(const TypeEntry& type, std::uint64_t offset)
       while (link != 0) {
         if (map.items.size() / 2 >= limits_.elements) return map;
         if (++seen > map.total) return damaged("a hash map with too many entries", offset);
-        const std::uint64_t node = link & kLocation;
+        const std::uint64_t node = link & HashLayout::kLocationMask;
         if (!holds(node, value_at + mapped->size)) return damaged("an entry outside", offset);
         DOLMEN_CHECK(entry(type, node + key_at, node + value_at, map));
-        link = (link & kHasNext) != 0 ? load<std::uint64_t>(node) : 0;
+        link = (link & HashLayout::kHasNext) != 0 ? load<std::uint64_t>(node) : 0;
       }
     }
   }

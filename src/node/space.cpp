@@ -150,23 +150,9 @@ View::~View() = default;
 
 std::uint64_t View::index() const noexcept { return core_->index(); }
 
-namespace {
-
-Result<const txn::Catalog*> catalog_in(detail::ViewCore& view) {
-  const ObjectId id = view.core().catalog_id();
-  try {
-    return static_cast<const txn::Catalog*>(
-        detail::view_address(view, id, 0, &type_info<txn::Catalog>, true));
-  } catch (const AccessError& access) {
-    return std::unexpected(access.error());
-  }
-}
-
-}  // namespace
-
 Result<ObjectId> View::find_id(std::string_view name, const TypeInfo& (*type)()) const {
-  DOLMEN_TRY(const txn::Catalog* const catalog, catalog_in(*core_));
   auto found_id = read([&]() -> Result<ObjectId> {
+    DOLMEN_TRY(const txn::Catalog* const catalog, txn::catalog_of(*core_, name));
     const auto found = catalog->by_name.find(name);
     if (found == catalog->by_name.end()) return fail(Errc::not_found, interned(name));
     if (found->second.type_tag != detail::type_tag(type())) {
@@ -181,8 +167,8 @@ Result<ObjectId> View::find_id(std::string_view name, const TypeInfo& (*type)())
 }
 
 Result<std::vector<NameEntry>> View::names() const {
-  DOLMEN_TRY(const txn::Catalog* const catalog, catalog_in(*core_));
-  return read([&] {
+  auto found = read([&]() -> Result<std::vector<NameEntry>> {
+    DOLMEN_TRY(const txn::Catalog* const catalog, txn::catalog_of(*core_, std::nullopt));
     std::vector<NameEntry> names;
     for (const auto& [name, entry] : catalog->by_name) {
       const auto type =
@@ -192,6 +178,8 @@ Result<std::vector<NameEntry>> View::names() const {
     }
     return names;
   });
+  if (!found) return std::unexpected(found.error());
+  return *found;
 }
 
 }  // namespace dolmen

@@ -218,4 +218,16 @@ std::string field_path(const TypeDescription& table, std::uint16_t type, std::ui
   }
 }
 
+bool type_lies_at(const TypeDescription& table, std::uint16_t type, std::uint32_t offset,
+                  std::uint64_t fingerprint) {
+  const TypeEntry& entry = table.types[type];
+  if (offset == 0 && entry.fingerprint == fingerprint) return true;
+  for (const FieldDescription& field : entry.fields) {
+    const std::uint32_t element = table.types[field.type].size;
+    if (offset < field.offset || offset >= field.offset + field.count * element) continue;
+    return type_lies_at(table, field.type, (offset - field.offset) % element, fingerprint);
+  }
+  return false;
+}
+
 }  // namespace dolmen::object

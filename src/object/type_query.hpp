@@ -26,4 +26,9 @@ namespace dolmen::object {
 [[nodiscard]] std::string field_path(const TypeDescription& table, std::uint16_t type,
                                      std::uint32_t offset);
 
+/// Whether a value of the type with this fingerprint begins `offset` bytes into types[type]: it
+/// itself or a part of it.
+[[nodiscard]] bool type_lies_at(const TypeDescription& table, std::uint16_t type,
+                                std::uint32_t offset, std::uint64_t fingerprint);
+
 }  // namespace dolmen::object

@@ -12,6 +12,7 @@
 
 #include "object/arena.hpp"
 #include "object/heap.hpp"
+#include "txn/container_check.hpp"
 #include "txn/space_core.hpp"
 #include "txn/txn_log.hpp"
 #include "txn/types.hpp"
@@ -25,6 +26,27 @@ ObjectIdSeed catalog_seed(const ObjectId& space) noexcept {
   std::memcpy(seed.nonce.data() + 8, &space.low, sizeof space.low);
   seed.flags = object::kCatalog;
   return seed;
+}
+
+Result<void> check_catalog(const object::HeapReader& heap, std::uint64_t root,
+                           std::optional<std::string_view> name) {
+  using Node = detail::HashNode<string, CatalogEntry>;
+  const ContainerCheck check(heap);
+  const std::uint64_t map = root + offsetof(Catalog, by_name);
+  const auto key = [&](std::uint64_t node) { return check.string(node + offsetof(Node, entry)); };
+  const auto sound = name ? check.hash_map_key(map, hash<string>{}(*name), sizeof(Node), key)
+                          : check.hash_map(map, sizeof(Node), key);
+  if (sound) return {};
+  return fail(Errc::corrupt, interned("catalog: " + std::string(sound.error().context())),
+              sound.error().detail());
+}
+
+Result<const Catalog*> catalog_of(detail::ViewCore& view, std::optional<std::string_view> name) {
+  DOLMEN_TRY(detail::ViewObject* const object, view.map(view.core().catalog_id()));
+  DOLMEN_TRY(std::byte* const root, view.core().checked_root(object->base, &type_info<Catalog>));
+  const object::HeapReader heap(object->base, detail::mapping_of(object->base).capacity_log2);
+  DOLMEN_CHECK(check_catalog(heap, static_cast<std::uint64_t>(root - object->base), name));
+  return reinterpret_cast<const Catalog*>(root);
 }
 
 }  // namespace dolmen::txn
@@ -72,12 +94,31 @@ Result<void> in_transaction(SpaceCore& core, std::span<Named> named, bool any_ob
   return core.run_transact(named, any_object, TransactOptions{}, Body{&function, &Call::run});
 }
 
-Catalog& catalog_root(SpaceCore& core) {
-  const auto home = core.home(core.catalog_id());
-  if (!home) throw_error(home.error().code(), "catalog");
-  const auto root = core.checked_root(**home, &type_info<Catalog>);
-  if (!root) throw_error(root.error().code(), "catalog");
-  return *reinterpret_cast<Catalog*>(*root);
+/// The catalog, to look a name up and to change it; without a name, to walk through all. What that
+/// follows is looked at before. Requires: the ambient transaction holds it.
+Result<Catalog*> catalog_root(SpaceCore& core, std::optional<std::string_view> name) {
+  DOLMEN_TRY(HomeObject* const home, core.home(core.catalog_id()));
+  DOLMEN_TRY(std::byte* const root, core.checked_root(home->base, &type_info<Catalog>));
+  const object::HeapReader heap(home->base, home->capacity_log2());
+  if (!home->verified) {
+    // No allocation overlaps another: what is written to one leaves the others as they were.
+    if (const auto sound = heap.verify(); !sound) {
+      return fail(Errc::corrupt, "catalog: heap", sound.error().detail());
+    }
+    home->verified = true;
+  }
+  DOLMEN_CHECK(txn::check_catalog(heap, static_cast<std::uint64_t>(root - home->base), name));
+  return reinterpret_cast<Catalog*>(root);
+}
+
+Result<CatalogEntry> look_up(const Catalog& names, std::string_view name) {
+  try {
+    const auto entry = names.by_name.find(name);
+    if (entry == names.by_name.end()) return fail(Errc::not_found, interned(name));
+    return entry->second;
+  } catch (const AccessError& access) {
+    return std::unexpected(access.error());
+  }
 }
 
 Named catalog_named(const SpaceCore& core) {
@@ -136,10 +177,10 @@ Result<ObjectId> SpaceCore::create_object(const TypeInfo& (*type)(), std::size_t
       *this, name == nullptr ? std::span<Named>() : std::span<Named>(&catalog, 1), false,
       [&]() -> Result<void> {
         if (name != nullptr) {
-          Catalog& names = catalog_root(*this);
-          if (names.by_name.contains(*name)) return fail(Errc::already_exists, interned(*name));
-          names.by_name.insert_or_assign(string(*name),
-                                         CatalogEntry{id, txn::register_type(type())});
+          DOLMEN_TRY(Catalog* const names, catalog_root(*this, *name));
+          if (names->by_name.contains(*name)) return fail(Errc::already_exists, interned(*name));
+          names->by_name.insert_or_assign(string(*name),
+                                          CatalogEntry{id, txn::register_type(type())});
         }
         return create_in_transaction(*this, seed, id, capacity_log2, type, root_bytes, construct);
       }));
@@ -148,31 +189,22 @@ Result<ObjectId> SpaceCore::create_object(const TypeInfo& (*type)(), std::size_t
 
 Result<ObjectId> SpaceCore::find_name(std::string_view name, const TypeInfo& (*type)()) {
   CatalogEntry found{};
-  const auto look_up = [&]() -> Result<void> {
-    const Catalog& names = catalog_root(*this);
-    const auto entry = names.by_name.find(name);
-    if (entry == names.by_name.end()) return fail(Errc::not_found, interned(name));
-    found = entry->second;
-    return {};
-  };
   if (ambient.kind == SectionKind::transact && current_section()->core == this) {
     Named catalog = catalog_named(*this);
-    DOLMEN_CHECK(in_transaction(*this, std::span(&catalog, 1), false, look_up));
+    DOLMEN_CHECK(in_transaction(*this, std::span(&catalog, 1), false, [&]() -> Result<void> {
+      DOLMEN_TRY(const Catalog* const names, catalog_root(*this, name));
+      DOLMEN_TRY(found, look_up(*names, name));
+      return {};
+    }));
   } else {
     if (!home(catalog_id_)) return fail(Errc::not_found, interned(name));
     DOLMEN_TRY(const auto view, open_view(ReadOptions{Level::visible}));
-    DOLMEN_TRY(ViewObject* const object, view->map(catalog_id_));
-    const object::ObjectHeader header = object::load_header(object->base);
-    const auto& names = *reinterpret_cast<const Catalog*>(object->base + header.root_offset);
-    try {
-      const auto entry = names.by_name.find(name);
-      if (const auto damage = view->damage()) return std::unexpected(*damage);
-      if (entry == names.by_name.end()) return fail(Errc::not_found, interned(name));
-      found = entry->second;
-    } catch (const AccessError& access) {
-      return std::unexpected(access.error());
-    }
+    const auto entry = [&]() -> Result<CatalogEntry> {
+      DOLMEN_TRY(const Catalog* const names, txn::catalog_of(*view, name));
+      return look_up(*names, name);
+    }();
     if (const auto damage = view->damage()) return std::unexpected(*damage);
+    DOLMEN_TRY(found, entry);
   }
   if (type != nullptr && found.type_tag != type_tag(type())) {
     return fail(Errc::layout_changed,
@@ -187,12 +219,15 @@ Result<void> SpaceCore::erase_object(const ObjectId& id) {
   const auto erase = [&]() -> Result<void> {
     DOLMEN_TRY(HomeObject* const home_object, locked(id));
     Transaction& transaction = *current_section()->transaction;
-    Catalog& names = catalog_root(*this);
+    DOLMEN_TRY(Catalog* const names, catalog_root(*this, std::nullopt));
     std::vector<std::string> gone;
-    for (const auto& [name, entry] : names.by_name) {
+    for (const auto& [name, entry] : names->by_name) {
       if (entry.object == id) gone.emplace_back(std::string_view(name));
     }
-    for (const std::string& name : gone) names.by_name.erase(std::string_view(name));
+    for (const std::string& name : gone) {
+      DOLMEN_CHECK(catalog_root(*this, name));
+      names->by_name.erase(std::string_view(name));
+    }
     transaction.erased.push_back(home_object);
     home_object->erased.store(txn::kUncommitted, std::memory_order_release);
     return {};
@@ -213,9 +248,9 @@ Result<void> SpaceCore::set_name(const ObjectId& id, std::string_view name) {
   return in_transaction(*this, std::span(&catalog, 1), false, [&]() -> Result<void> {
     DOLMEN_TRY(HomeObject* const object, locked(id));
     const std::uint32_t tag = object::load_header(object->base).root_type;
-    Catalog& names = catalog_root(*this);
-    if (names.by_name.contains(name)) return fail(Errc::already_exists, interned(name));
-    names.by_name.insert_or_assign(string(name), CatalogEntry{id, tag});
+    DOLMEN_TRY(Catalog* const names, catalog_root(*this, name));
+    if (names->by_name.contains(name)) return fail(Errc::already_exists, interned(name));
+    names->by_name.insert_or_assign(string(name), CatalogEntry{id, tag});
     return {};
   });
 }
@@ -223,9 +258,9 @@ Result<void> SpaceCore::set_name(const ObjectId& id, std::string_view name) {
 Result<void> SpaceCore::remove_name(std::string_view name) {
   Named catalog = catalog_named(*this);
   return in_transaction(*this, std::span(&catalog, 1), false, [&]() -> Result<void> {
-    Catalog& names = catalog_root(*this);
-    if (!names.by_name.contains(name)) return fail(Errc::not_found, interned(name));
-    names.by_name.erase(name);
+    DOLMEN_TRY(Catalog* const names, catalog_root(*this, name));
+    if (!names->by_name.contains(name)) return fail(Errc::not_found, interned(name));
+    names->by_name.erase(name);
     return {};
   });
 }
@@ -313,7 +348,7 @@ void* section_root(SpaceCore* core, const ObjectId& id, const TypeInfo& (*type)(
   if (SpaceCore::is_gone(**home, section->transaction)) {
     throw_error(Errc::deleted, "root", id.low);
   }
-  const auto root = core->checked_root(**home, type);
+  const auto root = core->checked_root((*home)->base, type);
   if (!root) throw_error(root.error().code(), root.error().context().data(), root.error().detail());
   if (write) log_write_slow(*root, std::min<std::size_t>(type().size, kMutBytesMax));
   return *root;
@@ -352,23 +387,16 @@ const void* view_address(ViewCore& view, const ObjectId& id, std::uint64_t offse
                             gone ? describe_pointer(nullptr, type) : "object in view", id.low));
   }
   std::byte* base = (*object)->base;
-  const object::ObjectHeader header = object::load_header(base);
+  const auto address = root ? view.core().checked_root(base, type) : base + offset;
   if ((*object)->damaged.load(std::memory_order_acquire)) {
     throw AccessError(view.damage().value_or(Error(Errc::corrupt)));
-  }
-  if (header.magic != object::kObjectMagic) {
-    throw AccessError(Error(Errc::corrupt, interned("object " + id.to_string())));
   }
   if (!root) {
     check_target(view.core(), object::HeapReader(base, mapping_of(base).capacity_log2), offset,
                  type, nullptr);
-    return base + offset;
   }
-  if (header.root_type != type_tag(type())) {
-    throw AccessError(
-        Error(Errc::layout_changed, txn::layout_difference(view.core(), header.root_type, type())));
-  }
-  return base + header.root_offset;
+  if (!address) throw AccessError(address.error());
+  return *address;
 }
 
 }  // namespace dolmen::detail

@@ -248,18 +248,6 @@ std::uintptr_t locate(std::uint64_t bits, const void* at, bool scope, TypeOf typ
   return base + offset;
 }
 
-bool type_lies_at(const object::TypeDescription& table, std::uint16_t type, std::uint32_t offset,
-                  std::uint64_t fingerprint) {
-  const object::TypeEntry& entry = table.types[type];
-  if (offset == 0 && entry.fingerprint == fingerprint) return true;
-  for (const object::FieldDescription& field : entry.fields) {
-    const std::uint32_t element = table.types[field.type].size;
-    if (offset < field.offset || offset >= field.offset + field.count * element) continue;
-    return type_lies_at(table, field.type, (offset - field.offset) % element, fingerprint);
-  }
-  return false;
-}
-
 }  // namespace
 
 void check_target(SpaceCore& core, const object::HeapReader& heap, std::uint64_t offset,
@@ -278,7 +266,7 @@ void check_target(SpaceCore& core, const object::HeapReader& heap, std::uint64_t
   if (!description || allocation->element_bytes == 0) return;  // an undescribed type: bounds only
   const auto inside =
       static_cast<std::uint32_t>((offset - allocation->offset) % allocation->element_bytes);
-  if (!type_lies_at(**description, 0, inside, type.fingerprint)) {
+  if (!object::type_lies_at(**description, 0, inside, type.fingerprint)) {
     throw_error(Errc::wrong_type,
                 interned(std::string(describe_pointer(place, type_of)) + ": a `" +
                          (*description)->types[0].name + "` was reached through a pointer to `" +

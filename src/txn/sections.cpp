@@ -55,6 +55,12 @@ bool contains(const std::vector<HomeObject*>& open, const HomeObject* object) no
   return std::find(open.begin(), open.end(), object) != open.end();
 }
 
+/// Whether an object of that capacity can hold a root of the type at `offset`.
+bool holds_root(unsigned capacity_log2, std::uint64_t offset, const TypeInfo& type) noexcept {
+  return offset != 0 && (offset & (type.align - 1)) == 0 &&
+         offset + type.size <= (std::uint64_t{1} << capacity_log2);
+}
+
 /// The root's address if header and type are as they should be, else null: checked_root() says what
 /// is wrong.
 std::byte* sound_root(const HomeObject& image, const TypeInfo& type) noexcept {
@@ -65,7 +71,7 @@ std::byte* sound_root(const HomeObject& image, const TypeInfo& type) noexcept {
   };
   const std::uint32_t offset = field(offsetof(object::ObjectHeader, root_offset));
   const bool sound = field(offsetof(object::ObjectHeader, magic)) == object::kObjectMagic &&
-                     offset - 1 < (std::uint32_t{1} << image.capacity_log2()) - 1 &&
+                     holds_root(image.capacity_log2(), offset, type) &&
                      field(offsetof(object::ObjectHeader, root_type)) == type_tag(type);
   return sound ? image.base + offset : nullptr;
 }
@@ -106,16 +112,20 @@ Result<void> SpaceCore::usable() const {
   return {};
 }
 
-Result<std::byte*> SpaceCore::checked_root(HomeObject& object, const TypeInfo& (*type)()) {
-  const object::ObjectHeader header = object::load_header(object.base);
-  if (header.magic != object::kObjectMagic || header.root_offset == 0 ||
-      header.root_offset >= (std::uint64_t{1} << object.capacity_log2())) {
-    return fail(Errc::corrupt, interned("header of object " + object.id().to_string()));
+Result<std::byte*> SpaceCore::checked_root(std::byte* base, TypeOf type) {
+  const object::ObjectHeader header = object::load_header(base);
+  const Mapping& mapping = mapping_of(base);
+  if (header.magic != object::kObjectMagic || header.root_offset == 0) {
+    return fail(Errc::corrupt, interned("header of object " + mapping.id.to_string()));
   }
   if (header.root_type != type_tag(type())) {
     return fail(Errc::layout_changed, txn::layout_difference(*this, header.root_type, type()));
   }
-  return object.base + header.root_offset;
+  if (!holds_root(mapping.capacity_log2, header.root_offset, type())) {
+    return fail(Errc::corrupt, interned("root of object " + mapping.id.to_string()),
+                header.root_offset);
+  }
+  return base + header.root_offset;
 }
 
 /// Opens the named objects and runs the body; AccessError becomes the result.
@@ -171,7 +181,7 @@ Result<void> SpaceCore::fill_root(Section& section, HomeObject& image, Named& ob
   if (object.type == nullptr) return {};  // the object as a whole (resize)
   std::byte* root = sound_root(image, object.type());
   if (root == nullptr) [[unlikely]] {
-    DOLMEN_TRY(root, checked_root(image, object.type));
+    DOLMEN_TRY(root, checked_root(image.base, object.type));
   }
   if (section.damage) [[unlikely]]
     return std::unexpected(*section.damage);

@@ -155,8 +155,9 @@ class SpaceCore final : public store::PageSource {
                         TypeOf type = nullptr);
   /// Takes a lock inside a running body. Throws AccessError(conflict) when it is not free.
   void lock_late(Section& section, txn::HomeObject& object);
-  /// Root address after the type check. Errors: layout_changed, wrong_type, corrupt.
-  [[nodiscard]] Result<std::byte*> checked_root(txn::HomeObject& object, const TypeInfo& (*type)());
+  /// Root address in the image or view of an object, after the checks of header and type. Errors:
+  /// layout_changed, corrupt.
+  [[nodiscard]] Result<std::byte*> checked_root(std::byte* base, TypeOf type);
 
   // --- commit.cpp ----------------------------------------------------------------------------
   [[nodiscard]] Result<store::Index> commit(txn::Transaction& transaction, bool durable);

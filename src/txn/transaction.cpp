@@ -65,10 +65,15 @@ bool Transaction::log(HomeObject& object, const void* address, std::size_t bytes
   if (bytes == 0) return true;
   const auto offset =
       static_cast<std::size_t>(static_cast<const std::byte*>(address) - object.base);
+  const std::size_t capacity = std::size_t{1} << object.capacity_log2();
+  if (bytes > capacity || offset > capacity - bytes) [[unlikely]] {
+    // Sizes that are stored in an object are only as good as its bytes.
+    if (!failure) failure = Error(Errc::corrupt, "a range beyond its object", offset);
+    return false;
+  }
   const std::size_t end = offset + bytes;
   const auto first_page = static_cast<std::uint32_t>(offset / store::kPageBytes);
   const auto last_page = static_cast<std::uint32_t>((end - 1) / store::kPageBytes);
-  DOLMEN_ASSERT_CMP(last_page, <, object.page_count());
   if (guard_ != nullptr) [[unlikely]]
     return log_guarded(object, offset, bytes);
   for (std::uint32_t number = first_page; number <= last_page; ++number) {
@@ -84,6 +89,7 @@ bool Transaction::log(HomeObject& object, const void* address, std::size_t bytes
 }
 
 Error Transaction::refusal() {
+  if (failure && failure->code() == Errc::corrupt) return *failure;
   if (guarded() && failure && failure->code() == Errc::limit) return *failure;
   const Error error(Errc::too_large, "transaction");
   if (!failure) failure = error;

@@ -94,8 +94,9 @@ class Transaction {
   [[nodiscard]] bool guarded() const noexcept { return guard_ != nullptr; }
 
   /// Keeps the pre-images of the lines of [address, address + bytes). Requires: this transaction
-  /// holds the object. Gives false when that would exceed `bytes_max`, or a guarded page cannot be
-  /// opened: refusal() says which, and nothing may be committed.
+  /// holds the object. Gives false when that would exceed `bytes_max`, the range is not in the
+  /// object, or a guarded page cannot be opened: refusal() says which, and nothing may be
+  /// committed.
   [[nodiscard]] bool log(HomeObject& object, const void* address, std::size_t bytes);
   [[nodiscard]] Error refusal();
   /// Writes the redo sections of all touched pages into `record`. Gives false, before it is whole,

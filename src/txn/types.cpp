@@ -103,6 +103,10 @@ Result<std::shared_ptr<const object::TypeDescription>> type_description(detail::
   }
   DOLMEN_TRY(auto described, object::decode_types(base::Bytes(
                                  home->base + allocation->offset + sizeof length, length)));
+  const object::TypeEntry& root = described.types[0];
+  if (type_tag_of(type_identity(root.name, root.fingerprint)) != tag) {
+    return fail(Errc::corrupt, interned("type description " + id.to_string() + " of another type"));
+  }
   return std::make_shared<const object::TypeDescription>(std::move(described));
 }
 

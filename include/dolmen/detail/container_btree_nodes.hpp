@@ -64,14 +64,21 @@ struct LeafLayout {
   }
 };
 
-template <class K>
-constexpr std::size_t inner_bytes(std::size_t n) {
-  return round_up(round_up(2, alignof(K)) + n * sizeof(K), 8) + (n + 1) * 8;
-}
-template <class K>
-consteval std::size_t inner_capacity() {
-  return node_capacity([](std::size_t n) { return node_bytes(inner_bytes<K>(n)); }, 16);
-}
+/// The same of an inner node.
+struct InnerLayout {
+  std::size_t key_bytes, key_align;
+
+  [[nodiscard]] constexpr std::size_t children_at(std::size_t keys) const {
+    return round_up(round_up(2, key_align) + keys * key_bytes, 8);
+  }
+  /// Bytes of a node with that many keys.
+  [[nodiscard]] constexpr std::size_t bytes(std::size_t keys) const {
+    return children_at(keys) + (keys + 1) * 8;
+  }
+  [[nodiscard]] constexpr std::size_t capacity() const {
+    return node_capacity([&](std::size_t n) { return node_bytes(bytes(n)); }, 16);
+  }
+};
 
 /// Shifts elements [index, count) of an array by one place up or down, and logs.
 template <class T>
@@ -194,9 +201,10 @@ struct BTreeLeaf {
 
 template <class K>
 struct BTreeInner {
-  static constexpr std::size_t kCapacity = inner_capacity<K>();
+  static constexpr InnerLayout kLayout{sizeof(K), alignof(K)};
+  static constexpr std::size_t kCapacity = kLayout.capacity();
   static constexpr std::size_t kSpare =
-      (node_bytes(inner_bytes<K>(kCapacity)) - inner_bytes<K>(kCapacity)) / 8;
+      (node_bytes(kLayout.bytes(kCapacity)) - kLayout.bytes(kCapacity)) / 8;
   using Child = raw_ptr<std::byte>;
 
   std::uint16_t count;

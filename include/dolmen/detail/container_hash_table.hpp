@@ -37,7 +37,41 @@ struct HashBucket {
 };
 static_assert(sizeof(HashBucket) == 64);
 
-class HashTable {
+/// Where things lie, for HashTable and for who reads it without trusting it.
+struct HashLayout {
+  static constexpr unsigned kTagShift = 48;
+  static constexpr std::uint64_t kHasNext = std::uint64_t{1} << 47;
+  static constexpr std::uint64_t kLocationMask = kHasNext - 1;
+  static constexpr std::uint32_t kSegmentShift = 10;
+  static constexpr std::uint32_t kSegmentMax = std::uint32_t{1} << kSegmentShift;
+
+  struct Place {
+    std::uint32_t segment;
+    std::uint32_t offset;
+  };
+  /// Of bucket `index`.
+  static constexpr Place place_of(std::uint32_t index) noexcept {
+    const std::uint32_t number = index + 1;
+    if (number >> kSegmentShift != 0) {
+      return {kSegmentShift + (number >> kSegmentShift) - 1, number & (kSegmentMax - 1)};
+    }
+    const unsigned segment = static_cast<unsigned>(std::bit_width(number)) - 1u;
+    return {segment, number ^ (std::uint32_t{1} << segment)};
+  }
+  static constexpr std::uint32_t segment_buckets(std::uint32_t segment) noexcept {
+    return segment < kSegmentShift ? std::uint32_t{1} << segment : kSegmentMax;
+  }
+  static constexpr std::size_t directory_capacity(std::uint32_t segments) noexcept {
+    return segments <= 4 ? 4 : std::bit_ceil(segments);
+  }
+  static constexpr std::uint32_t bucket_of(std::uint64_t hash, std::uint32_t buckets,
+                                           std::uint32_t mask) noexcept {
+    const std::uint32_t index = static_cast<std::uint32_t>(hash) & mask;
+    return index < buckets ? index : index & (mask >> 1);
+  }
+};
+
+class HashTable : private HashLayout {
  public:
   /// Where a node hangs; `node` is null at the end.
   struct Position {
@@ -188,11 +222,7 @@ class HashTable {
   }
 
  private:
-  static constexpr unsigned kTagShift = 48;
-  static constexpr std::uint64_t kHasNext = std::uint64_t{1} << 47;
   static constexpr std::uint32_t kBucketsMax = std::uint32_t{1} << 30;
-  static constexpr std::uint32_t kSegmentShift = 10;
-  static constexpr std::uint32_t kSegmentMax = std::uint32_t{1} << kSegmentShift;
 
   static std::uint64_t tag_of(std::uint64_t hash) noexcept {
     return ((hash >> kTagShift & 0x7FFF) | 1) << kTagShift;
@@ -201,32 +231,13 @@ class HashTable {
     return static_cast<unsigned>(hash >> 45) & 7u;
   }
   [[gnu::always_inline]] static std::uint64_t* node_of(Home home, std::uint64_t link) {
-    return static_cast<std::uint64_t*>(home.at(link & (kHasNext - 1)));
+    return static_cast<std::uint64_t*>(home.at(link & kLocationMask));
   }
   [[nodiscard]] std::uint32_t bucket_of(std::uint64_t hash) const noexcept {
-    const std::uint32_t index = static_cast<std::uint32_t>(hash) & mask_;
-    return index < bucket_count_ ? index : index & (mask_ >> 1);
-  }
-  struct Place {
-    std::uint32_t segment;
-    std::uint32_t offset;
-  };
-  static Place place_of(std::uint32_t index) noexcept {
-    const std::uint32_t number = index + 1;
-    if (number >> kSegmentShift != 0) {
-      return {kSegmentShift + (number >> kSegmentShift) - 1, number & (kSegmentMax - 1)};
-    }
-    const unsigned segment = static_cast<unsigned>(std::bit_width(number)) - 1u;
-    return {segment, number ^ (std::uint32_t{1} << segment)};
-  }
-  static std::uint32_t segment_buckets(std::uint32_t segment) noexcept {
-    return segment < kSegmentShift ? std::uint32_t{1} << segment : kSegmentMax;
+    return HashLayout::bucket_of(hash, bucket_count_, mask_);
   }
   [[nodiscard]] std::uint32_t segment_count() const noexcept {
     return bucket_count_ == 0 ? 0 : place_of(bucket_count_ - 1).segment + 1;
-  }
-  static std::size_t directory_capacity(std::uint32_t segments) noexcept {
-    return segments <= 4 ? 4 : std::bit_ceil(segments);
   }
   [[gnu::always_inline]] HashBucket* bucket_at(Home home, std::uint32_t index) const {
     const Place place = place_of(index);
