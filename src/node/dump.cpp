@@ -61,6 +61,10 @@ class Dumper {
     DOLMEN_TRY(const std::uint32_t count, store_.page_count(info.object));
     const base::MutableBytes page =
         base::MutableBytes(page_).first(store::page_bytes(info.capacity_log2));
+    if (std::uint64_t{count} * page.size() > std::uint64_t{1} << info.capacity_log2) {
+      return fail(Errc::corrupt,
+                  interned("pages beyond the end of object " + info.object.to_string()), count);
+    }
     for (std::uint32_t number = 0; number < count; ++number) {
       DOLMEN_CHECK(store_.read_page({info.object, number}, page));
       const bool is_zero = std::ranges::all_of(page, [](std::byte b) { return b == std::byte{0}; });
