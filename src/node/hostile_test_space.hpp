@@ -338,8 +338,8 @@ class HostileSpace {
     }
     for (const Object<Desk>& desk : {a_, b_}) {
       (void)space.read(desk, [&](ref<Desk> d) { return look(*d); });
-      (void)space.prefault(desk.id());
     }
+    (void)space.prefault(a_.id());
     (void)space.read(leaf_, [](ref<Leaf> leaf) { return leaf->version; });
   }
   /// Everything that the desks hold and lead to.
