@@ -71,6 +71,8 @@ inline constexpr std::size_t kFieldsUncountable = static_cast<std::size_t>(-1);
 // ---- Counting
 // -------------------------------------------------------------------------------------
 
+// What stands for any field is meant to turn into it unasked.
+// NOLINTBEGIN(google-explicit-constructor)
 struct AnyLvalue {
   template <class U>
   constexpr operator U&() const noexcept;
@@ -85,6 +87,7 @@ struct AnyBaseOf {
     requires(std::is_base_of_v<U, T> && !std::is_same_v<U, T>)
   constexpr operator U&() const noexcept;
 };
+// NOLINTEND(google-explicit-constructor)
 
 /// The first element of aggregate T is a base class.
 template <class T>
