@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Real kill -9: a child process commits and tells its parent through a pipe, after each
-// acknowledgement, what is durable; the parent kills it at a random moment and looks. The parent is
-// the outside oracle: what it heard of must be there, everything must be whole. DOLMEN_SOAK=1 asks
-// for 10,000 cycles.
-#include <chrono>
-#include <cstdlib>
+// Real kill -9 of a process with one thread: a child commits and tells its parent, after each
+// acknowledgement, what is durable; the parent kills it at a random moment and looks. What it heard
+// of must be there, everything must be whole. DOLMEN_SOAK=1 asks for 10,000 cycles.
 #include <filesystem>
 #include <iostream>
-#include <span>
 #include <string>
-#include <thread>
 
-#include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
@@ -22,12 +15,12 @@
 #include <dolmen/space.hpp>
 #include <dolmen/vector.hpp>
 
-#include "base/random.hpp"
-#include "sys/linux/linux.hpp"
+#include "sys/linux/killed_child.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
+namespace killed = dolmen::sys::test;
 
 struct Entry {
   std::uint64_t value;
@@ -58,7 +51,7 @@ dolmen::SpaceOptions options() {
 }
 
 /// Commits until it is killed; never returns.
-[[noreturn]] void run_child(const std::string& directory, int acknowledged) {
+[[noreturn]] void run_child(const std::string& directory) {
   auto space = dolmen::Space::open(directory, options());
   if (!space) {
     std::cerr << space.error().message() << "\n";
@@ -78,7 +71,7 @@ dolmen::SpaceOptions options() {
       std::cerr << done.error().message() << "\n";
       ::_exit(4);
     }
-    if (::write(acknowledged, &value, sizeof value) != sizeof value) ::_exit(5);
+    killed::report(value);
   }
 }
 
@@ -98,49 +91,21 @@ void expect_whole(const Ledger& ledger, std::uint64_t commits) {
   ASSERT_EQ(expected, 0u);
 }
 
-std::uint64_t read_all(int fd, std::uint64_t newest) {
-  std::uint64_t value = 0;
-  while (::read(fd, &value, sizeof value) == sizeof value) newest = value;
-  return newest;
-}
-
 TEST(Kill9, NoAcknowledgedCommitIsLostAndNoneIsHalf) {
-  if (const char* child = std::getenv("DOLMEN_KILL9_CHILD")) {
-    run_child(child, std::atoi(std::getenv("DOLMEN_KILL9_PIPE")));
-  }
-  const char* soak = std::getenv("DOLMEN_SOAK");
-  const int cycles = soak != nullptr && std::string(soak) == "1" ? 10'000 : 100;
-  std::string pattern = (fs::temp_directory_path() / "dolmen-kill9-XXXXXX").string();
-  const std::string directory = ::mkdtemp(pattern.data());
-  std::uint64_t seed = 0;
-  dolmen::sys::linux_env().entropy->fill(std::as_writable_bytes(std::span(&seed, 1)));
+  if (const char* child = killed::child_argument("DOLMEN_KILL9_CHILD")) run_child(child);
+  const int cycles = killed::kill_cycles(40);
+  const killed::KillDirectory home;
+  const std::string& directory = home.path();
+  const std::uint64_t seed = killed::fresh_seed();
   std::cout << "seed " << seed << "\n";
   dolmen::base::Random random(seed);
   std::uint64_t acknowledged = 0;
   for (int cycle = 0; cycle < cycles; ++cycle) {
-    int ends[2];
-    ASSERT_EQ(::pipe(ends), 0);
-    const pid_t pid = ::fork();
-    if (pid == 0) {
-      ::close(ends[0]);
-      ::setenv("DOLMEN_KILL9_CHILD", directory.c_str(), 1);
-      ::setenv("DOLMEN_KILL9_PIPE", std::to_string(ends[1]).c_str(), 1);
-      ::execl("/proc/self/exe", "kill9_test", "--gtest_filter=Kill9.*", nullptr);
-      ::_exit(6);
-    }
-    ::close(ends[1]);
-    // A quarter of the kills falls anywhere from the child's start on, the others while it commits.
-    if (!random.chance(1, 4)) {
-      std::uint64_t value = 0;
-      if (::read(ends[0], &value, sizeof value) == sizeof value) acknowledged = value;
-    }
-    std::this_thread::sleep_for(std::chrono::microseconds(random.below(30'000)));
-    ::kill(pid, SIGKILL);
-    int status = 0;
-    ::waitpid(pid, &status, 0);
-    ASSERT_TRUE(WIFSIGNALED(status)) << "the child ended by itself with " << WEXITSTATUS(status);
-    acknowledged = read_all(ends[0], acknowledged);
-    ::close(ends[0]);
+    killed::KilledChild<std::uint64_t> child("Kill9.*", {{"DOLMEN_KILL9_CHILD", directory}});
+    child.listen(random, random.below(30'000));
+    const std::string ended = child.kill();
+    ASSERT_EQ(ended, "") << "the child ended by itself";
+    if (!child.heard().empty()) acknowledged = child.heard().back();
     if (!fs::exists(directory + "/space")) continue;
     auto space = dolmen::Space::open(directory, options());
     ASSERT_TRUE(space) << space.error().message();
@@ -163,7 +128,6 @@ TEST(Kill9, NoAcknowledgedCommitIsLostAndNoneIsHalf) {
   }
   std::cout << acknowledged << " commits over " << cycles << " kills\n";
   EXPECT_GT(acknowledged, static_cast<std::uint64_t>(cycles));
-  fs::remove_all(directory);
 }
 
 }  // namespace
