@@ -55,7 +55,7 @@ enum class Retry : std::uint8_t {
   X(outside_arena, 26, never, "an address outside every object cannot be stored")                    \
   X(layout_changed, 27, never, "the program's struct differs from the stored one")                   \
   X(unlogged_store, 28, never, "memory changed without mut<T>; write through mut or a container")    \
-  X(forked, 29, never, "a space does not survive fork(); open it again in the child")                \
+  X(forked, 29, never, "a child of fork() cannot use spaces; let it exec() before it opens one")             \
   X(unsupported, 30, never, "this machine or build does not offer that")                             \
   X(out_of_memory, 31, safe, "the system refused memory or address space")                           \
   X(closed, 32, never, "the space is closed")                                                        \

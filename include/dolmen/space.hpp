@@ -16,6 +16,12 @@
 //
 // Threads: a Space may be used from any thread at once; a section belongs to the thread that runs
 // its body (a thread started inside has no transaction). A View may be used by several threads.
+//
+// Processes: once a process has opened a space, a child that it forks has none of the memory of
+// objects. There every call gives Errc::forked, and closing or destroying what it inherited does
+// nothing; an address in an object that it follows all the same, or the end of a body in which it
+// was forked, ends it by SIGSEGV. A child that runs exec(), or was forked before, is a process like
+// any other.
 #pragma once
 
 #include <array>
@@ -313,7 +319,7 @@ class Space {
  public:
   /// Opens the space in this directory; by default makes it when there is none.
   /// Errors: held (who holds it is in the message), not_a_space, corrupt, version_unsupported,
-  /// io_error. Cost: milliseconds, whatever the size; pages come in on first touch.
+  /// io_error, forked. Cost: milliseconds, whatever the size; pages come in on first touch.
   [[nodiscard]] static Result<Space> open(const std::string& directory,
                                           const SpaceOptions& options = {});
   Space(Space&& other) noexcept;

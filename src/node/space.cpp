@@ -64,6 +64,9 @@ Result<Space> open_space(const sys::Env& env, std::unique_ptr<sys::Disk> disk,
 
 Result<Space> open_space(const sys::Env& env, std::unique_ptr<store::Store> store,
                          const SpaceOptions& options, sys::FaultDriver driver) {
+  static const bool fork_noticed =
+      env.process->on_fork_child(&detail::SpaceCore::on_fork_child, nullptr).has_value();
+  (void)fork_noticed;  // a simulated process does not fork
   DOLMEN_CHECK(object::ensure_arena(*env.memory));
   detail::CoreOptions core_options;
   core_options.read_only = options.read_only;
@@ -72,9 +75,6 @@ Result<Space> open_space(const sys::Env& env, std::unique_ptr<store::Store> stor
   if (options.guard_stores) DOLMEN_CHECK(detail::install_store_guard(*env.memory));
   core_options.view_memory_bytes = options.view_memory_bytes;
   DOLMEN_TRY(core_options.fault_driver, detail::install_arena_faults(*env.memory, driver));
-  static const bool fork_noticed =
-      env.process->on_fork_child(&detail::SpaceCore::on_fork_child, nullptr).has_value();
-  (void)fork_noticed;  // a simulated process does not fork
   auto core = std::make_unique<detail::SpaceCore>(env, std::move(store), core_options);
   DOLMEN_CHECK(core->start());
   std::unique_ptr<Upkeep> upkeep;
@@ -87,6 +87,8 @@ Result<Space> open_space(const sys::Env& env, std::unique_ptr<store::Store> stor
 }  // namespace node
 
 Result<Space> Space::open(const std::string& directory, const SpaceOptions& options) {
+  // Before anything is touched: the arena of the process that opened one is not here.
+  if (detail::SpaceCore::has_lost_arena()) return fail(Errc::forked, "open");
   DOLMEN_TRY(auto disk, sys::open_directory(directory, options.create && !options.read_only
                                                            ? sys::DirectoryMode::open_or_create
                                                            : sys::DirectoryMode::open_existing));
@@ -117,6 +119,7 @@ Result<void> Space::resize(const ObjectId& object, std::uint64_t capacity_bytes)
 }
 
 Result<void> Space::wait(const Ticket& ticket) {
+  if (core_->forked()) return fail(Errc::forked, "wait");
   if (ticket.index > core_->store().last_index()) {
     return fail(Errc::invalid_argument, "a ticket of another space", ticket.index);
   }
@@ -137,6 +140,7 @@ Result<std::vector<NameEntry>> Space::names() {
 }
 
 Result<void> Space::prefault(const ObjectId& object) {
+  if (core_->forked()) return fail(Errc::forked, "prefault");
   const detail::SpaceCore::MapUser user(*core_);
   DOLMEN_TRY(txn::HomeObject* const home, core_->home(object));
   core_->load_all(*home);

@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <stdexcept>
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
@@ -245,26 +244,6 @@ TEST(Space, NestingRulesAreErrorsWithARemedy) {
                         dolmen::Errc::would_deadlock);
             })
       .value();
-}
-
-TEST(Space, DoesNotSurviveAFork) {
-  const Directory directory;
-  auto space = open(directory);
-  auto a = space.create<List>("a").value();
-  const pid_t child = ::fork();
-  if (child == 0) {
-    const auto refused = space.transact(a, [](dolmen::mut<List>) {});
-    const auto no_view = space.view();
-    ::_exit(!refused && refused.error().code() == dolmen::Errc::forked && !no_view &&
-                    no_view.error().code() == dolmen::Errc::forked
-                ? 0
-                : 1);
-  }
-  int status = 1;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_TRUE(WIFEXITED(status));
-  EXPECT_EQ(WEXITSTATUS(status), 0);
-  EXPECT_TRUE(space.transact(a, [](dolmen::mut<List> l) { push(l, 1); }));
 }
 
 TEST(Space, TransactAnyLocksWhatItTouches) {

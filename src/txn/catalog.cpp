@@ -197,6 +197,7 @@ Result<ObjectId> SpaceCore::find_name(std::string_view name, const TypeInfo& (*t
       return {};
     }));
   } else {
+    if (forked()) return fail(Errc::forked, "find");
     if (!home(catalog_id_)) return fail(Errc::not_found, interned(name));
     DOLMEN_TRY(const auto view, open_view(ReadOptions{Level::visible}));
     const auto entry = [&]() -> Result<CatalogEntry> {

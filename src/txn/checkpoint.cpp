@@ -15,6 +15,7 @@ using store::Index;
 
 Result<void> SpaceCore::checkpoint(std::uint64_t bytes_per_second_max,
                                    const std::function<bool()>& cancelled) {
+  if (forked()) return fail(Errc::forked, "checkpoint");  // who held the mutex is not here
   const base::Lock one_at_a_time(checkpoint_mutex_);
   DOLMEN_CHECK(usable());
   if (options_.read_only) return fail(Errc::read_only);

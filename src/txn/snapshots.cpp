@@ -243,6 +243,7 @@ Result<std::unique_ptr<ViewCore>> SpaceCore::open_view(const ReadOptions& option
 ViewCore::ViewCore(SpaceCore& core, Index index) noexcept : core_(core), index_(index) {}
 
 ViewCore::~ViewCore() {
+  if (core_.forked()) return;  // the slots are not here
   for (auto& [id, object] : objects_) {
     Mapping& mapping = mapping_of(object->base);
     mapping.kind = 0;
@@ -254,6 +255,7 @@ ViewCore::~ViewCore() {
 }
 
 Result<void> ViewCore::usable() const {
+  if (core_.forked()) return fail(Errc::forked, "view");
   store::Store& store = core_.store();
   if (store.failed() && index_ > store.durable_index()) return fail(Errc::store_failed, "view");
   return core_.versions().usable(index_);

@@ -50,6 +50,7 @@ Result<void> SpaceCore::close() {
 }
 
 SpaceStats SpaceCore::stats() {
+  if (forked()) return {};  // a thread that is not here may have held the locks
   const store::StoreStats stored = store_->stats();
   SpaceStats stats;
   stats.space_id = stored.space_id;

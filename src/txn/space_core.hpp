@@ -235,6 +235,10 @@ class SpaceCore final : public store::PageSource {
   [[nodiscard]] bool forked() const noexcept {
     return fork_generation.load(std::memory_order_relaxed) != fork_generation_;
   }
+  /// The same of a process in which no space can be opened.
+  [[nodiscard]] static bool has_lost_arena() noexcept {
+    return fork_generation.load(std::memory_order_relaxed) != 0;
+  }
   /// Runs in the child after fork().
   static void on_fork_child(void* unused) noexcept;
   /// Errors that stop any section: forked, closed, store_failed.
