@@ -48,14 +48,21 @@ class LinuxDisk final : public Disk {
   Result<std::unique_ptr<File>> open(std::string_view name, OpenMode mode) override {
     DOLMEN_TRY(const std::string path, checked(name));
     const bool creates = mode == OpenMode::create_new || mode == OpenMode::create_or_open;
-    int flags = O_CLOEXEC | (mode == OpenMode::read_only ? O_RDONLY : O_RDWR);
+    // A pipe that somebody put in a file's place would be waited for.
+    int flags = O_CLOEXEC | O_NONBLOCK | (mode == OpenMode::read_only ? O_RDONLY : O_RDWR);
     if (creates) flags |= O_CREAT;
     if (mode == OpenMode::create_new) flags |= O_EXCL;
     const int fd =
         with_folder(path, creates, [&] { return ::openat(fd_, path.c_str(), flags, 0666); });
     if (fd < 0) return system_failure(errno, path);
+    auto file = make_file(fd, path, mode != OpenMode::read_only);
+    struct stat status{};
+    if (::fstat(fd, &status) != 0) return system_failure(errno, path);
+    if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
+      return fail(Errc::io_error, interned(path + " is no ordinary file"));
+    }
     if (creates) note_change(path);
-    return make_file(fd, path, mode != OpenMode::read_only);
+    return file;
   }
 
   Result<std::vector<std::string>> list() override {

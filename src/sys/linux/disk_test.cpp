@@ -60,6 +60,16 @@ TEST_F(LinuxDirectory, AFolderInTheWayIsAnIoError) {
   EXPECT_EQ(opened.error().detail(), std::uint64_t{EISDIR});
 }
 
+TEST_F(LinuxDirectory, APipeInTheWayIsAnIoErrorAndNotWaitedFor) {
+  ASSERT_EQ(mkfifo((path + "/pipe").c_str(), 0600), 0);
+  for (const OpenMode mode : {OpenMode::read_only, OpenMode::read_write}) {
+    const auto opened = disk->open("pipe", mode);
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code(), Errc::io_error);
+    EXPECT_EQ(opened.error().context(), "pipe is no ordinary file");
+  }
+}
+
 TEST_F(LinuxDirectory, NamesCannotLeaveTheDirectory) {
   for (const char* name : {"", "/etc/passwd", "../x", "a/../b", "a/b/c", ".", "a/", "/a"}) {
     EXPECT_EQ(disk->open(name, OpenMode::create_or_open).error().code(), Errc::invalid_argument)
