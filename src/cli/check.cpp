@@ -54,6 +54,21 @@ int check(const Options& options) {
   return found == 0 ? kOk : kDamaged;
 }
 
+Json damage_json(const node::StoredDamage& found) {
+  Json row{{"what", found.what}, {"where", found.where}, {"file", nullptr}, {"offset", nullptr},
+           {"bytes", nullptr},   {"object", nullptr},    {"page", nullptr}};
+  if (!found.file.empty()) {
+    row["file"] = found.file;
+    row["offset"] = found.offset;
+    row["bytes"] = found.bytes;
+  }
+  if (found.object) {
+    row["object"] = found.object->to_string();
+    row["page"] = found.page;
+  }
+  return row;
+}
+
 int scrub(const Options& options) {
   auto space = open_to_read(options.directory);
   if (!space) return not_opened(options.directory, space.error());
@@ -64,12 +79,16 @@ int scrub(const Options& options) {
   }();
   if (!summary) return failed(summary.error());
   if (options.json) {
+    Json damage = Json::array();
+    for (const node::StoredDamage& found : summary->damage) damage.push_back(damage_json(found));
     print_json({{"blocks", summary->blocks},
                 {"bytes", summary->bytes},
                 {"records", summary->records},
-                {"damage", summary->damage}});
+                {"damage", std::move(damage)}});
   } else {
-    for (const std::string& where : summary->damage) std::printf("damaged: %s\n", where.c_str());
+    for (const node::StoredDamage& found : summary->damage) {
+      std::printf("damaged: %s\n", found.where.c_str());
+    }
     std::printf("%s blocks (%s) and %s log records verified, %s damaged\n",
                 grouped(summary->blocks).c_str(), size_text(summary->bytes).c_str(),
                 grouped(summary->records).c_str(), grouped(summary->damage.size()).c_str());

@@ -3,7 +3,6 @@
 // The command as a whole: usage, exit codes, output, JSON, doctor. docs/cli.md is the promise; its
 // tables are read here.
 #include <algorithm>
-#include <regex>
 
 #include <dolmen/hash_map.hpp>
 #include <dolmen/string.hpp>
@@ -26,49 +25,6 @@ struct Web {
 
 const std::vector<std::string> kCommands{"init",  "ls",   "tree", "inspect", "stat", "check",
                                          "scrub", "dump", "load", "doctor",  "demo"};
-
-std::string documentation() {
-  return read_file((fs::path(DOLMEN_SOURCE_DIR) / "docs/cli.md").string());
-}
-
-/// The first cells of the table rows below a heading.
-std::vector<std::vector<std::string>> table_below(const std::string& heading) {
-  const std::string text = documentation();
-  std::size_t at = text.find(heading + "\n");
-  EXPECT_NE(at, std::string::npos) << heading;
-  std::vector<std::vector<std::string>> rows;
-  std::istringstream lines(text.substr(at + heading.size() + 1));
-  for (std::string line; std::getline(lines, line) && !line.starts_with("#");) {
-    if (!line.starts_with("| ") || line.starts_with("| ---")) continue;
-    std::vector<std::string> cells;
-    std::istringstream parts(line.substr(1));
-    for (std::string cell; std::getline(parts, cell, '|');) cells.push_back(cell);
-    rows.push_back(std::move(cells));
-  }
-  return rows;
-}
-
-/// The words between backticks that begin with a letter.
-std::set<std::string> words_in(const std::string& cell) {
-  std::set<std::string> words;
-  static const std::regex kWord("`([a-z][a-z_]*)[^`]*`");
-  for (auto it = std::sregex_iterator(cell.begin(), cell.end(), kWord);
-       it != std::sregex_iterator(); ++it) {
-    words.insert((*it)[1]);
-  }
-  return words;
-}
-
-void keys_of(const Json& json, std::set<std::string>& keys) {
-  if (json.is_array()) {
-    for (const Json& item : json) keys_of(item, keys);
-  }
-  if (!json.is_object()) return;
-  for (const auto& [key, value] : json.items()) {
-    keys.insert(key);
-    if (key != "value") keys_of(value, keys);
-  }
-}
 
 class Cli : public CliTest {
  protected:
@@ -227,6 +183,8 @@ TEST_F(Cli, AReaderThatGoesAwayEndsTheCommand) {
 
 TEST_F(Cli, JsonHasTheDocumentedFields) {
   make_web("web.dolmen");
+  make_web("damaged.dolmen");
+  std::ofstream(path("damaged.dolmen/space"), std::ios::in | std::ios::binary).seekp(100) << "x";
   const Json page =
       dolmen({"inspect", "web.dolmen", "web", "--json"}).json()["value"]["pages"]["self"];
   const std::string place = page["object"].get<std::string>() + ":" + page["offset"].dump();
@@ -237,7 +195,7 @@ TEST_F(Cli, JsonHasTheDocumentedFields) {
       {"inspect", {{"inspect", "web.dolmen", "web"}, {"inspect", "web.dolmen", place}}},
       {"stat", {{"stat", "web.dolmen"}}},
       {"check", {{"check", "web.dolmen"}}},
-      {"scrub", {{"scrub", "web.dolmen"}}},
+      {"scrub", {{"scrub", "damaged.dolmen"}}},
       {"dump", {{"dump", "web.dolmen", "web.dump"}}},
       {"load", {{"load", "web.dump", "copy.dolmen"}}},
       {"doctor", {{"doctor"}}},

@@ -7,7 +7,10 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
+#include <regex>
 #include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -40,6 +43,49 @@ struct Outcome {
 inline std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+inline std::string documentation() {
+  return read_file((fs::path(DOLMEN_SOURCE_DIR) / "docs/cli.md").string());
+}
+
+/// The cells of the table rows below a heading of docs/cli.md.
+inline std::vector<std::vector<std::string>> table_below(const std::string& heading) {
+  const std::string text = documentation();
+  std::size_t at = text.find(heading + "\n");
+  EXPECT_NE(at, std::string::npos) << heading;
+  std::vector<std::vector<std::string>> rows;
+  std::istringstream lines(text.substr(at + heading.size() + 1));
+  for (std::string line; std::getline(lines, line) && !line.starts_with("#");) {
+    if (!line.starts_with("| ") || line.starts_with("| ---")) continue;
+    std::vector<std::string> cells;
+    std::istringstream parts(line.substr(1));
+    for (std::string cell; std::getline(parts, cell, '|');) cells.push_back(cell);
+    rows.push_back(std::move(cells));
+  }
+  return rows;
+}
+
+/// The words between backticks that begin with a letter.
+inline std::set<std::string> words_in(const std::string& cell) {
+  std::set<std::string> words;
+  static const std::regex kWord("`([a-z][a-z_]*)[^`]*`");
+  for (auto it = std::sregex_iterator(cell.begin(), cell.end(), kWord);
+       it != std::sregex_iterator(); ++it) {
+    words.insert((*it)[1]);
+  }
+  return words;
+}
+
+inline void keys_of(const Json& json, std::set<std::string>& keys) {
+  if (json.is_array()) {
+    for (const Json& item : json) keys_of(item, keys);
+  }
+  if (!json.is_object()) return;
+  for (const auto& [key, value] : json.items()) {
+    keys.insert(key);
+    if (key != "value") keys_of(value, keys);
+  }
 }
 
 /// A word of a shell's command line.

@@ -82,8 +82,18 @@ TEST_F(Damage, OfAPageIsNamedWithObjectPageAndBlock) {
   EXPECT_NE(scrub.out.find("of object " + id_), std::string::npos) << scrub.out;
   const Json report = dolmen({"scrub", "web.dolmen", "--json"}).json();
   ASSERT_EQ(report["damage"].size(), 1u);
-  EXPECT_NE(std::string(report["damage"][0]).find("block"), std::string::npos) << report;
-  EXPECT_NE(std::string(report["damage"][0]).find("page "), std::string::npos) << report;
+  const Json& damage = report["damage"][0];
+  EXPECT_EQ(damage["what"], "page");
+  EXPECT_EQ(damage["file"], "pages");
+  EXPECT_EQ(damage["bytes"], 4096);
+  EXPECT_EQ(damage["offset"], at / 4096 * 4096) << "the page that the flipped byte is in";
+  EXPECT_EQ(damage["object"], id_);
+  EXPECT_GT(damage["page"], 0);
+  const std::string where = damage["where"];
+  EXPECT_NE(scrub.out.find("damaged: " + where + "\n"), std::string::npos) << scrub.out;
+  EXPECT_NE(where.find("page " + damage["page"].dump() + " of object " + id_), std::string::npos);
+  EXPECT_NE(where.find("byte " + damage["offset"].dump() + " of pages"), std::string::npos);
+  EXPECT_NE(where.find("block "), std::string::npos);
 
   const Outcome check = dolmen({"check", "web.dolmen", "--json"});
   EXPECT_EQ(check.exit, kDamaged);
@@ -138,6 +148,12 @@ TEST_F(Damage, OfOneRootSlotIsSurvivedAndNamedByScrub) {
     EXPECT_NE(scrub.out.find("damaged: space: root slot " + std::to_string(slot)),
               std::string::npos)
         << scrub.out << scrub.err;
+    const Json damage = dolmen({"scrub", "web.dolmen", "--json"}).json()["damage"];
+    ASSERT_EQ(damage.size(), 1u) << damage;
+    EXPECT_EQ(damage[0]["what"], "root slot");
+    EXPECT_EQ(damage[0]["file"], "space");
+    EXPECT_EQ(damage[0]["offset"], slot * 4096);
+    EXPECT_EQ(damage[0]["object"], nullptr);
     EXPECT_EQ(dolmen({"ls", "web.dolmen"}).exit, kOk) << slot;
     flip("space", static_cast<std::size_t>(slot) * 4096 + 100);
   }

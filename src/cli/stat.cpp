@@ -25,7 +25,8 @@ int stat(const std::string& directory, bool json) {
                 {"log_tail_bytes", stats.log_tail_bytes},
                 {"log_disk_bytes", stats.log_disk_bytes},
                 {"pages_disk_bytes", stats.pages_disk_bytes},
-                {"pages_live_bytes", stats.pages_live_bytes}});
+                {"pages_live_bytes", stats.pages_live_bytes},
+                {"version_disk_bytes", stats.version_disk_bytes}});
     return kOk;
   }
   const auto line = [](const char* what, const std::string& value) {
@@ -40,6 +41,7 @@ int stat(const std::string& directory, bool json) {
   line("log on disk", size_text(stats.log_disk_bytes));
   line("pages on disk", size_text(stats.pages_disk_bytes));
   line("pages in use", size_text(stats.pages_live_bytes));
+  line("old pages for views", size_text(stats.version_disk_bytes));
   return kOk;
 }
 

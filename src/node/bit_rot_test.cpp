@@ -3,7 +3,12 @@
 // One flipped bit, anywhere in a space's files: what is read is as it was, or an error that names
 // the place; scrub finds it, too; and nobody who comes later takes what lies there instead for the
 // value.
+#include <array>
+#include <span>
+
 #include <gtest/gtest.h>
+
+#include <dolmen/vector.hpp>
 
 #include "base/random.hpp"
 #include "node/failing_test_program.hpp"
@@ -11,6 +16,10 @@
 
 namespace dolmen::node {
 namespace {
+
+struct Sheet {
+  vector<std::uint64_t> marks;
+};
 
 class BitRot : public testing::Test {
  protected:
@@ -89,6 +98,7 @@ TEST_F(BitRot, AnywhereGivesTheValueOrAnErrorThatNamesThePlace) {
   constexpr std::uint64_t kBlockBytes = 2048;
   base::Random random(7);
   std::map<std::string, int> found;
+  std::map<std::string, int> named;
   int flips = 0;
   const std::vector<std::string> names = disk_.list().value();
   for (const std::string& name : names) {
@@ -117,7 +127,14 @@ TEST_F(BitRot, AnywhereGivesTheValueOrAnErrorThatNamesThePlace) {
         if (errors != 0) {
           ASSERT_FALSE(scrubbed->damage.empty()) << place;
         }
-        if (!scrubbed->damage.empty()) ++found[name.substr(0, 3)];
+        if (scrubbed->damage.empty()) continue;
+        ++found[name.substr(0, 3)];
+        const StoredDamage& damage = scrubbed->damage.front();
+        ++named[damage.what];
+        if (name.starts_with("log")) continue;
+        EXPECT_EQ(damage.file, name) << place;
+        EXPECT_TRUE(at >= damage.offset && at - damage.offset < damage.bytes)
+            << place << ": scrub says " << damage.where;
       }
     }
   }
@@ -125,6 +142,57 @@ TEST_F(BitRot, AnywhereGivesTheValueOrAnErrorThatNamesThePlace) {
   EXPECT_GT(found["pag"], 20);
   EXPECT_GT(found["spa"], 4);
   EXPECT_GT(found["log"], 1);
+  EXPECT_GT(named["page"], 20);
+  EXPECT_GT(named["root slot"], 4);
+}
+
+TEST_F(BitRot, OfANodeOfThePageTreeIsNamedByTheFirstPageThatItLeadsTo) {
+  const std::uint64_t mark = 0x6b72616d6b72616d;
+  ObjectId id;
+  {
+    Space space = open(disk_, false).value();
+    const auto sheet = space.create<Sheet>("sheet", {.capacity = 16u << 20}).value();
+    id = sheet.id();
+    constexpr std::uint64_t kBatch = 16'000;  // a record that the small log has room for
+    ASSERT_TRUE(space.transact(sheet, [&](mut<Sheet> s) { s->marks.reserve(30 * kBatch); }));
+    for (std::uint64_t size = kBatch; size <= 30 * kBatch; size += kBatch) {
+      ASSERT_TRUE(space.transact(sheet, [&](mut<Sheet> s) { s->marks.resize(size, mark); }));
+      ASSERT_TRUE(space.checkpoint());
+    }
+    ASSERT_TRUE(space.close());
+  }
+  const auto pages = disk_.open("pages", sys::OpenMode::read_only).value();
+  int nodes = 0;
+  for (std::uint64_t block = 0; block < pages->size().value(); block += 4096) {
+    std::uint64_t word = 0;
+    const auto out = std::as_writable_bytes(std::span(&word, 1));
+    ASSERT_EQ(pages->read(block + 2048, out).value(), sizeof word);
+    if (word == mark) continue;  // of the sheet
+    sim::SimDisk disk(disk_.model(), 1);
+    disk.flip_bit("pages", block + 20, 3);
+    auto space = open(disk, true);
+    if (!space) continue;  // the way to the catalog
+    const auto scrubbed = scrub(*space, {});
+    ASSERT_TRUE(scrubbed) << scrubbed.error().message();
+    if (scrubbed->damage.empty() || scrubbed->damage[0].what != "tree node") continue;
+    ++nodes;
+    ASSERT_EQ(scrubbed->damage.size(), 1u);
+    const StoredDamage& damage = scrubbed->damage[0];
+    EXPECT_EQ(damage.file, "pages");
+    EXPECT_TRUE(block + 20 >= damage.offset && block + 20 - damage.offset < damage.bytes);
+    ASSERT_EQ(damage.object, id) << damage.where;
+    const std::string first =
+        "leads to pages from page " + std::to_string(damage.page) + " of object " + id.to_string();
+    EXPECT_NE(damage.where.find(first), std::string::npos) << damage.where;
+    // It can be believed: that page cannot be read, the one before it can.
+    const auto key = [&](std::uint32_t page) { return store::PageKey{id, page}; };
+    std::array<std::byte, 4096> bytes{};
+    EXPECT_EQ(space->core().store().read_page(key(damage.page), bytes).error().code(),
+              Errc::corrupt);
+    ASSERT_GT(damage.page, 0u);
+    EXPECT_TRUE(space->core().store().read_page(key(damage.page - 1), bytes));
+  }
+  EXPECT_GT(nodes, 0);
 }
 
 TEST_F(BitRot, OfOnePageIsAnErrorOfEverySectionThatMeetsItAndOfNoOther) {

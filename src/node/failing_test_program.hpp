@@ -483,7 +483,7 @@ class Program {
     }
     const auto scrubbed = scrub(*space_, {});
     if (!scrubbed) return wrong("scrubbing", scrubbed.error().message());
-    for (const std::string& damage : scrubbed->damage) wrong("scrub", damage);
+    for (const StoredDamage& damage : scrubbed->damage) wrong("scrub", damage.where);
   }
 
   const sys::Env& env_;

@@ -14,19 +14,33 @@ namespace {
 /// What a view read stays in memory as long as the view.
 constexpr std::uint64_t kLookedAtBytesMax = 256u << 20;
 
+StoredDamage told(const store::Damage& damage) {
+  StoredDamage result;
+  result.what = damage.what;
+  result.where = damage.where;
+  if (damage.page) {
+    const std::string page = "page " + std::to_string(damage.page->page) + " of object " +
+                             damage.page->object.to_string();
+    result.where +=
+        damage.what == "page" ? " (" + page + ")" : " (leads to pages from " + page + " on)";
+    result.object = damage.page->object;
+    result.page = damage.page->page;
+  }
+  if (damage.place) {
+    result.where += ", byte " + std::to_string(damage.place->offset) + " of " + damage.place->file;
+    result.file = damage.place->file;
+    result.offset = damage.place->offset;
+    result.bytes = damage.place->bytes;
+  }
+  return result;
+}
+
 }  // namespace
 
 Result<ScrubSummary> scrub(Space& space, const Progress& progress) {
   DOLMEN_TRY(const store::ScrubReport report, space.core().store().scrub(progress));
   ScrubSummary summary{report.blocks_verified, report.bytes_verified, report.records_verified, {}};
-  for (const store::Damage& damage : report.damage) {
-    std::string where = damage.where;
-    if (damage.page) {
-      where += " (page " + std::to_string(damage.page->page) + " of object " +
-               damage.page->object.to_string() + ")";
-    }
-    summary.damage.push_back(std::move(where));
-  }
+  for (const store::Damage& damage : report.damage) summary.damage.push_back(told(damage));
   return summary;
 }
 

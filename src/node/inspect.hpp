@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,11 +42,22 @@ struct Finding {
 
 using Progress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
+/// Stored bytes that do not verify.
+struct StoredDamage {
+  std::string what;   ///< "page", "tree node", "page tree", "root slot", "log"
+  std::string where;  ///< in words: block, page and object, log segment
+  std::string file;   ///< in the space's directory; "" if `where` says it
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+  std::optional<ObjectId> object;  ///< whose page it is; of a tree node the first one below it
+  std::uint32_t page = 0;
+};
+
 struct ScrubSummary {
   std::uint64_t blocks = 0;
   std::uint64_t bytes = 0;
   std::uint64_t records = 0;
-  std::vector<std::string> damage;
+  std::vector<StoredDamage> damage;
 };
 
 /// Reads and verifies every byte that the space uses on the disk.

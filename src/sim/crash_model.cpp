@@ -140,7 +140,7 @@ Result<std::string> render_images(Space& space) {
 std::string unsound(Space& space, const Model& model) {
   const auto scrubbed = node::scrub(space, {});
   if (!scrubbed) return "scrub: " + scrubbed.error().message();
-  if (!scrubbed->damage.empty()) return "scrub found " + scrubbed->damage.front();
+  if (!scrubbed->damage.empty()) return "scrub found " + scrubbed->damage.front().where;
   auto explorer = node::Explorer::make(space);
   if (!explorer) return "explorer: " + explorer.error().message();
   const auto objects = explorer->objects();

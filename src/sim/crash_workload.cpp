@@ -500,7 +500,7 @@ class Workload {
     const auto scrubbed = node::scrub(space_, {});
     if (!scrubbed) return report("scrub", scrubbed.error());
     if (scrubbed->damage.empty()) return;
-    const Error found(Errc::corrupt, interned("scrub: " + scrubbed->damage.front()));
+    const Error found(Errc::corrupt, interned("scrub: " + scrubbed->damage.front().where));
     report("scrub", found);
   }
 

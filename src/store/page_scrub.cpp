@@ -2,6 +2,7 @@
 #include "store/page_scrub.hpp"
 
 #include "store/block_map.hpp"
+#include "store/page_store.hpp"
 
 namespace dolmen::store {
 namespace {
@@ -13,7 +14,7 @@ class Scrubber final : public TreeVisitor {
       : reader_(reader), root_(root), map_(file_bytes), report_(report), progress_(progress) {}
 
   Result<bool> node(const TreeEntry& where, const NodeView& view) override {
-    verified(where.loc, std::nullopt);
+    verified("tree node", where);
     if (view.level() > 0) return true;
     for (std::size_t i = 0; i < view.count(); ++i) page(view.entry(i));
     if (progress_) progress_(units_, root_.live_blocks);
@@ -22,13 +23,13 @@ class Scrubber final : public TreeVisitor {
 
   Result<void> damaged(const TreeEntry& where, unsigned /*level*/, const Error& error) override {
     incomplete_ = true;
-    note(where.loc, std::nullopt, error);
+    note("tree node", where, error);
     return {};
   }
 
   void check_totals() {
     if (incomplete_ || (units_ == root_.live_blocks && objects_ == root_.object_count)) return;
-    report_.damage.push_back({"pages file: the root's counts are wrong", std::nullopt});
+    report_.damage.push_back({"page tree", "pages file: the root's counts are wrong", {}, {}});
   }
 
  private:
@@ -37,23 +38,31 @@ class Scrubber final : public TreeVisitor {
     const base::MutableBytes out = base::MutableBytes(page_).first(entry.loc.bytes());
     if (const Result<void> read = reader_.read_page(entry, out); !read) {
       units_ += entry.loc.units();
-      note(entry.loc, entry.key, read.error());
+      note("page", entry, read.error());
     } else {
-      verified(entry.loc, entry.key);
+      verified("page", entry);
     }
   }
 
-  void verified(BlockLoc loc, std::optional<PageKey> page) {
-    units_ += loc.units();
+  void verified(const char* what, const TreeEntry& entry) {
+    units_ += entry.loc.units();
     ++report_.blocks_verified;
-    report_.bytes_verified += loc.bytes();
-    if (!map_.mark(loc)) report_.damage.push_back({describe(loc) + ": has two users", page});
+    report_.bytes_verified += entry.loc.bytes();
+    if (!map_.mark(entry.loc)) add(what, entry, describe(entry.loc) + ": has two users");
   }
 
-  void note(BlockLoc loc, std::optional<PageKey> page, const Error& error) {
-    std::string where = describe(loc);
+  void note(const char* what, const TreeEntry& entry, const Error& error) {
+    std::string where = describe(entry.loc);
     if (error.code() != Errc::corrupt) where += " (" + std::string(error.name()) + ")";
-    report_.damage.push_back({std::move(where), page});
+    add(what, entry, std::move(where));
+  }
+
+  void add(const char* what, const TreeEntry& entry, std::string where) {
+    report_.damage.push_back(
+        {.what = what,
+         .where = std::move(where),
+         .page = entry.key,
+         .place = Damage::Place{std::string(kPagesFile), entry.loc.offset(), entry.loc.bytes()}});
   }
 
   PageReader& reader_;
@@ -76,7 +85,7 @@ Result<void> scrub_pages(PageReader& reader, const TreeRoot& root, std::uint64_t
   // A root that names no node is damage like any other.
   if (const Result<void> walked = reader.walk(root, scrubber, NodeSource::disk); !walked) {
     if (walked.error().code() != Errc::corrupt) return walked;
-    report.damage.push_back({std::string(walked.error().context()), std::nullopt});
+    report.damage.push_back({"page tree", std::string(walked.error().context()), {}, {}});
     return {};
   }
   scrubber.check_totals();

@@ -73,7 +73,12 @@ Result<void> RootKeeper::verify_file(sys::File& file,
   report.bytes_verified += kRootFileBytes;
   for (unsigned slot = 0; slot < kRootSlots; ++slot) {
     if (!bad[slot] || unfinished[slot]) continue;
-    report.damage.push_back({.where = "space: root slot " + std::to_string(slot), .page = {}});
+    report.damage.push_back(
+        {.what = "root slot",
+         .where = "space: root slot " + std::to_string(slot),
+         .page = {},
+         .place = Damage::Place{std::string(kRootFile), slot * std::uint64_t{kRootSlotBytes},
+                                kRootSlotBytes}});
   }
   return {};
 }

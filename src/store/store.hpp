@@ -95,8 +95,16 @@ struct CheckpointStats {
 
 /// What damage scrub or check found, one entry per bad place.
 struct Damage {
-  std::string where;  ///< "pages file, block 1234" or "log segment 7 at byte 4096"
-  std::optional<PageKey> page;
+  /// Bytes of a file in the space's directory.
+  struct Place {
+    std::string file;
+    std::uint64_t offset = 0;
+    std::uint64_t bytes = 0;
+  };
+  std::string what;             ///< "page", "tree node", "page tree", "root slot", "log"
+  std::string where;            ///< "pages file, block 1234" or "log segment 7 at byte 4096"
+  std::optional<PageKey> page;  ///< that lies there; of a tree node the first one below it
+  std::optional<Place> place;
 };
 
 struct ScrubReport {
@@ -113,10 +121,11 @@ struct StoreStats {
   Index checkpoint_index = 0;
   std::uint64_t log_tail_bytes = 0;
   std::uint64_t log_segments = 0;
-  std::uint64_t log_disk_bytes = 0;    ///< including pre-written and reserved segments
-  std::uint64_t pages_disk_bytes = 0;  ///< occupied by the page file
-  std::uint64_t pages_live_bytes = 0;  ///< referenced by the current checkpoint
-  std::uint64_t object_count = 0;      ///< in the last checkpoint
+  std::uint64_t log_disk_bytes = 0;      ///< including pre-written and reserved segments
+  std::uint64_t pages_disk_bytes = 0;    ///< occupied by the page file
+  std::uint64_t pages_live_bytes = 0;    ///< referenced by the current checkpoint
+  std::uint64_t scratch_disk_bytes = 0;  ///< of a reader: the writer's scratch_file()
+  std::uint64_t object_count = 0;        ///< in the last checkpoint
   std::uint64_t syncs = 0;
   std::uint64_t records_appended = 0;
 };

@@ -137,7 +137,7 @@ Result<void> DurableStore::scrub_log(ScrubReport& report) {
     return {};
   }
   if (scanned.error().code() != Errc::corrupt) return std::unexpected(scanned.error());
-  report.damage.push_back({.where = std::string(scanned.error().context()), .page = {}});
+  report.damage.push_back({"log", std::string(scanned.error().context()), {}, {}});
   return {};
 }
 
@@ -167,6 +167,10 @@ StoreStats DurableStore::stats() {
     stats.pages_disk_bytes = pages->file_bytes_allocated;
     stats.pages_live_bytes = pages->live_bytes;
     stats.object_count = pages->object_count;
+  }
+  if (read_only_) {
+    const auto scratch = disk_->open(kScratchFile, sys::OpenMode::read_only);
+    if (scratch) stats.scratch_disk_bytes = (*scratch)->allocated_bytes().value_or(0);
   }
   if (log_) {
     stats.syncs = log_->sync_count() + keeper_->sync_count();

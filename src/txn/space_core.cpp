@@ -64,7 +64,8 @@ SpaceStats SpaceCore::stats() {
   stats.objects_mapped = objects_.size();
   stats.views_live = versions_.live();
   stats.version_bytes = versions_.memory_bytes();
-  stats.version_disk_bytes = versions_.file_bytes();
+  stats.version_disk_bytes =
+      options_.read_only ? stored.scratch_disk_bytes : versions_.file_bytes();
   stats.commits = commits_.load(std::memory_order_relaxed);
   stats.aborts = aborts_.load(std::memory_order_relaxed);
   stats.syncs = stored.syncs;
