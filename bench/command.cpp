@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <string_view>
+#include <system_error>
 
 #include <unistd.h>
 
@@ -103,6 +104,7 @@ int run_suite(const SuiteEntry& suite, Options options) {
                   "): durable figures mean nothing here; use --dir");
     }
     suite.run(report);
+    if (report.rows().empty()) return complain("no such case or system in this suite");
     report.compare();
     if (options.json) {
       std::printf("%s\n", report.json().dump(2).c_str());
@@ -114,7 +116,6 @@ int run_suite(const SuiteEntry& suite, Options options) {
     std::fprintf(stderr, "dolmen bench: %s\n", failure.what().c_str());
     return 1;
   }
-  if (report.rows().empty()) return complain("no such case in this suite");
   return report.failed() ? 1 : 0;
 }
 
@@ -143,18 +144,20 @@ int command(std::span<const std::string> arguments) {
       if (word == "--case") options.only_case = *given;
       if (word == "--system") options.only_system = *given;
       if (word == "--dir") options.directory = *given;
-      if (word == "--runs") options.runs = std::atoi(given->c_str());
-      if (options.runs < 1) return complain("--runs needs a number of at least 1");
+      if (word == "--runs") {
+        const char* const end = given->data() + given->size();
+        const auto [stop, error] = std::from_chars(given->data(), end, options.runs);
+        if (error != std::errc() || stop != end || options.runs < 1) {
+          return complain("--runs needs a number of at least 1");
+        }
+      }
     } else if (word.starts_with("-") || !options.suite.empty()) {
       return complain("unknown argument " + word);
     } else {
       options.suite = word;
     }
   }
-  if (options.suite.empty()) {
-    print_help(stderr);
-    return 2;
-  }
+  if (options.suite.empty()) return complain("SUITE is required");
   const auto suite = std::find_if(kSuites.begin(), kSuites.end(), [&](const SuiteEntry& entry) {
     return entry.name == options.suite;
   });

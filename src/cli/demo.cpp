@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "cli/command.hpp"
 #include "cli/demo_steps.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -16,15 +17,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-volatile std::sig_atomic_t was_interrupted = 0;
+volatile std::sig_atomic_t interruption = 0;  // the signal
 
-extern "C" void on_interrupt(int) { was_interrupted = 1; }
+extern "C" void on_interrupt(int signal) { interruption = signal; }
 
 /// A fresh directory, removed with all that is in it unless keep() was called.
 class Scratch {
  public:
   Scratch() {
-    std::string pattern = (fs::temp_directory_path() / "dolmen-demo-XXXXXX").string();
+    std::error_code none;
+    const fs::path parent = fs::temp_directory_path(none);
+    if (none) return;
+    std::string pattern = (parent / "dolmen-demo-XXXXXX").string();
     if (const char* made = ::mkdtemp(pattern.data())) path_ = made;
   }
   ~Scratch() {
@@ -44,11 +48,6 @@ std::uint64_t seed(const sys::Env& env) {
   std::array<std::byte, 8> bytes{};
   env.entropy->fill(bytes);
   return std::bit_cast<std::uint64_t>(bytes);
-}
-
-int could_not(const std::string& what) {
-  std::fprintf(stderr, "dolmen demo: %s\n", what.c_str());
-  return 2;
 }
 
 }  // namespace
@@ -78,20 +77,22 @@ void Demo::check(const std::string& what, bool held) {
   screen_.check(what, held);
 }
 
-bool interrupted() noexcept { return was_interrupted != 0; }
+bool interrupted() noexcept { return interruption != 0; }
 
 int run_demo(const DemoOptions& options) {
   if (!options.child.empty()) return run_demo_child(options);
   const sys::Env& env = sys::linux_env();
   Scratch scratch;
-  if (scratch.path().empty()) return could_not("no temporary directory can be made");
+  if (scratch.path().empty())
+    return failed("no temporary directory can be made; TMPDIR says where");
   Demo::Paths paths{.space = options.directory, .input = scratch.path() + "/packages.txt"};
   if (paths.space.empty()) paths.space = scratch.path() + "/space";
   paths.space = fs::absolute(paths.space).lexically_normal().string();
   std::error_code missing;
   if (!options.directory.empty() && fs::exists(paths.space, missing) &&
       !fs::is_empty(paths.space, missing)) {
-    return could_not(paths.space + " is not empty; name a directory that does not exist yet");
+    return failed("'" + shown(paths.space) +
+                  "' is not empty; name a directory that does not exist yet");
   }
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
@@ -99,8 +100,11 @@ int run_demo(const DemoOptions& options) {
   screen.title("dolmen demo: the Debian package universe as C++ objects with pointers");
   Demo demo(options, paths, env, screen);
   const auto done = demo.run();
-  if (interrupted()) return could_not("interrupted");
-  if (!done) return could_not(done.error().message());
+  if (interrupted()) {
+    (void)failed("interrupted");
+    return 128 + interruption;  // as a shell says it of a program that the signal ended
+  }
+  if (!done) return failed(done.error().message());
   const bool keep = options.keep || !options.directory.empty();
   if (options.json) {
     std::puts(demo.figures().dump(2).c_str());
@@ -123,7 +127,7 @@ int run_demo(const DemoOptions& options) {
     fs::remove(paths.input, ignored);
     if (options.directory.empty()) scratch.keep();
   }
-  return demo.all_checks_held() ? 0 : 1;
+  return demo.all_checks_held() ? kOk : kFailed;
 }
 
 }  // namespace dolmen::cli

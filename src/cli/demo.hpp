@@ -20,7 +20,8 @@ struct DemoOptions {
   bool keep = false;      ///< leave the temporary directory behind; implied by `directory`
 };
 
-/// The exit code: 0 if every check of the demo held, 1 if one failed, 2 if it could not run.
+/// The exit code: 0 if every check of the demo held, 1 if one failed or it could not run, 128 and
+/// the signal's number if it was interrupted.
 [[nodiscard]] int run_demo(const DemoOptions& options);
 
 }  // namespace dolmen::cli
