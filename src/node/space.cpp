@@ -2,6 +2,7 @@
 //
 // Space: the composition of world, store and transactions, with the threads that keep it in shape.
 #include <algorithm>
+#include <atomic>
 
 #include <dolmen/space.hpp>
 
@@ -64,9 +65,6 @@ Result<Space> open_space(const sys::Env& env, std::unique_ptr<sys::Disk> disk,
 
 Result<Space> open_space(const sys::Env& env, std::unique_ptr<store::Store> store,
                          const SpaceOptions& options, sys::FaultDriver driver) {
-  static const bool fork_noticed =
-      env.process->on_fork_child(&detail::SpaceCore::on_fork_child, nullptr).has_value();
-  (void)fork_noticed;  // a simulated process does not fork
   DOLMEN_CHECK(object::ensure_arena(*env.memory));
   detail::CoreOptions core_options;
   core_options.read_only = options.read_only;
@@ -89,10 +87,16 @@ Result<Space> open_space(const sys::Env& env, std::unique_ptr<store::Store> stor
 Result<Space> Space::open(const std::string& directory, const SpaceOptions& options) {
   // Before anything is touched: the arena of the process that opened one is not here.
   if (detail::SpaceCore::has_lost_arena()) return fail(Errc::forked, "open");
+  const sys::Env& env = sys::linux_env();
+  // Here, since a simulated process, which may have been the first to open one, does not fork.
+  static std::atomic<bool> noticed{false};
+  if (!noticed.load(std::memory_order_acquire)) {
+    DOLMEN_CHECK(env.process->on_fork_child(&detail::SpaceCore::on_fork_child, nullptr));
+    noticed.store(true, std::memory_order_release);
+  }
   DOLMEN_TRY(auto disk, sys::open_directory(directory, options.create && !options.read_only
                                                            ? sys::DirectoryMode::open_or_create
                                                            : sys::DirectoryMode::open_existing));
-  const sys::Env& env = sys::linux_env();
   SpaceOptions guarded = options;
   const std::string wanted = env.process->environment("DOLMEN_GUARD_STORES");
   if (!wanted.empty() && wanted != "0") guarded.guard_stores = true;
