@@ -85,6 +85,11 @@ class Scanner {
         expected_ = found.index;
         return found.offset;
       }
+      if (next == 0) {
+        // Nor is the first record that is needed: was it ever durable?
+        DOLMEN_TRY(const auto proof, reader.search(at, expected_, ~Index{0}, checkpoint + 1));
+        if (proof.offset != 0) return reader.damage(at, "record is gone, later ones are there");
+      }
       if (next != 0 ? next <= checkpoint + 1 : root_.durable_index == checkpoint) {
         expected_ = next != 0 ? next : checkpoint + 1;
         ended_ = next == 0;

@@ -3,6 +3,7 @@
 // Torn tail or damage: what a scan makes of bytes that do not verify.
 #include "store/log_scan.hpp"
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -161,6 +162,19 @@ TEST(LogScan, DamageThatTheCheckpointCoversDoesNoHarm) {
   EXPECT_EQ(reopen(*driver, *disk).code, Errc::corrupt) << "the first record that is needed";
 }
 
+TEST(LogScan, DamageThatReachesBeyondTheCheckpointIsNotTheEnd) {
+  auto driver = written(4);
+  driver->checkpoint();
+  driver->commit(nth(7));
+  driver->commit(nth(8));
+  // The last record that the checkpoint holds, and the first one that it does not.
+  auto disk = stopped(*driver);
+  disk->flip_bit(segment(*disk, 1), offset_of(5) + 33, 5);
+  disk->flip_bit(segment(*disk, 1), offset_of(6) + 33, 5);
+  const Outcome outcome = reopen(*driver, *disk);
+  EXPECT_EQ(outcome.code, Errc::corrupt) << "ends at " << outcome.end;
+}
+
 TEST(LogScan, AVerifiedRecordThatDoesNotDecodeIsDamage) {
   StoreDriver driver;
   driver.create();
@@ -185,6 +199,31 @@ TEST(LogScan, AScanThatStopsEarlyDoesNotJudgeWhatFollows) {
   ASSERT_TRUE(scan) << scan.error().message();
   EXPECT_EQ(scan->end, 3u);
   EXPECT_EQ(scan->record_count, 3u);
+}
+
+TEST(LogScan, ARootWhoseNumbersLeaveNoRoomToGoOnIsDamage) {
+  constexpr std::uint64_t kLast = ~std::uint64_t{0};
+  const auto with = [](const std::function<void(Root&)>& change) {
+    auto driver = written(2);
+    driver->checkpoint();
+    auto disk = stopped(*driver);
+    auto file = disk->open(kRootFile, sys::OpenMode::read_write).value();
+    Root root = RootKeeper::read(*file).value().root;
+    change(root);
+    std::vector<std::byte> slot(kRootSlotBytes);
+    encode_root(root, slot);
+    for (const unsigned twin : {0u, 1u}) {
+      EXPECT_TRUE(file->write((root_pair(root.generation) + twin) * kRootSlotBytes, slot));
+    }
+    return reopen(*driver, *disk);
+  };
+  EXPECT_EQ(with([](Root&) {}).code, Errc{});
+  const Outcome indices = with([&](Root& root) {
+    root.checkpoint_index = root.durable_index = kLast;
+    root.segments.clear();
+  });
+  EXPECT_EQ(indices.code, Errc::corrupt) << "the next index would be " << indices.end + 1;
+  EXPECT_EQ(with([&](Root& root) { root.next_incarnation = kLast; }).code, Errc::corrupt);
 }
 
 }  // namespace

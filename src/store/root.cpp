@@ -17,6 +17,8 @@ namespace {
 
 constexpr std::uint64_t kMagic = 0x544F4F524D4C4F44;  // "DOLMROOT"
 constexpr std::uint64_t kSeed = 0x646F6C6D656E2E31;   // "dolmen.1"
+/// Of what is counted up: nobody gets there, and there is room to go on.
+constexpr std::uint64_t kNumberMax = std::uint64_t{1} << 62;
 constexpr std::size_t kChecksumAt = kRootSlotBytes - 8;
 constexpr std::size_t kVersionAt = 8;
 constexpr std::size_t kSegmentsAt = 128;
@@ -33,13 +35,16 @@ bool plausible(const Root& root) noexcept {
       !valid_segment_bytes(root.segment_bytes) || root.durable_index < root.checkpoint_index) {
     return false;
   }
+  if (std::max({root.generation, root.next_incarnation, root.durable_index}) > kNumberMax) {
+    return false;
+  }
   std::uint64_t incarnation = 0;
   Index first = 0;
   std::set<std::uint32_t> files;
   for (const SegmentRef& segment : root.segments) {
     if (segment.incarnation <= incarnation || segment.first_index <= first ||
         segment.incarnation >= root.next_incarnation || segment.file > kSegmentFileMax ||
-        !files.insert(segment.file).second) {
+        segment.first_index > kNumberMax || !files.insert(segment.file).second) {
       return false;
     }
     incarnation = segment.incarnation;
