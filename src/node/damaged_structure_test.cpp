@@ -247,5 +247,41 @@ TEST_F(DamagedStructure, NamesThatLeadElsewhereAreCorruptToWhoeverFollowsThem) {
   EXPECT_TRUE(space.remove_name("cabinet"));
 }
 
+TEST_F(DamagedStructure, TheBucketThatANewNameWouldOpenIsLookedAtToo) {
+  const ObjectId catalog = space.core().catalog_id();
+  const std::uint64_t at =
+      space
+          .read(Object<txn::Catalog>(catalog),
+                [](ref<txn::Catalog> c) {
+                  return reinterpret_cast<std::uintptr_t>(c.get()) - detail::base_of(c.get());
+                })
+          .value();
+  const auto in_catalog = [&]<class Word>(std::uint64_t offset, Word) {
+    const Word here = change(catalog, offset, Word{});
+    change(catalog, offset, here);
+    return here;
+  };
+  // Until the next name opens a bucket inside the last segment.
+  int names = 1;
+  const auto count = [&] { return in_catalog(at + 16, std::uint32_t{}); };
+  while (!((names + 1) * 2 > static_cast<int>(count()) * 15 &&
+           detail::HashLayout::place_of(count()).offset != 0)) {
+    ASSERT_TRUE(space.set_name(cabinet.id(), "name " + std::to_string(names++)));
+  }
+  const detail::HashLayout::Place place = detail::HashLayout::place_of(count());
+  const std::uint64_t segment = in_catalog(at, std::uint64_t{}) + std::uint64_t{8} * place.segment;
+  const auto former = change(catalog, segment, std::uint64_t{0x7654'3210'0000});
+  std::size_t refused = 0;
+  for (int i = 0; i < 64; ++i) {
+    const auto named = space.set_name(cabinet.id(), "another " + std::to_string(i));
+    ASSERT_FALSE(named);
+    EXPECT_EQ(named.error().code(), Errc::corrupt);
+    ++refused;
+  }
+  EXPECT_EQ(refused, 64u);
+  change(catalog, segment, former);
+  EXPECT_TRUE(space.set_name(cabinet.id(), "another"));
+}
+
 }  // namespace
 }  // namespace dolmen::node

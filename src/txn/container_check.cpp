@@ -4,8 +4,6 @@
 #include <array>
 #include <bit>
 
-#include <dolmen/detail/container_hash_table.hpp>
-
 #include "object/object_bytes.hpp"
 
 namespace dolmen::txn {
@@ -91,13 +89,20 @@ Result<ContainerCheck::Buckets> ContainerCheck::buckets_of(std::uint64_t at,
   return buckets;
 }
 
-Result<void> ContainerCheck::bucket(Buckets& buckets, std::uint32_t index,
-                                    const Entry& entry) const {
-  const HashLayout::Place place = HashLayout::place_of(index);
+/// Where the segment lies that a bucket is in.
+Result<std::uint64_t> ContainerCheck::segment(const Buckets& buckets,
+                                              const HashLayout::Place& place) const {
   const auto segment = load<std::uint64_t>(buckets.directory + std::uint64_t{8} * place.segment);
   if (!is_storage(segment, sizeof(HashBucket) * HashLayout::segment_buckets(place.segment))) {
     return broken("buckets of a hash_map", buckets.directory);
   }
+  return segment;
+}
+
+Result<void> ContainerCheck::bucket(Buckets& buckets, std::uint32_t index,
+                                    const Entry& entry) const {
+  const HashLayout::Place place = HashLayout::place_of(index);
+  DOLMEN_TRY(const std::uint64_t segment, this->segment(buckets, place));
   for (unsigned slot = 0; slot < HashBucket::kSlots; ++slot) {
     std::uint64_t at = segment + sizeof(HashBucket) * place.offset + 8 * slot;
     for (auto link = load<std::uint64_t>(at); link != 0;) {
@@ -134,7 +139,10 @@ Result<void> ContainerCheck::hash_map_key(std::uint64_t at, std::uint64_t hash,
   if (buckets.count == 0) return {};
   DOLMEN_CHECK(bucket(buckets, HashLayout::bucket_of(hash, buckets.count, buckets.mask), entry));
   buckets.seen = 0;
-  // The one that an insertion may split.
+  // The one that an insertion may split, and the place of the new one, if it is not in a segment of
+  // its own.
+  const HashLayout::Place opened = HashLayout::place_of(buckets.count);
+  if (opened.offset != 0) DOLMEN_CHECK(segment(buckets, opened));
   return bucket(buckets, buckets.count - std::bit_floor(buckets.count), entry);
 }
 

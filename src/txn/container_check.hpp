@@ -11,6 +11,7 @@
 #include <functional>
 
 #include <dolmen/detail/container_btree_nodes.hpp>
+#include <dolmen/detail/container_hash_table.hpp>
 
 #include "object/heap.hpp"
 
@@ -45,6 +46,8 @@ class ContainerCheck {
   template <class T>
   [[nodiscard]] T load(std::uint64_t offset) const noexcept;
   [[nodiscard]] Result<Buckets> buckets_of(std::uint64_t at, std::uint64_t node_bytes) const;
+  [[nodiscard]] Result<std::uint64_t> segment(const Buckets& buckets,
+                                              const detail::HashLayout::Place& place) const;
   [[nodiscard]] Result<void> bucket(Buckets& buckets, std::uint32_t index,
                                     const Entry& entry) const;
   [[nodiscard]] Result<void> subtree(Tree& tree, std::uint64_t node, std::uint32_t level) const;
