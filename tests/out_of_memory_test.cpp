@@ -143,11 +143,40 @@ Ending run(const std::string& path, std::uint64_t nth, bool for_good) {
   has_failed = false;
   const std::int64_t after = commits_in(*space);
   if (!expected_error || after != before + (committed ? 1 : 0)) return is_wrong;
-  // No lock is left behind: others go on.
+  // The thread itself can go on, and no lock is left behind: others can, too.
+  if (!commit(*space, ledger) || commits_in(*space) != after + 1) return is_wrong;
   std::future<bool> other =
       std::async(std::launch::async, [&] { return commit(*space, ledger).has_value(); });
-  if (!other.get() || commits_in(*space) != after + 1) return is_wrong;
+  if (!other.get() || commits_in(*space) != after + 2) return is_wrong;
   return !reached ? nothing_failed : committed ? worked : was_an_error;
+}
+
+/// Looks and writes a checkpoint, in a process of its own.
+Ending keep_up(const std::string& path, std::uint64_t nth, bool for_good) {
+  auto space = dolmen::Space::open(path, options());
+  if (!space) return is_wrong;
+  const auto ledger = space->find<Ledger>("ledger").value();
+  const std::int64_t before = commits_in(*space);
+  if (!commit(*space, ledger)) return is_wrong;
+  allocations_left = nth;
+  fails_for_good = for_good;
+  bool worked_out = false;
+  try {
+    const auto view = space->view();
+    worked_out = view.has_value() && space->checkpoint().has_value();
+  } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): an error, too
+  }
+  const bool reached = has_failed;
+  allocations_left = 0;
+  has_failed = false;
+  // The next one takes on what this one did not.
+  const auto next = commit(*space, ledger);
+  if (!next && next.error().code() == dolmen::Errc::store_failed) return store_failed;
+  if (!next || !space->checkpoint()) return is_wrong;
+  if (!worked_out && !reached) return is_wrong;
+  if (space->stats().views_live != 0) return is_wrong;
+  if (commits_in(*space) != before + 2) return is_wrong;
+  return !reached ? nothing_failed : worked_out ? worked : was_an_error;
 }
 
 class OutOfMemory : public testing::Test {
@@ -213,7 +242,7 @@ class OutOfMemory : public testing::Test {
       } else {
         EXPECT_TRUE(ending == nothing_failed || ending == worked || ending == was_an_error)
             << "allocation " << nth;
-        EXPECT_EQ(now, known + (ending == was_an_error ? 1 : 2)) << "allocation " << nth;
+        EXPECT_EQ(now, known + (ending == was_an_error ? 2 : 3)) << "allocation " << nth;
         if (ending == nothing_failed) break;
         errors += ending == was_an_error ? 1 : 0;
       }
@@ -224,6 +253,33 @@ class OutOfMemory : public testing::Test {
     RecordProperty("ends", ends);
     return errors;
   }
+  /// The same of keep_up().
+  int sweep_upkeep(bool for_good) {
+    const auto make = [&]() -> std::int64_t {
+      auto space = dolmen::Space::open(path_, options());
+      return space && space->create<Ledger>("ledger") ? 1 : 0;
+    };
+    EXPECT_EQ(in_child(make).second, 1);
+    int errors = 0;
+    std::int64_t known = 0;
+    for (std::uint64_t nth = 1; nth < 10'000; ++nth) {
+      const auto [status, ending] = in_child([&] { return keep_up(path_, nth, for_good); });
+      const std::int64_t now = commits();
+      if (WIFSIGNALED(status) || ending == store_failed) {
+        EXPECT_EQ(now, known + 1) << "allocation " << nth;
+      } else {
+        EXPECT_TRUE(ending == nothing_failed || ending == worked || ending == was_an_error)
+            << "allocation " << nth << ": " << ending;
+        EXPECT_EQ(now, known + 2) << "allocation " << nth;
+        if (ending == nothing_failed) break;
+        errors += ending == was_an_error ? 1 : 0;
+      }
+      if (testing::Test::HasFailure()) break;
+      known = now;
+    }
+    RecordProperty("errors", errors);
+    return errors;
+  }
   std::string path_;
 };
 
@@ -232,5 +288,13 @@ TEST_F(OutOfMemory, AtAnyAllocationOfATransactionIsAnErrorOrTheEndNeverAPart) {
 }
 
 TEST_F(OutOfMemory, FromAnyAllocationOnIsAnErrorOrTheEndNeverAPart) { EXPECT_GE(sweep(true), 3); }
+
+TEST_F(OutOfMemory, AtAnyAllocationOfACheckpointLosesNothing) {
+  EXPECT_GE(sweep_upkeep(false), 10);
+}
+
+TEST_F(OutOfMemory, FromAnyAllocationOfACheckpointOnLosesNothing) {
+  EXPECT_GE(sweep_upkeep(true), 3);
+}
 
 }  // namespace

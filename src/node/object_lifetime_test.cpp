@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Objects that go, move and come back while views, pointers and caches still know them.
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <latch>
+#include <memory>
 #include <optional>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -13,8 +16,13 @@
 #include <dolmen/vector.hpp>
 
 #include "base/random.hpp"
+#include "node/open_space.hpp"
 #include "node/space_fixture.hpp"
 #include "object/arena.hpp"
+#include "sim/sim_disk.hpp"
+#include "sim/sim_env.hpp"
+#include "sys/borrowed_disk.hpp"
+#include "sys/linux/linux.hpp"
 #include "txn/locks.hpp"
 
 namespace dolmen::node {
@@ -346,6 +354,56 @@ TEST(ObjectLifetime, AnAbortForgetsWhereReusedTableIndicesLed) {
   ASSERT_FALSE(aborted);
   EXPECT_EQ(aborted.error().code(), Errc::aborted) << aborted.error().message();
   all_lead_home();
+}
+
+bool moody = false;
+std::uint64_t mood() {
+  if (moody) throw std::runtime_error("not in the mood");
+  return 7;
+}
+struct Moody {
+  std::uint64_t value = mood();
+};
+
+TEST(ObjectLifetime, AnObjectWhoseConstructorThrewIsNeverThereNorIsItsName) {
+  const TestDirectory directory;
+  auto space = open_test_space(directory);
+  const auto shelf = space.create<Shelf>({.capacity = 4096}).value();
+  moody = true;
+  EXPECT_THROW((void)space.create<Moody>("moody", {.capacity = 4096}), std::runtime_error);
+  const auto swallowed = space.transact(shelf, [&](mut<Shelf>) {
+    try {
+      (void)space.create<Moody>("moody", {.capacity = 4096});
+    } catch (const std::runtime_error&) {  // NOLINT(bugprone-empty-catch): what is tested
+    }
+  });
+  moody = false;
+  ASSERT_FALSE(swallowed) << "half an object was committed";
+  EXPECT_EQ(swallowed.error().code(), Errc::aborted);
+  EXPECT_EQ(space.find<Moody>("moody").error().code(), Errc::not_found);
+  EXPECT_TRUE(space.create<Moody>("moody", {.capacity = 4096}));
+}
+
+class OneIdForAll final : public sys::Entropy {
+ public:
+  void fill(base::MutableBytes out) noexcept override { std::ranges::fill(out, std::byte{7}); }
+};
+
+TEST(ObjectLifetime, AnObjectThatCannotBeMadeLeavesNoNameBehind) {
+  const sim::SimEnv world(1, *sys::linux_env().memory);
+  sim::SimDisk disk(1);
+  OneIdForAll entropy;
+  sys::Env env = world.env();
+  env.entropy = &entropy;
+  auto space = open_space(env, std::make_unique<sys::BorrowedDisk>(disk), {.background = false},
+                          env.memory->best_driver())
+                   .value();
+  ASSERT_TRUE(space.create<Shelf>("one", {.capacity = 4096}));
+  const auto done = space.transact(any, [&] {
+    EXPECT_EQ(space.create<Shelf>("two", {.capacity = 4096}).error().code(), Errc::already_exists);
+  });
+  EXPECT_TRUE(done);
+  EXPECT_EQ(space.find<Shelf>("two").error().code(), Errc::not_found);
 }
 
 }  // namespace

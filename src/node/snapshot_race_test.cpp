@@ -28,6 +28,8 @@ class SnapshotRace : public testing::Test {
     return space_.view(ReadOptions{.level = level}).value();
   }
   [[nodiscard]] std::uint64_t value_in(const View& view) const { return view[shelf_]->value; }
+  /// Where the view shows the shelf. The object's header, which is another page, has been read.
+  [[nodiscard]] const Shelf* shelf_in(const View& view) const { return view[shelf_]; }
 
   TestDirectory directory_;
   Space space_ = open_test_space(directory_, {.background = false});
@@ -68,6 +70,7 @@ TEST_F(SnapshotRace, AViewBornDuringADeferredCommitDoesNotWait) {
 
 TEST_F(SnapshotRace, APageCopiedBeforeAnAbortIsNotTakenForCommitted) {
   const View before = view();
+  const Shelf* const seen = shelf_in(before);
   std::latch changed(1);
   std::latch copied(1);
   std::latch emptied(1);
@@ -96,12 +99,91 @@ TEST_F(SnapshotRace, APageCopiedBeforeAnAbortIsNotTakenForCommitted) {
     EXPECT_EQ(aborted.error().code(), Errc::aborted);
   });
   changed.wait();
-  EXPECT_EQ(value_in(before), 1u);
+  EXPECT_EQ(seen->value, 1u);
   read.count_down();
+}
+
+TEST_F(SnapshotRace, APageCopiedWhileATransactionChangesNothingInTheEndIsNotTakenForCommitted) {
+  const View before = view();
+  const Shelf* const seen = shelf_in(before);
+  std::latch changed(1);
+  std::latch copied(1);
+  std::latch emptied(1);
+  std::latch read(1);
+  Once first_copy;
+  Once first_emptied;
+  steps_.at("txn.page_copied", [&] {
+    first_copy([&] {
+      copied.count_down();
+      emptied.wait();
+    });
+  });
+  steps_.at("txn.undo_lists_emptied", [&] {
+    first_emptied([&] {
+      emptied.count_down();
+      read.wait();
+    });
+  });
+  std::jthread writer([&] {
+    const auto done = space_.transact(shelf_, [&](mut<Shelf> shelf) {
+      shelf->value = 99;
+      changed.count_down();
+      copied.wait();
+      shelf->value = 1;
+    });
+    EXPECT_TRUE(done);
+  });
+  changed.wait();
+  EXPECT_EQ(seen->value, 1u);
+  read.count_down();
+}
+
+TEST_F(SnapshotRace, APageThatACheckpointTakesOnBesideItsCommitIsNotThatOfAnOlderView) {
+  space_.checkpoint().value();
+  (void)space_.close();
+  space_ = open_test_space(directory_, {.background = false});
+  const View before = view();
+  const Shelf* const seen = shelf_in(before);
+  std::latch absent_seen(1);
+  std::latch taken_on(1);
+  std::latch read(1);
+  Once once;
+  steps_.at("txn.absent_page", [&] {
+    once([&] {
+      absent_seen.count_down();
+      taken_on.wait();
+    });
+  });
+  Once appended;
+  steps_.at("txn.appended", [&] {
+    appended([&] {
+      space_.checkpoint().value();
+      taken_on.count_down();
+      read.wait();
+    });
+  });
+  std::jthread writer([&] {
+    absent_seen.wait();
+    set(2);
+  });
+  EXPECT_EQ(seen->value, 1u);
+  read.count_down();
+}
+
+TEST_F(SnapshotRace, AnObjectThatACheckpointDropsBesideItsErasureStaysInAnOlderView) {
+  space_.checkpoint().value();
+  (void)space_.close();
+  space_ = open_test_space(directory_, {.background = false});
+  const View before = view();
+  Once once;
+  steps_.at("txn.appended", [&] { once([&] { space_.checkpoint().value(); }); });
+  ASSERT_TRUE(space_.erase(shelf_));
+  EXPECT_EQ(value_in(before), 1u);
 }
 
 TEST_F(SnapshotRace, AWriterThatSleptBehindALockedCopyIsWoken) {
   const View before = view();
+  const Shelf* const seen = shelf_in(before);
   std::latch locked(1);
   std::latch asleep(1);
   Once once;
@@ -118,12 +200,14 @@ TEST_F(SnapshotRace, AWriterThatSleptBehindALockedCopyIsWoken) {
     locked.wait();
     set(2);
   });
-  EXPECT_EQ(value_in(before), 1u);
+  EXPECT_EQ(seen->value, 1u);
 }
 
 TEST_F(SnapshotRace, TwoLockedCopiesOfOneObjectDoNotShareTheLock) {
   const View one = view();
   const View two = view();
+  const Shelf* const in_one = shelf_in(one);
+  const Shelf* const in_two = shelf_in(two);
   std::latch locked(1);
   std::latch other_read(1);
   Once once;
@@ -136,10 +220,10 @@ TEST_F(SnapshotRace, TwoLockedCopiesOfOneObjectDoNotShareTheLock) {
   });
   std::jthread other([&] {
     locked.wait();
-    EXPECT_EQ(value_in(two), 1u);
+    EXPECT_EQ(in_two->value, 1u);
     other_read.count_down();
   });
-  EXPECT_EQ(value_in(one), 1u);
+  EXPECT_EQ(in_one->value, 1u);
 }
 
 }  // namespace

@@ -94,6 +94,7 @@ class DurableStore final : public Store {
   void hold_blocks_for_readers();
   [[nodiscard]] Result<void> switch_to_checkpoint(Index as_of, const TreeRoot& tree,
                                                   std::vector<std::uint32_t>& dropped);
+  void take_on(Index as_of, const TreeRoot& tree, const std::vector<std::uint32_t>& dropped);
   void overwrite_dropped_headers(const std::function<void(Root&)>& change);
   [[nodiscard]] Result<void> scrub_log(ScrubReport& report);
   [[nodiscard]] Result<LogScan> scan_own_log();

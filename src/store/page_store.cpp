@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <new>
 
 #include <dolmen/assert.hpp>
 
@@ -180,6 +181,7 @@ Result<TreeRoot> PageStore::Impl::write(const CheckpointRequest& request, Checkp
   DOLMEN_TRY(const std::vector<TreeChange> changes, plan_checkpoint(request, reader, former));
   BlockWriter writer(*file, *map, {env.clock, request.bytes_per_second_max, &request.cancelled});
   const auto merge = std::make_unique<CheckpointMerge>(request, changes, space, reader, writer);
+  Written done;
   const auto attempt = [&]() -> Result<TreeRoot> {
     DOLMEN_TRY(const TreeRoot root, merge->run(former));
     DOLMEN_CHECK(writer.flush());
@@ -189,9 +191,16 @@ Result<TreeRoot> PageStore::Impl::write(const CheckpointRequest& request, Checkp
     }
     // The file's own name may be as new as its first tree.
     if (former.empty()) DOLMEN_CHECK(disk.sync_directory());
+    done = {root, writer.fresh(), std::move(merge->given_up())};
     return root;
   };
-  const Result<TreeRoot> root = attempt();
+  const auto root = [&]() -> Result<TreeRoot> {
+    try {
+      return attempt();
+    } catch (const std::bad_alloc&) {
+      return fail(Errc::out_of_memory, "a checkpoint");
+    }
+  }();
   if (!root) {
     DOLMEN_PROBE("store.checkpoint_abandoned");
     for (const BlockRun& run : writer.fresh()) map->release(run);
@@ -201,7 +210,7 @@ Result<TreeRoot> PageStore::Impl::write(const CheckpointRequest& request, Checkp
   stats.as_of = request.as_of;
   stats.pages_written = merge->pages_written();
   stats.bytes_written = writer.bytes_written();
-  written = {*root, writer.fresh(), std::move(merge->given_up())};
+  written = std::move(done);
   if (DOLMEN_PLANTED("store.recycle_live_block")) {
     for (const BlockRun& run : written->given_up) {
       (void)file->punch(run.first * kUnitBytes, run.count * kUnitBytes);
@@ -280,19 +289,25 @@ Result<TreeRoot> PageStore::write_checkpoint(const CheckpointRequest& request,
 void PageStore::publish(const TreeRoot& root) {
   DOLMEN_ASSERT(impl_->written && impl_->written->root == root);
   auto next = std::make_shared<const TreeRoot>(root);
+  // Memory first. Also when nothing was given up: an older root's reader holds back what later
+  // publishes give up.
+  impl_->given_up.push_back({impl_->pin(), {}});
   {
     const base::Lock lock(impl_->root_mutex);
     impl_->current.swap(next);
   }
-  // Also when nothing was given up: an older root's reader holds back what later publishes give up.
-  std::vector<BlockRun>& units = impl_->written->given_up;
-  if (impl_->grow_only) units.clear();
-  impl_->given_up.push_back({next, std::move(units)});
+  if (!impl_->grow_only) impl_->given_up.back().units = std::move(impl_->written->given_up);
   next.reset();
   impl_->written.reset();
 }
 
-void PageStore::recycle() { impl_->reclaim(); }
+void PageStore::recycle() {
+  try {
+    impl_->reclaim();
+  } catch (const std::bad_alloc&) {
+    DOLMEN_PROBE("store.recycled_later");
+  }
+}
 
 void PageStore::discard() {
   DOLMEN_ASSERT(impl_->written);

@@ -100,6 +100,8 @@ Result<void> RootKeeper::switch_root(const std::function<void(Root&)>& change,
   next.durable_index = std::min(next.durable_index, recovered_end_);
   change(next);
   next.generation = choice_.root.generation + 1;
+  // Memory first: once it is written, it is in force.
+  if (dropped != nullptr) dropped->reserve(choice_.root.segments.size());
   auto written = settle_read_root();
   if (written) written = write_pair(next);
   if (!written) {

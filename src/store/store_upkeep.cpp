@@ -2,6 +2,7 @@
 //
 // DurableStore's upkeep: checkpoints, scrub, counters, closing.
 #include <algorithm>
+#include <new>
 
 #include "base/hooks.hpp"
 #include "store/durable_store.hpp"
@@ -61,10 +62,28 @@ Result<CheckpointStats> DurableStore::checkpoint(const CheckpointRequest& reques
   DOLMEN_TRY(const TreeRoot tree, pages_->write_checkpoint(request, stats));
   // Crash window: everything is written, nothing refers to it.
   std::vector<std::uint32_t> dropped;
-  DOLMEN_CHECK(switch_to_checkpoint(request.as_of, tree, dropped));
+  try {
+    DOLMEN_CHECK(switch_to_checkpoint(request.as_of, tree, dropped));
+  } catch (const std::bad_alloc&) {
+    pages_->discard();  // the root was not touched
+    return fail(Errc::out_of_memory, "a checkpoint");
+  }
+  try {
+    take_on(request.as_of, tree, dropped);
+  } catch (const std::bad_alloc&) {
+    // The disk has the new root, and who reads does not: no way back.
+    log_->fail_from_now();
+    return fail(Errc::store_failed, "a checkpoint without memory");
+  }
+  return stats;
+}
+
+/// What the root says now, for those who read here.
+void DurableStore::take_on(Index as_of, const TreeRoot& tree,
+                           const std::vector<std::uint32_t>& dropped) {
   hold_blocks_for_readers();  // after the switch: a reader that comes later reads the new root
   std::shared_ptr<const TailIndex> passed;  // freed outside the lock: it may be large
-  const std::uint64_t log_bytes = log_->bytes_up_to(request.as_of);
+  const std::uint64_t log_bytes = log_->bytes_up_to(as_of);
   {
     const base::Lock lock(state_mutex_);
     pages_->publish(tree);
@@ -73,11 +92,10 @@ Result<CheckpointStats> DurableStore::checkpoint(const CheckpointRequest& reques
   }
   pages_->recycle();  // outside the lock: it punches holes
   forgotten_pages_.clear();
-  checkpoint_index_ = request.as_of;
+  checkpoint_index_ = as_of;
   checkpointed_log_bytes_ = log_bytes;
   recovered_tail_bytes_ = 0;
   for (const std::uint32_t file : dropped) pool_->recycle(file);
-  return stats;
 }
 
 Result<void> DurableStore::switch_to_checkpoint(Index as_of, const TreeRoot& tree,

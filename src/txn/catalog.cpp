@@ -78,7 +78,9 @@ Result<void> in_transaction(SpaceCore& core, std::span<Named> named, bool any_ob
     static Result<void> run(void* context) { return (*static_cast<Function*>(context))(); }
   };
   if (ambient.kind == SectionKind::transact && current_section()->core == &core) {
-    // Objects that are not in scope yet are locked late; a conflict re-runs the whole body.
+    // Objects that are not in scope yet are locked late; a conflict re-runs the whole body. Who
+    // swallows an exception that came in the middle must not commit the half that was done.
+    auto& failure = current_section()->transaction->failure;
     try {
       for (const Named& object : named) {
         DOLMEN_TRY(HomeObject* const home, core.home(object.id));
@@ -88,7 +90,11 @@ Result<void> in_transaction(SpaceCore& core, std::span<Named> named, bool any_ob
       }
       return function();
     } catch (const AccessError& access) {
+      if (!failure) failure = access.error();
       return std::unexpected(access.error());
+    } catch (...) {
+      if (!failure) failure = Error(Errc::aborted);
+      throw;
     }
   }
   return core.run_transact(named, any_object, TransactOptions{}, Body{&function, &Call::run});
@@ -176,13 +182,19 @@ Result<ObjectId> SpaceCore::create_object(const TypeInfo& (*type)(), std::size_t
   DOLMEN_CHECK(in_transaction(
       *this, name == nullptr ? std::span<Named>() : std::span<Named>(&catalog, 1), false,
       [&]() -> Result<void> {
+        Catalog* names = nullptr;
         if (name != nullptr) {
-          DOLMEN_TRY(Catalog* const names, catalog_root(*this, *name));
+          DOLMEN_TRY(names, catalog_root(*this, *name));
           if (names->by_name.contains(*name)) return fail(Errc::already_exists, interned(*name));
+        }
+        // First: as long as it can still be refused, there is no name either.
+        auto made =
+            create_in_transaction(*this, seed, id, capacity_log2, type, root_bytes, construct);
+        if (made && names != nullptr) {
           names->by_name.insert_or_assign(string(*name),
                                           CatalogEntry{id, txn::register_type(type())});
         }
-        return create_in_transaction(*this, seed, id, capacity_log2, type, root_bytes, construct);
+        return made;
       }));
   return id;
 }
@@ -226,7 +238,10 @@ Result<void> SpaceCore::erase_object(const ObjectId& id) {
       if (entry.object == id) gone.emplace_back(std::string_view(name));
     }
     for (const std::string& name : gone) {
-      DOLMEN_CHECK(catalog_root(*this, name));
+      if (const auto sound = catalog_root(*this, name); !sound) {
+        if (!transaction.failure) transaction.failure = sound.error();
+        return std::unexpected(sound.error());
+      }
       names->by_name.erase(std::string_view(name));
     }
     transaction.erased.push_back(home_object);
@@ -281,9 +296,18 @@ Result<void> SpaceCore::describe_types(Transaction& transaction) {
   section.core = this;
   section.transaction = &transaction;
   section.open = &transaction.open;
-  ambient.section = &section;
-  ambient.kind = SectionKind::transact;
-  Result<void> outcome;
+  struct InSection {
+    explicit InSection(Section& here) noexcept {
+      ambient.section = &here;
+      ambient.kind = SectionKind::transact;
+    }
+    ~InSection() {
+      ambient.section = nullptr;
+      ambient.kind = SectionKind::none;
+    }
+    InSection(const InSection&) = delete;
+    InSection& operator=(const InSection&) = delete;
+  } const in_section(section);
   for (const TypeInfo* type : transaction.types) {
     const std::uint32_t tag = type_tag(*type);
     const ObjectId id = type_object_id(tag);
@@ -295,36 +319,22 @@ Result<void> SpaceCore::describe_types(Transaction& transaction) {
       }
       continue;
     }
-    if (existing.error().code() != Errc::not_found) {
-      outcome = std::unexpected(existing.error());
-      break;
-    }
-    const auto encoded = object::encode_type(*type);
-    if (!encoded) {
-      outcome = std::unexpected(encoded.error());
-      break;
-    }
-    const auto length = static_cast<std::uint32_t>(encoded->size());
+    if (existing.error().code() != Errc::not_found) return std::unexpected(existing.error());
+    DOLMEN_TRY(const auto encoded, object::encode_type(*type));
+    const auto length = static_cast<std::uint32_t>(encoded.size());
     const auto capacity = capacity_class(length + length / 8 + 512);
     try {
-      const auto object = create_home(transaction, id, *capacity);
-      if (!object) {
-        outcome = std::unexpected(object.error());
-        break;
-      }
+      DOLMEN_TRY(HomeObject* const object, create_home(transaction, id, *capacity));
       auto* root = static_cast<std::byte*>(format_object(
-          **object, type_object_seed(tag), txn::kTypeBytesTag, 1, length + sizeof length));
+          *object, type_object_seed(tag), txn::kTypeBytesTag, 1, length + sizeof length));
       log_write_slow(root, length + sizeof length);
       std::memcpy(root, &length, sizeof length);
-      std::memcpy(root + sizeof length, encoded->data(), length);
+      std::memcpy(root + sizeof length, encoded.data(), length);
     } catch (const AccessError& access) {
-      outcome = std::unexpected(access.error());
-      break;
+      return std::unexpected(access.error());
     }
   }
-  ambient.section = nullptr;
-  ambient.kind = SectionKind::none;
-  return outcome;
+  return {};
 }
 
 // --- entry points of the public headers --------------------------------------------------------

@@ -27,17 +27,19 @@ void SpaceCore::list_dirty(Transaction& transaction, Index index) noexcept {
     txn::PageMeta& meta = touched.object->page(touched.page);
     if (meta.dirty_generation == dirty_generation_) continue;
     meta.dirty_generation = dirty_generation_;
-    dirty_pages_.push_back(store::PageKey{touched.object->id(), touched.page});
+    changes_.pages.push_back(store::PageKey{touched.object->id(), touched.page});
   }
   for (const HomeObject* object : transaction.created) {
     if (object->erased.load(std::memory_order_relaxed) != 0) continue;
-    dirty_created_.emplace_back(object->id(), static_cast<std::uint8_t>(object->capacity_log2()));
+    changes_.capacity_log2.emplace_back(object->id(),
+                                        static_cast<std::uint8_t>(object->capacity_log2()));
   }
   if (transaction.resized) {
     const HomeObject& image = *transaction.resized->new_image;
-    dirty_created_.emplace_back(image.id(), static_cast<std::uint8_t>(image.capacity_log2()));
+    changes_.capacity_log2.emplace_back(image.id(),
+                                        static_cast<std::uint8_t>(image.capacity_log2()));
   }
-  for (const HomeObject* object : transaction.erased) dirty_erased_.push_back(object->id());
+  for (const HomeObject* object : transaction.erased) changes_.erased.push_back(object->id());
   commits_.store(commits_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   // Snapshot readers learn the index here, in the critical section in which snapshots are made.
   transaction.newest_snapshot = versions_.newest_snapshot();
@@ -45,17 +47,6 @@ void SpaceCore::list_dirty(Transaction& transaction, Index index) noexcept {
 }
 
 Result<Index> SpaceCore::commit(Transaction& transaction, bool durable) {
-  try {
-    return try_commit(transaction, durable);
-  } catch (const std::bad_alloc&) {
-    DOLMEN_PROBE("txn.commit_without_memory");
-    DOLMEN_ASSERT_CMP(transaction.index.load(std::memory_order_relaxed), ==, 0u);
-  }
-  abort(transaction);
-  return fail(Errc::out_of_memory, "commit");
-}
-
-Result<Index> SpaceCore::try_commit(Transaction& transaction, bool durable) {
   if (transaction.guarded()) [[unlikely]] {
     if (const auto stray = transaction.find_stray_store()) {
       abort(transaction);
@@ -65,7 +56,14 @@ Result<Index> SpaceCore::try_commit(Transaction& transaction, bool durable) {
   if (all_described(transaction)) return commit_described(transaction, durable);
   // Held to the end of the commit, so that nobody relies on descriptions that are undone.
   const base::Lock one_describer(describe_mutex_);
-  if (auto described = describe_types(transaction); !described) {
+  const auto described = [&]() DOLMEN_REQUIRES(describe_mutex_) -> Result<void> {
+    try {
+      return describe_types(transaction);
+    } catch (const std::bad_alloc&) {
+      return fail(Errc::out_of_memory, "commit");
+    }
+  }();
+  if (!described) {
     abort(transaction);
     return std::unexpected(described.error());
   }
@@ -73,6 +71,17 @@ Result<Index> SpaceCore::try_commit(Transaction& transaction, bool durable) {
 }
 
 Result<Index> SpaceCore::commit_described(Transaction& transaction, bool durable) {
+  try {
+    return append(transaction, durable);
+  } catch (const std::bad_alloc&) {
+    DOLMEN_PROBE("txn.commit_without_memory");
+    DOLMEN_ASSERT_CMP(transaction.index.load(std::memory_order_relaxed), ==, 0u);
+  }
+  abort(transaction);
+  return fail(Errc::out_of_memory, "commit");
+}
+
+Result<Index> SpaceCore::append(Transaction& transaction, bool durable) {
   base::CommitRecordWriter& record = transaction.record;
   record.clear();
   for (const HomeObject* object : transaction.created) {
@@ -158,9 +167,10 @@ void SpaceCore::finish(Transaction& transaction, bool committed, Index index) no
     }
   }
   if (transaction.resized) settle_resize(*transaction.resized, committed ? index : 0);
-  if (!committed) {
-    // Who copied a page before it was undone, and finds its undo list empty, must not find the
-    // sequence of before. (After a commit there is a version.)
+  if (index == 0) {
+    // Who copied a page before it was undone, or before the body itself put back what it had
+    // changed, and finds its undo list empty, must not find the sequence of before. (After a commit
+    // with an index there is a version.)
     for (HomeObject* object : transaction.open) {
       object->sequence.fetch_add(1, std::memory_order_acq_rel);
     }

@@ -6,9 +6,8 @@
 // Invariants:
 //   1. A line of a page is changed only after its pre-image is in the page's undo list.
 //   2. `sequence` grows after every commit or abort that touched the object, after the undo lists
-//   are
-//      empty again, and after an abort also before that: who copied a page and finds the sequence
-//      unchanged saw one state, or knows its undo.
+//      are empty again, and where there is no commit index also before that: who copied a page and
+//      finds the sequence unchanged saw one state, or knows its undo.
 //   3. `writer` is set exactly while a transaction holds the object's lock for writing.
 //   4. A page that is absent was never changed since the space was opened.
 //

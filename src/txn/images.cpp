@@ -5,9 +5,11 @@
 // snapshots from before go on seeing it; when the last of them is gone, nobody can find it any
 // more. It is destroyed when every section that may have found it is over.
 #include <algorithm>
+#include <new>
 
 #include <dolmen/assert.hpp>
 
+#include "base/hooks.hpp"
 #include "object/arena.hpp"
 #include "txn/space_core.hpp"
 
@@ -103,9 +105,10 @@ void SpaceCore::collect_images(std::optional<Index> ended) {
     return;
   }
   std::vector<HomeObject*> ready;
-  {
+  try {
     const base::Lock guard(map_mutex_);
     drop_former(ended);
+    ready.reserve(dropped_.size());
     const std::uint64_t running =
         map_users_.load(std::memory_order_seq_cst) == 0 ? locks_->oldest_epoch() : 0;
     std::erase_if(dropped_, [&](const auto& dropped) {
@@ -115,6 +118,8 @@ void SpaceCore::collect_images(std::optional<Index> ended) {
     });
     former_count_.store(former_.size(), std::memory_order_release);
     dropped_count_.store(dropped_.size(), std::memory_order_release);
+  } catch (const std::bad_alloc&) {
+    DOLMEN_PROBE("txn.images_collected_later");
   }
   for (HomeObject* image : ready) destroy(*image);
 }
@@ -124,6 +129,7 @@ void SpaceCore::collect_images(std::optional<Index> ended) {
 void SpaceCore::drop_former(std::optional<Index> ended) {
   std::uint64_t epoch = 0;
   const auto drop = [&](auto entry) DOLMEN_REQUIRES(map_mutex_) {
+    txn::make_room_for_one(dropped_);  // memory first: an image is on one list or the other
     HomeObject* const image = entry->second;
     const auto [first, last] = former_.equal_range(image->id());
     former_.erase(std::find_if(first, last, [&](const auto& f) { return f.second == image; }));

@@ -152,11 +152,13 @@ Result<HomeObject*> SpaceCore::make_image(const ObjectId& id, unsigned capacity_
     }
   }
   if (!fresh && !demand) {
-    DOLMEN_TRY(const std::uint32_t stored, store_->page_count(id));
-    const auto loaded = load_pages(base, std::min(stored, count), store::page_bytes(capacity_log2),
-                                   [&](std::uint32_t page, base::MutableBytes out) {
-                                     return store_->read_page(store::PageKey{id, page}, out);
-                                   });
+    const auto loaded = [&]() -> Result<void> {
+      DOLMEN_TRY(const std::uint32_t stored, store_->page_count(id));
+      return load_pages(base, std::min(stored, count), store::page_bytes(capacity_log2),
+                        [&](std::uint32_t page, base::MutableBytes out) {
+                          return store_->read_page(store::PageKey{id, page}, out);
+                        });
+    }();
     if (!loaded) {
       object::free_slot(base);
       return std::unexpected(loaded.error());

@@ -110,16 +110,15 @@ Result<void> SpaceCore::page_as_of(HomeObject& object, std::uint32_t page, Index
     if (state == PageState::absent || state == PageState::damaged) {
       // Never changed since opening: the store has it, in whatever checkpoint, until one erases the
       // object; before that it becomes a version (preserve_erased).
+      DOLMEN_STEP("txn.absent_page");
       DOLMEN_CHECK(store_->read_page(key, out));
       std::atomic_thread_fence(std::memory_order_acquire);
       DOLMEN_TRY(const bool is_kept, find_version(key, index, out));
       if (is_kept) return {};
+      // Once it is there, it may be changed, and a checkpoint may take that on before its commit is
+      // finished here.
       const PageState now = object.page_state(page);
-      if (now == PageState::absent || now == PageState::damaged ||
-          (now == PageState::present && meta.epoch.load(std::memory_order_acquire) == 0 &&
-           object.sequence.load(std::memory_order_relaxed) == sequence)) {
-        return versions_.usable(index);
-      }
+      if (now == PageState::absent || now == PageState::damaged) return versions_.usable(index);
       continue;
     }
     if (state == PageState::lost) {
@@ -173,22 +172,37 @@ void SpaceCore::preserve_versions(Transaction& transaction, Index index) noexcep
   }
 }
 
+/// 0: none that has its index.
+Index SpaceCore::erasing_commit(const HomeObject& image) noexcept {
+  for (;;) {
+    const Index erased = image.erased.load(std::memory_order_acquire);
+    if (erased != txn::kUncommitted) return erased;
+    const Transaction* const writer = image.writer.load(std::memory_order_acquire);
+    const Index assigned = writer == nullptr ? 0 : writer->index.load(std::memory_order_acquire);
+    // Still so: then that was the eraser's.
+    if (image.erased.load(std::memory_order_acquire) == txn::kUncommitted) return assigned;
+  }
+}
+
 void SpaceCore::preserve_erased(const std::vector<ObjectId>& erased) {
-  if (former_count_.load(std::memory_order_acquire) == 0) return;
+  if (erased.empty()) return;
   const MapUser user(*this);
   const Index oldest = versions_.oldest_snapshot();
-  std::vector<HomeObject*> images;
+  std::vector<std::pair<HomeObject*, Index>> images;  // and the commits that ended them
   {
     const base::Lock guard(map_mutex_);
+    const auto add = [&](HomeObject* image) {
+      const Index end = erasing_commit(*image);
+      if (end > oldest) images.emplace_back(image, end);
+    };
     for (const ObjectId& id : erased) {
       const auto [first, last] = former_.equal_range(id);
-      for (auto entry = first; entry != last; ++entry) {
-        const Index end = entry->second->erased.load(std::memory_order_acquire);
-        if (end > oldest) images.push_back(entry->second);
-      }
+      for (auto entry = first; entry != last; ++entry) add(entry->second);
+      // Its commit has its index, but is not finished yet.
+      if (HomeObject* const current = find_mapped(id)) add(current);
     }
   }
-  for (HomeObject* image : images) {
+  for (const auto& [image, end] : images) {
     const auto stored = store_->page_count(image->id());
     const std::uint32_t pages =
         stored ? std::min(*stored, image->page_count()) : image->page_count();
@@ -200,7 +214,6 @@ void SpaceCore::preserve_erased(const std::vector<ObjectId>& erased) {
       auto contents = std::make_unique_for_overwrite<std::byte[]>(bytes);
       const base::MutableBytes out(contents.get(), bytes);
       const PageKey key{image->id(), page};
-      const Index end = image->erased.load(std::memory_order_relaxed);
       if (versions_.contains(key, end - 1)) continue;  // a checkpoint that failed came this far
       DOLMEN_PROBE("txn.erased_page_preserved");
       if (!store_->read_page(key, out)) {
@@ -224,26 +237,25 @@ Result<std::unique_ptr<ViewCore>> SpaceCore::open_view(const ReadOptions& option
   if (const auto state = usable(); !state) {
     return std::unexpected(state.error());
   }
-  struct Taken {
-    SpaceCore* core;
-    Index index;
-  } taken{this, 0};
+  auto view = std::make_unique<ViewCore>(*this);
   store_->with_append_lock(
-      [](void* argument, Index last) {
-        auto& self = *static_cast<Taken*>(argument);
-        self.index = last;
-        self.core->versions_.add_snapshot(last, txn::Holder::view);
-      },
-      &taken);
-  auto view = std::make_unique<ViewCore>(*this, taken.index);
+      [](void* argument, Index last) { static_cast<ViewCore*>(argument)->take_snapshot(last); },
+      view.get());
   if (options.level == Level::durable) DOLMEN_CHECK(wait_observed());
   return view;
 }
 
-ViewCore::ViewCore(SpaceCore& core, Index index) noexcept : core_(core), index_(index) {}
+ViewCore::ViewCore(SpaceCore& core) noexcept : core_(core) {}
+
+void ViewCore::take_snapshot(Index last) {
+  core_.versions().add_snapshot(last, txn::Holder::view);
+  index_ = last;
+  holds_snapshot_ = true;
+}
 
 ViewCore::~ViewCore() {
-  if (core_.forked()) return;  // the slots are not here
+  // In a forked child the slots are not here.
+  if (!holds_snapshot_ || core_.forked()) return;
   for (auto& [id, object] : objects_) {
     Mapping& mapping = mapping_of(object->base);
     mapping.kind = 0;
@@ -270,6 +282,11 @@ Result<ViewObject*> ViewCore::map(const ObjectId& id) {
   DOLMEN_TRY(HomeObject* const home, core_.image_at(id, index_));
   const unsigned capacity_log2 = home->capacity_log2();
   const bool demand = !core_.eager(capacity_log2);
+  // Memory first: a slot that is taken finds its place.
+  decltype(objects_) one;
+  one.emplace(id, std::make_unique<ViewObject>());
+  auto node = one.extract(one.begin());
+  objects_.reserve(objects_.size() + 1);
   DOLMEN_TRY(std::byte* const base, core_.allocate_slot(capacity_log2, demand));
   if (!demand) {
     const auto loaded = load_pages(base, home->page_count(), home->page_bytes(),
@@ -285,7 +302,7 @@ Result<ViewObject*> ViewCore::map(const ObjectId& id) {
     core_.free_slot(base);
     return std::unexpected(closed.error());
   }
-  auto object = std::make_unique<ViewObject>();
+  ViewObject* const object = node.mapped().get();
   object->view = this;
   object->home = home;
   object->base = base;
@@ -293,12 +310,13 @@ Result<ViewObject*> ViewCore::map(const ObjectId& id) {
   mapping.capacity_log2 = static_cast<std::uint8_t>(capacity_log2);
   mapping.id = id;
   mapping.space = &core_;
-  mapping.record = object.get();
+  mapping.record = object;
   mapping.view_stamp = static_cast<std::uint16_t>((index_ % 0xFFFEu) + 1);
   translation_of(base).stamp().store(~std::uint64_t{0}, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_release);
   mapping.kind = 2;
-  return objects_.emplace(id, std::move(object)).first->second.get();
+  objects_.insert(std::move(node));
+  return object;
 }
 
 bool ViewCore::fault(ViewObject& object, std::uintptr_t address) noexcept {

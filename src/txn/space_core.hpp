@@ -16,6 +16,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -218,10 +219,16 @@ class SpaceCore final : public store::PageSource {
   void preserve_versions(txn::Transaction& transaction, store::Index index) noexcept;
   /// Keeps what older snapshots may still ask of objects that the next checkpoint drops.
   void preserve_erased(const std::vector<ObjectId>& erased);
+  [[nodiscard]] static store::Index erasing_commit(const txn::HomeObject& image) noexcept;
 
   // --- checkpoint.cpp ------------------------------------------------------------------------
   [[nodiscard]] Result<void> checkpoint(std::uint64_t bytes_per_second_max,
                                         const std::function<bool()>& cancelled);
+  [[nodiscard]] store::Index take_changes() DOLMEN_REQUIRES(checkpoint_mutex_);
+  [[nodiscard]] Result<void> write_checkpoint(store::Index as_of,
+                                              std::uint64_t bytes_per_second_max,
+                                              const std::function<bool()>& cancelled)
+      DOLMEN_REQUIRES(checkpoint_mutex_);
   /// Called in the append critical section: lists pages and objects for the next checkpoint.
   void list_dirty(txn::Transaction& transaction, store::Index index) noexcept;
 
@@ -256,6 +263,13 @@ class SpaceCore final : public store::PageSource {
   friend class ViewCore;
   friend class StoreCheck;
 
+  /// For the next checkpoint, in the order of commits.
+  struct Changes {
+    std::vector<store::PageKey> pages;
+    std::vector<std::pair<ObjectId, std::uint8_t>> capacity_log2;  ///< created or resized
+    std::vector<ObjectId> erased;
+  };
+
   [[nodiscard]] txn::HomeObject* find_mapped(const ObjectId& id);
   [[nodiscard]] Result<txn::HomeObject*> find_or_map(const ObjectId& id);
   [[nodiscard]] Result<txn::HomeObject*> make_image(const ObjectId& id, unsigned capacity_log2,
@@ -274,8 +288,8 @@ class SpaceCore final : public store::PageSource {
       DOLMEN_REQUIRES(table_mutex_);
   void remember_cell(const std::byte* slot, std::uint32_t index, std::uintptr_t base,
                      std::uint64_t stamp) DOLMEN_EXCLUDES(table_mutex_);
-  [[nodiscard]] Result<store::Index> try_commit(txn::Transaction& transaction, bool durable);
   [[nodiscard]] Result<store::Index> commit_described(txn::Transaction& transaction, bool durable);
+  [[nodiscard]] Result<store::Index> append(txn::Transaction& transaction, bool durable);
   void finish(txn::Transaction& transaction, bool committed, store::Index index) noexcept;
   void release_locks(txn::Transaction& transaction);
   [[nodiscard]] Result<store::Index> transact_once(txn::ThreadLine& line,
@@ -330,10 +344,10 @@ class SpaceCore final : public store::PageSource {
 
   // Append critical section:
   std::uint32_t dirty_generation_ = 1;
-  std::vector<store::PageKey> dirty_pages_;
-  std::vector<std::pair<ObjectId, std::uint8_t>> dirty_created_;
-  std::vector<ObjectId> dirty_erased_;
+  Changes changes_;
   base::Mutex checkpoint_mutex_;  ///< one checkpoint at a time
+  /// What checkpoints took on that were not written, the oldest first.
+  std::list<Changes> unwritten_ DOLMEN_GUARDED_BY(checkpoint_mutex_);
 };
 
 /// The ambient section, or null.

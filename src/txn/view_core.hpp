@@ -50,11 +50,14 @@ class DamageNote {
 
 class ViewCore {
  public:
-  /// Takes over a snapshot that was registered at `index`.
-  ViewCore(SpaceCore& core, store::Index index) noexcept;
+  explicit ViewCore(SpaceCore& core) noexcept;
   ~ViewCore();
   ViewCore(const ViewCore&) = delete;
   ViewCore& operator=(const ViewCore&) = delete;
+
+  /// Decides what the view shows. Requires: called once, in the append critical section, with the
+  /// last index.
+  void take_snapshot(store::Index last);
 
   /// The object as of the view's commit. Errors: not_found, corrupt, out_of_memory.
   [[nodiscard]] Result<ViewObject*> map(const ObjectId& id);
@@ -69,7 +72,8 @@ class ViewCore {
 
  private:
   SpaceCore& core_;
-  store::Index index_;
+  store::Index index_ = 0;
+  bool holds_snapshot_ = false;
   DamageNote damage_;
   base::Mutex mutex_;
   std::unordered_map<ObjectId, std::unique_ptr<ViewObject>> objects_ DOLMEN_GUARDED_BY(mutex_);
