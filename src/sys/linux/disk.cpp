@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <initializer_list>
 #include <set>
 
 #include <dirent.h>
@@ -50,18 +51,22 @@ class LinuxDisk final : public Disk {
     const bool creates = mode == OpenMode::create_new || mode == OpenMode::create_or_open;
     // A pipe that somebody put in a file's place would be waited for.
     int flags = O_CLOEXEC | O_NONBLOCK | (mode == OpenMode::read_only ? O_RDONLY : O_RDWR);
-    if (creates) flags |= O_CREAT;
+    Folders changed;
+    if (creates) {
+      flags |= O_CREAT;
+      changed = folders_of({path});
+    }
     if (mode == OpenMode::create_new) flags |= O_EXCL;
     const int fd =
         with_folder(path, creates, [&] { return ::openat(fd_, path.c_str(), flags, 0666); });
     if (fd < 0) return system_failure(errno, path);
+    note(changed);
     auto file = make_file(fd, path, mode != OpenMode::read_only);
     struct stat status{};
     if (::fstat(fd, &status) != 0) return system_failure(errno, path);
     if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
       return fail(Errc::io_error, interned(path + " is no ordinary file"));
     }
-    if (creates) note_change(path);
     return file;
   }
 
@@ -74,25 +79,26 @@ class LinuxDisk final : public Disk {
 
   Result<void> remove(std::string_view name) override {
     DOLMEN_TRY(const std::string path, checked(name));
+    Folders changed = folders_of({path});
     if (::unlinkat(fd_, path.c_str(), 0) != 0) return system_failure(errno, path);
-    note_change(path);
+    note(changed);
     return {};
   }
 
   Result<void> rename(std::string_view from, std::string_view to) override {
     DOLMEN_TRY(const std::string source, checked(from));
     DOLMEN_TRY(const std::string target, checked(to));
+    Folders changed = folders_of({source, target});
     if (with_folder(target, true,
                     [&] { return ::renameat(fd_, source.c_str(), fd_, target.c_str()); }) != 0) {
       return system_failure(errno, source);
     }
-    note_change(source);
-    note_change(target);
+    note(changed);
     return {};
   }
 
   Result<void> sync_directory() override {
-    std::set<std::string> folders;
+    Folders folders;
     {
       const base::Lock lock(mutex_);
       folders.swap(changed_folders_);
@@ -119,6 +125,8 @@ class LinuxDisk final : public Disk {
   std::string describe() const override { return path_; }
 
  private:
+  using Folders = std::set<std::string>;
+
   [[nodiscard]] static Result<std::string> checked(std::string_view name) {
     if (!is_valid_file_name(name)) return fail(Errc::invalid_argument, interned(name));
     return std::string(name);
@@ -137,11 +145,18 @@ class LinuxDisk final : public Disk {
     return without_interruption(call);
   }
 
-  void note_change(const std::string& path) {
-    const std::string folder = folder_of(path);
-    if (folder.empty()) return;
+  /// Where names are about to change. Memory first: what was changed has to be noted.
+  static Folders folders_of(std::initializer_list<std::string_view> paths) {
+    Folders folders;
+    for (const std::string_view path : paths) {
+      if (std::string folder = folder_of(path); !folder.empty()) folders.insert(std::move(folder));
+    }
+    return folders;
+  }
+  void note(Folders& changed) {
+    if (changed.empty()) return;
     const base::Lock lock(mutex_);
-    changed_folders_.insert(folder);
+    changed_folders_.merge(changed);
   }
 
   /// Regular files of `folder` ("" = the directory itself, with its folders one level deep).
@@ -177,7 +192,7 @@ class LinuxDisk final : public Disk {
   const std::string path_;
   const int fd_;
   base::Mutex mutex_;
-  std::set<std::string> changed_folders_
+  Folders changed_folders_
       DOLMEN_GUARDED_BY(mutex_);  // with names that sync_directory has to make durable
 };
 
