@@ -101,6 +101,8 @@ const std::map<std::string, std::string> kNotReached = {
     {"store.reader_overtaken", "a reader that opens while the log is recycled: two programs"},
     {"store.reader_tries_again", "a reader that opens in the middle of a write: two programs"},
     {"txn.biased", "a thread that has a lock to itself for long: thousands of sections"},
+    {"txn.known_read", "the same"},
+    {"txn.huge_pages", "an object of megabytes: huge_pages_test"},
     {"txn.bias_ended", "a lock that one thread had to itself and another wants: two threads"},
     {"txn.commit_without_memory", "no memory at all: out_of_memory_test"},
     {"txn.spill_without_memory", "no memory at all"},

@@ -183,6 +183,14 @@ Result<void> run_transact(SpaceCore& core, std::span<Named> named, bool any_obje
                           const TransactOptions& options, Body body);
 Result<void> run_read(SpaceCore& core, std::span<Named> named, bool everything,
                       const ReadOptions& options, Body body);
+/// Begins a read section of one object on the short way: if this thread has read it before, its
+/// readers need no fence, and nothing else stands against it. Gives the root, and
+/// leave_known_read() must follow; or null with nothing done, for run_read() to say what is wrong.
+[[nodiscard]] const void* enter_known_read(SpaceCore& core, const ObjectId& object,
+                                           const TypeInfo& (*type)()) noexcept;
+/// Ends it. Null, or why nothing that it read may be relied on: this thread's, until its next
+/// section.
+[[nodiscard]] const Error* leave_known_read(SpaceCore& core, Level level) noexcept;
 Result<ObjectId> create_object(SpaceCore& core, const TypeInfo& (*type)(), std::size_t root_bytes,
                                const ObjectOptions& options, const std::string_view* name,
                                void (*construct)(void*));
@@ -244,6 +252,41 @@ class BodyWithResult {
   struct Nothing {};
   Function& function_;
   std::optional<std::conditional_t<std::is_void_v<Value>, Nothing, Value>> value_;
+};
+
+/// Calls `function`, which returns void, R or Result<R>; AccessError becomes the result.
+template <class Function, class Argument>
+auto call_body(Function& function, Argument argument) {
+  using Returned = std::invoke_result_t<Function&, Argument>;
+  using Outcome = std::conditional_t<IsResult<Returned>::value, Returned, Result<Returned>>;
+  try {
+    if constexpr (std::is_void_v<Returned>) {
+      std::invoke(function, argument);
+      return Outcome();
+    } else {
+      return Outcome(std::invoke(function, argument));
+    }
+  } catch (const AccessError& access) {
+    return Outcome(std::unexpect, access.error());
+  }
+}
+
+/// A section on the short way, ended when an exception passes.
+class KnownRead {
+ public:
+  KnownRead(SpaceCore& core, Level level) noexcept : core_(&core), level_(level) {}
+  ~KnownRead() {
+    if (core_ != nullptr) (void)leave_known_read(*core_, level_);
+  }
+  KnownRead(const KnownRead&) = delete;
+  KnownRead& operator=(const KnownRead&) = delete;
+  [[nodiscard]] const Error* leave() noexcept {
+    return leave_known_read(*std::exchange(core_, nullptr), level_);
+  }
+
+ private:
+  SpaceCore* core_;
+  Level level_;
 };
 
 template <class Tuple, std::size_t... I>
@@ -456,6 +499,18 @@ class Space {
                        Everything>)) {
       return run<kWrite>(options, std::span<detail::Named>{}, true, body);
     } else {
+      if constexpr (!kWrite && sizeof...(I) == 1) {
+        const auto& object = std::get<0>(arguments);
+        using Root = typename std::remove_cvref_t<decltype(object)>::root_type;
+        if (const void* const root =
+                detail::enter_known_read(*core_, object.id(), &type_info<Root>)) [[likely]] {
+          detail::KnownRead entered(*core_, options.level);
+          auto outcome = detail::call_body(body, ref<Root>(static_cast<const Root*>(root)));
+          if (const Error* const error = entered.leave()) [[unlikely]]
+            outcome = std::unexpected(*error);
+          return outcome;
+        }
+      }
       auto named = detail::named_array(arguments, std::index_sequence<I...>{});
       auto call = [&]() -> decltype(auto) {
         if constexpr (kWrite) {

@@ -114,7 +114,10 @@ Index DurableStore::durable_index() const noexcept {
   return read_only_ ? recovered_end_ : log_->durable_index();
 }
 
-bool DurableStore::failed() const noexcept { return !read_only_ && log_->failed(); }
+const std::atomic<bool>& DurableStore::failed_flag() const noexcept {
+  static constinit const std::atomic<bool> never{false};
+  return read_only_ ? never : log_->failed_flag();
+}
 
 // --- reading -----------------------------------------------------------------------------------
 

@@ -61,7 +61,7 @@ class DurableStore final : public Store {
   Result<void> prepare_segments() override;
   Index last_index() const noexcept override;
   Index durable_index() const noexcept override;
-  bool failed() const noexcept override;
+  const std::atomic<bool>& failed_flag() const noexcept override;
 
   Result<std::optional<ObjectInfo>> find(const ObjectId& object) override;
   Result<void> read_page(const PageKey& key, base::MutableBytes out) override;

@@ -55,6 +55,7 @@ class Log {
   [[nodiscard]] Index last_index() const noexcept { return last_index_.load(); }
   [[nodiscard]] Index durable_index() const noexcept { return durable_index_.load(); }
   [[nodiscard]] bool failed() const noexcept { return failed_.load(); }
+  [[nodiscard]] const std::atomic<bool>& failed_flag() const noexcept { return failed_; }
   /// Ends the log: a write that its readers depend on failed elsewhere.
   void fail_from_now() noexcept { failed_ = true; }
   [[nodiscard]] std::uint64_t sync_count() const noexcept { return sync_count_.load(); }

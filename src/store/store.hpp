@@ -20,6 +20,7 @@
 // held while anything outside the store is called, and may run inside the arena's fault handler.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -180,8 +181,10 @@ class Store {
   [[nodiscard]] virtual Result<void> prepare_segments() = 0;
   [[nodiscard]] virtual Index last_index() const noexcept = 0;
   [[nodiscard]] virtual Index durable_index() const noexcept = 0;
-  /// True after a failed write or sync.
-  [[nodiscard]] virtual bool failed() const noexcept = 0;
+  /// True after a failed write or sync, for ever.
+  [[nodiscard]] bool failed() const noexcept { return failed_flag().load(); }
+  /// The same, for who asks often. Lives as long as the store.
+  [[nodiscard]] virtual const std::atomic<bool>& failed_flag() const noexcept = 0;
 
   // --- reading -------------------------------------------------------------------------------
 

@@ -93,6 +93,8 @@ void* allocate(const void* near, const TypeInfo& (*type)(), std::size_t element_
                          std::to_string(std::size_t{1} << object->capacity_log2()) + " bytes"),
                 element_bytes * count);
   }
+  if (*offset >= SpaceCore::kHugeFrom && !object->huge) [[unlikely]]
+    current_section()->core->advise_huge(*object);
   return object->base + *offset;
 }
 

@@ -113,6 +113,7 @@ struct HomeObject {
   std::unique_ptr<object::FotIndex> fot_index;  ///< holder
   bool whole = false;  ///< set when made: every page was loaded or began as zeros, none is absent
   bool fresh = false;  ///< holder: created by the running transaction
+  bool huge = false;   ///< holder: its memory is advised to lie in huge pages
   bool verified = false;  ///< holder: its heap was looked at; set for the catalog only
 };
 

@@ -68,7 +68,8 @@ class LockTable {
 
   /// Shared access to one stripe if it is biased; without a fence and without a call. When it gives
   /// false, lock_shared() or lock_shared_all() has to follow.
-  [[nodiscard]] bool enter_biased(std::uint16_t stripe, ThreadLine& line) noexcept {
+  [[nodiscard, gnu::always_inline]] bool enter_biased(std::uint16_t stripe,
+                                                      ThreadLine& line) noexcept {
     if (stripes_[stripe].load(std::memory_order_relaxed) != kBiased) return false;
     enter_epoch(line);
     line.stripes.publish(std::span(&stripe, 1));
@@ -76,6 +77,12 @@ class LockTable {
     // Only a table whose readers may leave out fences has biased stripes.
     std::atomic_signal_fence(std::memory_order_seq_cst);
     return stripes_[stripe].load(std::memory_order_acquire) == kBiased;
+  }
+  /// Ends what enter_biased() began.
+  void leave_biased(ThreadLine& line) noexcept {
+    line.reading.store(nullptr, std::memory_order_release);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    wake_after_fence();
   }
   /// Shared access to a set of stripes (more than ReadStripes::kMax count as everything).
   void lock_shared(std::span<const std::uint16_t> stripes, ThreadLine& line);

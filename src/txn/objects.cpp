@@ -102,7 +102,7 @@ Result<HomeObject*> SpaceCore::home(const ObjectId& id) {
   if (HomeObject* const object = recent_home(id)) return object;
   const std::uint64_t version = table_version();  // before the look-up: it may go meanwhile
   DOLMEN_TRY(HomeObject* const object, find_or_map(id));
-  looked_up[id.low % looked_up.size()] = LookedUp{version, id, object};
+  looked_up[id.low % looked_up.size()] = LookedUp{.version = version, .id = id, .object = object};
   return object;
 }
 
@@ -232,6 +232,21 @@ bool SpaceCore::fault_home(HomeObject& object, std::uintptr_t address) noexcept 
                                                     std::memory_order_acq_rel);
   }
   return true;
+}
+
+void SpaceCore::advise_huge(HomeObject& object) noexcept {
+  object.huge = true;
+  if (!object.whole || options_.guard_stores) return;  // filled, or closed, page by page
+  // Each costs two of the mappings that the kernel allows a process, 65,530 by default.
+  constexpr std::uint32_t kHugeObjectsMax = 4096;
+  if (huge_objects_.load(std::memory_order_relaxed) >= kHugeObjectsMax) return;
+  // The heap's page table grows down from the end, and a short one shall not cost 2 MiB.
+  constexpr std::size_t kTableBytes = std::size_t{2} << 20;
+  const std::size_t end = (std::size_t{1} << object.capacity_log2()) - kTableBytes;
+  if (end <= kHugeFrom) return;
+  huge_objects_.fetch_add(1, std::memory_order_relaxed);
+  DOLMEN_PROBE("txn.huge_pages");
+  env_.memory->advise_huge(object.base + kHugeFrom, end - kHugeFrom);
 }
 
 void SpaceCore::load_all(HomeObject& object) {

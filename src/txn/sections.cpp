@@ -32,21 +32,27 @@ Transaction& thread_transaction(ThreadLine& line) {
   return *line.transaction;
 }
 
-/// Makes `section` the thread's ambient one for a scope.
+/// Makes `section` the thread's ambient one.
+void begin_ambient(Section& section, SectionKind kind, std::uint64_t stamp) noexcept {
+  ambient.section = &section;
+  ambient.kind = kind;
+  ambient.stamp = stamp;
+  if (++ambient.section_stamp == 0) ambient.section_stamp = 1;
+}
+void end_ambient() noexcept {
+  ambient.section = nullptr;
+  ambient.kind = SectionKind::none;
+  ambient.stamp = ~std::uint64_t{0};
+  if (++ambient.section_stamp == 0) ambient.section_stamp = 1;
+}
+
+/// The same for a scope.
 class AmbientScope {
  public:
   AmbientScope(Section& section, SectionKind kind, std::uint64_t stamp) noexcept {
-    ambient.section = &section;
-    ambient.kind = kind;
-    ambient.stamp = stamp;
-    if (++ambient.section_stamp == 0) ambient.section_stamp = 1;
+    begin_ambient(section, kind, stamp);
   }
-  ~AmbientScope() {
-    ambient.section = nullptr;
-    ambient.kind = SectionKind::none;
-    ambient.stamp = ~std::uint64_t{0};
-    if (++ambient.section_stamp == 0) ambient.section_stamp = 1;
-  }
+  ~AmbientScope() { end_ambient(); }
   AmbientScope(const AmbientScope&) = delete;
   AmbientScope& operator=(const AmbientScope&) = delete;
 };
@@ -185,6 +191,10 @@ Result<void> SpaceCore::fill_root(Section& section, HomeObject& image, Named& ob
   }
   if (section.damage) [[unlikely]]
     return std::unexpected(*section.damage);
+  if (LookedUp& recent = looked_up[object.id.low % looked_up.size()]; recent.object == &image) {
+    recent.type = object.type;
+    recent.root = root;
+  }
   object.root = root;
   if (!write) return {};
   const std::size_t bytes = object.type().size;
@@ -358,6 +368,71 @@ Result<void> SpaceCore::run_read(std::span<Named> named, bool everything_open,
   if (options.level == Level::durable && !observed_is_durable()) [[unlikely]]
     DOLMEN_CHECK(wait_observed());
   return outcome;
+}
+
+// --- the short way through a read section -------------------------------------------------------
+
+namespace {
+/// Of the thread, so that beginning a section sets little.
+struct KnownReadSection {
+  Section section;
+  Error error{Errc::closed};  ///< what leave_known_read() gave last
+};
+[[gnu::tls_model("initial-exec")]] thread_local constinit KnownReadSection known_read;
+}  // namespace
+
+[[gnu::always_inline]] inline const void* SpaceCore::enter_known_read(const ObjectId& id,
+                                                                      TypeOf type,
+                                                                      ThreadLine& line) noexcept {
+  const bool entered = locks_->enter_biased(LockTable::stripe_of(id), line);
+  const LookedUp* const recent = recently(id);
+  if (!entered || recent == nullptr || recent->type != type || line.open.size() != 1 ||
+      recent->object->erased.load(std::memory_order_acquire) != 0 ||
+      damage_.load(std::memory_order_acquire) != 0) [[unlikely]] {
+    locks_->leave_biased(line);
+    return nullptr;
+  }
+  DOLMEN_PROBE("txn.known_read");
+  Section& section = known_read.section;
+  section.core = this;
+  section.open = &line.open;
+  section.damage.reset();
+  line.open.front() = recent->object;
+  begin_ambient(section, SectionKind::read, ~std::uint64_t{0});
+  return recent->root;
+}
+
+[[gnu::always_inline]] inline const Error* SpaceCore::leave_known_read(Level level) noexcept {
+  const bool damaged =
+      known_read.section.damage.has_value() || damage_.load(std::memory_order_acquire) != 0;
+  if (damaged || (level == Level::durable && !observed_is_durable())) [[unlikely]]
+    return leave_known_read_slowly(level);
+  end_ambient();
+  locks_->leave_biased(*txn::own_thread_line);
+  return nullptr;
+}
+
+const Error* SpaceCore::leave_known_read_slowly(Level level) noexcept {
+  Result<void> outcome = scope_intact(known_read.section);
+  end_ambient();
+  locks_->leave_biased(*txn::own_thread_line);
+  if (level == Level::durable) {
+    if (const auto waited = wait_observed(); !waited) outcome = waited;
+  }
+  if (outcome) return nullptr;
+  known_read.error = outcome.error();
+  return &known_read.error;
+}
+
+const void* enter_known_read(SpaceCore& core, const ObjectId& id, TypeOf type) noexcept {
+  ThreadLine* const line = txn::own_thread_line;
+  if (line == nullptr || ambient.kind != SectionKind::none || !core.is_usable()) [[unlikely]]
+    return nullptr;
+  return core.enter_known_read(id, type, *line);
+}
+
+const Error* leave_known_read(SpaceCore& core, Level level) noexcept {
+  return core.leave_known_read(level);
 }
 
 void SpaceCore::lock_late(Section& section, HomeObject& object) {

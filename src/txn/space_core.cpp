@@ -19,6 +19,7 @@ SpaceCore::SpaceCore(const sys::Env& env, std::unique_ptr<store::Store> store,
                      const CoreOptions& options)
     : env_(env),
       store_(std::move(store)),
+      store_failed_(store_->failed_flag()),
       options_(options),
       locks_(std::make_unique<txn::LockTable>(this, *env.process)),
       versions_(options.view_memory_bytes, [this] { return store_->scratch_file(); }),

@@ -46,16 +46,18 @@ class ViewCore;
 /// How many forks lie between this process and the one that first opened a space.
 extern constinit std::atomic<std::uint64_t> fork_generation;
 
+using TypeOf = const TypeInfo& (*)();
+
 /// What a thread looked up lately. Entries are good while the space's table version stands: it
 /// changes whenever an image has left the map, and no two spaces of a process ever share one.
-struct LookedUp {
+struct alignas(64) LookedUp {
   std::uint64_t version = 0;
   ObjectId id;
   txn::HomeObject* object = nullptr;
+  TypeOf type = nullptr;      ///< what the root was last found to be; null: not looked at
+  std::byte* root = nullptr;  ///< set with `type`
 };
 [[gnu::tls_model("initial-exec")]] extern thread_local constinit std::array<LookedUp, 8> looked_up;
-
-using TypeOf = const TypeInfo& (*)();
 
 struct CoreOptions {
   bool read_only = false;
@@ -91,8 +93,12 @@ class SpaceCore final : public store::PageSource {
   [[nodiscard]] Result<txn::HomeObject*> home(const ObjectId& id);
   /// The same if this thread looked it up lately, else null.
   [[nodiscard]] txn::HomeObject* recent_home(const ObjectId& id) const noexcept {
+    const LookedUp* const recent = recently(id);
+    return recent != nullptr ? recent->object : nullptr;
+  }
+  [[nodiscard]] const LookedUp* recently(const ObjectId& id) const noexcept {
     const LookedUp& recent = looked_up[id.low % looked_up.size()];
-    return recent.version == table_version() && recent.id == id ? recent.object : nullptr;
+    return recent.version == table_version() && recent.id == id ? &recent : nullptr;
   }
   /// A new object's empty image, held by `transaction`.
   [[nodiscard]] Result<txn::HomeObject*> create_home(txn::Transaction& transaction,
@@ -100,6 +106,10 @@ class SpaceCore final : public store::PageSource {
   /// Fault handler: makes one absent unit present. Async-signal-safe in practice (see objects.cpp).
   [[nodiscard]] bool fault_home(txn::HomeObject& object, std::uintptr_t address) noexcept;
   void load_all(txn::HomeObject& object);
+  /// Objects that grew to this size have the memory that they grow into in huge pages: a fault, a
+  /// page walk and a miss in the TLB for 2 MiB instead of 4 KiB.
+  static constexpr std::uint64_t kHugeFrom = std::uint64_t{4} << 20;
+  void advise_huge(txn::HomeObject& object) noexcept;
   /// The error of the first page of the object that could not be read: it lies there as zeros, so
   /// nobody may rely on the object until the space is opened again.
   [[nodiscard]] static Result<void> intact(const txn::HomeObject& object);
@@ -136,6 +146,13 @@ class SpaceCore final : public store::PageSource {
                                           const TransactOptions& options, Body body);
   [[nodiscard]] Result<void> run_read(std::span<Named> named, bool everything_open,
                                       const ReadOptions& options, Body body);
+  /// See detail::enter_known_read().
+  [[nodiscard]] const void* enter_known_read(const ObjectId& id, TypeOf type,
+                                             txn::ThreadLine& line) noexcept;
+  [[nodiscard]] const Error* leave_known_read(Level level) noexcept;
+  [[nodiscard, gnu::cold, gnu::noinline]] const Error* leave_known_read_slowly(
+      Level level) noexcept;
+
   /// Keeps images alive for a thread that is in no section (views, checkpoints).
   class MapUser {
    public:
@@ -251,12 +268,18 @@ class SpaceCore final : public store::PageSource {
   /// Errors that stop any section: forked, closed, store_failed.
   [[nodiscard]] Result<void> usable() const;
   [[nodiscard]] bool is_usable() const noexcept {
-    return !forked() && !closed_.load(std::memory_order_relaxed) && !store_->failed();
+    return !forked() && !closed_.load(std::memory_order_relaxed) &&
+           !store_failed_.load(std::memory_order_acquire);
   }
   /// Waits until everything that was visible, and whose writer asked for it, is durable.
   [[nodiscard]] Result<void> wait_observed();
   [[nodiscard]] bool observed_is_durable() const noexcept {
-    return newest_durable_request_.load(std::memory_order_acquire) <= store_->durable_index();
+    const store::Index requested = newest_durable_request_.load(std::memory_order_acquire);
+    if (requested <= known_durable_.load(std::memory_order_relaxed)) [[likely]]
+      return true;
+    const store::Index durable = store_->durable_index();
+    known_durable_.store(durable, std::memory_order_relaxed);  // an older one is true, too
+    return requested <= durable;
   }
 
  private:
@@ -307,6 +330,7 @@ class SpaceCore final : public store::PageSource {
 
   sys::Env env_;
   std::unique_ptr<store::Store> store_;
+  const std::atomic<bool>& store_failed_;
   CoreOptions options_;
   std::unique_ptr<txn::LockTable> locks_;
   txn::Versions versions_;
@@ -329,9 +353,11 @@ class SpaceCore final : public store::PageSource {
 
   std::atomic<std::uint64_t> table_version_;
   std::atomic<store::Index> newest_durable_request_{0};
+  mutable std::atomic<store::Index> known_durable_{0};  ///< durable, perhaps not the newest
   std::atomic<std::uint64_t> commits_{0};
   std::atomic<std::uint64_t> aborts_{0};
   std::atomic<std::uint64_t> views_made_{0};
+  std::atomic<std::uint32_t> huge_objects_{0};
   std::atomic<std::uint16_t> damage_{0};  ///< HomeObject::damage of the first damaged image
   const std::uint64_t fork_generation_;
   std::atomic<bool> closed_{false};

@@ -103,7 +103,7 @@ bool Transaction::log_page(HomeObject& object, std::uint32_t number, std::uint32
       last_line == 63 ? ~std::uint64_t{0} : (std::uint64_t{1} << (last_line + 1)) - 1;
   std::uint64_t missing = upto & ~((std::uint64_t{1} << first_line) - 1) & ~meta.logged;
   if (missing == 0) return true;
-  const auto lines = static_cast<std::size_t>(std::popcount(missing));
+  const std::size_t lines = last_line - first_line + 1;  // at most: counting bits is a call here
   if (!object.fresh && lines_.bytes() + lines * sizeof(UndoLine) > bytes_max) return false;
   try {
     if (meta.logged == 0) make_room_for_one(pages);
@@ -248,16 +248,26 @@ constexpr std::byte kZeroLine[kLineBytes] = {};
 
 /// Which of the 8 words of a line differ. Most lines of a logged range do not, or in one place.
 unsigned changed_words(const std::byte* before, const std::byte* after) noexcept {
-  std::uint64_t old_words[kWordsPerLine];
-  std::uint64_t new_words[kWordsPerLine];
-  std::memcpy(old_words, before, kLineBytes);
-  std::memcpy(new_words, after, kLineBytes);
-  std::uint64_t any = 0;
-  for (std::size_t i = 0; i < kWordsPerLine; ++i) any |= old_words[i] ^ new_words[i];
-  if (any == 0) return 0;
+  const auto difference = [&](std::size_t i) {
+    std::uint64_t was;
+    std::uint64_t is;
+    std::memcpy(&was, before + i * sizeof was, sizeof was);
+    std::memcpy(&is, after + i * sizeof is, sizeof is);
+    return was ^ is;
+  };
+  static_assert(kWordsPerLine == 8);
+  if ((difference(0) | difference(1) | difference(2) | difference(3) | difference(4) |
+       difference(5) | difference(6) | difference(7)) == 0) {
+    return 0;
+  }
   unsigned changed = 0;
+#if defined(__clang__)
+#pragma clang loop unroll(full)
+#else
+#pragma GCC unroll 8
+#endif
   for (std::size_t i = 0; i < kWordsPerLine; ++i) {
-    changed |= static_cast<unsigned>(old_words[i] != new_words[i]) << i;
+    changed |= static_cast<unsigned>(difference(i) != 0) << i;
   }
   return changed;
 }

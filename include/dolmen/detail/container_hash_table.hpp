@@ -26,6 +26,10 @@
 #include <cstdint>
 #include <utility>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include <dolmen/detail/container_base.hpp>
 
 namespace dolmen::detail {
@@ -99,16 +103,8 @@ class HashTable : private HashLayout {
     const std::uint32_t index = bucket_of(hash);
     const HashBucket& bucket = *bucket_at(home, index);
     const std::uint64_t tag = tag_of(hash);
-    unsigned candidates = 0;
-#if defined(__clang__)
-#pragma clang loop unroll(full)
-#else
-#pragma GCC unroll 8
-#endif
-    for (unsigned i = 0; i < HashBucket::kSlots; ++i) {
-      candidates |= static_cast<unsigned>((bucket.slots[i] ^ tag) >> kTagShift == 0) << i;
-    }
-    for (; candidates != 0; candidates &= candidates - 1) {
+    for (unsigned candidates = slots_tagged(bucket, tag); candidates != 0;
+         candidates &= candidates - 1) {
       const unsigned slot = static_cast<unsigned>(std::countr_zero(candidates));
       std::uint64_t* const node = node_of(home, bucket.slots[slot]);
       if (match(node)) [[likely]]
@@ -226,6 +222,31 @@ class HashTable : private HashLayout {
 
   static std::uint64_t tag_of(std::uint64_t hash) noexcept {
     return ((hash >> kTagShift & 0x7FFF) | 1) << kTagShift;
+  }
+  /// Bit i: slot i has this tag.
+  [[gnu::always_inline]] static unsigned slots_tagged(const HashBucket& bucket,
+                                                      std::uint64_t tag) noexcept {
+#if defined(__SSE2__)
+    const auto two = [&](unsigned first) {
+      const void* const slots = bucket.slots + first;
+      return _mm_loadu_ps(static_cast<const float*>(slots));
+    };
+    // The high halves of four slots; of these the high halves.
+    const auto tags_of_four = [&](unsigned first) {
+      const __m128 high = _mm_shuffle_ps(two(first), two(first + 2), 0b11'01'11'01);
+      return _mm_srli_epi32(_mm_castps_si128(high), kTagShift - 32);
+    };
+    const __m128i wanted = _mm_set1_epi32(static_cast<int>(tag >> kTagShift));
+    const __m128i equal = _mm_packs_epi32(_mm_cmpeq_epi32(tags_of_four(0), wanted),
+                                          _mm_cmpeq_epi32(tags_of_four(4), wanted));
+    return static_cast<unsigned>(_mm_movemask_epi8(_mm_packs_epi16(equal, _mm_setzero_si128())));
+#else
+    unsigned tagged = 0;
+    for (unsigned i = 0; i < HashBucket::kSlots; ++i) {
+      tagged |= static_cast<unsigned>((bucket.slots[i] ^ tag) >> kTagShift == 0) << i;
+    }
+    return tagged;
+#endif
   }
   static unsigned chain_slot(std::uint64_t hash) noexcept {
     return static_cast<unsigned>(hash >> 45) & 7u;

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The short way through a read section: a thread that has read an object thousands of times goes
+// it. All that a section promises holds there, too, and whatever is unusual leads back to the long
+// way.
+#include <atomic>
+#include <stdexcept>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/hooks.hpp"
+#include "node/space_fixture.hpp"
+#include "sys/linux/linux.hpp"
+#include "txn/locks.hpp"
+
+namespace dolmen::node {
+namespace {
+
+/// Counts sections that went the short way.
+class ShortWays final : public base::Hooks {
+ public:
+  ShortWays() : former_(base::install_hooks(this)) {}
+  ~ShortWays() override { (void)base::install_hooks(former_); }
+  ShortWays(const ShortWays&) = delete;
+  ShortWays& operator=(const ShortWays&) = delete;
+  bool buggify(std::string_view) override { return false; }
+  bool planted(std::string_view) override { return false; }
+  void probe(std::string_view site) override {
+    if (site == "txn.known_read") count.fetch_add(1, std::memory_order_relaxed);
+  }
+  std::atomic<std::uint64_t> count{0};
+
+ private:
+  base::Hooks* former_;
+};
+
+struct Other {
+  std::uint64_t value;
+  std::uint64_t more;
+};
+
+class KnownRead : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!sys::linux_env().process->fence_threads()) {
+      GTEST_SKIP() << "this system has no membarrier: there is no short way";
+    }
+    ASSERT_TRUE(space.transact(shelf, [&](mut<Shelf> s) {
+      s->value = 7;
+      s->first = make<Cell>(s);
+    }));
+    get_known(shelf);
+  }
+  /// Reads the object until its readers go the short way.
+  void get_known(const Object<Shelf>& object) {
+    const std::uint64_t before = ways.count;
+    for (std::uint32_t i = 0; ways.count < before + 2; ++i) {
+      ASSERT_LT(i, 4 * txn::LockTable::kBiasReads) << "never got known";
+      ASSERT_TRUE(space.read(object, [](ref<Shelf>) {}));
+    }
+  }
+  /// Runs `function` and says how many sections in it went the short way.
+  template <class Function>
+  std::uint64_t short_ways(Function&& function) {
+    const std::uint64_t before = ways.count;
+    function();
+    return ways.count - before;
+  }
+
+  ShortWays ways;
+  TestDirectory directory;
+  Space space = open_test_space(directory);
+  Object<Shelf> shelf = space.create<Shelf>({.capacity = 4096}).value();
+};
+
+TEST_F(KnownRead, GivesWhatTheBodyReturns) {
+  EXPECT_EQ(short_ways([&] {
+              EXPECT_EQ(space.read(shelf, [](ref<Shelf> s) { return s->value; }).value(), 7u);
+              EXPECT_TRUE(space.read(shelf, [](ref<Shelf>) {}));
+              const auto refused = space.read(
+                  shelf, [](ref<Shelf>) -> Result<int> { return fail(Errc::limit, "mine", 5); });
+              ASSERT_FALSE(refused);
+              EXPECT_EQ(refused.error().code(), Errc::limit);
+              EXPECT_EQ(space.read(shelf, [](ref<Shelf>) -> Result<int> { return 3; }).value(), 3);
+              EXPECT_TRUE(space.read(shelf, [](ref<Shelf>) -> Result<void> { return {}; }));
+            }),
+            5u);
+}
+
+TEST_F(KnownRead, AnAccessErrorOfTheBodyIsTheResult) {
+  EXPECT_EQ(short_ways([&] {
+              const auto read = space.read(shelf, [](ref<Shelf> s) { return s->second->value; });
+              ASSERT_FALSE(read);
+              EXPECT_EQ(read.error().code(), Errc::null_pointer);
+            }),
+            1u);
+}
+
+TEST_F(KnownRead, AnotherExceptionPassesAndLeavesTheObjectToWriters) {
+  EXPECT_EQ(short_ways([&] {
+              EXPECT_THROW(
+                  (void)space.read(shelf, [](ref<Shelf>) { throw std::runtime_error("mine"); }),
+                  std::runtime_error);
+            }),
+            1u);
+  EXPECT_TRUE(space.transact(shelf, [](mut<Shelf> s) { s->value = 8; }));
+  EXPECT_EQ(space.read(shelf, [](ref<Shelf> s) { return s->value; }).value(), 8u);
+}
+
+TEST_F(KnownRead, SectionsInsideObeyTheRulesOfNesting) {
+  const auto other = space.create<Shelf>({.capacity = 4096}).value();
+  get_known(other);
+  get_known(shelf);
+  EXPECT_EQ(short_ways([&] {
+              const auto outer = space.read(shelf, [&](ref<Shelf> s) {
+                EXPECT_EQ(space.read(shelf, [](ref<Shelf> again) { return again->value; }).value(),
+                          s->value);
+                EXPECT_EQ(space.read(other, [](ref<Shelf>) {}).error().code(), Errc::nested);
+                EXPECT_EQ(space.transact(shelf, [](mut<Shelf>) {}).error().code(),
+                          Errc::would_deadlock);
+                EXPECT_EQ(space.root(shelf)->value, s->value);
+                EXPECT_THROW((void)space.root(other), AccessError);
+              });
+              EXPECT_TRUE(outer);
+            }),
+            1u);
+  EXPECT_EQ(short_ways([&] {
+              EXPECT_TRUE(space.transact(shelf, [&](mut<Shelf> s) {
+                s->value = 9;
+                EXPECT_EQ(space.read(shelf, [](ref<Shelf> own) { return own->value; }).value(), 9u);
+              }));
+            }),
+            0u);
+}
+
+TEST_F(KnownRead, ADifferentTypeIsRefusedAsEver) {
+  const Object<Other> wrong(shelf.id());
+  for (int round = 0; round < 2; ++round) {
+    const auto read = space.read(wrong, [](ref<Other>) {});
+    ASSERT_FALSE(read);
+    EXPECT_EQ(read.error().code(), Errc::layout_changed);
+    EXPECT_EQ(space.read(shelf, [](ref<Shelf> s) { return s->value; }).value(), 7u);
+  }
+}
+
+TEST_F(KnownRead, AnErasedObjectIsNotFound) {
+  ASSERT_TRUE(space.erase(shelf));
+  EXPECT_EQ(short_ways([&] {
+              const auto read = space.read(shelf, [](ref<Shelf>) {});
+              ASSERT_FALSE(read);
+              EXPECT_EQ(read.error().code(), Errc::not_found);
+            }),
+            0u);
+}
+
+TEST_F(KnownRead, AResizedObjectIsReadAtItsNewPlace) {
+  ASSERT_TRUE(space.resize(shelf.id(), 1 << 20));
+  EXPECT_EQ(space.read(shelf, [](ref<Shelf> s) { return s->value; }).value(), 7u);
+  get_known(shelf);
+  EXPECT_EQ(space.read(shelf, [](ref<Shelf> s) { return s->value; }).value(), 7u);
+}
+
+TEST_F(KnownRead, AClosedSpaceIsNotRead) {
+  ASSERT_TRUE(space.close());
+  EXPECT_EQ(short_ways([&] {
+              const auto read = space.read(shelf, [](ref<Shelf>) {});
+              ASSERT_FALSE(read);
+              EXPECT_EQ(read.error().code(), Errc::closed);
+            }),
+            0u);
+}
+
+TEST_F(KnownRead, AnotherSpaceWithTheSameObjectIsNotMistaken) {
+  ASSERT_TRUE(space.close());
+  auto again = open_test_space(directory);
+  ASSERT_TRUE(again.transact(shelf, [](mut<Shelf> s) { s->value = 8; }));
+  EXPECT_EQ(again.read(shelf, [](ref<Shelf> s) { return s->value; }).value(), 8u);
+  ASSERT_TRUE(again.close());
+}
+
+TEST_F(KnownRead, NeverShowsHalfAChange) {
+  constexpr std::uint64_t kRounds = 60;
+  const std::uint64_t before = ways.count;
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> reads{0};
+  std::atomic<std::uint64_t> torn{0};
+  std::vector<std::jthread> readers;
+  for (int i = 0; i < 2; ++i) {
+    readers.emplace_back([&] {
+      while (!stop.load(std::memory_order_relaxed)) {
+        const auto halves =
+            space.read(shelf, [](ref<Shelf> s) { return std::pair(s->value, s->first->value); });
+        if (!halves || halves->first != halves->second + 7) torn.fetch_add(1);
+        reads.fetch_add(1, std::memory_order_relaxed);
+      }
+    });
+  }
+  for (std::uint64_t round = 1; round <= kRounds; ++round) {
+    // Long enough for readers to get to the short way again.
+    const std::uint64_t until = reads + 2 * txn::LockTable::kBiasReads;
+    while (reads < until) std::this_thread::yield();
+    EXPECT_TRUE(space.transact(TransactOptions{.durability = Durability::deferred}, shelf,
+                               [&](mut<Shelf> s) {
+                                 s->value = round + 7;
+                                 std::atomic_signal_fence(std::memory_order_seq_cst);
+                                 edit(s->first)->value = round;
+                               }));
+  }
+  stop = true;
+  readers.clear();
+  EXPECT_EQ(torn, 0u);
+  EXPECT_GT(ways.count, before);
+}
+
+}  // namespace
+}  // namespace dolmen::node
