@@ -106,6 +106,8 @@ const std::map<std::string, std::string> kNotReached = {
     {"txn.bias_ended", "a lock that one thread had to itself and another wants: two threads"},
     {"txn.commit_without_memory", "no memory at all: out_of_memory_test"},
     {"txn.spill_without_memory", "no memory at all"},
+    {"txn.images_collected_later", "no memory at all"},
+    {"store.recycled_later", "no memory at all"},
     {"txn.page_as_of_retry", "a commit while a page is copied: two threads"},
 };
 
