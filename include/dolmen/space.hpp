@@ -190,7 +190,9 @@ Result<void> run_read(SpaceCore& core, std::span<Named> named, bool everything,
                                            const TypeInfo& (*type)()) noexcept;
 /// Ends it. Null, or why nothing that it read may be relied on: this thread's, until its next
 /// section.
-[[nodiscard]] const Error* leave_known_read(SpaceCore& core, Level level) noexcept;
+[[nodiscard]] const Error* leave_known_read(SpaceCore& core, Level level);
+/// Ends it for an exception, which waits for nothing.
+void abandon_known_read(SpaceCore& core) noexcept;
 Result<ObjectId> create_object(SpaceCore& core, const TypeInfo& (*type)(), std::size_t root_bytes,
                                const ObjectOptions& options, const std::string_view* name,
                                void (*construct)(void*));
@@ -276,11 +278,11 @@ class KnownRead {
  public:
   KnownRead(SpaceCore& core, Level level) noexcept : core_(&core), level_(level) {}
   ~KnownRead() {
-    if (core_ != nullptr) (void)leave_known_read(*core_, level_);
+    if (core_ != nullptr) abandon_known_read(*core_);
   }
   KnownRead(const KnownRead&) = delete;
   KnownRead& operator=(const KnownRead&) = delete;
-  [[nodiscard]] const Error* leave() noexcept {
+  [[nodiscard]] const Error* leave() {
     return leave_known_read(*std::exchange(core_, nullptr), level_);
   }
 

@@ -65,6 +65,15 @@ class DamagedStructure : public testing::Test {
     EXPECT_TRUE(changed);
     return former;
   }
+  /// Offset of the catalog's root.
+  std::uint64_t catalog_root() {
+    return space
+        .read(Object<txn::Catalog>(space.core().catalog_id()),
+              [](ref<txn::Catalog> c) {
+                return reinterpret_cast<std::uintptr_t>(c.get()) - detail::base_of(c.get());
+              })
+        .value();
+  }
   /// Offsets of all allocations of a type that is named so.
   std::vector<std::uint64_t> allocations(std::string_view type) {
     std::vector<std::uint64_t> found;
@@ -218,13 +227,7 @@ TEST_F(DamagedStructure, NamesThatLeadElsewhereAreCorruptToWhoeverFollowsThem) {
   });
   ASSERT_TRUE(named);
   const ObjectId catalog = space.core().catalog_id();
-  const std::uint64_t at =
-      space
-          .read(Object<txn::Catalog>(catalog),
-                [](ref<txn::Catalog> c) {
-                  return reinterpret_cast<std::uintptr_t>(c.get()) - detail::base_of(c.get());
-                })
-          .value();
+  const std::uint64_t at = catalog_root();
   const auto expect_corrupt = [&](std::uint64_t offset, std::uint32_t wrong) {
     SCOPED_TRACE(offset);
     const auto former = change(catalog, offset, wrong);
@@ -249,13 +252,7 @@ TEST_F(DamagedStructure, NamesThatLeadElsewhereAreCorruptToWhoeverFollowsThem) {
 
 TEST_F(DamagedStructure, TheBucketThatANewNameWouldOpenIsLookedAtToo) {
   const ObjectId catalog = space.core().catalog_id();
-  const std::uint64_t at =
-      space
-          .read(Object<txn::Catalog>(catalog),
-                [](ref<txn::Catalog> c) {
-                  return reinterpret_cast<std::uintptr_t>(c.get()) - detail::base_of(c.get());
-                })
-          .value();
+  const std::uint64_t at = catalog_root();
   const auto in_catalog = [&]<class Word>(std::uint64_t offset, Word) {
     const Word here = change(catalog, offset, Word{});
     change(catalog, offset, here);

@@ -2,32 +2,15 @@
 //
 // The memory of objects that grew large is advised to lie in huge pages; that of others never is,
 // for it would cost 2 MiB where one page was touched.
-#include <string_view>
-
 #include <gtest/gtest.h>
 
 #include <dolmen/vector.hpp>
 
-#include "base/hooks.hpp"
 #include "node/space_fixture.hpp"
+#include "node/test_steps.hpp"
 
 namespace dolmen::node {
 namespace {
-
-class Advised final : public base::Hooks {
- public:
-  Advised() : former_(base::install_hooks(this)) {}
-  ~Advised() override { (void)base::install_hooks(former_); }
-  Advised(const Advised&) = delete;
-  Advised& operator=(const Advised&) = delete;
-  bool buggify(std::string_view) override { return false; }
-  bool planted(std::string_view) override { return false; }
-  void probe(std::string_view site) override { objects += site == "txn.huge_pages" ? 1 : 0; }
-  int objects = 0;
-
- private:
-  base::Hooks* former_;
-};
 
 struct Pile {
   vector<vector<std::uint64_t>> parts;
@@ -46,11 +29,12 @@ TEST(HugePages, AreAskedForOnceByAnObjectThatGrewLarge) {
   const TestDirectory directory;
   auto space = open_test_space(directory);
   const auto pile = space.create<Pile>().value();
-  const Advised advised;
+  Steps steps;
+  const auto& advised = steps.count("txn.huge_pages");
   for (int i = 0; i < 4; ++i) add_part(space, pile);
-  EXPECT_EQ(advised.objects, 0) << "2 MiB";
+  EXPECT_EQ(advised, 0u) << "2 MiB";
   for (int i = 0; i < 20; ++i) add_part(space, pile);
-  EXPECT_EQ(advised.objects, 1) << "12 MiB";
+  EXPECT_EQ(advised, 1u) << "12 MiB";
   const auto sound = space.read(pile, [](ref<Pile> p) {
     std::uint64_t part = 0;
     for (const auto& numbers : p->parts) {
@@ -67,9 +51,10 @@ TEST(HugePages, AreNotAskedForWhereStoresAreGuardedPageByPage) {
   const TestDirectory directory;
   auto space = open_test_space(directory, {.guard_stores = true});
   const auto pile = space.create<Pile>().value();
-  const Advised advised;
+  Steps steps;
+  const auto& advised = steps.count("txn.huge_pages");
   for (int i = 0; i < 12; ++i) add_part(space, pile);
-  EXPECT_EQ(advised.objects, 0);
+  EXPECT_EQ(advised, 0u);
 }
 
 }  // namespace

@@ -5,37 +5,18 @@
 // way.
 #include <atomic>
 #include <stdexcept>
-#include <string_view>
 #include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "base/hooks.hpp"
 #include "node/space_fixture.hpp"
+#include "node/test_steps.hpp"
 #include "sys/linux/linux.hpp"
 #include "txn/locks.hpp"
 
 namespace dolmen::node {
 namespace {
-
-/// Counts sections that went the short way.
-class ShortWays final : public base::Hooks {
- public:
-  ShortWays() : former_(base::install_hooks(this)) {}
-  ~ShortWays() override { (void)base::install_hooks(former_); }
-  ShortWays(const ShortWays&) = delete;
-  ShortWays& operator=(const ShortWays&) = delete;
-  bool buggify(std::string_view) override { return false; }
-  bool planted(std::string_view) override { return false; }
-  void probe(std::string_view site) override {
-    if (site == "txn.known_read") count.fetch_add(1, std::memory_order_relaxed);
-  }
-  std::atomic<std::uint64_t> count{0};
-
- private:
-  base::Hooks* former_;
-};
 
 struct Other {
   std::uint64_t value;
@@ -56,8 +37,8 @@ class KnownRead : public testing::Test {
   }
   /// Reads the object until its readers go the short way.
   void get_known(const Object<Shelf>& object) {
-    const std::uint64_t before = ways.count;
-    for (std::uint32_t i = 0; ways.count < before + 2; ++i) {
+    const std::uint64_t before = ways;
+    for (std::uint32_t i = 0; ways < before + 2; ++i) {
       ASSERT_LT(i, 4 * txn::LockTable::kBiasReads) << "never got known";
       ASSERT_TRUE(space.read(object, [](ref<Shelf>) {}));
     }
@@ -65,12 +46,13 @@ class KnownRead : public testing::Test {
   /// Runs `function` and says how many sections in it went the short way.
   template <class Function>
   std::uint64_t short_ways(Function&& function) {
-    const std::uint64_t before = ways.count;
+    const std::uint64_t before = ways;
     function();
-    return ways.count - before;
+    return ways - before;
   }
 
-  ShortWays ways;
+  Steps steps;
+  const std::atomic<std::uint64_t>& ways = steps.count("txn.known_read");
   TestDirectory directory;
   Space space = open_test_space(directory);
   Object<Shelf> shelf = space.create<Shelf>({.capacity = 4096}).value();
@@ -183,7 +165,7 @@ TEST_F(KnownRead, AnotherSpaceWithTheSameObjectIsNotMistaken) {
 
 TEST_F(KnownRead, NeverShowsHalfAChange) {
   constexpr std::uint64_t kRounds = 60;
-  const std::uint64_t before = ways.count;
+  const std::uint64_t before = ways;
   std::atomic<bool> stop{false};
   std::atomic<std::uint64_t> reads{0};
   std::atomic<std::uint64_t> torn{0};
@@ -212,7 +194,7 @@ TEST_F(KnownRead, NeverShowsHalfAChange) {
   stop = true;
   readers.clear();
   EXPECT_EQ(torn, 0u);
-  EXPECT_GT(ways.count, before);
+  EXPECT_GT(ways, before);
 }
 
 }  // namespace

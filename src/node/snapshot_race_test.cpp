@@ -3,6 +3,7 @@
 // The narrow places between a commit, an abort and those who read as of a commit, one by one: steps
 // of the one thread wait for steps of the other.
 #include <atomic>
+#include <functional>
 #include <latch>
 #include <optional>
 #include <string>
@@ -42,6 +43,46 @@ class SnapshotRace : public testing::Test {
   /// Called whenever a view makes a page: whether it is the one with the shelf's value. Others come
   /// before, since the object's header is read first, and a fault makes all pages of its unit.
   [[nodiscard]] bool is_value_page() { return pages_made_.fetch_add(1) == value_turn_; }
+
+  /// An older view copies the value's page after a transaction has changed it, and looks for its
+  /// undo after the transaction has ended as `end` says, which commits nothing.
+  void read_while_it_ends(const std::function<Result<void>(mut<Shelf>)>& end) {
+    const View before = view();
+    std::latch changed(1);
+    std::latch copied(1);
+    std::latch emptied(1);
+    std::latch read(1);
+    Once first_copy;
+    Once first_emptied;
+    steps_.at("txn.page_copied", [&] {
+      if (!is_value_page()) return;
+      first_copy([&] {
+        copied.count_down();
+        emptied.wait();
+      });
+    });
+    steps_.at("txn.undo_lists_emptied", [&] {
+      first_emptied([&] {
+        emptied.count_down();
+        read.wait();
+      });
+    });
+    Result<void> promised;
+    Result<void> ended;
+    std::jthread writer([&] {
+      ended = space_.transact(shelf_, [&](mut<Shelf> shelf) -> Result<void> {
+        shelf->value = 99;
+        changed.count_down();
+        copied.wait();
+        return promised = end(shelf);
+      });
+    });
+    changed.wait();
+    EXPECT_EQ(value_in(before), 1u);
+    read.count_down();
+    writer.join();
+    EXPECT_EQ(ended ? Errc{} : ended.error().code(), promised ? Errc{} : promised.error().code());
+  }
 
   TestDirectory directory_;
   Space space_ = open_test_space(directory_, {.background = false});
@@ -83,73 +124,14 @@ TEST_F(SnapshotRace, AViewBornDuringADeferredCommitDoesNotWait) {
 }
 
 TEST_F(SnapshotRace, APageCopiedBeforeAnAbortIsNotTakenForCommitted) {
-  const View before = view();
-  std::latch changed(1);
-  std::latch copied(1);
-  std::latch emptied(1);
-  std::latch read(1);
-  Once first_copy;
-  Once first_emptied;
-  steps_.at("txn.page_copied", [&] {
-    if (!is_value_page()) return;
-    first_copy([&] {
-      copied.count_down();
-      emptied.wait();
-    });
-  });
-  steps_.at("txn.undo_lists_emptied", [&] {
-    first_emptied([&] {
-      emptied.count_down();
-      read.wait();
-    });
-  });
-  std::jthread writer([&] {
-    const auto aborted = space_.transact(shelf_, [&](mut<Shelf> shelf) -> Result<void> {
-      shelf->value = 99;
-      changed.count_down();
-      copied.wait();
-      return fail(Errc::aborted);
-    });
-    EXPECT_EQ(aborted.error().code(), Errc::aborted);
-  });
-  changed.wait();
-  EXPECT_EQ(value_in(before), 1u);
-  read.count_down();
+  read_while_it_ends([](mut<Shelf>) -> Result<void> { return fail(Errc::aborted); });
 }
 
 TEST_F(SnapshotRace, APageCopiedWhileATransactionChangesNothingInTheEndIsNotTakenForCommitted) {
-  const View before = view();
-  std::latch changed(1);
-  std::latch copied(1);
-  std::latch emptied(1);
-  std::latch read(1);
-  Once first_copy;
-  Once first_emptied;
-  steps_.at("txn.page_copied", [&] {
-    if (!is_value_page()) return;
-    first_copy([&] {
-      copied.count_down();
-      emptied.wait();
-    });
+  read_while_it_ends([](mut<Shelf> shelf) -> Result<void> {
+    shelf->value = 1;
+    return {};
   });
-  steps_.at("txn.undo_lists_emptied", [&] {
-    first_emptied([&] {
-      emptied.count_down();
-      read.wait();
-    });
-  });
-  std::jthread writer([&] {
-    const auto done = space_.transact(shelf_, [&](mut<Shelf> shelf) {
-      shelf->value = 99;
-      changed.count_down();
-      copied.wait();
-      shelf->value = 1;
-    });
-    EXPECT_TRUE(done);
-  });
-  changed.wait();
-  EXPECT_EQ(value_in(before), 1u);
-  read.count_down();
 }
 
 TEST_F(SnapshotRace, APageThatACheckpointTakesOnBesideItsCommitIsNotThatOfAnOlderView) {

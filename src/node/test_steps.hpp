@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -28,11 +29,16 @@ class Steps final : public base::Hooks {
     sites_[std::move(site)] = std::move(decide);
   }
 
+  /// How often a place is reached from now on.
+  const std::atomic<std::uint64_t>& count(std::string site) { return probes_[std::move(site)]; }
+
   bool buggify(std::string_view site) override {
     const auto found = sites_.find(site);
     return found != sites_.end() && found->second();
   }
-  void probe(std::string_view) override {}
+  void probe(std::string_view site) override {
+    if (const auto found = probes_.find(site); found != probes_.end()) ++found->second;
+  }
   bool planted(std::string_view) override { return false; }
   void step(std::string_view step) override {
     if (const auto found = steps_.find(step); found != steps_.end()) found->second();
@@ -42,6 +48,7 @@ class Steps final : public base::Hooks {
   base::Hooks* former_;
   std::map<std::string, std::function<void()>, std::less<>> steps_;
   std::map<std::string, std::function<bool()>, std::less<>> sites_;
+  std::map<std::string, std::atomic<std::uint64_t>, std::less<>> probes_;
 };
 
 /// Does something once, however often it is asked to.

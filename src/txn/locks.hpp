@@ -67,7 +67,7 @@ class LockTable {
   [[nodiscard]] std::uint64_t oldest_epoch() const noexcept;
 
   /// Shared access to one stripe if it is biased; without a fence and without a call. When it gives
-  /// false, lock_shared() or lock_shared_all() has to follow.
+  /// false, lock_shared(), lock_shared_all() or leave_biased() has to follow.
   [[nodiscard, gnu::always_inline]] bool enter_biased(std::uint16_t stripe,
                                                       ThreadLine& line) noexcept {
     if (stripes_[stripe].load(std::memory_order_relaxed) != kBiased) return false;

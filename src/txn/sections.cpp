@@ -402,20 +402,30 @@ struct KnownReadSection {
   return recent->root;
 }
 
-[[gnu::always_inline]] inline const Error* SpaceCore::leave_known_read(Level level) noexcept {
+inline void SpaceCore::abandon_known_read() noexcept {
+  end_ambient();
+  locks_->leave_biased(*txn::own_thread_line);
+}
+
+[[gnu::always_inline]] inline const Error* SpaceCore::leave_known_read(Level level) {
   const bool damaged =
       known_read.section.damage.has_value() || damage_.load(std::memory_order_acquire) != 0;
   if (damaged || (level == Level::durable && !observed_is_durable())) [[unlikely]]
     return leave_known_read_slowly(level);
-  end_ambient();
-  locks_->leave_biased(*txn::own_thread_line);
+  abandon_known_read();
   return nullptr;
 }
 
-const Error* SpaceCore::leave_known_read_slowly(Level level) noexcept {
-  Result<void> outcome = scope_intact(known_read.section);
-  end_ambient();
-  locks_->leave_biased(*txn::own_thread_line);
+const Error* SpaceCore::leave_known_read_slowly(Level level) {
+  Result<void> outcome;
+  {
+    struct Leave {
+      SpaceCore& core;
+      ~Leave() { core.abandon_known_read(); }
+    };
+    const Leave leave{*this};  // also where there is no memory to say what is damaged
+    outcome = scope_intact(known_read.section);
+  }
   if (level == Level::durable) {
     if (const auto waited = wait_observed(); !waited) outcome = waited;
   }
@@ -431,9 +441,9 @@ const void* enter_known_read(SpaceCore& core, const ObjectId& id, TypeOf type) n
   return core.enter_known_read(id, type, *line);
 }
 
-const Error* leave_known_read(SpaceCore& core, Level level) noexcept {
-  return core.leave_known_read(level);
-}
+const Error* leave_known_read(SpaceCore& core, Level level) { return core.leave_known_read(level); }
+
+void abandon_known_read(SpaceCore& core) noexcept { core.abandon_known_read(); }
 
 void SpaceCore::lock_late(Section& section, HomeObject& object) {
   Transaction& transaction = *section.transaction;

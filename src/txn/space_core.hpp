@@ -149,9 +149,9 @@ class SpaceCore final : public store::PageSource {
   /// See detail::enter_known_read().
   [[nodiscard]] const void* enter_known_read(const ObjectId& id, TypeOf type,
                                              txn::ThreadLine& line) noexcept;
-  [[nodiscard]] const Error* leave_known_read(Level level) noexcept;
-  [[nodiscard, gnu::cold, gnu::noinline]] const Error* leave_known_read_slowly(
-      Level level) noexcept;
+  [[nodiscard]] const Error* leave_known_read(Level level);
+  [[nodiscard, gnu::cold, gnu::noinline]] const Error* leave_known_read_slowly(Level level);
+  void abandon_known_read() noexcept;
 
   /// Keeps images alive for a thread that is in no section (views, checkpoints).
   class MapUser {
