@@ -20,8 +20,8 @@
 // Processes: once a process has opened a space, a child that it forks has none of the memory of
 // objects. There every call gives Errc::forked, and closing or destroying what it inherited does
 // nothing; an address in an object that it follows all the same, or the end of a body in which it
-// was forked, ends it by SIGSEGV. A child that runs exec(), or was forked before, is a process like
-// any other.
+// was forked and that changed something, ends it by SIGSEGV. A child that runs exec(), or was
+// forked before, is a process like any other.
 #pragma once
 
 #include <array>
@@ -263,10 +263,12 @@ auto call_body(Function& function, Argument argument) {
   using Outcome = std::conditional_t<IsResult<Returned>::value, Returned, Result<Returned>>;
   try {
     if constexpr (std::is_void_v<Returned>) {
-      std::invoke(function, argument);
+      std::invoke(function, std::move(argument));
       return Outcome();
+    } else if constexpr (IsResult<Returned>::value) {
+      return Outcome(std::invoke(function, std::move(argument)));
     } else {
-      return Outcome(std::invoke(function, argument));
+      return Outcome(std::in_place, std::invoke(function, std::move(argument)));
     }
   } catch (const AccessError& access) {
     return Outcome(std::unexpect, access.error());

@@ -2,6 +2,7 @@
 //
 // A child of fork(): the memory of objects is not inherited, so every call says so, and nothing
 // that the child does or leaves undone reaches the parent's space.
+#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -17,6 +18,8 @@
 #include <dolmen/space.hpp>
 
 #include "node/space_fixture.hpp"
+#include "node/test_steps.hpp"
+#include "txn/locks.hpp"
 
 namespace {
 
@@ -140,6 +143,28 @@ TEST_F(Fork, AViewInTheChildSaysForkedAndIsTheParentsToEnd) {
   ASSERT_TRUE(count());
   EXPECT_EQ((*view)[counter_]->count, 1u);
   view.reset();
+}
+
+TEST_F(Fork, TheEndOfAReadSectionInTheChildWaitsForNothingOfItsParents) {
+  const auto other = space_->create<Counter>("other").value();
+  dolmen::node::Steps steps;
+  const std::atomic<std::uint64_t>& short_ways = steps.count("txn.known_read");
+  // A commit that is visible, and that its writer is about to make durable.
+  steps.at("txn.appended", [&] {
+    pid_t child = -1;
+    const auto read = space_->read(other, [&](dolmen::ref<Counter>) { child = ::fork(); });
+    if (child == 0) ::_exit(!read && read.error().code() == Errc::forked ? 0 : 1);
+    int status = -1;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0) << "the child wrote to its parent's log";
+  });
+  ASSERT_TRUE(count());
+  const std::uint64_t before = short_ways;
+  const std::uint32_t reads = 4 * dolmen::txn::LockTable::kBiasReads;
+  for (std::uint32_t i = 0; i < reads && short_ways == before; ++i) {
+    ASSERT_TRUE(space_->read(other, [](dolmen::ref<Counter>) {}));
+  }
+  ASSERT_TRUE(count());
 }
 
 TEST_F(Fork, TheChildMayCloseAndDestroyWhatItInherited) {

@@ -3,13 +3,20 @@
 // The short way through a read section: a thread that has read an object thousands of times goes
 // it. All that a section promises holds there, too, and whatever is unusual leads back to the long
 // way.
+#include <array>
 #include <atomic>
+#include <expected>
+#include <functional>
+#include <memory>
 #include <stdexcept>
 #include <thread>
 #include <vector>
 
+#include <pthread.h>
+
 #include <gtest/gtest.h>
 
+#include "base/sanitizers.hpp"
 #include "node/space_fixture.hpp"
 #include "node/test_steps.hpp"
 #include "sys/linux/linux.hpp"
@@ -70,6 +77,21 @@ TEST_F(KnownRead, GivesWhatTheBodyReturns) {
               EXPECT_TRUE(space.read(shelf, [](ref<Shelf>) -> Result<void> { return {}; }));
             }),
             5u);
+}
+
+TEST_F(KnownRead, TakesTheBodiesThatTheLongWayTakes) {
+  // An expected of its own, which is a value; a value that is only moved; a root that is only
+  // moved.
+  EXPECT_EQ(short_ways([&] {
+              const auto own = space.read(
+                  shelf, [](ref<Shelf>) -> std::expected<int, int> { return std::unexpected(4); });
+              ASSERT_TRUE(own);
+              EXPECT_EQ(own->error(), 4);
+              EXPECT_EQ(**space.read(shelf, [](ref<Shelf>) { return std::make_unique<int>(3); }),
+                        3);
+              EXPECT_EQ(space.read(shelf, [](ref<Shelf>&& s) { return s->value; }).value(), 7u);
+            }),
+            3u);
 }
 
 TEST_F(KnownRead, AnAccessErrorOfTheBodyIsTheResult) {
@@ -161,6 +183,73 @@ TEST_F(KnownRead, AnotherSpaceWithTheSameObjectIsNotMistaken) {
   ASSERT_TRUE(again.transact(shelf, [](mut<Shelf> s) { s->value = 8; }));
   EXPECT_EQ(again.read(shelf, [](ref<Shelf> s) { return s->value; }).value(), 8u);
   ASSERT_TRUE(again.close());
+}
+
+TEST_F(KnownRead, AThreadThatEndsInsideLeavesTheObjectToWriters) {
+  std::function<void()> end_inside = [&] {
+    get_known(shelf);
+    (void)space.read(shelf, [](ref<Shelf>) { ::pthread_exit(nullptr); });
+  };
+  const auto run = [](void* function) -> void* {
+    (*static_cast<std::function<void()>*>(function))();
+    return function;
+  };
+  EXPECT_EQ(short_ways([&] {
+              pthread_t thread;
+              ASSERT_EQ(::pthread_create(&thread, nullptr, run, &end_inside), 0);
+              void* returned = this;
+              ASSERT_EQ(::pthread_join(thread, &returned), 0);
+              EXPECT_EQ(returned, nullptr);
+            }),
+            3u);
+  EXPECT_TRUE(space.transact(shelf, [](mut<Shelf> s) { s->value = 8; }));
+}
+
+// Objects that come and go in the slots of others, while threads that know the former ones go on.
+TEST_F(KnownRead, NeverShowsAnotherObjectInTheSamePlace) {
+  constexpr std::uint64_t kRounds = base::kSanitized ? 12 : 30;
+  struct Shown {
+    Object<Shelf> object;
+    std::uint64_t value;
+  };
+  const auto make = [&](std::uint64_t value) {
+    const auto object = space.create<Shelf>({.capacity = 4096}).value();
+    EXPECT_TRUE(space.transact(TransactOptions{.durability = Durability::deferred}, object,
+                               [&](mut<Shelf> s) { s->value = value; }));
+    return Shown{object, value};
+  };
+  std::array<Shown, kRounds + 1> shown;
+  shown[0] = make(100);
+  std::atomic<std::uint64_t> newest{0};
+  std::atomic<std::uint64_t> wrong{0};
+  std::atomic<bool> stop{false};
+  std::vector<std::jthread> readers;
+  for (int i = 0; i < 2; ++i) {
+    readers.emplace_back([&] {
+      for (std::uint64_t at = 0; !stop.load(std::memory_order_relaxed);) {
+        const auto value = space.read(ReadOptions{Level::visible}, shown[at].object,
+                                      [](ref<Shelf> s) { return s->value; });
+        if (value ? *value != shown[at].value : value.error().code() != Errc::not_found) ++wrong;
+        if (!value) at = newest.load(std::memory_order_acquire);
+      }
+    });
+  }
+  for (std::uint64_t round = 1; round <= kRounds; ++round) {
+    const std::uint64_t until = ways + 2000;
+    while (ways < until) std::this_thread::yield();
+    const Object<Shelf> former = shown[round - 1].object;
+    if (round % 3 == 0) {  // its image goes, it does not
+      EXPECT_TRUE(space.resize(former.id(), round % 2 == 0 ? 4096 : 8192));
+      shown[round] = shown[round - 1];
+    } else {
+      EXPECT_TRUE(space.erase(former));
+      shown[round] = make(100 + round);
+    }
+    newest.store(round, std::memory_order_release);
+  }
+  stop = true;
+  readers.clear();
+  EXPECT_EQ(wrong, 0u);
 }
 
 TEST_F(KnownRead, NeverShowsHalfAChange) {

@@ -206,6 +206,7 @@ void SpaceCore::release_locks(Transaction& transaction) {
 
 Result<void> SpaceCore::wait_observed() {
   if (observed_is_durable()) return {};
+  if (forked()) return fail(Errc::forked);  // in the body: the log is the parent's to write
   DOLMEN_STEP("txn.waits_for_observed");
   return store_->wait_durable(newest_durable_request_.load(std::memory_order_acquire));
 }

@@ -113,7 +113,7 @@ void LockTable::enter_writer(std::span<const std::uint16_t> stripes, Owner owner
   for (;;) {
     // The announcement, then a full fence (the last stripe's exchange is one), then the gate:
     // either this thread sees the read(everything), or that sees the announcement.
-    line.writing.store(space_, std::memory_order_relaxed);
+    line.writing.store(space_, std::memory_order_release);
     std::uint32_t biased_count = 0;
     for (const std::uint16_t stripe : stripes) {
       Taken taken = take(stripe, owner);
@@ -231,7 +231,7 @@ void LockTable::lock_shared_all(ThreadLine& line) {
   enter_epoch(line);
   gate_.fetch_add(1, std::memory_order_seq_cst);
   for (;;) {
-    line.reading_all.store(space_, std::memory_order_relaxed);
+    line.reading_all.store(space_, std::memory_order_release);
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (!any_writer(line)) break;
     line.reading_all.store(nullptr, std::memory_order_release);

@@ -132,8 +132,11 @@ class LockTable {
                                     const ThreadLine* own) const noexcept;
   [[nodiscard]] bool any_writer(const ThreadLine& own) const noexcept;
 
+  /// A release, as publishing a section after it is: who sees a section finds its epoch, not the
+  /// one before, which may be another space's; who finds a later one has the section before behind
+  /// it.
   void enter_epoch(ThreadLine& line) const noexcept {
-    line.epoch.store(epoch_.load(std::memory_order_seq_cst), std::memory_order_relaxed);
+    line.epoch.store(epoch_.load(std::memory_order_seq_cst), std::memory_order_release);
   }
 
   const detail::SpaceCore* space_;

@@ -38,6 +38,7 @@ void begin_ambient(Section& section, SectionKind kind, std::uint64_t stamp) noex
   ambient.kind = kind;
   ambient.stamp = stamp;
   if (++ambient.section_stamp == 0) ambient.section_stamp = 1;
+  std::atomic_signal_fence(std::memory_order_seq_cst);  // the fault handler looks for it
 }
 void end_ambient() noexcept {
   ambient.section = nullptr;
@@ -155,6 +156,7 @@ Result<void> SpaceCore::open_and_call(Section& section, std::span<Named> named, 
 /// Whether what the section saw can be trusted: pages that could not be read lie there as zeros,
 /// also for those who come later.
 inline Result<void> SpaceCore::scope_intact(const Section& section) const {
+  std::atomic_signal_fence(std::memory_order_seq_cst);  // the fault handler may have noted damage
   if (section.damage) [[unlikely]]
     return std::unexpected(*section.damage);
   if (damage_.load(std::memory_order_acquire) == 0) [[likely]]
@@ -408,6 +410,7 @@ inline void SpaceCore::abandon_known_read() noexcept {
 }
 
 [[gnu::always_inline]] inline const Error* SpaceCore::leave_known_read(Level level) {
+  std::atomic_signal_fence(std::memory_order_seq_cst);  // the fault handler may have noted damage
   const bool damaged =
       known_read.section.damage.has_value() || damage_.load(std::memory_order_acquire) != 0;
   if (damaged || (level == Level::durable && !observed_is_durable())) [[unlikely]]

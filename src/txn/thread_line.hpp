@@ -28,13 +28,14 @@ class ReadStripes {
  public:
   static constexpr std::size_t kMax = 8;
 
-  /// Requires: at most kMax stripes.
+  /// Requires: at most kMax stripes. A release: who finds other stripes here than those of the
+  /// section before has that section's reads behind it, also where it did not see it end.
   void publish(std::span<const std::uint16_t> stripes) noexcept {
     std::array<std::uint64_t, kWords> words{};
     for (std::size_t i = 0; i < stripes.size(); ++i) {
       words[i / kPerWord] |= (std::uint64_t{stripes[i]} + 1) << (i % kPerWord * 16);
     }
-    for (std::size_t i = 0; i < kWords; ++i) words_[i].store(words[i], std::memory_order_relaxed);
+    for (std::size_t i = 0; i < kWords; ++i) words_[i].store(words[i], std::memory_order_release);
   }
   [[nodiscard]] bool contain(std::uint16_t stripe) const noexcept {
     for (const auto& word : words_) {
