@@ -83,7 +83,8 @@ struct SpaceOptions {
   bool read_only = false;  ///< works beside a writer; transact() gives read_only
   /// Memory that one transaction may need beside its objects: the pre-images of what it changes (80
   /// bytes for every 64 that it touches) and its commit record (what differs) together. Beyond that
-  /// the transaction is too_large, before anything of it is in the log.
+  /// the transaction is too_large, before anything of it is in the log. So is one whose record
+  /// would fill 150 segments of the log.
   std::uint64_t max_transaction_bytes = 256u << 20;
   /// Memory for pages that writers have replaced and views still need. Beyond it they go to a file
   /// in the space's directory. If that file cannot be written, the oldest views end: reading in
@@ -373,7 +374,8 @@ class Space {
   Space& operator=(Space&& other) noexcept;
   /// Closes without reporting; prefer close().
   ~Space();
-  /// Makes everything durable and releases the directory. Requires: no section or view is alive.
+  /// Makes everything durable and releases the directory. A second call repeats what the first one
+  /// gave. Requires: no section or view is alive.
   [[nodiscard]] Result<void> close();
 
   // --- objects and names ---------------------------------------------------------------------

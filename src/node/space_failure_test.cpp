@@ -52,5 +52,24 @@ TEST(SpaceFailureCrash, AFullDiskRefusesWhatNeedsRoomAndNothingElseAndIsForgotte
   EXPECT_GT(refusals, 20u);
 }
 
+TEST(SpaceFailure, ClosingASecondTimeSaysWhyTheFirstFailed) {
+  const sim::SimEnv world(1, *sys::linux_env().memory);
+  sim::SimDisk disk(1);
+  auto space = open_space(world.env(), std::make_unique<sys::BorrowedDisk>(disk),
+                          {.background = false}, sys::FaultDriver::none)
+                   .value();
+  const auto leaf = space.create<Leaf>("leaf").value();
+  ASSERT_TRUE(space.transact(TransactOptions{.durability = Durability::deferred}, leaf,
+                             [](mut<Leaf> l) { l->version = 1; }));
+  disk.inject({.on = sim::FaultOn::sync});
+  const auto first = space.close();
+  ASSERT_FALSE(first);
+  EXPECT_EQ(first.error().code(), Errc::store_failed);
+  const auto second = space.close();
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code(), first.error().code());
+  EXPECT_EQ(space.read(leaf, [](ref<Leaf>) {}).error().code(), Errc::closed);
+}
+
 }  // namespace
 }  // namespace dolmen::node

@@ -2,12 +2,19 @@
 //
 // What max_transaction_bytes promises, at its very edge.
 #include <cstdint>
+#include <memory>
 
 #include <gtest/gtest.h>
 
 #include <dolmen/vector.hpp>
 
+#include "node/open_space.hpp"
 #include "node/space_fixture.hpp"
+#include "sim/sim_disk.hpp"
+#include "sim/sim_env.hpp"
+#include "sys/borrowed_disk.hpp"
+#include "sys/linux/linux.hpp"
+#include "txn/space_core.hpp"
 
 namespace dolmen::node {
 namespace {
@@ -99,6 +106,49 @@ TEST_F(TransactionSize, OfAnObjectMadeInItIsBoundedToo) {
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code(), Errc::too_large) << done.error().message();
   expect_all_or_nothing(space);
+}
+
+// However often somebody writes a checkpoint: what the log can never take is told apart from what
+// it cannot take now.
+TEST_F(TransactionSize, ThatNoLogOfTheSpaceCanHoldIsTooLargeNotNoSpace) {
+  constexpr std::uint64_t kPart = (60u << 10) / sizeof(std::uint64_t);  // about a segment's
+  const sim::SimEnv world(1, *sys::linux_env().memory);
+  sim::SimDisk disk(1);
+  auto space =
+      open_space(
+          world.env(), std::make_unique<sys::BorrowedDisk>(disk),
+          {.background = false, .log_tail_bytes_max = 64u << 20, .log_segment_bytes = 64u << 10},
+          sys::FaultDriver::none)
+          .value();
+  const auto object = space.create<Numbers>({.capacity = 64u << 20}).value();
+  std::uint64_t taken = 0;
+  std::uint64_t refused = 0;
+  for (const std::uint64_t parts : {148u, 150u, 154u}) {
+    const auto write = [&] {
+      return space.transact(object, [&](mut<Numbers> n) {
+        n->list.clear();
+        n->list.resize(parts * kPart);
+        for (std::uint64_t& number : n->list.edit_span()) number = parts;
+      });
+    };
+    auto done = write();
+    if (!done && done.error().code() == Errc::no_space) {
+      EXPECT_TRUE(space.core().store().checkpoint_due()) << "who keeps the space up hears of it";
+      ASSERT_TRUE(space.checkpoint());
+      EXPECT_FALSE(space.core().store().checkpoint_due());
+      done = write();
+    }
+    if (done) {
+      taken = parts;
+      continue;
+    }
+    EXPECT_EQ(done.error().code(), Errc::too_large) << done.error().message();
+    refused = parts;
+  }
+  EXPECT_GE(taken, 148u);
+  EXPECT_EQ(refused, 154u);
+  const auto shown = space.read(object, [](ref<Numbers> n) { return n->list.back(); });
+  EXPECT_EQ(shown.value(), taken);
 }
 
 }  // namespace

@@ -54,6 +54,7 @@ Result<void> Log::make_room(std::uint64_t payload_bytes, Reserve reserve) {
     const std::size_t needed = segments_needed(payload_bytes);
     if (needed > 0 && segment_count() + needed > listed_max) {
       DOLMEN_PROBE("store.segment_list_full");
+      list_full_.store(true, std::memory_order_relaxed);
       return fail(Errc::no_space, "log: a checkpoint has to come first");
     }
     if (pool_.size() >= needed + kept) return {};
@@ -75,9 +76,9 @@ Result<void> Log::make_room(std::uint64_t payload_bytes, Reserve reserve) {
 }
 
 void Log::start_segment() {
+  auto segment = std::make_shared<LogSegment>();  // memory first: what is taken is used
   auto free_segment = pool_.take();
   DOLMEN_ASSERT(free_segment.has_value());
-  auto segment = std::make_shared<LogSegment>();
   segment->ref = {.file = free_segment->file,
                   .incarnation = next_incarnation_++,
                   .first_index = last_index_ + 1};
@@ -129,6 +130,11 @@ Result<Index> Log::append(base::Bytes payload, Reserve reserve, void (*on_index)
   const std::size_t part_max = part_payload_max();
   const std::size_t part_count =
       payload.size() <= part_max ? 1 : (payload.size() + part_max - 1) / part_max;
+  // A checkpoint leaves one segment in the list.
+  if (part_count >= (reserve == Reserve::keep ? kListedMax : kListedMaxReserve)) {
+    DOLMEN_PROBE("store.transaction_above_list");
+    return fail(Errc::too_large, "log: a transaction of so many segments", part_count);
+  }
   const std::uint64_t first_sum =
       payload_checksum(payload.first(std::min(part_max, payload.size())));
 

@@ -64,6 +64,11 @@ class Log {
   [[nodiscard]] std::size_t segment_count() const noexcept {
     return keeper_.segment_count() + unlisted_segments_.load();
   }
+  /// Whether an append was refused until a checkpoint shortens the root's list of segments.
+  [[nodiscard]] bool list_full() const noexcept {
+    return list_full_.load(std::memory_order_relaxed);
+  }
+  void list_shortened() noexcept { list_full_.store(false, std::memory_order_relaxed); }
   /// Incarnation of this Log's first segment: lower ones are from before recovery.
   [[nodiscard]] std::uint64_t first_incarnation() const noexcept { return first_incarnation_; }
 
@@ -132,6 +137,7 @@ class Log {
   std::atomic<Index> last_index_;
   std::atomic<Index> durable_index_;
   std::atomic<bool> failed_{false};
+  std::atomic<bool> list_full_{false};
   std::atomic<std::size_t> unlisted_segments_{0};  // taken, not yet named by the root
   std::atomic<std::uint64_t> sync_count_{0};
   std::atomic<std::uint64_t> record_count_{0};

@@ -2,6 +2,7 @@
 #include "store/segment_pool.hpp"
 
 #include <algorithm>
+#include <new>
 #include <set>
 #include <vector>
 
@@ -116,17 +117,21 @@ void SegmentPool::add(FreeSegment segment) {
   size_ = free_.size();
 }
 
-void SegmentPool::recycle(std::uint32_t file) {
-  const std::string name = segment_name(file);
-  if (size() < keep_max_) {
-    auto handle = disk_.open(name, sys::OpenMode::read_write);
-    if (handle) {
-      add({.file = file, .handle = std::move(*handle)});
-      return;
+// Left behind on an error, or without memory: the next opening finds it.
+void SegmentPool::recycle(std::uint32_t file) noexcept {
+  try {
+    const std::string name = segment_name(file);
+    if (size() < keep_max_) {
+      auto handle = disk_.open(name, sys::OpenMode::read_write);
+      if (handle) {
+        add({.file = file, .handle = std::move(*handle)});
+        return;
+      }
     }
+    (void)disk_.remove(name);
+  } catch (const std::bad_alloc&) {
+    DOLMEN_PROBE("store.segment_left_behind");
   }
-  // Left behind on an error: the next opening finds it.
-  (void)disk_.remove(name);
 }
 
 }  // namespace dolmen::store

@@ -49,7 +49,7 @@ class SegmentPool {
   [[nodiscard]] Result<void> prepare();
   [[nodiscard]] std::optional<FreeSegment> take();
   /// A file that the durable root names no more: kept for reuse, or removed.
-  void recycle(std::uint32_t file);
+  void recycle(std::uint32_t file) noexcept;
   [[nodiscard]] std::size_t size() const noexcept { return size_.load(); }
   /// Files that are not part of the log, leftovers included.
   [[nodiscard]] std::size_t file_count() const noexcept { return size() + leftover_count_.load(); }

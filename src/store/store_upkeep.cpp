@@ -26,7 +26,8 @@ std::uint64_t DurableStore::tail_bytes() const noexcept {
 
 bool DurableStore::checkpoint_due() const noexcept {
   if (read_only_) return false;
-  return tail_bytes() > opened_root_.tail_bytes_max || log_->segment_count() > kSegmentsDue;
+  return tail_bytes() > opened_root_.tail_bytes_max || log_->segment_count() > kSegmentsDue ||
+         log_->list_full();
 }
 
 void DurableStore::hold_blocks_for_readers() {
@@ -84,6 +85,7 @@ void DurableStore::take_on(Index as_of, const TreeRoot& tree,
   hold_blocks_for_readers();  // after the switch: a reader that comes later reads the new root
   std::shared_ptr<const TailIndex> passed;  // freed outside the lock: it may be large
   const std::uint64_t log_bytes = log_->bytes_up_to(as_of);
+  log_->list_shortened();
   {
     const base::Lock lock(state_mutex_);
     pages_->publish(tree);

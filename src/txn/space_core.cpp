@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "txn/space_core.hpp"
 
+#include <new>
+
 #include <dolmen/assert.hpp>
 
 #include "object/arena.hpp"
@@ -45,9 +47,14 @@ SpaceCore::~SpaceCore() {
 }
 
 Result<void> SpaceCore::close() {
-  if (closed_.exchange(true)) return {};
   if (forked()) return {};
-  return store_->close();
+  if (closed_.exchange(true)) return closed_with_;
+  try {
+    closed_with_ = store_->close();
+  } catch (const std::bad_alloc&) {
+    closed_with_ = fail(Errc::out_of_memory, "close");
+  }
+  return closed_with_;
 }
 
 SpaceStats SpaceCore::stats() {

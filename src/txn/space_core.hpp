@@ -85,7 +85,8 @@ class SpaceCore final : public store::PageSource {
 
   /// Reads the catalog, or makes it in a new space.
   [[nodiscard]] Result<void> start();
-  /// Makes everything durable; later calls give closed. Requires: no section or view is alive.
+  /// Makes everything durable; later calls give closed, and this one what it gave first. Requires:
+  /// no section or view is alive.
   [[nodiscard]] Result<void> close();
 
   // --- objects.cpp ---------------------------------------------------------------------------
@@ -361,6 +362,7 @@ class SpaceCore final : public store::PageSource {
   std::atomic<std::uint16_t> damage_{0};  ///< HomeObject::damage of the first damaged image
   const std::uint64_t fork_generation_;
   std::atomic<bool> closed_{false};
+  Result<void> closed_with_;  ///< what close() gave
 
   ObjectId catalog_id_;
   base::Mutex describe_mutex_;

@@ -98,16 +98,23 @@ class LinuxDisk final : public Disk {
   }
 
   Result<void> sync_directory() override {
+    // One at a time: who finds no folder on the list must not go on before they are synced.
+    const base::Lock one_at_a_time(sync_mutex_);
     Folders folders;
     {
       const base::Lock lock(mutex_);
       folders.swap(changed_folders_);
     }
-    for (const std::string& folder : folders) DOLMEN_CHECK(sync_directory_at(fd_, folder));
-    if (without_interruption([&] { return ::fsync(fd_); }) != 0) {
-      return system_failure(errno, path_);
-    }
-    return {};
+    const auto sync = [&]() -> Result<void> {
+      for (const std::string& folder : folders) DOLMEN_CHECK(sync_directory_at(fd_, folder));
+      if (without_interruption([&] { return ::fsync(fd_); }) != 0) {
+        return system_failure(errno, path_);
+      }
+      return {};
+    };
+    const auto synced = sync();
+    if (!synced) note(folders);  // else the next call would say that they are
+    return synced;
   }
 
   Result<std::uint64_t> free_bytes() override {
@@ -191,6 +198,7 @@ class LinuxDisk final : public Disk {
 
   const std::string path_;
   const int fd_;
+  base::Mutex sync_mutex_;  // before mutex_
   base::Mutex mutex_;
   Folders changed_folders_
       DOLMEN_GUARDED_BY(mutex_);  // with names that sync_directory has to make durable

@@ -52,6 +52,16 @@ TEST_F(LinuxDirectory, ErrorsNameTheFileAndTheSystemsReason) {
   EXPECT_EQ(missing.error().context(), "absent: No such file or directory");
 }
 
+TEST_F(LinuxDirectory, AFolderThatCouldNotBeSyncedIsSyncedNextTime) {
+  ASSERT_TRUE(disk->open("folder/file", OpenMode::create_new));
+  const std::string away = path + "-away";
+  std::filesystem::rename(path + "/folder", away);
+  EXPECT_FALSE(disk->sync_directory());
+  EXPECT_FALSE(disk->sync_directory()) << "forgotten";
+  std::filesystem::rename(away, path + "/folder");
+  EXPECT_TRUE(disk->sync_directory());
+}
+
 TEST_F(LinuxDirectory, AFolderInTheWayIsAnIoError) {
   std::filesystem::create_directory(path + "/folder");
   const auto opened = disk->open("folder", OpenMode::read_write);
