@@ -104,8 +104,8 @@ class ordered_map {
   }
   ordered_map(const ordered_map& other) : ordered_map() { copy_from(other); }
   /// Takes the entries over inside one home, else copies.
-  ordered_map(ordered_map&& other)
-      : ordered_map() {  // NOLINT(performance-noexcept-move-constructor)
+  // NOLINTNEXTLINE(performance-noexcept-move-constructor): may have to copy
+  ordered_map(ordered_map&& other) : ordered_map() {
     if (detail::Home(this) == detail::Home(&other)) {
       tree_.take(other.tree_);
     } else {

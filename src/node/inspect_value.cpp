@@ -145,23 +145,22 @@ Result<Value> ValueReader::scalar(const TypeEntry& type, std::uint64_t offset) c
   switch (type.size) {
     case 1:
       value.natural = load<std::uint8_t>(offset);
-      value.integer = load<std::int8_t>(offset);
-      return value;
+      break;
     case 2:
       value.natural = load<std::uint16_t>(offset);
-      value.integer = load<std::int16_t>(offset);
-      return value;
+      break;
     case 4:
       value.natural = load<std::uint32_t>(offset);
-      value.integer = load<std::int32_t>(offset);
-      return value;
+      break;
     case 8:
       value.natural = load<std::uint64_t>(offset);
-      value.integer = load<std::int64_t>(offset);
-      return value;
+      break;
     default:
       return hex(offset, type.size);
   }
+  const std::uint64_t above = 64 - 8 * type.size;  // bits that the sign fills
+  value.integer = static_cast<std::int64_t>(value.natural << above) >> above;
+  return value;
 }
 
 Result<Value> ValueReader::record(const TypeEntry& type, std::uint64_t offset) {

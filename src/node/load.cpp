@@ -113,7 +113,7 @@ class Loader {
     DOLMEN_TRY(store::DumpItem item, load_objects());
     DOLMEN_TRY(Space space, open_space(env_, std::move(store_), {.background = false},
                                        env_.memory->best_driver()));
-    DOLMEN_CHECK(load_names(space, std::move(item)));
+    DOLMEN_CHECK(load_names(space, item));
     DOLMEN_CHECK(space.checkpoint());
     DOLMEN_CHECK(space.core().store().finish());
     unfinished_ = false;

@@ -67,20 +67,16 @@ class Campaign {
   // --- living ----------------------------------------------------------------------------------
 
   void live() {
-    Model model;
     for (std::size_t i = 0; i < swarm_.lives.size() && !stopped(); ++i) {
       const SimEnv world(base::mix_seed(options_.seed, i), memory_);
       // A store past logging would be a bug of the library: the guard turns it into a refusal.
       auto space = open_on(world, disk_, swarm_, i == 0, false, swarm_.guard_stores);
       if (!space) return violation("opening: " + space.error().message());
       if (i == 0) created_at_ = disk_.op_count();
-      if (i > 0) {
-        const auto found = find_state(*space);
-        if (!found) return;
-        model = *found;
-      }
+      std::optional<Model> model = i == 0 ? Model() : find_state(*space);
+      if (!model) return;
       const bool last = i + 1 == swarm_.lives.size();
-      lives_.push_back(run_life(*space, disk_, memory_, swarm_, std::move(model),
+      lives_.push_back(run_life(*space, disk_, memory_, swarm_, std::move(*model),
                                 {.seed = base::mix_seed(options_.seed, 100 + i),
                                  .steps = options_.steps,
                                  .stamps = 24,

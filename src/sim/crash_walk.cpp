@@ -44,7 +44,7 @@ class Enumeration {
     for (const DiskOp* next = nullptr; !stopped_;) {
       next = walk_.next();
       if (next == nullptr || is_sync(*next)) window(next);
-      if (stopped_ || !walk_.step()) break;
+      if (stopped_ || next == nullptr || !walk_.step()) break;
       // Only a sync changes what is certain, and it changes nothing that the program sees.
       boundary(is_sync(*next) || next->kind == OpKind::flip_bit ? Kind::none : Kind::all);
     }

@@ -360,7 +360,7 @@ void* section_root(SpaceCore* core, const ObjectId& id, const TypeInfo& (*type)(
     throw_error(Errc::deleted, "root", id.low);
   }
   const auto root = core->checked_root((*home)->base, type);
-  if (!root) throw_error(root.error().code(), root.error().context().data(), root.error().detail());
+  if (!root) throw_error(root.error());
   if (write) log_write_slow(*root, std::min<std::size_t>(type().size, kMutBytesMax));
   return *root;
 }

@@ -449,6 +449,7 @@ const Error* leave_known_read(SpaceCore& core, Level level) { return core.leave_
 void abandon_known_read(SpaceCore& core) noexcept { core.abandon_known_read(); }
 
 void SpaceCore::lock_late(Section& section, HomeObject& object) {
+  DOLMEN_ASSERT(section.transaction != nullptr);
   Transaction& transaction = *section.transaction;
   const std::uint16_t stripe = LockTable::stripe_of(object.id());
   const auto& stripes = transaction.stripes;
@@ -493,7 +494,10 @@ Result<void> run_read(SpaceCore& core, std::span<Named> named, bool everything_o
 }
 
 void throw_error(Errc code, const char* context, std::uint64_t detail) {
-  const Error error(code, context, detail);
+  throw_error(Error(code, context, detail));
+}
+
+void throw_error(const Error& error) {
   if (Section* section = current_section();
       section != nullptr && section->transaction != nullptr && !section->transaction->failure) {
     // Half-done library calls must not be committed by a body that swallows the exception.

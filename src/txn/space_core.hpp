@@ -48,6 +48,9 @@ extern constinit std::atomic<std::uint64_t> fork_generation;
 
 using TypeOf = const TypeInfo& (*)();
 
+/// As the one in ambient.hpp, for an error that somebody returned.
+[[noreturn, gnu::cold]] void throw_error(const Error& error);
+
 /// What a thread looked up lately. Entries are good while the space's table version stands: it
 /// changes whenever an image has left the map, and no two spaces of a process ever share one.
 struct alignas(64) LookedUp {

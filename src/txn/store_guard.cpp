@@ -59,6 +59,7 @@ const std::byte* StoreGuard::find_stray() const {
 void StoreGuard::close() {
   // By ascending address: each page joins the closed ones before it, and no mapping is split.
   std::vector<const std::byte*> addresses;
+  addresses.reserve(pages_.size());
   for (const auto& [address, page] : pages_) addresses.push_back(address);
   std::ranges::sort(addresses);
   for (const std::byte* address : addresses) {

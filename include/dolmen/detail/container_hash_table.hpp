@@ -59,7 +59,8 @@ struct HashLayout {
     if (number >> kSegmentShift != 0) {
       return {kSegmentShift + (number >> kSegmentShift) - 1, number & (kSegmentMax - 1)};
     }
-    const unsigned segment = static_cast<unsigned>(std::bit_width(number)) - 1u;
+    // Never 0, which `| 1` tells compilers: no case for it, and no shift by -1.
+    const unsigned segment = static_cast<unsigned>(std::bit_width(number | 1)) - 1u;
     return {segment, number ^ (std::uint32_t{1} << segment)};
   }
   static constexpr std::uint32_t segment_buckets(std::uint32_t segment) noexcept {
