@@ -169,6 +169,8 @@ TEST_F(Fork, TheEndOfAReadSectionInTheChildWaitsForNothingOfItsParents) {
 
 TEST_F(Fork, TheChildMayCloseAndDestroyWhatItInherited) {
   ASSERT_TRUE(count());
+  const dolmen::View view = space_->view().value();
+  ASSERT_TRUE(count()) << "a page is kept for the view";
   EXPECT_EQ(in_child([&]() -> std::string {
               const auto closed = space_->close();
               space_.reset();
@@ -176,6 +178,7 @@ TEST_F(Fork, TheChildMayCloseAndDestroyWhatItInherited) {
             }),
             "");
   ASSERT_TRUE(count());
+  EXPECT_EQ(view[counter_]->count, 1u);
   EXPECT_FALSE(dolmen::Space::open(path("space"))) << "the parent still holds it";
 }
 

@@ -7,7 +7,6 @@
 #include <array>
 #include <cstring>
 #include <map>
-#include <memory>
 #include <set>
 #include <vector>
 
@@ -15,6 +14,7 @@
 
 #include "base/random.hpp"
 #include "sim/sim_disk.hpp"
+#include "sys/linux/linux.hpp"
 
 namespace dolmen::node {
 namespace {
@@ -94,7 +94,7 @@ class VersionHistory {
     const Index newest = versions_.newest_snapshot();
     for (const std::uint32_t page : changed) {
       if (epochs_[page] < newest) {
-        auto contents = std::make_unique_for_overwrite<std::byte[]>(store::kPageBytes);
+        auto contents = versions_.new_page(store::kPageBytes);
         fill({contents.get(), store::kPageBytes}, now[page]);
         versions_.keep(key(page), epochs_[page], index, std::move(contents), store::kPageBytes);
       }
@@ -133,7 +133,7 @@ class VersionHistory {
 
   base::Random random_;
   sim::SimDisk disk_;
-  Versions versions_{kMemory,
+  Versions versions_{kMemory, *sys::linux_env().memory,
                      [this] { return disk_.open("scratch", sys::OpenMode::create_or_open); }};
   std::vector<Pages> states_;
   std::array<Index, kPages> epochs_{};

@@ -32,7 +32,7 @@ namespace dolmen::store {
 
 struct LogOptions {
   std::uint32_t reserve_segments = 1;
-  std::size_t flush_bytes = std::size_t{1} << 20;  ///< buffered bytes that append() writes out
+  std::size_t flush_bytes = std::size_t{256} << 10;  ///< buffered bytes that append() writes out
   std::size_t buffered_bytes_max = std::size_t{8} << 20;  ///< append() waits for a slow leader
 };
 

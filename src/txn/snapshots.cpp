@@ -27,6 +27,7 @@ using store::PageKey;
 using txn::HomeObject;
 using txn::kLineBytes;
 using txn::PageMeta;
+using txn::PagePool;
 using txn::PageState;
 using txn::Transaction;
 using txn::UndoLine;
@@ -160,7 +161,7 @@ void SpaceCore::preserve_versions(Transaction& transaction, Index index) noexcep
     if (DOLMEN_PLANTED("txn.version_not_preserved")) continue;
     const std::uint32_t bytes = touched.object->page_bytes();
     try {
-      auto page = std::make_unique_for_overwrite<std::byte[]>(bytes);
+      PagePool::Page page = versions_.new_page(bytes);
       std::memcpy(page.get(), touched.object->page_address(touched.page), bytes);
       apply_undo(meta, page.get(), bytes);
       versions_.keep(PageKey{touched.object->id(), touched.page}, epoch, index, std::move(page),
@@ -211,7 +212,7 @@ void SpaceCore::preserve_erased(const std::vector<ObjectId>& erased) {
       const PageState state = image->page_state(page);
       if (state == PageState::present || state == PageState::lost) continue;
       const std::uint32_t bytes = image->page_bytes();
-      auto contents = std::make_unique_for_overwrite<std::byte[]>(bytes);
+      PagePool::Page contents = versions_.new_page(bytes);
       const base::MutableBytes out(contents.get(), bytes);
       const PageKey key{image->id(), page};
       if (versions_.contains(key, end - 1)) continue;  // a checkpoint that failed came this far

@@ -24,7 +24,7 @@ SpaceCore::SpaceCore(const sys::Env& env, std::unique_ptr<store::Store> store,
       store_failed_(store_->failed_flag()),
       options_(options),
       locks_(std::make_unique<txn::LockTable>(this, *env.process)),
-      versions_(options.view_memory_bytes, [this] { return store_->scratch_file(); }),
+      versions_(options.view_memory_bytes, *env.memory, [this] { return store_->scratch_file(); }),
       table_version_(0),
       fork_generation_(fork_generation.load(std::memory_order_relaxed)) {
   invalidate_tables();
@@ -35,6 +35,7 @@ SpaceCore::~SpaceCore() {
     // Files, threads and pages are the parent's; whatever this would release is not ours.
     (void)store_.release();
     (void)locks_.release();
+    versions_.leave_to_parent();
     return;
   }
   std::vector<txn::HomeObject*> all;

@@ -11,6 +11,7 @@
 #include <dolmen/assert.hpp>
 
 #include "base/hooks.hpp"
+#include "txn/line_difference.hpp"
 
 namespace dolmen::txn {
 
@@ -166,6 +167,29 @@ bool Transaction::take_stray_store(HomeObject& object, const void* address) {
   return open_page(object, static_cast<std::uint32_t>(offset / store::kPageBytes));
 }
 
+/// A large transaction's pre-images and pages have left the cache by now, and each leads to the
+/// next: page, line of its undo list, image of that line. Fetched so far ahead, they are there.
+void Transaction::prefetch(std::size_t page) const noexcept {
+  constexpr std::size_t kMetaAhead = 6;
+  constexpr std::size_t kLinesAhead = 3;
+  if (page + kMetaAhead < pages.size()) {
+    const TouchedPage& later = pages[page + kMetaAhead];
+    __builtin_prefetch(&later.object->page(later.page));
+  }
+  if (page + kLinesAhead >= pages.size()) return;
+  const TouchedPage& next = pages[page + kLinesAhead];
+  const PageMeta& meta = next.object->page(next.page);
+  if (const UndoLine* line = meta.undo.load(std::memory_order_relaxed)) {
+    __builtin_prefetch(line);
+    __builtin_prefetch(line->bytes + kLineBytes / 2);
+  }
+  const std::byte* const image = next.object->page_address(next.page);
+  for (std::uint64_t rest = meta.logged, lines = 4; rest != 0 && lines != 0; rest &= rest - 1) {
+    __builtin_prefetch(image + static_cast<std::size_t>(std::countr_zero(rest)) * kLineBytes);
+    --lines;
+  }
+}
+
 bool Transaction::encode_changes() {
   // Objects in id order, pages ascending: what the log says depends on nothing but the changes.
   const auto before = [](const TouchedPage& a, const TouchedPage& b) {
@@ -175,7 +199,9 @@ bool Transaction::encode_changes() {
     std::sort(pages.begin(), pages.end(), before);
   }
   section_ = nullptr;
-  for (const TouchedPage& touched : pages) {
+  for (std::size_t i = 0; i < pages.size(); ++i) {
+    prefetch(i);
+    const TouchedPage& touched = pages[i];
     if (touched.object->erased.load(std::memory_order_relaxed) != 0) continue;
     if (resized && touched.object == resized->new_image) {
       // Replay lays this over the old pages, so zeros count too.
@@ -243,34 +269,7 @@ class RunBuilder {
   std::size_t end_ = 0;
 };
 
-constexpr std::size_t kWordsPerLine = kLineBytes / sizeof(std::uint64_t);
 constexpr std::byte kZeroLine[kLineBytes] = {};
-
-/// Which of the 8 words of a line differ. Most lines of a logged range do not, or in one place.
-unsigned changed_words(const std::byte* before, const std::byte* after) noexcept {
-  const auto difference = [&](std::size_t i) {
-    std::uint64_t was;
-    std::uint64_t is;
-    std::memcpy(&was, before + i * sizeof was, sizeof was);
-    std::memcpy(&is, after + i * sizeof is, sizeof is);
-    return was ^ is;
-  };
-  static_assert(kWordsPerLine == 8);
-  if ((difference(0) | difference(1) | difference(2) | difference(3) | difference(4) |
-       difference(5) | difference(6) | difference(7)) == 0) {
-    return 0;
-  }
-  unsigned changed = 0;
-#if defined(__clang__)
-#pragma clang loop unroll(full)
-#else
-#pragma GCC unroll 8
-#endif
-  for (std::size_t i = 0; i < kWordsPerLine; ++i) {
-    changed |= static_cast<unsigned>(difference(i) != 0) << i;
-  }
-  return changed;
-}
 
 }  // namespace
 

@@ -145,6 +145,7 @@ class Transaction {
   [[nodiscard]] bool log_page(HomeObject& object, std::uint32_t number, std::uint32_t first_line,
                               std::uint32_t last_line);
   void encode_page(HomeObject& object, std::uint32_t number);
+  void prefetch(std::size_t page) const noexcept;
   [[nodiscard]] bool log_guarded(HomeObject& object, std::size_t offset, std::size_t bytes);
   [[nodiscard]] bool open_page(HomeObject& object, std::uint32_t number);
 

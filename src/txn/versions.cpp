@@ -133,7 +133,7 @@ bool Versions::is_needed(Index lo, Index hi) const {
   return false;
 }
 
-void Versions::keep(const PageKey& key, Index lo, Index hi, std::unique_ptr<std::byte[]> page,
+void Versions::keep(const PageKey& key, Index lo, Index hi, PagePool::Page page,
                     std::uint32_t bytes) {
   DOLMEN_ASSERT_CMP(lo, <, hi);
   const base::Lock guard(mutex_);

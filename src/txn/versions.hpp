@@ -23,6 +23,7 @@
 #include "base/bytes.hpp"
 #include "base/mutex.hpp"
 #include "store/store.hpp"
+#include "txn/page_pool.hpp"
 #include "txn/spill_file.hpp"
 
 namespace dolmen::txn {
@@ -35,8 +36,8 @@ enum class Holder : std::uint8_t { view, checkpoint };
 
 class Versions {
  public:
-  Versions(std::uint64_t memory_max, SpillFile::Make make_file)
-      : memory_max_(memory_max), file_(std::move(make_file)) {}
+  Versions(std::uint64_t memory_max, sys::Memory& memory, SpillFile::Make make_file)
+      : memory_max_(memory_max), file_(std::move(make_file)), pool_(memory) {}
 
   /// The newest snapshot that versions are kept for plus one, 0 if there is none.
   [[nodiscard]] Index newest_snapshot() const noexcept {
@@ -56,9 +57,10 @@ class Versions {
   /// Errors, of a snapshot that was given up: why.
   [[nodiscard]] Result<void> usable(Index index) const noexcept;
 
+  /// Memory for a page that is to be kept. Throws std::bad_alloc.
+  [[nodiscard]] PagePool::Page new_page(std::uint32_t bytes) { return pool_.take(bytes); }
   /// Keeps the page's contents as valid in [lo, hi), if a snapshot still needs them.
-  void keep(const PageKey& key, Index lo, Index hi, std::unique_ptr<std::byte[]> page,
-            std::uint32_t bytes);
+  void keep(const PageKey& key, Index lo, Index hi, PagePool::Page page, std::uint32_t bytes);
   /// Gives the snapshots in [lo, hi) up, for want of what they need.
   void give_up(Index lo, Index hi, const Error& error);
   /// Copies the version valid at `index`, if there is one. Requires: the snapshot lives, given up
@@ -66,6 +68,9 @@ class Versions {
   [[nodiscard]] Result<bool> find(const PageKey& key, Index index,
                                   base::MutableBytes out) const noexcept;
   [[nodiscard]] bool contains(const PageKey& key, Index index) const;
+
+  /// In a forked child: nothing of this is its own.
+  void leave_to_parent() noexcept { pool_.leave_to_parent(); }
 
   /// Moves versions to the file until memory holds no more than it may. Called without locks.
   void make_room() {
@@ -92,9 +97,9 @@ class Versions {
   };
   struct Version {
     Index lo = 0;
-    std::unique_ptr<std::byte[]> page;  ///< null: in the file
-    std::uint64_t checksum = 0;         ///< in the file
-    std::uint32_t slot = 0;             ///< in the file
+    PagePool::Page page;         ///< null: in the file
+    std::uint64_t checksum = 0;  ///< in the file
+    std::uint32_t slot = 0;      ///< in the file
     std::uint32_t bytes = 0;
   };
   using Pages = std::map<Place, Version>;
@@ -132,6 +137,7 @@ class Versions {
   SpillFile file_;  ///< reads are free, the rest under file_mutex_
   std::unique_ptr<std::byte[]> batch_ DOLMEN_GUARDED_BY(file_mutex_);
 
+  PagePool pool_;  ///< outlives what is in it
   mutable base::Mutex mutex_;
   std::map<Index, Snapshot> snapshots_ DOLMEN_GUARDED_BY(mutex_);
   Pages pages_ DOLMEN_GUARDED_BY(mutex_);
