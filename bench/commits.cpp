@@ -88,7 +88,7 @@ class DolmenCommits {
     void put(std::uint32_t record, const Value& value) {
       expect(store_->space_.transact(
                  store_->options_, store_->table_,
-                 [&](mut<Table> table) {
+                 [&](ref<Table> table) {
                    edit(table->rows[record / 256]->records[record % 256])->value = value;
                  }),
              "commit");
@@ -132,7 +132,7 @@ class DolmenCommits {
   /// Changes a tenth of each of 256 blocks.
   void touch_bulk(std::uint32_t part) {
     expect(space_.transact(TransactOptions{.durability = Durability::deferred}, bulk_,
-                           [&](mut<Bulk> bulk) {
+                           [&](ref<Bulk> bulk) {
                              for (const ptr<Block>& block : bulk->parts[part]->blocks) {
                                const mut<Block> changed = edit(block);
                                for (std::size_t i = 0; i < 48; ++i) changed->words[i] += round_;

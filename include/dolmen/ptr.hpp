@@ -137,8 +137,16 @@ class mut {
 
 namespace detail {
 
-/// The largest T whose pre-image mut<T> keeps whole; larger ones are written through containers.
+/// The largest T whose pre-image mut<T> keeps whole; of a larger one the parts are edited.
 inline constexpr std::size_t kMutBytesMax = 4096;
+
+template <class T>
+constexpr void check_editable_whole() {
+  static_assert(
+      sizeof(T) <= kMutBytesMax,
+      "dolmen: mut<T> keeps a copy of T, of at most 4 KiB: take a larger T as ref<T>, and "
+      "edit() its parts");
+}
 
 struct Access {
   template <class T>
@@ -190,18 +198,17 @@ link<T>::link(const mut<T>& target) : link(ptr<T>(target)) {}
 template <class T>
 [[nodiscard]] mut<T> edit(const ptr<T>& target) {
   check_storable<T>();
-  static_assert(sizeof(T) <= detail::kMutBytesMax,
-                "dolmen: mut<T> keeps a copy of T; write a larger T through its containers");
+  detail::check_editable_whole<T>();
   T* address = const_cast<T*>(target.operator->());
   detail::open_for_edit(address, sizeof(T));
   return detail::Access::make_mut(address);
 }
-/// The same for a T inside an object that was reached by reading.
+/// The same for a T inside an object that was reached by reading; edit<ptr<U>>(place) for a ptr
+/// that is itself to lead elsewhere.
 template <class T>
 [[nodiscard]] mut<T> edit(const T& target) {
   check_storable<T>();
-  static_assert(sizeof(T) <= detail::kMutBytesMax,
-                "dolmen: mut<T> keeps a copy of T; write a larger T through its containers");
+  detail::check_editable_whole<T>();
   T* address = const_cast<T*>(&target);
   detail::open_for_edit(address, sizeof(T));
   return detail::Access::make_mut(address);

@@ -39,6 +39,7 @@
 #include <utility>
 #include <vector>
 
+#include <dolmen/detail/body_signature.hpp>
 #include <dolmen/error.hpp>
 #include <dolmen/id.hpp>
 #include <dolmen/ptr.hpp>
@@ -171,7 +172,8 @@ class ViewCore;
 struct Named {
   ObjectId id;
   const TypeInfo& (*type)() = nullptr;
-  void* root = nullptr;  ///< filled in before the body runs
+  void* root = nullptr;      ///< filled in before the body runs
+  bool root_edited = false;  ///< the body takes it as mut
 };
 
 /// A callable by reference.
@@ -294,12 +296,30 @@ class KnownRead {
   Level level_;
 };
 
-template <class Tuple, std::size_t... I>
+/// The root of the I-th object in the arguments of a section.
+template <class Tuple, std::size_t I>
+using RootOf =
+    typename std::remove_cvref_t<std::tuple_element_t<I, std::remove_cvref_t<Tuple>>>::root_type;
+
+/// How the body sees it: in a transaction as mut, unless it asks for a ref.
+template <bool kWrite, class Tuple, class Body, std::size_t I>
+inline constexpr bool edits_root = kWrite && !takes<Body, I, ref<RootOf<Tuple, I>>>();
+
+template <bool kWrite, class Body, class Tuple, std::size_t... I>
 auto named_array(const Tuple& objects, std::index_sequence<I...>) {
-  return std::array<Named, sizeof...(I)>{
-      Named{std::get<I>(objects).id(),
-            &type_info<typename std::remove_cvref_t<decltype(std::get<I>(objects))>::root_type>,
-            nullptr}...};
+  return std::array<Named, sizeof...(I)>{Named{std::get<I>(objects).id(),
+                                               &type_info<RootOf<Tuple, I>>, nullptr,
+                                               edits_root<kWrite, Tuple, Body, I>}...};
+}
+
+template <bool kEdited, class T>
+auto root_access(void* root) {
+  if constexpr (kEdited) {
+    check_editable_whole<T>();
+    return Access::make_mut(static_cast<T*>(root));
+  } else {
+    return ref<T>(static_cast<const T*>(root));
+  }
 }
 
 }  // namespace detail
@@ -421,7 +441,9 @@ class Space {
 
   // --- sections ------------------------------------------------------------------------------
 
-  /// transact(object…, body) or transact(any, body); body takes a mut<T> per object.
+  /// transact(object…, body) or transact(any, body). The body takes a mut<T> per object; or, as a
+  /// parameter of just this type, a ref<T>: then it edit()s what the root leads to, or parts of the
+  /// root, and no copy of the root is kept. A root of more than 4 KiB can only be taken so.
   template <class... Arguments>
   [[nodiscard]] auto transact(Arguments&&... arguments) {
     return transact(TransactOptions{}, std::forward<Arguments>(arguments)...);
@@ -454,6 +476,7 @@ class Space {
   }
   template <class T>
   [[nodiscard]] mut<T> edit(const Object<T>& object) {
+    detail::check_editable_whole<T>();
     return detail::Access::make_mut(
         static_cast<T*>(detail::section_root(core_.get(), object.id(), &type_info<T>, true)));
   }
@@ -507,7 +530,7 @@ class Space {
     } else {
       if constexpr (!kWrite && sizeof...(I) == 1) {
         const auto& object = std::get<0>(arguments);
-        using Root = typename std::remove_cvref_t<decltype(object)>::root_type;
+        using Root = detail::RootOf<Tuple, 0>;
         if (const void* const root =
                 detail::enter_known_read(*core_, object.id(), &type_info<Root>)) [[likely]] {
           detail::KnownRead entered(*core_, options.level);
@@ -517,22 +540,13 @@ class Space {
           return outcome;
         }
       }
-      auto named = detail::named_array(arguments, std::index_sequence<I...>{});
+      using BodyType = decltype(body);
+      using Objects = std::remove_cvref_t<Tuple>;
+      auto named = detail::named_array<kWrite, BodyType>(arguments, std::index_sequence<I...>{});
       auto call = [&]() -> decltype(auto) {
-        if constexpr (kWrite) {
-          return std::invoke(
-              body, detail::Access::make_mut(
-                        static_cast<typename std::remove_cvref_t<
-                            std::tuple_element_t<I, std::remove_cvref_t<Tuple>>>::root_type*>(
-                            named[I].root))...);
-        } else {
-          return std::invoke(
-              body, ref<typename std::remove_cvref_t<
-                        std::tuple_element_t<I, std::remove_cvref_t<Tuple>>>::root_type>(
-                        static_cast<const typename std::remove_cvref_t<
-                            std::tuple_element_t<I, std::remove_cvref_t<Tuple>>>::root_type*>(
-                            named[I].root))...);
-        }
+        return std::invoke(body,
+                           detail::root_access<detail::edits_root<kWrite, Objects, BodyType, I>,
+                                               detail::RootOf<Objects, I>>(named[I].root)...);
       };
       return run<kWrite>(options, std::span<detail::Named>(named), false, call);
     }

@@ -146,6 +146,12 @@ TEST_P(StoreGuard, AConstCastInAClosedPageFailsTheTransactionAndIsPutBack) {
   EXPECT_EQ(space->read(bank, [](ref<Bank> b) { return b->first.balance; }).value(), 100u);
 }
 
+TEST_P(StoreGuard, ARootTakenAsRefIsClosed) {
+  expect_stray(space->transact(bank, [&](ref<Bank> b) { slip(b->first).balance = 666; }),
+               "Bank::first.balance");
+  EXPECT_EQ(space->read(bank, [](ref<Bank> b) { return b->first.balance; }).value(), 100u);
+}
+
 TEST_P(StoreGuard, AConstCastBesideALoggedFieldIsFoundAtTheCommit) {
   expect_stray(space->transact(bank,
                                [&](mut<Bank> b) {

@@ -128,7 +128,7 @@ Result<CatalogEntry> look_up(const Catalog& names, std::string_view name) {
 }
 
 Named catalog_named(const SpaceCore& core) {
-  return Named{core.catalog_id(), &type_info<Catalog>, nullptr};
+  return Named{core.catalog_id(), &type_info<Catalog>, nullptr, true};
 }
 
 /// Formats a fresh image and makes room for its root; gives the root's address.
@@ -361,7 +361,7 @@ void* section_root(SpaceCore* core, const ObjectId& id, const TypeInfo& (*type)(
   }
   const auto root = core->checked_root((*home)->base, type);
   if (!root) throw_error(root.error());
-  if (write) log_write_slow(*root, std::min<std::size_t>(type().size, kMutBytesMax));
+  if (write) log_write_slow(*root, type().size);
   return *root;
 }
 

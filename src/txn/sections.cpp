@@ -198,9 +198,8 @@ Result<void> SpaceCore::fill_root(Section& section, HomeObject& image, Named& ob
     recent.root = root;
   }
   object.root = root;
-  if (!write) return {};
-  const std::size_t bytes = object.type().size;
-  if (bytes <= kMutBytesMax && !section.transaction->log(image, root, bytes)) {
+  if (!write || !object.root_edited) return {};
+  if (!section.transaction->log(image, root, object.type().size)) {
     return std::unexpected(section.transaction->refusal());
   }
   return {};

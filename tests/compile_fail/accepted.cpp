@@ -4,6 +4,7 @@
 #include <array>
 
 #include <dolmen/reflect.hpp>
+#include <dolmen/space.hpp>
 
 struct Node {
   int rank;
@@ -23,6 +24,14 @@ struct Entity {
 };
 struct Person : Entity {};
 DOLMEN_FIELDS(Person, id)
+
+struct Large {
+  std::array<long, 513> words;
+};
+[[maybe_unused]] void change(dolmen::Space& space, const dolmen::Object<Large>& object) {
+  static_cast<void>(
+      space.transact(object, [](dolmen::ref<Large> large) { *dolmen::edit(large->words[0]) = 1; }));
+}
 
 int main() {
   dolmen::check_storable<Node>();
