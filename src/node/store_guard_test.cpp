@@ -182,13 +182,13 @@ TEST_P(StoreGuard, AStoreBeforeItsEditIsFoundThoughTheCommitWouldNotSeeIt) {
   EXPECT_EQ(balance(2001), 20010u);
 }
 
-TEST_P(StoreGuard, ACopyOverObjectMemoryIsFoundWithItsFirstField) {
+TEST_P(StoreGuard, ACopyOverObjectMemoryIsFoundWithAFieldOfIt) {
   const Account wrong{0xFFFF, 0xFFFF, {1, 2, 3, 4}};
   expect_stray(space->transact(bank,
                                [&](mut<Bank> b) {
                                  std::memcpy(&slip(look(b).accounts[2000]), &wrong, sizeof wrong);
                                }),
-               "Account::number");
+               "Account::");  // which one is stored first is the compiler's choice
   EXPECT_EQ(balance(2000), 20000u);
 }
 
