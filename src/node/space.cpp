@@ -27,10 +27,14 @@ struct Space::Impl {
 };
 
 struct SpaceAccess {
-  static Space make(std::unique_ptr<detail::SpaceCore> core, std::unique_ptr<node::Upkeep> upkeep) {
+  static Result<Space> make(const sys::Env& env, std::unique_ptr<detail::SpaceCore> core,
+                            bool background) {
+    // Memory first: the thread ends before the core does, whatever happens after its start.
     auto impl = std::make_unique<Space::Impl>();
     impl->core = std::move(core);
-    impl->upkeep = std::move(upkeep);
+    if (background) {
+      DOLMEN_TRY(impl->upkeep, node::Upkeep::start(env, *impl->core));
+    }
     return Space(std::move(impl));
   }
 };
@@ -75,11 +79,7 @@ Result<Space> open_space(const sys::Env& env, std::unique_ptr<store::Store> stor
   DOLMEN_TRY(core_options.fault_driver, detail::install_arena_faults(*env.memory, driver));
   auto core = std::make_unique<detail::SpaceCore>(env, std::move(store), core_options);
   DOLMEN_CHECK(core->start());
-  std::unique_ptr<Upkeep> upkeep;
-  if (options.background && !options.read_only) {
-    DOLMEN_TRY(upkeep, Upkeep::start(env, *core));
-  }
-  return SpaceAccess::make(std::move(core), std::move(upkeep));
+  return SpaceAccess::make(env, std::move(core), options.background && !options.read_only);
 }
 
 }  // namespace node

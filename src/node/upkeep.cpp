@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/upkeep.hpp"
 
+#include <new>
+
+#include "base/hooks.hpp"
 #include "txn/space_core.hpp"
 
 namespace dolmen::node {
@@ -36,22 +39,39 @@ Upkeep::~Upkeep() {
 }
 
 void Upkeep::run() {
-  const auto stopped = [this] { return stop_.load(std::memory_order_acquire); };
-  std::uint64_t last_sync_ns = env_.clock->monotonic_ns();
-  std::uint64_t not_before_ns = 0;
+  last_sync_ns_ = env_.clock->monotonic_ns();
   while (!stopped()) {
     env_.clock->sleep_ns(kPollNs);
-    store::Store& store = core_.store();
-    if (store.failed()) continue;
-    (void)store.prepare_segments();  // no_space shows at the next append that needs room
+    if (core_.store().failed()) continue;
+    prepare();
     const std::uint64_t now_ns = env_.clock->monotonic_ns();
-    if (now_ns - last_sync_ns >= kDeferredNs) {
-      last_sync_ns = now_ns;
-      if (store.durable_index() < store.last_index()) (void)store.wait_durable(store.last_index());
-    }
-    if (now_ns >= not_before_ns && store.checkpoint_due()) {
-      if (!core_.checkpoint(kCheckpointBytesPerSecond, stopped)) not_before_ns = now_ns + kRetryNs;
-    }
+    sync(now_ns);
+    checkpoint(now_ns);
+  }
+}
+
+// Whatever fails here shows where somebody needs it: no_space and want of memory at the next append
+// or checkpoint of a caller, a failed log in every call.
+
+void Upkeep::prepare() {
+  try {
+    (void)core_.store().prepare_segments();
+  } catch (const std::bad_alloc&) {
+    DOLMEN_PROBE("node.upkeep_without_memory");
+  }
+}
+
+void Upkeep::sync(std::uint64_t now_ns) {
+  if (now_ns - last_sync_ns_ < kDeferredNs) return;
+  last_sync_ns_ = now_ns;
+  store::Store& store = core_.store();
+  if (store.durable_index() < store.last_index()) (void)store.wait_durable(store.last_index());
+}
+
+void Upkeep::checkpoint(std::uint64_t now_ns) {
+  if (now_ns < not_before_ns_ || !core_.store().checkpoint_due()) return;
+  if (!core_.checkpoint(kCheckpointBytesPerSecond, [this] { return stopped(); })) {
+    not_before_ns_ = now_ns + kRetryNs;
   }
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 
 #include <dolmen/error.hpp>
@@ -30,10 +31,16 @@ class Upkeep {
  private:
   Upkeep(const sys::Env& env, detail::SpaceCore& core) noexcept : env_(env), core_(core) {}
   void run();
+  void prepare();
+  void sync(std::uint64_t now_ns);
+  void checkpoint(std::uint64_t now_ns);
+  [[nodiscard]] bool stopped() const noexcept { return stop_.load(std::memory_order_acquire); }
 
   sys::Env env_;
   detail::SpaceCore& core_;
   std::atomic<bool> stop_{false};
+  std::uint64_t last_sync_ns_ = 0;   ///< the thread's alone, as the next
+  std::uint64_t not_before_ns_ = 0;  ///< when a checkpoint may be tried again
   std::unique_ptr<sys::Thread> thread_;
 };
 

@@ -79,8 +79,8 @@ std::uint64_t BlockMap::allocate(unsigned size_log2) {
     while (frame < frames_.size() && places[frames_[frame]] == kFrameUnits) ++frame;
   }
   if (frame == frames_.size()) {
+    backed_.resize(frames_.size() + 1);  // one more than frames, if there is no memory for the next
     frames_.push_back(0);
-    backed_.push_back(false);
   }
   cursor_[size_log2] = frame;
   const std::uint64_t place = places[frames_[frame]];

@@ -38,6 +38,8 @@ Result<void> BlockWriter::poll() const {
 }
 
 Result<BlockLoc> BlockWriter::put(unsigned size_log2, unsigned tag, base::Bytes bytes) {
+  // Memory first: what is taken is on the list of what an abandoned checkpoint gives back.
+  if (fresh_.size() == fresh_.capacity()) fresh_.reserve(fresh_.size() * 2 + 16);
   const BlockLoc loc(map_.allocate(size_log2), size_log2, tag);
   DOLMEN_ASSERT_CMP(bytes.size(), ==, loc.bytes());
   append_run(fresh_, loc);

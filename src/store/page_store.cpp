@@ -97,7 +97,8 @@ struct PageStore::Impl {
   [[nodiscard]] Result<void> build_map();
   [[nodiscard]] Result<TreeRoot> write(const CheckpointRequest& request, CheckpointStats& stats);
   void reclaim();
-  void trim(std::uint64_t keep_frames);
+  void trim(std::uint64_t keep_frames) noexcept;
+  void give_frames_back(std::uint64_t keep_frames);
 
   const sys::Env env;
   sys::Disk& disk;
@@ -149,8 +150,17 @@ void PageStore::Impl::reclaim() {
   trim(DOLMEN_BUGGIFY("store.trim_all") ? 0 : keep);
 }
 
+// It only gives room back; without memory it stays occupied until the next checkpoint.
+void PageStore::Impl::trim(std::uint64_t keep_frames) noexcept {
+  try {
+    give_frames_back(keep_frames);
+  } catch (const std::bad_alloc&) {
+    DOLMEN_PROBE("store.trimmed_later");
+  }
+}
+
 // Both ways only give room back; where the disk refuses, it stays occupied.
-void PageStore::Impl::trim(std::uint64_t keep_frames) {
+void PageStore::Impl::give_frames_back(std::uint64_t keep_frames) {
   constexpr std::uint64_t frame_bytes = kFrameUnits * kUnitBytes;
   std::vector<BlockRun> idle = map->idle_frames();
   const auto count = [](const std::vector<BlockRun>& runs) {
@@ -301,13 +311,7 @@ void PageStore::publish(const TreeRoot& root) {
   impl_->written.reset();
 }
 
-void PageStore::recycle() {
-  try {
-    impl_->reclaim();
-  } catch (const std::bad_alloc&) {
-    DOLMEN_PROBE("store.recycled_later");
-  }
-}
+void PageStore::recycle() { impl_->reclaim(); }
 
 void PageStore::discard() {
   DOLMEN_ASSERT(impl_->written);

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <optional>
-#include <set>
+#include <span>
 
 #include <dolmen/assert.hpp>
 
@@ -40,16 +40,22 @@ bool plausible(const Root& root) noexcept {
   }
   std::uint64_t incarnation = 0;
   Index first = 0;
-  std::set<std::uint32_t> files;
+  std::array<std::uint32_t, kLogSegmentsMax> files;  // no memory: this is noexcept
+  std::size_t count = 0;
+  if (root.segments.size() > files.size()) return false;
   for (const SegmentRef& segment : root.segments) {
     if (segment.incarnation <= incarnation || segment.first_index <= first ||
         segment.incarnation >= root.next_incarnation || segment.file > kSegmentFileMax ||
-        segment.first_index > kNumberMax || !files.insert(segment.file).second) {
+        segment.first_index > kNumberMax) {
       return false;
     }
+    files[count++] = segment.file;
     incarnation = segment.incarnation;
     first = segment.first_index;
   }
+  const std::span listed(files.data(), count);
+  std::ranges::sort(listed);
+  if (std::ranges::adjacent_find(listed) != listed.end()) return false;
   return root.segments.empty() || root.segments.front().first_index <= root.checkpoint_index + 1;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "txn/object_map.hpp"
 
+#include <utility>
+
 #include <dolmen/assert.hpp>
 
 namespace dolmen::txn {
@@ -38,12 +40,18 @@ HomeObject* ObjectMap::find(const ObjectId& id) const {
 HomeObject* ObjectMap::make(std::byte* base) {
   const base::Lock guard(mutex_);
   if (free_.empty()) {
+    free_.reserve((slabs_.size() + 1) * kSlabObjects);  // destroy() needs no memory
     slabs_.push_back(std::make_unique<Cell[]>(kSlabObjects));
     for (std::size_t i = kSlabObjects; i-- > 0;) free_.push_back(&slabs_.back()[i]);
   }
   auto* object = ::new (free_.back()) HomeObject(base);
   free_.pop_back();
   return object;
+}
+
+void ObjectMap::make_room() {
+  const base::Lock guard(mutex_);
+  if ((used_ + 1) * 4 > table_.size() * 3) grow();
 }
 
 void ObjectMap::link(HomeObject& object) {
@@ -89,11 +97,12 @@ void ObjectMap::grow() {
   }
 }
 
-void ObjectMap::clear() {
+std::vector<HomeObject*> ObjectMap::take_all() noexcept {
   const base::Lock guard(mutex_);
-  table_.clear();
   used_ = 0;
   size_ = 0;
+  std::erase_if(table_, [](const HomeObject* o) { return o == nullptr || o == tombstone(); });
+  return std::exchange(table_, {});
 }
 
 std::size_t ObjectMap::size() const {

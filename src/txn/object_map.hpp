@@ -28,6 +28,8 @@ class ObjectMap {
   [[nodiscard]] HomeObject* find(const ObjectId& id) const;
   /// Makes an image that nobody finds yet.
   [[nodiscard]] HomeObject* make(std::byte* base);
+  /// The next link() needs no memory.
+  void make_room();
   /// Requires: the image's mapping has its id, which is not in the map.
   void link(HomeObject& object);
   /// Takes the image out, so that nobody finds it any more. Requires: its mapping's id is still
@@ -36,7 +38,7 @@ class ObjectMap {
   /// Destroys an unlinked image. Requires: nobody holds a pointer to it.
   void destroy(HomeObject& object);
   /// Takes all images out.
-  void clear();
+  [[nodiscard]] std::vector<HomeObject*> take_all() noexcept;
   [[nodiscard]] std::size_t size() const;
   template <class Visit>
   void for_each(Visit visit) const {

@@ -142,38 +142,28 @@ void SpaceCore::free_slot(std::byte* base) noexcept {
 Result<HomeObject*> SpaceCore::make_image(const ObjectId& id, unsigned capacity_log2, bool fresh) {
   const bool demand = !fresh && !eager(capacity_log2);
   DOLMEN_TRY(std::byte* const base, allocate_slot(capacity_log2, demand));
+  OwnedSlot slot(*this, base);
   const std::uint32_t count = 1u << (capacity_log2 < 12 ? 0 : capacity_log2 - 12);
   txn::PageMetas pages;
   if (count > 1) {
     pages = txn::make_page_metas(count);
-    if (!pages) {
-      object::free_slot(base);
-      return fail(Errc::out_of_memory, "an object's pages", id.low);
-    }
+    if (!pages) return fail(Errc::out_of_memory, "an object's pages", id.low);
   }
   if (!fresh && !demand) {
-    const auto loaded = [&]() -> Result<void> {
-      DOLMEN_TRY(const std::uint32_t stored, store_->page_count(id));
-      return load_pages(base, std::min(stored, count), store::page_bytes(capacity_log2),
-                        [&](std::uint32_t page, base::MutableBytes out) {
-                          return store_->read_page(store::PageKey{id, page}, out);
-                        });
-    }();
-    if (!loaded) {
-      object::free_slot(base);
-      return std::unexpected(loaded.error());
-    }
+    DOLMEN_TRY(const std::uint32_t stored, store_->page_count(id));
+    DOLMEN_CHECK(load_pages(base, std::min(stored, count), store::page_bytes(capacity_log2),
+                            [&](std::uint32_t page, base::MutableBytes out) {
+                              return store_->read_page(store::PageKey{id, page}, out);
+                            }));
   }
-  if (const auto closed = close_slot(base); !closed) {
-    free_slot(base);
-    return std::unexpected(closed.error());
-  }
+  DOLMEN_CHECK(close_slot(base));
+  HomeObject* object = objects_.make(base);
+  slot.release();
   Mapping& mapping = mapping_of(base);
   mapping.capacity_log2 = static_cast<std::uint8_t>(capacity_log2);
   mapping.view_stamp = 0;
   mapping.id = id;
   mapping.space = this;
-  HomeObject* object = objects_.make(base);
   if (pages) object->pages = pages.release();
   object->whole = !demand;
   mapping.record = object;
@@ -184,6 +174,7 @@ Result<HomeObject*> SpaceCore::make_image(const ObjectId& id, unsigned capacity_
 
 /// Requires: the object is not mapped.
 Result<HomeObject*> SpaceCore::map_object(const ObjectId& id, unsigned capacity_log2, bool fresh) {
+  objects_.make_room();  // memory first: an image is in the map or was not made
   DOLMEN_TRY(HomeObject* const object, make_image(id, capacity_log2, fresh));
   objects_.link(*object);
   return object;
@@ -211,8 +202,10 @@ bool SpaceCore::fault_home(HomeObject& object, std::uintptr_t address) noexcept 
   const std::uintptr_t begin = address & ~(unit - 1);
   for (std::size_t done = 0; done < unit; done += kPageBytes) {
     const auto page = static_cast<std::uint32_t>((begin + done - base) / kPageBytes);
-    const auto read = store_->read_page(store::PageKey{object.id(), page},
-                                        base::MutableBytes(buffer + done, kPageBytes));
+    const auto read = or_out_of_memory([&] {
+      return store_->read_page(store::PageKey{object.id(), page},
+                               base::MutableBytes(buffer + done, kPageBytes));
+    });
     if (!read) {
       DOLMEN_PROBE("txn.damaged_page");
       std::memset(buffer + done, 0, kPageBytes);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include <dolmen/assert.hpp>
 
@@ -108,8 +109,12 @@ Result<HomeObject*> SpaceCore::move_image(txn::Transaction& transaction, HomeObj
   const base::Lock guard(map_mutex_);
   // Memory first: a move that is noted in the transaction is among the former images.
   txn::make_room_for_one(transaction.open);
+  decltype(former_) one;
+  auto node = one.extract(one.emplace(object.id(), nullptr));
+  former_.reserve(former_.size() + 1);
   DOLMEN_TRY(HomeObject* const image, make_image(object.id(), capacity_log2, true));
-  former_.emplace(object.id(), image);
+  node.mapped() = image;
+  former_.insert(std::move(node));
   image->fresh = true;
   image->created.store(txn::kUncommitted, std::memory_order_relaxed);
   image->writer.store(&transaction, std::memory_order_release);

@@ -289,20 +289,15 @@ Result<ViewObject*> ViewCore::map(const ObjectId& id) {
   auto node = one.extract(one.begin());
   objects_.reserve(objects_.size() + 1);
   DOLMEN_TRY(std::byte* const base, core_.allocate_slot(capacity_log2, demand));
+  SpaceCore::OwnedSlot slot(core_, base);
   if (!demand) {
-    const auto loaded = load_pages(base, home->page_count(), home->page_bytes(),
-                                   [&](std::uint32_t page, base::MutableBytes out) {
-                                     return core_.page_as_of(*home, page, index_, out);
-                                   });
-    if (!loaded) {
-      object::free_slot(base);
-      return std::unexpected(loaded.error());
-    }
+    DOLMEN_CHECK(load_pages(base, home->page_count(), home->page_bytes(),
+                            [&](std::uint32_t page, base::MutableBytes out) {
+                              return core_.page_as_of(*home, page, index_, out);
+                            }));
   }
-  if (const auto closed = core_.close_slot(base); !closed) {
-    core_.free_slot(base);
-    return std::unexpected(closed.error());
-  }
+  DOLMEN_CHECK(core_.close_slot(base));
+  slot.release();
   ViewObject* const object = node.mapped().get();
   object->view = this;
   object->home = home;
@@ -329,8 +324,10 @@ bool ViewCore::fault(ViewObject& object, std::uintptr_t address) noexcept {
   const std::uintptr_t begin = address & ~(unit - 1);
   for (std::size_t done = 0; done < unit; done += kPageBytes) {
     const auto page = static_cast<std::uint32_t>((begin + done - base) / kPageBytes);
-    const auto read =
-        core_.page_as_of(*object.home, page, index_, base::MutableBytes(buffer + done, kPageBytes));
+    const auto read = or_out_of_memory([&] {
+      return core_.page_as_of(*object.home, page, index_,
+                              base::MutableBytes(buffer + done, kPageBytes));
+    });
     if (!read) {
       DOLMEN_PROBE("txn.damaged_view_page");
       std::memset(buffer + done, 0, kPageBytes);

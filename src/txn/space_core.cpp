@@ -38,13 +38,10 @@ SpaceCore::~SpaceCore() {
     versions_.leave_to_parent();
     return;
   }
-  std::vector<txn::HomeObject*> all;
-  objects_.for_each([&](txn::HomeObject& object) { all.push_back(&object); });
   const base::Lock guard(map_mutex_);
-  for (const auto& [id, object] : former_) all.push_back(object);
-  for (const auto& [epoch, object] : dropped_) all.push_back(object);
-  objects_.clear();
-  for (txn::HomeObject* object : all) destroy(*object);
+  for (txn::HomeObject* object : objects_.take_all()) destroy(*object);
+  for (const auto& [id, object] : former_) destroy(*object);
+  for (const auto& [epoch, object] : dropped_) destroy(*object);
 }
 
 Result<void> SpaceCore::close() {

@@ -124,6 +124,22 @@ class SpaceCore final : public store::PageSource {
   [[nodiscard]] Result<void> close_slot(std::byte* base);
   void free_slot(std::byte* base) noexcept;
 
+  /// A slot that goes back unless it is released.
+  class OwnedSlot {
+   public:
+    OwnedSlot(SpaceCore& core, std::byte* base) noexcept : core_(core), base_(base) {}
+    ~OwnedSlot() {
+      if (base_ != nullptr) core_.free_slot(base_);
+    }
+    OwnedSlot(const OwnedSlot&) = delete;
+    OwnedSlot& operator=(const OwnedSlot&) = delete;
+    void release() noexcept { base_ = nullptr; }
+
+   private:
+    SpaceCore& core_;
+    std::byte* base_;
+  };
+
   // --- images.cpp ----------------------------------------------------------------------------
   /// The image that a snapshot at `index` sees, if one is mapped. Requires: the snapshot is live,
   /// and the caller is a MapUser or in a section.

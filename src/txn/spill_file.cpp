@@ -50,8 +50,8 @@ Result<void> SpillFile::read(std::uint32_t slot, base::MutableBytes out) const n
 }
 
 void SpillFile::add_free(const Run& run) {
-  free_count_ += run.count;
   auto [entry, added] = free_.emplace(run.first, run.count);
+  free_count_ += run.count;
   DOLMEN_ASSERT(added);
   if (const auto next = std::next(entry);
       next != free_.end() && entry->first + entry->second == next->first) {

@@ -77,7 +77,7 @@ void Versions::publish_newest() {
   newest_.store(newest, std::memory_order_release);
 }
 
-void Versions::remove_snapshot(Index index, Holder holder) {
+void Versions::remove_snapshot(Index index, Holder holder) noexcept {
   {
     const base::Lock guard(mutex_);
     const auto found = snapshots_.find(index);
@@ -93,9 +93,18 @@ void Versions::remove_snapshot(Index index, Holder holder) {
   }
   std::vector<std::uint32_t> slots;
   purge(index, slots);
+  give_back(slots);
+}
+
+/// Without memory the slots are not used again; they go with the file, when the space is closed.
+void Versions::give_back(std::vector<std::uint32_t>& slots) noexcept {
   if (slots.empty()) return;
   const base::Lock guard(file_mutex_);
-  file_.give_back(slots);
+  try {
+    file_.give_back(slots);
+  } catch (const std::bad_alloc&) {
+    DOLMEN_PROBE("txn.slots_lost");
+  }
 }
 
 Result<void> Versions::usable(Index index) const noexcept {
@@ -208,7 +217,11 @@ void Versions::drop(const Pages::value_type& entry, std::vector<std::uint32_t>& 
   if (entry.second.page) {
     memory_bytes_.fetch_sub(entry.second.bytes, std::memory_order_relaxed);
   } else {
-    slots.push_back(entry.second.slot);
+    try {
+      slots.push_back(entry.second.slot);
+    } catch (const std::bad_alloc&) {
+      DOLMEN_PROBE("txn.slots_lost");  // see give_back()
+    }
     file_bytes_.fetch_sub(SpillFile::kSlotBytes, std::memory_order_relaxed);
   }
   by_end_.erase(&entry);

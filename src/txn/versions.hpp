@@ -52,7 +52,7 @@ class Versions {
   /// Requires: called in the append critical section, `index` is the last appended one.
   void add_snapshot(Index index, Holder holder);
   /// Versions that only this snapshot needed are freed.
-  void remove_snapshot(Index index, Holder holder);
+  void remove_snapshot(Index index, Holder holder) noexcept;
   [[nodiscard]] std::size_t live() const;
   /// Errors, of a snapshot that was given up: why.
   [[nodiscard]] Result<void> usable(Index index) const noexcept;
@@ -123,6 +123,7 @@ class Versions {
   void drop(const Pages::value_type& entry, std::vector<std::uint32_t>& slots)
       DOLMEN_REQUIRES(mutex_);
   void purge(Index ended, std::vector<std::uint32_t>& slots) DOLMEN_EXCLUDES(mutex_);
+  void give_back(std::vector<std::uint32_t>& slots) noexcept DOLMEN_EXCLUDES(file_mutex_);
   void spill() DOLMEN_EXCLUDES(mutex_);
   [[nodiscard]] bool spill_batch() DOLMEN_REQUIRES(file_mutex_) DOLMEN_EXCLUDES(mutex_);
   void choose(Batch& batch, std::byte* pages) DOLMEN_REQUIRES(mutex_);

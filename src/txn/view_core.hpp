@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <optional>
 #include <unordered_map>
 
@@ -91,6 +92,16 @@ template <class ReadPage>
     std::memcpy(base + std::size_t{page} * store::kPageBytes, buffer, page_bytes);
   }
   return {};
+}
+
+/// A page that a fault handler needs: there is nobody to throw to.
+template <class ReadPage>
+[[nodiscard]] Result<void> or_out_of_memory(ReadPage read_page) noexcept {
+  try {
+    return read_page();
+  } catch (const std::bad_alloc&) {
+    return fail(Errc::out_of_memory, "reading a page");
+  }
 }
 
 /// Installs the arena's one fault handler; gives the driver in force (the first caller's choice).

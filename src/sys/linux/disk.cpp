@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <initializer_list>
+#include <memory>
 #include <set>
 
 #include <dirent.h>
@@ -14,6 +15,7 @@
 
 #include "base/mutex.hpp"
 #include "sys/file_name.hpp"
+#include "sys/linux/descriptor.hpp"
 #include "sys/linux/file.hpp"
 #include "sys/linux/linux.hpp"
 #include "sys/linux/lock.hpp"
@@ -61,7 +63,9 @@ class LinuxDisk final : public Disk {
         with_folder(path, creates, [&] { return ::openat(fd_, path.c_str(), flags, 0666); });
     if (fd < 0) return system_failure(errno, path);
     note(changed);
+    Descriptor descriptor(fd);
     auto file = make_file(fd, path, mode != OpenMode::read_only);
+    (void)descriptor.release();
     struct stat status{};
     if (::fstat(fd, &status) != 0) return system_failure(errno, path);
     if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
@@ -176,6 +180,10 @@ class LinuxDisk final : public Disk {
       ::close(fd);
       return system_failure(error, path_);
     }
+    struct Close {
+      void operator()(DIR* opened) const noexcept { ::closedir(opened); }
+    };
+    std::unique_ptr<DIR, Close> opened(directory);
     const std::string prefix = folder.empty() ? "" : folder + "/";
     std::vector<std::string> folders;
     errno = 0;
@@ -190,7 +198,7 @@ class LinuxDisk final : public Disk {
       errno = 0;
     }
     const int error = errno;
-    ::closedir(directory);
+    opened.reset();
     if (error != 0) return system_failure(error, path_);
     for (const std::string& inner : folders) DOLMEN_CHECK(list_into(inner, names));
     return {};
@@ -217,7 +225,9 @@ Result<std::unique_ptr<Disk>> open_directory(const std::string& path, DirectoryM
   }
   const int fd = ::open(path.c_str(), kDirectoryFlags);
   if (fd < 0) return system_failure(errno, path);
+  Descriptor descriptor(fd);
   auto disk = std::make_unique<LinuxDisk>(fd, path);
+  (void)descriptor.release();
   if (made) DOLMEN_CHECK(sync_directory_at(fd, ".."));  // the name lives in the parent
   return disk;
 }

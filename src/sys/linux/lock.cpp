@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "sys/linux/descriptor.hpp"
 #include "sys/linux/file.hpp"
 #include "sys/linux/system_error.hpp"
 
@@ -56,17 +57,18 @@ Result<std::unique_ptr<FileLock>> lock_file(int directory, const std::string& na
     fd = ::openat(directory, name.c_str(), O_RDONLY | O_CLOEXEC);
   }
   if (fd < 0) return system_failure(errno, name);
+  Descriptor descriptor(fd);
 
   if (without_interruption(
           [&] { return ::flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB); }) != 0) {
     const int error = errno;
     if (error == EWOULDBLOCK && holder != nullptr) *holder = read_text(fd);
-    ::close(fd);
     return error == EWOULDBLOCK
                ? Result<std::unique_ptr<FileLock>>(fail(Errc::held, interned(name)))
                : system_failure(error, name);
   }
   auto lock = std::make_unique<LinuxLock>(fd, exclusive);
+  (void)descriptor.release();
   write_text(fd, exclusive ? owner : "");  // a dead owner's text must not be taken for a reader's
   return lock;
 }

@@ -5,6 +5,8 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <memory>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -20,6 +22,7 @@
 #include <dolmen/assert.hpp>
 
 #include "base/mutex.hpp"
+#include "sys/linux/descriptor.hpp"
 #include "sys/linux/parts.hpp"
 #include "sys/linux/system_error.hpp"
 
@@ -50,10 +53,16 @@ void after_fork_in_child() DOLMEN_RELEASE(fork_callbacks().mutex) {
 
 class LinuxThread final : public Thread {
  public:
-  explicit LinuxThread(std::thread thread) noexcept : thread_(std::move(thread)) {}
-  ~LinuxThread() override { thread_.join(); }
+  LinuxThread() = default;
+  ~LinuxThread() override {
+    if (thread_.joinable()) thread_.join();
+  }
   LinuxThread(const LinuxThread&) = delete;
   LinuxThread& operator=(const LinuxThread&) = delete;
+  void start(std::function<void()> body, const char* name) {
+    thread_ = std::thread(std::move(body));
+    ::pthread_setname_np(thread_.native_handle(), name);
+  }
 
  private:
   std::thread thread_;
@@ -72,11 +81,11 @@ class LinuxProcess final : public Process {
     std::string text;
     const int fd = ::open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
     if (fd < 0) return text;
+    const Descriptor descriptor(fd);
     std::array<char, 1024> chunk{};
     for (ssize_t count = 0; (count = ::read(fd, chunk.data(), chunk.size())) > 0;) {
       text.append(chunk.data(), static_cast<std::size_t>(count));
     }
-    ::close(fd);
     while (!text.empty() && text.back() == '\0') text.pop_back();
     std::ranges::replace(text, '\0', ' ');
     return text;
@@ -104,12 +113,15 @@ class LinuxProcess final : public Process {
     ::pthread_sigmask(SIG_SETMASK, &blocked, &former);
     Result<std::unique_ptr<Thread>> result = fail(Errc::limit, name);
     try {
-      std::thread thread(std::move(body));
+      // Memory first: a thread that runs has an owner.
       const std::string short_name = std::string(name).substr(0, 15);  // the kernel's limit
-      ::pthread_setname_np(thread.native_handle(), short_name.c_str());
-      result = std::make_unique<LinuxThread>(std::move(thread));
+      auto owner = std::make_unique<LinuxThread>();
+      owner->start(std::move(body), short_name.c_str());
+      result = std::move(owner);
     } catch (const std::system_error& error) {
       result = system_failure(error.code().value(), name);
+    } catch (const std::bad_alloc&) {
+      result = fail(Errc::out_of_memory, name);
     }
     ::pthread_sigmask(SIG_SETMASK, &former, nullptr);
     return result;
