@@ -30,7 +30,7 @@ class PagePool {
   };
   using Page = std::unique_ptr<std::byte[], GiveBack>;
 
-  explicit PagePool(sys::Memory& memory) noexcept : memory_(memory) {}
+  explicit PagePool(sys::Memory& memory) : memory_(memory) {}
   /// Requires: every page was given back.
   ~PagePool();
   PagePool(const PagePool&) = delete;
