@@ -85,7 +85,7 @@ struct SpaceOptions {
   /// Memory that one transaction may need beside its objects: the pre-images of what it changes (80
   /// bytes for every 64 that it touches) and its commit record (what differs) together. Beyond that
   /// the transaction is too_large, before anything of it is in the log. So is one whose record
-  /// would fill 150 segments of the log.
+  /// would fill 152 segments of the log.
   std::uint64_t max_transaction_bytes = 256u << 20;
   /// Memory for pages that writers have replaced and views still need. Beyond it they go to a file
   /// in the space's directory. If that file cannot be written, the oldest views end: reading in
