@@ -319,14 +319,14 @@ TEST_P(Faults, ThreadsSurviveUnitsBeingDroppedUnderThem) {
     });
   }
   base::Random random(7);
-  for (int round = 0; round < 2000 || reads < 1000; ++round) {
+  // Until the threads have met dropped units, however late they came to run.
+  for (int round = 0; round < 2000 || reads < 1000 || handler.calls.load() <= 8; ++round) {
     memory.discard(handler.base + random.below(kUnits) * unit(), unit());
     if (round % 16 == 0) std::this_thread::yield();
   }
   stop = true;
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(wrong, 0);
-  EXPECT_GT(handler.calls.load(), 8);
 }
 
 TEST_P(Faults, AForkedChildNeitherHasNorFillsTheArena) {
