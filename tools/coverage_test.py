@@ -48,7 +48,7 @@ class Coverage(unittest.TestCase):
 
     def coverage(self, *words):
         return subprocess.run([sys.executable, os.path.join(HERE, "coverage"), "--root", self.root,
-                               self.build, *words], capture_output=True, text=True, check=False)
+                               self.build, *words], cwd=self.root, capture_output=True, text=True, check=False)
 
     def test_reached_lines_are_counted_per_layer_and_tests_are_not(self):
         self.run_program()
@@ -58,6 +58,12 @@ class Coverage(unittest.TestCase):
         self.assertEqual(rows, [["include", "2", "of", "2", "lines", "100.0", "%"],
                                 ["src/base", "3", "of", "6", "lines", "50.0", "%"],
                                 ["total", "5", "of", "8", "lines", "62.5", "%"]])
+
+    def test_the_build_may_be_named_from_where_one_is(self):
+        self.run_program()
+        by_path, self.build = self.coverage().stdout, "build"
+        self.assertEqual(self.coverage().stdout, by_path)
+        self.assertIn("total", by_path)
 
     def test_lines_that_no_test_reached_are_listed(self):
         self.run_program()
