@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What replicas of one group say to each other on the agent path, and its bytes
+// (docs/formats/log-message.md). Values; pure functions.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <vector>
+
+#include <dolmen/error.hpp>
+
+#include "base/bytes.hpp"
+
+namespace dolmen::log {
+
+/// A term of leadership: only rises, at most one leader each.
+using Epoch = std::uint64_t;
+/// Place of an entry in the group's log; the first is 1, 0 is before it.
+using Index = std::uint64_t;
+/// A replica, in one life of its memory and disk: one that lost them comes back as another.
+enum class ReplicaId : std::uint64_t {};
+
+/// The end of a log. The later one holds everything that may have been decided in the other:
+/// compared by origin, then by index.
+struct Position {
+  Epoch origin = 0;  ///< epoch in which the entry there was proposed
+  Index index = 0;
+  friend constexpr auto operator<=>(const Position&, const Position&) = default;
+};
+
+enum class EntryKind : std::uint8_t {
+  command = 1,  ///< bytes of the state machine
+  opening = 2,  ///< the first entry of an epoch's leader; empty
+};
+
+/// (origin, index) names the entry: in two logs it is the same, and so is everything before it.
+struct Entry {
+  Epoch origin = 0;
+  Index index = 0;
+  EntryKind kind = EntryKind::command;
+  std::vector<std::byte> payload{};
+
+  [[nodiscard]] Position position() const noexcept { return {origin, index}; }
+  friend bool operator==(const Entry&, const Entry&) = default;
+};
+
+enum class MessageKind : std::uint8_t {
+  probe = 1,      ///< would you grant `epoch`? Changes nothing
+  probe_yes = 2,  ///< yes: I have not heard from a leader lately
+  ask = 3,        ///< grant me `epoch`
+  grant = 4,      ///< done and durable; my log ends at `position`
+  refuse = 5,     ///< my epoch is `epoch`, which is higher than the one you spoke in
+  fetch = 6,      ///< your entries behind `position.index`, as granted in `epoch`
+  fetched = 7,    ///< `entries` follow on `position` in my log
+  append = 8,     ///< `entries` follow on `position`; what is up to `stable` is decided
+  appended = 9,   ///< my log equals yours up to `position.index`, durably
+  mismatch = 10,  ///< my log differs before that: append from behind `position.index`
+};
+
+/// Every message carries the sender's epoch; what else a kind uses is said above.
+struct Message {
+  MessageKind kind = MessageKind::probe;
+  Epoch epoch = 0;
+  Position position{};
+  Index stable = 0;
+  std::vector<Entry> entries{};  ///< contiguous, ascending
+  friend bool operator==(const Message&, const Message&) = default;
+};
+
+inline constexpr std::uint32_t kMessageVersion = 1;
+/// "DLMG": the first bytes of a message, and what its checksum is seeded with.
+inline constexpr std::uint32_t kMessageMagic = 0x474D4C44;
+inline constexpr std::uint64_t kMessageSeed = kMessageMagic;
+/// What an entry takes beside its payload.
+inline constexpr std::size_t kEntryHeaderBytes = 16;
+/// Most bytes of a message, and so most that a decoder looks at.
+inline constexpr std::size_t kMessageBytesMax = 16u << 20;
+
+/// Requires: what the message's kind says of it, and at most kMessageBytesMax.
+[[nodiscard]] std::vector<std::byte> encode(const Message& message);
+/// Errors: corrupt (cut, changed, impossible), version_unsupported. Never more memory than the
+/// bytes are long.
+[[nodiscard]] Result<Message> decode_message(base::Bytes bytes);
+
+}  // namespace dolmen::log

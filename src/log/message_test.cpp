@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "log/message.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/checksum.hpp"
+
+namespace dolmen::log {
+namespace {
+
+std::vector<std::byte> payload(std::string_view text) {
+  const base::Bytes bytes = base::as_bytes(text);
+  return {bytes.begin(), bytes.end()};
+}
+
+Message example() {
+  return {.kind = MessageKind::append,
+          .epoch = 9,
+          .position = {.origin = 7, .index = 41},
+          .stable = 40,
+          .entries = {{.origin = 8, .index = 42, .payload = payload("lock the door")},
+                      {.origin = 9, .index = 43, .kind = EntryKind::opening},
+                      {.origin = 9, .index = 44, .payload = {}}}};
+}
+
+/// The bytes with a checksum that fits them.
+std::vector<std::byte> sealed(std::vector<std::byte> bytes) {
+  const base::Bytes body = base::Bytes(bytes).first(bytes.size() - 8);
+  base::store(base::MutableBytes(bytes), body.size(), base::checksum64(body, kMessageSeed));
+  return bytes;
+}
+
+Errc error_of(const std::vector<std::byte>& bytes) {
+  const auto message = decode_message(bytes);
+  return message ? Errc{} : message.error().code();
+}
+
+TEST(Message, ComesBackAsItWas) {
+  for (std::uint8_t kind = 1; kind <= 10; ++kind) {
+    Message message = example();
+    message.kind = static_cast<MessageKind>(kind);
+    if (message.kind != MessageKind::append && message.kind != MessageKind::fetched) {
+      message.entries.clear();
+    }
+    const auto again = decode_message(encode(message));
+    ASSERT_TRUE(again) << again.error().message();
+    EXPECT_EQ(*again, message);
+  }
+}
+
+TEST(Message, IsTheGoldenFile) {
+  const auto path = std::filesystem::path(DOLMEN_GOLDEN_DIR) / "log_message_v1.bin";
+  std::ifstream file(path, std::ios::binary);
+  ASSERT_TRUE(file) << path;
+  const std::vector<char> golden(std::istreambuf_iterator<char>(file), {});
+  const std::vector<std::byte> bytes = encode(example());
+  ASSERT_EQ(bytes.size(), golden.size());
+  EXPECT_TRUE(std::ranges::equal(std::as_bytes(std::span(golden)), std::span(bytes)));
+}
+
+TEST(Message, IsRefusedWhenAnyBitIsFlippedOrAnyByteIsMissing) {
+  const std::vector<std::byte> bytes = encode(example());
+  for (std::size_t i = 0; i < bytes.size() * 8; ++i) {
+    std::vector<std::byte> changed = bytes;
+    changed[i / 8] ^= std::byte{1} << (i % 8);
+    EXPECT_EQ(error_of(changed), Errc::corrupt) << i;
+  }
+  for (std::size_t length = 0; length < bytes.size(); ++length) {
+    EXPECT_EQ(error_of({bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(length)}),
+              Errc::corrupt);
+  }
+}
+
+TEST(Message, IsRefusedWhenItsFieldsAreImpossibleThoughItsChecksumFits) {
+  struct Change {
+    const char* what;
+    std::size_t offset;
+    std::uint64_t value;
+    std::size_t bytes;
+    Errc expected = Errc::corrupt;
+  };
+  const Change changes[] = {
+      {"another magic", 0, 1, 4},
+      {"a newer version", 4, 2, 2, Errc::version_unsupported},
+      {"no kind", 6, 0, 1},
+      {"an unknown kind", 6, 11, 1},
+      {"a kind that carries no entries", 6, 3, 1},
+      {"a spare byte", 7, 1, 1},
+      {"no epoch", 8, 0, 8},
+      {"entries of a later epoch than the sender's", 8, 8, 8},
+      {"entries that end beyond the last index", 24, ~std::uint64_t{0} - 1, 8},
+      {"a position of a later epoch than the sender's", 16, 10, 8},
+      {"more entries than there are", 40, 4, 4},
+      {"fewer entries than there are", 40, 2, 4},
+      {"a spare field", 44, 1, 4},
+      {"an origin before the position's", 48, 6, 8},
+      {"an entry longer than the message", 56, 0xFFFFFFFF, 4},
+      {"an unknown kind of entry", 60, 3, 1},
+      {"an opening with a payload", 60, 2, 1},
+      {"a spare byte of an entry", 61, 1, 1},
+  };
+  const std::vector<std::byte> bytes = encode(example());
+  for (const Change& change : changes) {
+    std::vector<std::byte> changed = bytes;
+    for (std::size_t i = 0; i < change.bytes; ++i) {
+      changed[change.offset + i] = static_cast<std::byte>(change.value >> (8 * i));
+    }
+    EXPECT_EQ(error_of(sealed(changed)), change.expected) << change.what;
+  }
+  EXPECT_EQ(error_of(std::vector<std::byte>(kMessageBytesMax + 1)), Errc::corrupt);
+}
+
+}  // namespace
+}  // namespace dolmen::log

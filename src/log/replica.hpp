@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One replica of one group, on the agent path, as a pure state machine: events in, an Output of
+// messages to send and records to make durable. No clock, disk, network or thread inside.
+//
+// The protocol (docs/log.md) is the strong-leader one of Raft and viewstamped replication: a leader
+// of epoch e extends a log that everybody copies; a replica's log only changes by what the leader
+// of its epoch says. Unlike Raft's, a candidate need not have the longest log: it takes the latest
+// one among those that granted. An entry is decided when a majority holds, durably, a log that ends
+// in an entry of the leader's own epoch and contains it (models: spec/agent_path.pml).
+//
+// Durability is the driver's: it appends Output::records to the replica's physical log in order,
+// syncs, and says so with persisted(). Answers that promise something wait for that in here.
+//
+// Threads: none; one caller at a time. Cost: no call but recovery is linear in the log's length.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/random.hpp"
+#include "log/message.hpp"
+
+namespace dolmen::log {
+
+/// How many records of a replica were made, ever; a name for "everything up to here is durable".
+using RecordCount = std::uint64_t;
+
+/// What a physical log keeps, in order. An entry replaces every entry at its index and above.
+struct Record {
+  /// Set: the replica's epoch became this, granted to that candidate.
+  Epoch epoch = 0;
+  ReplicaId granted_to{};
+  /// Set when epoch is not.
+  std::optional<Entry> entry{};
+};
+
+/// What replaying a replica's durable records gives.
+struct DurableState {
+  Epoch epoch = 0;
+  ReplicaId granted_to{};
+  std::vector<Entry> entries;  ///< from index 1 on
+
+  void apply(const Record& record);
+};
+
+enum class Role : std::uint8_t { follower, candidate, leader };
+
+struct ReplicaOptions {
+  /// A leader that has nothing to send says so this often.
+  std::uint64_t heartbeat_ns = 10'000'000;
+  /// Silence of a leader that a follower bears: between this and twice this, drawn each time.
+  std::uint64_t silence_ns = 100'000'000;
+  /// Unanswered entries are sent again after this.
+  std::uint64_t resend_ns = 20'000'000;
+  /// Most bytes of entries in one message; a single larger entry still travels.
+  std::size_t message_bytes = 64u << 10;
+};
+
+struct Output {
+  struct Letter {
+    ReplicaId to;
+    Message message;
+  };
+  std::vector<Letter> letters;
+  std::vector<Record> records;
+  /// The log lost its entries from here on: what was executed of them ahead of being stable is to
+  /// be undone, newest first.
+  std::optional<Index> undo_from;
+};
+
+class Replica {
+ public:
+  /// Requires: voters are distinct, an odd number, and contain self. `state` is what the replica's
+  /// disk holds; a replica whose disk was lost must have a new id. `seed`: of its time-outs.
+  Replica(ReplicaId self, std::vector<ReplicaId> voters, const ReplicaOptions& options,
+          DurableState state, std::uint64_t seed, std::uint64_t now_ns);
+
+  /// Time went on. Call at next_wakeup_ns() or later.
+  void tick(std::uint64_t now_ns);
+  [[nodiscard]] std::uint64_t next_wakeup_ns() const noexcept;
+  /// A decoded message. From strangers: ignored.
+  void receive(std::uint64_t now_ns, ReplicaId from, const Message& message);
+  /// The first `count` records, counted from construction, are durable.
+  void persisted(std::uint64_t now_ns, RecordCount count);
+  /// Leader only: appends a command. Its position, to be compared with stable() and at(); nothing
+  /// where another replica leads.
+  [[nodiscard]] std::optional<Position> propose(std::uint64_t now_ns,
+                                                std::vector<std::byte> payload);
+  /// What the calls since the last one of this ask for.
+  [[nodiscard]] Output take_output() { return std::exchange(output_, {}); }
+
+  [[nodiscard]] ReplicaId self() const noexcept { return self_; }
+  [[nodiscard]] Role role() const noexcept { return role_; }
+  [[nodiscard]] Epoch epoch() const noexcept { return epoch_; }
+  /// Who led when this replica last heard from a leader in its epoch.
+  [[nodiscard]] std::optional<ReplicaId> leader() const noexcept { return leader_; }
+  /// Every entry up to here is decided and will never change.
+  [[nodiscard]] Index stable() const noexcept { return stable_; }
+  [[nodiscard]] Position end() const noexcept { return position_at(entries_.size()); }
+  /// Requires: 0 < index <= end().index.
+  [[nodiscard]] const Entry& at(Index index) const;
+
+ private:
+  /// What a leader knows of another voter, or a candidate of who granted.
+  struct Peer {
+    ReplicaId id{};
+    bool granted = false;       ///< candidate: granted the epoch, or would
+    Position end{};             ///< candidate: of its log, when it granted
+    Index matched = 0;          ///< leader: durable there and equal to the own log
+    Index sent = 0;             ///< leader: sent up to here
+    std::uint64_t sent_ns = 0;  ///< when something was last sent
+    std::uint64_t heard_ns = 0;
+  };
+  enum class Stage : std::uint8_t { probing, asking, fetching };
+
+  [[nodiscard]] Position position_at(Index index) const;
+  [[nodiscard]] std::size_t majority() const noexcept { return (peers_.size() + 1) / 2 + 1; }
+  [[nodiscard]] Peer* peer(ReplicaId id) noexcept;
+
+  void send(ReplicaId to, Message message);
+  /// Sent once the records made so far are durable.
+  void send_when_durable(ReplicaId to, Message message);
+  void record_epoch(Epoch epoch, ReplicaId granted_to);
+  void append(Entry entry);
+  void truncate_from(Index index);
+  void enter_epoch(std::uint64_t now_ns, Epoch epoch, ReplicaId granted_to);
+  void follow(std::uint64_t now_ns);
+  void rest_until_silence(std::uint64_t now_ns);
+
+  void start_probe(std::uint64_t now_ns);
+  void start_asking(std::uint64_t now_ns);
+  void count_grants(std::uint64_t now_ns);
+  void fetch_more();
+  void lead(std::uint64_t now_ns);
+  void send_entries(std::uint64_t now_ns, Peer& peer);
+  void count_matches();
+
+  void on_probe(std::uint64_t now_ns, ReplicaId from, const Message& message);
+  void on_ask(std::uint64_t now_ns, ReplicaId from, const Message& message);
+  void on_grant(std::uint64_t now_ns, Peer& from, const Message& message);
+  void on_fetch(ReplicaId from, const Message& message);
+  void on_fetched(std::uint64_t now_ns, ReplicaId from, const Message& message);
+  void on_append(std::uint64_t now_ns, ReplicaId from, const Message& message);
+  void on_answer(std::uint64_t now_ns, Peer& from, const Message& message);
+
+  const ReplicaId self_;
+  const ReplicaOptions options_;
+  std::vector<Peer> peers_;  ///< the other voters
+  base::Random random_;
+
+  Epoch epoch_ = 0;
+  ReplicaId granted_to_{};
+  std::vector<Entry> entries_;  ///< entries_[i] has index i + 1
+  Index stable_ = 0;
+
+  Role role_ = Role::follower;
+  std::optional<ReplicaId> leader_;
+  std::uint64_t heard_ns_ = 0;     ///< from a leader
+  std::uint64_t deadline_ns_ = 0;  ///< follower, candidate: when patience ends
+
+  Stage stage_ = Stage::probing;
+  ReplicaId source_{};  ///< candidate: whose log is the latest
+  Position source_end_;
+  std::vector<Entry> fetched_;  ///< of it, behind stable_
+
+  RecordCount records_made_ = 0;
+  RecordCount records_durable_ = 0;
+  RecordCount epoch_record_ = 0;            ///< the record of epoch_
+  std::vector<RecordCount> entry_records_;  ///< of entries_, in the same order
+  struct Waiting {
+    RecordCount record;
+    Output::Letter letter;
+  };
+  std::vector<Waiting> waiting_;  ///< by record, ascending
+  Output output_;
+};
+
+}  // namespace dolmen::log

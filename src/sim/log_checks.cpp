@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/log_checks.hpp"
+
+#include <algorithm>
+
+namespace dolmen::sim {
+
+namespace {
+
+std::string text(const char* what, std::uint64_t number) {
+  return std::string(what) + std::to_string(number);
+}
+
+}  // namespace
+
+LogChecks::CommandId LogChecks::command_of(const log::Entry& entry) {
+  if (entry.kind != log::EntryKind::command || entry.payload.size() < sizeof(CommandId)) return 0;
+  return base::load<CommandId>(entry.payload);
+}
+
+void LogChecks::learned_stable(std::size_t node, const log::Entry& entry) {
+  const CommandId command = command_of(entry);
+  if (entry.index > decided_.size() + 1) {
+    return fail(text("a gap before the decided index ", entry.index));
+  }
+  if (entry.index == decided_.size() + 1) {
+    decided_.push_back({entry.origin, command});
+    if (command != 0 && !places_.emplace(command, entry.index).second) {
+      fail(text("decided twice: command ", command));
+    }
+    return;
+  }
+  const Decided& before = decided_[entry.index - 1];
+  if (before.origin != entry.origin || before.command != command) {
+    fail(text("replica ", node) + text(" takes another entry for decided at index ", entry.index) +
+         text(": origin ", entry.origin) + text(" instead of ", before.origin));
+  }
+}
+
+void LogChecks::leads(std::size_t node, log::Epoch epoch) {
+  const auto [place, is_new] = leaders_.emplace(epoch, node);
+  if (!is_new && place->second != node) fail(text("two leaders of epoch ", epoch));
+}
+
+void LogChecks::acknowledged(CommandId command, log::Position where,
+                             log::Index acknowledged_at_invocation, std::size_t durable) {
+  if (durable < majority_) {
+    fail(text("acknowledged and not durable at a majority: index ", where.index));
+  }
+  const auto place = places_.find(command);
+  if (place == places_.end() || place->second != where.index) {
+    return fail(text("acknowledged and not decided: command ", command));
+  }
+  if (where.index <= acknowledged_at_invocation) {
+    fail(text("decided before what was acknowledged when it was sent: index ", where.index));
+  }
+  acknowledged_index_ = std::max(acknowledged_index_, where.index);
+}
+
+void LogChecks::finished(log::Index stable_everywhere) {
+  if (stable_everywhere < acknowledged_index_) {
+    fail(text("acknowledged and missing in the end: index ", acknowledged_index_));
+  }
+}
+
+}  // namespace dolmen::sim

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What must hold in a group of replicas, looked at from outside, by who sees all of them at once.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "log/replica.hpp"
+
+namespace dolmen::sim {
+
+class LogChecks {
+ public:
+  using CommandId = std::uint64_t;
+
+  explicit LogChecks(std::size_t voters) : majority_(voters / 2 + 1) {}
+
+  /// Entries that a replica has just learned to be stable, in order: the same everywhere (I1), each
+  /// command once (I2), places without gaps (I9).
+  void learned_stable(std::size_t node, const log::Entry& entry);
+  /// A replica became leader: the only one of its epoch (I4).
+  void leads(std::size_t node, log::Epoch epoch);
+  /// A client was told that its command is decided there; `durable`: the replicas whose disks hold
+  /// it (I11). Whatever was acknowledged before the client sent it stands before it (P1).
+  void acknowledged(CommandId command, log::Position where, log::Index acknowledged_at_invocation,
+                    std::size_t durable);
+  /// At the end: nothing acknowledged is missing.
+  void finished(log::Index stable_everywhere);
+  void fail(const std::string& what) {
+    if (violation_.empty()) violation_ = what;
+  }
+
+  [[nodiscard]] const std::string& violation() const noexcept { return violation_; }
+  /// The highest index that was acknowledged to anybody.
+  [[nodiscard]] log::Index acknowledged_index() const noexcept { return acknowledged_index_; }
+  [[nodiscard]] std::size_t leaders() const noexcept { return leaders_.size(); }
+
+  [[nodiscard]] static CommandId command_of(const log::Entry& entry);
+
+ private:
+  struct Decided {
+    log::Epoch origin;
+    CommandId command;
+  };
+  const std::size_t majority_;
+  std::vector<Decided> decided_;  ///< by index - 1
+  std::map<CommandId, log::Index> places_;
+  std::map<log::Epoch, std::size_t> leaders_;
+  log::Index acknowledged_index_ = 0;
+  std::string violation_;
+};
+
+}  // namespace dolmen::sim

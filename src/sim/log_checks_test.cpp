@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The judge is judged: histories made by hand, each wrong in one way.
+#include "sim/log_checks.hpp"
+
+#include <gtest/gtest.h>
+
+namespace dolmen::sim {
+namespace {
+
+log::Entry entry(log::Index index, log::Epoch origin, std::uint64_t command) {
+  std::vector<std::byte> payload(sizeof command);
+  base::store(base::MutableBytes(payload), 0, command);
+  return {.origin = origin, .index = index, .payload = payload};
+}
+
+TEST(LogChecks, ARightHistoryIsRight) {
+  LogChecks checks(3);
+  checks.leads(0, 1);
+  checks.learned_stable(0, entry(1, 1, 11));
+  checks.acknowledged(11, {1, 1}, 0, 2);
+  checks.learned_stable(1, entry(1, 1, 11));
+  checks.leads(1, 2);
+  checks.learned_stable(1, entry(2, 2, 12));
+  checks.acknowledged(12, {2, 2}, 1, 3);
+  checks.finished(2);
+  EXPECT_EQ(checks.violation(), "");
+}
+
+TEST(LogChecks, TwoEntriesInOnePlaceAreSeen) {
+  LogChecks checks(3);
+  checks.learned_stable(0, entry(1, 1, 11));
+  checks.learned_stable(1, entry(1, 2, 12));
+  EXPECT_NE(checks.violation(), "");
+}
+
+TEST(LogChecks, OneCommandInTwoPlacesIsSeen) {
+  LogChecks checks(3);
+  checks.learned_stable(0, entry(1, 1, 11));
+  checks.learned_stable(0, entry(2, 1, 11));
+  EXPECT_NE(checks.violation(), "");
+}
+
+TEST(LogChecks, AGapIsSeen) {
+  LogChecks checks(3);
+  checks.learned_stable(0, entry(2, 1, 11));
+  EXPECT_NE(checks.violation(), "");
+}
+
+TEST(LogChecks, TwoLeadersOfOneEpochAreSeen) {
+  LogChecks checks(3);
+  checks.leads(0, 1);
+  checks.leads(2, 1);
+  EXPECT_NE(checks.violation(), "");
+}
+
+TEST(LogChecks, AnAcknowledgementThatFewDisksBackIsSeen) {
+  LogChecks checks(5);
+  checks.learned_stable(0, entry(1, 1, 11));
+  checks.acknowledged(11, {1, 1}, 0, 2);
+  EXPECT_NE(checks.violation(), "");
+}
+
+TEST(LogChecks, AnAcknowledgementOfWhatWasNotDecidedIsSeen) {
+  LogChecks checks(3);
+  checks.learned_stable(0, entry(1, 1, 11));
+  checks.acknowledged(12, {1, 1}, 0, 2);
+  EXPECT_NE(checks.violation(), "");
+}
+
+TEST(LogChecks, APlaceBeforeWhatWasAcknowledgedEarlierIsSeen) {
+  LogChecks checks(3);
+  checks.learned_stable(0, entry(1, 1, 11));
+  checks.learned_stable(0, entry(2, 1, 12));
+  checks.acknowledged(12, {1, 2}, 0, 2);
+  checks.acknowledged(11, {1, 1}, 2, 2);  // sent when 12 had been acknowledged
+  EXPECT_NE(checks.violation(), "");
+}
+
+TEST(LogChecks, WhatIsMissingInTheEndIsSeen) {
+  LogChecks checks(3);
+  checks.learned_stable(0, entry(1, 1, 11));
+  checks.acknowledged(11, {1, 1}, 0, 2);
+  checks.finished(0);
+  EXPECT_NE(checks.violation(), "");
+}
+
+}  // namespace
+}  // namespace dolmen::sim

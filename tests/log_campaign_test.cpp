@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Groups of replicas under faults, thousands of seeds; and the same with one bug planted, which has
+// to be seen. A seed again: the command that a failure prints.
+#include <bit>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <string>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "base/sanitizers.hpp"
+#include "sim/log_world.hpp"
+#include "sim/sim_hooks.hpp"
+
+namespace {
+
+using dolmen::sim::LogWorldOptions;
+using dolmen::sim::LogWorldResult;
+using dolmen::sim::run_log_world;
+using dolmen::sim::SimHooks;
+
+std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
+  const char* const text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+std::uint64_t seeds_to_run() {
+  if (std::getenv("DOLMEN_SOAK") != nullptr) return 1'000'000;
+  return dolmen::base::kSanitized ? 500 : 10'000;
+}
+
+TEST(LogCampaign, NothingAcknowledgedIsLostWhateverFails) {
+  const std::uint64_t seeds = from_environment("DOLMEN_LOG_SEEDS", seeds_to_run());
+  LogWorldResult total;
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+    const LogWorldOptions options{.seed = seed};
+    const LogWorldResult result = run_log_world(options);
+    ASSERT_EQ(result.violation, "") << command_of(minimise(options));
+    total.acknowledged += result.acknowledged;
+    total.proposed += result.proposed;
+    total.events += result.events;
+    total.leaders += result.leaders;
+    total.crashes += result.crashes;
+    total.simulated_ns += result.simulated_ns;
+  }
+  std::printf(
+      "%lu seeds, %.1f simulated hours, %lu events, %lu leaders, %lu crashes, %lu of %lu commands "
+      "acknowledged; a seed fails with less than %.1g (95 %%)\n",
+      seeds, static_cast<double>(total.simulated_ns) / 3.6e12, total.events, total.leaders,
+      total.crashes, total.acknowledged, total.proposed, 3.0 / static_cast<double>(seeds));
+  EXPECT_GT(total.acknowledged, seeds * 100);
+  EXPECT_GT(total.leaders, seeds * 2);
+}
+
+// With the rare paths taken on purpose as well.
+TEST(LogCampaign, EveryRarePlaceIsReached) {
+  std::map<std::string, std::uint64_t> reached;
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    const SimHooks hooks({.seed = seed});
+    const LogWorldOptions options{.seed = seed};
+    ASSERT_EQ(run_log_world(options).violation, "") << "with hooks of seed " << seed;
+    for (const auto& [probe, count] : hooks.probes()) reached[probe] += count;
+    for (const auto& [name, site] : hooks.buggify_sites()) reached[name] += site.fired;
+  }
+  for (const char* const place :
+       {"log.led", "log.stepped_down", "log.truncated", "log.mismatch", "log.fetched",
+        "log.one_entry", "log.send_again", "log.impatient"}) {
+    EXPECT_GT(reached[place], 20u) << place;
+  }
+}
+
+TEST(LogCampaign, OneSeed) {
+  const LogWorldOptions options{.seed = from_environment("DOLMEN_LOG_SEED", 1),
+                                .faulty_ns = from_environment("DOLMEN_LOG_MS", 10'000) * 1'000'000,
+                                .faults = static_cast<std::uint32_t>(from_environment(
+                                    "DOLMEN_LOG_FAULTS", dolmen::sim::kAllLogFaults))};
+  const LogWorldResult result = run_log_world(options);
+  EXPECT_EQ(result.violation, "");
+  const LogWorldResult again = run_log_world(options);
+  EXPECT_EQ(again.trace_hash, result.trace_hash);
+  EXPECT_EQ(again.events, result.events);
+  EXPECT_GT(result.acknowledged, 0u);
+}
+
+/// How many seeds it takes until a violation or an assertion shows the bug; 0: none did.
+std::uint64_t seeds_until_seen(const std::string& bug, std::uint64_t seeds_max) {
+  for (std::uint64_t seed = 1; seed <= seeds_max; ++seed) {
+    const pid_t child = fork();
+    if (child == 0) {
+      const SimHooks hooks({.seed = seed, .planted = bug});
+      const LogWorldOptions options{.seed = seed, .restart_empty = bug == "restart_empty"};
+      _exit(run_log_world(options).violation.empty() ? 0 : 1);
+    }
+    int status = 0;
+    if (waitpid(child, &status, 0) != child) return 0;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return seed;
+  }
+  return 0;
+}
+
+// With its bug planted, a run that has all faults fails with fewer and sooner, by its own command.
+TEST(LogCampaign, AFailureIsMadeSmall) {
+  const SimHooks hooks({.seed = 1, .buggify = false, .planted = "log.decide_by_minority"});
+  LogWorldOptions options;
+  while (run_log_world(options).violation.empty()) ASSERT_LT(++options.seed, 100u);
+  const LogWorldOptions smallest = minimise(options);
+  EXPECT_NE(run_log_world(smallest).violation, "");
+  EXPECT_LT(std::popcount(smallest.faults), std::popcount(options.faults));
+  EXPECT_LE(smallest.faulty_ns, options.faulty_ns);
+  EXPECT_EQ(command_of(smallest).find("DOLMEN_LOG_SEED=" + std::to_string(options.seed) + " "), 0u);
+}
+
+class PlantedLogBug : public testing::TestWithParam<const char*> {};
+
+TEST_P(PlantedLogBug, IsSeen) {
+  const std::uint64_t seeds = seeds_until_seen(GetParam(), 1000);
+  EXPECT_NE(seeds, 0u) << "nobody saw " << GetParam();
+  std::printf("%s: seen with seed %lu\n", GetParam(), seeds);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PlantedLogBug,
+                         testing::Values("log.grant_unsynced", "log.grant_twice",
+                                         "log.accept_unsynced", "log.accept_any_epoch",
+                                         "log.no_match", "log.stable_unmatched",
+                                         "log.lead_by_minority", "log.decide_by_minority",
+                                         "log.adopt_own", "log.adopt_longest", "log.own_unsynced",
+                                         "log.count_copies", "restart_empty"));
+
+}  // namespace
