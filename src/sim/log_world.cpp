@@ -29,7 +29,7 @@ class LogWorld {
         faults_(options.faults & static_cast<std::uint32_t>(random_() | random_())),
         nodes_(kSizes[random_.below(std::size(kSizes))]),
         network_(queue_, nodes_.size(), random_(),
-                 [this](std::size_t from, std::size_t to, std::vector<std::byte> bytes) {
+                 [this](std::size_t from, std::size_t to, const std::vector<std::byte>& bytes) {
                    deliver(from, to, bytes);
                  }),
         checks_(nodes_.size()) {
@@ -123,6 +123,7 @@ class LogWorld {
     node.stable = 0;
     if (options_.restart_empty && node.life > 1) node.disk = {};
     std::vector<log::ReplicaId> voters;
+    voters.reserve(nodes_.size());
     for (std::size_t i = 0; i < nodes_.size(); ++i) voters.push_back(id_of(i));
     node.replica = std::make_unique<log::Replica>(
         id_of(number), std::move(voters), replica_options_, node.disk, random_(), local_ns(node));

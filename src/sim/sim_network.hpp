@@ -27,7 +27,8 @@ struct NetworkFaults {
 
 class SimNetwork {
  public:
-  using Deliver = std::function<void(std::size_t from, std::size_t to, std::vector<std::byte>)>;
+  using Deliver =
+      std::function<void(std::size_t from, std::size_t to, const std::vector<std::byte>& bytes)>;
 
   SimNetwork(EventQueue& queue, std::size_t nodes, std::uint64_t seed, Deliver deliver)
       : queue_(queue),
