@@ -80,7 +80,7 @@ Result<Message> decode_message(base::Bytes bytes) {
   if (in.get<std::uint32_t>() != 0 || in.failed()) return damaged();
   if (count > in.remaining() / kEntryHeaderBytes) return damaged();
   if (count > 0 && !carries_entries(message.kind)) return damaged();
-  if (message.epoch == 0) return damaged();
+  if (message.epoch == 0 || message.epoch > kEpochMax) return damaged();
   const Index first = message.position.index + 1;
   if (first == 0 || first + count < first) return damaged();
   if (message.position.origin > message.epoch) return damaged();
@@ -93,13 +93,15 @@ Result<Message> decode_message(base::Bytes bytes) {
     const auto entry_kind = in.get<std::uint8_t>();
     const bool spare = in.get<std::uint8_t>() != 0 || in.get<std::uint16_t>() != 0;
     const base::Bytes payload = in.take(payload_bytes);
-    if (in.failed() || spare) return damaged();
-    if (entry_kind != static_cast<std::uint8_t>(EntryKind::command) &&
-        entry_kind != static_cast<std::uint8_t>(EntryKind::opening)) {
+    if (in.failed() || spare || payload_bytes > kPayloadBytesMax) return damaged();
+    if (entry_kind < static_cast<std::uint8_t>(EntryKind::command) ||
+        entry_kind > static_cast<std::uint8_t>(EntryKind::settled)) {
       return damaged();
     }
     entry.kind = static_cast<EntryKind>(entry_kind);
-    if (entry.kind == EntryKind::opening && !payload.empty()) return damaged();
+    const bool is_bare = entry.kind == EntryKind::opening || entry.kind == EntryKind::settled;
+    if (is_bare && !payload.empty()) return damaged();
+    if (entry.kind == EntryKind::configuration && !decode_configuration(payload)) return damaged();
     // Origins never fall along a log, and nobody sends what a later epoch proposed.
     const Epoch before =
         message.entries.empty() ? message.position.origin : message.entries.back().origin;

@@ -11,16 +11,16 @@
 #include <dolmen/error.hpp>
 
 #include "base/bytes.hpp"
+#include "log/configuration.hpp"
 
 namespace dolmen::log {
 
 /// A term of leadership: only rises, at most one leader each.
 using Epoch = std::uint64_t;
+/// No message of a higher one is believed, so that there is always a next.
+inline constexpr Epoch kEpochMax = std::uint64_t{1} << 62;
 /// Place of an entry in the group's log; the first is 1, 0 is before it.
 using Index = std::uint64_t;
-/// A replica, in one life of its memory and disk: one that lost them comes back as another.
-enum class ReplicaId : std::uint64_t {};
-
 /// The end of a log. The later one holds everything that may have been decided in the other:
 /// compared by origin, then by index.
 struct Position {
@@ -30,8 +30,10 @@ struct Position {
 };
 
 enum class EntryKind : std::uint8_t {
-  command = 1,  ///< bytes of the state machine
-  opening = 2,  ///< the first entry of an epoch's leader; empty
+  command = 1,        ///< bytes of the state machine
+  opening = 2,        ///< the first entry of an epoch's leader; empty
+  configuration = 3,  ///< encode(Configuration): who decides from here on
+  settled = 4,        ///< the configuration before it is decided; empty
 };
 
 /// (origin, index) names the entry: in two logs it is the same, and so is everything before it.
@@ -58,7 +60,8 @@ enum class MessageKind : std::uint8_t {
   mismatch = 10,  ///< my log differs before that: append from behind `position.index`
 };
 
-/// Every message carries the sender's epoch; what else a kind uses is said above.
+/// Every message carries the sender's epoch, probe and probe_yes the one that would be asked for;
+/// what else a kind uses is said above.
 struct Message {
   MessageKind kind = MessageKind::probe;
   Epoch epoch = 0;
@@ -74,6 +77,8 @@ inline constexpr std::uint32_t kMessageMagic = 0x474D4C44;
 inline constexpr std::uint64_t kMessageSeed = kMessageMagic;
 /// What an entry takes beside its payload.
 inline constexpr std::size_t kEntryHeaderBytes = 16;
+/// Most bytes of an entry's payload.
+inline constexpr std::size_t kPayloadBytesMax = 8u << 20;
 /// Most bytes of a message, and so most that a decoder looks at.
 inline constexpr std::size_t kMessageBytesMax = 16u << 20;
 

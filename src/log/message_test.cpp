@@ -93,6 +93,7 @@ TEST(Message, IsRefusedWhenItsFieldsAreImpossibleThoughItsChecksumFits) {
       {"a kind that carries no entries", 6, 3, 1},
       {"a spare byte", 7, 1, 1},
       {"no epoch", 8, 0, 8},
+      {"an epoch that has no next", 8, ~std::uint64_t{0}, 8},
       {"entries of a later epoch than the sender's", 8, 8, 8},
       {"entries that end beyond the last index", 24, ~std::uint64_t{0} - 1, 8},
       {"a position of a later epoch than the sender's", 16, 10, 8},
@@ -101,7 +102,9 @@ TEST(Message, IsRefusedWhenItsFieldsAreImpossibleThoughItsChecksumFits) {
       {"a spare field", 44, 1, 4},
       {"an origin before the position's", 48, 6, 8},
       {"an entry longer than the message", 56, 0xFFFFFFFF, 4},
-      {"an unknown kind of entry", 60, 3, 1},
+      {"an unknown kind of entry", 60, 5, 1},
+      {"a settlement with a payload", 60, 4, 1},
+      {"a configuration that is none", 60, 3, 1},
       {"an opening with a payload", 60, 2, 1},
       {"a spare byte of an entry", 61, 1, 1},
   };

@@ -28,7 +28,7 @@ void DurableState::apply(const Record& record) {
   entries.push_back(*record.entry);
 }
 
-Replica::Replica(ReplicaId self, std::vector<ReplicaId> voters, const ReplicaOptions& options,
+Replica::Replica(ReplicaId self, Configuration first, const ReplicaOptions& options,
                  DurableState state, std::uint64_t seed, std::uint64_t now_ns)
     : self_(self),
       options_(options),
@@ -37,12 +37,59 @@ Replica::Replica(ReplicaId self, std::vector<ReplicaId> voters, const ReplicaOpt
       granted_to_(state.granted_to),
       entries_(std::move(state.entries)),
       entry_records_(entries_.size(), 0) {
-  DOLMEN_ASSERT(voters.size() % 2 == 1);
-  DOLMEN_ASSERT(std::ranges::count(voters, self) == 1);
-  for (const ReplicaId id : voters) {
-    if (id != self) peers_.push_back({.id = id});
-  }
+  DOLMEN_ASSERT(is_valid(first));
+  DOLMEN_ASSERT(self != kNobody);
+  configurations_.push_back({.configuration = std::move(first)});
+  know_members();
+  for (const Entry& entry : entries_) take_note(entry);
   rest_until_silence(now_ns);
+}
+
+std::span<const Replica::Configured> Replica::counting() const noexcept {
+  const std::span all(configurations_);
+  const bool is_decided = all.back().index <= stable_ || all.back().settled_at != 0;
+  if (is_decided || DOLMEN_PLANTED("log.new_voters_only")) return all.last(1);
+  if (DOLMEN_PLANTED("log.old_voters_only")) return all.last(2).first(1);
+  return all.last(2);
+}
+
+std::vector<Configuration> Replica::deciding() const {
+  std::vector<Configuration> result;
+  for (const Configured& configured : counting()) result.push_back(configured.configuration);
+  return result;
+}
+
+bool Replica::votes() const noexcept {
+  return std::ranges::any_of(counting(), [&](const Configured& configured) {
+    return configured.configuration.is_voter(self_);
+  });
+}
+
+bool Replica::majority_is(bool self_good, const std::function<bool(const Peer&)>& good) const {
+  return std::ranges::all_of(counting(), [&](const Configured& configured) {
+    const auto& voters = configured.configuration.voters;
+    const auto count = std::ranges::count_if(voters, [&](ReplicaId id) {
+      const Peer* const voter = peer(id);
+      return id == self_ ? self_good : voter != nullptr && good(*voter);
+    });
+    return 2 * static_cast<std::size_t>(count) > voters.size();
+  });
+}
+
+// Called whenever it may have changed which configurations count. What is known of who stays,
+// stays.
+void Replica::know_members() {
+  std::vector<Peer> known;
+  const auto add = [&](ReplicaId id) {
+    if (id == self_ || std::ranges::find(known, id, &Peer::id) != known.end()) return;
+    const Peer* const before = peer(id);
+    known.push_back(before != nullptr ? *before : Peer{.id = id, .sent = entries_.size()});
+  };
+  for (const Configured& configured : counting()) {
+    std::ranges::for_each(configured.configuration.voters, add);
+    std::ranges::for_each(configured.configuration.learners, add);
+  }
+  peers_ = std::move(known);
 }
 
 const Entry& Replica::at(Index index) const {
@@ -54,9 +101,13 @@ Position Replica::position_at(Index index) const {
   return index == 0 ? Position{} : at(index).position();
 }
 
-Replica::Peer* Replica::peer(ReplicaId id) noexcept {
+const Replica::Peer* Replica::peer(ReplicaId id) const noexcept {
   const auto found = std::ranges::find(peers_, id, &Peer::id);
   return found == peers_.end() ? nullptr : &*found;
+}
+
+Replica::Peer* Replica::peer(ReplicaId id) noexcept {
+  return const_cast<Peer*>(std::as_const(*this).peer(id));
 }
 
 void Replica::send(ReplicaId to, Message message) {
@@ -81,6 +132,32 @@ void Replica::append(Entry entry) {
   output_.records.push_back({.entry = entry});
   entry_records_.push_back(++records_made_);
   entries_.push_back(std::move(entry));
+  take_note(entries_.back());
+}
+
+// What an entry of the log says of who counts.
+void Replica::take_note(const Entry& entry) {
+  if (entry.kind == EntryKind::configuration) {
+    configurations_.push_back(
+        {.index = entry.index, .configuration = decode_configuration(entry.payload).value()});
+    know_members();
+  }
+  if (entry.kind == EntryKind::settled) {
+    configurations_.back().settled_at = entry.index;
+    know_members();
+  }
+}
+
+bool Replica::settled() const noexcept {
+  const Configured& last = configurations_.back();
+  return last.index == 0 || (last.settled_at != 0 && last.settled_at <= stable_);
+}
+
+void Replica::set_stable(Index index) {
+  if (index <= stable_) return;
+  const bool is_decided = configurations_.back().index > stable_;
+  stable_ = index;
+  if (is_decided) know_members();
 }
 
 // The physical log needs no record of this: the entry that is appended next replaces the others
@@ -91,6 +168,12 @@ void Replica::truncate_from(Index index) {
   DOLMEN_PROBE("log.truncated");
   entries_.resize(index - 1);
   entry_records_.resize(index - 1);
+  while (configurations_.back().index >= index) {
+    DOLMEN_PROBE("log.configuration_truncated");
+    configurations_.pop_back();
+  }
+  if (configurations_.back().settled_at >= index) configurations_.back().settled_at = 0;
+  know_members();
   output_.undo_from = std::min(output_.undo_from.value_or(index), index);
 }
 
@@ -105,16 +188,20 @@ void Replica::follow(std::uint64_t now_ns) {
   role_ = Role::follower;
   leader_.reset();
   fetched_.clear();
+  accepted_ = 0;
+  acknowledged_ = 0;
   rest_until_silence(now_ns);
 }
 
 void Replica::rest_until_silence(std::uint64_t now_ns) {
-  deadline_ns_ = now_ns + options_.silence_ns + random_.below(options_.silence_ns);
+  // Longer from attempt to attempt: disks or links may be slower than the patience.
+  const std::uint64_t patience_ns = options_.silence_ns << std::min(attempts_, 2u);
+  deadline_ns_ = now_ns + patience_ns + random_.below(patience_ns);
 }
 
 void Replica::receive(std::uint64_t now_ns, ReplicaId from, const Message& message) {
+  if (from == self_ || from == kNobody) return;
   Peer* const sender = peer(from);
-  if (sender == nullptr) return;
   switch (message.kind) {
     case MessageKind::probe:
       return on_probe(now_ns, from, message);
@@ -127,23 +214,28 @@ void Replica::receive(std::uint64_t now_ns, ReplicaId from, const Message& messa
     case MessageKind::refuse:
       if (message.epoch > epoch_) enter_epoch(now_ns, message.epoch, kNobody);
       return;
-    case MessageKind::probe_yes:
-    case MessageKind::grant:
-      return on_grant(now_ns, *sender, message);
     case MessageKind::fetched:
       return on_fetched(now_ns, from, message);
+    case MessageKind::probe_yes:
+    case MessageKind::grant:
+      if (sender != nullptr) on_grant(now_ns, *sender, message);
+      return;
     case MessageKind::appended:
     case MessageKind::mismatch:
-      return on_answer(now_ns, *sender, message);
+      if (sender != nullptr) on_answer(now_ns, *sender, message);
+      return;
   }
 }
 
 void Replica::on_probe(std::uint64_t now_ns, ReplicaId from, const Message& message) {
   if (message.epoch <= epoch_) return send(from, {.kind = MessageKind::refuse, .epoch = epoch_});
-  // Who hears a leader does not help to depose it.
-  const bool content =
+  // Who hears a leader does not help to depose it. Nor does who has left the group, as far as the
+  // other's log shows that it does not know.
+  const bool hears =
       role_ == Role::leader || (leader_.has_value() && now_ns < heard_ns_ + options_.silence_ns);
-  if (!content) send(from, {.kind = MessageKind::probe_yes, .epoch = message.epoch});
+  const bool has_left = !votes() && settled();
+  if (hears || (has_left && message.position < end())) return;
+  send(from, {.kind = MessageKind::probe_yes, .epoch = message.epoch});
 }
 
 void Replica::on_ask(std::uint64_t now_ns, ReplicaId from, const Message& message) {
@@ -162,6 +254,7 @@ void Replica::on_ask(std::uint64_t now_ns, ReplicaId from, const Message& messag
 
 void Replica::on_fetch(ReplicaId from, const Message& message) {
   if (message.epoch != epoch_ || granted_to_ != from) {
+    if (epoch_ == 0) return;
     return send(from, {.kind = MessageKind::refuse, .epoch = epoch_});
   }
   const Index behind = message.position.index;
@@ -181,11 +274,11 @@ void Replica::on_append(std::uint64_t now_ns, ReplicaId from, const Message& mes
     return send(from, {.kind = MessageKind::refuse, .epoch = epoch_});
   }
   if (message.epoch > epoch_) enter_epoch(now_ns, message.epoch, from);
-  if (role_ == Role::leader && message.epoch < epoch_) return;  // only with that bug planted
-  DOLMEN_ASSERT(role_ != Role::leader);                         // an epoch has one
+  if (role_ == Role::leader) return;  // an epoch has one
   if (role_ == Role::candidate) follow(now_ns);
   leader_ = from;
   heard_ns_ = now_ns;
+  attempts_ = 0;
   rest_until_silence(now_ns);
 
   const Position before = message.position;
@@ -193,24 +286,55 @@ void Replica::on_append(std::uint64_t now_ns, ReplicaId from, const Message& mes
                        (before.index <= entries_.size() && position_at(before.index) == before);
   if (!follows && !(DOLMEN_PLANTED("log.no_match") && before.index <= entries_.size())) {
     DOLMEN_PROBE("log.mismatch");
-    const Index retry = before.index > entries_.size() ? entries_.size() : stable_;
-    return send(from, {.kind = MessageKind::mismatch, .epoch = epoch_, .position = {0, retry}});
+    // Where it may follow: the own end, or before everything of the origin that contradicts.
+    Index behind = std::min<Index>(before.index, entries_.size());
+    if (behind == before.index) {
+      const Epoch wrong = at(behind).origin;
+      while (behind > stable_ && at(behind).origin == wrong) --behind;
+    }
+    return send(from, {.kind = MessageKind::mismatch,
+                       .epoch = message.epoch,
+                       .position = {0, behind},
+                       .stable = before.index});
   }
-  for (const Entry& entry : message.entries) {
+  if (!take_over(message.entries)) return;
+  const Index matched = before.index + message.entries.size();
+  accepted_ = std::max(accepted_, matched);
+  set_stable(DOLMEN_PLANTED("log.stable_unmatched") ? std::min(message.stable, entries_.size())
+                                                    : std::min(message.stable, matched));
+  if (DOLMEN_PLANTED("log.accept_any_epoch") || DOLMEN_PLANTED("log.accept_unsynced")) {
+    const bool is_early = DOLMEN_PLANTED("log.accept_unsynced");
+    return send(from, {.kind = MessageKind::appended,
+                       .epoch = message.epoch,
+                       .position = {0, is_early ? matched : std::min(matched, durable())}});
+  }
+  // At once, so that the leader hears; of what is not durable yet, acknowledge() tells later.
+  acknowledged_ = std::min(accepted_, durable());
+  send(from, {.kind = MessageKind::appended, .epoch = epoch_, .position = {0, acknowledged_}});
+}
+
+bool Replica::take_over(const std::vector<Entry>& entries) {
+  for (const Entry& entry : entries) {
     if (entry.index <= stable_) continue;
     if (entry.index <= entries_.size() && at(entry.index).origin == entry.origin) continue;
-    if (entry.origin < position_at(entry.index - 1).origin) return;  // no log of ours
+    if (entry.index > entries_.size() + 1) return false;
+    if (entry.origin < position_at(entry.index - 1).origin) return false;
     truncate_from(entry.index);
     append(entry);
   }
-  const Index matched = before.index + message.entries.size();
-  const Index decided = DOLMEN_PLANTED("log.stable_unmatched")
-                            ? std::min(message.stable, entries_.size())
-                            : std::min(message.stable, matched);
-  stable_ = std::max(stable_, decided);
-  Message answer{.kind = MessageKind::appended, .epoch = message.epoch, .position = {0, matched}};
-  if (DOLMEN_PLANTED("log.accept_unsynced")) return send(from, std::move(answer));
-  send_when_durable(from, std::move(answer));
+  return true;
+}
+
+Index Replica::durable() const {
+  const auto end = std::ranges::upper_bound(entry_records_, records_durable_);
+  return static_cast<Index>(end - entry_records_.begin());
+}
+
+void Replica::acknowledge() {
+  const Index index = std::min(accepted_, durable());
+  if (!leader_ || index <= acknowledged_) return;
+  acknowledged_ = index;
+  send(*leader_, {.kind = MessageKind::appended, .epoch = epoch_, .position = {0, index}});
 }
 
 void Replica::persisted(std::uint64_t now_ns, RecordCount count) {
@@ -222,8 +346,9 @@ void Replica::persisted(std::uint64_t now_ns, RecordCount count) {
     output_.letters.push_back(std::move(letter->letter));
   }
   waiting_.erase(waiting_.begin(), first_waiting);
+  if (role_ == Role::follower) acknowledge();
   if (role_ == Role::candidate) count_grants(now_ns);
-  if (role_ == Role::leader) count_matches();
+  if (role_ == Role::leader) count_matches(now_ns);
 }
 
 }  // namespace dolmen::log

@@ -16,7 +16,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -73,22 +75,28 @@ struct Output {
 
 class Replica {
  public:
-  /// Requires: voters are distinct, an odd number, and contain self. `state` is what the replica's
-  /// disk holds; a replica whose disk was lost must have a new id. `seed`: of its time-outs.
-  Replica(ReplicaId self, std::vector<ReplicaId> voters, const ReplicaOptions& options,
-          DurableState state, std::uint64_t seed, std::uint64_t now_ns);
+  /// `first` is the group's configuration before its log says another; a replica that is not in it
+  /// waits to be made a member. Requires: is_valid(first). `state` is what the replica's disk
+  /// holds; a replica whose disk was lost must have a new id. `seed`: of its time-outs.
+  Replica(ReplicaId self, Configuration first, const ReplicaOptions& options, DurableState state,
+          std::uint64_t seed, std::uint64_t now_ns);
 
   /// Time went on. Call at next_wakeup_ns() or later.
   void tick(std::uint64_t now_ns);
   [[nodiscard]] std::uint64_t next_wakeup_ns() const noexcept;
-  /// A decoded message. From strangers: ignored.
+  /// A decoded message, from who is known to be `from`. Strangers are heard as candidates and as
+  /// leaders, since a replica may not know yet who was made a member; their answers count nothing.
   void receive(std::uint64_t now_ns, ReplicaId from, const Message& message);
   /// The first `count` records, counted from construction, are durable.
   void persisted(std::uint64_t now_ns, RecordCount count);
   /// Leader only: appends a command. Its position, to be compared with stable() and at(); nothing
-  /// where another replica leads.
+  /// where another replica leads, and for more than kPayloadBytesMax.
   [[nodiscard]] std::optional<Position> propose(std::uint64_t now_ns,
                                                 std::vector<std::byte> payload);
+  /// Leader only: appends a configuration. Nothing where another replica leads, and while this one
+  /// has not decided an entry of its own epoch, or the last configuration is not settled().
+  /// Requires: is_valid.
+  [[nodiscard]] std::optional<Position> propose(std::uint64_t now_ns, const Configuration& next);
   /// What the calls since the last one of this ask for.
   [[nodiscard]] Output take_output() { return std::exchange(output_, {}); }
 
@@ -102,41 +110,82 @@ class Replica {
   [[nodiscard]] Position end() const noexcept { return position_at(entries_.size()); }
   /// Requires: 0 < index <= end().index.
   [[nodiscard]] const Entry& at(Index index) const;
+  /// The configurations whose majorities count now: the last one, and before it, while the last is
+  /// not known to be stable, the one that it follows.
+  [[nodiscard]] std::vector<Configuration> deciding() const;
+  /// Whether the proof that the last configuration is decided is itself stable: who is no member
+  /// any more may be taken away, with its disk.
+  [[nodiscard]] bool settled() const noexcept;
+  /// Leader only: the last entry that this member is known to have durably.
+  [[nodiscard]] Index matched(ReplicaId member) const noexcept;
 
  private:
-  /// What a leader knows of another voter, or a candidate of who granted.
+  struct Configured {
+    Index index = 0;
+    Configuration configuration;
+    Index settled_at = 0;  ///< of the entry that proves it decided, in the log; 0: none
+  };
+  /// What a leader knows of another member, or a candidate of who granted.
   struct Peer {
     ReplicaId id{};
-    bool granted = false;       ///< candidate: granted the epoch, or would
-    Position end{};             ///< candidate: of its log, when it granted
-    Index matched = 0;          ///< leader: durable there and equal to the own log
-    Index sent = 0;             ///< leader: sent up to here
-    std::uint64_t sent_ns = 0;  ///< when something was last sent
+    bool granted = false;  ///< candidate: it granted the epoch, or said that it would
+    Position end{};        ///< candidate: of its log, when it granted
+    Index matched = 0;     ///< leader: durable there and equal to the own log
+    Index sent = 0;        ///< leader: sent up to here, or what the next attempt follows on
+    /// Leader: its log is known to continue the own one at `sent`. Until then one message at a time
+    /// is tried, and tried again from the same place.
+    bool in_step = false;
+    std::uint64_t sent_ns = 0;   ///< when something was last sent
+    std::uint64_t waits_ns = 0;  ///< since when entries are unanswered; 0: none are
     std::uint64_t heard_ns = 0;
   };
   enum class Stage : std::uint8_t { probing, asking, fetching };
 
   [[nodiscard]] Position position_at(Index index) const;
-  [[nodiscard]] std::size_t majority() const noexcept { return (peers_.size() + 1) / 2 + 1; }
   [[nodiscard]] Peer* peer(ReplicaId id) noexcept;
+  [[nodiscard]] const Peer* peer(ReplicaId id) const noexcept;
+  [[nodiscard]] std::span<const Configured> counting() const noexcept;
+  /// Whether this replica is a voter of a configuration that counts.
+  [[nodiscard]] bool votes() const noexcept;
+  /// Whether in each configuration that counts a majority of the voters is `good` (of this replica:
+  /// `self_good`).
+  [[nodiscard]] bool majority_is(bool self_good,
+                                 const std::function<bool(const Peer&)>& good) const;
+  /// The last index that a majority of these voters holds durably.
+  [[nodiscard]] Index held_by_majority(const Configuration& configuration) const;
+  void know_members();
+  void take_note(const Entry& entry);
+  void settle(std::uint64_t now_ns);
 
   void send(ReplicaId to, Message message);
   /// Sent once the records made so far are durable.
   void send_when_durable(ReplicaId to, Message message);
   void record_epoch(Epoch epoch, ReplicaId granted_to);
   void append(Entry entry);
+  /// Takes over what differs; false: these are no entries of a log that this one can follow.
+  bool take_over(const std::vector<Entry>& entries);
+  /// The last entry that is durable here.
+  [[nodiscard]] Index durable() const;
+  void acknowledge();
   void truncate_from(Index index);
   void enter_epoch(std::uint64_t now_ns, Epoch epoch, ReplicaId granted_to);
   void follow(std::uint64_t now_ns);
   void rest_until_silence(std::uint64_t now_ns);
 
+  void set_stable(Index index);
+
+  void tick_as_leader(std::uint64_t now_ns);
   void start_probe(std::uint64_t now_ns);
   void start_asking(std::uint64_t now_ns);
+  void ask_the_rest(std::uint64_t now_ns);
+  void ask_again(std::uint64_t now_ns);
   void count_grants(std::uint64_t now_ns);
-  void fetch_more();
+  void fetch_more(std::uint64_t now_ns);
   void lead(std::uint64_t now_ns);
-  void send_entries(std::uint64_t now_ns, Peer& peer);
-  void count_matches();
+  void send_entries(std::uint64_t now_ns, Peer& follower);
+  void retry(std::uint64_t now_ns, Peer& follower, Index behind);
+  void count_matches(std::uint64_t now_ns);
+  Position send_last(std::uint64_t now_ns);
 
   void on_probe(std::uint64_t now_ns, ReplicaId from, const Message& message);
   void on_ask(std::uint64_t now_ns, ReplicaId from, const Message& message);
@@ -148,7 +197,8 @@ class Replica {
 
   const ReplicaId self_;
   const ReplicaOptions options_;
-  std::vector<Peer> peers_;  ///< the other voters
+  std::vector<Configured> configurations_;  ///< of the log, behind the first; ascending
+  std::vector<Peer> peers_;                 ///< the other members of those that count
   base::Random random_;
 
   Epoch epoch_ = 0;
@@ -159,10 +209,15 @@ class Replica {
   Role role_ = Role::follower;
   std::optional<ReplicaId> leader_;
   std::uint64_t heard_ns_ = 0;     ///< from a leader
-  std::uint64_t deadline_ns_ = 0;  ///< follower, candidate: when patience ends
+  std::uint64_t deadline_ns_ = 0;  ///< when patience ends
+  unsigned attempts_ = 0;          ///< to lead, in vain, one after the other
+  Index accepted_ = 0;             ///< follower: the log equals the leader's up to here
+  Index acknowledged_ = 0;         ///< … and it was told so
 
+  Index opening_ = 0;  ///< leader: its first entry
   Stage stage_ = Stage::probing;
-  ReplicaId source_{};  ///< candidate: whose log is the latest
+  std::uint64_t asked_ns_ = 0;  ///< candidate: when it last asked for anything
+  ReplicaId source_{};          ///< candidate: whose log is the latest
   Position source_end_;
   std::vector<Entry> fetched_;  ///< of it, behind stable_
 

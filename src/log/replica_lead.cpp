@@ -18,36 +18,43 @@ constexpr Index kInFlightMax = 1024;
 }  // namespace
 
 std::uint64_t Replica::next_wakeup_ns() const noexcept {
-  if (role_ != Role::leader) return deadline_ns_;
   std::uint64_t wakeup_ns = deadline_ns_;
+  if (role_ == Role::candidate) wakeup_ns = std::min(wakeup_ns, asked_ns_ + options_.resend_ns);
+  if (role_ != Role::leader) return wakeup_ns;
   for (const Peer& follower : peers_) {
-    const bool unanswered = follower.matched < follower.sent;
-    wakeup_ns = std::min(
-        wakeup_ns, follower.sent_ns + (unanswered ? options_.resend_ns : options_.heartbeat_ns));
+    wakeup_ns = std::min(wakeup_ns, follower.sent_ns + options_.heartbeat_ns);
+    if (follower.waits_ns != 0) {
+      wakeup_ns = std::min(wakeup_ns, follower.waits_ns + options_.resend_ns);
+    }
   }
   return wakeup_ns;
 }
 
 void Replica::tick(std::uint64_t now_ns) {
-  if (role_ != Role::leader) {
-    if (now_ns >= deadline_ns_ || DOLMEN_BUGGIFY("log.impatient")) start_probe(now_ns);
-    return;
-  }
+  if (role_ == Role::leader) return tick_as_leader(now_ns);
+  if (role_ == Role::candidate && now_ns >= asked_ns_ + options_.resend_ns) ask_again(now_ns);
+  if (now_ns < deadline_ns_ && !DOLMEN_BUGGIFY("log.impatient")) return;
+  // A disk that is slower than the patience would else never let an epoch become durable.
+  if (!votes() || epoch_record_ > records_durable_) return rest_until_silence(now_ns);
+  start_probe(now_ns);
+}
+
+void Replica::tick_as_leader(std::uint64_t now_ns) {
   if (now_ns >= deadline_ns_) {
     // A leader that no majority answers is none: it stops taking what it cannot decide.
-    const auto heard = std::ranges::count_if(peers_, [&](const Peer& follower) {
+    const bool is_heard = majority_is(true, [&](const Peer& follower) {
       return now_ns < follower.heard_ns + 2 * options_.silence_ns;
     });
-    if (static_cast<std::size_t>(heard) + 1 < majority()) return follow(now_ns);
+    if (!is_heard) return follow(now_ns);
     rest_until_silence(now_ns);
   }
   for (Peer& follower : peers_) {
-    const std::uint64_t age_ns = now_ns - follower.sent_ns;
-    if (follower.matched < follower.sent &&
-        (age_ns >= options_.resend_ns || DOLMEN_BUGGIFY("log.send_again"))) {
-      follower.sent = follower.matched;
-      send_entries(now_ns, follower);
-    } else if (age_ns >= options_.heartbeat_ns) {
+    const bool is_late =
+        follower.waits_ns != 0 &&
+        (now_ns >= follower.waits_ns + options_.resend_ns || DOLMEN_BUGGIFY("log.send_again"));
+    if (is_late) {
+      retry(now_ns, follower, follower.in_step ? follower.matched : follower.sent);
+    } else if (now_ns >= follower.sent_ns + options_.heartbeat_ns) {
       send_entries(now_ns, follower);
     }
   }
@@ -59,28 +66,43 @@ void Replica::start_probe(std::uint64_t now_ns) {
   leader_.reset();
   fetched_.clear();
   rest_until_silence(now_ns);
-  for (Peer& voter : peers_) {
-    voter.granted = false;
-    send(voter.id, {.kind = MessageKind::probe, .epoch = epoch_ + 1});
-  }
+  for (Peer& voter : peers_) voter.granted = false;
+  ask_the_rest(now_ns);
   count_grants(now_ns);
 }
 
 void Replica::start_asking(std::uint64_t now_ns) {
   record_epoch(epoch_ + 1, self_);
   stage_ = Stage::asking;
+  ++attempts_;
   rest_until_silence(now_ns);
-  for (Peer& voter : peers_) {
-    voter.granted = false;
-    send(voter.id, {.kind = MessageKind::ask, .epoch = epoch_});
-  }
+  for (Peer& voter : peers_) voter.granted = false;
+  ask_the_rest(now_ns);
   count_grants(now_ns);
+}
+
+void Replica::ask_again(std::uint64_t now_ns) {
+  if (stage_ == Stage::fetching) return fetch_more(now_ns);
+  ask_the_rest(now_ns);
+}
+
+void Replica::ask_the_rest(std::uint64_t now_ns) {
+  asked_ns_ = now_ns;
+  for (const Peer& voter : peers_) {
+    if (voter.granted) continue;
+    if (stage_ == Stage::probing) {
+      send(voter.id, {.kind = MessageKind::probe, .epoch = epoch_ + 1, .position = end()});
+    } else {
+      send(voter.id, {.kind = MessageKind::ask, .epoch = epoch_});
+    }
+  }
 }
 
 void Replica::on_grant(std::uint64_t now_ns, Peer& from, const Message& message) {
   const bool expected = message.kind == MessageKind::probe_yes
                             ? stage_ == Stage::probing && message.epoch == epoch_ + 1
-                            : stage_ == Stage::asking && message.epoch == epoch_;
+                            : stage_ == Stage::asking && (message.epoch == epoch_ ||
+                                                          DOLMEN_PLANTED("log.grant_of_any_epoch"));
   if (role_ != Role::candidate || !expected) return;
   from.granted = true;
   from.end = message.position;
@@ -90,9 +112,8 @@ void Replica::on_grant(std::uint64_t now_ns, Peer& from, const Message& message)
 void Replica::count_grants(std::uint64_t now_ns) {
   if (stage_ == Stage::fetching) return;
   if (stage_ == Stage::asking && epoch_record_ > records_durable_) return;  // its own grant
-  const auto granted = static_cast<std::size_t>(std::ranges::count(peers_, true, &Peer::granted));
-  const std::size_t needed = DOLMEN_PLANTED("log.lead_by_minority") ? majority() - 1 : majority();
-  if (granted + 1 < needed) return;
+  const bool by_one = DOLMEN_PLANTED("log.lead_by_minority");
+  if (!by_one && !majority_is(true, [](const Peer& voter) { return voter.granted; })) return;
   if (stage_ == Stage::probing) return start_asking(now_ns);
   // The latest log among the granters: all that may have been decided is in it.
   const Peer* latest = nullptr;
@@ -110,74 +131,107 @@ void Replica::count_grants(std::uint64_t now_ns) {
   source_ = latest->id;
   source_end_ = latest->end;
   fetched_.clear();
-  fetch_more();
+  fetch_more(now_ns);
 }
 
 // Behind stable(): up to there all logs are the same.
-void Replica::fetch_more() {
+void Replica::fetch_more(std::uint64_t now_ns) {
+  asked_ns_ = now_ns;
   send(source_,
        {.kind = MessageKind::fetch, .epoch = epoch_, .position = {0, stable_ + fetched_.size()}});
 }
 
 void Replica::on_fetched(std::uint64_t now_ns, ReplicaId from, const Message& message) {
   if (role_ != Role::candidate || stage_ != Stage::fetching || from != source_) return;
-  if (message.epoch != epoch_ || message.position.index != stable_ + fetched_.size()) return;
-  if (message.entries.empty()) return;
+  const Position before = fetched_.empty() ? position_at(stable_) : fetched_.back().position();
+  if (message.epoch != epoch_ || message.position != before || message.entries.empty()) return;
+  if (message.entries.back().index > source_end_.index) return;
   fetched_.insert(fetched_.end(), message.entries.begin(), message.entries.end());
-  if (fetched_.back().index < source_end_.index) return fetch_more();
+  rest_until_silence(now_ns);
+  if (fetched_.back().index < source_end_.index) return fetch_more(now_ns);
   // Another log than was granted: no peer of ours; the next attempt starts when patience ends.
-  if (fetched_.back().position() != source_end_) return fetched_.clear();
-  for (Entry& entry : fetched_) {
-    if (entry.index <= entries_.size() && at(entry.index).origin == entry.origin) continue;
-    truncate_from(entry.index);
-    append(std::move(entry));
-  }
+  if (fetched_.back().position() != source_end_ || !take_over(fetched_)) return fetched_.clear();
   fetched_.clear();
-  lead(now_ns);
+  // The log that was taken over may name other voters, who then have to grant as well.
+  stage_ = Stage::asking;
+  ask_the_rest(now_ns);
+  count_grants(now_ns);
 }
 
 void Replica::lead(std::uint64_t now_ns) {
   DOLMEN_PROBE("log.led");
   role_ = Role::leader;
+  attempts_ = 0;
   leader_ = self_;
   rest_until_silence(now_ns);
   const Index adopted = entries_.size();
   append({.origin = epoch_, .index = adopted + 1, .kind = EntryKind::opening});
+  opening_ = adopted + 1;
   for (Peer& follower : peers_) {
     follower.matched = 0;
-    follower.sent = adopted;
     follower.heard_ns = now_ns;
-    send_entries(now_ns, follower);
+    retry(now_ns, follower, adopted);
   }
-  count_matches();
+  count_matches(now_ns);
 }
 
 std::optional<Position> Replica::propose(std::uint64_t now_ns, std::vector<std::byte> payload) {
-  if (role_ != Role::leader) return std::nullopt;
+  if (role_ != Role::leader || payload.size() > kPayloadBytesMax) return std::nullopt;
   append({.origin = epoch_, .index = entries_.size() + 1, .payload = std::move(payload)});
-  for (Peer& follower : peers_) {
-    if (follower.sent + 1 == entries_.size()) send_entries(now_ns, follower);
-  }
-  count_matches();
-  return end();
+  return send_last(now_ns);
 }
 
+std::optional<Position> Replica::propose(std::uint64_t now_ns, const Configuration& next) {
+  if (role_ != Role::leader || stable_ < opening_) return std::nullopt;
+  if (!settled() && !DOLMEN_PLANTED("log.two_configurations")) return std::nullopt;
+  DOLMEN_PROBE("log.configuration_proposed");
+  append({.origin = epoch_,
+          .index = entries_.size() + 1,
+          .kind = EntryKind::configuration,
+          .payload = encode(next)});
+  return send_last(now_ns);
+}
+
+/// To everybody who has got everything before it.
+Position Replica::send_last(std::uint64_t now_ns) {
+  for (Peer& follower : peers_) {
+    if (follower.in_step && follower.sent + 1 == entries_.size()) send_entries(now_ns, follower);
+  }
+  const Position last = end();
+  count_matches(now_ns);
+  return last;
+}
+
+// To a follower that is in step, what it has not been sent; else what follows on the place that is
+// being tried. Without entries it is a heartbeat.
 void Replica::send_entries(std::uint64_t now_ns, Peer& follower) {
   Message message{.kind = MessageKind::append,
                   .epoch = epoch_,
                   .position = position_at(follower.sent),
                   .stable = stable_};
   std::size_t bytes = 0;
-  while (follower.sent < entries_.size() && follower.sent - follower.matched < kInFlightMax) {
-    const Entry& entry = entries_[follower.sent];
+  Index next = follower.sent;
+  const Index last = follower.in_step
+                         ? std::min<Index>(entries_.size(), follower.matched + kInFlightMax)
+                         : entries_.size();
+  for (; next < last; ++next) {
+    const Entry& entry = entries_[next];
     bytes += kEntryHeaderBytes + entry.payload.size();
     const bool is_full = bytes > options_.message_bytes || DOLMEN_BUGGIFY("log.one_entry");
     if (is_full && !message.entries.empty()) break;
     message.entries.push_back(entry);
-    ++follower.sent;
   }
   follower.sent_ns = now_ns;
+  if (follower.waits_ns == 0 && !message.entries.empty()) follower.waits_ns = now_ns;
+  if (follower.in_step) follower.sent = next;
   send(follower.id, std::move(message));
+}
+
+void Replica::retry(std::uint64_t now_ns, Peer& follower, Index behind) {
+  follower.in_step = false;
+  follower.sent = behind;
+  follower.waits_ns = 0;
+  send_entries(now_ns, follower);
 }
 
 void Replica::on_answer(std::uint64_t now_ns, Peer& from, const Message& message) {
@@ -186,30 +240,77 @@ void Replica::on_answer(std::uint64_t now_ns, Peer& from, const Message& message
   const Index index = message.position.index;
   if (index > entries_.size()) return;  // none of ours says so
   if (message.kind == MessageKind::mismatch) {
-    from.sent = std::max(from.matched, index);
-    return send_entries(now_ns, from);
+    // An answer to something older, or one that leads nowhere new, is left to the timer: else two
+    // replicas that do not understand each other would never stop talking.
+    const Index behind = std::max(from.matched, index);
+    const bool is_current =
+        from.in_step ? message.stable > from.matched : message.stable == from.sent;
+    if (is_current && behind < message.stable) retry(now_ns, from, behind);
+    return;
   }
-  from.matched = std::max(from.matched, index);
+  if (index > from.matched) {
+    from.matched = index;
+    from.waits_ns = from.matched < from.sent ? now_ns : 0;
+  }
+  if (!from.in_step && index >= from.sent) {
+    from.in_step = true;
+    from.sent = index;
+    from.waits_ns = 0;
+  }
   from.sent = std::max(from.sent, from.matched);
-  count_matches();
-  if (from.sent < entries_.size()) send_entries(now_ns, from);
+  if (from.in_step && from.sent < entries_.size()) send_entries(now_ns, from);
+  count_matches(now_ns);  // and then `from` may be a member no more
 }
 
-void Replica::count_matches() {
-  std::vector<Index> matched;
-  matched.reserve(peers_.size() + 1);
-  for (const Peer& follower : peers_) matched.push_back(follower.matched);
-  const auto durable = DOLMEN_PLANTED("log.own_unsynced")
-                           ? entry_records_.end()
-                           : std::ranges::upper_bound(entry_records_, records_durable_);
-  matched.push_back(static_cast<Index>(durable - entry_records_.begin()));
-  std::ranges::sort(matched, std::greater<>());
-  const std::size_t needed = DOLMEN_PLANTED("log.decide_by_minority") ? majority() - 1 : majority();
-  const Index held = matched[needed - 1];
-  if (held <= stable_) return;
-  // What an earlier epoch proposed is decided by an own entry behind it, never by counting copies.
-  if (at(held).origin != epoch_ && !DOLMEN_PLANTED("log.count_copies")) return;
-  stable_ = held;
+Index Replica::matched(ReplicaId member) const noexcept {
+  if (member != self_) {
+    const Peer* const follower = peer(member);
+    return follower == nullptr ? 0 : follower->matched;
+  }
+  if (DOLMEN_PLANTED("log.own_unsynced")) return entries_.size();
+  return durable();
+}
+
+Index Replica::held_by_majority(const Configuration& configuration) const {
+  std::vector<Index> held;
+  held.reserve(configuration.voters.size());
+  for (const ReplicaId id : configuration.voters) held.push_back(matched(id));
+  std::ranges::sort(held, std::greater<>());
+  std::size_t needed = held.size() / 2 + 1;
+  if (DOLMEN_PLANTED("log.decide_by_minority") && needed > 1) --needed;
+  return held[needed - 1];
+}
+
+void Replica::count_matches(std::uint64_t now_ns) {
+  for (bool again = true; again;) {
+    Index held = ~Index{0};
+    for (const Configured& configured : counting()) {
+      held = std::min(held, held_by_majority(configured.configuration));
+    }
+    if (held <= stable_) return;
+    // What an earlier epoch proposed is decided by an own entry behind it, never by counting
+    // copies.
+    if (at(held).origin != epoch_ && !DOLMEN_PLANTED("log.count_copies")) return;
+    // With a configuration decided, others count for what is behind it.
+    again = counting().size() > 1;
+    set_stable(held);
+  }
+  settle(now_ns);
+}
+
+// A decided configuration whose old voters are gone for good must be known as decided by who starts
+// from its disk alone; hence the proof in the log, before they may go.
+void Replica::settle(std::uint64_t now_ns) {
+  const Configured& last = configurations_.back();
+  if (last.index > 0 && last.index <= stable_ && last.settled_at == 0) {
+    append({.origin = epoch_, .index = entries_.size() + 1, .kind = EntryKind::settled});
+    (void)send_last(now_ns);
+    return;
+  }
+  if (votes() || !settled()) return;
+  DOLMEN_PROBE("log.left");
+  for (Peer& follower : peers_) send_entries(now_ns, follower);  // what is decided, once more
+  follow(now_ns);
 }
 
 }  // namespace dolmen::log

@@ -1,114 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "log/replica.hpp"
-
-#include <map>
-#include <string_view>
-
-#include <gtest/gtest.h>
+#include "log/replica_fixture.hpp"
 
 namespace dolmen::log {
 namespace {
 
-constexpr std::uint64_t kMs = 1'000'000;
-
-std::vector<std::byte> bytes(std::string_view text) {
-  const base::Bytes all = base::as_bytes(text);
-  return {all.begin(), all.end()};
-}
-
-/// Three replicas, whose messages and syncs happen when a test says so.
-class ReplicaTest : public testing::Test {
- protected:
-  struct Node {
-    std::unique_ptr<Replica> replica;
-    DurableState disk;
-    std::vector<Record> unsynced;
-    RecordCount synced = 0;
-    std::vector<Output::Letter> outbox;
-    std::optional<Index> undo_from;
-  };
-
-  void SetUp() override {
-    for (std::uint64_t i = 1; i <= 3; ++i) start(i);
-  }
-
-  static ReplicaId id(std::uint64_t number) { return ReplicaId{number}; }
-  Replica& at(std::uint64_t number) { return *nodes_[number].replica; }
-
-  /// From its disk.
-  void start(std::uint64_t number) {
-    Node& node = nodes_[number];
-    node.unsynced.clear();
-    node.outbox.clear();
-    node.synced = 0;
-    node.replica = std::make_unique<Replica>(id(number), std::vector{id(1), id(2), id(3)},
-                                             ReplicaOptions{}, node.disk, number, now_ns_);
-  }
-  void collect(std::uint64_t number) {
-    Node& node = nodes_[number];
-    Output output = node.replica->take_output();
-    for (Record& record : output.records) node.unsynced.push_back(std::move(record));
-    for (auto& letter : output.letters) node.outbox.push_back(std::move(letter));
-    if (output.undo_from) node.undo_from = output.undo_from;
-  }
-  void sync(std::uint64_t number) {
-    collect(number);
-    Node& node = nodes_[number];
-    for (const Record& record : node.unsynced) node.disk.apply(record);
-    node.synced += node.unsynced.size();
-    node.unsynced.clear();
-    node.replica->persisted(now_ns_, node.synced);
-    collect(number);
-  }
-  /// Delivers what `from` has for `to`; whether there was anything.
-  bool carry(std::uint64_t from, std::uint64_t to) {
-    collect(from);
-    std::vector<Output::Letter> letters;
-    std::erase_if(nodes_[from].outbox, [&](const Output::Letter& letter) {
-      if (letter.to != id(to)) return false;
-      letters.push_back(letter);
-      return true;
-    });
-    for (const auto& letter : letters) {
-      at(to).receive(now_ns_, id(from), letter.message);
-      collect(to);
-    }
-    return !letters.empty();
-  }
-  /// Everything among these, until nothing moves any more.
-  void settle(std::initializer_list<std::uint64_t> numbers) {
-    for (bool moved = true; moved;) {
-      moved = false;
-      for (const std::uint64_t number : numbers) sync(number);
-      for (const std::uint64_t from : numbers) {
-        for (const std::uint64_t to : numbers) moved |= from != to && carry(from, to);
-      }
-    }
-  }
-  void lose_mail() {
-    for (auto& [number, node] : nodes_) {
-      collect(number);
-      node.outbox.clear();
-    }
-  }
-  /// Makes `number` lead with the help of `helper`, everybody else being deaf.
-  void elect(std::uint64_t number, std::uint64_t helper) {
-    // The first attempt may only teach it how far epochs have come.
-    for (int attempt = 0; attempt < 2 && at(number).role() != Role::leader; ++attempt) {
-      now_ns_ += 1000 * kMs;
-      at(number).tick(now_ns_);
-      settle({number, helper});
-    }
-    ASSERT_EQ(at(number).role(), Role::leader);
-    lose_mail();
-  }
-
-  std::uint64_t now_ns_ = 1;
-  std::map<std::uint64_t, Node> nodes_;
-};
-
 TEST_F(ReplicaTest, AGroupOfOneDecidesWhatIsDurable) {
-  Replica alone(id(1), {id(1)}, {}, {}, 1, 0);
+  Replica alone(id(1), {{id(1)}}, {}, {}, 1, 0);
   alone.tick(1000 * kMs);
   EXPECT_EQ(alone.role(), Role::candidate);
   alone.persisted(1000 * kMs, alone.take_output().records.size());
@@ -230,11 +127,34 @@ TEST_F(ReplicaTest, AFollowerThatMissedMuchIsBroughtUpInPieces) {
   EXPECT_EQ(at(3).end(), at(1).end());
 }
 
-TEST_F(ReplicaTest, StrangersAreNotHeard) {
-  at(1).receive(now_ns_, id(7), {.kind = MessageKind::ask, .epoch = 9});
-  collect(1);
-  EXPECT_TRUE(nodes_[1].outbox.empty());
-  EXPECT_EQ(at(1).epoch(), 0u);
+TEST_F(ReplicaTest, AnAnswerOfAnEarlierEpochCountsNothing) {
+  elect(1, 2);
+  const Epoch earlier = at(1).epoch();
+  (void)at(1).propose(now_ns_, bytes("never"));
+  lose_mail();
+  elect(3, 2);
+  elect(1, 2);
+  const auto where = at(1).propose(now_ns_, bytes("x"));
+  sync(1);
+  lose_mail();
+  at(1).receive(now_ns_, id(2),
+                {.kind = MessageKind::appended, .epoch = earlier, .position = {0, where->index}});
+  EXPECT_LT(at(1).stable(), where->index);
+}
+
+TEST_F(ReplicaTest, AStrangersAnswersCountNothing) {
+  now_ns_ += 1000 * kMs;
+  at(1).tick(now_ns_);
+  at(1).receive(now_ns_, id(7), {.kind = MessageKind::probe_yes, .epoch = 1});
+  sync(1);
+  EXPECT_EQ(at(1).epoch(), 0u);  // two of them would be a majority
+  elect(1, 2);
+  const auto where = at(1).propose(now_ns_, bytes("x"));
+  sync(1);
+  at(1).receive(
+      now_ns_, id(7),
+      {.kind = MessageKind::appended, .epoch = at(1).epoch(), .position = {0, where->index}});
+  EXPECT_LT(at(1).stable(), where->index);
 }
 
 }  // namespace

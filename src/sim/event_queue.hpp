@@ -17,7 +17,7 @@ class EventQueue {
   [[nodiscard]] std::uint64_t now_ns() const noexcept { return now_ns_; }
   [[nodiscard]] std::uint64_t events_run() const noexcept { return events_run_; }
 
-  /// Requires: at_ns is not in the past.
+  /// What would be in the past happens next.
   void at(std::uint64_t at_ns, std::function<void()> event) {
     heap_.push_back({std::max(at_ns, now_ns_), scheduled_++, std::move(event)});
     std::ranges::push_heap(heap_, later);

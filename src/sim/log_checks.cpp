@@ -13,6 +13,20 @@ std::string text(const char* what, std::uint64_t number) {
 
 }  // namespace
 
+std::vector<log::Configuration> counting_in(const log::Configuration& first,
+                                            const std::vector<log::Entry>& entries) {
+  std::vector<log::Configuration> all{first};
+  bool is_settled = true;
+  for (const log::Entry& entry : entries) {
+    if (entry.kind == log::EntryKind::settled) is_settled = true;
+    if (entry.kind != log::EntryKind::configuration) continue;
+    all.push_back(log::decode_configuration(entry.payload).value());
+    is_settled = false;
+  }
+  all.erase(all.begin(), all.end() - (is_settled ? 1 : 2));
+  return all;
+}
+
 LogChecks::CommandId LogChecks::command_of(const log::Entry& entry) {
   if (entry.kind != log::EntryKind::command || entry.payload.size() < sizeof(CommandId)) return 0;
   return base::load<CommandId>(entry.payload);
@@ -43,8 +57,8 @@ void LogChecks::leads(std::size_t node, log::Epoch epoch) {
 }
 
 void LogChecks::acknowledged(CommandId command, log::Position where,
-                             log::Index acknowledged_at_invocation, std::size_t durable) {
-  if (durable < majority_) {
+                             log::Index acknowledged_at_invocation, bool is_durable) {
+  if (!is_durable) {
     fail(text("acknowledged and not durable at a majority: index ", where.index));
   }
   const auto place = places_.find(command);

@@ -12,21 +12,23 @@
 
 namespace dolmen::sim {
 
+/// Configurations that count for who knows this log and nothing else.
+[[nodiscard]] std::vector<log::Configuration> counting_in(const log::Configuration& first,
+                                                          const std::vector<log::Entry>& entries);
+
 class LogChecks {
  public:
   using CommandId = std::uint64_t;
-
-  explicit LogChecks(std::size_t voters) : majority_(voters / 2 + 1) {}
 
   /// Entries that a replica has just learned to be stable, in order: the same everywhere (I1), each
   /// command once (I2), places without gaps (I9).
   void learned_stable(std::size_t node, const log::Entry& entry);
   /// A replica became leader: the only one of its epoch (I4).
   void leads(std::size_t node, log::Epoch epoch);
-  /// A client was told that its command is decided there; `durable`: the replicas whose disks hold
-  /// it (I11). Whatever was acknowledged before the client sent it stands before it (P1).
+  /// A client was told that its command is decided there; `is_durable`: whether disks of a majority
+  /// hold it (I11). Whatever was acknowledged before the client sent it stands before it (P1).
   void acknowledged(CommandId command, log::Position where, log::Index acknowledged_at_invocation,
-                    std::size_t durable);
+                    bool is_durable);
   /// At the end: nothing acknowledged is missing.
   void finished(log::Index stable_everywhere);
   void fail(const std::string& what) {
@@ -45,7 +47,6 @@ class LogChecks {
     log::Epoch origin;
     CommandId command;
   };
-  const std::size_t majority_;
   std::vector<Decided> decided_;  ///< by index - 1
   std::map<CommandId, log::Index> places_;
   std::map<log::Epoch, std::size_t> leaders_;

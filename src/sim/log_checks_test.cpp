@@ -15,72 +15,72 @@ log::Entry entry(log::Index index, log::Epoch origin, std::uint64_t command) {
 }
 
 TEST(LogChecks, ARightHistoryIsRight) {
-  LogChecks checks(3);
+  LogChecks checks;
   checks.leads(0, 1);
   checks.learned_stable(0, entry(1, 1, 11));
-  checks.acknowledged(11, {1, 1}, 0, 2);
+  checks.acknowledged(11, {1, 1}, 0, true);
   checks.learned_stable(1, entry(1, 1, 11));
   checks.leads(1, 2);
   checks.learned_stable(1, entry(2, 2, 12));
-  checks.acknowledged(12, {2, 2}, 1, 3);
+  checks.acknowledged(12, {2, 2}, 1, true);
   checks.finished(2);
   EXPECT_EQ(checks.violation(), "");
 }
 
 TEST(LogChecks, TwoEntriesInOnePlaceAreSeen) {
-  LogChecks checks(3);
+  LogChecks checks;
   checks.learned_stable(0, entry(1, 1, 11));
   checks.learned_stable(1, entry(1, 2, 12));
   EXPECT_NE(checks.violation(), "");
 }
 
 TEST(LogChecks, OneCommandInTwoPlacesIsSeen) {
-  LogChecks checks(3);
+  LogChecks checks;
   checks.learned_stable(0, entry(1, 1, 11));
   checks.learned_stable(0, entry(2, 1, 11));
   EXPECT_NE(checks.violation(), "");
 }
 
 TEST(LogChecks, AGapIsSeen) {
-  LogChecks checks(3);
+  LogChecks checks;
   checks.learned_stable(0, entry(2, 1, 11));
   EXPECT_NE(checks.violation(), "");
 }
 
 TEST(LogChecks, TwoLeadersOfOneEpochAreSeen) {
-  LogChecks checks(3);
+  LogChecks checks;
   checks.leads(0, 1);
   checks.leads(2, 1);
   EXPECT_NE(checks.violation(), "");
 }
 
 TEST(LogChecks, AnAcknowledgementThatFewDisksBackIsSeen) {
-  LogChecks checks(5);
+  LogChecks checks;
   checks.learned_stable(0, entry(1, 1, 11));
-  checks.acknowledged(11, {1, 1}, 0, 2);
+  checks.acknowledged(11, {1, 1}, 0, false);
   EXPECT_NE(checks.violation(), "");
 }
 
 TEST(LogChecks, AnAcknowledgementOfWhatWasNotDecidedIsSeen) {
-  LogChecks checks(3);
+  LogChecks checks;
   checks.learned_stable(0, entry(1, 1, 11));
-  checks.acknowledged(12, {1, 1}, 0, 2);
+  checks.acknowledged(12, {1, 1}, 0, true);
   EXPECT_NE(checks.violation(), "");
 }
 
 TEST(LogChecks, APlaceBeforeWhatWasAcknowledgedEarlierIsSeen) {
-  LogChecks checks(3);
+  LogChecks checks;
   checks.learned_stable(0, entry(1, 1, 11));
   checks.learned_stable(0, entry(2, 1, 12));
-  checks.acknowledged(12, {1, 2}, 0, 2);
-  checks.acknowledged(11, {1, 1}, 2, 2);  // sent when 12 had been acknowledged
+  checks.acknowledged(12, {1, 2}, 0, true);
+  checks.acknowledged(11, {1, 1}, 2, true);  // sent when 12 had been acknowledged
   EXPECT_NE(checks.violation(), "");
 }
 
 TEST(LogChecks, WhatIsMissingInTheEndIsSeen) {
-  LogChecks checks(3);
+  LogChecks checks;
   checks.learned_stable(0, entry(1, 1, 11));
-  checks.acknowledged(11, {1, 1}, 0, 2);
+  checks.acknowledged(11, {1, 1}, 0, true);
   checks.finished(0);
   EXPECT_NE(checks.violation(), "");
 }

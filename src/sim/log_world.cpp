@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -26,13 +27,14 @@ class LogWorld {
   explicit LogWorld(const LogWorldOptions& options)
       : options_(options),
         random_(options.seed),
-        faults_(options.faults & static_cast<std::uint32_t>(random_() | random_())),
-        nodes_(kSizes[random_.below(std::size(kSizes))]),
+        faults_(options.faults & some_faults(random_)),
+        first_voters_(kSizes[random_.below(std::size(kSizes))]),
+        nodes_(kNodesMax),
         network_(queue_, nodes_.size(), random_(),
                  [this](std::size_t from, std::size_t to, const std::vector<std::byte>& bytes) {
                    deliver(from, to, bytes);
                  }),
-        checks_(nodes_.size()) {
+        checks_() {
     replica_options_.message_bytes = chance(2) ? 1 : 1 + random_.below(400);
     sync_max_ns_ = has(kSlowDisk) ? 1 + random_.below(60 * kMs) : 300'000;
     strike_every_ns_ = chance(2) ? 300 * kMs : 1500 * kMs;
@@ -43,26 +45,33 @@ class LogWorld {
     network_.set_faults(network_faults());
     for (std::size_t node = 0; node < nodes_.size(); ++node) {
       nodes_[node].drift_ppm = has(kDrift) ? random_.below(200'000) : 0;
-      start(node);
+      if (node < first_voters_) start(node);
     }
     schedule_proposal();
     schedule_nemesis();
+    schedule_operator();
     queue_.run_until(options_.faulty_ns);
     calm_down();
     queue_.run_until(options_.faulty_ns + options_.calm_ns);
     judge_the_end();
     return {.violation = checks_.violation(),
+            .state = checks_.violation().empty() ? "" : describe(),
             .trace_hash = trace_,
             .events = queue_.events_run(),
             .proposed = commands_,
             .acknowledged = acknowledged_,
             .leaders = checks_.leaders(),
             .crashes = crashes_,
+            .configurations = configurations_,
             .simulated_ns = queue_.now_ns()};
   }
 
  private:
   static constexpr std::size_t kSizes[] = {3, 3, 3, 3, 5, 1};
+  /// Identities that there ever are in a run.
+  static constexpr std::size_t kNodesMax = 10;
+
+  static constexpr std::uint64_t kEventsMax = 5'000'000;
 
   /// A command that its client waits for.
   struct Pending {
@@ -79,12 +88,19 @@ class LogWorld {
     std::vector<log::Record> unsynced;
     log::RecordCount synced = 0;  ///< records of this life
     bool syncing = false;
-    std::uint64_t wakeup_ns = 0;  ///< scheduled; 0: none
-    log::Index stable = 0;        ///< what was seen of it
-    log::Epoch led = 0;           ///< the last epoch in which it was seen to lead
+    bool is_used = false;                 ///< was ever started
+    bool is_lost = false;                 ///< for good, with its disk
+    std::uint64_t wakeup_ns = 0;          ///< scheduled; 0: none
+    log::Index stable = 0;                ///< what was seen of it
+    log::Epoch led = 0;                   ///< the last epoch in which it was seen to lead
+    std::vector<log::Position> executed;  ///< ahead of being stable, as a leader may
     std::vector<Pending> pending;
   };
 
+  static std::uint32_t some_faults(base::Random& random) {
+    const std::uint64_t half = random();
+    return static_cast<std::uint32_t>(random.below(2) == 0 ? half : half | random());
+  }
   [[nodiscard]] bool has(LogFault fault) const noexcept { return (faults_ & fault) != 0; }
   [[nodiscard]] bool chance(std::uint64_t one_in) { return random_.below(one_in) == 0; }
   [[nodiscard]] bool strikes(LogFault fault, std::uint64_t one_in) {
@@ -98,12 +114,18 @@ class LogWorld {
     if (has(kRepeat)) faults.repeat_ppm = static_cast<std::uint32_t>(random_.below(300'000));
     if (has(kLate)) {
       faults.late_ppm = static_cast<std::uint32_t>(random_.below(200'000));
-      faults.late_ns = random_.below(1000 * kMs);
+      faults.late_ns = random_.below(3000 * kMs);
     }
     return faults;
   }
 
   void trace(std::uint64_t value) { trace_ = base::mix_seed(trace_, value); }
+
+  /// One that was ever started.
+  [[nodiscard]] std::size_t any_node() {
+    const auto unused = std::ranges::find(nodes_, false, &Node::is_used);
+    return random_.below(static_cast<std::uint64_t>(unused - nodes_.begin()));
+  }
 
   /// What the node's own clock says.
   [[nodiscard]] std::uint64_t local_ns(const Node& node) const {
@@ -114,19 +136,26 @@ class LogWorld {
     return local_ns / (1'000'000 + node.drift_ppm) * 1'000'000;
   }
 
+  [[nodiscard]] log::Configuration first_configuration() const {
+    log::Configuration first;
+    for (std::size_t i = 0; i < first_voters_; ++i) first.voters.push_back(id_of(i));
+    return first;
+  }
+
   void start(std::size_t number) {
     Node& node = nodes_[number];
     ++node.life;
+    node.is_used = true;
     node.synced = 0;
     node.syncing = false;
     node.wakeup_ns = 0;
     node.stable = 0;
+    node.executed.clear();
     if (options_.restart_empty && node.life > 1) node.disk = {};
-    std::vector<log::ReplicaId> voters;
-    voters.reserve(nodes_.size());
-    for (std::size_t i = 0; i < nodes_.size(); ++i) voters.push_back(id_of(i));
-    node.replica = std::make_unique<log::Replica>(
-        id_of(number), std::move(voters), replica_options_, node.disk, random_(), local_ns(node));
+    if (options_.restart_without_grant) node.disk.granted_to = {};
+    node.replica =
+        std::make_unique<log::Replica>(id_of(number), first_configuration(), replica_options_,
+                                       node.disk, random_(), local_ns(node));
     settle(number);
   }
 
@@ -135,6 +164,7 @@ class LogWorld {
   void on(std::size_t number, std::uint64_t life, const Event& event) {
     Node& node = nodes_[number];
     if (node.replica == nullptr || node.life != life || !checks_.violation().empty()) return;
+    if (queue_.events_run() > kEventsMax) return checks_.fail("a run that does not end");
     if (node.paused_until_ns > queue_.now_ns()) {
       queue_.at(node.paused_until_ns, [this, number, life, event] { on(number, life, event); });
       return;
@@ -160,6 +190,7 @@ class LogWorld {
     const bool is_promise = !output.records.empty() && !output.records.back().entry;
     const bool is_new_leader =
         node.replica->role() == log::Role::leader && node.replica->epoch() != node.led;
+    execute(node, output.undo_from);
     for (log::Record& record : output.records) node.unsynced.push_back(std::move(record));
     // The worst moments to stop, for those who have them in their seed.
     if (is_new_leader && strikes(kCrashLeader, 4)) {
@@ -169,12 +200,28 @@ class LogWorld {
     for (const auto& letter : output.letters) {
       network_.send(number, node_of(letter.to), log::encode(letter.message));
     }
-    if (is_promise && strikes(kCrashPromise, 6)) crash_after(number, 1 + random_.below(kMs));
+    if (is_promise && strikes(kCrashPromise, 6))
+      crash_after(number, 1 + random_.below(sync_max_ns_));
     look_at(number);
     if (!has_decided_own(*node.replica) && strikes(kCrashLeader, 8)) {
       return crash(number, random_.below(300 * kMs));
     }
     schedule_wakeup(number);
+  }
+
+  /// What the log holds is executed at once, and undone where the replica says so: afterwards it is
+  /// what the log holds.
+  void execute(Node& node, std::optional<log::Index> undo_from) {
+    const log::Replica& replica = *node.replica;
+    if (undo_from && *undo_from <= node.executed.size()) node.executed.resize(*undo_from - 1);
+    const std::size_t kept = node.executed.size();
+    if (kept > replica.end().index ||
+        (kept > 0 && replica.at(kept).position() != node.executed.back())) {
+      return checks_.fail("what was executed and dropped is not undone");
+    }
+    while (node.executed.size() < replica.end().index) {
+      node.executed.push_back(replica.at(node.executed.size() + 1).position());
+    }
   }
 
   /// False for a leader that has only decided, if anything, what others proposed.
@@ -211,6 +258,8 @@ class LogWorld {
       on(number, life, [this, wakeup_ns](Node& woken) {
         if (woken.wakeup_ns == wakeup_ns) woken.wakeup_ns = 0;
         woken.replica->tick(local_ns(woken));
+        if (woken.replica->next_wakeup_ns() <= local_ns(woken))
+          checks_.fail("no rest after a tick");
       });
     });
   }
@@ -234,21 +283,27 @@ class LogWorld {
       if (replica.at(pending.where.index).position() != pending.where) return true;
       ++acknowledged_;
       checks_.acknowledged(pending.command, pending.where, pending.acknowledged_at_invocation,
-                           disks_with(pending.where));
+                           is_durable(replica.deciding(), pending.where));
       return true;
     });
   }
 
-  [[nodiscard]] std::size_t disks_with(log::Position where) const {
-    return static_cast<std::size_t>(std::ranges::count_if(nodes_, [&](const Node& node) {
-      const auto& entries = node.disk.entries;
-      return entries.size() >= where.index && entries[where.index - 1].position() == where;
-    }));
+  /// Whether disks of a majority of each of these hold the entry.
+  [[nodiscard]] bool is_durable(const std::vector<log::Configuration>& configurations,
+                                log::Position where) const {
+    return std::ranges::all_of(configurations, [&](const log::Configuration& configuration) {
+      const auto count = std::ranges::count_if(configuration.voters, [&](log::ReplicaId id) {
+        const auto& entries = nodes_[node_of(id)].disk.entries;
+        return entries.size() >= where.index && entries[where.index - 1].position() == where;
+      });
+      return 2 * static_cast<std::size_t>(count) > configuration.voters.size();
+    });
   }
 
   void schedule_proposal() {
     queue_.after(1 + random_.below(2 * propose_every_ns_), [this] {
-      propose(random_.below(nodes_.size()));
+      if (queue_.now_ns() > options_.faulty_ns + options_.calm_ns / 4 * 3) return;
+      propose(any_node());
       schedule_proposal();
     });
   }
@@ -281,7 +336,7 @@ class LogWorld {
     const auto fault = static_cast<LogFault>(
         1u << random_.below(std::bit_width(static_cast<std::uint32_t>(kAllLogFaults))));
     if (!has(fault)) return;
-    const std::size_t number = random_.below(nodes_.size());
+    const std::size_t number = any_node();
     const std::uint64_t length_ns = random_.below(1500 * kMs);
     switch (fault) {
       case kCrash:
@@ -292,25 +347,25 @@ class LogWorld {
         }
         return;
       case kPause:
-        nodes_[number].paused_until_ns = queue_.now_ns() + length_ns;
+        nodes_[number].paused_until_ns = std::min(options_.faulty_ns, queue_.now_ns() + length_ns);
         return;
       case kIsolate:
         for (std::size_t node = 0; node < nodes_.size(); ++node) {
-          cut_for(number, node, length_ns);
-          cut_for(node, number, length_ns);
+          network_.cut(number, node, length_ns);
+          network_.cut(node, number, length_ns);
         }
         return;
       case kOneWay:
-        return cut_for(number, random_.below(nodes_.size()), length_ns);
+        return network_.cut(number, any_node(), length_ns);
       case kPartial: {
-        const std::size_t other = random_.below(nodes_.size());
-        cut_for(number, other, length_ns);
-        return cut_for(other, number, length_ns);
+        const std::size_t other = any_node();
+        network_.cut(number, other, length_ns);
+        return network_.cut(other, number, length_ns);
       }
       case kFlap:
         for (std::uint64_t i = 0; i < 5; ++i) {
-          queue_.after(i * 60 * kMs, [this, number, other = random_.below(nodes_.size())] {
-            if (queue_.now_ns() < options_.faulty_ns) cut_for(number, other, 30 * kMs);
+          queue_.after(i * 60 * kMs, [this, number, other = any_node()] {
+            if (queue_.now_ns() < options_.faulty_ns) network_.cut(number, other, 30 * kMs);
           });
         }
         return;
@@ -319,9 +374,100 @@ class LogWorld {
     }
   }
 
-  void cut_for(std::size_t from, std::size_t to, std::uint64_t length_ns) {
-    network_.cut(from, to, true);
-    queue_.after(length_ns, [this, from, to] { network_.cut(from, to, false); });
+  /// The replica that leads in the highest epoch, if one does.
+  Node* leading_node() {
+    Node* leading = nullptr;
+    for (Node& node : nodes_) {
+      if (node.replica == nullptr || node.replica->role() != log::Role::leader) continue;
+      if (leading == nullptr || node.replica->epoch() > leading->replica->epoch()) leading = &node;
+    }
+    return leading;
+  }
+
+  void schedule_operator() {
+    if (!has(kMembers) && !has(kLoseDisk)) return;
+    queue_.after(1 + random_.below(200 * kMs), [this] {
+      if (queue_.now_ns() >= options_.faulty_ns || !checks_.violation().empty()) return;
+      change_members(has(kLoseDisk) && (!has(kMembers) || chance(4)));
+      schedule_operator();
+    });
+  }
+
+  /// One step of what an operator would do: replace who is lost, else add, promote or remove.
+  void change_members(bool may_lose) {
+    Node* const leading = leading_node();
+    if (leading == nullptr || leading->paused_until_ns > queue_.now_ns()) return;
+    const std::size_t leader = node_of(leading->replica->self());
+    const std::vector<log::Configuration> deciding = leading->replica->deciding();
+    // While one is undecided the replica has to refuse; asked it is all the same.
+    if (deciding.size() > 1 && may_lose) return;
+    log::Configuration next = deciding.back();
+    const auto lost = std::ranges::find_if(
+        next.voters, [&](log::ReplicaId id) { return nodes_[node_of(id)].is_lost; });
+    if (lost != next.voters.end()) {
+      next.voters.erase(lost);
+    } else if (may_lose) {
+      return lose(node_of(next.voters[random_.below(next.voters.size())]), next);
+    } else if (chance(3)) {
+      next = any_of(*leading->replica, next);
+    } else if (!next.learners.empty() && chance(2)) {
+      const std::size_t which = random_.below(next.learners.size());
+      const log::ReplicaId id = next.learners[which];
+      if (leading->replica->matched(id) + 100 < leading->replica->end().index) return;
+      next.learners.erase(next.learners.begin() + static_cast<std::ptrdiff_t>(which));
+      next.voters.push_back(id);
+    } else if (next.voters.size() > 3 && chance(2)) {
+      next.voters.erase(next.voters.begin() +
+                        static_cast<std::ptrdiff_t>(random_.below(next.voters.size())));
+    } else {
+      const auto unused = std::ranges::find(nodes_, false, &Node::is_used);
+      if (unused == nodes_.end()) return;
+      const auto number = static_cast<std::size_t>(unused - nodes_.begin());
+      start(number);
+      next.learners.push_back(id_of(number));
+    }
+    std::ranges::sort(next.voters);
+    std::ranges::sort(next.learners);
+    on(leader, leading->life, [this, next](Node& node) {
+      configurations_ += node.replica->propose(local_ns(node), next).has_value() ? 1 : 0;
+    });
+  }
+
+  /// Some of the members, the learners among them who have caught up: a jump of any width.
+  log::Configuration any_of(const log::Replica& leader, const log::Configuration& now) {
+    std::vector<log::ReplicaId> able = now.voters;
+    std::ranges::copy_if(now.learners, std::back_inserter(able), [&](log::ReplicaId id) {
+      return leader.matched(id) + 100 >= leader.end().index;
+    });
+    for (std::size_t i = able.size(); i > 1; --i) std::swap(able[i - 1], able[random_.below(i)]);
+    able.resize(1 + random_.below(able.size()));
+    return {.voters = able};
+  }
+
+  /// Only where the others can go on without it, whatever configuration their logs make count, also
+  /// when all of them start from their disks.
+  void lose(std::size_t number, const log::Configuration& members) {
+    const auto bears = [&](const log::Configuration& configuration) {
+      const auto left = std::ranges::count_if(configuration.voters, [&](log::ReplicaId id) {
+        return node_of(id) != number && !nodes_[node_of(id)].is_lost;
+      });
+      return 2 * static_cast<std::size_t>(left) > configuration.voters.size();
+    };
+    for (const log::ReplicaId id : members.voters) {
+      const Node& node = nodes_[node_of(id)];
+      if (node.is_lost) continue;
+      std::vector<log::Entry> log;
+      if (node.replica != nullptr) {
+        for (log::Index i = 1; i <= node.replica->end().index; ++i) {
+          log.push_back(node.replica->at(i));
+        }
+      }
+      if (!std::ranges::all_of(counting_in(first_configuration(), log), bears)) return;
+      if (!std::ranges::all_of(counting_in(first_configuration(), node.disk.entries), bears))
+        return;
+    }
+    crash(number, 0);
+    nodes_[number].is_lost = true;  // nobody reads its disk again but who asks what it held
   }
 
   // What was not synced is there up to some record: a log is read to the first that does not
@@ -350,7 +496,9 @@ class LogWorld {
   }
 
   void restart(std::size_t number) {
-    if (nodes_[number].replica == nullptr && checks_.violation().empty()) start(number);
+    const Node& node = nodes_[number];
+    if (node.is_lost || !node.is_used || node.replica != nullptr) return;
+    if (checks_.violation().empty()) start(number);
   }
 
   /// No more faults: everybody is up, every link works.
@@ -370,19 +518,55 @@ class LogWorld {
     if (acknowledged_ == acknowledged_before_calm_) {
       checks_.fail("nothing was decided although all faults had ended (L1)");
     }
+    const Node* const leading = leading_node();
+    if (leading == nullptr) return checks_.fail("nobody leads although all faults had ended (L1)");
     log::Index everywhere = ~log::Index{0};
-    for (const Node& node : nodes_) everywhere = std::min(everywhere, node.stable);
-    checks_.finished(everywhere + kBehindMax);
+    for (const log::Configuration& configuration : leading->replica->deciding()) {
+      for (const log::ReplicaId id : configuration.voters) {
+        const Node& node = nodes_[node_of(id)];
+        if (!node.is_lost) everywhere = std::min(everywhere, node.stable);
+      }
+    }
+    checks_.finished(everywhere);
   }
 
-  /// Entries of the last moments that a follower may not have heard to be decided.
-  static constexpr log::Index kBehindMax = 64;
+  std::string describe() {
+    std::string text;
+    for (std::size_t number = 0; number < nodes_.size(); ++number) {
+      const Node& node = nodes_[number];
+      if (!node.is_used) continue;
+      text += std::to_string(number + 1) + ": ";
+      if (node.replica == nullptr) {
+        text += node.is_lost ? "lost\n" : "down\n";
+        continue;
+      }
+      constexpr const char* kRoles[] = {"follower", "candidate", "leader"};
+      const log::Replica& replica = *node.replica;
+      text += std::string(kRoles[static_cast<int>(replica.role())]) + " in epoch " +
+              std::to_string(replica.epoch()) + ", stable " + std::to_string(replica.stable()) +
+              ", end " + std::to_string(replica.end().index) + " of " +
+              std::to_string(replica.end().origin);
+      for (const log::Configuration& configuration : replica.deciding()) {
+        text += "; voters";
+        for (const log::ReplicaId id : configuration.voters) {
+          text += " " + std::to_string(node_of(id) + 1);
+        }
+        if (!configuration.learners.empty()) text += " learners";
+        for (const log::ReplicaId id : configuration.learners) {
+          text += " " + std::to_string(node_of(id) + 1);
+        }
+      }
+      text += "\n";
+    }
+    return text;
+  }
 
   const LogWorldOptions options_;
   base::Random random_;
   const std::uint32_t faults_;
   log::ReplicaOptions replica_options_;
   EventQueue queue_;
+  const std::size_t first_voters_;
   std::vector<Node> nodes_;
   SimNetwork network_;
   LogChecks checks_;
@@ -393,37 +577,12 @@ class LogWorld {
   std::uint64_t acknowledged_ = 0;
   std::uint64_t acknowledged_before_calm_ = 0;
   std::uint64_t crashes_ = 0;
+  std::uint64_t configurations_ = 0;
   std::uint64_t trace_ = 0;
 };
 
 }  // namespace
 
 LogWorldResult run_log_world(const LogWorldOptions& options) { return LogWorld(options).run(); }
-
-LogWorldOptions minimise(const LogWorldOptions& options) {
-  LogWorldOptions smallest = options;
-  const auto still_fails = [](const LogWorldOptions& candidate) {
-    return !run_log_world(candidate).violation.empty();
-  };
-  for (std::uint32_t fault = 1; fault < kAllLogFaults; fault <<= 1) {
-    LogWorldOptions candidate = smallest;
-    candidate.faults &= ~fault;
-    if (candidate.faults != smallest.faults && still_fails(candidate)) smallest = candidate;
-  }
-  while (smallest.faulty_ns > 100 * kMs) {
-    LogWorldOptions candidate = smallest;
-    candidate.faulty_ns = smallest.faulty_ns / 4 * 3;
-    if (!still_fails(candidate)) break;
-    smallest = candidate;
-  }
-  return smallest;
-}
-
-std::string command_of(const LogWorldOptions& options) {
-  return "DOLMEN_LOG_SEED=" + std::to_string(options.seed) +
-         " DOLMEN_LOG_FAULTS=" + std::to_string(options.faults) +
-         " DOLMEN_LOG_MS=" + std::to_string(options.faulty_ns / kMs) +
-         " log_campaign_test --gtest_filter=LogCampaign.OneSeed";
-}
 
 }  // namespace dolmen::sim

@@ -33,28 +33,34 @@ enum LogFault : std::uint32_t {
   kCrashLeader = 2048,   ///< a replica crashes soon after it began to lead
   kCrashPromise = 4096,  ///< … just after it entered an epoch, before its disk has it
   kPartial = 8192,       ///< a link is cut, and both its ends still reach the others
-  kAllLogFaults = 16383,
+  kMembers = 16384,      ///< members are added, made voters, removed
+  kLoseDisk = 32768,     ///< a voter is gone for good; another one is to take its place
+  kAllLogFaults = 65535,
 };
 
 struct LogWorldOptions {
   std::uint64_t seed = 1;
   /// Simulated time with faults; after it, time without, in which everybody has to agree.
   std::uint64_t faulty_ns = 6'000'000'000;
-  std::uint64_t calm_ns = 2'000'000'000;
+  std::uint64_t calm_ns = 4'000'000'000;
   /// Faults that a run may have; the seed chooses among them.
   std::uint32_t faults = kAllLogFaults;
   /// A replica that restarts has lost its disk and does not know it: a bug of who runs it.
   bool restart_empty = false;
+  /// … or has forgotten to whom it granted its epoch.
+  bool restart_without_grant = false;
 };
 
 struct LogWorldResult {
   std::string violation;  ///< empty: none
+  std::string state;      ///< with a violation: a line per replica, as it was then
   std::uint64_t trace_hash = 0;
   std::uint64_t events = 0;
   std::uint64_t proposed = 0;
   std::uint64_t acknowledged = 0;
   std::uint64_t leaders = 0;  ///< epochs that had one
   std::uint64_t crashes = 0;
+  std::uint64_t configurations = 0;  ///< proposed to leaders that took them
   std::uint64_t simulated_ns = 0;
 };
 

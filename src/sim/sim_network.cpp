@@ -12,7 +12,7 @@ std::uint64_t SimNetwork::delay_ns() {
 
 void SimNetwork::send(std::size_t from, std::size_t to, const std::vector<std::byte>& bytes) {
   ++sent_;
-  if (cut_[from * nodes_ + to] || chance(faults_.loss_ppm)) {
+  if (queue_.now_ns() < cut_until_ns_[from * nodes_ + to] || chance(faults_.loss_ppm)) {
     ++lost_;
     return;
   }

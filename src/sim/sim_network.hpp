@@ -6,6 +6,7 @@
 // Threads: one. Deterministic: everything comes from the seed and the order of calls.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -35,13 +36,17 @@ class SimNetwork {
         nodes_(nodes),
         random_(seed),
         deliver_(std::move(deliver)),
-        cut_(nodes * nodes, false) {}
+        cut_until_ns_(nodes * nodes, 0) {}
 
   void send(std::size_t from, std::size_t to, const std::vector<std::byte>& bytes);
   void set_faults(const NetworkFaults& faults) { faults_ = faults; }
-  /// What is on its way still arrives.
-  void cut(std::size_t from, std::size_t to, bool is_cut) { cut_[from * nodes_ + to] = is_cut; }
-  void heal() { cut_.assign(cut_.size(), false); }
+  /// One direction, for so long from now on; never shortens an earlier cut. What is on its way
+  /// still arrives.
+  void cut(std::size_t from, std::size_t to, std::uint64_t length_ns) {
+    std::uint64_t& until_ns = cut_until_ns_[from * nodes_ + to];
+    until_ns = std::max(until_ns, queue_.now_ns() + length_ns);
+  }
+  void heal() { cut_until_ns_.assign(cut_until_ns_.size(), 0); }
 
   [[nodiscard]] std::uint64_t messages_sent() const noexcept { return sent_; }
   [[nodiscard]] std::uint64_t messages_lost() const noexcept { return lost_; }
@@ -55,7 +60,7 @@ class SimNetwork {
   base::Random random_;
   Deliver deliver_;
   NetworkFaults faults_;
-  std::vector<bool> cut_;
+  std::vector<std::uint64_t> cut_until_ns_;
   std::uint64_t sent_ = 0;
   std::uint64_t lost_ = 0;
 };

@@ -71,9 +71,10 @@ TEST(SimNetwork, LosesRepeatsAndReordersAsOftenAsItWasTold) {
   EXPECT_GT(overtaken, 1000u);
 }
 
-TEST(SimNetwork, ACutHasADirectionAndHeals) {
+TEST(SimNetwork, ACutHasADirectionAndAnEndAndHeals) {
   World world(1);
-  world.network.cut(0, 1, true);
+  world.network.cut(0, 1, 5'000'000);
+  world.network.cut(0, 1, 1);  // a shorter one ends nothing
   world.network.send(0, 1, {std::byte{1}});
   world.network.send(1, 0, {std::byte{2}});
   world.network.send(0, 2, {std::byte{3}});
@@ -83,6 +84,11 @@ TEST(SimNetwork, ACutHasADirectionAndHeals) {
   world.network.send(0, 1, {std::byte{4}});
   world.queue.run_until(2'000'000);
   EXPECT_EQ(world.arrived.back().first, std::byte{4});
+  world.network.cut(0, 1, 1'000'000);
+  world.queue.run_until(4'000'000);
+  world.network.send(0, 1, {std::byte{5}});
+  world.queue.run_until(5'000'000);
+  EXPECT_EQ(world.arrived.back().first, std::byte{5});
 }
 
 TEST(SimNetwork, IsTheSameForTheSameSeedAndAnotherForAnother) {
