@@ -163,7 +163,7 @@ void Replica::set_stable(Index index) {
 // The physical log needs no record of this: the entry that is appended next replaces the others
 // there (M13: the old one is readable until then).
 void Replica::truncate_from(Index index) {
-  if (!DOLMEN_PLANTED("log.truncate_stable")) DOLMEN_ASSERT_CMP(index, >, stable_);
+  DOLMEN_ASSERT_CMP(index, >, stable_);
   if (index > entries_.size()) return;
   DOLMEN_PROBE("log.truncated");
   entries_.resize(index - 1);
