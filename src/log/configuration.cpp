@@ -32,9 +32,14 @@ bool Configuration::is_learner(ReplicaId id) const noexcept { return holds(learn
 
 bool is_valid(const Configuration& configuration) noexcept {
   const auto& [voters, learners] = configuration;
-  return !voters.empty() && voters.size() + learners.size() <= kMembersMax && ascends(voters) &&
-         ascends(learners) &&
-         std::ranges::none_of(learners, [&](ReplicaId id) { return holds(voters, id); });
+  if (voters.empty() || voters.size() + learners.size() > kMembersMax) return false;
+  if (!ascends(voters) || !ascends(learners)) return false;
+  auto voter = voters.begin();
+  for (const ReplicaId learner : learners) {
+    while (voter != voters.end() && *voter < learner) ++voter;
+    if (voter != voters.end() && *voter == learner) return false;
+  }
+  return true;
 }
 
 std::vector<std::byte> encode(const Configuration& configuration) {
