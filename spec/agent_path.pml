@@ -68,7 +68,7 @@ proctype replica(byte m) {
        checked = checked & ~BIT(e);
 #else
        if
-       :: value[1] != 0 && epoch <= 1 && !IN(1, entries) && (IN(1, disk_entries) || m == 0 || IN(m - 1, tried)) -> e = 1
+       :: value[1] != 0 && epoch <= 1 && !IN(1, entries) && (m == 0 || IN(m - 1, tried)) -> e = 1
        :: value[2] != 0 && epoch <= 2 && !IN(2, entries) -> e = 2
        fi;
        epoch = e;

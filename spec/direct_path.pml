@@ -12,6 +12,7 @@
  * With TORN an entry lands in two halves and is read in two. A leader that crashes is one that takes no further step; a
  * memory that is gone is one that nobody uses any more. A refused raise or acknowledgement changes nothing and is no step.
  *
+ * Bound: a leader takes no grant after it chose.
  * Cuts that lose no run:
  *   Leader 1 holds all grants from the start: it could have raised all words first, and may leave any memory alone.
  *   It begins its entries in the order of the memories' numbers: they are alike before, so any run is such a one renamed.

@@ -10,6 +10,7 @@
  * way (drain), gives it to the new epoch, and answers; the leader then reads all lower lanes, adopts the highest complete
  * entry or takes its own, and writes. Completions of a majority decide. Agreement: no two leaders decide differently.
  *
+ * Bound: a leader takes no grant after it chose.
  * Cuts that lose no run: leader 1 holds all permissions and posts its writes in the order of the memories' numbers (they are
  * alike before); the last leader decides when it chooses.
  *

@@ -10,7 +10,7 @@
  * A grant raises the replica's epoch and tells the highest entries it has accepted, in one step; acceptance compares the
  * epoch in the same step. Agreement: no two leaders decide differently, in either slot.
  *
- * Bounds: of the configurations, all three replicas, two of them and a single one, disjoint from each other where that hurts.
+ * Bounds: a leader takes no grant after it chose slot 2; of the configurations, all three replicas, two of them and a single one, disjoint from each other where that hurts.
  * Cuts that lose no run: leader 1 holds all grants, and names the replicas so that it removes or keeps the last; the last
  * leader decides when it chooses, since nobody is left to refuse it; a decided entry is sent no further.
  *

@@ -18,14 +18,7 @@
 #include <dolmen/vector.hpp>
 
 #include "base/random.hpp"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED
-#endif
-#endif
+#include "base/sanitizers.hpp"
 
 namespace {
 
@@ -36,7 +29,7 @@ thread_local std::uint64_t allocations_left = 0;
 
 }  // namespace
 
-#ifndef SANITIZED  // they have their own
+#if !DOLMEN_SANITIZED  // they have their own
 // Containers off the arena take their memory by these two.
 extern "C" {
 void* __libc_calloc(std::size_t count, std::size_t bytes);  // NOLINT(bugprone-reserved-identifier)
@@ -63,7 +56,7 @@ std::string text(std::uint64_t number) {
 class ContainerMemory : public testing::Test {
  protected:
   void SetUp() override {
-#ifdef SANITIZED
+#if DOLMEN_SANITIZED
     GTEST_SKIP() << "a sanitizer has its own allocator";
 #endif
   }

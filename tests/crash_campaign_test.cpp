@@ -20,15 +20,11 @@
 #include <gtest/gtest.h>
 
 #include "base/sanitizers.hpp"
+#include "base/test_length.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::sim {
 namespace {
-
-bool soak() {
-  const char* value = std::getenv("DOLMEN_SOAK");
-  return value != nullptr && std::string(value) == "1";
-}
 
 constexpr std::uint64_t kProgressStates = 10'000;
 
@@ -72,7 +68,9 @@ struct Totals {
 TEST(CrashCampaign, EveryCrashStateRecoversToAPrefixWithAllAcknowledgedCommits) {
   // Counted is what was recovered; of equal disks one. Sanitizers look for other bugs than the
   // number of states does, and are slow.
-  const std::uint64_t floor = soak() ? 1'000'000 : base::kSanitized ? 1'500 : 40'000;
+  const std::uint64_t floor = base::at_full_length() ? 1'000'000
+                              : base::kSanitized     ? 1'500
+                                                     : 40'000;
   Totals totals;
   const char* const only = std::getenv("DOLMEN_CAMPAIGN_SEED");
   for (std::uint64_t seed = only != nullptr ? std::stoull(only) : 1; totals.recovered() < floor;
@@ -84,7 +82,8 @@ TEST(CrashCampaign, EveryCrashStateRecoversToAPrefixWithAllAcknowledgedCommits) 
     EXPECT_EQ(report.sampled_out, 0u) << "every prefix and every single lost sector";
     const std::uint64_t before = totals.recovered();
     totals.add(report);
-    if (soak() && before / kProgressStates != totals.recovered() / kProgressStates) totals.print();
+    if (base::at_full_length() && before / kProgressStates != totals.recovered() / kProgressStates)
+      totals.print();
     if (only != nullptr) break;
   }
   totals.print();

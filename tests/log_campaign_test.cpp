@@ -16,6 +16,7 @@
 #include <gtest/gtest.h>
 
 #include "base/sanitizers.hpp"
+#include "base/test_length.hpp"
 #include "sim/log_world.hpp"
 #include "sim/sim_hooks.hpp"
 
@@ -32,7 +33,7 @@ std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
 }
 
 std::uint64_t seeds_to_run() {
-  if (std::getenv("DOLMEN_SOAK") != nullptr) return 1'000'000;
+  if (dolmen::base::at_full_length()) return 1'000'000;
   return dolmen::base::kSanitized ? 300 : 10'000;
 }
 

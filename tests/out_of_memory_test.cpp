@@ -10,7 +10,6 @@
 #include <future>
 #include <new>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -23,13 +22,8 @@
 #include <dolmen/space.hpp>
 #include <dolmen/vector.hpp>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED
-#endif
-#endif
+#include "base/sanitizers.hpp"
+#include "base/test_length.hpp"
 
 namespace {
 
@@ -58,7 +52,7 @@ std::atomic<bool> others_failed{false};
 
 }  // namespace
 
-#ifndef SANITIZED  // they have their own
+#if !DOLMEN_SANITIZED  // they have their own
 [[gnu::noinline]] void* operator new(std::size_t bytes) {
   void* const memory = fails_now() ? nullptr : std::malloc(bytes == 0 ? 1 : bytes);
   if (memory == nullptr) throw std::bad_alloc();
@@ -317,7 +311,7 @@ Ending run_beside_upkeep(const std::string& path, std::uint64_t nth, bool for_go
 class OutOfMemory : public testing::Test {
  protected:
   void SetUp() override {
-#ifdef SANITIZED
+#if DOLMEN_SANITIZED
     GTEST_SKIP() << "the sanitizer's operator new cannot be made to fail";
 #endif
   }
@@ -413,8 +407,7 @@ class OutOfMemory : public testing::Test {
     fs::remove_all(original);
     EXPECT_EQ(in_child(make).second, 1);
     int errors = 0;
-    const char* const soak = std::getenv("DOLMEN_SOAK");
-    if (soak != nullptr && std::string_view(soak) == "1") step = 1;
+    if (dolmen::base::at_full_length()) step = 1;
     for (std::uint64_t nth = 1; nth < 20'000 && !testing::Test::HasFailure(); nth += step) {
       fs::remove_all(path_);
       fs::copy(original, path_, fs::copy_options::recursive);

@@ -247,7 +247,7 @@ void Replica::on_ask(std::uint64_t now_ns, ReplicaId from, const Message& messag
   } else if (message.epoch < epoch_ || granted_to_ != from) {
     return send(from, {.kind = MessageKind::refuse, .epoch = epoch_});
   }
-  Message grant{.kind = MessageKind::grant, .epoch = epoch_, .position = end(), .stable = stable_};
+  Message grant{.kind = MessageKind::grant, .epoch = epoch_, .position = end()};
   if (DOLMEN_PLANTED("log.grant_unsynced")) return send(from, std::move(grant));
   send_when_durable(from, std::move(grant));
 }

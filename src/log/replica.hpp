@@ -12,7 +12,8 @@
 // Durability is the driver's: it appends Output::records to the replica's physical log in order,
 // syncs, and says so with persisted(). Answers that promise something wait for that in here.
 //
-// Threads: none; one caller at a time. Cost: no call but recovery is linear in the log's length.
+// Threads: none; one caller at a time. Cost: what a call sends or takes over; a follower whose log
+// differs from its leader's looks back over one origin.
 #pragma once
 
 #include <cstdint>
@@ -111,7 +112,7 @@ class Replica {
   /// Requires: 0 < index <= end().index.
   [[nodiscard]] const Entry& at(Index index) const;
   /// The configurations whose majorities count now: the last one, and before it, while the last is
-  /// not known to be stable, the one that it follows.
+  /// not known to be decided, the one that it follows.
   [[nodiscard]] std::vector<Configuration> deciding() const;
   /// Whether the proof that the last configuration is decided is itself stable: who is no member
   /// any more may be taken away, with its disk.

@@ -7,7 +7,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdlib>
 #include <functional>
 #include <map>
 #include <memory>
@@ -22,6 +21,7 @@
 #include <dolmen/string.hpp>
 #include <dolmen/vector.hpp>
 
+#include "base/test_length.hpp"
 #include "node/inspect.hpp"
 #include "node/open_space.hpp"
 #include "sim/sim_disk.hpp"
@@ -507,9 +507,6 @@ class Program {
 };
 
 /// Of so many calls one fails; in the soak every single one.
-inline std::uint64_t stride(std::uint64_t in_gate) {
-  const char* soak = std::getenv("DOLMEN_SOAK");
-  return soak != nullptr && std::string_view(soak) == "1" ? 1 : in_gate;
-}
+inline std::uint64_t stride(std::uint64_t in_gate) { return base::at_full_length() ? 1 : in_gate; }
 
 }  // namespace dolmen::node

@@ -2,30 +2,24 @@
 //
 // Spaces whose files somebody changed behind the checksums: errors, and nothing else, from every
 // call. The fuzzer (space_fuzz.cpp) does the same with other changes.
-#include <cstdlib>
-#include <string_view>
 
 #include <gtest/gtest.h>
 
 #include "base/random.hpp"
+#include "base/sanitizers.hpp"
+#include "base/test_length.hpp"
 #include "node/hostile_test_space.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::node {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint64_t kSpaces = 100;
-#else
-constexpr std::uint64_t kSpaces = 200;
-#endif
+constexpr std::uint64_t kSpaces = base::kSanitized ? 100 : 200;
 
 TEST(HostileSpaceCrash, GivesErrorsWhateverItsFilesHold) {
-  const char* const soak = std::getenv("DOLMEN_SOAK");
-  const bool at_length = soak != nullptr && std::string_view(soak) == "1";
   const sim::SimEnv world(1, *sys::linux_env().memory);
   const HostileSpace space(world);
-  const std::uint64_t spaces = at_length ? 2000 * kSpaces : kSpaces;
+  const std::uint64_t spaces = base::at_full_length() ? 2000 * kSpaces : kSpaces;
   std::uint64_t opened = 0;
   std::uint64_t clean = 0;
   std::uint64_t loaded = 0;

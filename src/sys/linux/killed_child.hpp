@@ -25,15 +25,13 @@
 #include <gtest/gtest.h>
 
 #include "base/random.hpp"
+#include "base/test_length.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::sys::test {
 
 /// 10,000 cycles where the full length is asked for.
-inline int kill_cycles(int in_ci) {
-  const char* const soak = std::getenv("DOLMEN_SOAK");
-  return soak != nullptr && std::string(soak) == "1" ? 10'000 : in_ci;
-}
+inline int kill_cycles(int in_ci) { return base::at_full_length() ? 10'000 : in_ci; }
 
 inline std::uint64_t fresh_seed() {
   std::uint64_t seed = 0;
