@@ -79,8 +79,9 @@ TEST(LogCampaign, EveryRarePlaceIsReached) {
   }
   for (const char* const place :
        {"log.led", "log.stepped_down", "log.truncated", "log.mismatch", "log.fetched",
-        "log.configuration_proposed", "log.configuration_truncated", "log.left", "log.one_entry",
-        "log.send_again", "log.impatient"}) {
+        "log.compacted", "log.installed", "log.snapshot_sent", "log.configuration_proposed",
+        "log.configuration_truncated", "log.left", "log.one_entry", "log.send_again",
+        "log.impatient"}) {
     EXPECT_GT(reached[place], 0u) << place;
   }
 }
@@ -182,6 +183,8 @@ constexpr PlantedBug kBugs[] = {
     {"log.new_voters_only", kAll},
     {"log.old_voters_only", kAll},
     {"log.two_configurations", kAll},
+    {"log.compact_unstable"},
+    {"log.snapshot_old_members", kAll},
     {"restart_empty"},
     {"restart_without_grant"},
 };

@@ -6,6 +6,7 @@
 #include <dolmen/assert.hpp>
 
 #include "base/checksum.hpp"
+#include "log/snapshot.hpp"
 
 namespace dolmen::log {
 
@@ -44,6 +45,10 @@ std::vector<std::byte> encode(const Message& message) {
     out.put(std::uint16_t{0});
     out.put_bytes(entry.payload);
   }
+  if (message.kind == MessageKind::snapshot) {
+    out.put(message.part_of);
+    out.put_bytes(message.part);
+  }
   std::vector<std::byte> bytes = out.release();
   const std::uint64_t sum = base::checksum64(bytes, kMessageSeed);
   base::ByteWriter end;
@@ -67,7 +72,7 @@ Result<Message> decode_message(base::Bytes bytes) {
   Message message;
   const auto kind = in.get<std::uint8_t>();
   if (kind < static_cast<std::uint8_t>(MessageKind::probe) ||
-      kind > static_cast<std::uint8_t>(MessageKind::mismatch)) {
+      kind > static_cast<std::uint8_t>(MessageKind::snapshot_taken)) {
     return damaged();
   }
   message.kind = static_cast<MessageKind>(kind);
@@ -110,6 +115,15 @@ Result<Message> decode_message(base::Bytes bytes) {
     }
     entry.payload.assign(payload.begin(), payload.end());
     message.entries.push_back(std::move(entry));
+  }
+  if (message.kind == MessageKind::snapshot) {
+    message.part_of = in.get<std::uint64_t>();
+    const base::Bytes part = in.take(in.remaining());
+    if (message.part_of == 0 || message.part_of > kSnapshotBytesMax) return damaged();
+    if (message.stable > message.part_of || part.size() > message.part_of - message.stable) {
+      return damaged();
+    }
+    message.part.assign(part.begin(), part.end());
   }
   if (!in.finished()) return damaged();
   return message;

@@ -48,26 +48,32 @@ struct Entry {
 };
 
 enum class MessageKind : std::uint8_t {
-  probe = 1,      ///< would you grant `epoch`? Changes nothing
-  probe_yes = 2,  ///< yes: I have not heard from a leader lately
-  ask = 3,        ///< grant me `epoch`
-  grant = 4,      ///< done and durable; my log ends at `position`
-  refuse = 5,     ///< my epoch is `epoch`, which is higher than the one you spoke in
-  fetch = 6,      ///< your entries behind `position.index`, as granted in `epoch`
-  fetched = 7,    ///< `entries` follow on `position` in my log
-  append = 8,     ///< `entries` follow on `position`; what is up to `stable` is decided
-  appended = 9,   ///< my log equals yours up to `position.index`, durably
-  mismatch = 10,  ///< my log differs before that: append from behind `position.index`
+  probe = 1,            ///< would you grant `epoch`? Changes nothing
+  probe_yes = 2,        ///< yes: I have not heard from a leader lately
+  ask = 3,              ///< grant me `epoch`
+  grant = 4,            ///< done and durable; my log ends at `position`
+  refuse = 5,           ///< my epoch is `epoch`, which is higher than the one you spoke in
+  fetch = 6,            ///< your entries behind `position.index`, as granted in `epoch`
+  fetched = 7,          ///< `entries` follow on `position` in my log
+  append = 8,           ///< `entries` follow on `position`; what is up to `stable` is decided
+  appended = 9,         ///< my log equals yours up to `position.index`, durably
+  mismatch = 10,        ///< my log differs before that: append from behind `position.index`
+  snapshot = 11,        ///< `part` of the bytes of my snapshot, which ends at `position`
+  snapshot_taken = 12,  ///< of the one that ends at `position` I have `stable` bytes
 };
 
 /// Every message carries the sender's epoch, probe and probe_yes the one that would be asked for;
-/// what else a kind uses is said above.
+/// what else a kind uses is said above. A fetch says in `stable` how many bytes of a snapshot of
+/// the other it has, in case the entries are gone there.
 struct Message {
   MessageKind kind = MessageKind::probe;
   Epoch epoch = 0;
   Position position{};
   Index stable = 0;
   std::vector<Entry> entries{};  ///< contiguous, ascending
+  /// Of a snapshot's bytes, from byte `stable` on, of `part_of` in all.
+  std::vector<std::byte> part{};
+  std::uint64_t part_of = 0;
   friend bool operator==(const Message&, const Message&) = default;
 };
 

@@ -42,11 +42,15 @@ Errc error_of(const std::vector<std::byte>& bytes) {
 }
 
 TEST(Message, ComesBackAsItWas) {
-  for (std::uint8_t kind = 1; kind <= 10; ++kind) {
+  for (std::uint8_t kind = 1; kind <= 12; ++kind) {
     Message message = example();
     message.kind = static_cast<MessageKind>(kind);
     if (message.kind != MessageKind::append && message.kind != MessageKind::fetched) {
       message.entries.clear();
+    }
+    if (message.kind == MessageKind::snapshot) {
+      message.part = payload("of a snapshot");
+      message.part_of = message.stable + message.part.size();
     }
     const auto again = decode_message(encode(message));
     ASSERT_TRUE(again) << again.error().message();
@@ -89,7 +93,7 @@ TEST(Message, IsRefusedWhenItsFieldsAreImpossibleThoughItsChecksumFits) {
       {"another magic", 0, 1, 4},
       {"a newer version", 4, 2, 2, Errc::version_unsupported},
       {"no kind", 6, 0, 1},
-      {"an unknown kind", 6, 11, 1},
+      {"an unknown kind", 6, 13, 1},
       {"a kind that carries no entries", 6, 3, 1},
       {"a spare byte", 7, 1, 1},
       {"no epoch", 8, 0, 8},
@@ -117,6 +121,27 @@ TEST(Message, IsRefusedWhenItsFieldsAreImpossibleThoughItsChecksumFits) {
     EXPECT_EQ(error_of(sealed(changed)), change.expected) << change.what;
   }
   EXPECT_EQ(error_of(std::vector<std::byte>(kMessageBytesMax + 1)), Errc::corrupt);
+}
+
+TEST(Message, APartOfASnapshotLiesWithinIt) {
+  const Message right{.kind = MessageKind::snapshot,
+                      .epoch = 9,
+                      .position = {.origin = 7, .index = 41},
+                      .stable = 100,
+                      .part = payload("some"),
+                      .part_of = 104};
+  EXPECT_TRUE(decode_message(encode(right)));
+  const auto with = [&](std::uint64_t offset, std::uint64_t in_all) {
+    Message message = right;
+    message.stable = offset;
+    message.part_of = in_all;
+    return error_of(encode(message));
+  };
+  EXPECT_EQ(with(101, 104), Errc::corrupt);
+  EXPECT_EQ(with(105, 104), Errc::corrupt);
+  EXPECT_EQ(with(~std::uint64_t{0}, 104), Errc::corrupt);
+  EXPECT_EQ(with(0, 0), Errc::corrupt);
+  EXPECT_EQ(with(0, ~std::uint64_t{0}), Errc::corrupt);
 }
 
 }  // namespace

@@ -17,15 +17,33 @@ namespace {
 constexpr ReplicaId kNobody{};
 }
 
+bool DurableState::holds(Position position) const noexcept {
+  if (position.index <= base.index) return true;
+  const std::size_t i = position.index - base.index - 1;
+  return i < entries.size() && entries[i].position() == position;
+}
+
 void DurableState::apply(const Record& record) {
-  if (!record.entry) {
+  if (record.snapshot) {
+    const Position last = record.snapshot->last();
+    const bool is_covered = last.index <= base.index;
+    const bool goes_on = !is_covered && holds(last);
+    if (goes_on) {
+      entries.erase(entries.begin(),
+                    entries.begin() + static_cast<std::ptrdiff_t>(last.index - base.index));
+    }
+    if (!is_covered && !goes_on) entries.clear();
+    if (!is_covered) base = last;
+    snapshot = record.snapshot;
+  } else if (record.entry) {
+    const Index index = record.entry->index;
+    DOLMEN_ASSERT(index > base.index && index <= base.index + entries.size() + 1);
+    entries.resize(index - base.index - 1);
+    entries.push_back(*record.entry);
+  } else {
     epoch = record.epoch;
     granted_to = record.granted_to;
-    return;
   }
-  DOLMEN_ASSERT(record.entry->index > 0 && record.entry->index <= entries.size() + 1);
-  entries.resize(record.entry->index - 1);
-  entries.push_back(*record.entry);
 }
 
 Replica::Replica(ReplicaId self, Configuration first, const ReplicaOptions& options,
@@ -35,13 +53,22 @@ Replica::Replica(ReplicaId self, Configuration first, const ReplicaOptions& opti
       random_(seed),
       epoch_(state.epoch),
       granted_to_(state.granted_to),
+      snapshot_(std::move(state.snapshot)),
+      base_(state.base),
       entries_(std::move(state.entries)),
       entry_records_(entries_.size(), 0) {
   DOLMEN_ASSERT(is_valid(first));
   DOLMEN_ASSERT(self != kNobody);
+  DOLMEN_ASSERT(base_.index <= (snapshot_ ? snapshot_->last().index : 0));
   configurations_.push_back({.configuration = std::move(first)});
+  if (snapshot_) {
+    const SnapshotPlace& place = snapshot_->place();
+    DOLMEN_ASSERT(place.last.index <= last_index());
+    configurations_.back() = {place.configured_at, place.configuration, place.settled_at};
+    stable_ = place.last.index;
+  }
   know_members();
-  for (const Entry& entry : entries_) take_note(entry);
+  for (Index i = stable_ + 1; i <= last_index(); ++i) take_note(at(i));
   rest_until_silence(now_ns);
 }
 
@@ -83,7 +110,7 @@ void Replica::know_members() {
   const auto add = [&](ReplicaId id) {
     if (id == self_ || std::ranges::find(known, id, &Peer::id) != known.end()) return;
     const Peer* const before = peer(id);
-    known.push_back(before != nullptr ? *before : Peer{.id = id, .sent = entries_.size()});
+    known.push_back(before != nullptr ? *before : Peer{.id = id, .sent = last_index()});
   };
   for (const Configured& configured : counting()) {
     std::ranges::for_each(configured.configuration.voters, add);
@@ -93,12 +120,12 @@ void Replica::know_members() {
 }
 
 const Entry& Replica::at(Index index) const {
-  DOLMEN_ASSERT(index > 0 && index <= entries_.size());
-  return entries_[index - 1];
+  DOLMEN_ASSERT(index > base_.index && index <= last_index());
+  return entries_[index - base_.index - 1];
 }
 
 Position Replica::position_at(Index index) const {
-  return index == 0 ? Position{} : at(index).position();
+  return index == base_.index ? base_ : at(index).position();
 }
 
 const Replica::Peer* Replica::peer(ReplicaId id) const noexcept {
@@ -127,7 +154,7 @@ void Replica::record_epoch(Epoch epoch, ReplicaId granted_to) {
 }
 
 void Replica::append(Entry entry) {
-  DOLMEN_ASSERT_CMP(entry.index, ==, entries_.size() + 1);
+  DOLMEN_ASSERT_CMP(entry.index, ==, last_index() + 1);
   DOLMEN_ASSERT_CMP(entry.origin, >=, end().origin);
   output_.records.push_back({.entry = entry});
   entry_records_.push_back(++records_made_);
@@ -164,17 +191,18 @@ void Replica::set_stable(Index index) {
 // there (M13: the old one is readable until then).
 void Replica::truncate_from(Index index) {
   DOLMEN_ASSERT_CMP(index, >, stable_);
-  if (index > entries_.size()) return;
+  if (index > last_index()) return;
   DOLMEN_PROBE("log.truncated");
-  entries_.resize(index - 1);
-  entry_records_.resize(index - 1);
+  entries_.resize(index - base_.index - 1);
+  entry_records_.resize(entries_.size());
   while (configurations_.back().index >= index) {
     DOLMEN_PROBE("log.configuration_truncated");
     configurations_.pop_back();
   }
   if (configurations_.back().settled_at >= index) configurations_.back().settled_at = 0;
   know_members();
-  output_.undo_from = std::min(output_.undo_from.value_or(index), index);
+  // Of what is to be installed nothing was executed yet.
+  if (!output_.installed) output_.undo_from = std::min(output_.undo_from.value_or(index), index);
 }
 
 void Replica::enter_epoch(std::uint64_t now_ns, Epoch epoch, ReplicaId granted_to) {
@@ -188,6 +216,7 @@ void Replica::follow(std::uint64_t now_ns) {
   role_ = Role::follower;
   leader_.reset();
   fetched_.clear();
+  incoming_ = {};
   accepted_ = 0;
   acknowledged_ = 0;
   rest_until_silence(now_ns);
@@ -216,6 +245,11 @@ void Replica::receive(std::uint64_t now_ns, ReplicaId from, const Message& messa
       return;
     case MessageKind::fetched:
       return on_fetched(now_ns, from, message);
+    case MessageKind::snapshot:
+      return on_snapshot(now_ns, from, message);
+    case MessageKind::snapshot_taken:
+      if (sender != nullptr) on_snapshot_taken(now_ns, *sender, message);
+      return;
     case MessageKind::probe_yes:
     case MessageKind::grant:
       if (sender != nullptr) on_grant(now_ns, *sender, message);
@@ -258,36 +292,42 @@ void Replica::on_fetch(ReplicaId from, const Message& message) {
     return send(from, {.kind = MessageKind::refuse, .epoch = epoch_});
   }
   const Index behind = message.position.index;
-  if (behind > entries_.size()) return;
+  if (behind > last_index()) return;
+  if (behind < base_.index) return send(from, part_of_snapshot(*snapshot_, message.stable));
   Message answer{.kind = MessageKind::fetched, .epoch = epoch_, .position = position_at(behind)};
   std::size_t bytes = 0;
-  for (Index i = behind; i < entries_.size(); ++i) {
-    bytes += kEntryHeaderBytes + entries_[i].payload.size();
+  for (Index i = behind + 1; i <= last_index(); ++i) {
+    bytes += kEntryHeaderBytes + at(i).payload.size();
     if (bytes > options_.message_bytes && !answer.entries.empty()) break;
-    answer.entries.push_back(entries_[i]);
+    answer.entries.push_back(at(i));
   }
   send(from, std::move(answer));
 }
 
-void Replica::on_append(std::uint64_t now_ns, ReplicaId from, const Message& message) {
-  if (message.epoch < epoch_ && !DOLMEN_PLANTED("log.accept_any_epoch")) {
-    return send(from, {.kind = MessageKind::refuse, .epoch = epoch_});
+bool Replica::hear_leader(std::uint64_t now_ns, ReplicaId from, Epoch epoch) {
+  if (epoch < epoch_ && !DOLMEN_PLANTED("log.accept_any_epoch")) {
+    send(from, {.kind = MessageKind::refuse, .epoch = epoch_});
+    return false;
   }
-  if (message.epoch > epoch_) enter_epoch(now_ns, message.epoch, from);
-  if (role_ == Role::leader) return;  // an epoch has one
+  if (epoch > epoch_) enter_epoch(now_ns, epoch, from);
+  if (role_ == Role::leader) return false;  // an epoch has one
   if (role_ == Role::candidate) follow(now_ns);
   leader_ = from;
   heard_ns_ = now_ns;
   attempts_ = 0;
   rest_until_silence(now_ns);
+  return true;
+}
 
+void Replica::on_append(std::uint64_t now_ns, ReplicaId from, const Message& message) {
+  if (!hear_leader(now_ns, from, message.epoch)) return;
   const Position before = message.position;
   const bool follows = before.index <= stable_ ||
-                       (before.index <= entries_.size() && position_at(before.index) == before);
-  if (!follows && !(DOLMEN_PLANTED("log.no_match") && before.index <= entries_.size())) {
+                       (before.index <= last_index() && position_at(before.index) == before);
+  if (!follows && !(DOLMEN_PLANTED("log.no_match") && before.index <= last_index())) {
     DOLMEN_PROBE("log.mismatch");
     // Where it may follow: the own end, or before everything of the origin that contradicts.
-    Index behind = std::min<Index>(before.index, entries_.size());
+    Index behind = std::min(before.index, last_index());
     if (behind == before.index) {
       const Epoch wrong = at(behind).origin;
       while (behind > stable_ && at(behind).origin == wrong) --behind;
@@ -300,7 +340,7 @@ void Replica::on_append(std::uint64_t now_ns, ReplicaId from, const Message& mes
   if (!take_over(message.entries)) return;
   const Index matched = before.index + message.entries.size();
   accepted_ = std::max(accepted_, matched);
-  set_stable(DOLMEN_PLANTED("log.stable_unmatched") ? std::min(message.stable, entries_.size())
+  set_stable(DOLMEN_PLANTED("log.stable_unmatched") ? std::min(message.stable, last_index())
                                                     : std::min(message.stable, matched));
   if (DOLMEN_PLANTED("log.accept_any_epoch") || DOLMEN_PLANTED("log.accept_unsynced")) {
     const bool is_early = DOLMEN_PLANTED("log.accept_unsynced");
@@ -316,8 +356,8 @@ void Replica::on_append(std::uint64_t now_ns, ReplicaId from, const Message& mes
 bool Replica::take_over(const std::vector<Entry>& entries) {
   for (const Entry& entry : entries) {
     if (entry.index <= stable_) continue;
-    if (entry.index <= entries_.size() && at(entry.index).origin == entry.origin) continue;
-    if (entry.index > entries_.size() + 1) return false;
+    if (entry.index <= last_index() && at(entry.index).origin == entry.origin) continue;
+    if (entry.index > last_index() + 1) return false;
     if (entry.origin < position_at(entry.index - 1).origin) return false;
     truncate_from(entry.index);
     append(entry);
@@ -326,8 +366,9 @@ bool Replica::take_over(const std::vector<Entry>& entries) {
 }
 
 Index Replica::durable() const {
+  if (base_record_ > records_durable_) return 0;
   const auto end = std::ranges::upper_bound(entry_records_, records_durable_);
-  return static_cast<Index>(end - entry_records_.begin());
+  return base_.index + static_cast<Index>(end - entry_records_.begin());
 }
 
 void Replica::acknowledge() {

@@ -25,28 +25,35 @@
 
 #include "base/random.hpp"
 #include "log/message.hpp"
+#include "log/snapshot.hpp"
 
 namespace dolmen::log {
 
 /// How many records of a replica were made, ever; a name for "everything up to here is durable".
 using RecordCount = std::uint64_t;
 
-/// What a physical log keeps, in order. An entry replaces every entry at its index and above.
+/// What a physical log keeps, in order. An entry replaces every entry at its index and above; a
+/// snapshot every entry up to its last one, and those behind it too unless that one was there.
 struct Record {
   /// Set: the replica's epoch became this, granted to that candidate.
   Epoch epoch = 0;
   ReplicaId granted_to{};
-  /// Set when epoch is not.
+  /// One of these is set when epoch is not.
   std::optional<Entry> entry{};
+  SnapshotPtr snapshot{};
 };
 
 /// What replaying a replica's durable records gives.
 struct DurableState {
   Epoch epoch = 0;
   ReplicaId granted_to{};
-  std::vector<Entry> entries;  ///< from index 1 on
+  SnapshotPtr snapshot{};  ///< null: none yet
+  Position base{};         ///< the entries begin behind this one, which `snapshot` covers
+  std::vector<Entry> entries{};
 
   void apply(const Record& record);
+  /// Whether the log as far as it is known holds this entry, itself or in its snapshot.
+  [[nodiscard]] bool holds(Position position) const noexcept;
 };
 
 enum class Role : std::uint8_t { follower, candidate, leader };
@@ -60,6 +67,10 @@ struct ReplicaOptions {
   std::uint64_t resend_ns = 20'000'000;
   /// Most bytes of entries in one message; a single larger entry still travels.
   std::size_t message_bytes = 64u << 10;
+  /// Bytes of a snapshot in one message.
+  std::size_t part_bytes = 1u << 20;
+  /// Entries that a snapshot stands for and that are kept, for who is only a little behind.
+  std::size_t trailing_bytes = 4u << 20;
 };
 
 struct Output {
@@ -72,6 +83,9 @@ struct Output {
   /// The log lost its entries from here on: what was executed of them ahead of being stable is to
   /// be undone, newest first.
   std::optional<Index> undo_from;
+  /// The log now begins with this: the state machine's state is to become it, before anything
+  /// behind it is executed. Comes before undo_from.
+  SnapshotPtr installed;
 };
 
 class Replica {
@@ -108,8 +122,10 @@ class Replica {
   [[nodiscard]] std::optional<ReplicaId> leader() const noexcept { return leader_; }
   /// Every entry up to here is decided and will never change.
   [[nodiscard]] Index stable() const noexcept { return stable_; }
-  [[nodiscard]] Position end() const noexcept { return position_at(entries_.size()); }
-  /// Requires: 0 < index <= end().index.
+  [[nodiscard]] Position end() const noexcept { return position_at(last_index()); }
+  /// Entries up to here are gone, but for what a snapshot says of them.
+  [[nodiscard]] Position base() const noexcept { return base_; }
+  /// Requires: base().index < index <= end().index.
   [[nodiscard]] const Entry& at(Index index) const;
   /// The configurations whose majorities count now: the last one, and before it, while the last is
   /// not known to be decided, the one that it follows.
@@ -119,6 +135,18 @@ class Replica {
   [[nodiscard]] bool settled() const noexcept;
   /// Leader only: the last entry that this member is known to have durably.
   [[nodiscard]] Index matched(ReplicaId member) const noexcept;
+
+  /// Where a snapshot of the state after this entry would end, and who counts there.
+  /// Requires: base().index < index <= stable().
+  [[nodiscard]] SnapshotPlace place_at(Index index) const;
+  /// Forgets entries that `snapshot` stands for (of place_at(), or of before). Nothing becomes
+  /// durable by this: it is for who keeps durable_state() in place of the records so far.
+  void compact(SnapshotPtr snapshot);
+  [[nodiscard]] const SnapshotPtr& snapshot() const noexcept { return snapshot_; }
+  /// What replaying all records made so far gives, or means the same.
+  [[nodiscard]] DurableState durable_state() const {
+    return {epoch_, granted_to_, snapshot_, base_, entries_};
+  }
 
  private:
   struct Configured {
@@ -139,9 +167,15 @@ class Replica {
     std::uint64_t sent_ns = 0;   ///< when something was last sent
     std::uint64_t waits_ns = 0;  ///< since when entries are unanswered; 0: none are
     std::uint64_t heard_ns = 0;
+    /// Leader: what it is sent because entries behind `sent` are gone, and how much it has.
+    SnapshotPtr sending{};
+    std::uint64_t parts_taken = 0;
+    std::uint64_t parts_said = 0;  ///< … as it said last
   };
   enum class Stage : std::uint8_t { probing, asking, fetching };
 
+  [[nodiscard]] Index last_index() const noexcept { return base_.index + entries_.size(); }
+  /// Requires: base().index <= index <= last_index().
   [[nodiscard]] Position position_at(Index index) const;
   [[nodiscard]] Peer* peer(ReplicaId id) noexcept;
   [[nodiscard]] const Peer* peer(ReplicaId id) const noexcept;
@@ -168,6 +202,12 @@ class Replica {
   /// The last entry that is durable here.
   [[nodiscard]] Index durable() const;
   void acknowledge();
+  /// The head of what only a leader says; false: it is of no use, and was answered.
+  bool hear_leader(std::uint64_t now_ns, ReplicaId from, Epoch epoch);
+  void forget_entries(Index up_to);
+  void install(SnapshotPtr snapshot);
+  /// Adds a part to what was received; the whole when it is complete.
+  SnapshotPtr collect(ReplicaId from, const Message& message);
   void truncate_from(Index index);
   void enter_epoch(std::uint64_t now_ns, Epoch epoch, ReplicaId granted_to);
   void follow(std::uint64_t now_ns);
@@ -182,8 +222,11 @@ class Replica {
   void ask_again(std::uint64_t now_ns);
   void count_grants(std::uint64_t now_ns);
   void fetch_more(std::uint64_t now_ns);
+  void finish_fetching(std::uint64_t now_ns);
   void lead(std::uint64_t now_ns);
   void send_entries(std::uint64_t now_ns, Peer& follower);
+  void send_part(std::uint64_t now_ns, Peer& follower, bool is_reminder);
+  [[nodiscard]] Message part_of_snapshot(const Snapshot& snapshot, std::uint64_t offset) const;
   void retry(std::uint64_t now_ns, Peer& follower, Index behind);
   void count_matches(std::uint64_t now_ns);
   Position send_last(std::uint64_t now_ns);
@@ -195,6 +238,8 @@ class Replica {
   void on_fetched(std::uint64_t now_ns, ReplicaId from, const Message& message);
   void on_append(std::uint64_t now_ns, ReplicaId from, const Message& message);
   void on_answer(std::uint64_t now_ns, Peer& from, const Message& message);
+  void on_snapshot(std::uint64_t now_ns, ReplicaId from, const Message& message);
+  void on_snapshot_taken(std::uint64_t now_ns, Peer& from, const Message& message);
 
   const ReplicaId self_;
   const ReplicaOptions options_;
@@ -204,7 +249,9 @@ class Replica {
 
   Epoch epoch_ = 0;
   ReplicaId granted_to_{};
-  std::vector<Entry> entries_;  ///< entries_[i] has index i + 1
+  SnapshotPtr snapshot_;
+  Position base_;               ///< covered by snapshot_
+  std::vector<Entry> entries_;  ///< entries_[i] has index base_.index + i + 1
   Index stable_ = 0;
 
   Role role_ = Role::follower;
@@ -222,9 +269,19 @@ class Replica {
   Position source_end_;
   std::vector<Entry> fetched_;  ///< of it, behind stable_
 
+  /// A snapshot that is being received.
+  struct Incoming {
+    ReplicaId from{};
+    Position last{};
+    std::uint64_t bytes_in_all = 0;
+    std::vector<std::byte> bytes{};
+  };
+  Incoming incoming_;
+
   RecordCount records_made_ = 0;
   RecordCount records_durable_ = 0;
   RecordCount epoch_record_ = 0;            ///< the record of epoch_
+  RecordCount base_record_ = 0;             ///< of the snapshot that was installed last
   std::vector<RecordCount> entry_records_;  ///< of entries_, in the same order
   struct Waiting {
     RecordCount record;

@@ -3,6 +3,7 @@
 // Three replicas for tests, whose messages and syncs happen when a test says so.
 #pragma once
 
+#include <algorithm>
 #include <initializer_list>
 #include <map>
 #include <memory>
@@ -33,6 +34,7 @@ class ReplicaTest : public testing::Test {
     RecordCount synced = 0;
     std::vector<Output::Letter> outbox;
     std::optional<Index> undo_from;
+    SnapshotPtr installed;
   };
 
   void SetUp() override {
@@ -49,13 +51,14 @@ class ReplicaTest : public testing::Test {
     node.outbox.clear();
     node.synced = 0;
     node.replica = std::make_unique<Replica>(id(number), Configuration{{id(1), id(2), id(3)}},
-                                             ReplicaOptions{}, node.disk, number, now_ns_);
+                                             options_, node.disk, number, now_ns_);
   }
   void collect(std::uint64_t number) {
     Node& node = nodes_[number];
     Output output = node.replica->take_output();
     for (Record& record : output.records) node.unsynced.push_back(std::move(record));
     for (auto& letter : output.letters) node.outbox.push_back(std::move(letter));
+    if (output.installed) node.installed = output.installed;
     if (output.undo_from) node.undo_from = output.undo_from;
   }
   void sync(std::uint64_t number) {
@@ -117,6 +120,7 @@ class ReplicaTest : public testing::Test {
     settle({1, 2, 3});
   }
 
+  ReplicaOptions options_;
   std::uint64_t now_ns_ = 1;
   std::map<std::uint64_t, Node> nodes_;
 };

@@ -65,6 +65,7 @@ void Replica::start_probe(std::uint64_t now_ns) {
   stage_ = Stage::probing;
   leader_.reset();
   fetched_.clear();
+  incoming_ = {};
   rest_until_silence(now_ns);
   for (Peer& voter : peers_) voter.granted = false;
   ask_the_rest(now_ns);
@@ -137,8 +138,10 @@ void Replica::count_grants(std::uint64_t now_ns) {
 // Behind stable(): up to there all logs are the same.
 void Replica::fetch_more(std::uint64_t now_ns) {
   asked_ns_ = now_ns;
-  send(source_,
-       {.kind = MessageKind::fetch, .epoch = epoch_, .position = {0, stable_ + fetched_.size()}});
+  send(source_, {.kind = MessageKind::fetch,
+                 .epoch = epoch_,
+                 .position = {0, stable_ + fetched_.size()},
+                 .stable = incoming_.from == source_ ? incoming_.bytes.size() : 0});
 }
 
 void Replica::on_fetched(std::uint64_t now_ns, ReplicaId from, const Message& message) {
@@ -149,8 +152,13 @@ void Replica::on_fetched(std::uint64_t now_ns, ReplicaId from, const Message& me
   fetched_.insert(fetched_.end(), message.entries.begin(), message.entries.end());
   rest_until_silence(now_ns);
   if (fetched_.back().index < source_end_.index) return fetch_more(now_ns);
+  finish_fetching(now_ns);
+}
+
+void Replica::finish_fetching(std::uint64_t now_ns) {
   // Another log than was granted: no peer of ours; the next attempt starts when patience ends.
-  if (fetched_.back().position() != source_end_ || !take_over(fetched_)) return fetched_.clear();
+  const Position last = fetched_.empty() ? end() : fetched_.back().position();
+  if (last != source_end_ || !take_over(fetched_)) return fetched_.clear();
   fetched_.clear();
   // The log that was taken over may name other voters, who then have to grant as well.
   stage_ = Stage::asking;
@@ -164,11 +172,12 @@ void Replica::lead(std::uint64_t now_ns) {
   attempts_ = 0;
   leader_ = self_;
   rest_until_silence(now_ns);
-  const Index adopted = entries_.size();
+  const Index adopted = last_index();
   append({.origin = epoch_, .index = adopted + 1, .kind = EntryKind::opening});
   opening_ = adopted + 1;
   for (Peer& follower : peers_) {
     follower.matched = 0;
+    follower.sending.reset();
     follower.heard_ns = now_ns;
     retry(now_ns, follower, adopted);
   }
@@ -177,7 +186,7 @@ void Replica::lead(std::uint64_t now_ns) {
 
 std::optional<Position> Replica::propose(std::uint64_t now_ns, std::vector<std::byte> payload) {
   if (role_ != Role::leader || payload.size() > kPayloadBytesMax) return std::nullopt;
-  append({.origin = epoch_, .index = entries_.size() + 1, .payload = std::move(payload)});
+  append({.origin = epoch_, .index = last_index() + 1, .payload = std::move(payload)});
   return send_last(now_ns);
 }
 
@@ -186,7 +195,7 @@ std::optional<Position> Replica::propose(std::uint64_t now_ns, const Configurati
   if (!settled() && !DOLMEN_PLANTED("log.two_configurations")) return std::nullopt;
   DOLMEN_PROBE("log.configuration_proposed");
   append({.origin = epoch_,
-          .index = entries_.size() + 1,
+          .index = last_index() + 1,
           .kind = EntryKind::configuration,
           .payload = encode(next)});
   return send_last(now_ns);
@@ -195,7 +204,7 @@ std::optional<Position> Replica::propose(std::uint64_t now_ns, const Configurati
 /// To everybody who has got everything before it.
 Position Replica::send_last(std::uint64_t now_ns) {
   for (Peer& follower : peers_) {
-    if (follower.in_step && follower.sent + 1 == entries_.size()) send_entries(now_ns, follower);
+    if (follower.in_step && follower.sent + 1 == last_index()) send_entries(now_ns, follower);
   }
   const Position last = end();
   count_matches(now_ns);
@@ -205,17 +214,21 @@ Position Replica::send_last(std::uint64_t now_ns) {
 // To a follower that is in step, what it has not been sent; else what follows on the place that is
 // being tried. Without entries it is a heartbeat.
 void Replica::send_entries(std::uint64_t now_ns, Peer& follower) {
+  if (follower.sent < base_.index) {
+    follower.in_step = false;  // what it lacks is gone
+    return send_part(now_ns, follower, follower.sending != nullptr);
+  }
+  follower.sending.reset();
   Message message{.kind = MessageKind::append,
                   .epoch = epoch_,
                   .position = position_at(follower.sent),
                   .stable = stable_};
   std::size_t bytes = 0;
   Index next = follower.sent;
-  const Index last = follower.in_step
-                         ? std::min<Index>(entries_.size(), follower.matched + kInFlightMax)
-                         : entries_.size();
+  const Index last =
+      follower.in_step ? std::min(last_index(), follower.matched + kInFlightMax) : last_index();
   for (; next < last; ++next) {
-    const Entry& entry = entries_[next];
+    const Entry& entry = at(next + 1);
     bytes += kEntryHeaderBytes + entry.payload.size();
     const bool is_full = bytes > options_.message_bytes || DOLMEN_BUGGIFY("log.one_entry");
     if (is_full && !message.entries.empty()) break;
@@ -231,6 +244,8 @@ void Replica::retry(std::uint64_t now_ns, Peer& follower, Index behind) {
   follower.in_step = false;
   follower.sent = behind;
   follower.waits_ns = 0;
+  follower.parts_taken = follower.parts_said;
+  if (behind < base_.index) return send_part(now_ns, follower, false);
   send_entries(now_ns, follower);
 }
 
@@ -238,7 +253,7 @@ void Replica::on_answer(std::uint64_t now_ns, Peer& from, const Message& message
   if (role_ != Role::leader || message.epoch != epoch_) return;
   from.heard_ns = now_ns;
   const Index index = message.position.index;
-  if (index > entries_.size()) return;  // none of ours says so
+  if (index > last_index()) return;  // none of ours says so
   if (message.kind == MessageKind::mismatch) {
     // An answer to something older, or one that leads nowhere new, is left to the timer: else two
     // replicas that do not understand each other would never stop talking.
@@ -252,13 +267,15 @@ void Replica::on_answer(std::uint64_t now_ns, Peer& from, const Message& message
     from.matched = index;
     from.waits_ns = from.matched < from.sent ? now_ns : 0;
   }
-  if (!from.in_step && index >= from.sent) {
+  // It has that snapshot; what follows on it may be gone by now as well.
+  if (from.sending && from.sending->last().index <= from.matched) from.sending.reset();
+  if (!from.in_step && index >= from.sent && index >= base_.index) {
     from.in_step = true;
     from.sent = index;
     from.waits_ns = 0;
   }
   from.sent = std::max(from.sent, from.matched);
-  if (from.in_step && from.sent < entries_.size()) send_entries(now_ns, from);
+  if (from.in_step && from.sent < last_index()) send_entries(now_ns, from);
   count_matches(now_ns);  // and then `from` may be a member no more
 }
 
@@ -267,7 +284,7 @@ Index Replica::matched(ReplicaId member) const noexcept {
     const Peer* const follower = peer(member);
     return follower == nullptr ? 0 : follower->matched;
   }
-  if (DOLMEN_PLANTED("log.own_unsynced")) return entries_.size();
+  if (DOLMEN_PLANTED("log.own_unsynced")) return last_index();
   return durable();
 }
 
@@ -287,7 +304,7 @@ void Replica::count_matches(std::uint64_t now_ns) {
     for (const Configured& configured : counting()) {
       held = std::min(held, held_by_majority(configured.configuration));
     }
-    if (held <= stable_) return;
+    if (held <= stable_) break;
     // What an earlier epoch proposed is decided by an own entry behind it, never by counting
     // copies.
     if (at(held).origin != epoch_ && !DOLMEN_PLANTED("log.count_copies")) return;
@@ -303,7 +320,7 @@ void Replica::count_matches(std::uint64_t now_ns) {
 void Replica::settle(std::uint64_t now_ns) {
   const Configured& last = configurations_.back();
   if (last.index > 0 && last.index <= stable_ && last.settled_at == 0) {
-    append({.origin = epoch_, .index = entries_.size() + 1, .kind = EntryKind::settled});
+    append({.origin = epoch_, .index = last_index() + 1, .kind = EntryKind::settled});
     (void)send_last(now_ns);
     return;
   }

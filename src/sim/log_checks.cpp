@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "sim/log_machine.hpp"
+
 namespace dolmen::sim {
 
 namespace {
@@ -14,10 +16,12 @@ std::string text(const char* what, std::uint64_t number) {
 }  // namespace
 
 std::vector<log::Configuration> counting_in(const log::Configuration& first,
-                                            const std::vector<log::Entry>& entries) {
+                                            const log::DurableState& log) {
   std::vector<log::Configuration> all{first};
-  bool is_settled = true;
-  for (const log::Entry& entry : entries) {
+  bool is_settled = true;  // what a snapshot says is decided
+  if (log.snapshot) all = {log.snapshot->place().configuration};
+  for (const log::Entry& entry : log.entries) {
+    if (log.snapshot && entry.index <= log.snapshot->last().index) continue;
     if (entry.kind == log::EntryKind::settled) is_settled = true;
     if (entry.kind != log::EntryKind::configuration) continue;
     all.push_back(log::decode_configuration(entry.payload).value());
@@ -38,7 +42,8 @@ void LogChecks::learned_stable(std::size_t node, const log::Entry& entry) {
     return fail(text("a gap before the decided index ", entry.index));
   }
   if (entry.index == decided_.size() + 1) {
-    decided_.push_back({entry.origin, command});
+    const std::uint64_t before = decided_.empty() ? 0 : decided_.back().state_hash;
+    decided_.push_back({entry.origin, command, hash_behind(before, entry)});
     if (command != 0 && !places_.emplace(command, entry.index).second) {
       fail(text("decided twice: command ", command));
     }
@@ -48,6 +53,13 @@ void LogChecks::learned_stable(std::size_t node, const log::Entry& entry) {
   if (before.origin != entry.origin || before.command != command) {
     fail(text("replica ", node) + text(" takes another entry for decided at index ", entry.index) +
          text(": origin ", entry.origin) + text(" instead of ", before.origin));
+  }
+}
+
+void LogChecks::installed(log::Index index, std::uint64_t state_hash) {
+  if (index > decided_.size()) return fail(text("a snapshot of what nobody decided: ", index));
+  if (decided_[index - 1].state_hash != state_hash) {
+    fail(text("a snapshot of another state than the entries make, up to index ", index));
   }
 }
 

@@ -14,7 +14,7 @@ namespace dolmen::sim {
 
 /// Configurations that count for who knows this log and nothing else.
 [[nodiscard]] std::vector<log::Configuration> counting_in(const log::Configuration& first,
-                                                          const std::vector<log::Entry>& entries);
+                                                          const log::DurableState& log);
 
 class LogChecks {
  public:
@@ -23,6 +23,9 @@ class LogChecks {
   /// Entries that a replica has just learned to be stable, in order: the same everywhere (I1), each
   /// command once (I2), places without gaps (I9).
   void learned_stable(std::size_t node, const log::Entry& entry);
+  /// A replica took over a snapshot that stands for the entries up to `index`: of decided ones, and
+  /// of the state that they make (I10).
+  void installed(log::Index index, std::uint64_t state_hash);
   /// A replica became leader: the only one of its epoch (I4).
   void leads(std::size_t node, log::Epoch epoch);
   /// A client was told that its command is decided there; `is_durable`: whether disks of a majority
@@ -46,6 +49,7 @@ class LogChecks {
   struct Decided {
     log::Epoch origin;
     CommandId command;
+    std::uint64_t state_hash;  ///< behind it
   };
   std::vector<Decided> decided_;  ///< by index - 1
   std::map<CommandId, log::Index> places_;

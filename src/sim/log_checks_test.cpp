@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include "sim/log_machine.hpp"
+
 namespace dolmen::sim {
 namespace {
 
@@ -44,6 +46,22 @@ TEST(LogChecks, OneCommandInTwoPlacesIsSeen) {
 TEST(LogChecks, AGapIsSeen) {
   LogChecks checks;
   checks.learned_stable(0, entry(2, 1, 11));
+  EXPECT_NE(checks.violation(), "");
+}
+
+TEST(LogChecks, ASnapshotOfWhatNobodyDecidedIsSeen) {
+  LogChecks checks;
+  checks.learned_stable(0, entry(1, 1, 11));
+  checks.installed(1, hash_behind(0, entry(1, 1, 11)));
+  EXPECT_EQ(checks.violation(), "");
+  checks.installed(2, hash_behind(0, entry(1, 1, 11)));
+  EXPECT_NE(checks.violation(), "");
+}
+
+TEST(LogChecks, ASnapshotOfAnotherStateIsSeen) {
+  LogChecks checks;
+  checks.learned_stable(0, entry(1, 1, 11));
+  checks.installed(1, hash_behind(0, entry(1, 1, 12)));
   EXPECT_NE(checks.violation(), "");
 }
 

@@ -35,7 +35,8 @@ enum LogFault : std::uint32_t {
   kPartial = 8192,       ///< a link is cut, and both its ends still reach the others
   kMembers = 16384,      ///< members are added, made voters, removed
   kLoseDisk = 32768,     ///< a voter is gone for good; another one is to take its place
-  kAllLogFaults = 65535,
+  kCompact = 65536,      ///< logs are cut behind snapshots, and who is behind gets one
+  kAllLogFaults = 131071,
 };
 
 struct LogWorldOptions {

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Snapshots: forgetting the first part of the log, and bringing it to who is too far behind.
+#include <algorithm>
+#include <utility>
+
+#include <dolmen/assert.hpp>
+
+#include "base/hooks.hpp"
+#include "log/replica.hpp"
+
+namespace dolmen::log {
+
+SnapshotPlace Replica::place_at(Index index) const {
+  DOLMEN_ASSERT(index > base_.index && index <= stable_);
+  const auto behind = std::ranges::find_if(
+      configurations_, [&](const Configured& configured) { return configured.index > index; });
+  DOLMEN_ASSERT(behind != configurations_.begin());
+  const Configured& configured = *std::prev(behind);
+  return {.last = position_at(index),
+          .configured_at = configured.index,
+          .settled_at = configured.settled_at <= index ? configured.settled_at : 0,
+          .configuration = configured.configuration};
+}
+
+void Replica::compact(SnapshotPtr snapshot) {
+  const Position last = snapshot->last();
+  DOLMEN_ASSERT_CMP(last.index, <=, stable_);
+  if (snapshot_ && last.index <= snapshot_->last().index) return;
+  DOLMEN_ASSERT(position_at(last.index) == last);
+  DOLMEN_PROBE("log.compacted");
+  snapshot_ = std::move(snapshot);
+  Index up_to = last.index;
+  for (std::size_t kept = 0; up_to > base_.index; --up_to) {
+    kept += kEntryHeaderBytes + at(up_to).payload.size();
+    if (kept > options_.trailing_bytes) break;
+  }
+  forget_entries(DOLMEN_PLANTED("log.compact_unstable") ? last_index() : up_to);
+}
+
+void Replica::forget_entries(Index up_to) {
+  const auto count = static_cast<std::ptrdiff_t>(up_to - base_.index);
+  base_ = position_at(up_to);
+  entries_.erase(entries_.begin(), entries_.begin() + count);
+  entry_records_.erase(entry_records_.begin(), entry_records_.begin() + count);
+  // The last one that the snapshot covers is what its place names.
+  const Index last = snapshot_->last().index;
+  while (configurations_.size() > 1 && configurations_[1].index <= last) {
+    configurations_.erase(configurations_.begin());
+  }
+}
+
+// What is behind the snapshot stays if the log held its last entry: then all of it may be decided.
+// Else nothing of it was, for it contradicts what is.
+void Replica::install(SnapshotPtr snapshot) {
+  DOLMEN_PROBE("log.installed");
+  const SnapshotPlace& place = snapshot->place();
+  DOLMEN_ASSERT_CMP(place.last.index, >, stable_);
+  const bool goes_on =
+      place.last.index <= last_index() && position_at(place.last.index) == place.last;
+  snapshot_ = std::move(snapshot);
+  stable_ = place.last.index;
+  if (goes_on) {
+    forget_entries(place.last.index);
+  } else {
+    entries_.clear();
+    entry_records_.clear();
+    base_ = place.last;
+    if (!DOLMEN_PLANTED("log.snapshot_old_members"))
+      configurations_.assign(1, {place.configured_at, place.configuration, place.settled_at});
+  }
+  know_members();
+  output_.records.push_back({.snapshot = snapshot_});
+  base_record_ = ++records_made_;
+  output_.installed = snapshot_;
+  output_.undo_from.reset();
+}
+
+SnapshotPtr Replica::collect(ReplicaId from, const Message& message) {
+  const bool is_same = incoming_.from == from && incoming_.last == message.position &&
+                       incoming_.bytes_in_all == message.part_of;
+  if (!is_same) {
+    // A replica's snapshots only advance: this is a late part of one that it has given up.
+    if (incoming_.from == from && message.position.index < incoming_.last.index) return nullptr;
+    incoming_ = {.from = from, .last = message.position, .bytes_in_all = message.part_of};
+  }
+  // Another part than the next one is an old one, or of before a restart.
+  if (message.stable != incoming_.bytes.size()) return nullptr;
+  incoming_.bytes.insert(incoming_.bytes.end(), message.part.begin(), message.part.end());
+  if (incoming_.bytes.size() < incoming_.bytes_in_all) return nullptr;
+  auto snapshot = Snapshot::decode(std::exchange(incoming_, {}).bytes);
+  if (!snapshot || (*snapshot)->last() != message.position) return nullptr;  // from the start again
+  return *snapshot;
+}
+
+void Replica::on_snapshot(std::uint64_t now_ns, ReplicaId from, const Message& message) {
+  const bool is_fetched = role_ == Role::candidate && stage_ == Stage::fetching &&
+                          from == source_ && message.epoch == epoch_;
+  if (is_fetched) {
+    if (message.position.index <= stable_ || message.position > source_end_) return;
+    const std::size_t had = incoming_.bytes.size();
+    const SnapshotPtr snapshot = collect(from, message);
+    if (snapshot == nullptr) {
+      // Only what is new is answered: else repeated messages would breed.
+      if (incoming_.bytes.size() <= had) return;
+      rest_until_silence(now_ns);
+      return fetch_more(now_ns);
+    }
+    rest_until_silence(now_ns);
+    install(snapshot);
+    fetched_.clear();
+    return base_.index < source_end_.index ? fetch_more(now_ns) : finish_fetching(now_ns);
+  }
+  if (!hear_leader(now_ns, from, message.epoch)) return;
+  if (message.position.index > stable_) {
+    const SnapshotPtr snapshot = collect(from, message);
+    if (snapshot == nullptr) {
+      if (incoming_.last != message.position) return;
+      return send(from, {.kind = MessageKind::snapshot_taken,
+                         .epoch = epoch_,
+                         .position = message.position,
+                         .stable = incoming_.bytes.size()});
+    }
+    install(snapshot);
+  }
+  // What is decided here is so in the leader's log as well.
+  accepted_ = std::max(accepted_, stable_);
+  acknowledged_ = std::min(accepted_, durable());
+  send(from, {.kind = MessageKind::appended, .epoch = epoch_, .position = {0, acknowledged_}});
+}
+
+Message Replica::part_of_snapshot(const Snapshot& snapshot, std::uint64_t offset) const {
+  const base::Bytes bytes = snapshot.bytes();
+  const std::uint64_t begin = offset <= bytes.size() ? offset : 0;
+  const base::Bytes part =
+      bytes.subspan(begin, std::min<std::uint64_t>(options_.part_bytes, bytes.size() - begin));
+  return {.kind = MessageKind::snapshot,
+          .epoch = epoch_,
+          .position = snapshot.last(),
+          .stable = begin,
+          .part = {part.begin(), part.end()},
+          .part_of = bytes.size()};
+}
+
+void Replica::send_part(std::uint64_t now_ns, Peer& follower, bool is_reminder) {
+  if (follower.sending == nullptr) {
+    DOLMEN_PROBE("log.snapshot_sent");
+    follower.sending = snapshot_;
+    follower.parts_taken = 0;
+    follower.parts_said = 0;
+  }
+  Message message = part_of_snapshot(*follower.sending, follower.parts_taken);
+  if (is_reminder) message.part.clear();
+  follower.sent_ns = now_ns;
+  if (follower.waits_ns == 0) follower.waits_ns = now_ns;
+  send(follower.id, std::move(message));
+}
+
+void Replica::on_snapshot_taken(std::uint64_t now_ns, Peer& from, const Message& message) {
+  if (role_ != Role::leader || message.epoch != epoch_) return;
+  from.heard_ns = now_ns;
+  if (from.sending == nullptr || from.sending->last() != message.position) return;
+  if (message.stable > from.sending->bytes().size()) return;
+  // Only progress is answered: else repeated messages would breed. Less than was there before is of
+  // a follower that has restarted, or old: the timer tries it.
+  from.parts_said = message.stable;
+  if (message.stable <= from.parts_taken) return;
+  from.parts_taken = message.stable;
+  from.waits_ns = 0;
+  send_part(now_ns, from, false);
+}
+
+}  // namespace dolmen::log

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is done to the replicas of a run: the nemesis, the operator, and the judge at the end.
+#include <algorithm>
+#include <bit>
+#include <iterator>
+
+#include "sim/log_run.hpp"
+
+namespace dolmen::sim {
+
+void LogRun::schedule_nemesis() {
+  const std::uint64_t pause_ns = 20 * kMs + random_.below(strike_every_ns_);
+  queue_.after(pause_ns, [this] {
+    if (queue_.now_ns() >= options_.faulty_ns || !checks_.violation().empty()) return;
+    strike();
+    schedule_nemesis();
+  });
+}
+
+void LogRun::strike() {
+  const auto fault = static_cast<LogFault>(
+      1u << random_.below(std::bit_width(static_cast<std::uint32_t>(kAllLogFaults))));
+  if (!has(fault)) return;
+  const std::size_t number = any_node();
+  const std::uint64_t length_ns = random_.below(1500 * kMs);
+  switch (fault) {
+    case kCrash:
+      return crash(number, length_ns);
+    case kCrashAll:
+      for (std::size_t node = 0; node < nodes_.size(); ++node) {
+        crash(node, random_.below(200 * kMs));
+      }
+      return;
+    case kPause:
+      nodes_[number].paused_until_ns = std::min(options_.faulty_ns, queue_.now_ns() + length_ns);
+      return;
+    case kIsolate:
+      for (std::size_t node = 0; node < nodes_.size(); ++node) {
+        network_.cut(number, node, length_ns);
+        network_.cut(node, number, length_ns);
+      }
+      return;
+    case kOneWay:
+      return network_.cut(number, any_node(), length_ns);
+    case kPartial: {
+      const std::size_t other = any_node();
+      network_.cut(number, other, length_ns);
+      return network_.cut(other, number, length_ns);
+    }
+    case kFlap:
+      for (std::uint64_t i = 0; i < 5; ++i) {
+        queue_.after(i * 60 * kMs, [this, number, other = any_node()] {
+          if (queue_.now_ns() < options_.faulty_ns) network_.cut(number, other, 30 * kMs);
+        });
+      }
+      return;
+    default:
+      return;  // what the network and the disks do all the time
+  }
+}
+
+LogRun::Node* LogRun::leading_node() {
+  Node* leading = nullptr;
+  for (Node& node : nodes_) {
+    if (node.replica == nullptr || node.replica->role() != log::Role::leader) continue;
+    if (leading == nullptr || node.replica->epoch() > leading->replica->epoch()) leading = &node;
+  }
+  return leading;
+}
+
+void LogRun::schedule_operator() {
+  if (!has(kMembers) && !has(kLoseDisk)) return;
+  queue_.after(1 + random_.below(200 * kMs), [this] {
+    if (queue_.now_ns() >= options_.faulty_ns || !checks_.violation().empty()) return;
+    change_members(has(kLoseDisk) && (!has(kMembers) || chance(4)));
+    schedule_operator();
+  });
+}
+
+void LogRun::change_members(bool may_lose) {
+  Node* const leading = leading_node();
+  if (leading == nullptr || leading->paused_until_ns > queue_.now_ns()) return;
+  const std::size_t leader = node_of(leading->replica->self());
+  const std::vector<log::Configuration> deciding = leading->replica->deciding();
+  // While one is undecided the replica has to refuse; asked it is all the same.
+  if (deciding.size() > 1 && may_lose) return;
+  log::Configuration next = deciding.back();
+  const auto lost = std::ranges::find_if(
+      next.voters, [&](log::ReplicaId id) { return nodes_[node_of(id)].is_lost; });
+  if (lost != next.voters.end()) {
+    next.voters.erase(lost);
+  } else if (may_lose) {
+    return lose(node_of(next.voters[random_.below(next.voters.size())]), next);
+  } else if (chance(3)) {
+    next = any_of(*leading->replica, next);
+  } else if (!next.learners.empty() && chance(2)) {
+    const std::size_t which = random_.below(next.learners.size());
+    const log::ReplicaId id = next.learners[which];
+    if (leading->replica->matched(id) + 100 < leading->replica->end().index) return;
+    next.learners.erase(next.learners.begin() + static_cast<std::ptrdiff_t>(which));
+    next.voters.push_back(id);
+  } else if (next.voters.size() > 3 && chance(2)) {
+    next.voters.erase(next.voters.begin() +
+                      static_cast<std::ptrdiff_t>(random_.below(next.voters.size())));
+  } else {
+    const auto unused = std::ranges::find(nodes_, false, &Node::is_used);
+    if (unused == nodes_.end()) return;
+    const auto number = static_cast<std::size_t>(unused - nodes_.begin());
+    start(number);
+    next.learners.push_back(id_of(number));
+  }
+  std::ranges::sort(next.voters);
+  std::ranges::sort(next.learners);
+  on(leader, leading->life, [this, next](Node& node) {
+    configurations_ += node.replica->propose(local_ns(node), next).has_value() ? 1 : 0;
+  });
+}
+
+log::Configuration LogRun::any_of(const log::Replica& leader, const log::Configuration& now) {
+  std::vector<log::ReplicaId> able = now.voters;
+  std::ranges::copy_if(now.learners, std::back_inserter(able), [&](log::ReplicaId id) {
+    return leader.matched(id) + 100 >= leader.end().index;
+  });
+  for (std::size_t i = able.size(); i > 1; --i) std::swap(able[i - 1], able[random_.below(i)]);
+  able.resize(1 + random_.below(able.size()));
+  return {.voters = able};
+}
+
+void LogRun::lose(std::size_t number, const log::Configuration& members) {
+  const auto bears = [&](const log::Configuration& configuration) {
+    const auto left = std::ranges::count_if(configuration.voters, [&](log::ReplicaId id) {
+      return node_of(id) != number && !nodes_[node_of(id)].is_lost;
+    });
+    return 2 * static_cast<std::size_t>(left) > configuration.voters.size();
+  };
+  for (const log::ReplicaId id : members.voters) {
+    const Node& node = nodes_[node_of(id)];
+    if (node.is_lost) continue;
+    const log::Configuration first = first_configuration();
+    if (node.replica != nullptr) {
+      const log::DurableState log = node.replica->durable_state();
+      if (!std::ranges::all_of(counting_in(first, log), bears)) return;
+    }
+    if (!std::ranges::all_of(counting_in(first, node.disk), bears)) return;
+  }
+  crash(number, 0);
+  nodes_[number].is_lost = true;  // nobody reads its disk again but who asks what it held
+}
+
+// What was not synced is there up to some record: a log is read to the first that does not
+// verify.
+void LogRun::crash(std::size_t number, std::uint64_t down_ns) {
+  const std::size_t unsynced = nodes_[number].unsynced.size();
+  crash(number, down_ns, chance(2) ? 0 : random_.below(unsynced + 1));
+}
+
+void LogRun::crash(std::size_t number, std::uint64_t down_ns, std::size_t kept) {
+  Node& node = nodes_[number];
+  if (node.replica == nullptr) return;
+  ++crashes_;
+  trace(number);
+  for (std::size_t i = 0; i < kept; ++i) node.disk.apply(node.unsynced[i]);
+  node.unsynced.clear();
+  node.replica.reset();
+  node.pending.clear();
+  node.paused_until_ns = 0;
+  queue_.after(down_ns, [this, number] { restart(number); });
+}
+
+void LogRun::crash_after(std::size_t number, std::uint64_t delay_ns) {
+  queue_.after(delay_ns, [this, number, life = nodes_[number].life] {
+    if (nodes_[number].life == life) crash(number, random_.below(300 * kMs));
+  });
+}
+
+void LogRun::restart(std::size_t number) {
+  const Node& node = nodes_[number];
+  if (node.is_lost || !node.is_used || node.replica != nullptr) return;
+  if (checks_.violation().empty()) start(number);
+}
+
+void LogRun::calm_down() {
+  network_.set_faults({});
+  network_.heal();
+  sync_max_ns_ = 300'000;
+  for (std::size_t number = 0; number < nodes_.size(); ++number) {
+    nodes_[number].paused_until_ns = 0;
+    restart(number);
+  }
+  acknowledged_before_calm_ = acknowledged_;
+}
+
+void LogRun::judge_the_end() {
+  if (!checks_.violation().empty()) return;
+  if (acknowledged_ == acknowledged_before_calm_) {
+    checks_.fail("nothing was decided although all faults had ended (L1)");
+  }
+  const Node* const leading = leading_node();
+  if (leading == nullptr) return checks_.fail("nobody leads although all faults had ended (L1)");
+  log::Index everywhere = ~log::Index{0};
+  for (const log::Configuration& configuration : leading->replica->deciding()) {
+    for (const log::ReplicaId id : configuration.voters) {
+      const Node& node = nodes_[node_of(id)];
+      if (!node.is_lost) everywhere = std::min(everywhere, node.stable);
+    }
+  }
+  checks_.finished(everywhere);
+}
+
+std::string LogRun::describe() {
+  std::string text;
+  for (std::size_t number = 0; number < nodes_.size(); ++number) {
+    const Node& node = nodes_[number];
+    if (!node.is_used) continue;
+    text += std::to_string(number + 1) + ": ";
+    if (node.replica == nullptr) {
+      text += node.is_lost ? "lost\n" : "down\n";
+      continue;
+    }
+    constexpr const char* kRoles[] = {"follower", "candidate", "leader"};
+    const log::Replica& replica = *node.replica;
+    text += std::string(kRoles[static_cast<int>(replica.role())]) + " in epoch " +
+            std::to_string(replica.epoch()) + ", stable " + std::to_string(replica.stable()) +
+            ", end " + std::to_string(replica.end().index) + " of " +
+            std::to_string(replica.end().origin);
+    for (const log::Configuration& configuration : replica.deciding()) {
+      text += "; voters";
+      for (const log::ReplicaId id : configuration.voters) {
+        text += " " + std::to_string(node_of(id) + 1);
+      }
+      if (!configuration.learners.empty()) text += " learners";
+      for (const log::ReplicaId id : configuration.learners) {
+        text += " " + std::to_string(node_of(id) + 1);
+      }
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace dolmen::sim

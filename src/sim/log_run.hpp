@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One run of log_world.hpp: the nodes and what happens to them. What they do by themselves is in
+// log_world.cpp, what is done to them in log_faults.cpp.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/random.hpp"
+#include "log/replica.hpp"
+#include "sim/log_checks.hpp"
+#include "sim/log_machine.hpp"
+#include "sim/log_world.hpp"
+#include "sim/sim_network.hpp"
+
+namespace dolmen::sim {
+
+inline constexpr std::uint64_t kMs = 1'000'000;
+
+inline log::ReplicaId id_of(std::size_t node) { return log::ReplicaId{node + 1}; }
+inline std::size_t node_of(log::ReplicaId id) { return static_cast<std::size_t>(id) - 1; }
+
+class LogRun {
+ public:
+  explicit LogRun(const LogWorldOptions& options)
+      : options_(options),
+        random_(options.seed),
+        faults_(options.faults & some_faults(random_)),
+        first_voters_(kSizes[random_.below(std::size(kSizes))]),
+        nodes_(kNodesMax),
+        network_(queue_, nodes_.size(), random_(),
+                 [this](std::size_t from, std::size_t to, const std::vector<std::byte>& bytes) {
+                   deliver(from, to, bytes);
+                 }),
+        checks_() {
+    replica_options_.message_bytes = chance(2) ? 1 : 1 + random_.below(400);
+    sync_max_ns_ = has(kSlowDisk) ? 1 + random_.below(60 * kMs) : 300'000;
+    strike_every_ns_ = chance(2) ? 300 * kMs : 1500 * kMs;
+    propose_every_ns_ = 1 * kMs + random_.below(20 * kMs);
+    if (has(kCompact)) {
+      compact_one_in_ = 1 + random_.below(300);
+      replica_options_.part_bytes = 1 + random_.below(150);
+      replica_options_.trailing_bytes = chance(2) ? 0 : random_.below(2000);
+    }
+  }
+
+  LogWorldResult run();
+
+ private:
+  static constexpr std::size_t kSizes[] = {3, 3, 3, 3, 5, 1};
+  /// Identities that there ever are in a run.
+  static constexpr std::size_t kNodesMax = 10;
+
+  static constexpr std::uint64_t kEventsMax = 5'000'000;
+
+  /// A command that its client waits for.
+  struct Pending {
+    std::uint64_t command;
+    log::Position where;
+    log::Index acknowledged_at_invocation;
+  };
+  struct Node {
+    std::unique_ptr<log::Replica> replica;  ///< null while it is down
+    std::uint64_t life = 0;                 ///< events of former lives are not for this one
+    std::uint64_t paused_until_ns = 0;
+    std::uint64_t drift_ppm = 0;  ///< its clock is that much too fast
+    log::DurableState disk;
+    std::vector<log::Record> unsynced;
+    log::RecordCount synced = 0;  ///< records of this life
+    bool syncing = false;
+    bool is_used = false;         ///< was ever started
+    bool is_lost = false;         ///< for good, with its disk
+    std::uint64_t wakeup_ns = 0;  ///< scheduled; 0: none
+    log::Index stable = 0;        ///< what was seen of it
+    log::Epoch led = 0;           ///< the last epoch in which it was seen to lead
+    LogMachine machine;
+    std::vector<Pending> pending;
+  };
+
+  static std::uint32_t some_faults(base::Random& random) {
+    const std::uint64_t half = random();
+    return static_cast<std::uint32_t>(random.below(2) == 0 ? half : half | random());
+  }
+  [[nodiscard]] bool has(LogFault fault) const noexcept { return (faults_ & fault) != 0; }
+  [[nodiscard]] bool chance(std::uint64_t one_in) { return random_.below(one_in) == 0; }
+  [[nodiscard]] bool strikes(LogFault fault, std::uint64_t one_in) {
+    return has(fault) && queue_.now_ns() < options_.faulty_ns && chance(one_in);
+  }
+
+  NetworkFaults network_faults();
+  void trace(std::uint64_t value) { trace_ = base::mix_seed(trace_, value); }
+
+  /// One that was ever started.
+  [[nodiscard]] std::size_t any_node() {
+    const auto unused = std::ranges::find(nodes_, false, &Node::is_used);
+    return random_.below(static_cast<std::uint64_t>(unused - nodes_.begin()));
+  }
+
+  /// What the node's own clock says.
+  [[nodiscard]] std::uint64_t local_ns(const Node& node) const {
+    return queue_.now_ns() + queue_.now_ns() / 1'000'000 * node.drift_ppm;
+  }
+  /// When it says that, to about a millisecond.
+  [[nodiscard]] static std::uint64_t world_ns(const Node& node, std::uint64_t local_ns) {
+    return local_ns / (1'000'000 + node.drift_ppm) * 1'000'000;
+  }
+
+  [[nodiscard]] log::Configuration first_configuration() const {
+    log::Configuration first;
+    for (std::size_t i = 0; i < first_voters_; ++i) first.voters.push_back(id_of(i));
+    return first;
+  }
+
+  void start(std::size_t number);
+  /// Runs `event` on the node when it is up, not paused, and still in the life it was meant for.
+  template <class Event>
+  void on(std::size_t number, std::uint64_t life, const Event& event) {
+    Node& node = nodes_[number];
+    if (node.replica == nullptr || node.life != life || !checks_.violation().empty()) return;
+    if (queue_.events_run() > kEventsMax) return checks_.fail("a run that does not end");
+    if (node.paused_until_ns > queue_.now_ns()) {
+      queue_.at(node.paused_until_ns, [this, number, life, event] { on(number, life, event); });
+      return;
+    }
+    event(node);
+    settle(number);
+  }
+
+  void deliver(std::size_t from, std::size_t to, const std::vector<std::byte>& bytes);
+  /// Carries out what a replica asks for, and looks at what became of it.
+  void settle(std::size_t number);
+  /// What the log holds is executed at once, and undone where the replica says so: afterwards it is
+  /// what the log holds.
+  void execute(Node& node, const log::Output& output);
+  /// Takes a state that another replica, or an earlier life, had.
+  void install(Node& node, const log::Snapshot& snapshot);
+  /// Cuts the log behind a snapshot, now and then.
+  void compact(Node& node);
+  /// False for a leader that has only decided, if anything, what others proposed.
+  [[nodiscard]] static bool has_decided_own(const log::Replica& replica) {
+    return replica.role() != log::Role::leader ||
+           (replica.stable() > replica.base().index &&
+            replica.at(replica.stable()).origin == replica.epoch());
+  }
+
+  void start_sync(std::size_t number);
+  void schedule_wakeup(std::size_t number);
+  void look_at(std::size_t number);
+  /// Whether disks of a majority of each of these hold the entry.
+  [[nodiscard]] bool is_durable(const std::vector<log::Configuration>& configurations,
+                                log::Position where) const;
+  void schedule_proposal();
+  void propose(std::size_t number);
+  void schedule_nemesis();
+  void strike();
+  /// The replica that leads in the highest epoch, if one does.
+  Node* leading_node();
+  void schedule_operator();
+  /// One step of what an operator would do: replace who is lost, else add, promote or remove.
+  void change_members(bool may_lose);
+  /// Some of the members, the learners among them who have caught up: a jump of any width.
+  log::Configuration any_of(const log::Replica& leader, const log::Configuration& now);
+  /// Only where the others can go on without it, whatever configuration their logs make count, also
+  /// when all of them start from their disks.
+  void lose(std::size_t number, const log::Configuration& members);
+  void crash(std::size_t number, std::uint64_t down_ns);
+  void crash(std::size_t number, std::uint64_t down_ns, std::size_t kept);
+  void crash_after(std::size_t number, std::uint64_t delay_ns);
+  void restart(std::size_t number);
+  /// No more faults: everybody is up, every link works.
+  void calm_down();
+  void judge_the_end();
+  std::string describe();
+
+  const LogWorldOptions options_;
+  base::Random random_;
+  const std::uint32_t faults_;
+  log::ReplicaOptions replica_options_;
+  EventQueue queue_;
+  const std::size_t first_voters_;
+  std::vector<Node> nodes_;
+  SimNetwork network_;
+  LogChecks checks_;
+  std::uint64_t sync_max_ns_ = 0;
+  std::uint64_t propose_every_ns_ = 0;
+  std::uint64_t strike_every_ns_ = 0;
+  std::uint64_t compact_one_in_ = 0;  ///< of the times that a replica did something; 0: never
+  std::uint64_t commands_ = 0;
+  std::uint64_t acknowledged_ = 0;
+  std::uint64_t acknowledged_before_calm_ = 0;
+  std::uint64_t crashes_ = 0;
+  std::uint64_t configurations_ = 0;
+  std::uint64_t trace_ = 0;
+};
+
+}  // namespace dolmen::sim
