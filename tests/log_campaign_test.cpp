@@ -185,6 +185,7 @@ constexpr PlantedBug kBugs[] = {
     {"log.two_configurations", kAll},
     {"log.compact_unstable"},
     {"log.snapshot_old_members", kAll},
+    {"journal.no_sync"},
     {"restart_empty"},
     {"restart_without_grant"},
 };

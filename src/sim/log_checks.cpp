@@ -31,6 +31,19 @@ std::vector<log::Configuration> counting_in(const log::Configuration& first,
   return all;
 }
 
+bool means(const log::DurableState& found, const log::DurableState& whole) {
+  if (found.epoch != whole.epoch || found.granted_to != whole.granted_to) return false;
+  const log::Index end = found.base.index + found.entries.size();
+  if (end != whole.base.index + whole.entries.size()) return false;
+  for (log::Index i = std::max(found.base.index, whole.base.index) + 1; i <= end; ++i) {
+    if (found.entries[i - found.base.index - 1] != whole.entries[i - whole.base.index - 1]) {
+      return false;
+    }
+  }
+  const log::Index covered = whole.snapshot ? whole.snapshot->last().index : 0;
+  return (found.snapshot ? found.snapshot->last().index : 0) >= covered;
+}
+
 LogChecks::CommandId LogChecks::command_of(const log::Entry& entry) {
   if (entry.kind != log::EntryKind::command || entry.payload.size() < sizeof(CommandId)) return 0;
   return base::load<CommandId>(entry.payload);

@@ -16,6 +16,9 @@ namespace dolmen::sim {
 [[nodiscard]] std::vector<log::Configuration> counting_in(const log::Configuration& first,
                                                           const log::DurableState& log);
 
+/// Whether a log as it was found says what `whole` says; it may have forgotten more of it.
+[[nodiscard]] bool means(const log::DurableState& found, const log::DurableState& whole);
+
 class LogChecks {
  public:
   using CommandId = std::uint64_t;

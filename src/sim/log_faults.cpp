@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <iterator>
+#include <utility>
 
 #include "sim/log_run.hpp"
 
@@ -160,12 +161,26 @@ void LogRun::crash(std::size_t number, std::uint64_t down_ns, std::size_t kept) 
   if (node.replica == nullptr) return;
   ++crashes_;
   trace(number);
-  for (std::size_t i = 0; i < kept; ++i) node.disk.apply(node.unsynced[i]);
-  node.unsynced.clear();
+  lose_power(node, kept);
   node.replica.reset();
   node.pending.clear();
   node.paused_until_ns = 0;
   queue_.after(down_ns, [this, number] { restart(number); });
+}
+
+void LogRun::lose_power(Node& node, std::size_t kept) {
+  const std::vector<log::Record> unsynced = std::exchange(node.unsynced, {});
+  if (!node.journal) {
+    for (std::size_t i = 0; i < kept; ++i) node.disk.apply(unsynced[i]);
+    return;
+  }
+  // What was synced, and any number of the batches behind it.
+  const log::DurableState found = node.journal->crash();
+  for (std::size_t i = 0; !means(found, node.disk); ++i) {
+    if (i == unsynced.size()) return checks_.fail("a journal that says what nobody wrote");
+    node.disk.apply(unsynced[i]);
+  }
+  node.disk = found;
 }
 
 void LogRun::crash_after(std::size_t number, std::uint64_t delay_ns) {

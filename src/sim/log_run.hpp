@@ -14,6 +14,7 @@
 #include "base/random.hpp"
 #include "log/replica.hpp"
 #include "sim/log_checks.hpp"
+#include "sim/log_disk.hpp"
 #include "sim/log_machine.hpp"
 #include "sim/log_world.hpp"
 #include "sim/sim_network.hpp"
@@ -42,6 +43,7 @@ class LogRun {
     sync_max_ns_ = has(kSlowDisk) ? 1 + random_.below(60 * kMs) : 300'000;
     strike_every_ns_ = chance(2) ? 300 * kMs : 1500 * kMs;
     propose_every_ns_ = 1 * kMs + random_.below(20 * kMs);
+    uses_journals_ = chance(8) && !options.restart_empty && !options.restart_without_grant;
     if (has(kCompact)) {
       compact_one_in_ = 1 + random_.below(300);
       replica_options_.part_bytes = 1 + random_.below(150);
@@ -68,8 +70,9 @@ class LogRun {
     std::unique_ptr<log::Replica> replica;  ///< null while it is down
     std::uint64_t life = 0;                 ///< events of former lives are not for this one
     std::uint64_t paused_until_ns = 0;
-    std::uint64_t drift_ppm = 0;  ///< its clock is that much too fast
-    log::DurableState disk;
+    std::uint64_t drift_ppm = 0;       ///< its clock is that much too fast
+    log::DurableState disk;            ///< what was synced
+    std::unique_ptr<LogDisk> journal;  ///< … and really is on a disk, in some runs
     std::vector<log::Record> unsynced;
     log::RecordCount synced = 0;  ///< records of this life
     bool syncing = false;
@@ -170,6 +173,9 @@ class LogRun {
   void lose(std::size_t number, const log::Configuration& members);
   void crash(std::size_t number, std::uint64_t down_ns);
   void crash(std::size_t number, std::uint64_t down_ns, std::size_t kept);
+  /// What the disk of a node that lost power holds; `kept` of what was not synced, where no journal
+  /// decides it.
+  void lose_power(Node& node, std::size_t kept);
   void crash_after(std::size_t number, std::uint64_t delay_ns);
   void restart(std::size_t number);
   /// No more faults: everybody is up, every link works.
@@ -189,6 +195,7 @@ class LogRun {
   std::uint64_t sync_max_ns_ = 0;
   std::uint64_t propose_every_ns_ = 0;
   std::uint64_t strike_every_ns_ = 0;
+  bool uses_journals_ = false;
   std::uint64_t compact_one_in_ = 0;  ///< of the times that a replica did something; 0: never
   std::uint64_t commands_ = 0;
   std::uint64_t acknowledged_ = 0;

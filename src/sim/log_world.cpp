@@ -57,6 +57,9 @@ void LogRun::start(std::size_t number) {
   node.machine = {};
   if (options_.restart_empty && node.life > 1) node.disk = {};
   if (options_.restart_without_grant) node.disk.granted_to = {};
+  if (uses_journals_ && node.journal == nullptr) {
+    node.journal = std::make_unique<LogDisk>(id_of(number), first_configuration(), random_());
+  }
   if (node.disk.snapshot) install(node, *node.disk.snapshot);
   node.replica = std::make_unique<log::Replica>(
       id_of(number), first_configuration(), replica_options_, node.disk, random_(), local_ns(node));
@@ -80,6 +83,7 @@ void LogRun::settle(std::size_t number) {
   const bool is_new_leader =
       node.replica->role() == log::Role::leader && node.replica->epoch() != node.led;
   execute(node, output);
+  if (node.journal) node.journal->append(output.records);
   for (log::Record& record : output.records) node.unsynced.push_back(std::move(record));
   // The worst moments to stop, for those who have them in their seed.
   if (is_new_leader && strikes(kCrashLeader, 4)) {
@@ -129,7 +133,9 @@ void LogRun::compact(Node& node) {
   const auto state = node.machine.state_at(index, random_.below(500));
   replica.compact(log::Snapshot::make(replica.place_at(index), state).value());
   // What its disk keeps of the log before is now in the way of nothing.
-  if (node.unsynced.empty()) node.disk = replica.durable_state();
+  if (!node.unsynced.empty()) return;
+  node.disk = replica.durable_state();
+  if (node.journal) node.journal->checkpoint(node.disk);
 }
 
 void LogRun::start_sync(std::size_t number) {
@@ -139,6 +145,7 @@ void LogRun::start_sync(std::size_t number) {
   const std::size_t count = node.unsynced.size();
   queue_.after(1 + random_.below(sync_max_ns_), [this, number, life = node.life, count] {
     on(number, life, [this, number, count](Node& synced) {
+      if (synced.journal) synced.journal->sync();
       for (std::size_t i = 0; i < count; ++i) synced.disk.apply(synced.unsynced[i]);
       synced.unsynced.erase(synced.unsynced.begin(),
                             synced.unsynced.begin() + static_cast<std::ptrdiff_t>(count));

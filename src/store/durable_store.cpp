@@ -33,8 +33,12 @@ Result<std::unique_ptr<Store>> DurableStore::open(const sys::Env& env,
                                                   std::unique_ptr<sys::FileLock> lock,
                                                   const OpenOptions& options,
                                                   std::string_view root_file) {
-  DOLMEN_TRY(Recovered recovered, options.read_only ? recover_beside_writer(*disk, env.memory)
-                                                    : recover(*disk, env.memory, root_file));
+  DOLMEN_TRY(Recovered recovered, options.read_only
+                                      ? recover_beside_writer(*disk, env.memory, options.contents)
+                                      : recover(*disk, env.memory, root_file, options.contents));
+  if (options.tail) {
+    for (const auto& [index, record] : recovered.records) DOLMEN_CHECK(options.tail(index, record));
+  }
   std::unique_ptr<DurableStore> store(
       new DurableStore(std::move(disk), std::move(lock), std::move(recovered), options));
   DOLMEN_CHECK(store->start(env, options, root_file));

@@ -32,14 +32,19 @@ inline constexpr std::string_view kScratchFile = "scratch";
 struct Recovered {
   RootChoice choice;
   LogScan scan;
-  std::shared_ptr<const TailIndex> tail;  ///< null when the tail is empty
+  std::shared_ptr<const TailIndex> tail;  ///< null when the tail is empty, and of a journal
+  /// Of a journal; they lie in the scan's memory.
+  std::vector<std::pair<Index, base::Bytes>> records;
 };
 
-/// Reads root and tail. Errors: not_a_space, version_unsupported, corrupt, io_error.
+/// Reads root and tail of what has to hold `contents`. Errors: not_a_space, version_unsupported,
+/// corrupt, io_error.
 [[nodiscard]] Result<Recovered> recover(sys::Disk& disk, sys::Memory* memory,
-                                        std::string_view root_file = kRootFile);
+                                        std::string_view root_file = kRootFile,
+                                        Contents contents = Contents::objects);
 /// The same beside a writer that may be switching roots, recycling segments and writing records.
-[[nodiscard]] Result<Recovered> recover_beside_writer(sys::Disk& disk, sys::Memory* memory);
+[[nodiscard]] Result<Recovered> recover_beside_writer(sys::Disk& disk, sys::Memory* memory,
+                                                      Contents contents = Contents::objects);
 
 /// "pid 123 on host h: command line".
 [[nodiscard]] std::string describe_process(const sys::Env& env);

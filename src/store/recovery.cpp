@@ -33,10 +33,24 @@ constexpr unsigned kSameDamageMax = 3;
 }
 
 [[nodiscard]] Result<Recovered> recover_from(sys::Disk& disk, sys::Memory* memory,
-                                             RootChoice choice) {
+                                             RootChoice choice, Contents contents) {
   Recovered recovered;
   recovered.choice = std::move(choice);
   const Root& root = recovered.choice.root;
+  if (root.contents != contents) {
+    const char* const what = root.contents == Contents::journal
+                                 ? ": it holds the journal of a replica, and no objects"
+                                 : ": it holds objects, and no journal of a replica";
+    return fail(Errc::not_a_space, interned(disk.describe() + what));
+  }
+  if (contents == Contents::journal) {
+    const TransactionSink keep = [&](Index index, base::Bytes payload) -> Result<void> {
+      recovered.records.emplace_back(index, payload);
+      return {};
+    };
+    DOLMEN_TRY(recovered.scan, scan_log(disk, root, keep, {.memory = memory}));
+    return recovered;
+  }
   auto tail = std::make_shared<TailIndex>();
   const TransactionSink sink = [&](Index, base::Bytes payload) { return tail->add(payload); };
   DOLMEN_TRY(recovered.scan, scan_log(disk, root, sink, {.memory = memory}));
@@ -54,17 +68,19 @@ constexpr unsigned kSameDamageMax = 3;
 
 }  // namespace
 
-Result<Recovered> recover(sys::Disk& disk, sys::Memory* memory, std::string_view root_file) {
+Result<Recovered> recover(sys::Disk& disk, sys::Memory* memory, std::string_view root_file,
+                          Contents contents) {
   DOLMEN_TRY(RootChoice choice, read_root(disk, root_file));
-  return recover_from(disk, memory, std::move(choice));
+  return recover_from(disk, memory, std::move(choice), contents);
 }
 
-Result<Recovered> recover_beside_writer(sys::Disk& disk, sys::Memory* memory) {
+Result<Recovered> recover_beside_writer(sys::Disk& disk, sys::Memory* memory, Contents contents) {
   std::string_view last_damage;
   unsigned same_damage = 0;
   for (unsigned attempt = 0; attempt < kReaderAttemptsMax; ++attempt) {
     auto choice = read_root(disk);
-    auto recovered = choice ? recover_from(disk, memory, *choice) : std::unexpected(choice.error());
+    auto recovered =
+        choice ? recover_from(disk, memory, *choice, contents) : std::unexpected(choice.error());
     if (recovered) {
       const auto synced = sync_what_was_read(disk, recovered->choice.root);
       if (!synced) recovered = std::unexpected(synced.error());

@@ -21,6 +21,7 @@ constexpr std::uint64_t kSeed = 0x646F6C6D656E2E31;   // "dolmen.1"
 constexpr std::uint64_t kNumberMax = std::uint64_t{1} << 62;
 constexpr std::size_t kChecksumAt = kRootSlotBytes - 8;
 constexpr std::size_t kVersionAt = 8;
+constexpr std::size_t kContentsAt = 120;
 constexpr std::size_t kSegmentsAt = 128;
 constexpr std::size_t kSegmentEntryBytes = 24;
 static_assert(kSegmentsAt + kLogSegmentsMax * kSegmentEntryBytes <= kChecksumAt,
@@ -86,6 +87,7 @@ void encode_root(const Root& root, base::MutableBytes out) noexcept {
   base::store(out, 104, root.tail_bytes_max);
   base::store(out, 112, root.segment_bytes);
   base::store(out, 116, static_cast<std::uint32_t>(root.segments.size()));
+  base::store(out, kContentsAt, root.contents);
   std::size_t at = kSegmentsAt;
   for (const SegmentRef& segment : root.segments) {
     base::store(out, at, segment.incarnation);
@@ -115,6 +117,11 @@ Result<Root> decode_root(base::Bytes slot) {
   root.tree = base::load<TreeRoot>(slot, 72);
   root.tail_bytes_max = base::load<std::uint64_t>(slot, 104);
   root.segment_bytes = base::load<std::uint32_t>(slot, 112);
+  const auto contents = base::load<std::uint32_t>(slot, kContentsAt);
+  if (contents > static_cast<std::uint32_t>(Contents::journal)) {
+    return fail(Errc::corrupt, "root slot: what the log holds", contents);
+  }
+  root.contents = static_cast<Contents>(contents);
   const auto count = base::load<std::uint32_t>(slot, 116);
   if (count > kLogSegmentsMax) return fail(Errc::corrupt, "root slot: segment count", count);
   for (std::size_t k = 0; k < count; ++k) {

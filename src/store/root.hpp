@@ -43,6 +43,7 @@ struct Root {
   std::uint64_t created_wall_ns = 0;
   std::uint64_t tail_bytes_max = 0;
   std::uint32_t segment_bytes = 0;
+  Contents contents = Contents::objects;
   Index checkpoint_index = 0;  ///< the tree holds everything up to here
   Index durable_index = 0;     ///< known durable when this was written; damage if it is gone
   TreeRoot tree;

@@ -77,6 +77,9 @@ Result<std::unique_ptr<Store>> Store::create(const sys::Env& env, std::unique_pt
     return fail(Errc::invalid_argument, "segment_bytes", options.segment_bytes);
   }
   if (open_options.read_only) return fail(Errc::invalid_argument, "create: read_only");
+  if (open_options.contents != options.contents) {
+    return fail(Errc::invalid_argument, "create: contents");
+  }
   DOLMEN_CHECK(require_empty(*disk, options.unfinished));
   DOLMEN_TRY(auto lock, take_writer_lock(env, *disk));
   DOLMEN_CHECK(require_empty(*disk, options.unfinished));
@@ -87,6 +90,7 @@ Result<std::unique_ptr<Store>> Store::create(const sys::Env& env, std::unique_pt
   root.created_wall_ns = env.clock->wall_ns();
   root.segment_bytes = options.segment_bytes;
   root.tail_bytes_max = options.tail_bytes_max;
+  root.contents = options.contents;
   const std::string_view root_file = options.unfinished ? kUnfinishedRootFile : kNewRootFile;
   // From here on a crash leaves a directory that create() takes over and open() refuses.
   DOLMEN_TRY(auto file, disk->open(root_file, sys::OpenMode::create_or_open));

@@ -52,7 +52,14 @@ struct PageKey {
   friend constexpr auto operator<=>(const PageKey&, const PageKey&) = default;
 };
 
+/// What the records of a log are.
+enum class Contents : std::uint32_t {
+  objects = 0,  ///< commit records, which change pages of objects: a space
+  journal = 1,  ///< bytes that only their owner understands, and that change no page
+};
+
 struct CreateOptions {
+  Contents contents = Contents::objects;
   std::uint32_t segment_bytes = 16u << 20;   ///< size of one log segment; multiple of 4 KiB
   std::uint64_t tail_bytes_max = 64u << 20;  ///< log kept before a checkpoint is due
   /// The space is filled first: nobody can open it before finish(), and after a crash nobody ever.
@@ -63,6 +70,11 @@ struct OpenOptions {
   bool read_only = false;
   /// Space kept aside for erasing and checkpoints when the disk is full; 0 in tests that need none.
   std::uint32_t reserve_segments = 1;
+  /// What it has to hold.
+  Contents contents = Contents::objects;
+  /// Of a journal: gets each record behind the checkpoint, in order, while it is opened. The bytes
+  /// are valid during the call. An error of it ends the opening.
+  std::function<Result<void>(Index index, base::Bytes record)> tail{};
 };
 
 /// Who may use the last reserve of log space.
@@ -149,9 +161,9 @@ class Store {
                                                              const OpenOptions& open_options = {});
   /// Opens and recovers. A writer takes the writer lock (held: the holder's pid, host and command
   /// line are the error's context). A reader works beside a writer: it recovers privately, as of
-  /// the last durable record it sees, and pins what it uses. Errors: not_a_space, unfinished,
-  /// version_unsupported, held, corrupt, io_error. Cost: verification of the log tail; independent
-  /// of the space's size.
+  /// the last durable record it sees, and pins what it uses. Errors: not_a_space (also where it
+  /// holds something else than options.contents), unfinished, version_unsupported, held, corrupt,
+  /// io_error. Cost: verification of the log tail; independent of the space's size.
   [[nodiscard]] static Result<std::unique_ptr<Store>> open(const sys::Env& env,
                                                            std::unique_ptr<sys::Disk> disk,
                                                            const OpenOptions& options = {});
@@ -161,10 +173,10 @@ class Store {
 
   // --- the log -------------------------------------------------------------------------------
 
-  /// Puts a record (a commit-record payload) at the end of the log, in memory. Gives its index;
-  /// later appends get higher ones. Nothing is durable yet. `payload` of any size up to
-  /// max_transaction_bytes: larger than a segment goes in parts closed by a commit trailer.
-  /// `on_index`, if given, is called with the index inside the append critical section.
+  /// Puts a record (a commit-record payload; of a journal anything) at the end of the log, in
+  /// memory. Gives its index; later appends get higher ones. Nothing is durable yet. `payload` of
+  /// any size up to max_transaction_bytes: larger than a segment goes in parts closed by a commit
+  /// trailer. `on_index`, if given, is called with the index inside the append critical section.
   /// Errors: no_space, io_error (nothing appended), store_failed, read_only.
   /// Cost: a copy and a checksum; no system call unless the buffer or a segment is full.
   [[nodiscard]] virtual Result<Index> append(base::Bytes payload, Reserve reserve = Reserve::keep,

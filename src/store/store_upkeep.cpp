@@ -169,7 +169,7 @@ Result<LogScan> DurableStore::scan_own_log() {
 
 Result<LogScan> DurableStore::scan_beside_writer() {
   // Not what this reader opened: its segments may be in use for other records by now.
-  DOLMEN_TRY(Recovered recovered, recover_beside_writer(*disk_, nullptr));
+  DOLMEN_TRY(Recovered recovered, recover_beside_writer(*disk_, nullptr, opened_root_.contents));
   return std::move(recovered.scan);
 }
 

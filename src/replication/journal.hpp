@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the replicas of one node keep on its disk: one log of all their records, with one sync for
+// all of them, and checkpoints that let it be cut. It is a store of opaque records; a checkpoint
+// keeps each replica as two objects of pages, its snapshot apart from the rest.
+//
+// Invariants:
+//   1. What sync() acknowledged is in every later opening; of what was appended behind it, a
+//      prefix may be.
+//   2. A batch of records is there wholly or not at all.
+//   3. After a failed write or sync every call gives store_failed: what the disk holds is then only
+//      known to the next opening.
+//
+// Threads: one for everything, but for write_checkpoint(), which may run beside the others.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include <dolmen/error.hpp>
+
+#include "replication/journal_format.hpp"
+#include "store/store.hpp"
+#include "sys/env.hpp"
+
+namespace dolmen::replication {
+
+struct JournalOptions {
+  std::uint32_t segment_bytes = 16u << 20;
+  std::uint64_t tail_bytes_max = 64u << 20;  ///< log behind the checkpoint before another is due
+  bool read_only = false;
+};
+
+class Journal {
+ public:
+  /// Opens the journal in a directory, and makes one where the directory is empty (not read-only).
+  /// Errors: held (another process runs these replicas), not_a_space (something else is there),
+  /// corrupt, version_unsupported, io_error, no_space. Cost: reads the last checkpoint and the log
+  /// behind it.
+  [[nodiscard]] static Result<std::unique_ptr<Journal>> open(const sys::Env& env,
+                                                             std::unique_ptr<sys::Disk> disk,
+                                                             const JournalOptions& options);
+  /// The replicas that were found, once.
+  [[nodiscard]] std::map<GroupId, Hosted> take_recovered() { return std::move(recovered_); }
+
+  /// A replica of this node that never was before. Durable on return. Errors: as sync().
+  [[nodiscard]] Result<void> add(const GroupId& group, log::ReplicaId self,
+                                 const log::Configuration& first);
+  /// Puts the replica's records behind all others, as one; durable with the next sync(). Requires:
+  /// it was added. Errors: no_space (nothing was appended), store_failed.
+  [[nodiscard]] Result<void> append(const GroupId& group, const std::vector<log::Record>& records);
+  /// Makes everything that was appended durable: one sync of one file for all groups. Errors:
+  /// store_failed.
+  [[nodiscard]] Result<void> sync();
+
+  /// Whether the log has grown long enough for a checkpoint.
+  [[nodiscard]] bool checkpoint_due() const noexcept { return store_->checkpoint_due(); }
+  /// Replicas as they are once everything that was appended so far is applied.
+  struct Checkpoint {
+    store::Index as_of = 0;
+    std::map<GroupId, Hosted> replicas;
+  };
+  [[nodiscard]] Checkpoint start_checkpoint(std::map<GroupId, Hosted> replicas) const {
+    return {store_->last_index(), std::move(replicas)};
+  }
+  /// Writes it and cuts the log. On an error the last one stays in force; no_space leaves the
+  /// journal usable. Errors: no_space, io_error, store_failed, too_large (entries of more than 1
+  /// GiB are kept).
+  [[nodiscard]] Result<void> write_checkpoint(const Checkpoint& checkpoint);
+
+  [[nodiscard]] bool failed() const noexcept { return store_->failed(); }
+  [[nodiscard]] store::StoreStats stats() { return store_->stats(); }
+  /// Syncs and closes. Errors: store_failed.
+  [[nodiscard]] Result<void> close() { return store_->close(); }
+
+ private:
+  explicit Journal(std::unique_ptr<store::Store> store) : store_(std::move(store)) {}
+  [[nodiscard]] Result<void> recover(const std::vector<Batch>& tail);
+  [[nodiscard]] Result<void> read_checkpoint();
+  [[nodiscard]] Result<std::vector<std::byte>> read_object(const ObjectId& object);
+
+  std::unique_ptr<store::Store> store_;
+  std::map<GroupId, Hosted> recovered_;
+  /// Where the last checkpoint keeps a replica.
+  struct Slot {
+    std::uint32_t number = 0;
+    log::Index snapshot_end = 0;  ///< of the snapshot there; 0: none
+  };
+  std::map<GroupId, Slot> slots_;
+  std::map<ObjectId, std::uint8_t> classes_;  ///< of the objects there
+};
+
+}  // namespace dolmen::replication
