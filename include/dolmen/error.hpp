@@ -61,7 +61,14 @@ enum class Retry : std::uint8_t {
   X(closed, 32, never, "the space is closed")                                                        \
   X(aborted, 33, never, "the body asked for the transaction to be aborted")                          \
   X(limit, 34, never, "a fixed limit was reached")                                                   \
-  X(unfinished, 35, never, "a load into this directory was cut short; run `dolmen load` again")
+  X(unfinished, 35, never, "a load into this directory was cut short; run `dolmen load` again") \
+  X(busy, 36, safe, "too much is queued for that node; let it drain and repeat")                     \
+  X(not_connected, 37, safe, "no connection to that life of the node; wait until there is one")      \
+  X(connection_lost, 38, unknown_outcome, "the connection ended with work under way; ask before repeating") \
+  X(superseded, 39, never, "a newer life of the node has taken its place; end this one")             \
+  X(not_authentic, 40, never, "the other side does not hold this cluster's key; give both the same") \
+  X(no_right, 41, never, "the owner of the memory granted no such right")                            \
+  X(timed_out, 42, safe, "the other side did not answer in time")
 // clang-format on
 
 /// Error codes. Numbers are stable across versions: they are stored and travel between programs.
