@@ -6,27 +6,29 @@
 namespace dolmen::bench {
 namespace {
 
-class Floor final : public BatchedLog {
+/// One process that answers.
+class Echo final : public BatchedLog {
  public:
-  Floor(const LogWork& work, const std::string& name, std::size_t processes,
-        std::uint64_t file_bytes)
-      : followers_(work.folder(), name, processes, file_bytes), needed_(processes / 2 + 1) {}
+  explicit Echo(const LogWork& work)
+      : BatchedLog(Frames::bare), other_(work.folder(), "bare_rtt", 1, Frames::bare, 0) {}
 
  private:
   void round(const std::vector<LogFrame>& frames) override {
-    followers_.send(frames.data(), frames.size());
-    followers_.wait_for(needed_, frames.back().sequence);
+    other_.send(frames.data(), frames.size());
+    other_.wait_for(1, frames.back().sequence);
   }
 
-  Followers followers_;
-  std::size_t needed_;
+  Followers other_;
 };
 
-class TwoSided final : public BatchedLog {
+/// This process and two others write and sync at the same time; it waits for itself and one of
+/// them.
+class ThreeCopies final : public BatchedLog {
  public:
-  explicit TwoSided(const LogWork& work)
-      : followers_(work.folder(), "two_sided", 2, log_file_bytes(work)),
-        own_(work.folder().below("two_sided_leader"), log_file_bytes(work)) {}
+  ThreeCopies(const LogWork& work, const std::string& name, Frames kind)
+      : BatchedLog(kind),
+        followers_(work.folder(), name, 2, kind, log_file_bytes(work)),
+        own_(work.folder().below(name + "_own"), log_file_bytes(work)) {}
 
  private:
   void round(const std::vector<LogFrame>& frames) override {
@@ -43,23 +45,23 @@ class TwoSided final : public BatchedLog {
 
 void add_log_floors(LogWork& work) {
   if (work.wants_one()) {
-    work.compete_one("bare_rtt", "one process answers over loopback tcp, nothing stored",
-                     std::make_shared<Floor>(work, "bare_rtt", 1, 0));
+    work.compete_one("bare_rtt", "one process answers over loopback tcp, nothing is stored",
+                     std::make_shared<Echo>(work));
   }
-  const auto synced = std::make_shared<Floor>(work, "bare_rtt_fdatasync", 3, log_file_bytes(work));
+  const auto floor = std::make_shared<ThreeCopies>(work, "bare_rtt_fdatasync", Frames::bare);
   const std::string told =
-      "three processes at once pwrite to a pre-written file each, fdatasync and answer over "
-      "loopback tcp; waiting for two";
-  work.compete_one("bare_rtt_fdatasync", told, synced);
-  work.compete_many("bare_rtt_fdatasync", told + "; 64 entries per round", synced);
+      "three processes at once pwrite to a pre-written file each and fdatasync: the sending one "
+      "and "
+      "two that answer over loopback tcp; waiting for itself and one";
+  work.compete_one("bare_rtt_fdatasync", told, floor);
+  work.compete_many("bare_rtt_fdatasync", told + "; 64 entries per round", floor);
 }
 
 void add_log_two_sided(LogWork& work) {
-  const auto log = std::make_shared<TwoSided>(work);
+  const auto log = std::make_shared<ThreeCopies>(work, "two_sided", Frames::checked);
   const std::string told =
-      "clients in the leader's process; it sends over loopback tcp to two followers, which pwrite "
-      "to "
-      "a pre-written file, fdatasync and answer, does the same itself, waits for one; no election";
+      "as bare_rtt_fdatasync, and each entry has a checksum and is verified to be the next one; "
+      "clients in the leader's process; no election";
   work.compete_one("two_sided", told, log);
   work.compete_many("two_sided", told + "; the entries of all clients share one sync", log);
 }

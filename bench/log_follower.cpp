@@ -13,19 +13,21 @@
 
 namespace dolmen::bench {
 
-LogFrame log_frame(std::uint64_t sequence) {
-  LogFrame frame;
-  frame.sequence = sequence;
-  frame.payload.fill(static_cast<std::byte>(sequence & 0xFF));
-  frame.checksum = base::checksum64(base::Bytes(frame.payload), sequence);
-  return frame;
+namespace {
+
+std::uint64_t checksum_of(const LogFrame& frame) {
+  return base::checksum64(base::Bytes(frame.payload), frame.sequence);
 }
 
-void verify_frame(const LogFrame& frame, std::uint64_t expected_sequence) {
-  if (frame.sequence != expected_sequence ||
-      frame.checksum != base::checksum64(base::Bytes(frame.payload), frame.sequence)) {
-    throw Failure("a frame is not the next one, or damaged");
+}  // namespace
+
+std::vector<LogFrame> log_frames(Frames kind, std::uint64_t sequence, std::size_t count) {
+  std::vector<LogFrame> frames(count);
+  for (LogFrame& frame : frames) {
+    frame.sequence = sequence++;
+    if (kind == Frames::checked) frame.checksum = checksum_of(frame);
   }
+  return frames;
 }
 
 LogFile::LogFile(const std::string& path, std::uint64_t bytes)
@@ -53,10 +55,11 @@ void LogFile::append_durably(const LogFrame* frames, std::size_t count) {
 }
 
 void log_follower(const std::vector<std::string>& arguments) {
-  if (arguments.size() != 1 && arguments.size() != 3) throw Failure("wrong arguments");
+  if (arguments.size() != 2 && arguments.size() != 4) throw Failure("wrong arguments");
+  const bool is_checked = arguments[1] == "checked";
   std::unique_ptr<LogFile> file;
-  if (arguments.size() == 3) {
-    file = std::make_unique<LogFile>(arguments[1], std::stoull(arguments[2]));
+  if (arguments.size() == 4) {
+    file = std::make_unique<LogFile>(arguments[2], std::stoull(arguments[3]));
   }
   Socket leader = connect_loopback(static_cast<std::uint16_t>(std::stoul(arguments[0])));
   const std::uint64_t ready = 0;
@@ -76,7 +79,13 @@ void log_follower(const std::vector<std::string>& arguments) {
     held += got;
     const std::size_t count = held / sizeof(LogFrame);
     if (count == 0) continue;
-    for (std::size_t i = 0; i < count; ++i) verify_frame(frames[i], ++last);
+    for (std::size_t i = 0; i < count; ++i) {
+      ++last;
+      if (is_checked &&
+          (frames[i].sequence != last || frames[i].checksum != checksum_of(frames[i]))) {
+        throw Failure("a frame is not the next one, or damaged");
+      }
+    }
     if (file) file->append_durably(frames.data(), count);
     leader.send(&last, sizeof(last));
     held -= count * sizeof(LogFrame);
@@ -84,12 +93,13 @@ void log_follower(const std::vector<std::string>& arguments) {
   }
 }
 
-Followers::Followers(const Folder& folder, const std::string& name, std::size_t count,
+Followers::Followers(const Folder& folder, const std::string& name, std::size_t count, Frames kind,
                      std::uint64_t file_bytes) {
   const Listener listener;
   for (std::size_t i = 0; i < count; ++i) {
     const std::string path = folder.below(name + "_" + std::to_string(i));
-    std::vector<std::string> arguments{"log-follower", std::to_string(listener.port())};
+    std::vector<std::string> arguments{"log-follower", std::to_string(listener.port()),
+                                       kind == Frames::checked ? "checked" : "bare"};
     if (file_bytes > 0) {
       arguments.push_back(path);
       arguments.push_back(std::to_string(file_bytes));
@@ -136,17 +146,16 @@ std::uint64_t log_file_bytes(const LogWork& work) {
   return work.report().quick() ? 1u << 20 : 64u << 20;
 }
 
-std::vector<LogFrame> BatchedLog::next_frames(std::size_t count) {
-  std::vector<LogFrame> frames;
-  for (std::size_t i = 0; i < count; ++i) frames.push_back(log_frame(++sequence_));
-  return frames;
+void BatchedLog::next_round(std::size_t count) {
+  round(log_frames(kind_, sequence_, count));
+  sequence_ += count;
 }
 
 std::vector<double> BatchedLog::times_us(std::size_t entries) {
   std::vector<double> times;
   for (std::size_t i = 0; i < entries; ++i) {
     const double begin = seconds_now();
-    round(next_frames(1));
+    next_round(1);
     times.push_back((seconds_now() - begin) * 1e6);
   }
   return times;
@@ -157,7 +166,7 @@ double BatchedLog::rate(double seconds) {
   std::size_t entries = 0;
   double now = begin;
   for (; now - begin < seconds; now = seconds_now()) {
-    round(next_frames(kLogClients));
+    next_round(kLogClients);
     entries += kLogClients;
   }
   return static_cast<double>(entries) / (now - begin);

@@ -25,11 +25,6 @@ struct LogFrame {
   std::array<std::byte, kLogEntryBytes> payload{};
 };
 
-/// The frame of an entry, complete.
-[[nodiscard]] LogFrame log_frame(std::uint64_t sequence);
-/// Throws Failure.
-void verify_frame(const LogFrame& frame, std::uint64_t expected_sequence);
-
 /// A file whose blocks are there already, as far as `bytes`: appending to it changes no size.
 class LogFile {
  public:
@@ -44,14 +39,22 @@ class LogFile {
   std::uint64_t end_ = 0;
 };
 
-/// `bench --child log-follower PORT [FILE BYTES]`; without a file it only answers.
+/// `bench --child log-follower PORT bare|checked [FILE BYTES]`; without a file it only answers.
 void log_follower(const std::vector<std::string>& arguments);
+
+enum class Frames : std::uint8_t {
+  bare,     ///< nobody looks into them: for a floor
+  checked,  ///< made with a checksum, and each verified to be the next one
+};
+/// Frames from `sequence` on.
+[[nodiscard]] std::vector<LogFrame> log_frames(Frames kind, std::uint64_t sequence,
+                                               std::size_t count);
 
 /// Followers as seen by whoever sends to them.
 class Followers {
  public:
   /// `file_bytes` 0: without files.
-  Followers(const Folder& folder, const std::string& name, std::size_t count,
+  Followers(const Folder& folder, const std::string& name, std::size_t count, Frames kind,
             std::uint64_t file_bytes);
   void send(const LogFrame* frames, std::size_t count);
   /// Waits until `count` of them have answered for `sequence`.
@@ -71,10 +74,10 @@ class Followers {
 /// How much of their files is written before.
 [[nodiscard]] std::uint64_t log_file_bytes(const LogWork& work);
 
-/// A closed loop: `round(frames, count)` makes a batch durable and returns; each client has one
-/// entry in every batch.
+/// A closed loop of rounds: each client has one entry in every round.
 class BatchedLog : public LogSystem {
  public:
+  explicit BatchedLog(Frames kind) : kind_(kind) {}
   [[nodiscard]] std::vector<double> times_us(std::size_t entries) override;
   [[nodiscard]] double rate(double seconds) override;
 
@@ -82,8 +85,10 @@ class BatchedLog : public LogSystem {
   virtual void round(const std::vector<LogFrame>& frames) = 0;
 
  private:
-  [[nodiscard]] std::vector<LogFrame> next_frames(std::size_t count);
-  std::uint64_t sequence_ = 0;
+  void next_round(std::size_t count);
+
+  Frames kind_;
+  std::uint64_t sequence_ = 1;
 };
 
 }  // namespace dolmen::bench

@@ -154,7 +154,7 @@ std::vector<std::uint16_t> free_ports(std::size_t count) {
 
 std::string find_program(const std::string& name) {
   const char* const path = std::getenv("PATH");
-  std::istringstream folders(std::string(path == nullptr ? "" : path) + ":/usr/sbin:/usr/bin");
+  std::istringstream folders(path == nullptr ? "/usr/bin:/bin" : path);
   for (std::string folder; std::getline(folders, folder, ':');) {
     const std::string candidate = folder + "/" + name;
     if (!folder.empty() && ::access(candidate.c_str(), X_OK) == 0) return candidate;
