@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <tuple>
 
 namespace dolmen::sim::detail {
 
@@ -69,10 +70,11 @@ class Search {
       (intervals[i].responded == kOpen ? opens_ : answered_).push_back(i);
     }
     const auto by_invocation = [&](OperationId left, OperationId right) {
-      return intervals_[left].invoked < intervals_[right].invoked;
+      return std::pair(intervals_[left].invoked, left) <
+             std::pair(intervals_[right].invoked, right);
     };
-    std::stable_sort(opens_.begin(), opens_.end(), by_invocation);
-    std::stable_sort(answered_.begin(), answered_.end(), by_invocation);
+    std::sort(opens_.begin(), opens_.end(), by_invocation);
+    std::sort(answered_.begin(), answered_.end(), by_invocation);
     placed_.resize(words_for(answered_.size()));
     open_placed_.resize(words_for(opens_.size()));
     seen_ = Seen(open_placed_.size());
@@ -137,9 +139,9 @@ class Search {
       events.push_back({intervals_[answered_[rank]].invoked, false, rank});
       events.push_back({intervals_[answered_[rank]].responded, true, rank});
     }
-    std::stable_sort(events.begin(), events.end(), [](const Event& left, const Event& right) {
-      return left.time != right.time ? left.time < right.time
-                                     : left.is_response < right.is_response;
+    std::sort(events.begin(), events.end(), [](const Event& left, const Event& right) {
+      return std::tie(left.time, left.is_response, left.rank) <
+             std::tie(right.time, right.is_response, right.rank);
     });
     rank_of_.resize(events.size() + 1);
     is_response_.resize(events.size() + 1);
