@@ -64,7 +64,7 @@ class Search {
       : intervals_(intervals),
         transitions_(&transitions),
         steps_max_(steps_max),
-        state_(initial),
+        initial_(initial),
         seen_(0) {
     for (OperationId i = 0; i < intervals.size(); ++i) {
       (intervals[i].responded == kOpen ? opens_ : answered_).push_back(i);
@@ -76,8 +76,7 @@ class Search {
     std::sort(opens_.begin(), opens_.end(), by_invocation);
     std::sort(answered_.begin(), answered_.end(), by_invocation);
     placed_.resize(words_for(answered_.size()));
-    open_placed_.resize(words_for(opens_.size()));
-    seen_ = Seen(open_placed_.size());
+    seen_ = Seen(words_for(opens_.size()));
     std::unordered_map<OperationId, std::uint32_t> last;
     for (std::uint32_t rank = 0; rank < opens_.size(); ++rank) {
       const auto [known, is_new] = last.emplace(intervals_[opens_[rank]].like, rank);
@@ -88,40 +87,56 @@ class Search {
   }
 
   SearchOutcome run() {
-    arrive();
+    const std::vector<Word> none_used(words_for(opens_.size()));
+    go_to(0, {initial_, 0, 0, none_used});
     while (next_[0] != end()) {
-      Frame& frame = frames_.back();
-      if (frame.cursor == moves_.size() && !frame.with_open) look_at_open(frame);
       if (steps_ > steps_max_) return outcome(Verdict::undecided);
-      if (frame.cursor == moves_.size()) {
-        if (!retreat()) return outcome(Verdict::violation);
+      Frame& frame = frames_.back();
+      if (!frame.is_looked_at) look(frame);
+      if (frame.next_move < frame.moves.size()) {
+        const Move move = frame.moves[frame.next_move++];
+        place(move.rank);
+        if (is_new(move.after, frame.variants[frame.at].used)) {
+          const std::size_t order_before = order_.size();
+          add_to_order(frame, move);
+          go_to(order_before, {move.after, 0, 0, frame.variants[frame.at].used});
+          frames_.back().rank = move.rank;
+        } else {
+          take_back(move.rank);
+        }
         continue;
       }
-      const Move move = moves_[frame.cursor++];
-      place(move);
-      if (is_new()) {
-        order_.push_back(move);
-        before_.push_back(std::exchange(state_, move.after));
-        arrive();
-      } else {
-        take_back(move);
-      }
+      if (!frame.only_looked) use_open(frame);
+      frame.is_looked_at = false;
+      if (++frame.at == frame.variants.size() && !retreat()) return outcome(Verdict::violation);
     }
     return outcome(Verdict::linearizable);
   }
 
  private:
-  /// An operation that may come next, and the state after it.
+  /// An answered operation that may come next, and the state after it.
   struct Move {
-    std::uint32_t rank;  ///< among the answered, or the open ones
-    bool is_open;
+    std::uint32_t rank;
     StateId after;
   };
-  /// The choices at a depth: moves_ from `begin`, the last frame's up to the end of moves_.
+  /// A state that open operations can lead to before the next answered one.
+  struct Variant {
+    StateId state;
+    std::size_t from;    ///< the variant before the last of them; the first one: itself
+    std::uint32_t rank;  ///< of the last of them
+    std::vector<Word> used;
+  };
+  /// A position that an answered operation has led to. Its variants come in order of how many open
+  /// operations they use: more are of no use where fewer do.
   struct Frame {
-    std::size_t begin;
-    std::size_t cursor;
-    bool with_open;  ///< open operations are among them, or need not be looked at
+    std::size_t order_before;
+    std::vector<Variant> variants;
+    std::uint32_t rank = 0;  ///< of the operation that led here
+    std::size_t at = 0;      ///< the variant whose moves these are
+    bool is_looked_at = false;
+    bool only_looked = false;
+    std::vector<Move> moves{};
+    std::size_t next_move = 0;
   };
 
   [[nodiscard]] Position end() const noexcept { return static_cast<Position>(next_.size()); }
@@ -174,53 +189,57 @@ class Search {
     return (words[bit / 64] >> bit % 64 & 1) != 0;
   }
 
-  void place(const Move& move) {
-    if (move.is_open) return flip(open_placed_, move.rank);
-    flip(placed_, move.rank);
-    unlink(invocation_[move.rank]);
-    unlink(response_[move.rank]);
+  void place(std::uint32_t rank) {
+    flip(placed_, rank);
+    unlink(invocation_[rank]);
+    unlink(response_[rank]);
   }
-  void take_back(const Move& move) {
-    if (move.is_open) return flip(open_placed_, move.rank);
-    flip(placed_, move.rank);
-    relink(response_[move.rank]);
-    relink(invocation_[move.rank]);
+  void take_back(std::uint32_t rank) {
+    flip(placed_, rank);
+    relink(response_[rank]);
+    relink(invocation_[rank]);
   }
 
-  /// Whether the position after the last move of moves_ that was placed is worth going to.
-  bool is_new() {
+  /// Whether this state and these open operations, with the answered ones that are placed, are
+  /// worth a look.
+  bool is_new(StateId state, const std::vector<Word>& used) {
     // Below the first word everything is placed; nothing is behind the first response that is left.
     const std::size_t first = next_[0] == end() ? placed_.size() : rank_of_[next_[0]] / 64;
     std::size_t last = placed_.size();
     while (last > first && placed_[last - 1] == 0) --last;
-    const Frame& frame = frames_.back();
-    return seen_.enter(moves_[frame.cursor - 1].after, first,
-                       std::span(placed_).subspan(first, last - first), open_placed_);
+    return seen_.enter(state, first, std::span(placed_).subspan(first, last - first), used);
   }
 
-  std::optional<StateId> step(OperationId operation) {
+  std::optional<StateId> step(StateId state, OperationId operation) {
     ++steps_;
-    return transitions_->next(state_, operation);
+    return transitions_->next(state, operation);
   }
 
-  /// At a new position: collects the answered operations that can be next.
-  void arrive() {
-    Frame frame{moves_.size(), moves_.size(), false};
-    Position at = next_[0];
-    for (; at != end() && !is_response_[at]; at = next_[at]) {
+  void go_to(std::size_t order_before, Variant first) {
+    Frame& frame = frames_.emplace_back();
+    frame.order_before = order_before;
+    frame.variants.push_back(std::move(first));
+  }
+
+  /// Collects the answered operations that can be next.
+  void look(Frame& frame) {
+    frame.is_looked_at = true;
+    frame.only_looked = false;
+    frame.moves.clear();
+    frame.next_move = 0;
+    const StateId state = frame.variants[frame.at].state;
+    for (Position at = next_[0]; !is_response_[at]; at = next_[at]) {
       const std::uint32_t rank = rank_of_[at];
-      const std::optional<StateId> after = step(answered_[rank]);
+      const std::optional<StateId> after = step(state, answered_[rank]);
       if (!after) continue;
       if (intervals_[answered_[rank]].only_looks) {
         // Wherever it comes later, it can come here instead, and nothing else notices.
-        moves_.resize(frame.begin);
-        frame.with_open = true;
-        moves_.push_back({rank, false, *after});
-        break;
+        frame.only_looked = true;
+        frame.moves = {{rank, *after}};
+        return;
       }
-      moves_.push_back({rank, false, *after});
+      frame.moves.push_back({rank, *after});
     }
-    frames_.push_back(frame);
   }
 
   /// The first response that is left: what comes before it must be placed before whatever was
@@ -231,27 +250,40 @@ class Search {
     return at;
   }
 
-  void look_at_open(Frame& frame) {
-    frame.with_open = true;
+  /// Adds the variants that one more open operation makes of this one.
+  void use_open(Frame& frame) {
     const std::uint64_t time = intervals_[answered_[rank_of_[frontier()]]].responded;
+    const Variant before = frame.variants[frame.at];
     for (std::uint32_t rank = 0; rank < opens_.size(); ++rank) {
       if (intervals_[opens_[rank]].invoked > time) break;
-      if (has(open_placed_, rank)) continue;
+      if (has(before.used, rank)) continue;
       const std::uint32_t alike = alike_before_[rank];
-      if (alike != rank && !has(open_placed_, alike)) continue;
-      const std::optional<StateId> after = step(opens_[rank]);
-      if (after && *after != state_) moves_.push_back({rank, true, *after});
+      if (alike != rank && !has(before.used, alike)) continue;
+      const std::optional<StateId> after = step(before.state, opens_[rank]);
+      if (!after || *after == before.state) continue;
+      Variant variant{*after, frame.at, rank, before.used};
+      flip(variant.used, rank);
+      if (is_new(variant.state, variant.used)) frame.variants.push_back(std::move(variant));
     }
+  }
+
+  void add_to_order(const Frame& frame, const Move& move) {
+    const std::size_t begin = order_.size();
+    for (std::size_t at = frame.at; at != 0; at = frame.variants[at].from) {
+      order_.push_back(opens_[frame.variants[at].rank]);
+    }
+    std::reverse(order_.begin() + static_cast<std::ptrdiff_t>(begin), order_.end());
+    order_.push_back(answered_[move.rank]);
   }
 
   /// Nothing leads on from here. False at the root.
   bool retreat() {
+    const Frame& frame = frames_.back();
     const Position reached = frontier();
     if (reached > best_reached_ || (reached == best_reached_ && order_.size() > best_.size())) {
       best_reached_ = reached;
-      best_.clear();
-      for (const Move& move : order_) best_.push_back(id_of(move));
-      best_state_ = state_;
+      best_ = order_;
+      best_state_ = frame.variants[0].state;
       best_candidates_.clear();
       for (Position at = next_[0]; !is_response_[at]; at = next_[at]) {
         best_candidates_.push_back(answered_[rank_of_[at]]);
@@ -259,21 +291,16 @@ class Search {
       for (std::uint32_t rank = 0; rank < opens_.size(); ++rank) {
         const bool is_begun =
             intervals_[opens_[rank]].invoked <= intervals_[answered_[rank_of_[reached]]].responded;
-        if (is_begun && !has(open_placed_, rank)) best_candidates_.push_back(opens_[rank]);
+        if (is_begun && !has(frame.variants[0].used, rank)) {
+          best_candidates_.push_back(opens_[rank]);
+        }
       }
     }
-    moves_.resize(frames_.back().begin);
+    if (frames_.size() == 1) return false;
+    take_back(frame.rank);
+    order_.resize(frame.order_before);
     frames_.pop_back();
-    if (order_.empty()) return false;
-    take_back(order_.back());
-    order_.pop_back();
-    state_ = before_.back();
-    before_.pop_back();
     return true;
-  }
-
-  [[nodiscard]] OperationId id_of(const Move& move) const {
-    return move.is_open ? opens_[move.rank] : answered_[move.rank];
   }
 
   SearchOutcome outcome(Verdict verdict) {
@@ -286,8 +313,8 @@ class Search {
       result.unplaced = answered_[rank_of_[best_reached_]];
       result.candidates = std::move(best_candidates_);
     } else {
-      for (const Move& move : order_) result.order.push_back(id_of(move));
-      result.state = state_;
+      result.order = std::move(order_);
+      result.state = frames_.back().variants[0].state;
     }
     return result;
   }
@@ -296,7 +323,7 @@ class Search {
   Transitions* transitions_;
   std::uint64_t steps_max_;
   std::uint64_t steps_ = 0;
-  StateId state_;
+  StateId initial_;
   std::vector<OperationId> answered_;        ///< in order of invocation; an index here is a rank
   std::vector<OperationId> opens_;           ///< the same of the open ones
   std::vector<std::uint32_t> alike_before_;  ///< the last equal open one before it, or itself
@@ -308,12 +335,9 @@ class Search {
   std::vector<Position> invocation_;  ///< by rank
   std::vector<Position> response_;
   std::vector<Word> placed_;  ///< by rank
-  std::vector<Word> open_placed_;
   Seen seen_;
-  std::vector<Frame> frames_;    ///< one more than order_
-  std::vector<Move> moves_;      ///< of all frames
-  std::vector<Move> order_;      ///< placed so far
-  std::vector<StateId> before_;  ///< the states before each of them
+  std::vector<Frame> frames_;
+  std::vector<OperationId> order_;  ///< placed so far
   Position best_reached_ = 0;
   std::vector<OperationId> best_;
   StateId best_state_ = 0;

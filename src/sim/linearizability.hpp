@@ -7,9 +7,9 @@
 // no answer: an operation that fits and only looks is placed at once; an open operation is placed
 // only where it changes something; of equal open operations, the one that was invoked first comes
 // first; and a position counts as seen if one with the same state, the same answered operations and
-// no more open ones was. An *open* operation is one whose answer
-// nobody saw: it took effect at any time after its invocation, or never. One that surely never took
-// effect does not belong in a history.
+// no more open ones was; open ones come in sequences that grow only where shorter ones failed. An
+// *open* operation is one whose answer nobody saw: it took effect at any time after its invocation,
+// or never. One that surely never took effect does not belong in a history.
 //
 // Times are numbers of any clock that only goes forward. An operation comes before another one if
 // its response is smaller than the other's invocation; equal times are concurrent, so where a clock
@@ -252,7 +252,8 @@ Linearizability judge_part(M& model, std::span<const Timed<typename M::Operation
 
 /// Judges a history; the order of its operations in `history` does not matter. Cost: for a history
 /// that is linearizable and whose results tell much, a few steps per operation and client; in the
-/// worst case exponential in the number of operations that are under way at once.
+/// worst case exponential in the number of operations that are under way at once, open ones among
+/// them; values that differ help most.
 template <SequentialModel M>
 [[nodiscard]] Linearizability check_linearizability(
     M& model, std::span<const Timed<typename M::Operation>> history,

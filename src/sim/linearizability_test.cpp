@@ -297,6 +297,20 @@ TEST(Linearizability, ManyOpenOperationsAreNoBurden) {
   expect_violation<CounterModel>(history, 399);
 }
 
+TEST(Linearizability, OpenWritesThatNobodySawAreNoBurden) {
+  // Hundred of them, all different, while two clients go on; then an answer that cannot be.
+  Registers history;
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    history.push_back({1000 + i, 10 * i, kOpen, R::write(1000 + i)});
+    history.push_back({1, 10 * i + 1, 10 * i + 4, R::write(i + 1)});
+    history.push_back({2, 10 * i + 2, 10 * i + 3, R::read(i % 2 == 0 ? i : i + 1)});
+    history.push_back({2, 10 * i + 5, 10 * i + 6, R::read(i + 1)});
+  }
+  expect_good<R>(history);
+  history.back().operation.value = 7;
+  expect_violation<R>(history, 399);
+}
+
 // ---- random histories
 
 /// A history of an object that is what it should be: operations begin, take effect at some time and
@@ -530,6 +544,45 @@ TEST(LinearizabilityRandom, TenThousandOperationsOfTenClients) {
   expect_long_accepted<R>("register", DrawRegister{});
   expect_long_accepted<CounterModel>("counter", DrawCounter{});
   expect_long_accepted<LogModel>("log", DrawLog{});
+}
+
+/// Writes that differ, and swaps that sometimes expect the right value.
+struct DrawDifferent {
+  std::uint64_t last = 0;
+  R::Operation operation(base::Random& random) {
+    switch (random.below(3)) {
+      case 0:
+        return R::read();
+      case 1:
+        return R::write(++last);
+      default:
+        return R::compare_swap(last - std::min(last, random.below(3)), last + 1'000'000);
+    }
+  }
+  static void answer(R& model, std::uint64_t state, R::Operation& operation) {
+    DrawRegister::answer(model, state, operation);
+  }
+};
+
+template <class Draw>
+void expect_wrong_answer_found(const char* name, Draw draw, std::uint64_t dying_ppm) {
+  base::Random random(1);
+  R model;
+  auto history = simulated(model, draw, random, 10'000, 10, dying_ppm);
+  std::size_t wrong = 9000;
+  while (history[wrong].operation.kind != R::Kind::read || history[wrong].responded == kOpen) {
+    ++wrong;
+  }
+  history[wrong].operation.value = 77'000'000;
+  const Linearizability result = check_linearizability(model, history);
+  EXPECT_EQ(result.verdict, Verdict::violation);
+  EXPECT_EQ(result.unplaced, wrong);
+  ::testing::Test::RecordProperty(std::string(name) + "_steps", std::to_string(result.steps));
+}
+
+TEST(LinearizabilityRandom, OneWrongAnswerAmongTenThousandIsFound) {
+  expect_wrong_answer_found("few", DrawRegister{}, 0);
+  expect_wrong_answer_found("different", DrawDifferent{}, 1000);
 }
 
 }  // namespace
