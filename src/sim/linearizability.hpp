@@ -69,7 +69,8 @@ enum class Verdict : std::uint8_t {
 };
 
 struct LinearizabilityLimits {
-  /// Calls of the model's step(), for each key. Memory grows by at most some 100 bytes per call.
+  /// Calls of the model's step(), for each key. Memory grows by at most some 100 bytes per call,
+  /// and a bit per open operation.
   std::uint64_t steps_max = 10'000'000;
 };
 
