@@ -150,6 +150,10 @@ void Report::missing(const std::string& system, const std::string& package) {
        ")");
 }
 
+void Report::not_installed(const std::string& system, const std::string& package) {
+  note("no rows for " + system + ": it is not installed (Debian package " + package + ")");
+}
+
 void Report::attempt(const std::string& system, const std::function<void()>& body) {
   if (!options_.only_system.empty() && !options_.only_system.starts_with(system)) return;
   const auto report = [&](const std::string& why) {

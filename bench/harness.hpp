@@ -121,8 +121,10 @@ class Report {
   /// Says on stderr what is going on, when the last word was more than a second ago.
   void progress(const std::string& what);
   void note(const std::string& what) const;
-  /// A peer that this build or machine does not have.
+  /// A peer that this build does not have.
   void missing(const std::string& system, const std::string& package);
+  /// A peer that is a program of its own, which this machine does not have.
+  void not_installed(const std::string& system, const std::string& package);
   /// Runs `body`; a Failure of it is noted, and counts if `system` is ours.
   void attempt(const std::string& system, const std::function<void()>& body);
 
