@@ -213,6 +213,7 @@ void Replica::enter_epoch(std::uint64_t now_ns, Epoch epoch, ReplicaId granted_t
 
 void Replica::follow(std::uint64_t now_ns) {
   if (role_ == Role::leader) DOLMEN_PROBE("log.stepped_down");
+  unsent_ = 0;
   role_ = Role::follower;
   leader_.reset();
   fetched_.clear();
@@ -220,6 +221,12 @@ void Replica::follow(std::uint64_t now_ns) {
   accepted_ = 0;
   acknowledged_ = 0;
   rest_until_silence(now_ns);
+}
+
+void Replica::lost_contact(std::uint64_t now_ns, ReplicaId member) {
+  if (role_ != Role::follower || leader_ != member) return;
+  leader_.reset();
+  deadline_ns_ = std::min(deadline_ns_, now_ns + random_.below(options_.heartbeat_ns));
 }
 
 void Replica::rest_until_silence(std::uint64_t now_ns) {

@@ -108,6 +108,12 @@ class Replica {
   /// where another replica leads, and for more than kPayloadBytesMax.
   [[nodiscard]] std::optional<Position> propose(std::uint64_t now_ns,
                                                 std::vector<std::byte> payload);
+  /// The same without sending it: for several in a row, and then send_proposed().
+  [[nodiscard]] std::optional<Position> propose_unsent(std::vector<std::byte> payload);
+  void send_proposed(std::uint64_t now_ns);
+  /// The connection to `member` broke: a leader that was heard there counts as silent at once, and
+  /// an election begins as soon as chance keeps the others from doing the same.
+  void lost_contact(std::uint64_t now_ns, ReplicaId member);
   /// Leader only: appends a configuration. Nothing where another replica leads, and while this one
   /// has not decided an entry of its own epoch, or the last configuration is not settled().
   /// Requires: is_valid.
@@ -263,6 +269,7 @@ class Replica {
   Index acknowledged_ = 0;         ///< … and it was told so
 
   Index opening_ = 0;  ///< leader: its first entry
+  Index unsent_ = 0;   ///< leader: proposed from here on and not sent yet; 0: nothing is
   Stage stage_ = Stage::probing;
   std::uint64_t asked_ns_ = 0;  ///< candidate: when it last asked for anything
   ReplicaId source_{};          ///< candidate: whose log is the latest

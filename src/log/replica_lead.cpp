@@ -185,9 +185,26 @@ void Replica::lead(std::uint64_t now_ns) {
 }
 
 std::optional<Position> Replica::propose(std::uint64_t now_ns, std::vector<std::byte> payload) {
+  const auto where = propose_unsent(std::move(payload));
+  send_proposed(now_ns);
+  return where;
+}
+
+std::optional<Position> Replica::propose_unsent(std::vector<std::byte> payload) {
   if (role_ != Role::leader || payload.size() > kPayloadBytesMax) return std::nullopt;
   append({.origin = epoch_, .index = last_index() + 1, .payload = std::move(payload)});
-  return send_last(now_ns);
+  if (unsent_ == 0) unsent_ = last_index();
+  const Position where = end();
+  return where;
+}
+
+void Replica::send_proposed(std::uint64_t now_ns) {
+  const Index first = std::exchange(unsent_, 0);
+  if (role_ != Role::leader || first == 0) return;
+  for (Peer& follower : peers_) {
+    if (follower.in_step && follower.sent + 1 == first) send_entries(now_ns, follower);
+  }
+  count_matches(now_ns);
 }
 
 std::optional<Position> Replica::propose(std::uint64_t now_ns, const Configuration& next) {

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A program's own state, replicated: what a group of members keeps the same on all of them.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include <dolmen/error.hpp>
+
+namespace dolmen {
+
+/// Its state follows from the commands alone, in their order: apply() must not look at clocks,
+/// random numbers, addresses or other state, on any member. What needs such things goes into
+/// effect_of(), which runs at the leader only.
+///
+/// Threads: a member calls it from one thread. Exceptions end the member.
+class StateMachine {
+ public:
+  using Bytes = std::span<const std::byte>;
+
+  virtual ~StateMachine() = default;
+  /// Executes a command and gives what its sender is told, once a majority has it durably.
+  [[nodiscard]] virtual std::vector<std::byte> apply(Bytes command) = 0;
+  /// The whole state. Cost: the loop of the member stands still meanwhile.
+  [[nodiscard]] virtual std::vector<std::byte> snapshot() const = 0;
+  /// Becomes what snapshot() told, possibly on another member. Errors: corrupt (a state that is
+  /// none: the member ends).
+  [[nodiscard]] virtual Result<void> restore(Bytes state) = 0;
+  /// Becomes as it was made, before any command.
+  virtual void reset() = 0;
+
+  /// True: commands are executed at the leader as they come, ahead of being decided, so that
+  /// effect_of() sees what earlier ones did; their results still wait. What is never decided is
+  /// undone by restoring the last snapshot and executing again.
+  [[nodiscard]] virtual bool executes_ahead() const { return false; }
+  /// At the leader, before a request goes into the log: the command that goes there instead. Here
+  /// a program may look at whatever it likes. An error refuses the request; nothing happens.
+  [[nodiscard]] virtual Result<std::vector<std::byte>> effect_of(Bytes request) {
+    return std::vector<std::byte>(request.begin(), request.end());
+  }
+};
+
+}  // namespace dolmen

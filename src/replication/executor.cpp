@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "replication/executor.hpp"
+
+#include <utility>
+
+#include <dolmen/assert.hpp>
+
+namespace dolmen::replication {
+
+namespace {
+
+constexpr std::size_t kCommandHead = 16;
+
+std::unexpected<Error> damaged() { return fail(Errc::corrupt, "the state of a member"); }
+
+}  // namespace
+
+std::vector<std::byte> encode_command(std::uint64_t session, std::uint64_t sequence,
+                                      base::Bytes command) {
+  base::ByteWriter out;
+  out.put(session);
+  out.put(sequence);
+  out.put_bytes(command);
+  return out.release();
+}
+
+Executor::Outcome Executor::execute(const log::Entry& entry) {
+  DOLMEN_ASSERT_CMP(entry.index, ==, executed_ + 1);
+  executed_ = entry.index;
+  if (entry.kind != log::EntryKind::command) return {};
+  return run(entry);
+}
+
+Executor::Outcome Executor::run(const log::Entry& entry) {
+  base::ByteReader in(entry.payload);
+  const auto session = in.get<std::uint64_t>();
+  const auto sequence = in.get<std::uint64_t>();
+  // Whoever wrote this was no member of this version; all of them refuse it alike.
+  if (in.failed()) return {.status = ReplyStatus::refused};
+  if (session == 0) {
+    make_room();
+    sessions_.emplace(entry.index, Session{.used = entry.index});
+    by_use_.emplace(entry.index, entry.index);
+    return {.value = entry.index};
+  }
+  if (session == kNoSession) return {.result = machine_.apply(in.take(in.remaining()))};
+  const auto found = sessions_.find(session);
+  if (found == sessions_.end()) return {.status = ReplyStatus::expired};
+  Session& known = found->second;
+  by_use_.erase(known.used);
+  known.used = entry.index;
+  by_use_.emplace(entry.index, session);
+  if (sequence < known.sequence) return {.status = ReplyStatus::expired};
+  if (sequence > known.sequence) {
+    known.sequence = sequence;
+    known.outcome = {.result = machine_.apply(in.take(in.remaining()))};
+  }
+  return known.outcome;
+}
+
+void Executor::make_room() {
+  if (sessions_.size() < kSessionsMax) return;
+  sessions_.erase(by_use_.begin()->second);
+  by_use_.erase(by_use_.begin());
+}
+
+std::vector<std::byte> Executor::snapshot() const {
+  base::ByteWriter out;
+  out.put(static_cast<std::uint64_t>(sessions_.size()));
+  for (const auto& [number, session] : sessions_) {
+    out.put(number);
+    out.put(session.sequence);
+    out.put(session.used);
+    out.put(static_cast<std::uint64_t>(session.outcome.result.size()));
+    out.put_bytes(session.outcome.result);
+  }
+  out.put_bytes(machine_.snapshot());
+  return out.release();
+}
+
+Result<void> Executor::restore(const log::Snapshot* snapshot) {
+  sessions_.clear();
+  by_use_.clear();
+  executed_ = 0;
+  if (snapshot == nullptr) {
+    machine_.reset();
+    return {};
+  }
+  base::ByteReader in(snapshot->state());
+  const auto count = in.get<std::uint64_t>();
+  if (count > kSessionsMax) return damaged();
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const auto number = in.get<std::uint64_t>();
+    Session session{.sequence = in.get<std::uint64_t>(), .used = in.get<std::uint64_t>()};
+    const base::Bytes result = in.take(in.get<std::uint64_t>());
+    session.outcome.result.assign(result.begin(), result.end());
+    const log::Index used = session.used;
+    if (in.failed() || used > snapshot->last().index) return damaged();
+    if (!by_use_.emplace(used, number).second) return damaged();
+    if (!sessions_.emplace(number, std::move(session)).second) return damaged();
+  }
+  if (in.failed()) return damaged();
+  DOLMEN_CHECK(machine_.restore(in.take(in.remaining())));
+  executed_ = snapshot->last().index;
+  return {};
+}
+
+}  // namespace dolmen::replication

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A state machine together with the sessions of its clients: each command of a session is executed
+// once, however often it is in the log, and its last result is kept for who asks again. Both are
+// one replicated state, and one snapshot.
+//
+// A session is opened by an entry and named by its index, so that a name is never given twice. The
+// session that was quiet for longest gives way when there are too many: its client is told, for
+// whether its last command was executed is then not known any more.
+//
+// Threads: one.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include <dolmen/state_machine.hpp>
+
+#include "log/message.hpp"
+#include "replication/envelope.hpp"
+
+namespace dolmen::replication {
+
+inline constexpr std::size_t kSessionsMax = 10'000;
+
+/// In place of a session: of who asks within the leader's process, and never asks again.
+inline constexpr std::uint64_t kNoSession = ~std::uint64_t{0};
+
+/// A command of the log: what a client sent, with where it belongs. Session 0 opens one.
+[[nodiscard]] std::vector<std::byte> encode_command(std::uint64_t session, std::uint64_t sequence,
+                                                    base::Bytes command);
+
+class Executor {
+ public:
+  /// `machine` outlives it.
+  explicit Executor(StateMachine& machine) : machine_(machine) {}
+
+  struct Outcome {
+    ReplyStatus status = ReplyStatus::done;
+    std::uint64_t value = 0;
+    std::vector<std::byte> result{};
+  };
+  /// Executes the entry behind the last one; entries that are no commands do nothing.
+  Outcome execute(const log::Entry& entry);
+  [[nodiscard]] log::Index executed() const noexcept { return executed_; }
+
+  [[nodiscard]] std::vector<std::byte> snapshot() const;
+  /// The state behind `last`; null: before everything. Errors: corrupt.
+  [[nodiscard]] Result<void> restore(const log::Snapshot* snapshot);
+
+ private:
+  struct Session {
+    std::uint64_t sequence = 0;
+    log::Index used = 0;
+    Outcome outcome{};
+  };
+  Outcome run(const log::Entry& entry);
+  void make_room();
+
+  StateMachine& machine_;
+  log::Index executed_ = 0;
+  std::map<std::uint64_t, Session> sessions_;
+  std::map<log::Index, std::uint64_t> by_use_;  ///< sessions
+};
+
+}  // namespace dolmen::replication

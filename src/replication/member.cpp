@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "replication/member.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <dolmen/assert.hpp>
+
+#include "base/hooks.hpp"
+
+namespace dolmen::replication {
+
+Member::Member(const sys::Env& env, fabric::Endpoint& endpoint, std::unique_ptr<Journal> journal,
+               const MemberOptions& options)
+    : env_(env),
+      endpoint_(endpoint),
+      journal_(std::move(journal)),
+      options_(options),
+      found_(journal_->take_recovered()) {}
+
+Member::~Member() { checkpoint_thread_.reset(); }
+
+Result<void> Member::host(const GroupId& group, StateMachine& machine) {
+  const auto found = found_.find(group);
+  if (found == found_.end()) return fail(Errc::not_found, "a replica of this group on this node");
+  std::array<std::byte, 8> seed{};
+  env_.entropy->fill(seed);
+  Hosted& hosted = found->second;
+  const log::SnapshotPtr snapshot = hosted.state.snapshot;
+  log::Replica replica(hosted.self, hosted.first, options_.replica, std::move(hosted.state),
+                       base::load<std::uint64_t>(seed), now_ns());
+  const auto place = groups_.try_emplace(group, machine, std::move(replica), hosted.first);
+  DOLMEN_ASSERT(place.second);
+  found_.erase(found);
+  return place.first->second.executor.restore(snapshot.get());
+}
+
+Result<bool> Member::turn() {
+  DOLMEN_TRY(bool busy, endpoint_.poll(*this));
+  for (auto& [group, hosting] : groups_) {
+    if (now_ns() >= hosting.replica.next_wakeup_ns()) {
+      hosting.replica.tick(now_ns());
+      busy = true;
+    }
+    busy |= !hosting.requests.empty() && !hosting.is_draining;
+    propose(group, hosting);
+  }
+  DOLMEN_CHECK(carry_out_all());
+  if (!is_synced_) {
+    busy = true;
+    DOLMEN_CHECK(endpoint_.poll(*this));  // what was sent leaves before the disk is waited for
+    DOLMEN_CHECK(journal_->sync());
+    is_synced_ = true;
+    for (auto& [group, hosting] : groups_) hosting.replica.persisted(now_ns(), hosting.appended);
+    DOLMEN_CHECK(carry_out_all());
+  }
+  for (auto& [group, hosting] : groups_) DOLMEN_CHECK(serve(group, hosting));
+  DOLMEN_CHECK(look_after_journal());
+  return busy;
+}
+
+Result<void> Member::wait() {
+  std::uint64_t until_ns = ~std::uint64_t{0};
+  for (const auto& [group, hosting] : groups_) {
+    until_ns = std::min(until_ns, hosting.replica.next_wakeup_ns());
+  }
+  return endpoint_.wait(until_ns);
+}
+
+// --- what arrives --------------------------------------------------------------------------------
+
+void Member::on_connected(const fabric::NodeName& /*peer*/) {}
+
+void Member::on_lost(const fabric::NodeName& peer, const Error& /*why*/) {
+  for (auto& [group, hosting] : groups_) {
+    const auto leader = hosting.replica.leader();
+    if (leader && node_of(*leader) == peer.node) hosting.replica.lost_contact(now_ns(), *leader);
+  }
+}
+
+void Member::on_refused(fabric::NodeId /*who*/, const Error& /*why*/) {}
+
+void Member::on_completed(fabric::OpId /*op*/, const Result<std::uint64_t>& /*former*/) {}
+
+// What does not decode is of a broken program or an enemy that holds the key: it is dropped.
+void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
+  const auto opened = decode_envelope(message);
+  if (!opened) return;
+  const auto& [envelope, body] = *opened;
+  const auto found = groups_.find(envelope.group);
+  if (found == groups_.end()) return;
+  Hosting& hosting = found->second;
+  if (envelope.to != log::ReplicaId{} && envelope.to != hosting.replica.self()) return;
+  switch (envelope.kind) {
+    case EnvelopeKind::replica: {
+      // Nobody speaks for a replica of another node.
+      if (node_of(envelope.from) != from.node || envelope.to == log::ReplicaId{}) return;
+      const auto decoded = log::decode_message(body);
+      if (decoded) hosting.replica.receive(now_ns(), envelope.from, *decoded);
+      return;
+    }
+    case EnvelopeKind::request: {
+      const auto request = decode_request(body);
+      if (!request) return;
+      return take_request(envelope.group, hosting,
+                          {.pending = {.client = from, .number = request->number},
+                           .session = request->session,
+                           .sequence = request->sequence,
+                           .command = {request->command.begin(), request->command.end()}});
+    }
+    case EnvelopeKind::ask_status:
+      return send(
+          from,
+          {.kind = EnvelopeKind::status, .group = envelope.group, .from = hosting.replica.self()},
+          encode(status_of(hosting)));
+    case EnvelopeKind::reply:
+    case EnvelopeKind::status:
+      return;
+  }
+}
+
+void Member::submit(const GroupId& group, base::Bytes command, Answer answer) {
+  const auto found = groups_.find(group);
+  if (found == groups_.end()) return answer({.status = ReplyStatus::not_leader});
+  take_request(group, found->second,
+               {.pending = {.answer = std::move(answer)},
+                .session = kNoSession,
+                .sequence = 1,
+                .command = {command.begin(), command.end()}});
+}
+
+void Member::take_request(const GroupId& group, Hosting& hosting, Waiting waiting) {
+  const log::Replica& replica = hosting.replica;
+  if (replica.role() != log::Role::leader) {
+    const std::uint64_t leader =
+        replica.leader() ? static_cast<std::uint64_t>(node_of(*replica.leader())) : 0;
+    return answer(group, hosting, waiting.pending,
+                  {.status = ReplyStatus::not_leader, .value = leader});
+  }
+  if (hosting.requests.size() + hosting.pending.size() >= options_.requests_max) {
+    return answer(group, hosting, waiting.pending, {.status = ReplyStatus::busy});
+  }
+  hosting.requests.push_back(std::move(waiting));
+}
+
+// --- what follows from it ------------------------------------------------------------------------
+
+void Member::propose(const GroupId& group, Hosting& hosting) {
+  if (hosting.is_draining || hosting.requests.empty()) return;
+  log::Replica& replica = hosting.replica;
+  const bool is_ahead = hosting.machine.executes_ahead();
+  for (Waiting& waiting : std::exchange(hosting.requests, {})) {
+    if (replica.role() != log::Role::leader) {
+      answer(group, hosting, waiting.pending, {.status = ReplyStatus::not_leader});
+      continue;
+    }
+    std::vector<std::byte> command = std::move(waiting.command);
+    if (waiting.session != 0) {
+      if (is_ahead && !execute(hosting, replica.end().index)) continue;
+      auto effect = hosting.machine.effect_of(command);
+      if (!effect) {
+        answer(group, hosting, waiting.pending, {.status = ReplyStatus::refused});
+        continue;
+      }
+      command = std::move(*effect);
+    }
+    const auto where =
+        replica.propose_unsent(encode_command(waiting.session, waiting.sequence, command));
+    if (!where) {
+      answer(group, hosting, waiting.pending, {.status = ReplyStatus::refused});  // too large
+      continue;
+    }
+    waiting.pending.origin = where->origin;
+    hosting.pending.emplace(where->index, std::move(waiting.pending));
+  }
+  replica.send_proposed(now_ns());
+}
+
+Result<void> Member::carry_out_all() {
+  for (auto& [group, hosting] : groups_) DOLMEN_CHECK(carry_out(group, hosting));
+  return {};
+}
+
+Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
+  log::Output output = hosting.replica.take_output();
+  if (output.installed) {
+    give_up(group, hosting, 0);
+    DOLMEN_CHECK(hosting.executor.restore(output.installed.get()));
+  }
+  if (output.undo_from) {
+    give_up(group, hosting, *output.undo_from);
+    if (hosting.executor.executed() >= *output.undo_from) {
+      DOLMEN_CHECK(execute_again(hosting, *output.undo_from - 1));
+    }
+  }
+  if (hosting.replica.role() != log::Role::leader) give_up(group, hosting, 0);
+  if (!output.records.empty()) {
+    DOLMEN_CHECK(journal_->append(group, output.records));
+    hosting.appended += output.records.size();
+    is_synced_ = false;
+  }
+  for (const auto& letter : output.letters) {
+    const auto to = endpoint_.connected(node_of(letter.to));
+    // A lost one is sent again by the replica.
+    if (!to) continue;
+    send(*to,
+         {.kind = EnvelopeKind::replica,
+          .group = group,
+          .from = hosting.replica.self(),
+          .to = letter.to},
+         log::encode(letter.message));
+  }
+  return {};
+}
+
+Result<void> Member::execute(Hosting& hosting, log::Index up_to) {
+  while (hosting.executor.executed() < up_to) {
+    const log::Index index = hosting.executor.executed() + 1;
+    Executor::Outcome outcome = hosting.executor.execute(hosting.replica.at(index));
+    const auto waits = hosting.pending.find(index);
+    if (waits != hosting.pending.end()) waits->second.outcome = std::move(outcome);
+  }
+  return {};
+}
+
+Result<void> Member::execute_again(Hosting& hosting, log::Index up_to) {
+  DOLMEN_PROBE("replication.undone");
+  DOLMEN_CHECK(hosting.executor.restore(hosting.replica.snapshot().get()));
+  return execute(hosting, up_to);
+}
+
+Result<void> Member::serve(const GroupId& group, Hosting& hosting) {
+  const log::Replica& replica = hosting.replica;
+  const bool is_ahead = hosting.machine.executes_ahead() && replica.role() == log::Role::leader;
+  DOLMEN_CHECK(execute(hosting, is_ahead ? replica.end().index : replica.stable()));
+  while (!hosting.pending.empty() && hosting.pending.begin()->first <= replica.stable()) {
+    const auto first = hosting.pending.begin();
+    const Pending pending = std::move(first->second);
+    const bool is_own = first->first > replica.base().index &&
+                        replica.at(first->first).origin == pending.origin && pending.outcome;
+    hosting.pending.erase(first);
+    answer(group, hosting, pending,
+           is_own ? *pending.outcome : Executor::Outcome{.status = ReplyStatus::lost});
+  }
+  return {};
+}
+
+void Member::give_up(const GroupId& group, Hosting& hosting, log::Index from) {
+  // What is decided is answered as such.
+  const log::Index first = std::max(from, hosting.replica.stable() + 1);
+  for (auto it = hosting.pending.lower_bound(first); it != hosting.pending.end();) {
+    answer(group, hosting, it->second, {.status = ReplyStatus::lost});
+    it = hosting.pending.erase(it);
+  }
+}
+
+void Member::answer(const GroupId& group, const Hosting& hosting, const Pending& pending,
+                    const Executor::Outcome& outcome) {
+  if (pending.answer) return pending.answer(outcome);
+  send(pending.client,
+       {.kind = EnvelopeKind::reply, .group = group, .from = hosting.replica.self()},
+       encode(Reply{.number = pending.number,
+                    .status = outcome.status,
+                    .value = outcome.value,
+                    .result = outcome.result}));
+}
+
+// What cannot be sent is lost: replicas and clients ask again.
+void Member::send(const fabric::NodeName& to, const Envelope& envelope, base::Bytes body) {
+  const std::vector<std::byte> head = encode(envelope);
+  const std::array<base::Bytes, 2> parts{head, body};
+  (void)endpoint_.send(to, parts);
+}
+
+// --- the journal ---------------------------------------------------------------------------------
+
+Result<void> Member::look_after_journal() {
+  if (checkpoint_done_.load(std::memory_order_acquire)) {
+    checkpoint_thread_.reset();
+    checkpoint_done_ = false;
+    const Errc code = checkpoint_result_ ? Errc{} : checkpoint_result_.error().code();
+    if (code == Errc::store_failed) return checkpoint_result_;
+    if (code != Errc{}) checkpoint_not_before_ns_ = now_ns() + options_.checkpoint_retry_ns;
+  }
+  if (checkpoint_thread_ || !journal_->checkpoint_due()) return {};
+  if (now_ns() < checkpoint_not_before_ns_) return {};
+  DOLMEN_CHECK(carry_out_all());
+  bool can_start = true;
+  for (auto& [group, hosting] : groups_) can_start &= compact(hosting);
+  if (!can_start) return {};
+  // Replicas that nobody runs are kept as they were found.
+  std::map<GroupId, Hosted> replicas = found_;
+  for (const auto& [group, hosting] : groups_) {
+    replicas[group] = {.self = hosting.replica.self(),
+                       .first = hosting.first,
+                       .state = hosting.replica.durable_state()};
+  }
+  auto checkpoint =
+      std::make_shared<const Journal::Checkpoint>(journal_->start_checkpoint(std::move(replicas)));
+  const auto write = [this, checkpoint] {
+    checkpoint_result_ = journal_->write_checkpoint(*checkpoint);
+    checkpoint_done_.store(true, std::memory_order_release);
+  };
+  auto thread = env_.process->start_thread("dolmen-cut", write);
+  if (thread) {
+    checkpoint_thread_ = std::move(*thread);
+  } else {
+    write();
+  }
+  return {};
+}
+
+/// False: the machine is ahead of what is decided, and has to wait for it.
+bool Member::compact(Hosting& hosting) {
+  log::Replica& replica = hosting.replica;
+  const log::Index executed = hosting.executor.executed();
+  hosting.is_draining = executed > replica.stable();
+  if (hosting.is_draining) return false;
+  const log::Index known = replica.snapshot() ? replica.snapshot()->last().index : 0;
+  if (executed <= known) return true;
+  auto snapshot = log::Snapshot::make(replica.place_at(executed), hosting.executor.snapshot());
+  // Too large: the log stays, which is all that is lost by it.
+  if (snapshot) replica.compact(std::move(*snapshot));
+  return true;
+}
+
+std::optional<MemberStatus> Member::status(const GroupId& group) const {
+  const auto found = groups_.find(group);
+  if (found == groups_.end()) return std::nullopt;
+  return status_of(found->second);
+}
+
+MemberStatus Member::status_of(const Hosting& hosting) const {
+  const log::Replica& replica = hosting.replica;
+  MemberStatus status{.self = replica.self(),
+                      .role = replica.role(),
+                      .epoch = replica.epoch(),
+                      .leader = replica.leader().value_or(log::ReplicaId{}),
+                      .end = replica.end(),
+                      .stable = replica.stable(),
+                      .applied = hosting.executor.executed(),
+                      .base = replica.base().index,
+                      .configuration = replica.deciding().back()};
+  if (replica.role() != log::Role::leader) return status;
+  const auto add = [&](log::ReplicaId id) {
+    status.followers.push_back({.id = id, .matched = replica.matched(id)});
+  };
+  std::ranges::for_each(status.configuration.voters, add);
+  std::ranges::for_each(status.configuration.learners, add);
+  return status;
+}
+
+}  // namespace dolmen::replication

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One node of replica groups at work: replicas (log/replica.hpp), one journal, one endpoint, and
+// for each group a state machine. A turn takes in what has arrived, proposes what clients asked
+// for, lets it leave for the followers, syncs the journal once for all groups, executes what is
+// decided, and answers. So the leader's sync runs beside the followers', and who waits for the disk
+// is served together.
+//
+// Election and replication share one loop: a member whose disk or loop stands still is not heard
+// of either.
+//
+// Threads: one for everything. Writing a checkpoint has a thread of its own where there are
+// threads.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <dolmen/state_machine.hpp>
+
+#include "fabric/fabric.hpp"
+#include "replication/executor.hpp"
+#include "replication/journal.hpp"
+
+namespace dolmen::replication {
+
+/// A replica's id says which node it is on, and which of the lives of that node's disk.
+[[nodiscard]] constexpr log::ReplicaId replica_of(fabric::NodeId node, std::uint32_t life) {
+  return log::ReplicaId{(static_cast<std::uint64_t>(node) << 32) | life};
+}
+[[nodiscard]] constexpr fabric::NodeId node_of(log::ReplicaId id) {
+  return fabric::NodeId{static_cast<std::uint64_t>(id) >> 32};
+}
+
+struct MemberOptions {
+  log::ReplicaOptions replica{};
+  /// Requests of one group that are not answered yet; more are `busy`.
+  std::size_t requests_max = 20'000;
+  /// A checkpoint that failed for want of room is tried again after this.
+  std::uint64_t checkpoint_retry_ns = 5'000'000'000;
+};
+
+class Member final : private fabric::Sink {
+ public:
+  /// Of what the journal holds. `env` and `endpoint` outlive it.
+  Member(const sys::Env& env, fabric::Endpoint& endpoint, std::unique_ptr<Journal> journal,
+         const MemberOptions& options);
+  ~Member() override;
+  Member(const Member&) = delete;
+  Member& operator=(const Member&) = delete;
+
+  /// Begins to run the group's replica. `machine` outlives it. Errors: not_found (the journal has
+  /// no such replica), corrupt (a snapshot that the machine does not understand).
+  [[nodiscard]] Result<void> host(const GroupId& group, StateMachine& machine);
+
+  /// Does what can be done now; false: there was nothing. Errors end the member: store_failed,
+  /// no_space, io_error (its journal), corrupt (a state that is none), the endpoint's own.
+  [[nodiscard]] Result<bool> turn();
+  /// Until a turn may have something to do.
+  [[nodiscard]] Result<void> wait();
+
+  using Answer = std::function<void(const Executor::Outcome& outcome)>;
+  /// A command from within this process, executed once if it is decided; `answer` is called by a
+  /// later turn. Errors: not_leader and busy are told by `answer` at once.
+  void submit(const GroupId& group, base::Bytes command, Answer answer);
+
+  [[nodiscard]] std::optional<MemberStatus> status(const GroupId& group) const;
+  [[nodiscard]] Journal& journal() noexcept { return *journal_; }
+
+ private:
+  struct Pending {
+    log::Epoch origin = 0;
+    fabric::NodeName client{};
+    std::uint64_t number = 0;
+    Answer answer{};  ///< instead of a client
+    std::optional<Executor::Outcome> outcome{};
+  };
+  struct Waiting {
+    Pending pending;
+    std::uint64_t session = 0;
+    std::uint64_t sequence = 0;
+    std::vector<std::byte> command;
+  };
+  struct Hosting {
+    Hosting(StateMachine& its_machine, log::Replica its_replica, log::Configuration its_first)
+        : machine(its_machine),
+          executor(its_machine),
+          replica(std::move(its_replica)),
+          first(std::move(its_first)) {}
+    StateMachine& machine;
+    Executor executor;
+    log::Replica replica;
+    log::Configuration first;
+    log::RecordCount appended = 0;
+    std::vector<Waiting> requests;
+    std::map<log::Index, Pending> pending;
+    bool is_draining = false;  ///< nothing is proposed until a snapshot can be taken
+  };
+
+  void on_connected(const fabric::NodeName& peer) override;
+  void on_lost(const fabric::NodeName& peer, const Error& why) override;
+  void on_refused(fabric::NodeId who, const Error& why) override;
+  void on_message(const fabric::NodeName& from, base::Bytes message) override;
+  void on_completed(fabric::OpId op, const Result<std::uint64_t>& former) override;
+
+  [[nodiscard]] std::uint64_t now_ns() const { return env_.clock->monotonic_ns(); }
+  void take_request(const GroupId& group, Hosting& hosting, Waiting waiting);
+  void propose(const GroupId& group, Hosting& hosting);
+  [[nodiscard]] Result<void> carry_out(const GroupId& group, Hosting& hosting);
+  [[nodiscard]] Result<void> carry_out_all();
+  [[nodiscard]] Result<void> execute(Hosting& hosting, log::Index up_to);
+  [[nodiscard]] Result<void> execute_again(Hosting& hosting, log::Index up_to);
+  [[nodiscard]] Result<void> serve(const GroupId& group, Hosting& hosting);
+  void answer(const GroupId& group, const Hosting& hosting, const Pending& pending,
+              const Executor::Outcome& outcome);
+  void give_up(const GroupId& group, Hosting& hosting, log::Index from);
+  void send(const fabric::NodeName& to, const Envelope& envelope, base::Bytes body);
+  [[nodiscard]] Result<void> look_after_journal();
+  [[nodiscard]] bool compact(Hosting& hosting);
+  [[nodiscard]] MemberStatus status_of(const Hosting& hosting) const;
+
+  const sys::Env& env_;
+  fabric::Endpoint& endpoint_;
+  const std::unique_ptr<Journal> journal_;
+  const MemberOptions options_;
+  std::map<GroupId, Hosted> found_;
+  std::map<GroupId, Hosting> groups_;
+  bool is_synced_ = true;
+
+  std::uint64_t checkpoint_not_before_ns_ = 0;
+  std::atomic<bool> checkpoint_done_{false};
+  Result<void> checkpoint_result_;
+  std::unique_ptr<sys::Thread> checkpoint_thread_;
+};
+
+}  // namespace dolmen::replication
