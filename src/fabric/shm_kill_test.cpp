@@ -284,7 +284,7 @@ void measure_notice(bool polls) {
     if (victim == 0) {
       auto talker = join(scratch, life(kVictims[cycle % 2], cycle), cycle);
       for (;;) {
-        if (talker == nullptr || !talker->poll()) ::usleep(200);
+        if (talker == nullptr || !talker->poll()) sys::linux_env().clock->sleep_ns(200'000);
       }
     }
     const auto until = [&](bool connected) {
