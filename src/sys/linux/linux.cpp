@@ -9,7 +9,8 @@ const Env& linux_env() {
   static const Env env{.clock = &linux_clock(),
                        .entropy = &linux_entropy(),
                        .memory = &linux_memory(),
-                       .process = &linux_process()};
+                       .process = &linux_process(),
+                       .network = &linux_network()};
   return env;
 }
 

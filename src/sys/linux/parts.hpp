@@ -11,5 +11,6 @@ namespace dolmen::sys {
 [[nodiscard]] Entropy& linux_entropy() noexcept;
 [[nodiscard]] Memory& linux_memory() noexcept;
 [[nodiscard]] Process& linux_process() noexcept;
+[[nodiscard]] Network& linux_network() noexcept;
 
 }  // namespace dolmen::sys

@@ -20,6 +20,7 @@ Errc code_of(int number) noexcept {
     case EROFS:
       return Errc::read_only;
     case ENOMEM:
+    case ENOBUFS:
       return Errc::out_of_memory;
     default:
       return Errc::io_error;

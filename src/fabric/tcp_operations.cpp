@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Messages and one-sided operations: asking for them, serving them, completing them.
+#include <algorithm>
+#include <array>
+
+#include <dolmen/assert.hpp>
+
+#include "fabric/tcp_endpoint.hpp"
+
+namespace dolmen::fabric {
+namespace {
+
+/// What a peer that keeps to the protocol can make this side queue for it beside what send()
+/// queued: answers to kTcpOperationsMax operations that read kTcpReadBytesMax.
+constexpr std::size_t kAnswersMax = kTcpReadBytesMax + kTcpOperationsMax * 64 + (1u << 20);
+
+Status status_of(const Result<void>& outcome) noexcept {
+  if (outcome) return Status::ok;
+  switch (outcome.error().code()) {
+    case Errc::no_right:
+      return Status::no_right;
+    case Errc::out_of_bounds:
+      return Status::out_of_bounds;
+    default:
+      return Status::not_found;
+  }
+}
+
+Errc code_of(Status status) noexcept {
+  switch (status) {
+    case Status::no_right:
+      return Errc::no_right;
+    case Status::out_of_bounds:
+      return Errc::out_of_bounds;
+    default:
+      return Errc::not_found;
+  }
+}
+
+Bytes bytes_of(const std::uint64_t& word) noexcept { return std::as_bytes(std::span(&word, 1)); }
+
+}  // namespace
+
+Result<TcpConnection*> TcpEndpoint::open_connection(const NodeName& to, std::size_t bytes) const {
+  const auto found = peers_.find(to.node);
+  TcpConnection* const connection = found == peers_.end() ? nullptr : found->second.connection;
+  if (connection == nullptr || connection->failure || connection->channel.peer() != to) {
+    return fail(Errc::not_connected, "node", static_cast<std::uint64_t>(to.node));
+  }
+  const std::size_t queued = connection->channel.queued();
+  if (queued > 0 && queued + bytes > options_.send_queue_bytes) {
+    return fail(Errc::busy, "node", static_cast<std::uint64_t>(to.node));
+  }
+  return connection;
+}
+
+Result<void> TcpEndpoint::send(const NodeName& to, std::span<const Bytes> parts) {
+  std::size_t bytes = 0;
+  for (const Bytes part : parts) {
+    bytes += part.size();
+    if (part.size() > kTcpBytesMax || bytes > kTcpBytesMax) {
+      return fail(Errc::too_large, "a message between nodes", bytes);
+    }
+  }
+  DOLMEN_TRY(TcpConnection* const connection, open_connection(to, bytes));
+  connection->channel.append({.kind = UnitKind::message}, parts);
+  list(*connection);
+  return {};
+}
+
+Result<MutableBytes> TcpEndpoint::make_region(RegionId region, std::size_t bytes) {
+  return regions_.make(region, bytes);
+}
+Result<void> TcpEndpoint::close_region(RegionId region) { return regions_.close(region); }
+Result<void> TcpEndpoint::grant(RegionId region, NodeId node, Rights rights) {
+  return regions_.grant(region, node, rights);
+}
+Result<void> TcpEndpoint::revoke(RegionId region, NodeId node) {
+  return regions_.revoke(region, node);
+}
+Result<MutableBytes> TcpEndpoint::map(const NodeName&, RegionId) {
+  return fail(Errc::unsupported, "memory of another machine cannot be mapped");
+}
+
+Result<void> TcpEndpoint::request(OpId op, const Place& place, UnitKind kind, Bytes body,
+                                  MutableBytes into, Level level) {
+  if (body.size() > kTcpBytesMax || into.size() > kTcpBytesMax) {
+    return fail(Errc::too_large, "a one-sided operation", std::max(body.size(), into.size()));
+  }
+  if (level == Level::durable) return fail(Errc::unsupported, "memory over tcp is not durable");
+  const bool is_word = kind == UnitKind::swap || kind == UnitKind::fetch_add;
+  if (is_word && place.offset % 8 != 0) {
+    return fail(Errc::invalid_argument, "a word's offset", place.offset);
+  }
+  DOLMEN_TRY(TcpConnection* const connection, open_connection(place.target, body.size()));
+  const bool is_answered = level == Level::placed;
+  const std::size_t waiting = is_answered ? connection->pending.size() : completed_.size();
+  if (waiting >= kTcpOperationsMax ||
+      connection->pending.read_bytes() + into.size() > kTcpReadBytesMax) {
+    return fail(Errc::busy, "node", static_cast<std::uint64_t>(place.target.node));
+  }
+  const auto head = encode(RequestHead{.offset = place.offset,
+                                       .region = place.region,
+                                       .count = static_cast<std::uint32_t>(into.size())});
+  UnitHeader header{.kind = kind};
+  if (is_answered) {
+    header.detail = kind == UnitKind::write ? 1 : 0;
+    header.number = connection->pending.push(op, kind, into);
+  } else {
+    completed_.push_back(op);
+  }
+  const std::array<Bytes, 2> parts{head, body};
+  connection->channel.append(header, parts);
+  list(*connection);
+  return {};
+}
+
+Result<void> TcpEndpoint::write(OpId op, const Place& place, Bytes bytes, Level level) {
+  return request(op, place, UnitKind::write, bytes, {}, level);
+}
+
+Result<void> TcpEndpoint::read(OpId op, const Place& place, MutableBytes into) {
+  return request(op, place, UnitKind::read, {}, into, Level::placed);
+}
+
+Result<void> TcpEndpoint::compare_and_swap(OpId op, const Place& place, std::uint64_t expected,
+                                           std::uint64_t desired) {
+  const std::array<std::uint64_t, 2> words{expected, desired};
+  return request(op, place, UnitKind::swap, std::as_bytes(std::span(words)), {}, Level::placed);
+}
+
+Result<void> TcpEndpoint::fetch_add(OpId op, const Place& place, std::uint64_t delta) {
+  return request(op, place, UnitKind::fetch_add, bytes_of(delta), {}, Level::placed);
+}
+
+void TcpEndpoint::serve(TcpConnection& connection, Sink& sink) {
+  const TcpChannel::Unit& unit = connection.channel.unit();
+  const NodeName& peer = connection.channel.peer();
+  const UnitKind kind = unit.header.kind;
+  const std::uint16_t number = unit.header.number;
+  if (kind == UnitKind::message) {
+    sink.on_message(peer, unit.body);
+    return;
+  }
+  if (kind == UnitKind::done) {
+    complete(connection, sink);
+    return;
+  }
+  const Result<RequestHead> head = decode_request_head(kind, unit.body);
+  if (!head) {
+    fail_connection(connection, head.error());
+    return;
+  }
+  const Bytes body = unit.body.subspan(kRequestHeadBytes);
+  const auto word = [&](std::size_t i) { return base::load<std::uint64_t>(body, i * 8); };
+  switch (kind) {
+    case UnitKind::write: {
+      const auto done = regions_.write(peer.node, head->region, head->offset, body);
+      if (unit.header.detail != 0) answer(connection, number, done, {});
+      return;
+    }
+    case UnitKind::read: {
+      const auto bytes = regions_.read(peer.node, head->region, head->offset, head->count);
+      answer(connection, number, bytes ? Result<void>() : std::unexpected(bytes.error()),
+             bytes.value_or(Bytes{}));
+      return;
+    }
+    case UnitKind::swap:
+    case UnitKind::fetch_add: {
+      const auto former =
+          kind == UnitKind::swap
+              ? regions_.compare_and_swap(peer.node, head->region, head->offset, word(0), word(1))
+              : regions_.fetch_add(peer.node, head->region, head->offset, word(0));
+      if (former) {
+        answer(connection, number, {}, bytes_of(*former));
+      } else {
+        answer(connection, number, std::unexpected(former.error()), {});
+      }
+      return;
+    }
+    default:
+      DOLMEN_UNREACHABLE("the channel lets no other unit through");
+  }
+}
+
+void TcpEndpoint::answer(TcpConnection& connection, std::uint16_t number,
+                         const Result<void>& outcome, Bytes body) {
+  const std::size_t own_max = std::max(options_.send_queue_bytes, kTcpBytesMax);
+  if (connection.channel.queued() + body.size() > own_max + kAnswersMax) {
+    fail_connection(connection, Error(Errc::corrupt, "a node asks for more than it may at once"));
+    return;
+  }
+  connection.channel.append({.kind = UnitKind::done,
+                             .detail = static_cast<std::uint8_t>(status_of(outcome)),
+                             .number = number},
+                            body);
+  list(connection);
+}
+
+void TcpEndpoint::complete(TcpConnection& connection, Sink& sink) {
+  const TcpChannel::Unit& unit = connection.channel.unit();
+  const auto status = static_cast<Status>(unit.header.detail);
+  if (connection.pending.empty() || connection.pending.front().number != unit.header.number) {
+    fail_connection(connection, Error(Errc::corrupt, "an answer to nothing"));
+    return;
+  }
+  const UnitKind kind = connection.pending.front().kind;
+  const std::size_t expected = status != Status::ok      ? 0
+                               : kind == UnitKind::read  ? connection.pending.front().into.size()
+                               : kind == UnitKind::write ? 0
+                                                         : 8;
+  if (unit.body.size() != expected) {
+    fail_connection(connection, Error(Errc::corrupt, "an answer of another length"));
+    return;
+  }
+  const PendingOperations::Operation operation = connection.pending.pop();
+  if (status != Status::ok) {
+    sink.on_completed(operation.op, fail(code_of(status), "at the target"));
+    return;
+  }
+  if (kind == UnitKind::read) {
+    std::ranges::copy(unit.body, operation.into.begin());
+    sink.on_completed(operation.op, 0);
+  } else {
+    sink.on_completed(operation.op, expected == 0 ? 0 : base::load<std::uint64_t>(unit.body));
+  }
+}
+
+}  // namespace dolmen::fabric
