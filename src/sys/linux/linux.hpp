@@ -8,6 +8,7 @@
 #include <string>
 
 #include "sys/env.hpp"
+#include "sys/shared_memory.hpp"
 
 namespace dolmen::sys {
 
@@ -19,5 +20,12 @@ enum class DirectoryMode { open_existing, create, open_or_create };
 /// The files of one directory. Errors: not_found, already_exists, io_error.
 [[nodiscard]] Result<std::unique_ptr<Disk>> open_directory(const std::string& path,
                                                            DirectoryMode mode);
+
+/// The shared memory of one directory, which is made (for this user alone) if it is not there. An
+/// empty path: `dolmen` in $XDG_RUNTIME_DIR, or else `dolmen-<user id>` in /dev/shm. Errors:
+/// invalid_argument (another user owns it or can reach it; it is not in memory), not_found,
+/// io_error.
+[[nodiscard]] Result<std::unique_ptr<SharedDirectory>> open_shared_directory(
+    const std::string& path);
 
 }  // namespace dolmen::sys

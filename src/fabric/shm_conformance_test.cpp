@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdint>
+#include <memory>
+
+#include "fabric/conformance.hpp"
+#include "fabric/shm.hpp"
+#include "sys/linux/linux.hpp"
+#include "sys/linux/shared_scratch.hpp"
+
+namespace dolmen::fabric {
+
+/// Endpoints of one process that share a scratch directory.
+class ShmDirectory {
+ public:
+  static constexpr bool kRealTime = true;
+
+  std::unique_ptr<Endpoint> make(const NodeName& name) {
+    ShmOptions options;
+    options.self = name;
+    options.ring_bytes = 32 << 10;  // some messages of the suite are longer
+    auto opened = open_shm(sys::linux_env(), scratch_.open(), options);
+    EXPECT_TRUE(opened) << opened.error().message();
+    return opened ? std::move(*opened) : nullptr;
+  }
+  void before_end(NodeId) {}
+  std::uint64_t now_ns() { return sys::linux_env().clock->monotonic_ns(); }
+  /// What happens between endpoints of one process happens in their polls.
+  void pass_time() {}
+
+ private:
+  sys::test::SharedScratch scratch_;
+};
+
+INSTANTIATE_TYPED_TEST_SUITE_P(Shm, FabricConformance, ShmDirectory);
+
+}  // namespace dolmen::fabric
