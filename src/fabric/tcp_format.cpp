@@ -125,8 +125,6 @@ Error decode_refusal(Bytes bytes) {
                    version);
     case Errc::not_authentic:
       return Error(why, "the other node refuses this one's key");
-    case Errc::limit:
-      return refusal_error(why);
     default:
       return damaged().error();
   }

@@ -224,9 +224,9 @@ void TcpEndpoint::report(TcpConnection& connection, Sink& sink) {
     sink.on_refused(meant, why);
     return;
   }
+  const Error unknown(Errc::connection_lost, "with the operation under way", why.detail());
   while (!connection.pending.empty()) {
-    const OpId op = connection.pending.pop().op;
-    sink.on_completed(op, fail(Errc::connection_lost, why.context().data()));
+    sink.on_completed(connection.pending.pop().op, std::unexpected(unknown));
   }
   sink.on_lost(connection.channel.peer(), why);
 }

@@ -33,9 +33,8 @@ constexpr int kBacklog = 128;
 
 /// Running out of descriptors is a limit, and passes.
 std::unexpected<Error> failure(int number, std::string_view about) {
-  const Error plain = system_failure(number, about).error();
   const bool is_limit = number == EMFILE || number == ENFILE || number == ENOSPC;
-  return fail(is_limit ? Errc::limit : plain.code(), plain.context().data(), plain.detail());
+  return is_limit ? system_failure_as(Errc::limit, number, about) : system_failure(number, about);
 }
 
 /// What a stream's errno means to whoever holds the stream.
@@ -50,10 +49,8 @@ std::unexpected<Error> stream_failure(int number, const char* about) {
     case EHOSTDOWN:
     case ENETUNREACH:
     case ENETDOWN:
-    case ENETRESET: {
-      const Error plain = system_failure(number, about).error();
-      return fail(Errc::connection_lost, plain.context().data(), plain.detail());
-    }
+    case ENETRESET:
+      return system_failure_as(Errc::connection_lost, number, about);
     default:
       return system_failure(number, about);
   }

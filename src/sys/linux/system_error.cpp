@@ -31,10 +31,15 @@ Errc code_of(int number) noexcept {
 
 std::unexpected<Error> system_failure(int number, std::string_view about,
                                       std::source_location where) {
+  return system_failure_as(code_of(number), number, about, where);
+}
+
+std::unexpected<Error> system_failure_as(Errc code, int number, std::string_view about,
+                                         std::source_location where) {
   std::string text(about);
   text += ": ";
   text += std::generic_category().message(number);
-  return fail(code_of(number), interned(text), static_cast<std::uint64_t>(number), where);
+  return fail(code, interned(text), static_cast<std::uint64_t>(number), where);
 }
 
 }  // namespace dolmen::sys

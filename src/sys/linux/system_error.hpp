@@ -14,4 +14,9 @@ namespace dolmen::sys {
     int number, std::string_view about,
     std::source_location where = std::source_location::current());
 
+/// The same as an error of another code.
+[[nodiscard]] std::unexpected<Error> system_failure_as(
+    Errc code, int number, std::string_view about,
+    std::source_location where = std::source_location::current());
+
 }  // namespace dolmen::sys
