@@ -44,6 +44,7 @@ int run(int count, char** words) {
   add_init(app, chosen);
   add_ls(app, chosen);
   add_tree(app, chosen);
+  add_log(app, chosen);
   add_inspect(app, chosen);
   add_stat(app, chosen);
   add_check(app, chosen);

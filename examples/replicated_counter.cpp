@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A counter that three processes keep. Its leader is killed again and again while a client counts;
+// every number that the client was told is right, and nothing it was told is lost.
+#include <cstring>
+
+#include "replicated_demo.hpp"
+
+class Counter final : public dolmen::StateMachine {
+ public:
+  std::vector<std::byte> apply(Bytes command) override {
+    std::uint64_t amount = 0;
+    if (command.size() == sizeof amount) std::memcpy(&amount, command.data(), sizeof amount);
+    total_ += amount;
+    return snapshot();
+  }
+  std::vector<std::byte> snapshot() const override {
+    std::vector<std::byte> bytes(sizeof total_);
+    std::memcpy(bytes.data(), &total_, sizeof total_);
+    return bytes;
+  }
+  dolmen::Result<void> restore(Bytes state) override {
+    if (state.size() != sizeof total_) return dolmen::fail(dolmen::Errc::corrupt, "a counter");
+    std::memcpy(&total_, state.data(), sizeof total_);
+    return {};
+  }
+  void reset() override { total_ = 0; }
+
+ private:
+  std::uint64_t total_ = 0;
+};
+
+int main(int count, char** words) {
+  Counter counter;
+  if (demo::is_member(count, words)) return demo::serve(words, counter);
+
+  demo::Trio members;
+  auto client = dolmen::ReplicatedClient::make(members.group()).value();
+  const std::uint64_t one = 1;
+  std::uint64_t expected = 0;
+  unsigned kills = 0;
+  for (int round = 0; round < 10; ++round) {
+    for (int i = 0; i < 100; ++i) {
+      const auto answer = client.call(std::as_bytes(std::span(&one, 1)));
+      if (!answer) {
+        std::fprintf(stderr, "counting: %s\n", answer.error().message().c_str());
+        return 1;
+      }
+      std::uint64_t total = 0;
+      std::memcpy(&total, answer->data(), sizeof total);
+      if (total != ++expected) {
+        std::fprintf(stderr, "told %llu instead of %llu\n", static_cast<unsigned long long>(total),
+                     static_cast<unsigned long long>(expected));
+        return 1;
+      }
+    }
+    if (members.kill_leader(client) != 0) ++kills;
+  }
+  std::printf("counted to %llu; the leader was killed %u times meanwhile\n",
+              static_cast<unsigned long long>(expected), kills);
+  return expected == 1000 && kills > 0 ? 0 : 1;
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the examples of replicated state machines share: this program runs three members of itself
+// on the loopback interface, kills whoever leads with SIGKILL while clients are at work, and starts
+// it again.
+#pragma once
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <dolmen/replicated.hpp>
+
+namespace demo {
+
+inline dolmen::Replicated* running = nullptr;
+
+/// The member `options` until SIGTERM.
+inline int serve(const dolmen::ReplicatedOptions& options, dolmen::StateMachine& machine) {
+  auto member = dolmen::Replicated::start(options, machine);
+  if (!member) {
+    std::fprintf(stderr, "member %u: %s\n", options.member, member.error().message().c_str());
+    return 1;
+  }
+  running = &*member;
+  std::signal(SIGTERM, [](int) { running->stop(); });
+  const auto ended = member->run();
+  if (!ended)
+    std::fprintf(stderr, "member %u: %s\n", options.member, ended.error().message().c_str());
+  return ended ? 0 : 1;
+}
+
+/// "127.0.0.1:port", of a port that is free now.
+inline std::string free_address() {
+  const int probe = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+  socklen_t bytes = sizeof address;
+  auto* const raw = static_cast<sockaddr*>(static_cast<void*>(&address));
+  if (::bind(probe, raw, bytes) != 0 || ::getsockname(probe, raw, &bytes) != 0) std::abort();
+  ::close(probe);
+  return "127.0.0.1:" + std::to_string(::ntohs(address.sin_port));
+}
+
+/// Three members, each a process of its own: this program with the words
+/// `serve <member> <address> <address> <address>`. Requires: an empty current directory.
+class Trio {
+ public:
+  Trio() {
+    ::umask(077);  // the key is nobody else's
+    {
+      std::ofstream key("group.key");
+      std::random_device random;
+      for (int i = 0; i < 64; ++i) key << "0123456789abcdef"[random() % 16];
+    }
+    for (int i = 0; i < 3; ++i) group_.members.push_back(free_address());
+    group_.key_file = "group.key";
+    for (std::uint32_t member = 1; member <= 3; ++member) {
+      dolmen::Replicated::create(options(group_, member)).value();
+      start(member);
+    }
+  }
+  ~Trio() {
+    for (std::uint32_t member = 1; member <= 3; ++member) end(member, SIGTERM);
+  }
+  Trio(const Trio&) = delete;
+  Trio& operator=(const Trio&) = delete;
+
+  [[nodiscard]] const dolmen::ReplicatedGroup& group() const { return group_; }
+  static dolmen::ReplicatedOptions options(const dolmen::ReplicatedGroup& group,
+                                           std::uint32_t member) {
+    return {.group = group, .member = member, .directory = "member" + std::to_string(member)};
+  }
+
+  void start(std::uint32_t member) {
+    std::string words[] = {"/proc/self/exe",  "serve",           std::to_string(member),
+                           group_.members[0], group_.members[1], group_.members[2]};
+    char* arguments[] = {words[0].data(), words[1].data(), words[2].data(), words[3].data(),
+                         words[4].data(), words[5].data(), nullptr};
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::execv(arguments[0], arguments);
+      ::_exit(127);
+    }
+    pids_[member] = child;
+  }
+  void end(std::uint32_t member, int signal) {
+    const pid_t pid = std::exchange(pids_[member], 0);
+    if (pid == 0) return;
+    ::kill(pid, signal);
+    ::waitpid(pid, nullptr, 0);
+  }
+  /// kill -9 of whoever leads, which is started again; its number, 0 if nobody leads.
+  std::uint32_t kill_leader(dolmen::ReplicatedClient& client) {
+    const auto statuses = client.status(std::chrono::milliseconds(500));
+    if (!statuses) return 0;
+    for (const dolmen::ReplicatedStatus& status : *statuses) {
+      if (status.role != "leader") continue;
+      end(status.member, SIGKILL);
+      start(status.member);
+      return status.member;
+    }
+    return 0;
+  }
+
+ private:
+  dolmen::ReplicatedGroup group_;
+  std::vector<pid_t> pids_ = std::vector<pid_t>(4, 0);
+};
+
+/// What main() does with its words: serves, if they say so.
+inline bool is_member(int count, char** words) {
+  return count == 6 && std::string(words[1]) == "serve";
+}
+inline int serve(char** words, dolmen::StateMachine& machine) {
+  const dolmen::ReplicatedGroup group{.members = {words[3], words[4], words[5]},
+                                      .key_file = "group.key"};
+  return serve(Trio::options(group, static_cast<std::uint32_t>(std::atoi(words[2]))), machine);
+}
+
+}  // namespace demo
