@@ -39,6 +39,7 @@ void log_suite(Report& report) {
   const Folder folder(report.options().directory + "/log");
   LogWork work(report, folder);
   report.attempt("bare_rtt", [&] { add_log_floors(work); });
+  report.attempt("dolmen", [&] { add_log_dolmen(work); });
   report.attempt("two_sided", [&] { add_log_two_sided(work); });
   report.attempt("libraft", [&] { add_log_libraft(work); });
   report.attempt("etcd", [&] { add_log_etcd(work); });
@@ -51,6 +52,7 @@ void log_child(std::span<const std::string> arguments) {
   if (arguments[0] == "server-run") run_program(rest);
   die_with_parent();
   if (arguments[0] == "log-follower") return log_follower(rest);
+  if (arguments[0] == "log-dolmen") return dolmen_log_child(rest);
   if (arguments[0] == "log-libraft") return libraft_child(rest);
   throw Failure("unknown part");
 }

@@ -61,11 +61,14 @@ class LogWork {
 /// Each starts its system, waits until it is ready, and adds it to the cases; or says why it
 /// cannot.
 void add_log_floors(LogWork& work);
+void add_log_dolmen(LogWork& work);
 void add_log_two_sided(LogWork& work);
 void add_log_libraft(LogWork& work);
 void add_log_etcd(LogWork& work);
 void add_log_redis(LogWork& work);
 
+/// `bench --child log-dolmen …`: one of its followers.
+void dolmen_log_child(const std::vector<std::string>& arguments);
 /// `bench --child log-libraft …`: one of its three processes.
 void libraft_child(const std::vector<std::string>& arguments);
 

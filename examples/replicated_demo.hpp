@@ -10,7 +10,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <random>
 #include <string>
 #include <thread>
 #include <utility>
@@ -64,9 +63,10 @@ class Trio {
   Trio() {
     ::umask(077);  // the key is nobody else's
     {
+      // `dolmen log key group.key` does the same.
       std::ofstream key("group.key");
-      std::random_device random;
-      for (int i = 0; i < 64; ++i) key << "0123456789abcdef"[random() % 16];
+      std::ifstream random("/dev/urandom", std::ios::binary);
+      for (int i = 0; i < 64; ++i) key << "0123456789abcdef"[random.get() & 15];
     }
     for (int i = 0; i < 3; ++i) group_.members.push_back(free_address());
     group_.key_file = "group.key";

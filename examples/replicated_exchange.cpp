@@ -127,7 +127,11 @@ int main(int count, char** words) {
 
   demo::Trio members;
   auto client = dolmen::ReplicatedClient::make(members.group()).value();
-  std::mt19937_64 random(7);
+  std::uint64_t state = 7;
+  const auto random = [&state] {
+    state = state * 6'364'136'223'846'793'005 + 1'442'695'040'888'963'407;
+    return state >> 33;
+  };
   std::int64_t told = 0;  // the sum of what single orders were told
   unsigned kills = 0;
   Execution last;

@@ -2,7 +2,6 @@
 //
 // A member: its journal, its endpoint and its loop.
 #include <atomic>
-#include <filesystem>
 #include <utility>
 
 #include <dolmen/replicated.hpp>

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <filesystem>
 #include <optional>
 #include <string_view>
 
@@ -42,11 +41,11 @@ std::optional<std::byte> digit(std::byte character) {
 }
 
 Result<fabric::Secret> read_key(const std::string& path) {
-  const std::filesystem::path file_path(path);
-  const auto folder = file_path.parent_path();
-  DOLMEN_TRY(const auto disk, sys::open_directory(folder.empty() ? "." : folder.string(),
+  const std::size_t slash = path.rfind('/');
+  const bool is_here = slash == std::string::npos;
+  DOLMEN_TRY(const auto disk, sys::open_directory(is_here ? "." : path.substr(0, slash + 1),
                                                   sys::DirectoryMode::open_existing));
-  auto file = disk->open(file_path.filename().string(), sys::OpenMode::read_only);
+  auto file = disk->open(is_here ? path : path.substr(slash + 1), sys::OpenMode::read_only);
   if (!file) return fail(file.error().code(), interned("key file " + path), file.error().detail());
   std::array<std::byte, kKeyDigits + 2> text{};
   DOLMEN_TRY(std::size_t count, (*file)->read(0, text));

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// The log suite's own system: a group of three members over tcp. This process is the one that
+// leads, as with the floors, so that clients are in the leader's process; the other two are
+// children that never stand for election.
+#include <array>
+#include <chrono>
+#include <utility>
+
+#include "bench/log.hpp"
+#include "bench/servers.hpp"
+#include "fabric/tcp_endpoint.hpp"
+#include "replication/member.hpp"
+#include "sys/linux/linux.hpp"
+
+namespace dolmen::bench {
+namespace {
+
+constexpr std::size_t kMembers = 3;
+constexpr replication::GroupId kGroup{1, 1};
+
+template <class T>
+T value_of(Result<T> result, const char* doing) {
+  if (!result) throw Failure(std::string(doing) + ": " + result.error().message());
+  if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+
+/// It counts.
+class Counter final : public StateMachine {
+ public:
+  std::vector<std::byte> apply(Bytes /*command*/) override {
+    ++count_;
+    return {};
+  }
+  std::vector<std::byte> snapshot() const override {
+    std::vector<std::byte> bytes(sizeof count_);
+    base::store(base::MutableBytes(bytes), 0, count_);
+    return bytes;
+  }
+  Result<void> restore(Bytes state) override {
+    if (state.size() != sizeof count_) return fail(Errc::corrupt, "a counter");
+    count_ = base::load<std::uint64_t>(state);
+    return {};
+  }
+  void reset() override { count_ = 0; }
+
+ private:
+  std::uint64_t count_ = 0;
+};
+
+/// One of the three, in this process.
+class OneMember {
+ public:
+  OneMember(std::size_t number, const std::vector<std::uint16_t>& ports,
+            const std::string& directory) {
+    const sys::Env& env = sys::linux_env();
+    const std::array<std::byte, 32> key{};
+    fabric::TcpOptions tcp{.self = {fabric::NodeId{number}, 1}, .key = fabric::Secret(key)};
+    for (std::size_t i = 1; i <= kMembers; ++i) {
+      const sys::NetworkAddress address{"127.0.0.1", ports[i - 1]};
+      if (i == number) tcp.listen = address;
+      if (i != number) tcp.peers.push_back({fabric::NodeId{i}, address});
+    }
+    endpoint_ =
+        value_of(fabric::TcpEndpoint::make(
+                     tcp, {.network = env.network, .clock = env.clock, .entropy = env.entropy}),
+                 "listening");
+    auto disk = value_of(sys::open_directory(directory, sys::DirectoryMode::create), "a directory");
+    auto journal = value_of(replication::Journal::open(env, std::move(disk), {}), "a journal");
+    log::Configuration first;
+    for (std::size_t i = 1; i <= kMembers; ++i) {
+      first.voters.push_back(replication::replica_of(fabric::NodeId{i}, 1));
+    }
+    value_of(journal->add(kGroup, replication::replica_of(fabric::NodeId{number}, 1), first),
+             "a replica");
+    // Between measurements nobody runs the leader: it has to be the leader all the same.
+    const std::uint64_t silence_ns = number == 1 ? 100'000'000 : 3'600'000'000'000;
+    member_ = std::make_unique<replication::Member>(
+        env, *endpoint_, std::move(journal),
+        replication::MemberOptions{.replica = {.silence_ns = silence_ns}});
+    value_of(member_->host(kGroup, counter_), "the state machine");
+  }
+
+  void turn() {
+    if (!value_of(member_->turn(), "a turn")) value_of(member_->wait(), "waiting");
+  }
+  [[nodiscard]] bool leads() const {
+    return member_->status(kGroup)->role == log::Role::leader &&
+           member_->status(kGroup)->stable == member_->status(kGroup)->end.index;
+  }
+  void submit(base::Bytes entry, replication::Member::Answer answer) {
+    member_->submit(kGroup, entry, std::move(answer));
+  }
+
+ private:
+  Counter counter_;
+  std::unique_ptr<fabric::TcpEndpoint> endpoint_;
+  std::unique_ptr<replication::Member> member_;
+};
+
+class Dolmen final : public LogSystem {
+ public:
+  explicit Dolmen(const LogWork& work) {
+    const std::vector<std::uint16_t> ports = free_ports(kMembers);
+    const std::string folder = work.folder().path() + "/dolmen";
+    for (std::size_t i = 2; i <= kMembers; ++i) {
+      std::vector<std::string> words{"log-dolmen", std::to_string(i), folder + std::to_string(i)};
+      for (const std::uint16_t port : ports) words.push_back(std::to_string(port));
+      followers_.push_back(Server::part(words, folder + std::to_string(i) + ".log"));
+    }
+    leader_.emplace(1, ports, folder + "1");
+    lead();
+  }
+
+  std::vector<double> times_us(std::size_t entries) override {
+    lead();
+    std::vector<double> times;
+    for (std::size_t i = 0; i < entries; ++i) {
+      const auto start = std::chrono::steady_clock::now();
+      bool is_told = false;
+      submit([&] { is_told = true; });
+      while (!is_told) leader_->turn();
+      times.push_back(
+          std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start)
+              .count());
+    }
+    return times;
+  }
+  double rate(double seconds) override {
+    lead();
+    const auto start = std::chrono::steady_clock::now();
+    const auto end = start + std::chrono::duration<double>(seconds);
+    std::size_t told = 0;
+    std::size_t under_way = 0;
+    // Each client sends its next entry when it is told of the last.
+    const std::function<void()> next = [&] {
+      ++told;
+      --under_way;
+      if (std::chrono::steady_clock::now() < end) {
+        ++under_way;
+        submit(next);
+      }
+    };
+    for (std::size_t i = 0; i < kLogClients; ++i) {
+      ++under_way;
+      submit(next);
+    }
+    while (under_way > 0) leader_->turn();
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    return static_cast<double>(told) / taken.count();
+  }
+
+ private:
+  void lead() {
+    const auto until = std::chrono::steady_clock::now() + kStartPatience;
+    // Also what was heard while nobody looked.
+    leader_->turn();
+    while (!leader_->leads()) {
+      if (std::chrono::steady_clock::now() > until) throw Failure("nobody leads");
+      leader_->turn();
+    }
+  }
+  void submit(std::function<void()> told) {
+    leader_->submit(entry_, [told = std::move(told)](const auto& outcome) {
+      if (outcome.status != replication::ReplyStatus::done) throw Failure("an entry was not taken");
+      told();
+    });
+  }
+
+  std::array<std::byte, kLogEntryBytes> entry_{};
+  std::vector<Server> followers_;
+  std::optional<OneMember> leader_;
+};
+
+}  // namespace
+
+void add_log_dolmen(LogWork& work) {
+  work.compete("dolmen",
+               "three members over tcp (encrypted), the loop blocks when there is nothing to do; "
+               "clients in the leader's process",
+               std::make_shared<Dolmen>(work));
+}
+
+void dolmen_log_child(const std::vector<std::string>& arguments) {
+  std::vector<std::uint16_t> ports;
+  for (std::size_t i = 3; i < arguments.size(); ++i) {
+    ports.push_back(static_cast<std::uint16_t>(std::stoul(arguments[i])));
+  }
+  OneMember member(std::stoul(arguments[1]), ports, arguments[2]);
+  for (;;) member.turn();
+}
+
+}  // namespace dolmen::bench
