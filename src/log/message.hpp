@@ -21,6 +21,8 @@ using Epoch = std::uint64_t;
 inline constexpr Epoch kEpochMax = std::uint64_t{1} << 62;
 /// Place of an entry in the group's log; the first is 1, 0 is before it.
 using Index = std::uint64_t;
+/// No higher one is believed, so that there is always a next.
+inline constexpr Index kIndexMax = std::uint64_t{1} << 62;
 /// The end of a log. The later one holds everything that may have been decided in the other:
 /// compared by origin, then by index.
 struct Position {

@@ -67,7 +67,8 @@ Result<SnapshotPtr> Snapshot::decode(std::vector<std::byte> bytes) {
   if (in.failed() || !configuration) return damaged();
   place.configuration = std::move(*configuration);
   const auto& [last, configured_at, settled_at, _] = place;
-  if (last.origin == 0 || last.origin > kEpochMax || last.index == 0) return damaged();
+  if (last.origin == 0 || last.origin > kEpochMax) return damaged();
+  if (last.index == 0 || last.index > kIndexMax) return damaged();
   if (configured_at > last.index || settled_at > last.index) return damaged();
   if (settled_at != 0 && (configured_at == 0 || settled_at <= configured_at)) return damaged();
   const std::shared_ptr<Snapshot> snapshot(new Snapshot);

@@ -83,6 +83,7 @@ TEST(Snapshot, IsRefusedWhenItsFieldsAreImpossibleThoughItsChecksumFits) {
       {"no origin", 8, 0, 8},
       {"an origin that is no epoch", 8, ~std::uint64_t{0}, 8},
       {"no index", 16, 0, 8},
+      {"an index that has no next", 16, ~std::uint64_t{0}, 8},
       {"configured behind its end", 24, 71, 8},
       {"settled behind its end", 32, 71, 8},
       {"settled before it was configured", 32, 30, 8},

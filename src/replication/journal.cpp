@@ -4,8 +4,12 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <new>
+#include <ranges>
 #include <string>
 #include <utility>
+
+#include <dolmen/assert.hpp>
 
 #include "base/hooks.hpp"
 
@@ -63,9 +67,24 @@ std::uint8_t class_of(std::size_t bytes) {
       kClassMin, static_cast<unsigned>(std::bit_width(bytes + kLengthBytes - 1))));
 }
 
+/// What `body` gives; without memory for it an error.
+template <class Body>
+auto unless_out_of_memory(const Body& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return fail(Errc::out_of_memory, "a replica's journal");
+  }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Journal>> Journal::open(const sys::Env& env, std::unique_ptr<sys::Disk> disk,
+                                               const JournalOptions& options) {
+  return unless_out_of_memory([&] { return read(env, std::move(disk), options); });
+}
+
+Result<std::unique_ptr<Journal>> Journal::read(const sys::Env& env, std::unique_ptr<sys::Disk> disk,
                                                const JournalOptions& options) {
   std::vector<Batch> tail;
   const store::OpenOptions open_options{
@@ -106,6 +125,7 @@ Result<void> Journal::recover(const std::vector<Batch>& tail) {
       DOLMEN_CHECK(apply(found->second.state, record));
     }
   }
+  for (const auto& [group, hosted] : recovered_) groups_.insert(group);
   return {};
 }
 
@@ -141,7 +161,9 @@ Result<std::vector<std::byte>> Journal::read_object(const ObjectId& object) {
   DOLMEN_CHECK(store_->read_page({object, 0}, page));
   const auto length = base::load<std::uint64_t>(page);
   if (length > capacity - kLengthBytes) return damaged();
-  std::vector<std::byte> bytes(page.begin() + kLengthBytes, page.end());
+  std::vector<std::byte> bytes;
+  bytes.reserve(length);
+  bytes.assign(page.begin() + kLengthBytes, page.end());
   bytes.resize(std::min<std::size_t>(length, bytes.size()));
   for (std::uint32_t number = 1; bytes.size() < length; ++number) {
     DOLMEN_CHECK(store_->read_page({object, number}, page));
@@ -153,13 +175,29 @@ Result<std::vector<std::byte>> Journal::read_object(const ObjectId& object) {
 
 Result<void> Journal::add(const GroupId& group, log::ReplicaId self,
                           const log::Configuration& first) {
-  DOLMEN_CHECK(store_->append(encode_new_replica(group, self, first)));
+  DOLMEN_ASSERT(!group.is_null() && self != log::ReplicaId{});
+  if (groups_.contains(group)) return fail(Errc::already_exists, "a replica of the group");
+  // What is appended is known from then on, also if its sync fails or memory is short.
+  const auto known = unless_out_of_memory(
+      [&]() -> Result<std::set<GroupId>::iterator> { return groups_.insert(group).first; });
+  if (!known) return std::unexpected(known.error());
+  const auto appended =
+      unless_out_of_memory([&] { return append_bytes(encode_new_replica(group, self, first)); });
+  if (!appended) {
+    groups_.erase(*known);
+    return appended;
+  }
   return sync();
 }
 
 Result<void> Journal::append(const GroupId& group, const std::vector<log::Record>& records) {
+  DOLMEN_ASSERT(groups_.contains(group));
   if (records.empty()) return {};
-  DOLMEN_CHECK(store_->append(encode_records(group, records)));
+  return unless_out_of_memory([&] { return append_bytes(encode_records(group, records)); });
+}
+
+Result<void> Journal::append_bytes(const std::vector<std::byte>& batch) {
+  DOLMEN_CHECK(store_->append(batch));
   return {};
 }
 
@@ -168,7 +206,16 @@ Result<void> Journal::sync() {
   return store_->wait_durable(store_->last_index());
 }
 
+Journal::Checkpoint Journal::start_checkpoint(std::map<GroupId, Hosted> replicas) const {
+  DOLMEN_ASSERT(std::ranges::equal(replicas | std::views::keys, groups_));
+  return {store_->last_index(), std::move(replicas)};
+}
+
 Result<void> Journal::write_checkpoint(const Checkpoint& checkpoint) {
+  return unless_out_of_memory([&] { return write(checkpoint); });
+}
+
+Result<void> Journal::write(const Checkpoint& checkpoint) {
   DOLMEN_PROBE("journal.checkpoint");
   Objects objects;
   std::map<GroupId, Slot> slots = slots_;

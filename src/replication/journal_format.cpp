@@ -61,9 +61,8 @@ Result<log::Configuration> take_configuration(base::ByteReader& in) {
 Result<log::Entry> take_entry(base::Bytes body, std::uint8_t kind) {
   base::ByteReader in(body);
   log::Entry entry{.origin = in.get<std::uint64_t>(), .index = in.get<std::uint64_t>()};
-  if (in.failed() || entry.origin == 0 || entry.origin > log::kEpochMax || entry.index == 0) {
-    return damaged();
-  }
+  if (in.failed() || entry.origin == 0 || entry.origin > log::kEpochMax) return damaged();
+  if (entry.index == 0 || entry.index > log::kIndexMax) return damaged();
   if (kind < static_cast<std::uint8_t>(log::EntryKind::command) ||
       kind > static_cast<std::uint8_t>(log::EntryKind::settled)) {
     return damaged();
@@ -71,6 +70,9 @@ Result<log::Entry> take_entry(base::Bytes body, std::uint8_t kind) {
   entry.kind = static_cast<log::EntryKind>(kind);
   const base::Bytes payload = in.take(in.remaining());
   if (payload.size() > log::kPayloadBytesMax) return damaged();
+  const bool is_bare =
+      entry.kind == log::EntryKind::opening || entry.kind == log::EntryKind::settled;
+  if (is_bare && !payload.empty()) return damaged();
   if (entry.kind == log::EntryKind::configuration && !log::decode_configuration(payload)) {
     return damaged();
   }
@@ -191,8 +193,11 @@ Result<Hosted> decode_hosted(base::Bytes bytes, log::SnapshotPtr snapshot) {
   DOLMEN_TRY(hosted.first, take_configuration(in));
   if (is_spare_used || in.failed() || hosted.self == log::ReplicaId{}) return damaged();
   if (state.epoch > log::kEpochMax || state.base.index > snapshot_end) return damaged();
-  if (snapshot_end != (snapshot ? snapshot->last().index : 0)) return damaged();
+  if (state.epoch == 0 && state.granted_to != log::ReplicaId{}) return damaged();
+  const log::Position last = snapshot ? snapshot->last() : log::Position{};
+  if (snapshot_end != last.index || last.origin > state.epoch) return damaged();
   if ((state.base.index == 0) != (state.base.origin == 0)) return damaged();
+  if (state.base.index == last.index && state.base != last) return damaged();
   state.snapshot = std::move(snapshot);
   while (in.remaining() > 0) {
     DOLMEN_TRY(const log::Record record, take_record(in));
@@ -232,8 +237,10 @@ Result<std::vector<GroupId>> decode_catalog(base::Bytes bytes) {
 
 Result<void> apply(log::DurableState& state, const log::Record& record) {
   if (record.snapshot) {
-    const log::Index known = state.snapshot ? state.snapshot->last().index : 0;
-    if (record.snapshot->last().index <= known) return damaged();
+    const log::Position known = state.snapshot ? state.snapshot->last() : log::Position{};
+    const log::Position last = record.snapshot->last();
+    if (last.index <= known.index || last.origin < known.origin) return damaged();
+    if (last.origin > state.epoch) return damaged();
   } else if (record.entry) {
     const log::Entry& entry = *record.entry;
     const log::Index end = state.base.index + state.entries.size();
@@ -244,9 +251,12 @@ Result<void> apply(log::DurableState& state, const log::Record& record) {
     const log::Epoch before = entry.index == state.base.index + 1
                                   ? state.base.origin
                                   : state.entries[entry.index - state.base.index - 2].origin;
-    if (entry.origin < before) return damaged();
-  } else if (record.epoch < state.epoch) {
-    return damaged();
+    if (entry.origin < before || entry.origin > state.epoch) return damaged();
+  } else {
+    const bool is_again = record.epoch == state.epoch;
+    const bool was_granted = state.granted_to != log::ReplicaId{};
+    if (record.epoch < state.epoch) return damaged();
+    if (is_again && was_granted && record.granted_to != state.granted_to) return damaged();
   }
   state.apply(record);
   return {};

@@ -144,7 +144,6 @@ TEST_F(JournalTest, AFullDiskIsSaidBeforeAnythingIsAppended) {
   EXPECT_TRUE(means((*journal)->take_recovered()[kGroups[0]].state, before.state));
 }
 
-// What lies in the disk's cache at a crash is there in part, torn, or not at all.
 /// What hooks call a full disk is over at the next try.
 template <class Call>
 auto again(const Call& call) {
@@ -153,6 +152,7 @@ auto again(const Call& call) {
   return result;
 }
 
+// What lies in the disk's cache at a crash is there in part, torn, or not at all.
 TEST_F(JournalTest, ACrashLeavesWhatWasSyncedAndAPrefixOfTheRestCrash) {
   const std::uint64_t seeds = base::at_full_length() ? 100'000 : base::kSanitized ? 60 : 1500;
   std::uint64_t more_than_synced = 0;
