@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <sys/stat.h>
+
+#include "cli/command_test_tools.hpp"
+
+namespace {
+
+using namespace dolmen::cli::test;
+
+const std::vector<std::string> kGroup{"--members", "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3", "--key",
+                                      "group.key"};
+
+class Log : public CliTest {
+ protected:
+  static std::vector<std::string> with_group(std::vector<std::string> words) {
+    words.insert(words.begin(), "log");
+    words.insert(words.end(), kGroup.begin(), kGroup.end());
+    return words;
+  }
+};
+
+TEST_F(Log, EverySubcommandHasHelpWithAnExampleAndTheJsonOption) {
+  for (const std::string command : {"key", "init", "status"}) {
+    const Outcome help = dolmen({"log", command, "--help"});
+    EXPECT_EQ(help.exit, kOk);
+    EXPECT_NE(help.out.find("Example:\n  dolmen log " + command), std::string::npos) << help.out;
+    EXPECT_NE(help.out.find("--json"), std::string::npos) << help.out;
+  }
+  EXPECT_EQ(dolmen({"log"}).exit, kUsage);
+  EXPECT_EQ(dolmen({"log", "nonsense"}).exit, kUsage);
+  EXPECT_EQ(dolmen({"log", "status"}).exit, kUsage);
+}
+
+TEST_F(Log, AKeyIsMadeOnceAndNobodyElseReadsIt) {
+  EXPECT_EQ(dolmen({"log", "key", "group.key", "--json"}).json()["key_file"], "group.key");
+  const std::string key = read_file(path("group.key"));
+  EXPECT_EQ(key.size(), 65u);
+  EXPECT_EQ(key.find_first_not_of("0123456789abcdef"), 64u);
+  struct stat facts{};
+  ASSERT_EQ(::stat(path("group.key").c_str(), &facts), 0);
+  EXPECT_EQ(facts.st_mode & 0777u, 0600u);
+  expect_error(dolmen({"log", "key", "group.key"}), kFailed, "already_exists");
+  EXPECT_EQ(read_file(path("group.key")), key);
+}
+
+TEST_F(Log, AMemberIsMadeOnce) {
+  ASSERT_EQ(dolmen({"log", "key", "group.key"}).exit, kOk);
+  const Json made = dolmen(with_group({"init", "data1", "--member", "1", "--json"})).json();
+  EXPECT_EQ(made["directory"], "data1");
+  EXPECT_EQ(made["member"], 1);
+  expect_error(dolmen(with_group({"init", "data1", "--member", "1"})), kFailed, "already_exists");
+  expect_error(dolmen(with_group({"init", "data4", "--member", "4"})), kFailed, "member: a number");
+  expect_error(dolmen({"ls", "data1"}), kFailed, "it holds the journal of a replica");
+  expect_error(dolmen({"log", "init", "data2", "--member", "1", "--members", "nowhere", "--key",
+                       "group.key"}),
+               kFailed, "address: nowhere (like 192.0.2.7:7400)");
+  expect_error(dolmen({"log", "init", "data2", "--member", "1", "--members",
+                       "127.0.0.1:1,127.0.0.1:1", "--key", "group.key"}),
+               kFailed, "member twice: 127.0.0.1:1");
+}
+
+TEST_F(Log, AKeyFileThatIsNoneIsSaid) {
+  expect_error(dolmen(with_group({"init", "data1", "--member", "1"})), kFailed,
+               "key file group.key");
+  std::ofstream(path("group.key")) << "0123";
+  expect_error(dolmen(with_group({"init", "data1", "--member", "1"})), kFailed,
+               "64 hexadecimal digits (dolmen log key makes one)");
+}
+
+TEST_F(Log, StatusSaysThatNobodyAnswers) {
+  ASSERT_EQ(dolmen({"log", "key", "group.key"}).exit, kOk);
+  const Outcome run = dolmen(with_group({"status", "--patience-ms", "100"}));
+  EXPECT_EQ(run.exit, kFailed);
+  EXPECT_NE(run.err.find("no member answered"), std::string::npos) << run.err;
+  EXPECT_NE(run.out.find("127.0.0.1:3"), std::string::npos) << run.out;
+}
+
+}  // namespace

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Three real members, each a process of its own, killed, stopped and cut off while clients count.
+// Every answer is judged by who saw only the clients: whether one counter could have given them.
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include <dolmen/replicated.hpp>
+
+#include "base/random.hpp"
+#include "base/sanitizers.hpp"
+#include "base/test_length.hpp"
+#include "sim/linearizability.hpp"
+#include "sim/linearizability_models.hpp"
+
+#ifdef DOLMEN_MEMBER_PROGRAM  // builds with examples
+namespace {
+
+namespace fs = std::filesystem;
+using dolmen::sim::CounterModel;
+using std::chrono::milliseconds;
+
+constexpr std::uint32_t kMembers = 3;
+
+bool run(const std::string& command) {
+  return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
+}
+
+/// Members in processes: where a namespace is given, each in its own.
+class Members {
+ public:
+  Members(std::vector<std::string> addresses, std::vector<std::string> namespaces)
+      : namespaces_(std::move(namespaces)) {
+    std::string pattern = (fs::temp_directory_path() / "dolmen-members-XXXXXX").string();
+    root_ = ::mkdtemp(pattern.data());
+    std::ofstream(root_ + "/group.key") << std::string(64, '7');
+    group_ = {.members = std::move(addresses), .key_file = root_ + "/group.key"};
+    for (std::uint32_t member = 1; member <= kMembers; ++member) {
+      dolmen::Replicated::create({.group = group_,
+                                  .member = member,
+                                  .directory = root_ + "/member" + std::to_string(member)})
+          .value();
+      start(member);
+    }
+  }
+  ~Members() {
+    for (std::uint32_t member = 1; member <= kMembers; ++member) end(member, SIGKILL);
+    fs::remove_all(root_);
+  }
+  Members(const Members&) = delete;
+  Members& operator=(const Members&) = delete;
+
+  [[nodiscard]] const dolmen::ReplicatedGroup& group() const { return group_; }
+
+  void start(std::uint32_t member) {
+    std::vector<std::string> words;
+    if (!namespaces_.empty()) words = {"ip", "netns", "exec", namespaces_[member - 1]};
+    words.insert(words.end(), {DOLMEN_MEMBER_PROGRAM, "serve", std::to_string(member)});
+    words.insert(words.end(), group_.members.begin(), group_.members.end());
+    std::vector<char*> arguments;
+    for (std::string& word : words) arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (::chdir(root_.c_str()) == 0) ::execvp(arguments[0], arguments.data());
+      ::_exit(127);
+    }
+    pids_[member] = child;
+  }
+  void signal(std::uint32_t member, int number) { ::kill(pids_[member], number); }
+  void end(std::uint32_t member, int number) {
+    const pid_t pid = std::exchange(pids_[member], 0);
+    if (pid == 0) return;
+    ::kill(pid, SIGCONT);
+    ::kill(pid, number);
+    ::waitpid(pid, nullptr, 0);
+  }
+
+ private:
+  std::string root_;
+  std::vector<std::string> namespaces_;
+  dolmen::ReplicatedGroup group_;
+  std::vector<pid_t> pids_ = std::vector<pid_t>(kMembers + 1, 0);
+};
+
+/// Clients that count until they are told to stop, and the history of what they saw.
+class Clients {
+ public:
+  Clients(const dolmen::ReplicatedGroup& group, unsigned count) {
+    for (unsigned i = 0; i < count; ++i) {
+      threads_.emplace_back([this, &group, i] { work(group, i); });
+    }
+  }
+  void stop() {
+    is_stopping_ = true;
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+  }
+  ~Clients() { stop(); }
+  Clients(const Clients&) = delete;
+  Clients& operator=(const Clients&) = delete;
+
+  [[nodiscard]] std::uint64_t answered() const { return answered_; }
+  /// Empty if all is right. Requires: stop().
+  [[nodiscard]] std::string judge() const {
+    CounterModel model;
+    const auto judged = dolmen::sim::check_linearizability(model, history_.operations());
+    if (judged.verdict == dolmen::sim::Verdict::linearizable) return {};
+    return judged.text;
+  }
+  [[nodiscard]] std::string broken() const { return broken_; }
+
+ private:
+  void work(const dolmen::ReplicatedGroup& group, unsigned number) {
+    dolmen::base::Random random(number);
+    auto client = dolmen::ReplicatedClient::make(group).value();
+    while (!is_stopping_) {
+      // Different amounts, so that no two orders look alike.
+      const std::uint64_t amount = 1 + random.below(1'000'000);
+      std::size_t place = 0;
+      {
+        const std::lock_guard lock(mutex_);
+        place = history_.invoke(number, {.added = amount});
+      }
+      const auto answer =
+          client.call(std::as_bytes(std::span(&amount, 1)), std::chrono::seconds(20));
+      const std::lock_guard lock(mutex_);
+      if (answer && answer->size() == sizeof(std::uint64_t)) {
+        history_.respond(place).value = dolmen::base::load<std::uint64_t>(*answer);
+        ++answered_;
+      } else if (answer) {
+        broken_ = "an answer of another size";
+      } else if (answer.error().code() != dolmen::Errc::timed_out) {
+        broken_ = answer.error().message();
+      }
+    }
+  }
+
+  std::mutex mutex_;
+  dolmen::sim::History<CounterModel::Operation> history_;
+  std::string broken_;
+  std::atomic<std::uint64_t> answered_{0};
+  std::atomic<bool> is_stopping_{false};
+  std::vector<std::thread> threads_;
+};
+
+/// Until the clients have had so many more answers.
+void wait_for_answers(const Clients& clients, std::uint64_t more) {
+  const std::uint64_t wanted = clients.answered() + more;
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (clients.answered() < wanted) {
+    ASSERT_LT(std::chrono::steady_clock::now(), until) << "the group stands still";
+    std::this_thread::sleep_for(milliseconds(2));
+  }
+}
+
+std::vector<std::string> loopback(std::uint16_t first_port) {
+  std::vector<std::string> addresses;
+  for (std::uint32_t i = 0; i < kMembers; ++i) {
+    addresses.push_back("127.0.0.1:" + std::to_string(first_port + i));
+  }
+  return addresses;
+}
+
+std::uint16_t some_port() { return static_cast<std::uint16_t>(20'000 + ::getpid() % 20'000); }
+
+TEST(ReplicatedProcess, NothingAcknowledgedIsLostWhenMembersAreKilled) {
+  const int kills = dolmen::base::at_full_length() ? 5000 : dolmen::base::kSanitized ? 10 : 100;
+  Members members(loopback(some_port()), {});
+  Clients clients(members.group(), 4);
+  dolmen::base::Random random(1);
+  ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));
+  for (int kill = 0; kill < kills; ++kill) {
+    const auto member = static_cast<std::uint32_t>(1 + random.below(kMembers));
+    members.end(member, SIGKILL);
+    // Sometimes a second one: then nobody goes on until one is back.
+    const auto other = static_cast<std::uint32_t>(1 + random.below(kMembers));
+    if (random.below(4) == 0) members.end(other, SIGKILL);
+    std::this_thread::sleep_for(milliseconds(random.below(150)));
+    for (const std::uint32_t ended : {member, other}) {
+      members.end(ended, SIGKILL);
+      members.start(ended);
+    }
+    ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, random.below(40)));
+  }
+  ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));
+  clients.stop();
+  EXPECT_EQ(clients.broken(), "");
+  EXPECT_EQ(clients.judge(), "");
+  std::printf("%d kills, %lu answers\n", kills, clients.answered());
+}
+
+TEST(ReplicatedProcess, AMemberThatStoodStillDoesNotAnswerFromThePast) {
+  const int pauses = dolmen::base::at_full_length() ? 500 : dolmen::base::kSanitized ? 3 : 15;
+  Members members(loopback(static_cast<std::uint16_t>(some_port() + 10)), {});
+  Clients clients(members.group(), 4);
+  dolmen::base::Random random(2);
+  ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));
+  for (int pause = 0; pause < pauses; ++pause) {
+    const auto member = static_cast<std::uint32_t>(1 + random.below(kMembers));
+    members.signal(member, SIGSTOP);
+    std::this_thread::sleep_for(milliseconds(300 + random.below(400)));  // above any patience
+    members.signal(member, SIGCONT);
+    ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, random.below(100)));
+  }
+  clients.stop();
+  EXPECT_EQ(clients.broken(), "");
+  EXPECT_EQ(clients.judge(), "");
+}
+
+/// Each member in a network name space of its own, on one bridge with the clients. Needs root and
+/// iproute2.
+class Namespaces {
+ public:
+  Namespaces() : tag_(std::to_string(::getpid() % 10'000)) {
+    is_made_ = run("ip link add dob" + tag_ + " type bridge") &&
+               run("ip addr add " + host(254) + "/24 dev dob" + tag_) &&
+               run("ip link set dob" + tag_ + " up");
+    for (std::uint32_t i = 1; is_made_ && i <= kMembers; ++i) {
+      const std::string outer = "dov" + tag_ + "_" + std::to_string(i);
+      is_made_ = run("ip netns add " + name(i)) &&
+                 run("ip link add " + outer + " type veth peer name eth0 netns " + name(i)) &&
+                 run("ip link set " + outer + " master dob" + tag_ + " up") &&
+                 in(i, "ip addr add " + host(i) + "/24 dev eth0") && in(i, "ip link set eth0 up") &&
+                 in(i, "ip link set lo up");
+    }
+  }
+  ~Namespaces() {
+    for (std::uint32_t i = 1; i <= kMembers; ++i) run("ip netns del " + name(i));
+    run("ip link del dob" + tag_);
+  }
+  Namespaces(const Namespaces&) = delete;
+  Namespaces& operator=(const Namespaces&) = delete;
+
+  [[nodiscard]] bool is_made() const { return is_made_; }
+  [[nodiscard]] std::string name(std::uint32_t member) const {
+    return "don" + tag_ + "_" + std::to_string(member);
+  }
+  [[nodiscard]] static std::string host(std::uint32_t number) {
+    return "10.213.77." + std::to_string(number);
+  }
+  /// What `from` sends to `to` is dropped; from then on, or no more.
+  void cut(std::uint32_t from, std::uint32_t to, bool is_cut) const {
+    in(from,
+       std::string("ip route ") + (is_cut ? "replace" : "del") + " blackhole " + host(to) + "/32");
+  }
+  void heal() const {
+    for (std::uint32_t from = 1; from <= kMembers; ++from) {
+      for (std::uint32_t to = 1; to <= kMembers; ++to) {
+        if (from != to) cut(from, to, false);
+      }
+    }
+  }
+
+ private:
+  bool in(std::uint32_t member, const std::string& command) const {
+    return run("ip netns exec " + name(member) + " " + command);
+  }
+  const std::string tag_;
+  bool is_made_ = false;
+};
+
+TEST(ReplicatedProcess, NothingAcknowledgedIsLostWhenLinksAreCut) {
+  const Namespaces network;
+  if (!network.is_made()) {
+    GTEST_SKIP() << "no network name spaces here: that takes root and the package iproute2";
+  }
+  const int partitions = dolmen::base::at_full_length() ? 1000 : dolmen::base::kSanitized ? 3 : 20;
+  std::vector<std::string> addresses;
+  std::vector<std::string> names;
+  for (std::uint32_t i = 1; i <= kMembers; ++i) {
+    addresses.push_back(Namespaces::host(i) + ":7400");
+    names.push_back(network.name(i));
+  }
+  Members members(addresses, names);
+  Clients clients(members.group(), 4);
+  dolmen::base::Random random(3);
+  ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));
+  for (int partition = 0; partition < partitions; ++partition) {
+    const auto one = static_cast<std::uint32_t>(1 + random.below(kMembers));
+    const std::uint32_t second = one % kMembers + 1;
+    const std::uint32_t third = second % kMembers + 1;
+    const auto length = milliseconds(300 + random.below(700));
+    switch (partition % 5) {
+      case 0:  // one is alone
+        for (const std::uint32_t other : {second, third}) {
+          network.cut(one, other, true);
+          network.cut(other, one, true);
+        }
+        break;
+      case 1:  // one is not heard
+        network.cut(one, second, true);
+        network.cut(one, third, true);
+        break;
+      case 2:  // two do not hear each other, and both the third
+        network.cut(one, second, true);
+        network.cut(second, one, true);
+        break;
+      case 3:  // on and off
+        for (int i = 0; i < 4; ++i) {
+          network.cut(one, second, true);
+          std::this_thread::sleep_for(milliseconds(80));
+          network.cut(one, second, false);
+          std::this_thread::sleep_for(milliseconds(40));
+        }
+        break;
+      default:  // during a take-over
+        members.end(second, SIGKILL);
+        network.cut(one, third, true);
+        members.start(second);
+        break;
+    }
+    std::this_thread::sleep_for(length);
+    network.heal();
+    ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 1 + random.below(50)));
+  }
+  clients.stop();
+  EXPECT_EQ(clients.broken(), "");
+  EXPECT_EQ(clients.judge(), "");
+  std::printf("%d partitions, %lu answers\n", partitions, clients.answered());
+}
+
+}  // namespace
+#endif
