@@ -2,8 +2,8 @@
 //
 // Any bytes as what a store gave back, its checksums notwithstanding: what a decoder accepts is
 // exactly what its encoder makes, and what apply() accepts a replica can start from. The input: a
-// byte that says what the rest is; what holds several things has each with its length, 4 bytes, in
-// front, and snapshots lack their checksum's last word.
+// byte that says what the rest is; of several things each has its length, 4 bytes, in front.
+// Snapshots are given the checksum that fits them.
 #include <algorithm>
 #include <cstdint>
 #include <optional>
