@@ -24,10 +24,7 @@ Message joined(Message head, base::Bytes body) {
 }
 
 Request request() {
-  return {.number = 12,
-          .session = 700,
-          .sequence = 3,
-          .command = base::as_bytes("lock the door")};
+  return {.number = 12, .session = 700, .sequence = 3, .command = base::as_bytes("lock the door")};
 }
 Reply reply() {
   return {.number = 12,
