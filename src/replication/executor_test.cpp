@@ -120,7 +120,7 @@ TEST(Executor, WhatIsNoCommandDoesNothing) {
   EXPECT_EQ(run.say(session, 0, "a").status, ReplyStatus::refused) << "no sequence begins with 0";
   EXPECT_EQ(run.say(kNoSession, 0, "a").status, ReplyStatus::refused);
   EXPECT_EQ(run.diary.text(), "");
-  EXPECT_EQ(run.executor.executed(), 20u);
+  EXPECT_EQ(run.executor.executed(), 21u);
 }
 
 TEST(Executor, TheQuietestSessionGivesWayAndIsTold) {
