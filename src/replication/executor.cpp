@@ -36,7 +36,7 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
   const auto session = in.get<std::uint64_t>();
   const auto sequence = in.get<std::uint64_t>();
   // Whoever wrote this was no member of this version; all of them refuse it alike.
-  if (in.failed()) return {.status = ReplyStatus::refused};
+  if (in.failed() || (session != 0 && sequence == 0)) return {.status = ReplyStatus::refused};
   if (session == 0) {
     make_room();
     sessions_.emplace(entry.index, Session{.used = entry.index});
@@ -51,7 +51,7 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
   known.used = entry.index;
   by_use_.emplace(entry.index, session);
   if (sequence < known.sequence) return {.status = ReplyStatus::expired};
-  if (sequence > known.sequence) {
+  if (sequence >= known.sequence) {
     known.sequence = sequence;
     known.outcome = {.result = machine_.apply(in.take(in.remaining()))};
   }
@@ -79,30 +79,38 @@ std::vector<std::byte> Executor::snapshot() const {
 }
 
 Result<void> Executor::restore(const log::Snapshot* snapshot) {
-  sessions_.clear();
-  by_use_.clear();
-  executed_ = 0;
+  std::map<std::uint64_t, Session> sessions;
+  std::map<log::Index, std::uint64_t> by_use;
   if (snapshot == nullptr) {
     machine_.reset();
-    return {};
+  } else {
+    base::ByteReader in(snapshot->state());
+    const auto count = in.get<std::uint64_t>();
+    if (in.failed() || count > kSessionsMax) return damaged();
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const auto number = in.get<std::uint64_t>();
+      Session session{.sequence = in.get<std::uint64_t>(), .used = in.get<std::uint64_t>()};
+      const base::Bytes result = in.take(in.get<std::uint64_t>());
+      if (in.failed() || number == 0 || session.used < number) return damaged();
+      if (session.used > snapshot->last().index) return damaged();
+      if (session.sequence == 0 && !result.empty()) return damaged();
+      // Ascending, so that a state that is understood is exactly what snapshot() gives.
+      if (!sessions.empty() && number <= sessions.rbegin()->first) return damaged();
+      if (!by_use.emplace(session.used, number).second) return damaged();
+      session.outcome.result.assign(result.begin(), result.end());
+      sessions.emplace_hint(sessions.end(), number, std::move(session));
+    }
+    DOLMEN_CHECK(machine_.restore(in.take(in.remaining())));
   }
-  base::ByteReader in(snapshot->state());
-  const auto count = in.get<std::uint64_t>();
-  if (count > kSessionsMax) return damaged();
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const auto number = in.get<std::uint64_t>();
-    Session session{.sequence = in.get<std::uint64_t>(), .used = in.get<std::uint64_t>()};
-    const base::Bytes result = in.take(in.get<std::uint64_t>());
-    session.outcome.result.assign(result.begin(), result.end());
-    const log::Index used = session.used;
-    if (in.failed() || used > snapshot->last().index) return damaged();
-    if (!by_use_.emplace(used, number).second) return damaged();
-    if (!sessions_.emplace(number, std::move(session)).second) return damaged();
-  }
-  if (in.failed()) return damaged();
-  DOLMEN_CHECK(machine_.restore(in.take(in.remaining())));
-  executed_ = snapshot->last().index;
+  sessions_ = std::move(sessions);
+  by_use_ = std::move(by_use);
+  executed_ = snapshot == nullptr ? 0 : snapshot->last().index;
   return {};
+}
+
+bool Executor::has_run(std::uint64_t session, std::uint64_t sequence) const {
+  const auto found = sessions_.find(session);
+  return found != sessions_.end() && sequence <= found->second.sequence;
 }
 
 }  // namespace dolmen::replication

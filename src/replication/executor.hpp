@@ -45,9 +45,12 @@ class Executor {
   /// Executes the entry behind the last one; entries that are no commands do nothing.
   Outcome execute(const log::Entry& entry);
   [[nodiscard]] log::Index executed() const noexcept { return executed_; }
+  /// Whether this command of the session or a later one was executed: it will not be again.
+  [[nodiscard]] bool has_run(std::uint64_t session, std::uint64_t sequence) const;
 
   [[nodiscard]] std::vector<std::byte> snapshot() const;
-  /// The state behind `last`; null: before everything. Errors: corrupt.
+  /// The state behind its last entry; null: before everything. Errors: corrupt (the sessions are
+  /// then as they were).
   [[nodiscard]] Result<void> restore(const log::Snapshot* snapshot);
 
  private:

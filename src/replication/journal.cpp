@@ -187,7 +187,11 @@ Result<void> Journal::add(const GroupId& group, log::ReplicaId self,
     groups_.erase(*known);
     return appended;
   }
-  return sync();
+  DOLMEN_CHECK(sync());
+  return unless_out_of_memory([&]() -> Result<void> {
+    recovered_.emplace(group, Hosted{.self = self, .first = first});
+    return {};
+  });
 }
 
 Result<void> Journal::append(const GroupId& group, const std::vector<log::Record>& records) {

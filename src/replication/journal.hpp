@@ -44,7 +44,7 @@ class Journal {
   [[nodiscard]] static Result<std::unique_ptr<Journal>> open(const sys::Env& env,
                                                              std::unique_ptr<sys::Disk> disk,
                                                              const JournalOptions& options);
-  /// The replicas that were found, once.
+  /// The replicas that were found, and that were added since, once.
   [[nodiscard]] std::map<GroupId, Hosted> take_recovered() { return std::move(recovered_); }
 
   /// A replica of this node that never was before. Durable on return. Requires: group and self are

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <utility>
 
 #include <dolmen/assert.hpp>
@@ -158,12 +159,18 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
     std::vector<std::byte> command = std::move(waiting.command);
     if (waiting.session != 0) {
       if (is_ahead && !execute(hosting, replica.end().index)) continue;
-      auto effect = hosting.machine.effect_of(command);
-      if (!effect) {
+      // What an earlier attempt did is not asked for again: the state that effect_of() sees may
+      // hold it. The entry is for its place in the log alone, and its result.
+      if (hosting.executor.has_run(waiting.session, waiting.sequence)) {
+        command.clear();
+      } else if (auto effect = hosting.machine.effect_of(command)) {
+        command = std::move(*effect);
+      } else if (is_in_log(hosting, waiting.session, waiting.sequence)) {
+        command.clear();
+      } else {
         answer(group, hosting, waiting.pending, {.status = ReplyStatus::refused});
         continue;
       }
-      command = std::move(*effect);
     }
     const auto where =
         replica.propose_unsent(encode_command(waiting.session, waiting.sequence, command));
@@ -175,6 +182,20 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
     hosting.pending.emplace(where->index, std::move(waiting.pending));
   }
   replica.send_proposed(now_ns());
+}
+
+/// Whether this command of a session is among those that were not executed yet.
+bool Member::is_in_log(const Hosting& hosting, std::uint64_t session, std::uint64_t sequence) {
+  if (session == kNoSession) return false;
+  const std::vector<std::byte> head = encode_command(session, sequence, {});
+  for (log::Index i = hosting.executor.executed(); i < hosting.replica.end().index; ++i) {
+    const log::Entry& entry = hosting.replica.at(i + 1);
+    if (entry.kind == log::EntryKind::command && entry.payload.size() >= head.size() &&
+        std::ranges::equal(std::span(entry.payload).first(head.size()), head)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 Result<void> Member::carry_out_all() {

@@ -111,6 +111,8 @@ class Member final : private fabric::Sink {
   [[nodiscard]] std::uint64_t now_ns() const { return env_.clock->monotonic_ns(); }
   void take_request(const GroupId& group, Hosting& hosting, Waiting waiting);
   void propose(const GroupId& group, Hosting& hosting);
+  [[nodiscard]] static bool is_in_log(const Hosting& hosting, std::uint64_t session,
+                                      std::uint64_t sequence);
   [[nodiscard]] Result<void> carry_out(const GroupId& group, Hosting& hosting);
   [[nodiscard]] Result<void> carry_out_all();
   [[nodiscard]] Result<void> execute(Hosting& hosting, log::Index up_to);

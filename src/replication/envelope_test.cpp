@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "replication/envelope.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "store/golden_file.hpp"
+
+namespace dolmen::replication {
+namespace {
+
+using Message = std::vector<std::byte>;
+
+constexpr Envelope kHead{.kind = EnvelopeKind::request, .group = {0x1122, 0x3344}, .to = {}};
+
+Message joined(Message head, base::Bytes body) {
+  head.insert(head.end(), body.begin(), body.end());
+  return head;
+}
+
+Request request() {
+  return {.number = 12, .session = 700, .sequence = 3, .command = base::as_bytes("lock the door")};
+}
+Reply reply() {
+  return {.number = 12,
+          .status = ReplyStatus::expired,
+          .value = 5,
+          .result = base::as_bytes("it is locked")};
+}
+MemberStatus status() {
+  return {.self = log::ReplicaId{(1ull << 32) | 1},
+          .role = log::Role::leader,
+          .epoch = 9,
+          .leader = log::ReplicaId{(1ull << 32) | 1},
+          .end = {.origin = 9, .index = 120},
+          .stable = 118,
+          .applied = 117,
+          .base = 60,
+          .configuration = {.voters = {log::ReplicaId{(1ull << 32) | 1},
+                                       log::ReplicaId{(2ull << 32) | 1}},
+                            .learners = {log::ReplicaId{(3ull << 32) | 2}}},
+          .followers = {{.id = log::ReplicaId{(2ull << 32) | 1}, .matched = 118},
+                        {.id = log::ReplicaId{(3ull << 32) | 2}, .matched = 80}}};
+}
+
+Message request_message() { return joined(encode(kHead), encode(request())); }
+Message reply_message() {
+  return joined(encode(Envelope{.kind = EnvelopeKind::reply,
+                                .group = kHead.group,
+                                .from = log::ReplicaId{(1ull << 32) | 1}}),
+                encode(reply()));
+}
+Message status_message() {
+  return joined(encode(Envelope{.kind = EnvelopeKind::status,
+                                .group = kHead.group,
+                                .from = log::ReplicaId{(1ull << 32) | 1}}),
+                encode(status()));
+}
+
+Errc head_error(base::Bytes message) {
+  const auto opened = decode_envelope(message);
+  return opened ? Errc{} : opened.error().code();
+}
+Errc request_error(base::Bytes body) {
+  const auto decoded = decode_request(body);
+  return decoded ? Errc{} : decoded.error().code();
+}
+Errc reply_error(base::Bytes body) {
+  const auto decoded = decode_reply(body);
+  return decoded ? Errc{} : decoded.error().code();
+}
+Errc status_error(base::Bytes body) {
+  const auto decoded = decode_status(body);
+  return decoded ? Errc{} : decoded.error().code();
+}
+
+struct Change {
+  const char* what;
+  std::size_t offset;
+  std::uint64_t value;
+  std::size_t bytes;
+  Errc expected = Errc::corrupt;
+};
+void expect_refused(const Message& right, std::initializer_list<Change> changes,
+                    const std::function<Errc(base::Bytes)>& error_of) {
+  ASSERT_EQ(error_of(right), Errc{});
+  for (const Change& change : changes) {
+    Message changed = right;
+    for (std::size_t i = 0; i < change.bytes; ++i) {
+      changed.at(change.offset + i) = static_cast<std::byte>(change.value >> (8 * i));
+    }
+    EXPECT_EQ(error_of(changed), change.expected) << change.what;
+  }
+}
+
+TEST(Envelope, HeadsOfAllKindsComeBackAsTheyWere) {
+  for (std::uint8_t kind = 1; kind <= 5; ++kind) {
+    const Envelope envelope{.kind = static_cast<EnvelopeKind>(kind),
+                            .group = {7, 9},
+                            .from = log::ReplicaId{3},
+                            .to = log::ReplicaId{~std::uint64_t{0}}};
+    const Message message = joined(encode(envelope), base::as_bytes("body"));
+    ASSERT_EQ(message.size(), kEnvelopeBytes + 4);
+    const auto opened = decode_envelope(message);
+    ASSERT_TRUE(opened) << opened.error().message();
+    EXPECT_EQ(opened->envelope, envelope);
+    EXPECT_TRUE(std::ranges::equal(opened->body, base::as_bytes("body")));
+  }
+}
+
+TEST(Envelope, BodiesComeBackAsTheyWere) {
+  const Message body = encode(request());
+  const auto asked = decode_request(body);
+  ASSERT_TRUE(asked) << asked.error().message();
+  EXPECT_EQ(asked->number, 12u);
+  EXPECT_EQ(asked->session, 700u);
+  EXPECT_EQ(asked->sequence, 3u);
+  EXPECT_TRUE(std::ranges::equal(asked->command, request().command));
+  for (std::uint64_t kind = 1; kind <= 6; ++kind) {
+    Reply one = reply();
+    one.status = static_cast<ReplyStatus>(kind);
+    const Message bytes = encode(one);
+    const auto told = decode_reply(bytes);
+    ASSERT_TRUE(told) << told.error().message();
+    EXPECT_EQ(told->number, 12u);
+    EXPECT_EQ(told->status, one.status);
+    EXPECT_EQ(told->value, 5u);
+    EXPECT_TRUE(std::ranges::equal(told->result, one.result));
+  }
+  const auto whole = decode_status(encode(status()));
+  ASSERT_TRUE(whole) << whole.error().message();
+  EXPECT_EQ(*whole, status());
+}
+
+TEST(Envelope, MessagesAreTheGoldenFiles) {
+  EXPECT_EQ(request_message(), store::read_golden("member_request_v1.bin"));
+  EXPECT_EQ(reply_message(), store::read_golden("member_reply_v1.bin"));
+  EXPECT_EQ(status_message(), store::read_golden("member_status_v1.bin"));
+}
+
+TEST(Envelope, WhatIsCutShortIsRefused) {
+  const Message head = encode(kHead);
+  for (std::size_t length = 0; length < head.size(); ++length) {
+    EXPECT_EQ(head_error(base::Bytes(head).first(length)), Errc::corrupt) << length;
+  }
+  const Message fixed = encode(Request{.number = 1, .session = 2, .sequence = 3});
+  for (std::size_t length = 0; length < fixed.size(); ++length) {
+    EXPECT_EQ(request_error(base::Bytes(fixed).first(length)), Errc::corrupt) << length;
+    EXPECT_EQ(reply_error(base::Bytes(fixed).first(length)), Errc::corrupt) << length;
+  }
+  Message whole = encode(status());
+  for (std::size_t length = 0; length < whole.size(); ++length) {
+    EXPECT_EQ(status_error(base::Bytes(whole).first(length)), Errc::corrupt) << length;
+  }
+  whole.push_back(std::byte{0});
+  EXPECT_EQ(status_error(whole), Errc::corrupt) << "and something behind it";
+}
+
+TEST(Envelope, ImpossibleFieldsAreRefused) {
+  expect_refused(request_message(),
+                 {{"another magic", 0, 1, 4},
+                  {"a newer version", 4, 2, 2, Errc::version_unsupported},
+                  {"no kind", 6, 0, 1},
+                  {"an unknown kind", 6, 6, 1},
+                  {"a spare byte", 7, 1, 1}},
+                 head_error);
+  Message nobody = request_message();
+  std::fill_n(nobody.begin() + 8, 16, std::byte{0});
+  EXPECT_EQ(head_error(nobody), Errc::corrupt) << "no group";
+
+  expect_refused(encode(request()),
+                 {{"a sequence without a session", 8, 0, 8},
+                  {"a session that is nobody's", 8, ~std::uint64_t{0}, 8},
+                  {"a command without a sequence", 16, 0, 8}},
+                 request_error);
+  EXPECT_EQ(request_error(encode(Request{.number = 1})), Errc{}) << "asks for a session";
+  EXPECT_EQ(request_error(encode(Request{.number = 1, .command = base::as_bytes("x")})),
+            Errc::corrupt)
+      << "a command without a session";
+
+  expect_refused(encode(reply()),
+                 {{"no status", 8, 0, 8},
+                  {"an unknown status", 8, 7, 8},
+                  {"a status of 64 bits", 8, (std::uint64_t{1} << 32) | 1, 8}},
+                 reply_error);
+
+  expect_refused(encode(status()),
+                 {{"an unknown role", 8, 3, 8},
+                  {"a role of 64 bits", 8, std::uint64_t{1} << 32, 8},
+                  {"a configuration longer than the whole", 72, 0xFFFFFFFF, 4},
+                  {"a configuration cut short", 72, 24, 4},
+                  {"more followers than there are", 76, 3, 4},
+                  {"fewer followers than there are", 76, 1, 4},
+                  {"more followers than members can be", 76, 0xFFFFFFFF, 4},
+                  {"no voters", 80, 0, 4}},
+                 status_error);
+}
+
+}  // namespace
+}  // namespace dolmen::replication

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "replication/executor.hpp"
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/random.hpp"
+
+namespace dolmen::replication {
+namespace {
+
+/// Remembers every command, and answers with its number and text.
+class Diary final : public StateMachine {
+ public:
+  std::vector<std::byte> apply(Bytes command) override {
+    text_ += as_text(command) + "\n";
+    const std::string result = std::to_string(++count_) + " " + as_text(command);
+    const base::Bytes bytes = base::as_bytes(result);
+    return {bytes.begin(), bytes.end()};
+  }
+  std::vector<std::byte> snapshot() const override {
+    const base::Bytes bytes = base::as_bytes(text_);
+    return {bytes.begin(), bytes.end()};
+  }
+  Result<void> restore(Bytes state) override {
+    if (!state.empty() && state.back() != std::byte{'\n'}) return fail(Errc::corrupt, "a diary");
+    text_ = as_text(state);
+    count_ = static_cast<std::uint64_t>(std::ranges::count(text_, '\n'));
+    return {};
+  }
+  void reset() override { *this = Diary(); }
+  const std::string& text() const { return text_; }
+
+  static std::string as_text(Bytes bytes) {
+    std::string text;
+    for (const std::byte byte : bytes) text += static_cast<char>(byte);
+    return text;
+  }
+
+ private:
+  std::string text_;
+  std::uint64_t count_ = 0;
+};
+
+std::string result_of(const Executor::Outcome& outcome) { return Diary::as_text(outcome.result); }
+
+/// An executor and the log that it is fed.
+struct History {
+  Diary diary;
+  Executor executor{diary};
+
+  Executor::Outcome add(std::vector<std::byte> payload,
+                        log::EntryKind kind = log::EntryKind::command) {
+    return executor.execute({.origin = 1,
+                             .index = executor.executed() + 1,
+                             .kind = kind,
+                             .payload = std::move(payload)});
+  }
+  std::uint64_t open() {
+    const Executor::Outcome outcome = add(encode_command(0, 0, {}));
+    EXPECT_EQ(outcome.status, ReplyStatus::done);
+    return outcome.value;
+  }
+  Executor::Outcome say(std::uint64_t session, std::uint64_t sequence, std::string_view text) {
+    return add(encode_command(session, sequence, base::as_bytes(text)));
+  }
+  [[nodiscard]] log::SnapshotPtr snapshot() const { return made_of(executor.snapshot()); }
+  [[nodiscard]] log::SnapshotPtr made_of(const std::vector<std::byte>& state) const {
+    const log::SnapshotPlace place{.last = {.origin = 1, .index = executor.executed()},
+                                   .configuration = {.voters = {log::ReplicaId{1}}}};
+    return log::Snapshot::make(place, state).value();
+  }
+};
+
+TEST(Executor, ACommandOfASessionIsExecutedOnceHoweverOftenItIsInTheLog) {
+  History run;
+  const std::uint64_t session = run.open();
+  EXPECT_EQ(session, 1u) << "the index of the entry";
+  EXPECT_FALSE(run.executor.has_run(session, 1));
+  EXPECT_EQ(result_of(run.say(session, 1, "a")), "1 a");
+  EXPECT_TRUE(run.executor.has_run(session, 1));
+  for (int i = 0; i < 3; ++i) {
+    const Executor::Outcome again = run.say(session, 1, "a");
+    EXPECT_EQ(again.status, ReplyStatus::done);
+    EXPECT_EQ(result_of(again), "1 a");
+  }
+  EXPECT_EQ(result_of(run.say(session, 5, "b")), "2 b") << "numbers may be left out";
+  EXPECT_EQ(run.say(session, 1, "a").status, ReplyStatus::expired) << "its result is gone";
+  EXPECT_EQ(run.say(session, 4, "c").status, ReplyStatus::expired);
+  EXPECT_EQ(result_of(run.say(session, 5, "b")), "2 b");
+  EXPECT_EQ(run.diary.text(), "a\nb\n");
+}
+
+TEST(Executor, SessionsDoNotKnowOfEachOther) {
+  History run;
+  const std::uint64_t first = run.open();
+  const std::uint64_t second = run.open();
+  ASSERT_NE(first, second);
+  EXPECT_EQ(result_of(run.say(first, 1, "a")), "1 a");
+  EXPECT_EQ(result_of(run.say(second, 1, "a")), "2 a");
+  EXPECT_EQ(result_of(run.say(first, 1, "a")), "1 a");
+  EXPECT_EQ(run.say(77, 1, "a").status, ReplyStatus::expired) << "there is none";
+  EXPECT_EQ(result_of(run.say(kNoSession, 1, "x")), "3 x");
+  EXPECT_EQ(result_of(run.say(kNoSession, 1, "x")), "4 x") << "without a session nobody counts";
+}
+
+TEST(Executor, WhatIsNoCommandDoesNothing) {
+  History run;
+  const std::uint64_t session = run.open();
+  EXPECT_EQ(run.add({}, log::EntryKind::opening).status, ReplyStatus::done);
+  EXPECT_EQ(run.add({}, log::EntryKind::settled).status, ReplyStatus::done);
+  for (std::size_t length = 0; length < 16; ++length) {
+    EXPECT_EQ(run.add(std::vector<std::byte>(length)).status, ReplyStatus::refused) << length;
+  }
+  EXPECT_EQ(run.say(session, 0, "a").status, ReplyStatus::refused) << "no sequence begins with 0";
+  EXPECT_EQ(run.say(kNoSession, 0, "a").status, ReplyStatus::refused);
+  EXPECT_EQ(run.diary.text(), "");
+  EXPECT_EQ(run.executor.executed(), 21u);
+}
+
+TEST(Executor, TheQuietestSessionGivesWayAndIsTold) {
+  History run;
+  for (std::size_t i = 0; i < kSessionsMax; ++i) (void)run.open();
+  EXPECT_EQ(result_of(run.say(1, 1, "a")), "1 a");
+  const std::uint64_t one_more = run.open();
+  EXPECT_EQ(run.say(2, 1, "b").status, ReplyStatus::expired) << "the quietest one";
+  EXPECT_EQ(result_of(run.say(1, 1, "a")), "1 a");
+  EXPECT_EQ(result_of(run.say(one_more, 1, "c")), "2 c");
+  EXPECT_EQ(result_of(run.say(3, 1, "d")), "3 d");
+  (void)run.open();
+  EXPECT_EQ(run.say(4, 1, "e").status, ReplyStatus::expired);
+  EXPECT_EQ(result_of(run.say(3, 1, "d")), "3 d");
+  // All of that is in the snapshot, the order of use too.
+  History other;
+  ASSERT_TRUE(other.executor.restore(run.snapshot().get()));
+  for (History* const each : {&run, &other}) {
+    (void)each->open();
+    EXPECT_EQ(each->say(5, 1, "f").status, ReplyStatus::expired);
+    EXPECT_EQ(each->say(6, 1, "g").status, ReplyStatus::done);
+  }
+  EXPECT_EQ(run.executor.snapshot(), other.executor.snapshot());
+}
+
+TEST(Executor, ASnapshotHoldsTheStateAndTheSessions) {
+  History run;
+  const std::uint64_t session = run.open();
+  const std::uint64_t quiet = run.open();
+  (void)run.say(session, 1, "a");
+  (void)run.say(session, 2, "b");
+  History other;
+  ASSERT_TRUE(other.executor.restore(run.snapshot().get()));
+  EXPECT_EQ(other.executor.executed(), run.executor.executed());
+  EXPECT_EQ(other.executor.snapshot(), run.executor.snapshot());
+  const Executor::Outcome again = other.say(session, 2, "b");
+  EXPECT_EQ(again.status, ReplyStatus::done);
+  EXPECT_EQ(result_of(again), "2 b");
+  EXPECT_EQ(other.say(session, 1, "a").status, ReplyStatus::expired);
+  EXPECT_EQ(result_of(other.say(quiet, 1, "c")), "3 c");
+  EXPECT_EQ(other.diary.text(), "a\nb\nc\n");
+  ASSERT_TRUE(other.executor.restore(nullptr));
+  EXPECT_EQ(other.executor.executed(), 0u);
+  EXPECT_EQ(other.executor.snapshot(), History().executor.snapshot());
+}
+
+TEST(Executor, TheSameEntriesGiveTheSameBytesWhereverASnapshotWasBetween) {
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    base::Random random(seed);
+    History one;
+    History other;
+    std::vector<std::uint64_t> sessions{99'999};
+    for (int step = 0; step < 200; ++step) {
+      const std::uint64_t what = random.below(20);
+      if (what == 0) {
+        sessions.push_back(one.open());
+        (void)other.open();
+      } else if (what == 1) {
+        std::vector<std::byte> bytes(random.below(40));
+        for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+        (void)one.add(bytes);
+        (void)other.add(bytes);
+      } else if (what == 2) {
+        const log::SnapshotPtr snapshot = other.snapshot();
+        other.diary.reset();
+        ASSERT_TRUE(other.executor.restore(snapshot.get()));
+      } else {
+        const std::uint64_t session = sessions[random.below(sessions.size())];
+        const std::uint64_t sequence = random.below(12);
+        const std::string text(random.below(30), 'x');
+        const Executor::Outcome a = one.say(session, sequence, text);
+        const Executor::Outcome b = other.say(session, sequence, text);
+        ASSERT_EQ(a.status, b.status);
+        ASSERT_EQ(a.result, b.result);
+      }
+      ASSERT_EQ(one.executor.snapshot(), other.executor.snapshot()) << "seed " << seed;
+    }
+  }
+}
+
+class HostileState : public testing::Test {
+ protected:
+  HostileState() {
+    first_ = run_.open();
+    second_ = run_.open();
+    (void)run_.say(first_, 7, "a");
+    right_ = run_.executor.snapshot();
+  }
+  [[nodiscard]] Errc error_of(const std::vector<std::byte>& state) const {
+    History other;
+    const auto restored = other.executor.restore(run_.made_of(state).get());
+    return restored ? Errc{} : restored.error().code();
+  }
+  [[nodiscard]] Errc with(std::size_t offset, std::uint64_t value) const {
+    std::vector<std::byte> state = right_;
+    base::store(base::MutableBytes(state), offset, value);
+    return error_of(state);
+  }
+  History run_;
+  std::uint64_t first_ = 0;
+  std::uint64_t second_ = 0;
+  std::vector<std::byte> right_;
+};
+
+// The count; the first session (number, sequence, used, length and 3 bytes of result); the second.
+constexpr std::size_t kFirst = 8;
+constexpr std::size_t kSecond = kFirst + 32 + 3;
+constexpr std::size_t kMachine = kSecond + 32;
+
+TEST_F(HostileState, WhatIsCutShortIsRefused) {
+  ASSERT_EQ(right_.size(), kMachine + 2);
+  ASSERT_EQ(error_of(right_), Errc{});
+  for (std::size_t length = 0; length < right_.size(); ++length) {
+    if (length == kMachine) continue;  // the machine's own state, before any command
+    EXPECT_EQ(error_of({right_.begin(), right_.begin() + static_cast<std::ptrdiff_t>(length)}),
+              Errc::corrupt)
+        << length;
+  }
+}
+
+TEST_F(HostileState, ImpossibleFieldsAreRefused) {
+  EXPECT_EQ(with(0, 3), Errc::corrupt) << "more sessions than there are";
+  EXPECT_EQ(with(0, kSessionsMax + 1), Errc::corrupt);
+  EXPECT_EQ(with(0, ~std::uint64_t{0}), Errc::corrupt);
+  EXPECT_EQ(with(kFirst, 0), Errc::corrupt) << "no number";
+  EXPECT_EQ(with(kFirst, second_), Errc::corrupt) << "the same number twice";
+  EXPECT_EQ(with(kFirst, 3), Errc::corrupt) << "out of order";
+  EXPECT_EQ(with(kSecond, 3), Errc::corrupt) << "opened after it was last used";
+  EXPECT_EQ(with(kSecond, kNoSession), Errc::corrupt);
+  EXPECT_EQ(with(kFirst + 16, 4), Errc::corrupt) << "used behind the end";
+  EXPECT_EQ(with(kFirst + 16, second_), Errc::corrupt) << "two used at once";
+  EXPECT_EQ(with(kFirst + 8, 0), Errc::corrupt) << "a result of no command";
+  EXPECT_EQ(with(kFirst + 24, 4), Errc::corrupt) << "a longer result";
+  EXPECT_EQ(with(kFirst + 24, ~std::uint64_t{0}), Errc::corrupt);
+  EXPECT_EQ(with(kSecond + 24, std::uint64_t{1} << 62), Errc::corrupt);
+}
+
+TEST_F(HostileState, AnyChangeIsRefusedOrUnderstoodExactly) {
+  base::Random random(5);
+  int understood = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    std::vector<std::byte> state = right_;
+    for (std::uint64_t n = 1 + random.below(3); n > 0; --n) {
+      state[random.below(state.size())] = static_cast<std::byte>(random.below(6));
+    }
+    History other;
+    const auto restored = other.executor.restore(run_.made_of(state).get());
+    if (!restored) {
+      ASSERT_EQ(restored.error().code(), Errc::corrupt);
+      ASSERT_EQ(other.executor.snapshot(), History().executor.snapshot());
+      continue;
+    }
+    ++understood;
+    ASSERT_EQ(other.executor.snapshot(), state);
+  }
+  EXPECT_GT(understood, 1'000);
+}
+
+}  // namespace
+}  // namespace dolmen::replication

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Members over tcp in a simulated network, with journals on simulated disks, in virtual time; and
+// clients that ask them. For tests.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/checksum.hpp"
+#include "base/random.hpp"
+#include "fabric/tcp_sim_world.hpp"
+#include "replication/member.hpp"
+#include "sim/crash_plan.hpp"
+#include "sim/sim_disk.hpp"
+#include "sim/sim_env.hpp"
+#include "sys/borrowed_disk.hpp"
+
+namespace dolmen::replication {
+
+inline constexpr GroupId kTestGroup{5, 8};
+
+/// A number. A command adds to it and gives the new value; bytes behind the eighth say nothing.
+/// Where it executes ahead the log has the sum instead, which is right only if effect_of() saw
+/// everything that came before.
+class Tally final : public StateMachine {
+ public:
+  explicit Tally(bool is_ahead = false) : is_ahead_(is_ahead) {}
+  static std::vector<std::byte> add(std::uint64_t amount, std::size_t padding = 0) {
+    std::vector<std::byte> command(sizeof amount + padding);
+    base::store(base::MutableBytes(command), 0, amount);
+    return command;
+  }
+  static std::uint64_t value_of(base::Bytes result) {
+    return result.size() == 8 ? base::load<std::uint64_t>(result) : ~std::uint64_t{0};
+  }
+
+  std::vector<std::byte> apply(Bytes command) override {
+    const auto number = base::load<std::uint64_t>(command);
+    value_ = is_ahead_ ? number : value_ + number;
+    return add(value_);
+  }
+  std::vector<std::byte> snapshot() const override { return add(value_); }
+  Result<void> restore(Bytes state) override {
+    if (state.size() != 8) return fail(Errc::corrupt, "a tally");
+    value_ = base::load<std::uint64_t>(state);
+    return {};
+  }
+  void reset() override { value_ = 0; }
+  bool executes_ahead() const override { return is_ahead_; }
+  Result<std::vector<std::byte>> effect_of(Bytes request) override {
+    const auto amount = request.size() < 8 ? 0 : base::load<std::uint64_t>(request);
+    if (request.size() < 8 || amount > most_) return fail(Errc::too_large, "an amount", amount);
+    std::vector<std::byte> effect(request.begin(), request.end());
+    if (is_ahead_) base::store(base::MutableBytes(effect), 0, value_ + amount);
+    return effect;
+  }
+
+  [[nodiscard]] std::uint64_t value() const noexcept { return value_; }
+  void refuse_more_than(std::uint64_t amount) { most_ = amount; }
+
+ private:
+  const bool is_ahead_;
+  std::uint64_t value_ = 0;
+  std::uint64_t most_ = ~std::uint64_t{0};
+};
+
+struct MemberWorldOptions {
+  std::uint64_t seed = 1;
+  std::size_t members = 3;
+  bool is_ahead = false;
+  JournalOptions journal{.segment_bytes = 8u << 10, .tail_bytes_max = 24u << 10};
+  MemberOptions member{.replica = {.part_bytes = 4u << 10, .trailing_bytes = 2u << 10}};
+  std::uint64_t step_ns = 50'000;
+};
+
+class MemberWorld;
+
+/// A client's endpoint and what it was told.
+class MemberClient final : private fabric::Sink {
+ public:
+  MemberClient(MemberWorld& world, fabric::NodeId self);
+  ~MemberClient() override;
+
+  struct Told {
+    ReplyStatus status = ReplyStatus::done;
+    std::uint64_t value = 0;
+    std::vector<std::byte> result{};
+  };
+  /// Its number; nothing where the node is not connected.
+  std::optional<std::uint64_t> ask(std::size_t member, std::uint64_t session,
+                                   std::uint64_t sequence, base::Bytes command) {
+    const Request request{
+        .number = ++asked_, .session = session, .sequence = sequence, .command = command};
+    return send(member, EnvelopeKind::request, encode(request)) ? std::optional(asked_)
+                                                                : std::nullopt;
+  }
+  bool send(std::size_t member, EnvelopeKind kind, base::Bytes body);
+  /// The answer to it, once.
+  std::optional<Told> answer_to(std::uint64_t number) {
+    const auto found = told_.find(number);
+    if (found == told_.end()) return std::nullopt;
+    Told told = std::move(found->second);
+    told_.erase(found);
+    return told;
+  }
+  [[nodiscard]] const std::optional<MemberStatus>& status() const { return status_; }
+  bool turn() {
+    const auto polled = endpoint_->poll(*this);
+    EXPECT_TRUE(polled);
+    return polled.value_or(false);
+  }
+
+ private:
+  void on_connected(const fabric::NodeName& /*peer*/) override {}
+  void on_lost(const fabric::NodeName& /*peer*/, const Error& /*why*/) override {}
+  void on_refused(fabric::NodeId /*who*/, const Error& /*why*/) override {}
+  void on_completed(fabric::OpId /*op*/, const Result<std::uint64_t>& /*former*/) override {}
+  void on_message(const fabric::NodeName& /*from*/, base::Bytes message) override {
+    const auto opened = decode_envelope(message);
+    ASSERT_TRUE(opened) << opened.error().message();
+    EXPECT_EQ(opened->envelope.group, kTestGroup);
+    if (opened->envelope.kind == EnvelopeKind::status) {
+      const auto status = decode_status(opened->body);
+      ASSERT_TRUE(status) << status.error().message();
+      status_ = *status;
+      return;
+    }
+    ASSERT_EQ(opened->envelope.kind, EnvelopeKind::reply);
+    const auto reply = decode_reply(opened->body);
+    ASSERT_TRUE(reply) << reply.error().message();
+    const bool is_new =
+        told_
+            .emplace(reply->number, Told{.status = reply->status,
+                                         .value = reply->value,
+                                         .result = {reply->result.begin(), reply->result.end()}})
+            .second;
+    EXPECT_TRUE(is_new) << "answered twice";
+  }
+
+  MemberWorld& world_;
+  std::unique_ptr<fabric::TcpEndpoint> endpoint_;
+  std::uint64_t asked_ = 0;
+  std::map<std::uint64_t, Told> told_;
+  std::optional<MemberStatus> status_;
+};
+
+class MemberWorld {
+ public:
+  explicit MemberWorld(const MemberWorldOptions& options)
+      : options_(options), network_(options.seed) {
+    log::Configuration first;
+    for (std::size_t i = 0; i < options.members; ++i) first.voters.push_back(replica(i));
+    for (std::size_t i = 0; i < options.members; ++i) {
+      nodes_.push_back(std::make_unique<Node>(base::mix_seed(options.seed, i), options.is_ahead));
+      Node& node = *nodes_.back();
+      node.env = {&network_.clock(), &node.entropy, nullptr, &node.process};
+      auto journal = open_journal(node);
+      EXPECT_TRUE(journal->add(kTestGroup, replica(i), first));
+      EXPECT_TRUE(journal->close());
+    }
+    for (std::size_t i = 0; i < options.members; ++i) start(i);
+  }
+  ~MemberWorld() {
+    for (std::size_t i = 0; i < nodes_.size(); ++i) end(i);
+  }
+  MemberWorld(const MemberWorld&) = delete;
+  MemberWorld& operator=(const MemberWorld&) = delete;
+
+  static fabric::NodeId id(std::size_t member) { return fabric::NodeId{member + 1}; }
+  static std::string host(std::size_t member) { return fabric::TcpSimWorld::host_of(id(member)); }
+  static log::ReplicaId replica(std::size_t member) { return replica_of(id(member), 1); }
+
+  /// A new life of a member that does not run.
+  void start(std::size_t i) {
+    Node& node = *nodes_[i];
+    ASSERT_EQ(node.member, nullptr);
+    node.why.reset();
+    node.machine = std::make_unique<Tally>(options_.is_ahead);
+    node.endpoint =
+        network_.make(fabric::TcpSimWorld::options(fabric::NodeName{id(i), ++node.incarnation}));
+    node.member =
+        std::make_unique<Member>(node.env, *node.endpoint, open_journal(node), options_.member);
+    const auto hosted = node.member->host(kTestGroup, *node.machine);
+    ASSERT_TRUE(hosted) << hosted.error().message();
+  }
+  /// The process is gone; its disk keeps everything that was written.
+  void end(std::size_t i) {
+    Node& node = *nodes_[i];
+    if (!node.endpoint) return;
+    node.member.reset();
+    network_.before_end(id(i));
+    node.endpoint.reset();
+  }
+  /// The power, too: of what was not synced only what the plan says is kept.
+  void crash(std::size_t i, const sim::CrashPlan& plan = {}) {
+    Node& node = *nodes_[i];
+    auto left = node.disk->crash(plan, node.incarnation);
+    node.disk->power_off();
+    end(i);
+    node.disk = std::move(left);
+  }
+
+  /// One turn of everybody, and some time if nobody had anything to do.
+  void step() {
+    bool did_something = false;
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+      Node& node = *nodes_[i];
+      if (!node.member) continue;
+      const auto turned = node.member->turn();
+      if (!turned) {
+        node.why = turned.error();
+        end(i);
+        continue;
+      }
+      did_something |= *turned;
+    }
+    for (MemberClient* const client : clients_) did_something |= client->turn();
+    if (!did_something) network_.clock().advance_ns(options_.step_ns);
+  }
+  /// False: nothing came of it in so long.
+  bool run(const std::function<bool()>& done, std::uint64_t patience_ns = 10'000'000'000) {
+    const std::uint64_t end_ns = now_ns() + patience_ns;
+    while (!done()) {
+      if (now_ns() > end_ns) return false;
+      step();
+    }
+    return true;
+  }
+  void run_for(std::uint64_t length_ns) {
+    (void)run([] { return false; }, length_ns);
+  }
+
+  [[nodiscard]] std::size_t size() const { return nodes_.size(); }
+  [[nodiscard]] bool is_up(std::size_t i) const { return nodes_[i]->member != nullptr; }
+  /// Why it ended by itself.
+  [[nodiscard]] const std::optional<Error>& why(std::size_t i) const { return nodes_[i]->why; }
+  [[nodiscard]] Member& member(std::size_t i) { return *nodes_[i]->member; }
+  [[nodiscard]] Tally& machine(std::size_t i) { return *nodes_[i]->machine; }
+  [[nodiscard]] sim::SimDisk& disk(std::size_t i) { return *nodes_[i]->disk; }
+  [[nodiscard]] MemberStatus status(std::size_t i) { return *member(i).status(kTestGroup); }
+  [[nodiscard]] fabric::TcpSimWorld& network() { return network_; }
+  [[nodiscard]] std::uint64_t now_ns() { return network_.now_ns(); }
+
+  /// Who leads with the highest epoch, and is followed by a majority of those that run.
+  [[nodiscard]] std::optional<std::size_t> leader() {
+    for (std::size_t i = 0; i < size(); ++i) {
+      if (!is_up(i) || status(i).role != log::Role::leader) continue;
+      std::size_t following = 0;
+      for (std::size_t k = 0; k < size(); ++k) {
+        following +=
+            is_up(k) && status(k).epoch == status(i).epoch && status(k).leader == replica(i);
+      }
+      if (2 * following > size()) return i;
+    }
+    return std::nullopt;
+  }
+  /// Waits for one.
+  std::size_t lead(std::uint64_t patience_ns = 10'000'000'000) {
+    EXPECT_TRUE(run([&] { return leader().has_value(); }, patience_ns)) << "nobody leads";
+    return leader().value_or(0);
+  }
+  /// Whether all that run have executed the same, and everything.
+  [[nodiscard]] bool agrees() {
+    const auto first = leader();
+    if (!first) return false;
+    const MemberStatus right = status(*first);
+    for (std::size_t i = 0; i < size(); ++i) {
+      if (!is_up(i)) continue;
+      const MemberStatus one = status(i);
+      if (one.epoch != right.epoch || one.end != right.end || one.applied != right.end.index ||
+          one.stable != right.end.index) {
+        return false;
+      }
+    }
+    return true;
+  }
+  void cut_off(std::size_t i, std::uint64_t length_ns) {
+    for (std::size_t k = 0; k < size(); ++k) {
+      if (k == i) continue;
+      network_.streams().cut(host(i), host(k), length_ns);
+      network_.streams().cut(host(k), host(i), length_ns);
+    }
+  }
+
+ private:
+  friend class MemberClient;
+  struct Node {
+    Node(std::uint64_t seed, bool is_ahead)
+        : disk(std::make_unique<sim::SimDisk>(seed)),
+          entropy(seed),
+          process(1),
+          machine(std::make_unique<Tally>(is_ahead)) {}
+    std::unique_ptr<sim::SimDisk> disk;
+    sim::SimEntropy entropy;
+    sim::SimProcess process;
+    sys::Env env;
+    std::unique_ptr<Tally> machine;
+    std::unique_ptr<fabric::TcpEndpoint> endpoint;
+    std::unique_ptr<Member> member;
+    std::uint64_t incarnation = 0;
+    std::optional<Error> why;
+  };
+
+  std::unique_ptr<Journal> open_journal(Node& node) {
+    auto journal =
+        Journal::open(node.env, std::make_unique<sys::BorrowedDisk>(*node.disk), options_.journal);
+    EXPECT_TRUE(journal) << journal.error().message();
+    return std::move(*journal);
+  }
+
+  const MemberWorldOptions options_;
+  fabric::TcpSimWorld network_;
+  std::vector<std::unique_ptr<Node>> nodes_;
+  std::vector<MemberClient*> clients_;
+};
+
+inline MemberClient::MemberClient(MemberWorld& world, fabric::NodeId self) : world_(world) {
+  fabric::TcpOptions options = fabric::TcpSimWorld::options({self, 1});
+  options.listen.reset();
+  endpoint_ = world.network_.make(options);
+  world.clients_.push_back(this);
+}
+inline MemberClient::~MemberClient() {
+  std::erase(world_.clients_, this);
+  world_.network_.before_end(endpoint_->self().node);
+}
+inline bool MemberClient::send(std::size_t member, EnvelopeKind kind, base::Bytes body) {
+  const auto to = endpoint_->connected(MemberWorld::id(member));
+  if (!to) return false;
+  const std::vector<std::byte> head = encode(Envelope{.kind = kind, .group = kTestGroup});
+  const std::array<base::Bytes, 2> parts{head, body};
+  return endpoint_->send(*to, parts).has_value();
+}
+
+}  // namespace dolmen::replication
