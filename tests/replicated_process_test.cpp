@@ -22,6 +22,7 @@
 
 #include <dolmen/replicated.hpp>
 
+#include "base/bytes.hpp"
 #include "base/random.hpp"
 #include "base/sanitizers.hpp"
 #include "base/test_length.hpp"
