@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Members under faults, and clients that ask until they are answered: what they saw has to be what
+// one counter could have said, whatever was killed, cut off or full meanwhile.
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/random.hpp"
+#include "base/sanitizers.hpp"
+#include "base/test_length.hpp"
+#include "replication/member_fixture.hpp"
+#include "sim/linearizability_models.hpp"
+#include "sim/sim_hooks.hpp"
+
+namespace dolmen::replication {
+namespace {
+
+using sim::CounterModel;
+using sim::CrashPlan;
+using Counts = sim::History<CounterModel::Operation>;
+
+constexpr std::uint64_t kMs = 1'000'000;
+
+/// One command after the other, each repeated at one member after the other until it is answered.
+class Asker {
+ public:
+  Asker(MemberWorld& world, Counts& history, std::uint64_t number, std::uint64_t seed)
+      : client_(world, fabric::NodeId{100 + number}),
+        world_(world),
+        history_(history),
+        number_(number),
+        random_(seed) {}
+
+  void turn() {
+    if (attempt_) {
+      if (const auto told = client_.answer_to(*attempt_)) {
+        attempt_.reset();
+        take(*told);
+      } else if (world_.now_ns() > patience_end_ns_) {
+        attempt_.reset();
+        look_elsewhere();
+      }
+    }
+    if (attempt_ || world_.now_ns() < not_before_ns_) return;
+    if (session_ != 0 && !operation_ && !is_resting_) begin();
+    if (session_ != 0 && !operation_) return;
+    const bool is_opening = session_ == 0;
+    attempt_ = is_opening ? client_.ask(member_, 0, 0, {})
+                          : client_.ask(member_, session_, sequence_, command_);
+    patience_end_ns_ = world_.now_ns() + random_.between(20 * kMs, 300 * kMs);
+    if (!attempt_) look_elsewhere();
+  }
+  /// Begins nothing more.
+  void rest() { is_resting_ = true; }
+  [[nodiscard]] bool is_done() const { return is_resting_ && !operation_; }
+  [[nodiscard]] std::uint64_t answered() const { return answered_; }
+  [[nodiscard]] std::uint64_t repeated() const { return repeated_; }
+
+ private:
+  void begin() {
+    const std::uint64_t amount = random_.below(3) == 0 ? 0 : 1 + random_.below(1'000'000);
+    command_ = Tally::add(amount, random_.below(300));
+    operation_ = history_.invoke(number_, {.added = amount});
+    ++sequence_;
+  }
+  void look_elsewhere() {
+    ++repeated_;
+    member_ = random_.below(world_.size());
+    not_before_ns_ = world_.now_ns() + random_.below(10 * kMs);
+  }
+  void take(const MemberClient::Told& told) {
+    switch (told.status) {
+      case ReplyStatus::done:
+        if (session_ == 0) {
+          session_ = told.value;
+          sequence_ = 0;
+          return;
+        }
+        history_.respond(*operation_).value = Tally::value_of(told.result);
+        operation_.reset();
+        ++answered_;
+        return;
+      case ReplyStatus::not_leader:
+        look_elsewhere();
+        if (told.value != 0) member_ = told.value - 1;
+        return;
+      case ReplyStatus::busy:
+      case ReplyStatus::lost:
+        return look_elsewhere();
+      case ReplyStatus::expired:
+      case ReplyStatus::refused:
+        FAIL() << "a session that is in use stays, and nothing is refused here";
+    }
+  }
+
+  MemberClient client_;
+  MemberWorld& world_;
+  Counts& history_;
+  const std::uint64_t number_;
+  base::Random random_;
+  std::size_t member_ = 0;
+  std::uint64_t session_ = 0;
+  std::uint64_t sequence_ = 0;
+  std::vector<std::byte> command_;
+  std::optional<std::size_t> operation_;
+  std::optional<std::uint64_t> attempt_;
+  std::uint64_t patience_end_ns_ = 0;
+  std::uint64_t not_before_ns_ = 0;
+  bool is_resting_ = false;
+  std::uint64_t answered_ = 0;
+  std::uint64_t repeated_ = 0;
+};
+
+struct Totals {
+  std::uint64_t answered = 0;
+  std::uint64_t repeated = 0;
+  std::uint64_t crashes = 0;
+  std::uint64_t ended = 0;  ///< members, by their disks
+  std::uint64_t resets = 0;
+  std::uint64_t simulated_ns = 0;
+};
+
+class Campaign {
+ public:
+  explicit Campaign(std::uint64_t seed)
+      : random_(base::mix_seed(seed, 77)), world_(options_for(seed, random_)) {
+    for (std::uint64_t i = 0; i < 3; ++i) {
+      askers_.push_back(std::make_unique<Asker>(world_, history_, i, base::mix_seed(seed, i)));
+    }
+    down_until_ns_.resize(world_.size());
+  }
+
+  void run(Totals& totals) {
+    const std::uint64_t end_ns = 2'000 * kMs;
+    std::uint64_t next_fault_ns = 0;
+    while (world_.now_ns() < end_ns) {
+      step();
+      if (world_.now_ns() < next_fault_ns) continue;
+      do_something_bad();
+      next_fault_ns = world_.now_ns() + random_.below(150 * kMs);
+    }
+    heal();
+    for (const auto& asker : askers_) asker->rest();
+    const std::uint64_t healed_ns = world_.now_ns();
+    const auto all_done = [&] {
+      return std::ranges::all_of(askers_, [](const auto& asker) { return asker->is_done(); });
+    };
+    while (!all_done() || !world_.agrees()) {
+      step();
+      ASSERT_LT(world_.now_ns() - healed_ns, 10'000 * kMs) << "it does not come to rest";
+    }
+    for (std::size_t i = 1; i < world_.size(); ++i) {
+      EXPECT_EQ(world_.machine(i).value(), world_.machine(0).value()) << "member " << i;
+    }
+    // What all of them have at the end is one more thing that was seen.
+    history_.respond(history_.invoke(99, {.added = 0})).value = world_.machine(0).value();
+    CounterModel model;
+    const auto judgement = sim::check_linearizability(model, history_.operations());
+    EXPECT_EQ(judgement.verdict, sim::Verdict::linearizable) << judgement.text;
+    for (const auto& asker : askers_) {
+      totals.answered += asker->answered();
+      totals.repeated += asker->repeated();
+    }
+    totals.crashes += crashes_;
+    totals.ended += ended_;
+    totals.resets += world_.network().streams().resets();
+    totals.simulated_ns += world_.now_ns();
+  }
+
+ private:
+  static MemberWorldOptions options_for(std::uint64_t seed, base::Random& random) {
+    return {.seed = seed,
+            .members = random.below(3) == 0 ? 5u : 3u,
+            .is_ahead = random.below(2) == 0,
+            .step_ns = 100'000};
+  }
+  void step() {
+    world_.step();
+    for (const auto& asker : askers_) asker->turn();
+    for (std::size_t i = 0; i < world_.size(); ++i) {
+      if (world_.is_up(i)) continue;
+      if (down_until_ns_[i] == 0) {  // its disk
+        ASSERT_TRUE(world_.why(i));
+        const Errc code = world_.why(i)->code();
+        ASSERT_TRUE(code == Errc::store_failed || code == Errc::no_space || code == Errc::io_error)
+            << world_.why(i)->message();
+        ++ended_;
+        kill(i);
+      } else if (world_.now_ns() >= down_until_ns_[i]) {
+        down_until_ns_[i] = 0;
+        world_.start(i);
+      }
+    }
+  }
+  void kill(std::size_t i) {
+    constexpr CrashPlan::Kind kKinds[] = {CrashPlan::Kind::none, CrashPlan::Kind::all,
+                                          CrashPlan::Kind::random};
+    down_until_ns_[i] = world_.now_ns() + 1 + random_.below(500 * kMs);
+    world_.crash(i, {.kind = kKinds[random_.below(3)], .argument = random_()});
+  }
+  void do_something_bad() {
+    const std::size_t i = random_.below(world_.size());
+    const std::size_t k = random_.below(world_.size());
+    switch (random_.below(8)) {
+      case 0:
+      case 1:
+        if (!world_.is_up(i)) return;
+        ++crashes_;
+        return kill(i);
+      case 2: {
+        const auto leader = world_.leader();
+        if (!leader) return;
+        if (random_.below(2) == 0) return world_.cut_off(*leader, random_.below(800 * kMs));
+        ++crashes_;
+        return kill(*leader);
+      }
+      case 3:
+        if (i == k) return;
+        return world_.network().streams().cut(MemberWorld::host(i), MemberWorld::host(k),
+                                              random_.below(600 * kMs));
+      case 4:
+        return world_.cut_off(i, random_.below(400 * kMs));
+      case 5:
+        return world_.network().streams().set_faults(
+            {.delay_max_ns = 50'000 + random_.below(5 * kMs),
+             .piece_max = std::size_t{1} << (4 + random_.below(13)),
+             .reset_ppm = random_.below(2) == 0 ? 0 : static_cast<std::uint32_t>(random_.below(3000))});
+      case 6:
+        if (!world_.is_up(i)) return;
+        return world_.disk(i).inject({.on = random_.below(2) == 0 ? sim::FaultOn::sync
+                                                                  : sim::FaultOn::write,
+                                      .nth = 1 + random_.below(20)});
+      default:
+        if (!world_.is_up(i)) return;
+        return world_.disk(i).inject({.on = sim::FaultOn::allocate,
+                                      .nth = 1 + random_.below(3),
+                                      .code = Errc::no_space});
+    }
+  }
+  void heal() {
+    world_.network().streams().heal();
+    world_.network().streams().set_faults({});
+    for (std::size_t i = 0; i < world_.size(); ++i) {
+      world_.disk(i).clear_faults();
+      if (!world_.is_up(i)) down_until_ns_[i] = 1;
+    }
+  }
+
+  base::Random random_;
+  MemberWorld world_;
+  Counts history_;
+  std::vector<std::unique_ptr<Asker>> askers_;
+  std::vector<std::uint64_t> down_until_ns_;  ///< 0: it runs
+  std::uint64_t crashes_ = 0;
+  std::uint64_t ended_ = 0;
+};
+
+std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
+  const char* const text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+std::uint64_t seeds_to_run() {
+  if (base::at_full_length()) return 5'000;
+  return base::kSanitized ? 20 : 200;
+}
+
+TEST(MemberCampaign, ClientsSeeOneCounterWhateverFails) {
+  const std::uint64_t first = from_environment("DOLMEN_MEMBER_SEED", 1);
+  const std::uint64_t seeds = from_environment(
+      "DOLMEN_MEMBER_SEEDS", std::getenv("DOLMEN_MEMBER_SEED") == nullptr ? seeds_to_run() : 1);
+  const sim::SimHooks hooks({.seed = first, .buggify = false});
+  Totals totals;
+  for (std::uint64_t seed = first; seed < first + seeds; ++seed) {
+    SCOPED_TRACE("DOLMEN_MEMBER_SEED=" + std::to_string(seed));
+    Campaign(seed).run(totals);
+    if (HasFailure()) return;
+  }
+  std::printf(
+      "%lu seeds, %.1f simulated minutes, %lu commands answered, %lu attempts more, %lu crashes, "
+      "%lu ended by their disks, %lu connections reset\n",
+      seeds, static_cast<double>(totals.simulated_ns) / 6e10, totals.answered, totals.repeated,
+      totals.crashes, totals.ended, totals.resets);
+  if (seeds < 20) return;
+  auto probes = hooks.probes();
+  for (const char* const place : {"replication.undone", "log.installed", "log.compacted"}) {
+    EXPECT_GT(probes[place], 0u) << place;
+  }
+  EXPECT_GT(totals.answered, seeds * 200);
+  EXPECT_GT(totals.ended, seeds / 10);
+}
+
+}  // namespace
+}  // namespace dolmen::replication
