@@ -136,7 +136,7 @@ class Campaign {
   }
 
   void run(Totals& totals) {
-    const std::uint64_t end_ns = 3'000 * kMs;
+    const std::uint64_t end_ns = 2'000 * kMs;
     std::uint64_t next_fault_ns = 0;
     while (world_.now_ns() < end_ns) {
       step();
@@ -229,17 +229,17 @@ class Campaign {
         return world_.network().streams().set_faults(
             {.delay_max_ns = 50'000 + random_.below(5 * kMs),
              .piece_max = std::size_t{1} << (4 + random_.below(13)),
-             .reset_ppm = random_.below(2) == 0 ? 0 : static_cast<std::uint32_t>(random_.below(3000))});
+             .reset_ppm =
+                 random_.below(2) == 0 ? 0 : static_cast<std::uint32_t>(random_.below(3000))});
       case 6:
         if (!world_.is_up(i)) return;
-        return world_.disk(i).inject({.on = random_.below(2) == 0 ? sim::FaultOn::sync
-                                                                  : sim::FaultOn::write,
-                                      .nth = 1 + random_.below(20)});
+        return world_.disk(i).inject(
+            {.on = random_.below(2) == 0 ? sim::FaultOn::sync : sim::FaultOn::write,
+             .nth = 1 + random_.below(20)});
       default:
         if (!world_.is_up(i)) return;
-        return world_.disk(i).inject({.on = sim::FaultOn::allocate,
-                                      .nth = 1 + random_.below(3),
-                                      .code = Errc::no_space});
+        return world_.disk(i).inject(
+            {.on = sim::FaultOn::allocate, .nth = 1 + random_.below(3), .code = Errc::no_space});
     }
   }
   void heal() {

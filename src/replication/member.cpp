@@ -44,7 +44,11 @@ Result<bool> Member::turn() {
       hosting.replica.tick(now_ns());
       busy = true;
     }
-    busy |= !hosting.requests.empty() && !hosting.is_draining;
+    if (hosting.requests.empty() || hosting.is_draining) continue;
+    busy = true;
+    // A replica that took over another's log may lead already: first what it had executed of its
+    // own is undone, or effect_of() would see it.
+    DOLMEN_CHECK(carry_out(group, hosting));
     propose(group, hosting);
   }
   DOLMEN_CHECK(carry_out_all());
@@ -148,7 +152,6 @@ void Member::take_request(const GroupId& group, Hosting& hosting, Waiting waitin
 // --- what follows from it ------------------------------------------------------------------------
 
 void Member::propose(const GroupId& group, Hosting& hosting) {
-  if (hosting.is_draining || hosting.requests.empty()) return;
   log::Replica& replica = hosting.replica;
   const bool is_ahead = hosting.machine.executes_ahead();
   for (Waiting& waiting : std::exchange(hosting.requests, {})) {

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -211,6 +212,45 @@ TEST(Member, WhatALeaderThatIsCutOffExecutedAheadIsUndone) {
     expect_same_values(world, 6);
     EXPECT_EQ(add(world, world.lead(), 1), 7u);
   }
+}
+
+// Who takes over another's log as a candidate leads at once: what it executed of its own has to be
+// undone before effect_of() is asked.
+TEST(Member, ALeaderUndoesWhatItHadExecutedBeforeItTakesRequests) {
+  const sim::SimHooks hooks({.seed = 1, .buggify = false});
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    MemberWorld world({.seed = seed, .is_ahead = true});
+    MemberClient client(world, fabric::NodeId{50});
+    const std::size_t old = world.lead();
+    const std::uint64_t session = ask(world, client, old, 0, 0, {}).value;
+    ASSERT_EQ(add(world, old, 5), 5u);
+    world.cut_off(old, 2'000'000'000);
+    (void)submit(world, old, Tally::add(100));
+    ASSERT_TRUE(world.run([&] { return world.machine(old).value() == 105; }));
+    ASSERT_TRUE(world.run([&] { return world.leader() && *world.leader() != old; }));
+    const std::size_t next = *world.leader();
+    EXPECT_EQ(add(world, next, 1), 6u);
+    // Whoever is left has the later log, and has just started: it may be the slower one.
+    const std::size_t third = 3 - old - next;
+    world.crash(next);
+    world.crash(third);
+    world.network().streams().heal();
+    world.start(third);
+    world.run_for(20'000'000);
+    MemberClient later(world, fabric::NodeId{51});  // it is read after the others
+    std::uint64_t sequence = 0;
+    std::uint64_t asked_ns = 0;
+    ASSERT_TRUE(world.run([&] {
+      if (std::exchange(asked_ns, world.now_ns()) != world.now_ns()) {
+        (void)later.ask(old, session, ++sequence, Tally::add(0));
+      }
+      return world.leader().has_value();
+    }));
+    world.start(next);
+    expect_same_values(world, 6);
+  }
+  auto probes = hooks.probes();
+  EXPECT_GT(probes["log.fetched"], 5u);
 }
 
 TEST(Member, CheckpointsOfAMachineThatIsAheadWaitUntilItIsNot) {
