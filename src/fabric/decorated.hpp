@@ -38,8 +38,7 @@ class Decorated : public Endpoint {
   [[nodiscard]] Result<void> revoke(RegionId region, NodeId node) override {
     return inner_->revoke(region, node);
   }
-  [[nodiscard]] Result<void> write(OpId op, const Place& place, Bytes bytes,
-                                   Level level) override {
+  [[nodiscard]] Result<void> write(OpId op, const Place& place, Bytes bytes, Level level) override {
     return inner_->write(op, place, bytes, level);
   }
   [[nodiscard]] Result<void> read(OpId op, const Place& place, MutableBytes into) override {

@@ -40,9 +40,8 @@ struct TracedWorld : TcpSimWorld {
 
 struct AllWorld : LateWorld {
   MadeEndpoint make(const NodeName& name) {
-    return std::make_unique<Traced>(
-        std::make_unique<Metered>(LateWorld::make(name), clock()),
-        [](std::string_view line) { EXPECT_FALSE(line.empty()); });
+    return std::make_unique<Traced>(std::make_unique<Metered>(LateWorld::make(name), clock()),
+                                    [](std::string_view line) { EXPECT_FALSE(line.empty()); });
   }
 };
 
@@ -209,10 +208,8 @@ TEST(Faulty, RefusesAsOftenAsItIsTold) {
 
 TEST(Faulty, LosesConnectionsAndTheyAreMadeAgain) {
   // All faults at once; what the interface promises holds all the same.
-  Pair pair(faulty({.seed = 7,
-                    .delay_max_ns = 1'000'000,
-                    .busy_per_1000 = 100,
-                    .loss_per_million = 5'000}));
+  Pair pair(faulty(
+      {.seed = 7, .delay_max_ns = 1'000'000, .busy_per_1000 = 100, .loss_per_million = 5'000}));
   std::uint64_t asked = 0;
   std::uint64_t sent = 0;
   const std::vector<std::byte> bytes(8, std::byte{9});
@@ -247,10 +244,8 @@ TEST(Faulty, LosesConnectionsAndTheyAreMadeAgain) {
 
 TEST(Faulty, OneSeedIsOneCourse) {
   const auto course = [](std::uint64_t seed) {
-    Pair pair(faulty({.seed = seed,
-                      .delay_max_ns = 300'000,
-                      .busy_per_1000 = 200,
-                      .loss_per_million = 10'000}));
+    Pair pair(faulty(
+        {.seed = seed, .delay_max_ns = 300'000, .busy_per_1000 = 200, .loss_per_million = 10'000}));
     std::string all;
     for (std::uint64_t i = 0; i < 3000; ++i) {
       all += pair.alice->send(kBobName, numbered(i, 8)) ? 's' : '-';

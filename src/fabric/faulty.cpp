@@ -119,9 +119,12 @@ void Faulty::report(const Event& event, Sink& sink) {
     case Kind::lost:
       std::erase_if(peers_, [&](const Peer& one) { return one.name == event.peer; });
       return sink.on_lost(event.peer, event.outcome.error());
-    case Kind::refused: return sink.on_refused(event.peer.node, event.outcome.error());
-    case Kind::message: return sink.on_message(event.peer, event.message);
-    case Kind::completed: return sink.on_completed(event.op, event.outcome);
+    case Kind::refused:
+      return sink.on_refused(event.peer.node, event.outcome.error());
+    case Kind::message:
+      return sink.on_message(event.peer, event.message);
+    case Kind::completed:
+      return sink.on_completed(event.op, event.outcome);
   }
 }
 

@@ -84,9 +84,8 @@ Result<void> Metered::read(OpId op, const Place& place, MutableBytes into) {
 
 Result<void> Metered::compare_and_swap(OpId op, const Place& place, std::uint64_t expected,
                                        std::uint64_t desired) {
-  return ask(OpKind::compare_and_swap, op, place, sizeof expected, [&](OpId own) {
-    return inner().compare_and_swap(own, place, expected, desired);
-  });
+  return ask(OpKind::compare_and_swap, op, place, sizeof expected,
+             [&](OpId own) { return inner().compare_and_swap(own, place, expected, desired); });
 }
 
 Result<void> Metered::fetch_add(OpId op, const Place& place, std::uint64_t delta) {

@@ -44,9 +44,9 @@ class Histogram {
 };
 
 struct Transfers {
-  std::uint64_t count = 0;  ///< accepted; what was received
-  std::uint64_t bytes = 0;  ///< of these
-  std::uint64_t busy = 0;   ///< refused as such
+  std::uint64_t count = 0;   ///< accepted; what was received
+  std::uint64_t bytes = 0;   ///< of these
+  std::uint64_t busy = 0;    ///< refused as such
   std::uint64_t failed = 0;  ///< refused otherwise, or completed with an error
 };
 
