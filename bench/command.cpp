@@ -22,7 +22,7 @@ struct SuiteEntry {
   void (*run)(Report&);
 };
 
-constexpr std::array<SuiteEntry, 6> kSuites{{
+constexpr std::array<SuiteEntry, 7> kSuites{{
     {"pointers", "following pointers, against raw, Boost offset_ptr, PMDK", pointers_suite},
     {"kv", "a million records: get, scan, put, load, against LMDB, SQLite, std maps", kv_suite},
     {"commits", "small transactions, deferred and durable, against LMDB, SQLite, PMDK, fdatasync",
@@ -30,6 +30,8 @@ constexpr std::array<SuiteEntry, 6> kSuites{{
     {"open", "reopening after a crash until the first value is read, against LMDB", open_suite},
     {"footprint", "bytes in memory and on disk, against LMDB, std::unordered_map", footprint_suite},
     {"log", "entries in a log of three processes, against etcd, C raft, Redis, floors", log_suite},
+    {"fabric", "writes, reads and round trips between two processes, against bare ones",
+     fabric_suite},
 }};
 
 void print_help(std::FILE* out) {
@@ -75,6 +77,8 @@ int run_part(std::span<const std::string> arguments) {
       footprint_child(arguments);
     } else if (arguments[0].starts_with("log-") || arguments[0] == "server-run") {
       log_child(arguments);
+    } else if (arguments[0].starts_with("fabric-")) {
+      fabric_child(arguments);
     } else {
       return complain("unknown part " + arguments[0]);
     }

@@ -137,17 +137,27 @@ RealTime::~RealTime() {
 
 double machine_load() { return std::strtod(first_line("/proc/loadavg").c_str(), nullptr); }
 
-Pinned::Pinned() {
-  sched_getaffinity(0, sizeof(before_), &before_);
-  // The last core: interrupts tend to go to the first.
-  for (int core = CPU_SETSIZE - 1; core >= 0; --core) {
-    if (!CPU_ISSET(static_cast<std::size_t>(core), &before_)) continue;
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(static_cast<std::size_t>(core), &one);
-    sched_setaffinity(0, sizeof(one), &one);
-    return;
+std::vector<int> allowed_cores() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  sched_getaffinity(0, sizeof(allowed), &allowed);
+  std::vector<int> cores;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(static_cast<std::size_t>(core), &allowed)) cores.push_back(core);
   }
+  if (cores.empty()) cores.push_back(0);
+  return cores;
+}
+
+// The last core: interrupts tend to go to the first.
+Pinned::Pinned() : Pinned(allowed_cores().back()) {}
+
+Pinned::Pinned(int core) {
+  sched_getaffinity(0, sizeof(before_), &before_);
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(static_cast<std::size_t>(core), &one);
+  sched_setaffinity(0, sizeof(one), &one);
 }
 
 Pinned::~Pinned() { sched_setaffinity(0, sizeof(before_), &before_); }

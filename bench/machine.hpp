@@ -39,6 +39,7 @@ class RealTime {
 class Pinned {
  public:
   Pinned();
+  explicit Pinned(int core);
   ~Pinned();
   Pinned(const Pinned&) = delete;
   Pinned& operator=(const Pinned&) = delete;
@@ -47,6 +48,9 @@ class Pinned {
   RealTime real_time_;
   cpu_set_t before_{};
 };
+
+/// The cores that the calling thread may run on, ascending; at least one.
+[[nodiscard]] std::vector<int> allowed_cores();
 
 /// Runnable threads of the whole machine, averaged over a minute.
 [[nodiscard]] double machine_load();

@@ -36,6 +36,10 @@ EXPECTED = {
                   "million_objects_mem": OURS, "million_objects_mem_untouched": OURS},
     "log": {"durable_tcp_1c": LOG | {"bare_rtt"}, "durable_tcp_1c_p99": LOG | {"bare_rtt"},
             "durable_tcp_64c": LOG},
+    "fabric": {f"{case}{tail}": {"dolmen", floor} for tail in ("", "_p99")
+               for case, floor in (("write64_shm", "bare_write"), ("read4k_shm", "bare_read"),
+                                   ("rtt64_shm", "bare_rtt"), ("rtt64_tcp", "bare_rtt"),
+                                   ("read4k_tcp", "bare_rtt"))},
 }
 ABSENT = ("was made without it", "it is not installed")
 MACHINE = {"cpu", "cores", "memory_bytes", "kernel", "filesystem", "dolmen", "checked"}

@@ -19,11 +19,13 @@ void commits_suite(Report& report);
 void open_suite(Report& report);
 void footprint_suite(Report& report);
 void log_suite(Report& report);
+void fabric_suite(Report& report);
 
 /// Parts behind `bench --child <name> <arguments>`; each prints its figures on stdout. Throw
 /// Failure.
 void open_child(std::span<const std::string> arguments);
 void footprint_child(std::span<const std::string> arguments);
 void log_child(std::span<const std::string> arguments);
+void fabric_child(std::span<const std::string> arguments);
 
 }  // namespace dolmen::bench

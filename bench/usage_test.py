@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-SUITES = ["pointers", "kv", "commits", "open", "footprint"]
+SUITES = ["pointers", "kv", "commits", "open", "footprint", "log", "fabric"]
 # Arguments after `bench`, and what the one line on standard error says; exit code 2.
 WRONG = [
     ([], "SUITE is required"),
