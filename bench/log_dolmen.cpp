@@ -182,10 +182,10 @@ void add_log_dolmen(LogWork& work) {
 
 void dolmen_log_child(const std::vector<std::string>& arguments) {
   std::vector<std::uint16_t> ports;
-  for (std::size_t i = 3; i < arguments.size(); ++i) {
+  for (std::size_t i = 2; i < arguments.size(); ++i) {
     ports.push_back(static_cast<std::uint16_t>(std::stoul(arguments[i])));
   }
-  OneMember member(std::stoul(arguments[1]), ports, arguments[2]);
+  OneMember member(std::stoul(arguments[0]), ports, arguments[1]);
   for (;;) member.turn();
 }
 
