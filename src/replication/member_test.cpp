@@ -218,7 +218,7 @@ TEST(Member, WhatALeaderThatIsCutOffExecutedAheadIsUndone) {
 // undone before effect_of() is asked.
 TEST(Member, ALeaderUndoesWhatItHadExecutedBeforeItTakesRequests) {
   const sim::SimHooks hooks({.seed = 1, .buggify = false});
-  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     MemberWorld world({.seed = seed, .is_ahead = true});
     MemberClient client(world, fabric::NodeId{50});
     const std::size_t old = world.lead();
@@ -250,7 +250,7 @@ TEST(Member, ALeaderUndoesWhatItHadExecutedBeforeItTakesRequests) {
     expect_same_values(world, 6);
   }
   auto probes = hooks.probes();
-  EXPECT_GT(probes["log.fetched"], 5u);
+  EXPECT_GT(probes["log.fetched"], 2u);
 }
 
 TEST(Member, CheckpointsOfAMachineThatIsAheadWaitUntilItIsNot) {
