@@ -78,7 +78,7 @@ class Asking final : public Exchange {
     for (std::size_t i = 0; i < count; ++i) {
       const std::size_t answers = heard_.answers;
       ask();
-      while (heard_.answers == answers) poll();
+      for (poll(); heard_.answers == answers; poll()) spin_();
     }
   }
 
@@ -98,7 +98,6 @@ class Asking final : public Exchange {
   void poll() {
     expect(endpoint_->poll(heard_), "poll");
     if (!heard_.failure.empty()) throw Failure(heard_.failure);
-    spin_();
   }
 
   std::unique_ptr<SharedFolder> folder_;
