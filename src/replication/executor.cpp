@@ -51,7 +51,7 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
   known.used = entry.index;
   by_use_.emplace(entry.index, session);
   if (sequence < known.sequence) return {.status = ReplyStatus::expired};
-  if (sequence >= known.sequence) {
+  if (sequence > known.sequence) {
     known.sequence = sequence;
     known.outcome = {.result = machine_.apply(in.take(in.remaining()))};
   }
