@@ -267,7 +267,7 @@ std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
 
 std::uint64_t seeds_to_run() {
   if (base::at_full_length()) return 5'000;
-  return base::kSanitized ? 20 : 200;
+  return base::kSanitized ? 8 : 100;
 }
 
 TEST(MemberCampaign, ClientsSeeOneCounterWhateverFails) {

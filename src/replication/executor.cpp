@@ -9,8 +9,6 @@ namespace dolmen::replication {
 
 namespace {
 
-constexpr std::size_t kCommandHead = 16;
-
 std::unexpected<Error> damaged() { return fail(Errc::corrupt, "the state of a member"); }
 
 }  // namespace
