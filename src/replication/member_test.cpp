@@ -215,10 +215,10 @@ TEST(Member, WhatALeaderThatIsCutOffExecutedAheadIsUndone) {
 }
 
 // Who takes over another's log as a candidate leads at once: what it executed of its own has to be
-// undone before effect_of() is asked.
+// undone before effect_of() is asked. (Seen with 25, 31 and 43 when it was not.)
 TEST(Member, ALeaderUndoesWhatItHadExecutedBeforeItTakesRequests) {
   const sim::SimHooks hooks({.seed = 1, .buggify = false});
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+  for (std::uint64_t seed = 24; seed <= 44; ++seed) {
     MemberWorld world({.seed = seed, .is_ahead = true});
     MemberClient client(world, fabric::NodeId{50});
     const std::size_t old = world.lead();
@@ -247,6 +247,7 @@ TEST(Member, ALeaderUndoesWhatItHadExecutedBeforeItTakesRequests) {
       return world.leader().has_value();
     }));
     world.start(next);
+    SCOPED_TRACE(seed);
     expect_same_values(world, 6);
   }
   auto probes = hooks.probes();
