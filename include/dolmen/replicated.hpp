@@ -95,7 +95,8 @@ class ReplicatedClient {
 
   /// What the state machine answered. Errors: timed_out (whether it was or will be executed is not
   /// known, unless the group could not be reached at all), connection_lost (the group forgot this
-  /// client: also not known), invalid_argument (the state machine, or its size, refused it).
+  /// client, or refused the command after an attempt that nobody answered: also not known),
+  /// invalid_argument (the state machine, or its size, refused it; nothing happened).
   [[nodiscard]] Result<std::vector<std::byte>> call(
       std::span<const std::byte> command,
       std::chrono::milliseconds patience = std::chrono::seconds(10));

@@ -18,6 +18,18 @@ class ReplicaSnapshotTest : public ReplicaTest {
     replica.compact(made.value());
     return *made;
   }
+  /// Bytes of a snapshot of 1 arrive at 3.
+  void send_part(const Snapshot& snapshot, std::size_t begin, std::size_t count) {
+    const base::Bytes part = snapshot.bytes().subspan(begin, count);
+    at(3).receive(now_ns_, id(1),
+                  {.kind = MessageKind::snapshot,
+                   .epoch = at(1).epoch(),
+                   .position = snapshot.last(),
+                   .stable = begin,
+                   .part = {part.begin(), part.end()},
+                   .part_of = snapshot.bytes().size()});
+    collect(3);
+  }
   void propose(std::uint64_t leader, int count) {
     for (int i = 0; i < count; ++i) ASSERT_TRUE(at(leader).propose(now_ns_, bytes("x")));
   }
@@ -72,12 +84,7 @@ TEST_F(ReplicaSnapshotTest, WhatFollowsOnTheSnapshotInTheOwnLogStays) {
   const Position end = at(3).end();
   const auto snapshot =
       Snapshot::make(at(1).place_at(at(1).stable() - 1), base::as_bytes("state")).value();
-  at(3).receive(now_ns_, id(1),
-                {.kind = MessageKind::snapshot,
-                 .epoch = at(1).epoch(),
-                 .position = snapshot->last(),
-                 .part = {snapshot->bytes().begin(), snapshot->bytes().end()},
-                 .part_of = snapshot->bytes().size()});
+  send_part(*snapshot, 0, snapshot->bytes().size());
   sync(3);
   EXPECT_EQ(at(3).base(), snapshot->last());
   EXPECT_EQ(at(3).end(), end);
@@ -91,12 +98,7 @@ TEST_F(ReplicaSnapshotTest, ASnapshotIsConfirmedWhenItIsDurable) {
   settle({1, 2});
   lose_mail();
   const auto snapshot = compact(1);
-  at(3).receive(now_ns_, id(1),
-                {.kind = MessageKind::snapshot,
-                 .epoch = at(1).epoch(),
-                 .position = snapshot->last(),
-                 .part = {snapshot->bytes().begin(), snapshot->bytes().end()},
-                 .part_of = snapshot->bytes().size()});
+  send_part(*snapshot, 0, snapshot->bytes().size());
   collect(3);
   ASSERT_FALSE(nodes_[3].outbox.empty());
   for (const auto& letter : nodes_[3].outbox) EXPECT_EQ(letter.message.position.index, 0u);
@@ -126,17 +128,6 @@ TEST_F(ReplicaSnapshotTest, PartsOfTwoSnapshotsAreNotMixed) {
   propose(1, 2);
   settle({1, 2});
   lose_mail();
-  const auto send_part = [&](const Snapshot& snapshot, std::size_t begin, std::size_t count) {
-    const base::Bytes part = snapshot.bytes().subspan(begin, count);
-    at(3).receive(now_ns_, id(1),
-                  {.kind = MessageKind::snapshot,
-                   .epoch = at(1).epoch(),
-                   .position = snapshot.last(),
-                   .stable = begin,
-                   .part = {part.begin(), part.end()},
-                   .part_of = snapshot.bytes().size()});
-    collect(3);
-  };
   const auto first = compact(1, "one state");
   propose(1, 2);
   settle({1, 2});

@@ -137,6 +137,7 @@ struct ReplicatedClient::Impl final : fabric::Sink {
   /// Until somebody who leads has answered.
   [[nodiscard]] Result<Answer> ask_leader(std::uint64_t asked_session, std::uint64_t asked_sequence,
                                           base::Bytes command, std::uint64_t deadline_ns) {
+    bool is_unsure = false;  // an attempt before may be in somebody's log
     while (now_ns() < deadline_ns) {
       DOLMEN_TRY(auto got, ask({.number = ++number,
                                 .session = asked_session,
@@ -144,13 +145,17 @@ struct ReplicatedClient::Impl final : fabric::Sink {
                                 .command = command},
                                deadline_ns));
       if (!got) {
+        is_unsure = true;
         target = (target + 1) % members;
         continue;
       }
       switch (got->status) {
+        case ReplyStatus::refused:
+          // It speaks of this attempt alone.
+          if (is_unsure) got->status = ReplyStatus::lost;
+          return std::move(*got);
         case ReplyStatus::done:
         case ReplyStatus::expired:
-        case ReplyStatus::refused:
           return std::move(*got);
         case ReplyStatus::not_leader:
           if (got->value >= 1 && got->value <= members && got->value - 1 != target) {
@@ -160,8 +165,10 @@ struct ReplicatedClient::Impl final : fabric::Sink {
           target = (target + 1) % members;
           DOLMEN_CHECK(pause(deadline_ns));
           break;
-        case ReplyStatus::busy:
         case ReplyStatus::lost:
+          is_unsure = true;
+          [[fallthrough]];
+        case ReplyStatus::busy:
           DOLMEN_CHECK(pause(deadline_ns));
           break;
       }
@@ -213,6 +220,9 @@ Result<std::vector<std::byte>> ReplicatedClient::call(std::span<const std::byte>
   if (answer.status == ReplyStatus::expired) {
     impl_->session = 0;
     return fail(Errc::connection_lost, "the group knows this client's session no more");
+  }
+  if (answer.status == ReplyStatus::lost) {
+    return fail(Errc::connection_lost, "refused, after an attempt that may yet be executed");
   }
   if (answer.status == ReplyStatus::refused) {
     return fail(Errc::invalid_argument, "the group refuses the command");

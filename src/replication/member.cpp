@@ -44,7 +44,9 @@ Result<bool> Member::turn() {
       hosting.replica.tick(now_ns());
       busy = true;
     }
-    if (hosting.requests.empty() || hosting.is_draining) continue;
+    // Who leads no more waits for no snapshot: what was asked of it is for another.
+    const bool waits = hosting.is_draining && hosting.replica.role() == log::Role::leader;
+    if (hosting.requests.empty() || waits) continue;
     busy = true;
     // A replica that took over another's log may lead already: first what it had executed of its
     // own is undone, or effect_of() would see it.
@@ -60,7 +62,7 @@ Result<bool> Member::turn() {
     for (auto& [group, hosting] : groups_) hosting.replica.persisted(now_ns(), hosting.appended);
     DOLMEN_CHECK(carry_out_all());
   }
-  for (auto& [group, hosting] : groups_) DOLMEN_CHECK(serve(group, hosting));
+  for (auto& [group, hosting] : groups_) serve(group, hosting);
   DOLMEN_CHECK(look_after_journal());
   return busy;
 }
@@ -161,7 +163,7 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
     }
     std::vector<std::byte> command = std::move(waiting.command);
     if (waiting.session != 0) {
-      if (is_ahead && !execute(hosting, replica.end().index)) continue;
+      if (is_ahead) execute(hosting, replica.end().index);
       // What an earlier attempt did is not asked for again: the state that effect_of() sees may
       // hold it. The entry is for its place in the log alone, and its result.
       if (hosting.executor.has_run(waiting.session, waiting.sequence)) {
@@ -238,26 +240,26 @@ Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
   return {};
 }
 
-Result<void> Member::execute(Hosting& hosting, log::Index up_to) {
+void Member::execute(Hosting& hosting, log::Index up_to) {
   while (hosting.executor.executed() < up_to) {
     const log::Index index = hosting.executor.executed() + 1;
     Executor::Outcome outcome = hosting.executor.execute(hosting.replica.at(index));
     const auto waits = hosting.pending.find(index);
     if (waits != hosting.pending.end()) waits->second.outcome = std::move(outcome);
   }
-  return {};
 }
 
 Result<void> Member::execute_again(Hosting& hosting, log::Index up_to) {
   DOLMEN_PROBE("replication.undone");
   DOLMEN_CHECK(hosting.executor.restore(hosting.replica.snapshot().get()));
-  return execute(hosting, up_to);
+  execute(hosting, up_to);
+  return {};
 }
 
-Result<void> Member::serve(const GroupId& group, Hosting& hosting) {
+void Member::serve(const GroupId& group, Hosting& hosting) {
   const log::Replica& replica = hosting.replica;
   const bool is_ahead = hosting.machine.executes_ahead() && replica.role() == log::Role::leader;
-  DOLMEN_CHECK(execute(hosting, is_ahead ? replica.end().index : replica.stable()));
+  execute(hosting, is_ahead ? replica.end().index : replica.stable());
   while (!hosting.pending.empty() && hosting.pending.begin()->first <= replica.stable()) {
     const auto first = hosting.pending.begin();
     const Pending pending = std::move(first->second);
@@ -267,7 +269,6 @@ Result<void> Member::serve(const GroupId& group, Hosting& hosting) {
     answer(group, hosting, pending,
            is_own ? *pending.outcome : Executor::Outcome{.status = ReplyStatus::lost});
   }
-  return {};
 }
 
 void Member::give_up(const GroupId& group, Hosting& hosting, log::Index from) {

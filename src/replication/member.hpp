@@ -115,9 +115,9 @@ class Member final : private fabric::Sink {
                                       std::uint64_t sequence);
   [[nodiscard]] Result<void> carry_out(const GroupId& group, Hosting& hosting);
   [[nodiscard]] Result<void> carry_out_all();
-  [[nodiscard]] Result<void> execute(Hosting& hosting, log::Index up_to);
+  void execute(Hosting& hosting, log::Index up_to);
   [[nodiscard]] Result<void> execute_again(Hosting& hosting, log::Index up_to);
-  [[nodiscard]] Result<void> serve(const GroupId& group, Hosting& hosting);
+  void serve(const GroupId& group, Hosting& hosting);
   void answer(const GroupId& group, const Hosting& hosting, const Pending& pending,
               const Executor::Outcome& outcome);
   void give_up(const GroupId& group, Hosting& hosting, log::Index from);
