@@ -13,11 +13,13 @@ namespace dolmen::sim {
 namespace {
 constexpr replication::GroupId kGroup{1, 1};
 
-/// Hooks may call a disk full that has room: then it has at the next try.
+/// Hooks may call a disk full that has room: then it has at one of the next tries.
 template <class Call>
 auto again(const Call& call) {
   auto result = call();
-  while (!result && result.error().code() == Errc::no_space) result = call();
+  for (int i = 0; i < 100 && !result && result.error().code() == Errc::no_space; ++i) {
+    result = call();
+  }
   DOLMEN_ASSERT(result.has_value());
   return result;
 }

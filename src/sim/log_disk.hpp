@@ -23,6 +23,8 @@ class LogDisk {
 
   void append(const std::vector<log::Record>& records);
   void sync();
+  /// Whether so much was appended that it has to be cut before it fills what there may be.
+  [[nodiscard]] bool checkpoint_due() const { return journal_->checkpoint_due(); }
   /// Cuts the journal; `state` is what everything appended makes.
   void checkpoint(log::DurableState state);
   /// Loses power with some of what was not synced, and gives what is found then.

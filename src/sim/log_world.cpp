@@ -151,6 +151,11 @@ void LogRun::start_sync(std::size_t number) {
                             synced.unsynced.begin() + static_cast<std::ptrdiff_t>(count));
       synced.synced += count;
       synced.syncing = false;
+      if (synced.journal && synced.journal->checkpoint_due()) {
+        log::DurableState state = synced.disk;
+        for (const log::Record& record : synced.unsynced) state.apply(record);
+        synced.journal->checkpoint(std::move(state));
+      }
       synced.replica->persisted(local_ns(synced), synced.synced);
       start_sync(number);
     });

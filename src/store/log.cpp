@@ -13,7 +13,6 @@ namespace dolmen::store {
 namespace {
 
 constexpr std::uint64_t kPayloadBytesMax = std::uint64_t{1} << 30;
-constexpr std::uint64_t kMarkBytes = 64u << 10;
 constexpr std::size_t kRewriteBytes = 256u << 10;
 constexpr std::size_t kBufferKeepBytes = std::size_t{4} << 20;
 // The last places in the root's list are for those who may use the reserve, and for a recovery.
@@ -96,7 +95,7 @@ void Log::put_record(base::Bytes payload, std::uint64_t payload_sum, RecordKind 
   // Whatever needs memory comes before the first thing that could not be taken back. A mark that is
   // left behind by a failure is the next record's.
   const std::uint64_t before = bytes_appended_.load(std::memory_order_relaxed);
-  if (marks_.empty() || before - marks_.back().bytes >= kMarkBytes) {
+  if (marks_.empty() || before - marks_.back().bytes >= mark_bytes_) {
     marks_.push_back({.index = index, .bytes = before});
   }
   std::byte* const out = active_.extend(current_, position_, bytes);

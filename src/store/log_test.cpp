@@ -265,6 +265,17 @@ TEST(Log, ALogOfTooManySegmentsAsksForACheckpointFirst) {
   EXPECT_LE(driver.store().stats().log_segments, 2u);
 }
 
+TEST(Log, AfterACheckpointNoneIsDueAlsoWithAShortTail) {
+  StoreDriver driver;
+  driver.create({.segment_bytes = 8u << 10, .tail_bytes_max = 24u << 10});
+  driver.commit(Change().create(kA, 16));
+  for (unsigned i = 0; i < 40; ++i) {
+    while (!driver.store().checkpoint_due()) driver.commit(fill(i, 3500));
+    driver.checkpoint();
+    ASSERT_FALSE(driver.store().checkpoint_due()) << i;
+  }
+}
+
 TEST(Log, ATransactionBeyondTheLimitIsRefused) {
   StoreDriver driver;
   driver.create();
