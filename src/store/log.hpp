@@ -112,7 +112,8 @@ class Log {
 
   const ObjectId space_;
   const std::uint32_t segment_bytes_;
-  /// What a checkpoint may count too much as left behind it: less than a tail that asks for the next.
+  /// What a checkpoint may count too much as left behind it: less than a tail that asks for the
+  /// next.
   const std::uint64_t mark_bytes_ = std::min<std::uint64_t>(segment_bytes_, 64u << 10);
   RootKeeper& keeper_;
   SegmentPool& pool_;
