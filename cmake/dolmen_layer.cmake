@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-#   dolmen_layer(<name> [DEPENDS <layer>…] [TEST_DEPENDS <layer>…] [EXCLUDE <subfolder>…] [PRECOMPILE <header>…])
+#   dolmen_layer(<name> [ONE_THREAD] [DEPENDS <layer>…] [TEST_DEPENDS <layer>…] [EXCLUDE <subfolder>…]
+#                [PRECOMPILE <header>…])
 # makes of the folder that calls it (subfolders included) the layer <name>:
 #   *.cpp        library dolmen_<name>: static, or interface while the folder has no source
 #   *_test.cpp   one GoogleTest program dolmen_<name>_test; it also links TEST_DEPENDS and finds
 #                the files of tests/golden/ in DOLMEN_GOLDEN_DIR
 #   *_fuzz.cpp   one libFuzzer program <name>_<file> each, with DOLMEN_FUZZ
 #   *_bench.cpp  left to bench/; main.cpp is left to the folder's own CMakeLists.txt
+# ONE_THREAD: neither it nor its tests start threads; the thread sanitizer's build leaves the tests out.
 # EXCLUDE names subfolders that are layers of their own, PRECOMPILE foreign headers that most sources here name
 # (cmake/dolmen_precompile.cmake).
 
 function(dolmen_layer name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "DEPENDS;TEST_DEPENDS;EXCLUDE;PRECOMPILE")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "ONE_THREAD" "" "DEPENDS;TEST_DEPENDS;EXCLUDE;PRECOMPILE")
   set(here "${CMAKE_CURRENT_SOURCE_DIR}")
   file(GLOB_RECURSE all CONFIGURE_DEPENDS "${here}/*.cpp")
   foreach(folder IN LISTS arg_EXCLUDE)
@@ -44,7 +46,7 @@ function(dolmen_layer name)
     target_link_libraries(dolmen_${name} INTERFACE dolmen_internal ${depends})
   endif()
 
-  if(DOLMEN_TESTS AND tests)
+  if(DOLMEN_TESTS AND tests AND NOT (arg_ONE_THREAD AND DOLMEN_SANITIZE MATCHES "thread"))
     add_executable(dolmen_${name}_test ${tests})
     target_link_libraries(dolmen_${name}_test
       PRIVATE dolmen_${name} ${test_depends} dolmen_internal dolmen_test_flags)

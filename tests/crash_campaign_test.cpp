@@ -20,7 +20,7 @@
 #include <gtest/gtest.h>
 
 #include "base/sanitizers.hpp"
-#include "base/test_length.hpp"
+#include "base/test_budget.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::sim {
@@ -68,9 +68,7 @@ struct Totals {
 TEST(CrashCampaign, EveryCrashStateRecoversToAPrefixWithAllAcknowledgedCommits) {
   // Counted is what was recovered; of equal disks one. Sanitizers look for other bugs than the
   // number of states does, and are slow.
-  const std::uint64_t floor = base::at_full_length() ? 1'000'000
-                              : base::kSanitized     ? 1'500
-                                                     : 40'000;
+  const std::uint64_t floor = base::budget("crash_states");
   Totals totals;
   const char* const only = std::getenv("DOLMEN_CAMPAIGN_SEED");
   for (std::uint64_t seed = only != nullptr ? std::stoull(only) : 1; totals.recovered() < floor;
@@ -87,6 +85,7 @@ TEST(CrashCampaign, EveryCrashStateRecoversToAPrefixWithAllAcknowledgedCommits) 
     if (only != nullptr) break;
   }
   totals.print();
+  base::say_bound("crash_states", totals.recovered());
   EXPECT_GT(totals.sum.recovery_states, 0u);
   EXPECT_GT(totals.sum.later_states, 0u);
 }

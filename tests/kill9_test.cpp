@@ -93,7 +93,7 @@ void expect_whole(const Ledger& ledger, std::uint64_t commits) {
 
 TEST(Kill9, NoAcknowledgedCommitIsLostAndNoneIsHalf) {
   if (const char* child = killed::child_argument("DOLMEN_KILL9_CHILD")) run_child(child);
-  const int cycles = killed::kill_cycles(40);
+  const int cycles = killed::kill_cycles("kill9");
   const killed::KillDirectory home;
   const std::string& directory = home.path();
   const std::uint64_t seed = killed::fresh_seed();

@@ -392,7 +392,7 @@ TEST(Kill9Threads, AcknowledgedCommitsAreThereAndTheOthersWholeUpToOneMoment) {
               killed::child_argument("DOLMEN_KILL9_BUG"));
   }
   const std::uint64_t seed = killed::fresh_seed();
-  const int cycles = killed::kill_cycles(80);
+  const int cycles = killed::kill_cycles("kill9_threads");
   std::cout << "seed " << seed << "\n";
   const Outcome outcome = run_cycles(cycles, seed, "");
   EXPECT_EQ(outcome.wrong, "");

@@ -16,7 +16,7 @@
 #include <gtest/gtest.h>
 
 #include "base/sanitizers.hpp"
-#include "base/test_length.hpp"
+#include "base/test_budget.hpp"
 #include "sim/log_world.hpp"
 #include "sim/sim_hooks.hpp"
 
@@ -32,10 +32,7 @@ std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-std::uint64_t seeds_to_run() {
-  if (dolmen::base::at_full_length()) return 1'000'000;
-  return dolmen::base::kSanitized ? 300 : 10'000;
-}
+std::uint64_t seeds_to_run() { return dolmen::base::budget("log_seeds"); }
 
 TEST(LogCampaign, NothingAcknowledgedIsLostWhateverFails) {
   const std::uint64_t seeds = from_environment("DOLMEN_LOG_SEEDS", seeds_to_run());
@@ -139,7 +136,7 @@ TEST(LogCampaign, AFailureIsMadeSmall) {
   EXPECT_EQ(command_of(smallest).find("DOLMEN_LOG_SEED=" + std::to_string(options.seed) + " "), 0u);
 }
 
-constexpr std::uint64_t kSeedsForABug = dolmen::base::kSanitized ? 50 : 2500;
+const std::uint64_t kSeedsForABug = dolmen::base::budget("log_bug_seeds");
 constexpr std::uint32_t kAll = dolmen::sim::kAllLogFaults;
 /// Where members stay, there is more of everything else.
 constexpr std::uint32_t kSameMembers = kAll & ~(dolmen::sim::kMembers | dolmen::sim::kLoseDisk);

@@ -11,8 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "base/random.hpp"
-#include "base/sanitizers.hpp"
-#include "base/test_length.hpp"
+#include "base/test_budget.hpp"
 #include "replication/member_fixture.hpp"
 #include "sim/linearizability_models.hpp"
 #include "sim/sim_hooks.hpp"
@@ -265,10 +264,7 @@ std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-std::uint64_t seeds_to_run() {
-  if (base::at_full_length()) return 5'000;
-  return base::kSanitized ? 8 : 100;
-}
+std::uint64_t seeds_to_run() { return base::budget("member_seeds"); }
 
 TEST(MemberCampaign, ClientsSeeOneCounterWhateverFails) {
   const std::uint64_t first = from_environment("DOLMEN_MEMBER_SEED", 1);

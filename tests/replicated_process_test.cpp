@@ -24,8 +24,7 @@
 
 #include "base/bytes.hpp"
 #include "base/random.hpp"
-#include "base/sanitizers.hpp"
-#include "base/test_length.hpp"
+#include "base/test_budget.hpp"
 #include "sim/linearizability.hpp"
 #include "sim/linearizability_models.hpp"
 
@@ -181,7 +180,7 @@ std::vector<std::string> loopback(std::uint16_t first_port) {
 std::uint16_t some_port() { return static_cast<std::uint16_t>(20'000 + ::getpid() % 20'000); }
 
 TEST(ReplicatedProcess, NothingAcknowledgedIsLostWhenMembersAreKilled) {
-  const int kills = dolmen::base::at_full_length() ? 5000 : dolmen::base::kSanitized ? 10 : 100;
+  const auto kills = static_cast<int>(dolmen::base::budget("process_kills"));
   Members members(loopback(some_port()), {});
   Clients clients(members.group(), 4);
   dolmen::base::Random random(1);
@@ -204,10 +203,11 @@ TEST(ReplicatedProcess, NothingAcknowledgedIsLostWhenMembersAreKilled) {
   EXPECT_EQ(clients.broken(), "");
   EXPECT_EQ(clients.judge(), "");
   std::printf("%d kills, %lu answers\n", kills, clients.answered());
+  dolmen::base::say_bound("process_kills", static_cast<std::uint64_t>(kills));
 }
 
 TEST(ReplicatedProcess, AMemberThatStoodStillDoesNotAnswerFromThePast) {
-  const int pauses = dolmen::base::at_full_length() ? 500 : dolmen::base::kSanitized ? 3 : 15;
+  const auto pauses = static_cast<int>(dolmen::base::budget("process_pauses"));
   Members members(loopback(static_cast<std::uint16_t>(some_port() + 10)), {});
   Clients clients(members.group(), 4);
   dolmen::base::Random random(2);
@@ -281,7 +281,7 @@ TEST(ReplicatedProcess, NothingAcknowledgedIsLostWhenLinksAreCut) {
   if (!network.is_made()) {
     GTEST_SKIP() << "no network name spaces here: that takes root and the package iproute2";
   }
-  const int partitions = dolmen::base::at_full_length() ? 1000 : dolmen::base::kSanitized ? 3 : 20;
+  const auto partitions = static_cast<int>(dolmen::base::budget("process_partitions"));
   std::vector<std::string> addresses;
   std::vector<std::string> names;
   for (std::uint32_t i = 1; i <= kMembers; ++i) {

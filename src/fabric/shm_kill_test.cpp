@@ -15,8 +15,7 @@
 
 #include "base/checksum.hpp"
 #include "base/random.hpp"
-#include "base/sanitizers.hpp"
-#include "base/test_length.hpp"
+#include "base/test_budget.hpp"
 #include "fabric/shm_fixture.hpp"
 
 namespace dolmen::fabric::shm {
@@ -159,7 +158,7 @@ std::unique_ptr<Talker> join(const sys::test::SharedScratch& scratch, const Node
 }
 
 TEST(ShmKill, SurvivorsHearOfEachDeathAndKeepNothingOfIt) {
-  const int kills = base::at_full_length() ? 20'000 : base::kSanitized ? 60 : 300;
+  const auto kills = static_cast<int>(base::budget("shm_kills"));
   std::uint64_t seed = 0;
   sys::linux_env().entropy->fill(std::as_writable_bytes(std::span(&seed, 1)));
   std::cout << "seed " << seed << "\n";

@@ -7,8 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/sanitizers.hpp"
-#include "base/test_length.hpp"
+#include "base/test_budget.hpp"
 #include "replication/journal_fixture.hpp"
 #include "sim/crash_plan.hpp"
 #include "sim/log_checks.hpp"
@@ -154,7 +153,7 @@ auto again(const Call& call) {
 
 // What lies in the disk's cache at a crash is there in part, torn, or not at all.
 TEST_F(JournalTest, ACrashLeavesWhatWasSyncedAndAPrefixOfTheRestCrash) {
-  const std::uint64_t seeds = base::at_full_length() ? 100'000 : base::kSanitized ? 60 : 1500;
+  const std::uint64_t seeds = base::budget("journal_crashes");
   std::uint64_t more_than_synced = 0;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     const sim::SimHooks hooks({.seed = seed});

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,13 +26,15 @@
 #include <gtest/gtest.h>
 
 #include "base/random.hpp"
-#include "base/test_length.hpp"
+#include "base/test_budget.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::sys::test {
 
-/// 10,000 cycles where the full length is asked for.
-inline int kill_cycles(int in_ci) { return base::at_full_length() ? 10'000 : in_ci; }
+/// How often the campaign of this name kills its program.
+inline int kill_cycles(std::string_view campaign) {
+  return static_cast<int>(base::budget(campaign));
+}
 
 inline std::uint64_t fresh_seed() {
   std::uint64_t seed = 0;

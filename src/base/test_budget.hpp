@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// For tests: how much each campaign runs. This is the one place where the time of the tests is
+// divided: `make test` has 45 minutes on two cores for everything, of which the campaigns get what
+// test_budget_test.cpp says. Without a failure in n runs, a run fails with less than 3/n (95 %).
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include <dolmen/assert.hpp>
+
+#include "base/sanitizers.hpp"
+#include "base/test_length.hpp"
+
+namespace dolmen::base {
+
+struct Campaign {
+  std::string_view name;
+  std::string_view unit;      ///< what is counted
+  std::uint64_t gate;         ///< in the release build of `make test`
+  std::uint64_t sanitized;    ///< in a build with sanitizers; 0: left out there
+  std::uint64_t full;         ///< in `make soak`
+  std::uint32_t gate_s;       ///< measured cost of `gate`, of one core
+  std::uint32_t sanitized_s;  ///< of `sanitized`, address sanitizer
+};
+
+inline constexpr Campaign kCampaigns[] = {
+    {"crash_states", "crash states", 40'000, 1'500, 1'000'000, 64, 30},
+    {"kill9", "kills of a program", 40, 40, 10'000, 8, 10},
+    {"kill9_threads", "kills of a program with threads", 80, 80, 10'000, 14, 16},
+    {"journal_crashes", "crashed journals", 1'500, 60, 100'000, 4, 4},
+    {"shm_kills", "kills beside shared rings", 300, 60, 20'000, 6, 15},
+    {"log_seeds", "seeds of a simulated group", 10'000, 300, 1'000'000, 88, 30},
+    {"log_bug_seeds", "seeds for a planted bug, at most", 2'500, 50, 2'500, 113, 5},
+    {"member_seeds", "seeds of whole members", 100, 8, 5'000, 15, 15},
+    {"process_kills", "kills of members", 100, 10, 5'000, 25, 5},
+    {"process_pauses", "pauses of members", 15, 3, 500, 18, 5},
+    {"process_partitions", "partitions of members", 20, 3, 1'000, 30, 6},
+};
+
+inline const Campaign& campaign(std::string_view name) {
+  for (const Campaign& each : kCampaigns) {
+    if (each.name == name) return each;
+  }
+  DOLMEN_ASSERT(false && "a campaign without a budget");
+  return kCampaigns[0];
+}
+
+/// How often the campaign of this name is to run here.
+inline std::uint64_t budget(std::string_view name) {
+  const Campaign& found = campaign(name);
+  return at_full_length() ? found.full : kSanitized ? found.sanitized : found.gate;
+}
+
+/// Says that `runs` of them went without a failure, and how little that is.
+inline void say_bound(std::string_view name, std::uint64_t runs) {
+  const Campaign& found = campaign(name);
+  std::printf("%lu %s without a failure: one fails with less than %.1g (95 %%)\n", runs,
+              std::string(found.unit).c_str(), runs == 0 ? 1.0 : 3.0 / static_cast<double>(runs));
+}
+
+}  // namespace dolmen::base
