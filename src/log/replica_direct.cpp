@@ -20,6 +20,7 @@ constexpr std::size_t kLanesMax = 4;
 bool Replica::owns_memory() {
   if (is_superseded_) return false;
   if (memory_ == nullptr || memory_->word() == epoch_) return true;
+  if (role_ == Role::leader && DOLMEN_PLANTED("log.own_memory_unchecked")) return true;
   DOLMEN_PROBE("log.superseded");
   is_superseded_ = true;
   return false;
@@ -139,7 +140,7 @@ void Replica::land_own(std::uint64_t now_ns) {
     encode_lane_entry(own_lane_.bytes.subspan(offset, bytes), entry, stable_, epoch_);
     own_lane_.offsets.push_back(static_cast<std::uint32_t>(offset + bytes));
   }
-  if (DOLMEN_PLANTED("log.own_memory_unchecked") || owns_memory()) own_counted_ = last;
+  if (owns_memory()) own_counted_ = last;
 }
 
 void Replica::begin_direct(std::uint64_t now_ns, Peer& follower) {
