@@ -33,6 +33,12 @@ std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
+/// DOLMEN_LOG_DIRECT: 1 for groups in memory alone, 0 for none; else the seed decides.
+std::optional<bool> direct_from_environment() {
+  const std::uint64_t direct = from_environment("DOLMEN_LOG_DIRECT", 2);
+  return direct < 2 ? std::optional(direct == 1) : std::nullopt;
+}
+
 std::uint64_t seeds_to_run() {
   if (dolmen::base::at_full_length()) return 1'000'000;
   return dolmen::base::kSanitized ? 300 : 10'000;
@@ -46,7 +52,7 @@ TEST(LogCampaign, NothingAcknowledgedIsLostWhateverFails) {
   std::signal(SIGABRT, [](int) { std::fprintf(stderr, "with DOLMEN_LOG_SEED=%lu\n", running); });
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     running = seed;
-    const LogWorldOptions options{.seed = seed};
+    const LogWorldOptions options{.seed = seed, .is_direct = direct_from_environment()};
     const LogWorldResult result = run_log_world(options);
     ASSERT_EQ(result.violation, "") << command_of(minimise(options)) << "\n" << result.state;
     total.acknowledged += result.acknowledged;
@@ -90,13 +96,10 @@ TEST(LogCampaign, EveryRarePlaceIsReached) {
 }
 
 TEST(LogCampaign, OneSeed) {
-  LogWorldOptions options{.seed = from_environment("DOLMEN_LOG_SEED", 1),
-                          .faulty_ns = from_environment("DOLMEN_LOG_MS", 10'000) * 1'000'000,
-                          .faults = static_cast<std::uint32_t>(
-                              from_environment("DOLMEN_LOG_FAULTS", dolmen::sim::kAllLogFaults))};
-  if (const std::uint64_t direct = from_environment("DOLMEN_LOG_DIRECT", 2); direct < 2) {
-    options.is_direct = direct == 1;
-  }
+  const LogWorldOptions options{.seed = from_environment("DOLMEN_LOG_SEED", 1),
+                                .faulty_ns = from_environment("DOLMEN_LOG_MS", 10'000) * 1'000'000,
+                                .faults = static_cast<std::uint32_t>(from_environment(
+                                    "DOLMEN_LOG_FAULTS", dolmen::sim::kAllLogFaults))};
   const LogWorldResult result = run_log_world(options);
   EXPECT_EQ(result.violation, "") << result.state;
   const LogWorldResult again = run_log_world(options);

@@ -306,6 +306,8 @@ class Replica {
   // The direct path: replica_direct.cpp.
   /// Whether the memory is still this replica's; else it is superseded from now on.
   bool owns_memory();
+  /// For good.
+  void stop();
   /// Raises the word, and then takes in what was written before.
   void raise_and_drain(Epoch epoch);
   void take_up_memory(std::uint64_t now_ns);

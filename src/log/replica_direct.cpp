@@ -21,9 +21,17 @@ bool Replica::owns_memory() {
   if (is_superseded_) return false;
   if (memory_ == nullptr || memory_->word() == epoch_) return true;
   if (role_ == Role::leader && DOLMEN_PLANTED("log.own_memory_unchecked")) return true;
+  stop();
+  return false;
+}
+
+void Replica::stop() {
   DOLMEN_PROBE("log.superseded");
   is_superseded_ = true;
-  return false;
+  role_ = Role::follower;
+  leader_.reset();
+  unsent_ = 0;
+  lane_writes_.clear();
 }
 
 // A process that finds memory of an earlier one goes on from a new epoch: the earlier one, should
@@ -35,8 +43,7 @@ void Replica::take_up_memory(std::uint64_t now_ns) {
     if (!header || header->owner != self_ || header->name.epoch < epoch_) continue;
     in_lanes_.push_back({.name = header->name, .bytes = lane.first(header->bytes)});
   }
-  if (word == 0 && epoch_ == 0 && in_lanes_.empty()) return;
-  DOLMEN_PROBE("log.took_up_memory");
+  if (word != 0) DOLMEN_PROBE("log.took_up_memory");
   std::ranges::sort(in_lanes_, {}, [](const InLane& lane) {
     return std::pair(lane.name.epoch, lane.name.number);
   });
@@ -48,7 +55,7 @@ void Replica::take_up_memory(std::uint64_t now_ns) {
 // First the word: what lands later is not counted. Then the lanes: what was counted is in them.
 void Replica::raise_and_drain(Epoch epoch) {
   if (DOLMEN_PLANTED("log.lanes_read_first")) drain();
-  if (memory_->raise(epoch) != epoch_) is_superseded_ = true;
+  if (memory_->raise(epoch) != epoch_) stop();
   if (DOLMEN_PLANTED("log.previous_lane_only")) {
     std::erase_if(in_lanes_, [&](const InLane& lane) { return lane.name.epoch + 1 != epoch; });
   }
