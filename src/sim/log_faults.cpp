@@ -35,6 +35,9 @@ void LogRun::strike() {
       return;
     case kPause:
       nodes_[number].paused_until_ns = std::min(options_.faulty_ns, queue_.now_ns() + length_ns);
+      if (is_direct_ && chance(2)) {
+        queue_.after(random_.below(length_ns + 1), [this, number] { replace(number); });
+      }
       return;
     case kIsolate:
       for (std::size_t node = 0; node < nodes_.size(); ++node) {
@@ -146,6 +149,7 @@ void LogRun::lose(std::size_t number, const log::Configuration& members) {
     if (!std::ranges::all_of(counting_in(first, node.disk), bears)) return;
   }
   crash(number, 0);
+  if (memory_) memory_->lose(number);
   nodes_[number].is_lost = true;  // nobody reads its disk again but who asks what it held
 }
 
@@ -169,6 +173,10 @@ void LogRun::crash(std::size_t number, std::uint64_t down_ns, std::size_t kept) 
 }
 
 void LogRun::lose_power(Node& node, std::size_t kept) {
+  if (is_direct_) {
+    node.disk = node.replica->durable_state();
+    return;
+  }
   const std::vector<log::Record> unsynced = std::exchange(node.unsynced, {});
   if (!node.journal) {
     for (std::size_t i = 0; i < kept; ++i) node.disk.apply(unsynced[i]);
@@ -195,10 +203,50 @@ void LogRun::restart(std::size_t number) {
   if (checks_.violation().empty()) start(number);
 }
 
+void LogRun::use_memory() {
+  uses_journals_ = false;
+  replica_options_.lane_bytes = 256 + 8 * random_.below(chance(2) ? 100 : 2000);
+  memory_ = std::make_unique<LogMemory>(
+      queue_, nodes_.size(), random_(),
+      LogMemory::World{
+          .paused_until_ns = [this](Writer writer) -> std::optional<std::uint64_t> {
+            const Node* const writing = process(writer.node, writer.life);
+            if (writing == nullptr) return std::nullopt;
+            return writing->paused_until_ns;
+          },
+          .is_cut = [this](std::size_t from, std::size_t to) { return network_.is_cut(from, to); },
+          .report =
+              [this](Writer writer, const log::LaneWrite& write, std::optional<log::Epoch> word) {
+                on(writer.node, writer.life, [this, write, word](Node& node) {
+                  ++lane_writes_;
+                  trace(write.end);
+                  trace(word.value_or(0));
+                  if (!word) return node.replica->lane_failed(local_ns(node), write.to, write.lane);
+                  node.replica->landed(local_ns(node), write.to, write.lane, write.end, *word);
+                });
+              }});
+}
+
+void LogRun::replace(std::size_t number) {
+  Node& node = nodes_[number];
+  if (node.replica == nullptr || node.paused_until_ns <= queue_.now_ns()) return;
+  if (replaced_[number].replica != nullptr || node.is_lost) return;
+  trace(number);
+  Node next;
+  next.life = node.life;
+  next.drift_ppm = node.drift_ppm;
+  next.disk = node.replica->durable_state();
+  next.is_used = true;
+  replaced_[number] = std::exchange(node, std::move(next));
+  start(number);
+}
+
 void LogRun::calm_down() {
   network_.set_faults({});
   network_.heal();
   sync_max_ns_ = 300'000;
+  if (memory_) memory_->calm_down();
+  for (Node& node : replaced_) node.paused_until_ns = 0;
   for (std::size_t number = 0; number < nodes_.size(); ++number) {
     nodes_[number].paused_until_ns = 0;
     restart(number);
