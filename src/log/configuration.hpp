@@ -14,6 +14,7 @@ namespace dolmen::log {
 
 /// A replica, in one life of its memory and disk: one that lost them comes back as another.
 enum class ReplicaId : std::uint64_t {};
+inline constexpr ReplicaId kNobody{};
 
 inline constexpr std::size_t kMembersMax = 64;
 

@@ -22,6 +22,12 @@ bool carries_entries(MessageKind kind) noexcept {
 
 }  // namespace
 
+bool is_well_formed(const Entry& entry) {
+  const bool is_bare = entry.kind == EntryKind::opening || entry.kind == EntryKind::settled;
+  if (is_bare) return entry.payload.empty();
+  return entry.kind != EntryKind::configuration || decode_configuration(entry.payload).has_value();
+}
+
 std::vector<std::byte> encode(const Message& message) {
   base::ByteWriter out;
   out.put(kMessageMagic);
@@ -72,7 +78,7 @@ Result<Message> decode_message(base::Bytes bytes) {
   Message message;
   const auto kind = in.get<std::uint8_t>();
   if (kind < static_cast<std::uint8_t>(MessageKind::probe) ||
-      kind > static_cast<std::uint8_t>(MessageKind::snapshot_taken)) {
+      kind > static_cast<std::uint8_t>(MessageKind::lane)) {
     return damaged();
   }
   message.kind = static_cast<MessageKind>(kind);
@@ -104,9 +110,6 @@ Result<Message> decode_message(base::Bytes bytes) {
       return damaged();
     }
     entry.kind = static_cast<EntryKind>(entry_kind);
-    const bool is_bare = entry.kind == EntryKind::opening || entry.kind == EntryKind::settled;
-    if (is_bare && !payload.empty()) return damaged();
-    if (entry.kind == EntryKind::configuration && !decode_configuration(payload)) return damaged();
     // Origins never fall along a log, and nobody sends what a later epoch proposed.
     const Epoch before =
         message.entries.empty() ? message.position.origin : message.entries.back().origin;
@@ -114,6 +117,7 @@ Result<Message> decode_message(base::Bytes bytes) {
       return damaged();
     }
     entry.payload.assign(payload.begin(), payload.end());
+    if (!is_well_formed(entry)) return damaged();
     message.entries.push_back(std::move(entry));
   }
   if (message.kind == MessageKind::snapshot) {

@@ -49,6 +49,9 @@ struct Entry {
   friend bool operator==(const Entry&, const Entry&) = default;
 };
 
+/// Whether the payload is one of the entry's kind.
+[[nodiscard]] bool is_well_formed(const Entry& entry);
+
 enum class MessageKind : std::uint8_t {
   probe = 1,            ///< would you grant `epoch`? Changes nothing
   probe_yes = 2,        ///< yes: I have not heard from a leader lately
@@ -62,6 +65,8 @@ enum class MessageKind : std::uint8_t {
   mismatch = 10,        ///< my log differs before that: append from behind `position.index`
   snapshot = 11,        ///< `part` of the bytes of my snapshot, which ends at `position`
   snapshot_taken = 12,  ///< of the one that ends at `position` I have `stable` bytes
+  want_lane = 13,       ///< give me your lane number `position.index` of `epoch`
+  lane = 14,            ///< you have it; it takes `stable` bytes
 };
 
 /// Every message carries the sender's epoch, probe and probe_yes the one that would be asked for;

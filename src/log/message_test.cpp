@@ -42,7 +42,7 @@ Errc error_of(const std::vector<std::byte>& bytes) {
 }
 
 TEST(Message, ComesBackAsItWas) {
-  for (std::uint8_t kind = 1; kind <= 12; ++kind) {
+  for (std::uint8_t kind = 1; kind <= 14; ++kind) {
     Message message = example();
     message.kind = static_cast<MessageKind>(kind);
     if (message.kind != MessageKind::append && message.kind != MessageKind::fetched) {
@@ -93,7 +93,7 @@ TEST(Message, IsRefusedWhenItsFieldsAreImpossibleThoughItsChecksumFits) {
       {"another magic", 0, 1, 4},
       {"a newer version", 4, 2, 2, Errc::version_unsupported},
       {"no kind", 6, 0, 1},
-      {"an unknown kind", 6, 13, 1},
+      {"an unknown kind", 6, 15, 1},
       {"a kind that carries no entries", 6, 3, 1},
       {"a spare byte", 7, 1, 1},
       {"no epoch", 8, 0, 8},

@@ -13,10 +13,6 @@
 
 namespace dolmen::log {
 
-namespace {
-constexpr ReplicaId kNobody{};
-}
-
 bool DurableState::holds(Position position) const noexcept {
   if (position.index <= base.index) return true;
   const std::size_t i = position.index - base.index - 1;
@@ -47,9 +43,10 @@ void DurableState::apply(const Record& record) {
 }
 
 Replica::Replica(ReplicaId self, Configuration first, const ReplicaOptions& options,
-                 DurableState state, std::uint64_t seed, std::uint64_t now_ns)
+                 DurableState state, std::uint64_t seed, std::uint64_t now_ns, LaneMemory* memory)
     : self_(self),
       options_(options),
+      memory_(memory),
       random_(seed),
       epoch_(state.epoch),
       granted_to_(state.granted_to),
@@ -70,6 +67,7 @@ Replica::Replica(ReplicaId self, Configuration first, const ReplicaOptions& opti
   know_members();
   for (Index i = stable_ + 1; i <= last_index(); ++i) take_note(at(i));
   rest_until_silence(now_ns);
+  if (memory_ != nullptr) take_up_memory(now_ns);
 }
 
 std::span<const Replica::Configured> Replica::counting() const noexcept {
@@ -138,6 +136,7 @@ Replica::Peer* Replica::peer(ReplicaId id) noexcept {
 }
 
 void Replica::send(ReplicaId to, Message message) {
+  if (is_superseded_) return;
   output_.letters.push_back({to, std::move(message)});
 }
 
@@ -147,17 +146,26 @@ void Replica::send_when_durable(ReplicaId to, Message message) {
 }
 
 void Replica::record_epoch(Epoch epoch, ReplicaId granted_to) {
+  if (memory_ != nullptr && epoch > epoch_) raise_and_drain(epoch);
   epoch_ = epoch;
   granted_to_ = granted_to;
-  output_.records.push_back({.epoch = epoch, .granted_to = granted_to});
-  epoch_record_ = ++records_made_;
+  if (memory_ == nullptr) {
+    output_.records.push_back({.epoch = epoch, .granted_to = granted_to});
+  }
+  epoch_record_ = count_record();
+}
+
+RecordCount Replica::count_record() {
+  ++records_made_;
+  if (memory_ != nullptr) records_durable_ = records_made_;
+  return records_made_;
 }
 
 void Replica::append(Entry entry) {
   DOLMEN_ASSERT_CMP(entry.index, ==, last_index() + 1);
   DOLMEN_ASSERT_CMP(entry.origin, >=, end().origin);
-  output_.records.push_back({.entry = entry});
-  entry_records_.push_back(++records_made_);
+  if (memory_ == nullptr) output_.records.push_back({.entry = entry});
+  entry_records_.push_back(count_record());
   entries_.push_back(std::move(entry));
   take_note(entries_.back());
 }
@@ -181,7 +189,7 @@ bool Replica::settled() const noexcept {
 }
 
 void Replica::set_stable(Index index) {
-  if (index <= stable_) return;
+  if (index <= stable_ || is_superseded_) return;
   const bool is_decided = configurations_.back().index > stable_;
   stable_ = index;
   if (is_decided) know_members();
@@ -237,6 +245,8 @@ void Replica::rest_until_silence(std::uint64_t now_ns) {
 
 void Replica::receive(std::uint64_t now_ns, ReplicaId from, const Message& message) {
   if (from == self_ || from == kNobody) return;
+  poll(now_ns);
+  if (is_superseded_) return;
   Peer* const sender = peer(from);
   switch (message.kind) {
     case MessageKind::probe:
@@ -264,6 +274,11 @@ void Replica::receive(std::uint64_t now_ns, ReplicaId from, const Message& messa
     case MessageKind::appended:
     case MessageKind::mismatch:
       if (sender != nullptr) on_answer(now_ns, *sender, message);
+      return;
+    case MessageKind::want_lane:
+      return on_want_lane(now_ns, from, message);
+    case MessageKind::lane:
+      if (sender != nullptr) on_lane(now_ns, *sender, message);
       return;
   }
 }
@@ -361,14 +376,16 @@ void Replica::on_append(std::uint64_t now_ns, ReplicaId from, const Message& mes
 }
 
 bool Replica::take_over(const std::vector<Entry>& entries) {
-  for (const Entry& entry : entries) {
-    if (entry.index <= stable_) continue;
-    if (entry.index <= last_index() && at(entry.index).origin == entry.origin) continue;
-    if (entry.index > last_index() + 1) return false;
-    if (entry.origin < position_at(entry.index - 1).origin) return false;
-    truncate_from(entry.index);
-    append(entry);
-  }
+  return std::ranges::all_of(entries, [&](const Entry& entry) { return take_over(entry); });
+}
+
+bool Replica::take_over(Entry entry) {
+  if (entry.index <= stable_) return true;
+  if (entry.index <= last_index() && at(entry.index).origin == entry.origin) return true;
+  if (entry.index > last_index() + 1) return false;
+  if (entry.origin < position_at(entry.index - 1).origin) return false;
+  truncate_from(entry.index);
+  append(std::move(entry));
   return true;
 }
 

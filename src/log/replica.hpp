@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One replica of one group, on the agent path, as a pure state machine: events in, an Output of
-// messages to send and records to make durable. No clock, disk, network or thread inside.
+// One replica of one group as a pure state machine: events in, an Output of messages to send and
+// records to make durable out. No clock, disk, network or thread inside.
+//
+// With a LaneMemory it is a replica of a memory-only group: there are no records, and as a leader
+// it also writes entries straight into followers' memories (docs/direct-path.md):
+// take_lane_writes() gives what is to be carried out there, landed() takes what came of it.
 //
 // The protocol (docs/log.md) is the strong-leader one of Raft and viewstamped replication: a leader
 // of epoch e extends a log that everybody copies; a replica's log only changes by what the leader
@@ -24,6 +28,7 @@
 #include <vector>
 
 #include "base/random.hpp"
+#include "log/lane.hpp"
 #include "log/message.hpp"
 #include "log/snapshot.hpp"
 
@@ -71,6 +76,8 @@ struct ReplicaOptions {
   std::size_t part_bytes = 1u << 20;
   /// Entries that a snapshot stands for and that are kept, for who is only a little behind.
   std::size_t trailing_bytes = 4u << 20;
+  /// Of a lane, a multiple of 8; a larger one is made for an entry that does not fit.
+  std::size_t lane_bytes = 4u << 20;
 };
 
 struct Output {
@@ -92,9 +99,11 @@ class Replica {
  public:
   /// `first` is the group's configuration before its log says another; a replica that is not in it
   /// waits to be made a member. Requires: is_valid(first). `state` is what the replica's disk
-  /// holds; a replica whose disk was lost must have a new id. `seed`: of its time-outs.
+  /// holds; a replica whose disk was lost must have a new id. `seed`: of its time-outs. `memory`,
+  /// if any, outlives it: then nothing is written to a disk, and `state` is what was kept together
+  /// with that memory.
   Replica(ReplicaId self, Configuration first, const ReplicaOptions& options, DurableState state,
-          std::uint64_t seed, std::uint64_t now_ns);
+          std::uint64_t seed, std::uint64_t now_ns, LaneMemory* memory = nullptr);
 
   /// Time went on. Call at next_wakeup_ns() or later.
   void tick(std::uint64_t now_ns);
@@ -118,6 +127,20 @@ class Replica {
   /// has not decided an entry of its own epoch, or the last configuration is not settled().
   /// Requires: is_valid.
   [[nodiscard]] std::optional<Position> propose(std::uint64_t now_ns, const Configuration& next);
+  /// With memory: takes in what a leader wrote into it. True: there was something. Every other call
+  /// does this first; a replica that is only written to learns of it here or by the next heartbeat.
+  bool poll(std::uint64_t now_ns);
+  /// Replaces `writes` by what is to be carried out, in order, in others' memories.
+  void take_lane_writes(std::vector<LaneWrite>& writes);
+  /// One was carried out: all of it landed, and then `word` was found in that memory.
+  void landed(std::uint64_t now_ns, ReplicaId to, LaneName lane, Index end, Epoch word);
+  /// One was not, or only in part: the lane is not written again, and what is reported of it later
+  /// counts no more.
+  void lane_failed(std::uint64_t now_ns, ReplicaId to, LaneName lane);
+  /// With memory: another process has taken it over. This replica neither sends nor decides
+  /// anything any more.
+  [[nodiscard]] bool is_superseded() const noexcept { return is_superseded_; }
+
   /// What the calls since the last one of this ask for.
   [[nodiscard]] Output take_output() { return std::exchange(output_, {}); }
 
@@ -160,6 +183,25 @@ class Replica {
     Configuration configuration;
     Index settled_at = 0;  ///< of the entry that proves it decided, in the log; 0: none
   };
+  struct LaneOffer {
+    std::uint32_t number = 0;
+    std::size_t bytes = 0;
+  };
+  /// A lane of the own memory that a leader writes.
+  struct InLane {
+    LaneName name{};
+    base::Bytes bytes{};
+    std::size_t offset = kLaneHeaderBytes;  ///< of the next entry
+    Index next = 0;                         ///< its index; 0: that of the lane's first entry
+  };
+  /// The leader's own lane: what others are sent is copied from here.
+  struct OwnLane {
+    LaneName name{};
+    base::MutableBytes bytes{};
+    Index first = 0;  ///< index of its first entry
+    /// Of the entries, in order, and of what follows on the last one.
+    std::vector<std::uint32_t> offsets{};
+  };
   /// What a leader knows of another member, or a candidate of who granted.
   struct Peer {
     ReplicaId id{};
@@ -177,6 +219,15 @@ class Replica {
     SnapshotPtr sending{};
     std::uint64_t parts_taken = 0;
     std::uint64_t parts_said = 0;  ///< … as it said last
+    /// Leader, direct path: entries are written into its lane, not sent; up to `written` by now.
+    bool is_direct = false;
+    Index written = 0;
+    LaneOffer lane{};       ///< that is being written; number 0: none
+    LaneOffer next_lane{};  ///< that follows on it
+    std::size_t lane_used = 0;
+    std::uint32_t lanes_given = 0;    ///< the highest number that was heard of
+    std::uint32_t lanes_dropped = 0;  ///< what is reported of these counts no more
+    std::uint64_t wanted_ns = 0;      ///< when a lane was last asked for
   };
   enum class Stage : std::uint8_t { probing, asking, fetching };
 
@@ -203,8 +254,11 @@ class Replica {
   void send_when_durable(ReplicaId to, Message message);
   void record_epoch(Epoch epoch, ReplicaId granted_to);
   void append(Entry entry);
+  /// Made now; to be made durable by the driver unless there is no disk.
+  RecordCount count_record();
   /// Takes over what differs; false: these are no entries of a log that this one can follow.
   bool take_over(const std::vector<Entry>& entries);
+  bool take_over(Entry entry);
   /// The last entry that is durable here.
   [[nodiscard]] Index durable() const;
   void acknowledge();
@@ -236,6 +290,8 @@ class Replica {
   void retry(std::uint64_t now_ns, Peer& follower, Index behind);
   void count_matches(std::uint64_t now_ns);
   Position send_last(std::uint64_t now_ns);
+  /// Entries from `first` on, to everybody who has got all before.
+  void distribute(std::uint64_t now_ns, Index first);
 
   void on_probe(std::uint64_t now_ns, ReplicaId from, const Message& message);
   void on_ask(std::uint64_t now_ns, ReplicaId from, const Message& message);
@@ -247,8 +303,32 @@ class Replica {
   void on_snapshot(std::uint64_t now_ns, ReplicaId from, const Message& message);
   void on_snapshot_taken(std::uint64_t now_ns, Peer& from, const Message& message);
 
+  // The direct path: replica_direct.cpp.
+  /// Whether the memory is still this replica's; else it is superseded from now on.
+  bool owns_memory();
+  /// Raises the word, and then takes in what was written before.
+  void raise_and_drain(Epoch epoch);
+  void take_up_memory(std::uint64_t now_ns);
+  std::size_t drain();
+  std::size_t drain(InLane& lane);
+  void begin_own_lane(std::uint64_t now_ns, std::size_t entry_bytes);
+  void land_own(std::uint64_t now_ns);
+  [[nodiscard]] std::size_t own_offset(Index index) const {
+    return own_lane_.offsets[index - own_lane_.first];
+  }
+  void begin_direct(std::uint64_t now_ns, Peer& follower);
+  void write_lane(std::uint64_t now_ns, Peer& follower);
+  /// What was written may still be counted.
+  void leave_direct(std::uint64_t now_ns, Peer& follower);
+  /// … and may not.
+  void abandon_lane(Peer& follower);
+  void want_lane(std::uint64_t now_ns, Peer& follower);
+  void on_want_lane(std::uint64_t now_ns, ReplicaId from, const Message& message);
+  void on_lane(std::uint64_t now_ns, Peer& from, const Message& message);
+
   const ReplicaId self_;
   const ReplicaOptions options_;
+  LaneMemory* memory_;
   std::vector<Configured> configurations_;  ///< of the log, behind the first; ascending
   std::vector<Peer> peers_;                 ///< the other members of those that count
   base::Random random_;
@@ -296,6 +376,15 @@ class Replica {
   };
   std::vector<Waiting> waiting_;  ///< by record, ascending
   Output output_;
+
+  bool is_superseded_ = false;
+  std::vector<InLane> in_lanes_;  ///< of epoch_, ascending
+  std::uint32_t lanes_made_ = 0;  ///< … in this epoch, for `lane_writer_`
+  ReplicaId lane_writer_{};
+  OwnLane own_lane_;
+  Index own_written_ = 0;  ///< leader: entries up to here are in own lanes
+  Index own_counted_ = 0;  ///< … and were while the word was its epoch
+  std::vector<LaneWrite> lane_writes_;
 };
 
 }  // namespace dolmen::log

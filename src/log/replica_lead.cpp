@@ -2,7 +2,9 @@
 //
 // Candidates and leaders.
 #include <algorithm>
+#include <array>
 #include <functional>
+#include <span>
 #include <utility>
 
 #include <dolmen/assert.hpp>
@@ -31,6 +33,8 @@ std::uint64_t Replica::next_wakeup_ns() const noexcept {
 }
 
 void Replica::tick(std::uint64_t now_ns) {
+  poll(now_ns);
+  if (is_superseded_) return rest_until_silence(now_ns);
   if (role_ == Role::leader) return tick_as_leader(now_ns);
   if (role_ == Role::candidate && now_ns >= asked_ns_ + options_.resend_ns) ask_again(now_ns);
   if (now_ns < deadline_ns_ && !DOLMEN_BUGGIFY("log.impatient")) return;
@@ -57,6 +61,9 @@ void Replica::tick_as_leader(std::uint64_t now_ns) {
     } else if (now_ns >= follower.sent_ns + options_.heartbeat_ns) {
       send_entries(now_ns, follower);
     }
+    if (memory_ == nullptr) continue;
+    begin_direct(now_ns, follower);
+    if (!follower.is_direct) want_lane(now_ns, follower);
   }
 }
 
@@ -167,6 +174,7 @@ void Replica::finish_fetching(std::uint64_t now_ns) {
 }
 
 void Replica::lead(std::uint64_t now_ns) {
+  if (is_superseded_) return;
   DOLMEN_PROBE("log.led");
   role_ = Role::leader;
   attempts_ = 0;
@@ -175,11 +183,12 @@ void Replica::lead(std::uint64_t now_ns) {
   const Index adopted = last_index();
   append({.origin = epoch_, .index = adopted + 1, .kind = EntryKind::opening});
   opening_ = adopted + 1;
+  own_written_ = adopted;
+  own_counted_ = 0;
   for (Peer& follower : peers_) {
-    follower.matched = 0;
-    follower.sending.reset();
-    follower.heard_ns = now_ns;
+    follower = {.id = follower.id, .heard_ns = now_ns};
     retry(now_ns, follower, adopted);
+    if (memory_ != nullptr) want_lane(now_ns, follower);
   }
   count_matches(now_ns);
 }
@@ -201,10 +210,19 @@ std::optional<Position> Replica::propose_unsent(std::vector<std::byte> payload) 
 void Replica::send_proposed(std::uint64_t now_ns) {
   const Index first = std::exchange(unsent_, 0);
   if (role_ != Role::leader || first == 0) return;
-  for (Peer& follower : peers_) {
-    if (follower.in_step && follower.sent + 1 == first) send_entries(now_ns, follower);
-  }
+  distribute(now_ns, first);
   count_matches(now_ns);
+}
+
+void Replica::distribute(std::uint64_t now_ns, Index first) {
+  land_own(now_ns);
+  for (Peer& follower : peers_) {
+    if (follower.is_direct) {
+      write_lane(now_ns, follower);
+    } else if (follower.in_step && follower.sent + 1 == first) {
+      send_entries(now_ns, follower);
+    }
+  }
 }
 
 std::optional<Position> Replica::propose(std::uint64_t now_ns, const Configuration& next) {
@@ -220,9 +238,7 @@ std::optional<Position> Replica::propose(std::uint64_t now_ns, const Configurati
 
 /// To everybody who has got everything before it.
 Position Replica::send_last(std::uint64_t now_ns) {
-  for (Peer& follower : peers_) {
-    if (follower.in_step && follower.sent + 1 == last_index()) send_entries(now_ns, follower);
-  }
+  distribute(now_ns, last_index());
   const Position last = end();
   count_matches(now_ns);
   return last;
@@ -231,6 +247,18 @@ Position Replica::send_last(std::uint64_t now_ns) {
 // To a follower that is in step, what it has not been sent; else what follows on the place that is
 // being tried. Without entries it is a heartbeat.
 void Replica::send_entries(std::uint64_t now_ns, Peer& follower) {
+  if (follower.is_direct) {
+    if (follower.matched >= base_.index) {
+      // Of what has landed, so that it does not arrive before that.
+      follower.sent_ns = now_ns;
+      return send(follower.id, {.kind = MessageKind::append,
+                                .epoch = epoch_,
+                                .position = position_at(follower.matched),
+                                .stable = stable_});
+    }
+    abandon_lane(follower);
+    follower.sent = follower.matched;
+  }
   if (follower.sent < base_.index) {
     follower.in_step = false;  // what it lacks is gone
     return send_part(now_ns, follower, follower.sending != nullptr);
@@ -258,6 +286,7 @@ void Replica::send_entries(std::uint64_t now_ns, Peer& follower) {
 }
 
 void Replica::retry(std::uint64_t now_ns, Peer& follower, Index behind) {
+  if (follower.is_direct) abandon_lane(follower);
   follower.in_step = false;
   follower.sent = behind;
   follower.waits_ns = 0;
@@ -292,7 +321,8 @@ void Replica::on_answer(std::uint64_t now_ns, Peer& from, const Message& message
     from.waits_ns = 0;
   }
   from.sent = std::max(from.sent, from.matched);
-  if (from.in_step && from.sent < last_index()) send_entries(now_ns, from);
+  if (memory_ != nullptr) begin_direct(now_ns, from);
+  if (from.in_step && !from.is_direct && from.sent < last_index()) send_entries(now_ns, from);
   count_matches(now_ns);  // and then `from` may be a member no more
 }
 
@@ -302,13 +332,14 @@ Index Replica::matched(ReplicaId member) const noexcept {
     return follower == nullptr ? 0 : follower->matched;
   }
   if (DOLMEN_PLANTED("log.own_unsynced")) return last_index();
-  return durable();
+  return memory_ != nullptr ? own_counted_ : durable();
 }
 
 Index Replica::held_by_majority(const Configuration& configuration) const {
-  std::vector<Index> held;
-  held.reserve(configuration.voters.size());
-  for (const ReplicaId id : configuration.voters) held.push_back(matched(id));
+  std::array<Index, kMembersMax> places;
+  const std::span held = std::span(places).first(configuration.voters.size());
+  std::ranges::transform(configuration.voters, held.begin(),
+                         [&](ReplicaId id) { return matched(id); });
   std::ranges::sort(held, std::greater<>());
   std::size_t needed = held.size() / 2 + 1;
   if (DOLMEN_PLANTED("log.decide_by_minority") && needed > 1) --needed;
@@ -316,6 +347,7 @@ Index Replica::held_by_majority(const Configuration& configuration) const {
 }
 
 void Replica::count_matches(std::uint64_t now_ns) {
+  land_own(now_ns);
   for (bool again = true; again;) {
     Index held = ~Index{0};
     for (const Configured& configured : counting()) {

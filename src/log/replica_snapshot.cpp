@@ -70,8 +70,8 @@ void Replica::install(SnapshotPtr snapshot) {
       configurations_.assign(1, {place.configured_at, place.configuration, place.settled_at});
   }
   know_members();
-  output_.records.push_back({.snapshot = snapshot_});
-  base_record_ = ++records_made_;
+  if (memory_ == nullptr) output_.records.push_back({.snapshot = snapshot_});
+  base_record_ = count_record();
   output_.installed = snapshot_;
   output_.undo_from.reset();
 }
