@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <span>
 #include <utility>
 
@@ -29,10 +30,18 @@ Result<void> Member::host(const GroupId& group, StateMachine& machine) {
   env_.entropy->fill(seed);
   Hosted& hosted = found->second;
   const log::SnapshotPtr snapshot = hosted.state.snapshot;
+  std::unique_ptr<SharedLanes> lanes;
+  if (!journal_ && endpoint_.traits().mapped) {
+    DOLMEN_TRY(lanes, SharedLanes::make(endpoint_, next_region_, group, hosted.self));
+  }
   log::Replica replica(hosted.self, hosted.first, options_.replica, std::move(hosted.state),
-                       base::load<std::uint64_t>(seed), now_ns());
-  const auto place = groups_.try_emplace(group, machine, std::move(replica), hosted.first);
+                       base::load<std::uint64_t>(seed), now_ns(), lanes.get());
+  const auto place =
+      groups_.try_emplace(group, machine, std::move(replica), hosted.first, std::move(lanes));
   DOLMEN_ASSERT(place.second);
+  if (place.first->second.lanes) {
+    place.first->second.writer = std::make_unique<LaneWriter>(endpoint_, group);
+  }
   found_.erase(found);
   return place.first->second.executor.restore(snapshot.get());
 }
@@ -45,6 +54,7 @@ Result<bool> Member::turn() {
       busy = true;
     }
     if (journal_ == nullptr) {
+      busy |= hosting.replica.poll(now_ns());
       ask_to_join(group, hosting);
       admit(hosting);
     }
@@ -109,8 +119,10 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
       // Nobody speaks for a replica of another node.
       if (node_of(envelope.from) != from.node || envelope.to == log::ReplicaId{}) return;
       const auto decoded = log::decode_message(body);
-      if (decoded) hosting.replica.receive(now_ns(), envelope.from, *decoded);
-      return;
+      if (!decoded) return;
+      // Who speaks in an epoch leads no earlier one, and no earlier life of it runs.
+      if (hosting.lanes) hosting.lanes->let_go(envelope.from, decoded->epoch);
+      return hosting.replica.receive(now_ns(), envelope.from, *decoded);
     }
     case EnvelopeKind::request: {
       const auto request = decode_request(body);
@@ -230,6 +242,7 @@ Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
 
 /// True: there may be more, because what was made is kept as well as it will be.
 Result<bool> Member::carry_out_once(const GroupId& group, Hosting& hosting) {
+  write_lanes(hosting);
   log::Output output = hosting.replica.take_output();
   if (output.installed) {
     give_up(group, hosting, 0);
@@ -259,9 +272,6 @@ Result<bool> Member::carry_out_once(const GroupId& group, Hosting& hosting) {
          log::encode(letter.message));
   }
   if (journal_ || output.records.empty()) return false;
-  for (const log::Record& record : output.records) {
-    if (record.entry) hosting.bytes_held += log::kEntryHeaderBytes + record.entry->payload.size();
-  }
   hosting.replica.persisted(now_ns(), hosting.appended);
   return true;
 }
@@ -269,7 +279,9 @@ Result<bool> Member::carry_out_once(const GroupId& group, Hosting& hosting) {
 void Member::execute(Hosting& hosting, log::Index up_to) {
   while (hosting.executor.executed() < up_to) {
     const log::Index index = hosting.executor.executed() + 1;
-    Executor::Outcome outcome = hosting.executor.execute(hosting.replica.at(index));
+    const log::Entry& entry = hosting.replica.at(index);
+    hosting.bytes_held += log::kEntryHeaderBytes + entry.payload.size();
+    Executor::Outcome outcome = hosting.executor.execute(entry);
     const auto waits = hosting.pending.find(index);
     if (waits != hosting.pending.end()) waits->second.outcome = std::move(outcome);
   }
@@ -352,6 +364,26 @@ void Member::ask_to_join(const GroupId& group, Hosting& hosting) {
     const auto to = endpoint_.connected(node_of(voter));
     if (!to) continue;
     send(*to, {.kind = EnvelopeKind::join, .group = group, .from = hosting.replica.self()}, {});
+  }
+}
+
+// What landed in one member's memory counts there when the word behind it is the leader's epoch; one
+// fence is for all of them.
+void Member::write_lanes(Hosting& hosting) {
+  if (!hosting.writer) return;
+  for (;;) {
+    hosting.replica.take_lane_writes(lane_writes_);
+    if (lane_writes_.empty()) return hosting.lanes->carried_out();
+    std::erase_if(lane_writes_, [&](const log::LaneWrite& write) {
+      if (hosting.writer->land(write)) return false;
+      hosting.replica.lane_failed(now_ns(), write.to, write.lane);
+      return true;
+    });
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    for (const log::LaneWrite& write : lane_writes_) {
+      hosting.replica.landed(now_ns(), write.to, write.lane, write.end,
+                             hosting.writer->word(write.to));
+    }
   }
 }
 

@@ -29,16 +29,9 @@
 #include "fabric/fabric.hpp"
 #include "replication/executor.hpp"
 #include "replication/journal.hpp"
+#include "replication/shared_lanes.hpp"
 
 namespace dolmen::replication {
-
-/// A replica's id says which node it is on, and which of the lives of that node's disk.
-[[nodiscard]] constexpr log::ReplicaId replica_of(fabric::NodeId node, std::uint32_t life) {
-  return log::ReplicaId{(static_cast<std::uint64_t>(node) << 32) | life};
-}
-[[nodiscard]] constexpr fabric::NodeId node_of(log::ReplicaId id) {
-  return fabric::NodeId{static_cast<std::uint64_t>(id) >> 32};
-}
 
 struct MemberOptions {
   log::ReplicaOptions replica{};
@@ -101,11 +94,13 @@ class Member final : private fabric::Sink {
     std::vector<std::byte> command;
   };
   struct Hosting {
-    Hosting(StateMachine& its_machine, log::Replica its_replica, log::Configuration its_first)
+    Hosting(StateMachine& its_machine, log::Replica its_replica, log::Configuration its_first,
+            std::unique_ptr<SharedLanes> its_lanes)
         : machine(its_machine),
           executor(its_machine),
           replica(std::move(its_replica)),
-          first(std::move(its_first)) {}
+          first(std::move(its_first)),
+          lanes(std::move(its_lanes)) {}
     StateMachine& machine;
     Executor executor;
     log::Replica replica;
@@ -115,7 +110,9 @@ class Member final : private fabric::Sink {
     std::map<log::Index, Pending> pending;
     bool is_draining = false;  ///< nothing is proposed until a snapshot can be taken
     // Without a journal:
-    std::size_t bytes_held = 0;    ///< of entries made since the last snapshot
+    std::unique_ptr<SharedLanes> lanes{};  ///< where memory is mapped
+    std::unique_ptr<LaneWriter> writer{};
+    std::size_t bytes_held = 0;  ///< of entries executed since the last snapshot
     std::uint64_t join_at_ns = 0;  ///< when this replica asks again to be a voter
     std::map<fabric::NodeId, log::ReplicaId> joining{};  ///< leader: new lives that asked
   };
@@ -132,6 +129,7 @@ class Member final : private fabric::Sink {
   [[nodiscard]] static bool is_in_log(const Hosting& hosting, std::uint64_t session,
                                       std::uint64_t sequence);
   [[nodiscard]] Result<void> carry_out(const GroupId& group, Hosting& hosting);
+  void write_lanes(Hosting& hosting);
   [[nodiscard]] Result<bool> carry_out_once(const GroupId& group, Hosting& hosting);
   [[nodiscard]] Result<void> carry_out_all();
   void execute(Hosting& hosting, log::Index up_to);
@@ -156,6 +154,8 @@ class Member final : private fabric::Sink {
   std::map<GroupId, Hosted> found_;
   std::map<GroupId, Hosting> groups_;
   bool is_synced_ = true;
+  std::uint32_t next_region_ = 1;
+  std::vector<log::LaneWrite> lane_writes_;
 
   std::uint64_t checkpoint_not_before_ns_ = 0;
   std::atomic<bool> checkpoint_done_{false};
