@@ -477,6 +477,14 @@ bool Member::compact(Hosting& hosting) {
   return true;
 }
 
+bool Member::leads(const GroupId& group) const {
+  const auto found = groups_.find(group);
+  if (found == groups_.end()) return false;
+  const log::Replica& replica = found->second.replica;
+  return replica.role() == log::Role::leader && replica.stable() > replica.base().index &&
+         replica.at(replica.stable()).origin == replica.epoch();
+}
+
 std::optional<MemberStatus> Member::status(const GroupId& group) const {
   const auto found = groups_.find(group);
   if (found == groups_.end()) return std::nullopt;

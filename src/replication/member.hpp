@@ -75,6 +75,8 @@ class Member final : private fabric::Sink {
   /// later turn. Errors: not_leader and busy are told by `answer` at once.
   void submit(const GroupId& group, base::Bytes command, Answer answer);
 
+  /// Whether it leads and has decided an entry of its own epoch.
+  [[nodiscard]] bool leads(const GroupId& group) const;
   [[nodiscard]] std::optional<MemberStatus> status(const GroupId& group) const;
   /// Syncs and ends the journal, if there is one.
   [[nodiscard]] Result<void> close();
