@@ -38,6 +38,8 @@ void LogWork::race() {
 void log_suite(Report& report) {
   const Folder folder(report.options().directory + "/log");
   LogWork work(report, folder);
+  memory_cases(work);  // before the others run
+  if (!work.wants_one() && !work.wants_many()) return;
   report.attempt("bare_rtt", [&] { add_log_floors(work); });
   report.attempt("dolmen", [&] { add_log_dolmen(work); });
   report.attempt("two_sided", [&] { add_log_two_sided(work); });
@@ -53,6 +55,7 @@ void log_child(std::span<const std::string> arguments) {
   die_with_parent();
   if (arguments[0] == "log-follower") return log_follower(rest);
   if (arguments[0] == "log-dolmen") return dolmen_log_child(rest);
+  if (arguments[0] == "log-memory") return memory_log_child(rest);
   if (arguments[0] == "log-libraft") return libraft_child(rest);
   throw Failure("unknown part");
 }

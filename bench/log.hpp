@@ -66,9 +66,15 @@ void add_log_two_sided(LogWork& work);
 void add_log_libraft(LogWork& work);
 void add_log_etcd(LogWork& work);
 void add_log_redis(LogWork& work);
+/// Nothing on disk. Null, and said so: Redis is not installed.
+[[nodiscard]] std::shared_ptr<LogSystem> start_redis_in_memory(const LogWork& work);
+/// The cases in memory alone: a race each.
+void memory_cases(LogWork& work);
 
 /// `bench --child log-dolmen …`: one of its followers.
 void dolmen_log_child(const std::vector<std::string>& arguments);
+/// `bench --child log-memory …`: a follower of a memory-only group.
+void memory_log_child(const std::vector<std::string>& arguments);
 /// `bench --child log-libraft …`: one of its three processes.
 void libraft_child(const std::vector<std::string>& arguments);
 

@@ -16,11 +16,11 @@ std::string command(const std::vector<std::string>& words) {
 
 class Redis final : public RequestLog {
  public:
-  Redis(const LogWork& work, const std::string& program) {
+  Redis(const LogWork& work, const std::string& program, const std::string& name, bool is_durable) {
     const std::vector<std::uint16_t> ports = free_ports(3);
     for (std::size_t i = 0; i < 3; ++i) {
       const Folder& folder = *folders_.emplace_back(
-          std::make_unique<Folder>(work.folder().below("redis_" + std::to_string(i))));
+          std::make_unique<Folder>(work.folder().below(name + std::to_string(i))));
       std::vector<std::string> words{program,
                                      "--port",
                                      std::to_string(ports[i]),
@@ -31,7 +31,7 @@ class Redis final : public RequestLog {
                                      "--save",
                                      "",
                                      "--appendonly",
-                                     "yes",
+                                     is_durable ? "yes" : "no",
                                      "--appendfsync",
                                      "always",
                                      "--daemonize",
@@ -82,7 +82,16 @@ void add_log_redis(LogWork& work) {
       "redis_wait",
       "a master and two replicas, appendfsync always; clients outside, each with a connection "
       "to the master that stays open: SET and WAIT 1 in one write, a key per client",
-      std::make_shared<Redis>(work, program));
+      std::make_shared<Redis>(work, program, "redis_", true));
+}
+
+std::shared_ptr<LogSystem> start_redis_in_memory(const LogWork& work) {
+  const std::string program = find_program("redis-server");
+  if (!program.empty()) {
+    return std::make_shared<Redis>(work, program, "redis_memory_", false);
+  }
+  work.report().not_installed("redis_wait", "redis-server");
+  return nullptr;
 }
 
 }  // namespace dolmen::bench

@@ -123,14 +123,19 @@ class Trio {
   std::vector<pid_t> pids_ = std::vector<pid_t>(4, 0);
 };
 
-/// What main() does with its words: serves, if they say so.
+/// What main() does with its words: serves, if they say so. A seventh one names the level.
 inline bool is_member(int count, char** words) {
-  return count == 6 && std::string(words[1]) == "serve";
+  return (count == 6 || count == 7) && std::string(words[1]) == "serve";
 }
-inline int serve(char** words, dolmen::StateMachine& machine) {
+inline int serve(int count, char** words, dolmen::StateMachine& machine) {
   const dolmen::ReplicatedGroup group{.members = {words[3], words[4], words[5]},
                                       .key_file = "group.key"};
-  return serve(Trio::options(group, static_cast<std::uint32_t>(std::atoi(words[2]))), machine);
+  dolmen::ReplicatedOptions options =
+      Trio::options(group, static_cast<std::uint32_t>(std::atoi(words[2])));
+  if (count == 7 && std::string(words[6]) == "replicated") {
+    options.level = dolmen::ReplicatedLevel::replicated;
+  }
+  return serve(options, machine);
 }
 
 }  // namespace demo

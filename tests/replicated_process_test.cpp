@@ -44,8 +44,9 @@ bool run(const std::string& command) {
 /// Members in processes: where a namespace is given, each in its own.
 class Members {
  public:
-  Members(std::vector<std::string> addresses, std::vector<std::string> namespaces)
-      : namespaces_(std::move(namespaces)) {
+  Members(std::vector<std::string> addresses, std::vector<std::string> namespaces,
+          dolmen::ReplicatedLevel level = dolmen::ReplicatedLevel::durable)
+      : namespaces_(std::move(namespaces)), level_(level) {
     std::string pattern = (fs::temp_directory_path() / "dolmen-members-XXXXXX").string();
     root_ = ::mkdtemp(pattern.data());
     std::ofstream(root_ + "/group.key") << std::string(64, '7');
@@ -53,7 +54,8 @@ class Members {
     for (std::uint32_t member = 1; member <= kMembers; ++member) {
       dolmen::Replicated::create({.group = group_,
                                   .member = member,
-                                  .directory = root_ + "/member" + std::to_string(member)})
+                                  .directory = root_ + "/member" + std::to_string(member),
+                                  .level = level_})
           .value();
       start(member);
     }
@@ -72,6 +74,7 @@ class Members {
     if (!namespaces_.empty()) words = {"ip", "netns", "exec", namespaces_[member - 1]};
     words.insert(words.end(), {DOLMEN_MEMBER_PROGRAM, "serve", std::to_string(member)});
     words.insert(words.end(), group_.members.begin(), group_.members.end());
+    if (level_ == dolmen::ReplicatedLevel::replicated) words.push_back("replicated");
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
@@ -94,6 +97,7 @@ class Members {
  private:
   std::string root_;
   std::vector<std::string> namespaces_;
+  dolmen::ReplicatedLevel level_;
   dolmen::ReplicatedGroup group_;
   std::vector<pid_t> pids_ = std::vector<pid_t>(kMembers + 1, 0);
 };
@@ -222,6 +226,87 @@ TEST(ReplicatedProcess, AMemberThatStoodStillDoesNotAnswerFromThePast) {
   clients.stop();
   EXPECT_EQ(clients.broken(), "");
   EXPECT_EQ(clients.judge(), "");
+}
+
+/// A directory in memory, for shared memory; removed with what is in it.
+class SharedFolder {
+ public:
+  SharedFolder() {
+    std::string pattern = "/dev/shm/dolmen-members-XXXXXX";
+    path_ = ::mkdtemp(pattern.data());
+  }
+  ~SharedFolder() { fs::remove_all(path_); }
+  SharedFolder(const SharedFolder&) = delete;
+  SharedFolder& operator=(const SharedFolder&) = delete;
+  [[nodiscard]] std::vector<std::string> addresses() const {
+    return std::vector<std::string>(kMembers, "shm:" + path_);
+  }
+
+ private:
+  std::string path_;
+};
+
+/// Who leads; 0: nobody does, or not all three vote in its eyes, or one lacks something.
+std::uint32_t leader_of_whole(dolmen::ReplicatedClient& client, std::uint64_t& epoch) {
+  const auto statuses = client.status(milliseconds(500));
+  if (!statuses) return 0;
+  for (const dolmen::ReplicatedStatus& status : *statuses) {
+    if (status.role != "leader" || status.epoch < epoch || !status.learners.empty()) continue;
+    epoch = status.epoch;
+    // A life that is not a voter yet says so itself.
+    for (const dolmen::ReplicatedStatus& other : *statuses) {
+      if (!other.is_reached || other.epoch != epoch || !other.is_voter) return 0;
+    }
+    return status.member;
+  }
+  return 0;
+}
+
+/// What memory holds is kept while a majority lives: so one is killed at a time, and the next when
+/// the new life of that one counts again.
+void kill_one_after_another(const std::vector<std::string>& addresses, int kills) {
+  Members members(addresses, {}, dolmen::ReplicatedLevel::replicated);
+  Clients clients(members.group(), 4);
+  auto watcher = dolmen::ReplicatedClient::make(members.group()).value();
+  dolmen::base::Random random(4);
+  ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));
+  std::uint64_t epoch = 0;
+  int leaders = 0;
+  for (int kill = 0; kill < kills; ++kill) {
+    std::uint32_t leader = 0;
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while ((leader = leader_of_whole(watcher, epoch)) == 0) {
+      ASSERT_LT(std::chrono::steady_clock::now(), until) << "no three voters after " << kill;
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    // Mostly whoever leads.
+    const auto member =
+        random.below(4) == 0 ? static_cast<std::uint32_t>(1 + random.below(kMembers)) : leader;
+    leaders += member == leader ? 1 : 0;
+    members.end(member, SIGKILL);
+    std::this_thread::sleep_for(milliseconds(random.below(50)));
+    members.start(member);
+    ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, random.below(100)));
+  }
+  ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));
+  clients.stop();
+  EXPECT_EQ(clients.broken(), "");
+  EXPECT_EQ(clients.judge(), "");
+  std::printf("%d kills, %d of them of the leader, %lu answers\n", kills, leaders,
+              clients.answered());
+}
+
+int kills_in_memory() {
+  return dolmen::base::at_full_length() ? 1000 : dolmen::base::kSanitized ? 5 : 20;
+}
+
+TEST(ReplicatedProcess, NothingAcknowledgedIsLostFromMemoryWhileAMajorityLivesOverShm) {
+  const SharedFolder folder;
+  kill_one_after_another(folder.addresses(), kills_in_memory());
+}
+
+TEST(ReplicatedProcess, NothingAcknowledgedIsLostFromMemoryWhileAMajorityLivesOverTcp) {
+  kill_one_after_another(loopback(static_cast<std::uint16_t>(some_port() + 20)), kills_in_memory());
 }
 
 /// Each member in a network name space of its own, on one bridge with the clients. Needs root and

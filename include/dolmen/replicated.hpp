@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A state machine kept the same by a group of members: processes on one or several hosts, of which
-// a majority has to be there. What a client was told is on the disks of a majority, and survives
-// whatever a minority of them suffers. docs/replicated.md shows a whole program.
+// a majority has to be there. What a client was told is on the disks of a majority, or, in a
+// memory-only group, in their memories, and survives whatever a minority of them suffers.
+// docs/replicated.md shows a whole program.
 #pragma once
 
 #include <chrono>
@@ -17,35 +18,47 @@
 
 namespace dolmen {
 
+/// Where a command is before its client is told. The same for all members of a group.
+enum class ReplicatedLevel : std::uint8_t {
+  durable,     ///< on the disks of a majority
+  replicated,  ///< in the memories of a majority: gone when a majority has stopped since
+};
+
 /// A group, as members and clients know it.
 struct ReplicatedGroup {
   /// "192.0.2.7:7400" or "[2001:db8::7]:7400" of member 1, 2, …: the same everywhere. Numeric: no
-  /// names are looked up.
+  /// names are looked up. Or "shm:/run/user/1000/exchange" for each of them: processes of one user
+  /// on one host, which meet in that directory in memory (made if it is not there).
   std::vector<std::string> members;
   /// A file of 64 hexadecimal digits that only members and clients can read. Whoever has it may do
-  /// anything; connections are encrypted with it.
+  /// anything; connections are encrypted with it. Not used in shared memory, where whoever runs as
+  /// the user may do anything.
   std::string key_file;
 };
 
 struct ReplicatedOptions {
   ReplicatedGroup group;
   std::uint32_t member = 0;  ///< which of them this is: 1, 2, …
-  std::string directory;     ///< where it keeps its journal
+  std::string directory;  ///< where it keeps its journal; memory-only: which of its lives is next
   /// How long the loop looks for work itself before it lets the system wake it: lower latency for a
-  /// core.
+  /// core. microseconds::max(): it never sleeps.
   std::chrono::microseconds spin{0};
+  ReplicatedLevel level = ReplicatedLevel::durable;
 };
 
 /// A member. Threads: run() on one; stop() from any, and from a signal handler.
 class Replicated {
  public:
-  /// Makes a new member's journal, once in its life. A member that lost its directory must not do
+  /// Makes a new member's directory, once in its life. A member that lost its directory must not do
   /// this again under the same number: it would have forgotten what it promised. Errors:
   /// already_exists, invalid_argument, io_error, no_space.
   [[nodiscard]] static Result<void> create(const ReplicatedOptions& options);
-  /// Opens the journal and listens. `machine` outlives it, and is reset or restored here. Errors:
-  /// not_found (create() it first), held, corrupt, invalid_argument, already_exists (somebody
-  /// listens at that address), io_error.
+  /// Opens the journal and listens. `machine` outlives it, and is reset or restored here. A
+  /// memory-only member begins with nothing: its first life is one of the group's first voters, a
+  /// later one takes the seat of the one before when the others have told it everything. Errors:
+  /// not_found (create() it first), held, corrupt, invalid_argument (also: a directory of the other
+  /// level), already_exists (somebody listens at that address), superseded (shared memory: a later
+  /// life is there), io_error.
   [[nodiscard]] static Result<Replicated> start(const ReplicatedOptions& options,
                                                 StateMachine& machine);
   Replicated(Replicated&&) noexcept;
@@ -81,6 +94,10 @@ struct ReplicatedStatus {
     std::uint64_t entries = 0;
   };
   std::vector<Lag> lag{};
+  ReplicatedLevel level = ReplicatedLevel::durable;
+  /// Whether it votes itself, as far as its own log says: a new life of a memory-only member does
+  /// not at first.
+  bool is_voter = false;
 };
 
 /// Sends commands to whoever leads. Each is executed once, whatever fails meanwhile, or else the

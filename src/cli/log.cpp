@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <string>
 #include <vector>
 
 #include <dolmen/replicated.hpp>
@@ -53,20 +55,33 @@ int key(const Options& options) {
   return kOk;
 }
 
+const char* name_of(ReplicatedLevel level) {
+  return level == ReplicatedLevel::replicated ? "replicated" : "durable";
+}
+
+const char* transport_of(const std::string& address) {
+  return address.starts_with("shm:") ? "shm" : "tcp";
+}
+
 int init(const Options& options) {
   if (const auto made = Replicated::create(options.member); !made) return failed(made.error());
   if (options.json) {
-    print_json({{"directory", options.member.directory}, {"member", options.member.member}});
+    print_json({{"directory", options.member.directory},
+                {"member", options.member.member},
+                {"level", name_of(options.member.level)}});
   } else {
-    std::printf("made member %u of %zu in %s\n", options.member.member,
-                options.member.group.members.size(), options.member.directory.c_str());
+    std::printf("made member %u of %zu (%s) in %s\n", options.member.member,
+                options.member.group.members.size(), name_of(options.member.level),
+                options.member.directory.c_str());
   }
   return kOk;
 }
 
 Json status_json(const ReplicatedStatus& status, const std::string& address) {
   Json row{{"member", status.member}, {"address", address}, {"reached", status.is_reached}};
+  row["transport"] = transport_of(address);
   if (!status.is_reached) return row;
+  row["level"] = name_of(status.level);
   row["role"] = status.role;
   row["epoch"] = status.epoch;
   row["leader"] = status.leader;
@@ -93,9 +108,9 @@ int status(const Options& options) {
   bool is_led = false;
   std::size_t reached = 0;
   if (!options.json) {
-    std::printf("%s%s%s%s%s%s%s\n", column("MEMBER", 6).c_str(), column("ADDRESS", 22).c_str(),
-                column("ROLE", 9).c_str(), column("EPOCH", 6).c_str(), column("LAST", 10).c_str(),
-                column("STABLE", 10).c_str(), "LAG");
+    std::printf("%s%s%s%s%s%s%s%s\n", column("MEMBER", 6).c_str(), column("ADDRESS", 22).c_str(),
+                column("ROLE", 9).c_str(), column("LEVEL", 10).c_str(), column("EPOCH", 6).c_str(),
+                column("LAST", 10).c_str(), column("STABLE", 10).c_str(), "LAG");
   }
   // How far each is behind is what the leader says of it.
   std::vector<std::string> lag(statuses->size() + 1, "-");
@@ -116,9 +131,10 @@ int status(const Options& options) {
     const auto number = [&](std::uint64_t value) {
       return one.is_reached ? std::to_string(value) : std::string("-");
     };
-    std::printf("%s%s%s%s%s%s%s\n", column(std::to_string(one.member), 6).c_str(),
+    std::printf("%s%s%s%s%s%s%s%s\n", column(std::to_string(one.member), 6).c_str(),
                 column(address, 22).c_str(),
                 column(one.is_reached ? one.role : "no answer", 9).c_str(),
+                column(one.is_reached ? name_of(one.level) : "-", 10).c_str(),
                 column(number(one.epoch), 6).c_str(), column(number(one.last_index), 10).c_str(),
                 column(number(one.stable_index), 10).c_str(), lag[one.member].c_str());
   }
@@ -130,11 +146,14 @@ int status(const Options& options) {
 
 void add_group(CLI::App& command, Options& options) {
   command
-      .add_option("--members", options.member.group.members,
-                  "addresses of member 1, 2, …, like 192.0.2.7:7400; the same everywhere")
+      .add_option(
+          "--members", options.member.group.members,
+          "addresses of member 1, 2, …, like 192.0.2.7:7400; the same everywhere. Or for each "
+          "of them shm:DIR, one directory in memory")
       ->required()
       ->delimiter(',');
-  command.add_option("--key", options.member.group.key_file, "the group's key file")->required();
+  command.add_option("--key", options.member.group.key_file,
+                     "the group's key file; not used with shm:");
 }
 
 }  // namespace
@@ -160,6 +179,11 @@ void add_log(CLI::App& app, Chosen& chosen) {
   make_member->add_option("--member", options->member.member, "which of them this is: 1, 2, …")
       ->required();
   add_group(*make_member, *options);
+  make_member
+      ->add_option("--level", options->member.level,
+                   "durable: on disks; replicated: in memory alone, the same for all members")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, ReplicatedLevel>{
+          {"durable", ReplicatedLevel::durable}, {"replicated", ReplicatedLevel::replicated}}));
   make_member->callback([options, &chosen] { chosen.run = [options] { return init(*options); }; });
 
   CLI::App* const show = add_command(

@@ -12,7 +12,9 @@
 namespace dolmen {
 
 struct Replicated::Impl {
-  std::unique_ptr<fabric::TcpEndpoint> endpoint;
+  std::unique_ptr<sys::Disk> disk;      // of a memory-only member
+  std::unique_ptr<sys::FileLock> lock;  // on it
+  std::unique_ptr<fabric::Endpoint> endpoint;
   std::unique_ptr<replication::Member> member;  // goes before its endpoint
   std::atomic<bool> is_stopping{false};
 };
@@ -36,6 +38,7 @@ Result<void> Replicated::create(const ReplicatedOptions& options) {
   DOLMEN_TRY(auto disk, sys::open_directory(options.directory, sys::DirectoryMode::open_or_create));
   DOLMEN_TRY(const auto names, disk->list());
   if (!names.empty()) return fail(Errc::already_exists, interned(options.directory));
+  if (options.level == ReplicatedLevel::replicated) return node::make_first_life(*disk);
   DOLMEN_TRY(const auto journal, replication::Journal::open(env, std::move(disk), {}));
   DOLMEN_CHECK(journal->add(node::kReplicatedGroup,
                             replication::replica_of(fabric::NodeId{options.member}, 1),
@@ -48,29 +51,36 @@ Result<Replicated> Replicated::start(const ReplicatedOptions& options, StateMach
   DOLMEN_TRY(const node::GroupPlan plan, node::plan(options.group));
   const sys::Env& env = sys::linux_env();
   DOLMEN_TRY(auto disk, sys::open_directory(options.directory, sys::DirectoryMode::open_existing));
-  DOLMEN_TRY(const auto names, disk->list());
-  if (names.empty()) {
-    return fail(Errc::not_found, interned(options.directory + ": an empty directory, no member"));
-  }
-  DOLMEN_TRY(auto journal, replication::Journal::open(env, std::move(disk), {}));
-
-  const fabric::NodeId self{options.member};
-  fabric::TcpOptions tcp{
-      // A later life has a higher number, as long as the wall clock is not set back below the
-      // last start: then the others say "superseded" until it is right.
-      .self = {.node = self, .incarnation = env.clock->wall_ns()},
-      .key = plan.key,
-      .listen = plan.members[options.member - 1].address,
-      .wait = {.spin_ns = static_cast<std::uint64_t>(options.spin.count()) * 1000}};
-  for (const fabric::TcpPeer& peer : plan.members) {
-    if (peer.node != self) tcp.peers.push_back(peer);
-  }
   auto impl = std::make_unique<Impl>();
-  DOLMEN_TRY(impl->endpoint,
-             fabric::TcpEndpoint::make(
-                 tcp, {.network = env.network, .clock = env.clock, .entropy = env.entropy}));
+  const fabric::NodeId self{options.member};
+  std::unique_ptr<replication::Journal> journal;
+  if (options.level == ReplicatedLevel::replicated) {
+    impl->disk = std::move(disk);
+    DOLMEN_TRY(impl->lock, node::lock_lives(*impl->disk));
+  } else {
+    DOLMEN_TRY(const auto names, disk->list());
+    if (names.empty()) {
+      return fail(Errc::not_found, interned(options.directory + ": an empty directory, no member"));
+    }
+    if (node::counts_lives(names)) {
+      return fail(Errc::invalid_argument,
+                  interned(options.directory + ": the directory of a memory-only member"));
+    }
+    DOLMEN_TRY(journal, replication::Journal::open(env, std::move(disk), {}));
+  }
+  // A later life has a higher number, as long as the wall clock is not set back below the last
+  // start: then the others say "superseded" until it is right.
+  DOLMEN_TRY(
+      impl->endpoint,
+      node::connect(plan, {.node = self, .incarnation = env.clock->wall_ns()}, options.spin));
   impl->member = std::make_unique<replication::Member>(env, *impl->endpoint, std::move(journal),
                                                        replication::MemberOptions{});
+  if (options.level == ReplicatedLevel::replicated) {
+    // Last: a start that fails costs no life.
+    DOLMEN_TRY(const std::uint32_t life, node::begin_life(*impl->disk));
+    impl->member->add_in_memory(node::kReplicatedGroup, replication::replica_of(self, life),
+                                node::first_members(plan.members.size()));
+  }
   DOLMEN_CHECK(impl->member->host(node::kReplicatedGroup, machine));
   return Replicated(std::move(impl));
 }
@@ -85,7 +95,7 @@ Result<void> Replicated::run() {
     DOLMEN_TRY(const bool was_busy, impl_->member->turn());
     if (!was_busy) DOLMEN_CHECK(impl_->member->wait());
   }
-  return impl_->member->journal().close();
+  return impl_->member->close();
 }
 
 void Replicated::stop() noexcept {

@@ -40,6 +40,8 @@ ReplicatedStatus told(const replication::MemberStatus& status) {
   for (const log::ReplicaId id : status.configuration.learners) {
     result.learners.push_back(member_in(id));
   }
+  result.is_voter = status.configuration.is_voter(status.self);
+  if (status.level == replication::Level::replicated) result.level = ReplicatedLevel::replicated;
   for (const auto& [id, matched] : status.followers) {
     result.lag.push_back({member_in(id), status.end.index - std::min(matched, status.end.index)});
   }
@@ -49,7 +51,7 @@ ReplicatedStatus told(const replication::MemberStatus& status) {
 }  // namespace
 
 struct ReplicatedClient::Impl final : fabric::Sink {
-  std::unique_ptr<fabric::TcpEndpoint> endpoint;
+  std::unique_ptr<fabric::Endpoint> endpoint;
   std::size_t members = 0;
   std::uint64_t session = 0;
   std::uint64_t sequence = 0;
@@ -188,12 +190,10 @@ Result<ReplicatedClient> ReplicatedClient::make(const ReplicatedGroup& group) {
   auto impl = std::make_unique<Impl>();
   impl->members = plan.members.size();
   DOLMEN_TRY(impl->endpoint,
-             fabric::TcpEndpoint::make(
-                 {.self = {.node = fabric::NodeId{kClient | base::load<std::uint64_t>(random)},
-                           .incarnation = 1},
-                  .key = plan.key,
-                  .peers = plan.members},
-                 {.network = env.network, .clock = env.clock, .entropy = env.entropy}));
+             node::connect(plan,
+                           {.node = fabric::NodeId{kClient | base::load<std::uint64_t>(random)},
+                            .incarnation = 1},
+                           std::chrono::microseconds(0)));
   return ReplicatedClient(std::move(impl));
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "fabric/shm.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::node {
@@ -14,6 +15,10 @@ namespace dolmen::node {
 namespace {
 
 constexpr std::size_t kKeyDigits = 64;
+constexpr std::string_view kShared = "shm:";
+constexpr std::string_view kNextLife = "next-life-";
+// Two processes that share a directory would be one life.
+constexpr std::string_view kLock = "lock";
 
 Result<sys::NetworkAddress> address(const std::string& text) {
   const auto bad = [&] {
@@ -73,6 +78,20 @@ Result<GroupPlan> plan(const ReplicatedGroup& group) {
   if (group.members.empty() || group.members.size() > log::kMembersMax) {
     return fail(Errc::invalid_argument, "members", group.members.size());
   }
+  if (group.members.front().starts_with(kShared)) {
+    result.shared_directory = group.members.front().substr(kShared.size());
+    if (result.shared_directory.empty()) {
+      return fail(Errc::invalid_argument, "shm: which directory? (like shm:/dev/shm/exchange)");
+    }
+    for (const std::string& text : group.members) {
+      if (text != group.members.front()) {
+        return fail(Errc::invalid_argument,
+                    interned("member: " + text + ": in shared memory all meet in one directory"));
+      }
+      result.members.push_back({fabric::NodeId{result.members.size() + 1}, {}});
+    }
+    return result;
+  }
   for (const std::string& text : group.members) {
     DOLMEN_TRY(sys::NetworkAddress where, address(text));
     const bool is_twice = std::ranges::any_of(
@@ -80,8 +99,76 @@ Result<GroupPlan> plan(const ReplicatedGroup& group) {
     if (is_twice) return fail(Errc::invalid_argument, interned("member twice: " + text));
     result.members.push_back({fabric::NodeId{result.members.size() + 1}, std::move(where)});
   }
+  if (group.key_file.empty()) return fail(Errc::invalid_argument, "which key file?");
   DOLMEN_TRY(result.key, read_key(group.key_file));
   return result;
+}
+
+Result<std::unique_ptr<fabric::Endpoint>> connect(const GroupPlan& plan,
+                                                  const fabric::NodeName& self,
+                                                  std::chrono::microseconds spin) {
+  const sys::Env& env = sys::linux_env();
+  constexpr std::int64_t kSpinMax = std::chrono::microseconds(std::chrono::hours(24)).count();
+  const std::int64_t spin_us = std::max<std::int64_t>(spin.count(), 0);
+  const fabric::WaitPolicy wait{.spin_ns = spin_us > kSpinMax
+                                               ? ~std::uint64_t{0}
+                                               : static_cast<std::uint64_t>(spin_us) * 1000};
+  if (!plan.shared_directory.empty()) {
+    DOLMEN_TRY(auto directory, sys::open_shared_directory(plan.shared_directory));
+    return fabric::open_shm(env, std::move(directory), {.self = self, .wait = wait});
+  }
+  fabric::TcpOptions tcp{.self = self, .key = plan.key, .wait = wait};
+  for (const fabric::TcpPeer& peer : plan.members) {
+    if (peer.node == self.node) {
+      tcp.listen = peer.address;
+    } else {
+      tcp.peers.push_back(peer);
+    }
+  }
+  return fabric::TcpEndpoint::make(
+      tcp, {.network = env.network, .clock = env.clock, .entropy = env.entropy});
+}
+
+bool counts_lives(const std::vector<std::string>& names) {
+  return std::ranges::any_of(names,
+                             [](const std::string& name) { return name.starts_with(kNextLife); });
+}
+
+Result<void> make_first_life(sys::Disk& disk) {
+  DOLMEN_TRY(const auto file, disk.open(std::string(kNextLife) + "1", sys::OpenMode::create_new));
+  return disk.sync_directory();
+}
+
+Result<std::unique_ptr<sys::FileLock>> lock_lives(sys::Disk& disk) {
+  return disk.try_lock(kLock, sys::LockMode::exclusive, "a member", nullptr);
+}
+
+Result<std::uint32_t> begin_life(sys::Disk& disk) {
+  DOLMEN_TRY(const auto names, disk.list());
+  if (!counts_lives(names)) {
+    if (names.empty()) {
+      return fail(Errc::not_found, interned(disk.describe() + ": an empty directory, no member"));
+    }
+    return fail(Errc::invalid_argument,
+                interned(disk.describe() + ": not the directory of a memory-only member"));
+  }
+  // One that was renamed may be there under both names after a crash: the higher one counts.
+  std::uint32_t life = 0;
+  for (const std::string& name : names) {
+    if (!name.starts_with(kNextLife)) continue;
+    std::uint32_t number = 0;
+    const char* const end = name.data() + name.size();
+    const auto [rest, failed] = std::from_chars(name.data() + kNextLife.size(), end, number);
+    if (failed != std::errc{} || rest != end || number == 0) {
+      return fail(Errc::corrupt, interned(disk.describe() + "/" + name));
+    }
+    life = std::max(life, number);
+  }
+  if (life == ~std::uint32_t{0}) return fail(Errc::limit, "lives of a member");
+  DOLMEN_CHECK(disk.rename(std::string(kNextLife) + std::to_string(life),
+                           std::string(kNextLife) + std::to_string(life + 1)));
+  DOLMEN_CHECK(disk.sync_directory());
+  return life;
 }
 
 log::Configuration first_members(std::size_t count) {

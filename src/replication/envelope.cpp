@@ -44,7 +44,8 @@ std::vector<std::byte> encode(const Reply& reply) {
 std::vector<std::byte> encode(const MemberStatus& status) {
   base::ByteWriter out;
   out.put(static_cast<std::uint64_t>(status.self));
-  out.put(static_cast<std::uint64_t>(status.role));
+  out.put(static_cast<std::uint32_t>(status.role));
+  out.put(static_cast<std::uint32_t>(status.level));
   out.put(status.epoch);
   out.put(static_cast<std::uint64_t>(status.leader));
   out.put(status.end.origin);
@@ -80,7 +81,7 @@ Result<Opened> decode_envelope(base::Bytes message) {
   opened.envelope.to = log::ReplicaId{in.get<std::uint64_t>()};
   if (in.failed() || is_spare_used || opened.envelope.group.is_null()) return damaged();
   if (kind < static_cast<std::uint8_t>(EnvelopeKind::replica) ||
-      kind > static_cast<std::uint8_t>(EnvelopeKind::status)) {
+      kind > static_cast<std::uint8_t>(EnvelopeKind::join)) {
     return damaged();
   }
   opened.body = in.take(in.remaining());
@@ -118,7 +119,8 @@ Result<MemberStatus> decode_status(base::Bytes body) {
   base::ByteReader in(body);
   MemberStatus status;
   status.self = log::ReplicaId{in.get<std::uint64_t>()};
-  const auto role = in.get<std::uint64_t>();
+  const auto role = in.get<std::uint32_t>();
+  const auto level = in.get<std::uint32_t>();
   status.epoch = in.get<std::uint64_t>();
   status.leader = log::ReplicaId{in.get<std::uint64_t>()};
   status.end.origin = in.get<std::uint64_t>();
@@ -128,8 +130,12 @@ Result<MemberStatus> decode_status(base::Bytes body) {
   status.base = in.get<std::uint64_t>();
   const auto configuration_bytes = in.get<std::uint32_t>();
   const auto followers = in.get<std::uint32_t>();
-  if (in.failed() || role > static_cast<std::uint64_t>(log::Role::leader)) return damaged();
+  if (in.failed() || role > static_cast<std::uint32_t>(log::Role::leader) ||
+      level > static_cast<std::uint32_t>(Level::replicated)) {
+    return damaged();
+  }
   status.role = static_cast<log::Role>(role);
+  status.level = static_cast<Level>(level);
   DOLMEN_TRY(status.configuration, log::decode_configuration(in.take(configuration_bytes)));
   if (followers > 2 * log::kMembersMax) return damaged();
   for (std::uint32_t i = 0; i < followers; ++i) {

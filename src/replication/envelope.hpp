@@ -24,6 +24,13 @@ enum class EnvelopeKind : std::uint8_t {
   reply = 3,       ///< to it
   ask_status = 4,  ///< nothing follows
   status = 5,      ///< encode(MemberStatus)
+  join = 6,        ///< nothing follows: `from` is a new life of a node whose earlier one votes
+};
+
+/// What an entry has to outlive to count: see MemberOptions and Member.
+enum class Level : std::uint8_t {
+  durable = 0,     ///< it is on the disks of a majority
+  replicated = 1,  ///< it is in the memories of a majority
 };
 
 struct Envelope {
@@ -76,6 +83,7 @@ struct MemberStatus {
     friend bool operator==(const Follower&, const Follower&) = default;
   };
   std::vector<Follower> followers{};  ///< of a leader
+  Level level = Level::durable;
   friend bool operator==(const MemberStatus&, const MemberStatus&) = default;
 };
 

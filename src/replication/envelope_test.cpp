@@ -166,12 +166,13 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
                  {{"another magic", 0, 1, 4},
                   {"a newer version", 4, 2, 2, Errc::version_unsupported},
                   {"no kind", 6, 0, 1},
-                  {"an unknown kind", 6, 6, 1},
+                  {"an unknown kind", 6, 7, 1},
                   {"a spare byte", 7, 1, 1}},
                  head_error);
   Message nobody = request_message();
   std::fill_n(nobody.begin() + 8, 16, std::byte{0});
   EXPECT_EQ(head_error(nobody), Errc::corrupt) << "no group";
+  EXPECT_EQ(head_error(encode(Envelope{.kind = EnvelopeKind::join, .group = kHead.group})), Errc{});
 
   expect_refused(encode(request()),
                  {{"a sequence without a session", 8, 0, 8},
@@ -190,8 +191,8 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
                  reply_error);
 
   expect_refused(encode(status()),
-                 {{"an unknown role", 8, 3, 8},
-                  {"a role of 64 bits", 8, std::uint64_t{1} << 32, 8},
+                 {{"an unknown role", 8, 3, 4},
+                  {"an unknown level", 12, 2, 4},
                   {"a configuration longer than the whole", 72, 0xFFFFFFFF, 4},
                   {"a configuration cut short", 72, 24, 4},
                   {"more followers than there are", 76, 3, 4},

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <span>
 #include <utility>
 
@@ -18,7 +19,7 @@ Member::Member(const sys::Env& env, fabric::Endpoint& endpoint, std::unique_ptr<
       endpoint_(endpoint),
       journal_(std::move(journal)),
       options_(options),
-      found_(journal_->take_recovered()) {}
+      found_(journal_ ? journal_->take_recovered() : std::map<GroupId, Hosted>{}) {}
 
 Member::~Member() { checkpoint_thread_.reset(); }
 
@@ -29,10 +30,18 @@ Result<void> Member::host(const GroupId& group, StateMachine& machine) {
   env_.entropy->fill(seed);
   Hosted& hosted = found->second;
   const log::SnapshotPtr snapshot = hosted.state.snapshot;
+  std::unique_ptr<SharedLanes> lanes;
+  if (!journal_ && endpoint_.traits().mapped) {
+    DOLMEN_TRY(lanes, SharedLanes::make(endpoint_, next_region_, group, hosted.self));
+  }
   log::Replica replica(hosted.self, hosted.first, options_.replica, std::move(hosted.state),
-                       base::load<std::uint64_t>(seed), now_ns());
-  const auto place = groups_.try_emplace(group, machine, std::move(replica), hosted.first);
+                       base::load<std::uint64_t>(seed), now_ns(), lanes.get());
+  const auto place =
+      groups_.try_emplace(group, machine, std::move(replica), hosted.first, std::move(lanes));
   DOLMEN_ASSERT(place.second);
+  if (place.first->second.lanes) {
+    place.first->second.writer = std::make_unique<LaneWriter>(endpoint_, group);
+  }
   found_.erase(found);
   return place.first->second.executor.restore(snapshot.get());
 }
@@ -43,6 +52,11 @@ Result<bool> Member::turn() {
     if (now_ns() >= hosting.replica.next_wakeup_ns()) {
       hosting.replica.tick(now_ns());
       busy = true;
+    }
+    if (journal_ == nullptr) {
+      busy |= hosting.replica.poll(now_ns());
+      ask_to_join(group, hosting);
+      admit(hosting);
     }
     // Who leads no more waits for no snapshot: what was asked of it is for another.
     const bool waits = hosting.is_draining && hosting.replica.role() == log::Role::leader;
@@ -63,7 +77,7 @@ Result<bool> Member::turn() {
     DOLMEN_CHECK(carry_out_all());
   }
   for (auto& [group, hosting] : groups_) serve(group, hosting);
-  DOLMEN_CHECK(look_after_journal());
+  DOLMEN_CHECK(journal_ ? look_after_journal() : look_after_memory());
   return busy;
 }
 
@@ -71,6 +85,7 @@ Result<void> Member::wait() {
   std::uint64_t until_ns = ~std::uint64_t{0};
   for (const auto& [group, hosting] : groups_) {
     until_ns = std::min(until_ns, hosting.replica.next_wakeup_ns());
+    if (is_outside(hosting)) until_ns = std::min(until_ns, hosting.join_at_ns);
   }
   return endpoint_.wait(until_ns);
 }
@@ -104,8 +119,10 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
       // Nobody speaks for a replica of another node.
       if (node_of(envelope.from) != from.node || envelope.to == log::ReplicaId{}) return;
       const auto decoded = log::decode_message(body);
-      if (decoded) hosting.replica.receive(now_ns(), envelope.from, *decoded);
-      return;
+      if (!decoded) return;
+      // Who speaks in an epoch leads no earlier one, and no earlier life of it runs.
+      if (hosting.lanes) hosting.lanes->let_go(envelope.from, decoded->epoch);
+      return hosting.replica.receive(now_ns(), envelope.from, *decoded);
     }
     case EnvelopeKind::request: {
       const auto request = decode_request(body);
@@ -121,6 +138,13 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
           from,
           {.kind = EnvelopeKind::status, .group = envelope.group, .from = hosting.replica.self()},
           encode(status_of(hosting)));
+    case EnvelopeKind::join:
+      // Nobody joins for another node.
+      if (journal_ == nullptr && node_of(envelope.from) == from.node) {
+        log::ReplicaId& latest = hosting.joining[from.node];
+        latest = std::max(latest, envelope.from);
+      }
+      return;
     case EnvelopeKind::reply:
     case EnvelopeKind::status:
       return;
@@ -209,6 +233,16 @@ Result<void> Member::carry_out_all() {
 }
 
 Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
+  DOLMEN_TRY(bool again, carry_out_once(group, hosting));
+  while (again) {
+    DOLMEN_TRY(again, carry_out_once(group, hosting));
+  }
+  return {};
+}
+
+/// True: there may be more, because what was made is kept as well as it will be.
+Result<bool> Member::carry_out_once(const GroupId& group, Hosting& hosting) {
+  write_lanes(hosting);
   log::Output output = hosting.replica.take_output();
   if (output.installed) {
     give_up(group, hosting, 0);
@@ -221,9 +255,9 @@ Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
     }
   }
   if (hosting.replica.role() != log::Role::leader) give_up(group, hosting, 0);
-  if (!output.records.empty()) {
+  hosting.appended += output.records.size();
+  if (!output.records.empty() && journal_) {
     DOLMEN_CHECK(journal_->append(group, output.records));
-    hosting.appended += output.records.size();
     is_synced_ = false;
   }
   for (const auto& letter : output.letters) {
@@ -237,13 +271,17 @@ Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
           .to = letter.to},
          log::encode(letter.message));
   }
-  return {};
+  if (journal_ || output.records.empty()) return false;
+  hosting.replica.persisted(now_ns(), hosting.appended);
+  return true;
 }
 
 void Member::execute(Hosting& hosting, log::Index up_to) {
   while (hosting.executor.executed() < up_to) {
     const log::Index index = hosting.executor.executed() + 1;
-    Executor::Outcome outcome = hosting.executor.execute(hosting.replica.at(index));
+    const log::Entry& entry = hosting.replica.at(index);
+    hosting.bytes_held += log::kEntryHeaderBytes + entry.payload.size();
+    Executor::Outcome outcome = hosting.executor.execute(entry);
     const auto waits = hosting.pending.find(index);
     if (waits != hosting.pending.end()) waits->second.outcome = std::move(outcome);
   }
@@ -298,6 +336,95 @@ void Member::send(const fabric::NodeName& to, const Envelope& envelope, base::By
   (void)endpoint_.send(to, parts);
 }
 
+// --- without a journal ---------------------------------------------------------------------------
+
+void Member::add_in_memory(const GroupId& group, log::ReplicaId self,
+                           const log::Configuration& first) {
+  DOLMEN_ASSERT(journal_ == nullptr && !group.is_null());
+  found_[group] = {.self = self, .first = first};
+}
+
+Result<void> Member::close() {
+  if (!journal_) return {};
+  return journal_->close();
+}
+
+/// Whether this is a new life of a voter's node, as far as its log says.
+bool Member::is_outside(const Hosting& hosting) const {
+  if (journal_) return false;
+  const std::vector<log::Configuration> deciding = hosting.replica.deciding();
+  return !deciding.back().is_voter(hosting.replica.self());
+}
+
+void Member::ask_to_join(const GroupId& group, Hosting& hosting) {
+  if (now_ns() < hosting.join_at_ns || !is_outside(hosting)) return;
+  hosting.join_at_ns = now_ns() + options_.join_ns;
+  const log::Configuration known = hosting.replica.deciding().back();
+  for (const log::ReplicaId voter : known.voters) {
+    const auto to = endpoint_.connected(node_of(voter));
+    if (!to) continue;
+    send(*to, {.kind = EnvelopeKind::join, .group = group, .from = hosting.replica.self()}, {});
+  }
+}
+
+// What landed in one member's memory counts there when the word behind it is the leader's epoch; one
+// fence is for all of them.
+void Member::write_lanes(Hosting& hosting) {
+  if (!hosting.writer) return;
+  for (;;) {
+    hosting.replica.take_lane_writes(lane_writes_);
+    if (lane_writes_.empty()) return hosting.lanes->carried_out();
+    std::erase_if(lane_writes_, [&](const log::LaneWrite& write) {
+      if (hosting.writer->land(write)) return false;
+      hosting.replica.lane_failed(now_ns(), write.to, write.lane);
+      return true;
+    });
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    for (const log::LaneWrite& write : lane_writes_) {
+      hosting.replica.landed(now_ns(), write.to, write.lane, write.end,
+                             hosting.writer->word(write.to));
+    }
+  }
+}
+
+// A new life takes the seat of the one before, in two steps, so that no majority has to wait for
+// it: a learner first, and a voter once it has what the others have.
+void Member::admit(Hosting& hosting) {
+  log::Replica& replica = hosting.replica;
+  if (hosting.joining.empty()) return;
+  if (replica.role() != log::Role::leader) return hosting.joining.clear();
+  const log::Configuration now = replica.deciding().back();
+  const auto [node, self] = *hosting.joining.begin();
+  const auto is_earlier = [&](log::ReplicaId id) { return node_of(id) == node && id < self; };
+  const bool has_seat = std::ranges::any_of(now.voters, is_earlier);
+  if (!has_seat) {
+    hosting.joining.erase(hosting.joining.begin());
+    return;
+  }
+  log::Configuration next = now;
+  std::erase_if(next.learners, is_earlier);
+  if (!now.is_learner(self)) {
+    next.learners.push_back(self);
+    std::ranges::sort(next.learners);
+  } else {
+    // What is under way reaches it before its vote is needed.
+    if (replica.matched(self) < replica.stable()) return;
+    std::erase(next.learners, self);
+    std::ranges::replace_if(next.voters, is_earlier, self);
+    std::ranges::sort(next.voters);
+  }
+  if (log::is_valid(next)) (void)replica.propose(now_ns(), next);  // when the last one is settled
+}
+
+Result<void> Member::look_after_memory() {
+  for (auto& [group, hosting] : groups_) {
+    if (hosting.bytes_held < options_.memory_log_bytes) continue;
+    DOLMEN_CHECK(carry_out(group, hosting));
+    if (compact(hosting)) hosting.bytes_held = 0;
+  }
+  return {};
+}
+
 // --- the journal ---------------------------------------------------------------------------------
 
 Result<void> Member::look_after_journal() {
@@ -350,6 +477,14 @@ bool Member::compact(Hosting& hosting) {
   return true;
 }
 
+bool Member::leads(const GroupId& group) const {
+  const auto found = groups_.find(group);
+  if (found == groups_.end()) return false;
+  const log::Replica& replica = found->second.replica;
+  return replica.role() == log::Role::leader && replica.stable() > replica.base().index &&
+         replica.at(replica.stable()).origin == replica.epoch();
+}
+
 std::optional<MemberStatus> Member::status(const GroupId& group) const {
   const auto found = groups_.find(group);
   if (found == groups_.end()) return std::nullopt;
@@ -366,7 +501,8 @@ MemberStatus Member::status_of(const Hosting& hosting) const {
                       .stable = replica.stable(),
                       .applied = hosting.executor.executed(),
                       .base = replica.base().index,
-                      .configuration = replica.deciding().back()};
+                      .configuration = replica.deciding().back(),
+                      .level = journal_ ? Level::durable : Level::replicated};
   if (replica.role() != log::Role::leader) return status;
   const auto add = [&](log::ReplicaId id) {
     status.followers.push_back({.id = id, .matched = replica.matched(id)});

@@ -9,6 +9,9 @@
 // Election and replication share one loop: a member whose disk or loop stands still is not heard
 // of either.
 //
+// Without a journal (memory-only groups) nothing is synced: what is made counts at once, and a
+// member that starts again takes part as another replica.
+//
 // Threads: one for everything. Writing a checkpoint has a thread of its own where there are
 // threads.
 #pragma once
@@ -26,16 +29,9 @@
 #include "fabric/fabric.hpp"
 #include "replication/executor.hpp"
 #include "replication/journal.hpp"
+#include "replication/shared_lanes.hpp"
 
 namespace dolmen::replication {
-
-/// A replica's id says which node it is on, and which of the lives of that node's disk.
-[[nodiscard]] constexpr log::ReplicaId replica_of(fabric::NodeId node, std::uint32_t life) {
-  return log::ReplicaId{(static_cast<std::uint64_t>(node) << 32) | life};
-}
-[[nodiscard]] constexpr fabric::NodeId node_of(log::ReplicaId id) {
-  return fabric::NodeId{static_cast<std::uint64_t>(id) >> 32};
-}
 
 struct MemberOptions {
   log::ReplicaOptions replica{};
@@ -43,17 +39,27 @@ struct MemberOptions {
   std::size_t requests_max = 20'000;
   /// A checkpoint that failed for want of room is tried again after this.
   std::uint64_t checkpoint_retry_ns = 5'000'000'000;
+  /// Without a journal: entries of so many bytes are held before a snapshot stands for them.
+  std::size_t memory_log_bytes = 64u << 20;
+  /// Without a journal: a new life that is no voter yet asks for that so often.
+  std::uint64_t join_ns = 20'000'000;
 };
 
 class Member final : private fabric::Sink {
  public:
-  /// Of what the journal holds. `env` and `endpoint` outlive it.
+  /// Of what the journal holds. `env` and `endpoint` outlive it. Without a journal everything is in
+  /// memory alone: what a majority of such members has is kept as long as a majority of them lives,
+  /// and a member that starts again is another replica (add_in_memory()).
   Member(const sys::Env& env, fabric::Endpoint& endpoint, std::unique_ptr<Journal> journal,
          const MemberOptions& options);
   ~Member() override;
   Member(const Member&) = delete;
   Member& operator=(const Member&) = delete;
 
+  /// Without a journal: a replica that has nothing. `self` is an id that nobody had before. If it
+  /// is not of `first`, it asks the leader to be made a voter in place of the earlier life of its
+  /// node, and counts for nothing until then. Requires: no journal; !group.is_null().
+  void add_in_memory(const GroupId& group, log::ReplicaId self, const log::Configuration& first);
   /// Begins to run the group's replica. `machine` outlives it. Errors: not_found (the journal has
   /// no such replica), corrupt (a snapshot that the machine does not understand).
   [[nodiscard]] Result<void> host(const GroupId& group, StateMachine& machine);
@@ -69,8 +75,11 @@ class Member final : private fabric::Sink {
   /// later turn. Errors: not_leader and busy are told by `answer` at once.
   void submit(const GroupId& group, base::Bytes command, Answer answer);
 
+  /// Whether it leads and has decided an entry of its own epoch.
+  [[nodiscard]] bool leads(const GroupId& group) const;
   [[nodiscard]] std::optional<MemberStatus> status(const GroupId& group) const;
-  [[nodiscard]] Journal& journal() noexcept { return *journal_; }
+  /// Syncs and ends the journal, if there is one.
+  [[nodiscard]] Result<void> close();
 
  private:
   struct Pending {
@@ -87,11 +96,13 @@ class Member final : private fabric::Sink {
     std::vector<std::byte> command;
   };
   struct Hosting {
-    Hosting(StateMachine& its_machine, log::Replica its_replica, log::Configuration its_first)
+    Hosting(StateMachine& its_machine, log::Replica its_replica, log::Configuration its_first,
+            std::unique_ptr<SharedLanes> its_lanes)
         : machine(its_machine),
           executor(its_machine),
           replica(std::move(its_replica)),
-          first(std::move(its_first)) {}
+          first(std::move(its_first)),
+          lanes(std::move(its_lanes)) {}
     StateMachine& machine;
     Executor executor;
     log::Replica replica;
@@ -100,6 +111,12 @@ class Member final : private fabric::Sink {
     std::vector<Waiting> requests;
     std::map<log::Index, Pending> pending;
     bool is_draining = false;  ///< nothing is proposed until a snapshot can be taken
+    // Without a journal:
+    std::unique_ptr<SharedLanes> lanes{};  ///< where memory is mapped
+    std::unique_ptr<LaneWriter> writer{};
+    std::size_t bytes_held = 0;  ///< of entries executed since the last snapshot
+    std::uint64_t join_at_ns = 0;  ///< when this replica asks again to be a voter
+    std::map<fabric::NodeId, log::ReplicaId> joining{};  ///< leader: new lives that asked
   };
 
   void on_connected(const fabric::NodeName& peer) override;
@@ -114,6 +131,8 @@ class Member final : private fabric::Sink {
   [[nodiscard]] static bool is_in_log(const Hosting& hosting, std::uint64_t session,
                                       std::uint64_t sequence);
   [[nodiscard]] Result<void> carry_out(const GroupId& group, Hosting& hosting);
+  void write_lanes(Hosting& hosting);
+  [[nodiscard]] Result<bool> carry_out_once(const GroupId& group, Hosting& hosting);
   [[nodiscard]] Result<void> carry_out_all();
   void execute(Hosting& hosting, log::Index up_to);
   [[nodiscard]] Result<void> execute_again(Hosting& hosting, log::Index up_to);
@@ -121,6 +140,10 @@ class Member final : private fabric::Sink {
   void answer(const GroupId& group, const Hosting& hosting, const Pending& pending,
               const Executor::Outcome& outcome);
   void give_up(const GroupId& group, Hosting& hosting, log::Index from);
+  [[nodiscard]] bool is_outside(const Hosting& hosting) const;
+  void ask_to_join(const GroupId& group, Hosting& hosting);
+  void admit(Hosting& hosting);
+  [[nodiscard]] Result<void> look_after_memory();
   void send(const fabric::NodeName& to, const Envelope& envelope, base::Bytes body);
   [[nodiscard]] Result<void> look_after_journal();
   [[nodiscard]] bool compact(Hosting& hosting);
@@ -133,6 +156,8 @@ class Member final : private fabric::Sink {
   std::map<GroupId, Hosted> found_;
   std::map<GroupId, Hosting> groups_;
   bool is_synced_ = true;
+  std::uint32_t next_region_ = 1;
+  std::vector<log::LaneWrite> lane_writes_;
 
   std::uint64_t checkpoint_not_before_ns_ = 0;
   std::atomic<bool> checkpoint_done_{false};

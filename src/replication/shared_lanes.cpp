@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "replication/shared_lanes.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <utility>
+
+#include "base/checksum.hpp"
+#include "base/hooks.hpp"
+#include "fabric/shm_memory.hpp"
+
+namespace dolmen::replication {
+
+namespace {
+
+using fabric::shm::word_at;
+
+/// Of one group on one node, lanes that wait for their writer included.
+constexpr std::size_t kLanesMax = 64;
+
+}  // namespace
+
+fabric::RegionId directory_region(const GroupId& group) {
+  // Lanes count from 1.
+  constexpr std::uint64_t kDirectory = std::uint64_t{1} << 31;
+  const std::uint64_t mixed = base::mix_seed(group.high, group.low);
+  return fabric::RegionId{static_cast<std::uint32_t>(kDirectory | (mixed & (kDirectory - 1)))};
+}
+
+Result<std::unique_ptr<SharedLanes>> SharedLanes::make(fabric::Endpoint& endpoint,
+                                                       std::uint32_t& next_region,
+                                                       const GroupId& group, log::ReplicaId self) {
+  const fabric::RegionId region = directory_region(group);
+  DOLMEN_TRY(const base::MutableBytes directory, endpoint.make_region(region, kDirectoryBytes));
+  base::ByteWriter card;
+  card.put(kDirectoryMagic);
+  card.put(kDirectoryVersion);
+  card.put_id(group);
+  card.put(static_cast<std::uint64_t>(self));
+  // Nobody looks before it was granted.
+  std::ranges::copy(card.bytes(), directory.begin() + kDirectoryCardAt);
+  return std::unique_ptr<SharedLanes>(
+      new SharedLanes(endpoint, next_region, self, region, directory));
+}
+
+log::Epoch SharedLanes::word() {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return word_at<std::uint64_t>(directory_, kDirectoryWordAt).load(std::memory_order_seq_cst);
+}
+
+log::Epoch SharedLanes::raise(log::Epoch epoch) {
+  const auto word = word_at<std::uint64_t>(directory_, kDirectoryWordAt);
+  std::uint64_t before = word.load(std::memory_order_seq_cst);
+  while (before < epoch && !word.compare_exchange_weak(before, epoch, std::memory_order_seq_cst)) {
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return before;
+}
+
+base::MutableBytes SharedLanes::make_lane(log::ReplicaId writer, log::LaneName name,
+                                          std::size_t bytes) {
+  if (writer == self_) return make_own(name, bytes);
+  const auto slot = free_slot();
+  Lane* const lane = slot ? find_room(bytes) : nullptr;
+  if (lane == nullptr) return {};
+  const fabric::NodeId node = node_of(writer);
+  // Where it was granted before, this changes nothing.
+  if (!endpoint_.grant(directory_region_, node, {.read = true, .write = true}) ||
+      !endpoint_.grant(lane->region, node, {.read = true, .write = true})) {
+    return {};
+  }
+  lane->use = Use::lane;
+  lane->writer = writer;
+  lane->name = name;
+  lane->slot = *slot;
+  write_slot(*slot, name, lane->region);
+  return lane->bytes.first(bytes);
+}
+
+SharedLanes::Lane* SharedLanes::find_room(std::size_t bytes) {
+  const auto room = std::ranges::find_if(lanes_, [&](const Lane& lane) {
+    return lane.use == Use::free && lane.bytes.size() >= bytes;
+  });
+  if (room != lanes_.end()) {
+    DOLMEN_PROBE("replication.lane_again");
+    std::ranges::fill(room->bytes, std::byte{0});
+    return &*room;
+  }
+  if (lanes_.size() >= kLanesMax) return nullptr;
+  const fabric::RegionId region{next_region_};
+  const auto made = endpoint_.make_region(region, bytes);
+  if (!made) return nullptr;
+  ++next_region_;
+  lanes_.push_back({.region = region, .bytes = *made});
+  return &lanes_.back();
+}
+
+std::optional<std::size_t> SharedLanes::free_slot() const noexcept {
+  for (std::size_t slot = 0; slot < kDirectorySlots; ++slot) {
+    const bool is_used = std::ranges::any_of(
+        lanes_, [&](const Lane& lane) { return lane.use == Use::lane && lane.slot == slot; });
+    if (!is_used) return slot;
+  }
+  return std::nullopt;
+}
+
+void SharedLanes::write_slot(std::size_t slot, log::LaneName name,
+                             fabric::RegionId region) noexcept {
+  const std::size_t at = kDirectorySlotsAt + slot * kDirectorySlotBytes;
+  word_at<std::uint32_t>(directory_, at + 12)
+      .store(static_cast<std::uint32_t>(region), std::memory_order_relaxed);
+  word_at<std::uint32_t>(directory_, at + 8).store(name.number, std::memory_order_relaxed);
+  word_at<std::uint64_t>(directory_, at).store(name.epoch, std::memory_order_release);
+}
+
+// Nobody reads it ahead of what was written there: it need not be zero again.
+base::MutableBytes SharedLanes::make_own(log::LaneName name, std::size_t bytes) {
+  const std::size_t words = bytes / sizeof(std::uint64_t);
+  const auto room = std::ranges::find_if(own_, [&](const auto& lane) {
+    return lane->use == Use::free && lane->words.size() >= words;
+  });
+  OwnLane* lane = room != own_.end() ? room->get() : nullptr;
+  if (lane == nullptr) {
+    own_.push_back(std::make_unique<OwnLane>());
+    lane = own_.back().get();
+    lane->words.resize(words);
+  }
+  lane->use = Use::lane;
+  lane->name = name;
+  return std::as_writable_bytes(std::span(lane->words).first(words));
+}
+
+void SharedLanes::drop_lane(log::LaneName name) {
+  for (const auto& own : own_) {
+    if (own->use == Use::lane && own->name == name) {
+      own->use = Use::held;
+      return;
+    }
+  }
+  const auto lane = std::ranges::find_if(
+      lanes_, [&](const Lane& one) { return one.use == Use::lane && one.name == name; });
+  if (lane == lanes_.end()) return;
+  // In an epoch that goes on, its writer has gone on to the next lane, or given it up. In one that
+  // is over it may write, as somebody who does not know that yet.
+  const bool is_over = word() > name.epoch;
+  lane->use = is_over ? Use::held : Use::free;
+  write_slot(lane->slot, {}, {});
+}
+
+void SharedLanes::let_go(log::ReplicaId writer, log::Epoch epoch) noexcept {
+  for (Lane& lane : lanes_) {
+    const bool is_over = lane.writer == writer
+                             ? lane.name.epoch < epoch
+                             : node_of(lane.writer) == node_of(writer) && lane.writer < writer;
+    if (lane.use == Use::held && is_over) lane.use = Use::free;
+  }
+}
+
+void SharedLanes::carried_out() noexcept {
+  for (const auto& own : own_) {
+    if (own->use == Use::held) own->use = Use::free;
+  }
+}
+
+// --- a leader ------------------------------------------------------------------------------------
+
+LaneWriter::Target* LaneWriter::target_of(log::ReplicaId to) {
+  const auto found = std::ranges::find(targets_, to, &Target::id);
+  return found == targets_.end() ? nullptr : &*found;
+}
+
+bool LaneWriter::open(Target& target, const fabric::NodeName& name) const {
+  const log::ReplicaId id = target.id;
+  target = {.id = id};
+  const auto directory = endpoint_.map(name, directory_region(group_));
+  if (!directory || directory->size() < kDirectoryBytes) return false;
+  base::ByteReader card(base::Bytes(*directory).subspan(kDirectoryCardAt));
+  if (card.get<std::uint32_t>() != kDirectoryMagic) return false;
+  if (card.get<std::uint32_t>() != kDirectoryVersion) return false;
+  if (card.get_id() != group_) return false;
+  if (card.get<std::uint64_t>() != static_cast<std::uint64_t>(id)) return false;
+  target.name = name;
+  target.directory = *directory;
+  return true;
+}
+
+bool LaneWriter::open_lane(Target& target, log::LaneName name) const {
+  target.lane_name = {};
+  for (std::size_t slot = 0; slot < kDirectorySlots; ++slot) {
+    const std::size_t at = kDirectorySlotsAt + slot * kDirectorySlotBytes;
+    const auto epoch =
+        word_at<std::uint64_t>(target.directory, at).load(std::memory_order_acquire);
+    const auto number =
+        word_at<std::uint32_t>(target.directory, at + 8).load(std::memory_order_relaxed);
+    if (epoch != name.epoch || number != name.number) continue;
+    const fabric::RegionId region{
+        word_at<std::uint32_t>(target.directory, at + 12).load(std::memory_order_relaxed)};
+    const auto lane = endpoint_.map(target.name, region);
+    if (!lane) return false;
+    const auto header = log::decode_lane_header(*lane);
+    if (!header || header->owner != target.id || header->name != name) return false;
+    target.lane_name = name;
+    target.lane = lane->first(header->bytes);
+    return true;
+  }
+  return false;
+}
+
+bool LaneWriter::land(const log::LaneWrite& write) {
+  const auto name = endpoint_.connected(node_of(write.to));
+  if (!name) return false;
+  Target* target = target_of(write.to);
+  if (target == nullptr) {
+    targets_.push_back({.id = write.to});
+    target = &targets_.back();
+  }
+  if (target->name != *name && !open(*target, *name)) return false;
+  if (target->lane_name != write.lane && !open_lane(*target, write.lane)) return false;
+  if (write.offset > target->lane.size() ||
+      write.bytes.size() > target->lane.size() - write.offset) {
+    return false;
+  }
+  fabric::shm::copy_to_shared(target->lane.data() + write.offset, write.bytes);
+  return true;
+}
+
+log::Epoch LaneWriter::word(log::ReplicaId to) {
+  Target* const target = target_of(to);
+  if (target == nullptr || target->directory.empty()) return 0;
+  return word_at<std::uint64_t>(target->directory, kDirectoryWordAt)
+      .load(std::memory_order_seq_cst);
+}
+
+}  // namespace dolmen::replication
