@@ -43,11 +43,13 @@ void SimFabric::flap(NodeId from, NodeId to, std::uint64_t cut_ns, std::uint64_t
   cut(from, to, std::min(cut_ns, length_ns));
   const std::uint64_t turn_ns = cut_ns + whole_ns;
   if (turn_ns >= length_ns) return;
-  queue().after(turn_ns, [this, from, to, cut_ns, whole_ns, rest_ns = length_ns - turn_ns] {
-    flap(from, to, cut_ns, whole_ns, rest_ns);
+  queue().after(turn_ns, [this, from, to, cut_ns, whole_ns, rest_ns = length_ns - turn_ns,
+                          healed = core_->times_healed] {
+    if (core_->times_healed == healed) flap(from, to, cut_ns, whole_ns, rest_ns);
   });
 }
 void SimFabric::heal() {
+  ++core_->times_healed;
   core_->cut_until_ns.clear();
   set_faults({});
 }

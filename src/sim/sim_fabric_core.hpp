@@ -146,6 +146,7 @@ class SimFabricCore {
   LinkFaults faults;
   std::map<std::pair<NodeId, NodeId>, LinkFaults> link_faults;
   std::map<std::pair<NodeId, NodeId>, std::uint64_t> cut_until_ns;
+  std::uint64_t times_healed = 0;
 
  private:
   struct Host {

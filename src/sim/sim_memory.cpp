@@ -230,11 +230,14 @@ void SimNic::finish(std::uint64_t number) {
 
 void SimNic::finish_atomic() {
   if (!atomic_) return;
-  const Atomic atomic = std::move(*atomic_);
+  Atomic atomic = std::move(*atomic_);
   atomic_.reset();
   base::store(atomic.memory->bytes(), atomic.offset, atomic.desired);
   trace_(atomic.desired);
-  atomic.done(atomic.former);
+  // Later: it may begin the next one, and this may be within another operation.
+  queue_.after(0, [self = shared_from_this(), done = std::move(atomic.done), former = atomic.former] {
+    if (!self->is_stopped_) done(former);
+  });
 }
 
 void SimNic::settle(RegionId region, std::optional<NodeId> node) {
