@@ -16,8 +16,6 @@
 
 #include <gtest/gtest.h>
 
-#include <dolmen/assert.hpp>
-
 #include "base/checksum.hpp"
 #include "base/random.hpp"
 #include "fabric/tcp_sim_world.hpp"
@@ -25,69 +23,14 @@
 #include "sim/crash_plan.hpp"
 #include "sim/sim_disk.hpp"
 #include "sim/sim_env.hpp"
+#include "sim/tally.hpp"
 #include "sys/borrowed_disk.hpp"
 
 namespace dolmen::replication {
 
 inline constexpr GroupId kTestGroup{5, 8};
 
-/// A number. A command adds to it and gives the new value; bytes behind the eighth say nothing.
-/// Where it executes ahead the log has the sum as well, as effect_of() saw it: if that is not what
-/// comes out, something was executed twice, or not at all, or was not undone, and the number is
-/// wrong for ever.
-class Tally final : public StateMachine {
- public:
-  explicit Tally(bool is_ahead = false) : is_ahead_(is_ahead) {}
-  static std::vector<std::byte> add(std::uint64_t amount, std::size_t padding = 0) {
-    std::vector<std::byte> command(sizeof amount + padding);
-    base::store(base::MutableBytes(command), 0, amount);
-    return command;
-  }
-  static std::uint64_t value_of(base::Bytes result) {
-    return result.size() == 8 ? base::load<std::uint64_t>(result) : ~std::uint64_t{0};
-  }
-
-  std::vector<std::byte> apply(Bytes command) override {
-    DOLMEN_ASSERT(command.size() >= (is_ahead_ ? 16 : 8) && "nothing else passes effect_of()");
-    value_ += base::load<std::uint64_t>(command);
-    if (is_ahead_ && value_ != base::load<std::uint64_t>(command, 8)) is_wrong_ = true;
-    if (is_wrong_) value_ = kWrong;
-    return add(value_);
-  }
-  std::vector<std::byte> snapshot() const override { return add(value_); }
-  Result<void> restore(Bytes state) override {
-    if (state.size() != 8) return fail(Errc::corrupt, "a tally");
-    value_ = base::load<std::uint64_t>(state);
-    is_wrong_ = value_ == kWrong;
-    return {};
-  }
-  void reset() override {
-    value_ = 0;
-    is_wrong_ = false;
-  }
-  bool executes_ahead() const override { return is_ahead_; }
-  Result<std::vector<std::byte>> effect_of(Bytes request) override {
-    const auto amount = request.size() < 8 ? 0 : base::load<std::uint64_t>(request);
-    if (request.size() < 8 || amount > most_) return fail(Errc::too_large, "an amount", amount);
-    std::vector<std::byte> effect(request.begin(), request.end());
-    if (is_ahead_) {
-      effect.resize(effect.size() + 8);
-      base::store(base::MutableBytes(effect), 8, value_ + amount);
-    }
-    return effect;
-  }
-
-  [[nodiscard]] std::uint64_t value() const noexcept { return value_; }
-  void refuse_more_than(std::uint64_t amount) { most_ = amount; }
-
- private:
-  static constexpr std::uint64_t kWrong = 0xBAD0BAD0BAD0BAD0;
-
-  const bool is_ahead_;
-  std::uint64_t value_ = 0;
-  bool is_wrong_ = false;
-  std::uint64_t most_ = ~std::uint64_t{0};
-};
+using sim::Tally;
 
 struct MemberWorldOptions {
   std::uint64_t seed = 1;

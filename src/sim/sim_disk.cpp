@@ -175,7 +175,7 @@ void SimDisk::flip_bit(std::string_view name, std::uint64_t offset, unsigned bit
                 .name = std::string(name)});
 }
 
-void SimDisk::set_latency(SimClock& clock, const DiskLatency& latency) {
+void SimDisk::set_latency(sys::Clock& clock, const DiskLatency& latency) {
   const base::Lock lock(core_->mutex);
   core_->clock = &clock;
   core_->latency = latency;

@@ -14,11 +14,11 @@
 
 #include "sim/disk_faults.hpp"
 #include "sim/disk_model.hpp"
+#include "sys/clock.hpp"
 #include "sys/disk.hpp"
 
 namespace dolmen::sim {
 
-class SimClock;
 class SimDiskCore;
 
 /// All changes since record() was called, from which every moment can be made again.
@@ -87,7 +87,7 @@ class SimDisk final : public sys::Disk {
   /// Damages stored contents, cached ones too. Requires: the file exists.
   void flip_bit(std::string_view name, std::uint64_t offset, unsigned bit);
   /// `clock` outlives the disk.
-  void set_latency(SimClock& clock, const DiskLatency& latency);
+  void set_latency(sys::Clock& clock, const DiskLatency& latency);
 
  private:
   std::shared_ptr<SimDiskCore> core_;

@@ -7,7 +7,6 @@
 #include <dolmen/assert.hpp>
 
 #include "base/checksum.hpp"
-#include "sim/sim_env.hpp"
 #include "sys/file_name.hpp"
 
 namespace dolmen::sim {
@@ -44,7 +43,7 @@ Result<void> SimDiskCore::begin(FaultOn on, std::string_view name, std::uint64_t
                                 std::optional<DiskFault>* write_fault) {
   DOLMEN_CHECK(power(name));
   if (clock != nullptr && latency_ns != 0) {
-    clock->advance_ns(random_.between(latency_ns / 2, latency_ns));
+    clock->sleep_ns(random_.between(latency_ns / 2, latency_ns));
   }
   const std::optional<DiskFault> fault = faults.next(on, name);
   if (!fault) return {};

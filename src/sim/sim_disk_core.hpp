@@ -57,7 +57,7 @@ class SimDiskCore {
   std::uint64_t trace_hash DOLMEN_GUARDED_BY(mutex) = 0;
   std::uint64_t power_off_at DOLMEN_GUARDED_BY(mutex) = ~std::uint64_t{0};
   std::uint64_t capacity_sectors DOLMEN_GUARDED_BY(mutex) = std::uint64_t{1} << 40;
-  SimClock* clock DOLMEN_GUARDED_BY(mutex) = nullptr;
+  sys::Clock* clock DOLMEN_GUARDED_BY(mutex) = nullptr;
   DiskLatency latency DOLMEN_GUARDED_BY(mutex);
 
  private:

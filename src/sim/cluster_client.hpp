@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Inside of cluster_world.hpp: a client of one group. It asks for a session, then gives one command
+// after the other, each repeated at one member after the other until it is answered.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/random.hpp"
+#include "fabric/fabric.hpp"
+#include "replication/envelope.hpp"
+#include "sim/linearizability_models.hpp"
+#include "sim/sim_fabric.hpp"
+#include "sim/tally.hpp"
+
+namespace dolmen::sim {
+
+using ClusterHistory = History<CounterModel::Operation>;
+
+class ClusterClient final : private fabric::Sink {
+ public:
+  struct Place {
+    replication::GroupId group;
+    std::vector<fabric::NodeId> members;
+    std::size_t number = 0;  ///< of the client in the history
+  };
+
+  ClusterClient(SimFabric& fabric, SimEndpointOptions endpoint, Place place,
+                ClusterHistory& history, std::uint64_t seed)
+      : fabric_(fabric),
+        place_(std::move(place)),
+        history_(history),
+        random_(seed),
+        endpoint_(fabric.make(endpoint)) {}
+
+  /// Does what is to be done now; the time of the next turn, if nothing arrives before.
+  std::uint64_t turn() {
+    const auto polled = endpoint_->poll(*this);
+    if (!polled) violation_ = polled.error().message();
+    const std::uint64_t now_ns = fabric_.now_ns();
+    if (is_waiting_ && now_ns >= patience_end_ns_) look_elsewhere();
+    if (is_waiting_) return patience_end_ns_;
+    if (now_ns < not_before_ns_) return not_before_ns_;
+    if (session_ != 0 && !operation_) {
+      if (is_resting_) return ~std::uint64_t{0};
+      begin();
+    }
+    if (!ask()) look_elsewhere();
+    return is_waiting_ ? patience_end_ns_ : not_before_ns_;
+  }
+  /// Begins nothing more.
+  void rest() { is_resting_ = true; }
+  [[nodiscard]] bool is_done() const { return is_resting_ && !operation_; }
+  [[nodiscard]] const std::string& violation() const { return violation_; }
+  [[nodiscard]] std::uint64_t answered() const { return answered_; }
+  [[nodiscard]] std::uint64_t attempts() const { return attempts_; }
+
+ private:
+  using Status = replication::ReplyStatus;
+  static constexpr std::uint64_t kMs = 1'000'000;
+
+  void begin() {
+    const std::uint64_t amount = random_.below(3) == 0 ? 0 : 1 + random_.below(1'000'000);
+    command_ = Tally::add(amount, random_.below(300));
+    operation_ = history_.invoke(place_.number, {.added = amount});
+    ++sequence_;
+  }
+  bool ask() {
+    const auto to = endpoint_->connected(place_.members[member_]);
+    if (!to) return false;
+    const bool is_opening = session_ == 0;
+    const replication::Request request{
+        .number = ++asked_,
+        .session = session_,
+        .sequence = is_opening ? 0 : sequence_,
+        .command = is_opening ? base::Bytes{} : base::Bytes(command_)};
+    const std::vector<std::byte> head = encode(replication::Envelope{
+        .kind = replication::EnvelopeKind::request, .group = place_.group});
+    const std::vector<std::byte> body = encode(request);
+    const std::array<base::Bytes, 2> parts{head, body};
+    if (!endpoint_->send(*to, parts)) return false;
+    is_waiting_ = true;
+    patience_end_ns_ = fabric_.now_ns() + random_.between(20 * kMs, 300 * kMs);
+    return true;
+  }
+  void look_elsewhere() {
+    ++attempts_;
+    is_waiting_ = false;
+    member_ = random_.below(place_.members.size());
+    not_before_ns_ = fabric_.now_ns() + 1 + random_.below(10 * kMs);
+  }
+  void take(const replication::Reply& reply) {
+    is_waiting_ = false;
+    switch (reply.status) {
+      case Status::done:
+        if (session_ == 0) {
+          session_ = reply.value;
+          return;
+        }
+        history_.respond(*operation_).value = Tally::value_of(reply.result);
+        operation_.reset();
+        ++answered_;
+        not_before_ns_ = fabric_.now_ns() + random_.below(10 * kMs);  // it thinks
+        return;
+      case Status::not_leader:
+        look_elsewhere();
+        for (std::size_t i = 0; i < place_.members.size(); ++i) {
+          if (static_cast<std::uint64_t>(place_.members[i]) == reply.value) member_ = i;
+        }
+        return;
+      case Status::busy:
+      case Status::lost:
+        return look_elsewhere();
+      case Status::expired:
+      case Status::refused:
+        violation_ = "a session that is in use stays, and nothing is refused here";
+    }
+  }
+
+  void on_connected(const fabric::NodeName& /*peer*/) override {}
+  void on_lost(const fabric::NodeName& /*peer*/, const Error& /*why*/) override {}
+  void on_refused(fabric::NodeId /*who*/, const Error& /*why*/) override {}
+  void on_completed(fabric::OpId /*op*/, const Result<std::uint64_t>& /*former*/) override {}
+  void on_message(const fabric::NodeName& /*from*/, base::Bytes message) override {
+    const auto opened = replication::decode_envelope(message);
+    if (!opened || opened->envelope.kind != replication::EnvelopeKind::reply) {
+      violation_ = "a member's message is no reply";
+      return;
+    }
+    const auto reply = replication::decode_reply(opened->body);
+    if (!reply) {
+      violation_ = reply.error().message();
+    } else if (is_waiting_ && reply->number == asked_) {
+      take(*reply);
+    }
+  }
+
+  SimFabric& fabric_;
+  const Place place_;
+  ClusterHistory& history_;
+  base::Random random_;
+  std::unique_ptr<fabric::Endpoint> endpoint_;
+  std::string violation_;
+  std::size_t member_ = 0;
+  std::uint64_t session_ = 0;
+  std::uint64_t sequence_ = 0;
+  std::uint64_t asked_ = 0;
+  std::vector<std::byte> command_;
+  std::optional<std::size_t> operation_;
+  bool is_waiting_ = false;
+  bool is_resting_ = false;
+  std::uint64_t patience_end_ns_ = 0;
+  std::uint64_t not_before_ns_ = 0;
+  std::uint64_t answered_ = 0;
+  std::uint64_t attempts_ = 0;
+};
+
+}  // namespace dolmen::sim

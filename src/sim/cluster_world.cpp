@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/cluster_world.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/checksum.hpp"
+#include "sim/cluster_run.hpp"
+#include "sys/borrowed_disk.hpp"
+
+namespace dolmen::sim {
+namespace {
+
+constexpr std::uint64_t kFirstClient = 1'000;
+
+const replication::JournalOptions kJournal{.segment_bytes = 8u << 10, .tail_bytes_max = 24u << 10};
+const replication::MemberOptions kMember{
+    .replica = {.part_bytes = 4u << 10, .trailing_bytes = 2u << 10}};
+
+}  // namespace
+
+FabricModel ClusterRun::model_of(const ClusterWorldOptions& options, std::uint32_t faults) {
+  FabricModel model;
+  base::Random random(base::mix_seed(options.seed, 5));
+  if ((faults & kGivesUp) != 0) model.give_up_ns = random.between(20 * kMs, 300 * kMs);
+  return model;
+}
+
+// Which kinds a run has, and few or many of them: what is rare beside all others is common alone.
+std::uint32_t ClusterRun::draw_faults() {
+  const auto drawn = static_cast<std::uint32_t>(random_());
+  const auto fewer = random_.chance(1, 2) ? static_cast<std::uint32_t>(random_()) : ~0u;
+  return drawn & fewer & options_.faults;
+}
+
+ClusterRun::ClusterRun(const ClusterWorldOptions& options)
+    : options_(options),
+      random_(base::mix_seed(options.seed, 0xC1)),
+      faults_(draw_faults()),
+      fabric_(base::mix_seed(options.seed, 1), model_of(options, faults_)) {
+  lay_out();
+  for (std::size_t i = 0; i < nodes_.size(); ++i) start(i);
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    for (std::size_t k = 0; k < options.clients; ++k) {
+      const std::size_t number = clients_.size();
+      ClusterClient::Place place{.group = groups_[g].id, .members = {}, .number = k};
+      for (const std::size_t node : groups_[g].nodes) place.members.push_back(id_of(node));
+      SimEndpointOptions endpoint{
+          .self = {fabric::NodeId{kFirstClient + number}, 1}, .is_client = true};
+      endpoint.waker = [this, number](std::uint64_t at_ns) { schedule_client(number, at_ns); };
+      clients_.push_back({});
+      clients_.back().client =
+          std::make_unique<ClusterClient>(fabric_, std::move(endpoint), std::move(place),
+                                          groups_[g].history, base::mix_seed(options.seed, number));
+      schedule_client(number, 1);
+    }
+  }
+}
+
+ClusterRun::~ClusterRun() {
+  clients_.clear();
+  for (std::size_t i = 0; i < nodes_.size(); ++i) end(i);
+}
+
+void ClusterRun::lay_out() {
+  for (std::size_t i = 0; i < options_.nodes; ++i) {
+    const std::int64_t drift_ppm =
+        has(kClockDrift) ? static_cast<std::int64_t>(random_.below(100'000)) - 50'000 : 0;
+    nodes_.push_back(
+        std::make_unique<Node>(fabric_.queue(), base::mix_seed(options_.seed, i), drift_ppm));
+  }
+  std::vector<std::size_t> all(options_.nodes);
+  groups_.resize(options_.groups);
+  for (std::size_t g = 0; g < options_.groups; ++g) {
+    Group& group = groups_[g];
+    group.id = {5, g + 1};
+    group.is_ahead = random_.chance(1, 2);
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
+    const std::size_t members = std::min(options_.nodes, random_.between(3, 5));
+    for (std::size_t m = 0; m < members; ++m) {
+      std::swap(all[m], all[random_.between(m, all.size() - 1)]);
+      group.nodes.push_back(all[m]);
+    }
+    log::Configuration first;
+    for (const std::size_t node : group.nodes) {
+      first.voters.push_back(replication::replica_of(id_of(node), 1));
+    }
+    std::ranges::sort(first.voters);
+    for (const std::size_t node : group.nodes) {
+      auto journal = open_journal(*nodes_[node]);
+      if (!journal) return;
+      const auto added =
+          journal->add(group.id, replication::replica_of(id_of(node), 1), first);
+      if (!added || !journal->close()) violated("a journal cannot be made");
+      nodes_[node]->machines[group.id] = nullptr;
+    }
+  }
+}
+
+// --- nodes ---------------------------------------------------------------------------------------
+
+std::unique_ptr<replication::Journal> ClusterRun::open_journal(Node& node) {
+  auto journal = replication::Journal::open(
+      node.env, std::make_unique<sys::BorrowedDisk>(*node.disk), kJournal);
+  if (journal) return std::move(*journal);
+  violated("a journal does not open: " + journal.error().message());
+  return nullptr;
+}
+
+void ClusterRun::start(std::size_t i) {
+  Node& node = *nodes_[i];
+  if (node.member) return;
+  node.disk->set_latency(node.clock, {.read_ns = 1'000, .write_ns = 2'000, .sync_ns = node.sync_ns});
+  auto journal = open_journal(node);
+  if (!journal) return;
+  node.endpoint = fabric_.make({.self = {id_of(i), ++node.incarnation},
+                                .clock = &node.clock,
+                                .waker = [this, i](std::uint64_t at_ns) { schedule(i, at_ns); }});
+  node.member =
+      std::make_unique<replication::Member>(node.env, *node.endpoint, std::move(journal), kMember);
+  for (auto& [group, machine] : node.machines) {
+    const auto found = std::ranges::find(groups_, group, &Group::id);
+    machine = std::make_unique<Tally>(found->is_ahead);
+    const auto hosted = node.member->host(group, *machine);
+    if (!hosted) return violated("a replica is not hosted: " + hosted.error().message());
+  }
+  schedule(i, now_ns());
+}
+
+void ClusterRun::start_later(std::size_t i) {
+  fabric_.queue().after(1 + random_.below(500 * kMs), [this, i] { start(i); });
+}
+
+void ClusterRun::end(std::size_t i) {
+  Node& node = *nodes_[i];
+  node.member.reset();
+  node.endpoint.reset();
+  node.disk->clear_faults();
+}
+
+void ClusterRun::power_off(std::size_t i) {
+  constexpr CrashPlan::Kind kKinds[] = {CrashPlan::Kind::none, CrashPlan::Kind::all,
+                                        CrashPlan::Kind::random};
+  Node& node = *nodes_[i];
+  fabric_.power_off(id_of(i));
+  auto left = node.disk->crash({.kind = kKinds[random_.below(3)], .argument = random_()},
+                               node.incarnation);
+  node.disk->power_off();
+  end(i);
+  node.disk = std::move(left);
+}
+
+void ClusterRun::schedule(std::size_t i, std::uint64_t at_ns) {
+  Node& node = *nodes_[i];
+  const std::uint64_t due_ns = std::max({at_ns, node.clock.true_ns(), node.paused_until_ns});
+  if (at_ns == kNever || due_ns >= node.turns.due_ns) return;
+  node.turns = {due_ns, node.turns.number + 1};
+  fabric_.queue().at(due_ns, [this, i, number = node.turns.number] {
+    Turns& turns = nodes_[i]->turns;
+    if (turns.number != number) return;  // an earlier one was asked for meanwhile
+    turns.due_ns = kNever;
+    turn(i);
+  });
+}
+
+void ClusterRun::turn(std::size_t i) {
+  Node& node = *nodes_[i];
+  if (!node.member) return;
+  // It was paused, or is busy, since this turn was asked for.
+  if (std::max(node.clock.true_ns(), node.paused_until_ns) > now_ns()) return schedule(i, now_ns());
+  const auto turned = node.member->turn();
+  if (!turned) {
+    const Errc code = turned.error().code();
+    if (code != Errc::store_failed && code != Errc::no_space && code != Errc::io_error) {
+      return violated("a member ended: " + turned.error().message());
+    }
+    ++result_.disks_ended;
+    end(i);
+    return start_later(i);
+  }
+  node.clock.sleep_ns(node.turn_ns);
+  if (*turned) return schedule(i, now_ns());
+  if (!node.member->wait()) violated("an endpoint failed");
+}
+
+void ClusterRun::schedule_client(std::size_t i, std::uint64_t at_ns) {
+  Turns& turns = clients_[i].turns;
+  const std::uint64_t due_ns = std::max(at_ns, now_ns());
+  if (at_ns == kNever || due_ns >= turns.due_ns) return;
+  turns = {due_ns, turns.number + 1};
+  fabric_.queue().at(due_ns, [this, i, number = turns.number] {
+    if (clients_[i].turns.number == number) turn_client(i);
+  });
+}
+
+void ClusterRun::turn_client(std::size_t i) {
+  clients_[i].turns.due_ns = kNever;
+  schedule_client(i, clients_[i].client->turn());
+  if (!clients_[i].client->violation().empty()) violated(clients_[i].client->violation());
+}
+
+// --- judgement -----------------------------------------------------------------------------------
+
+std::optional<std::size_t> ClusterRun::leader_of(const Group& group) {
+  for (const std::size_t i : group.nodes) {
+    if (!nodes_[i]->member) continue;
+    if (nodes_[i]->member->status(group.id)->role == log::Role::leader) return i;
+  }
+  return std::nullopt;
+}
+
+bool ClusterRun::agrees(const Group& group) {
+  const auto leader = leader_of(group);
+  if (!leader) return false;
+  const auto right = *nodes_[*leader]->member->status(group.id);
+  return std::ranges::all_of(group.nodes, [&](std::size_t i) {
+    if (!nodes_[i]->member) return false;
+    const auto one = *nodes_[i]->member->status(group.id);
+    return one.epoch == right.epoch && one.end == right.end && one.applied == right.end.index &&
+           one.stable == right.end.index;
+  });
+}
+
+bool ClusterRun::is_at_rest() {
+  return std::ranges::all_of(clients_, [](const Client& one) { return one.client->is_done(); }) &&
+         std::ranges::all_of(groups_, [&](const Group& group) { return agrees(group); });
+}
+
+void ClusterRun::judge(Group& group) {
+  const std::string name = "group " + std::to_string(group.id.low);
+  const std::uint64_t value = nodes_[group.nodes[0]]->machines.at(group.id)->value();
+  for (const std::size_t i : group.nodes) {
+    if (nodes_[i]->machines.at(group.id)->value() != value) {
+      return violated(name + ": node " + std::to_string(i + 1) + " has another state");
+    }
+  }
+  // What all of them have at the end is one more thing that was seen.
+  group.history.respond(group.history.invoke(99, {.added = 0})).value = value;
+  CounterModel counter;
+  const auto judgement = check_linearizability(counter, group.history.operations());
+  if (judgement.verdict != Verdict::linearizable) violated(name + ": " + judgement.text);
+}
+
+ClusterWorldResult ClusterRun::run() {
+  strikes_until_ns_ = options_.faulty_ns;
+  strike();
+  fabric_.queue().run_until(options_.faulty_ns);
+  heal();
+  for (std::size_t i = 0; i < clients_.size(); ++i) {
+    clients_[i].client->rest();
+    schedule_client(i, now_ns());
+  }
+  while (result_.violation.empty() && !is_at_rest()) {
+    fabric_.run_for(10 * kMs);
+    if (now_ns() > options_.faulty_ns + options_.calm_ns) violated("it does not come to rest");
+  }
+  for (Group& group : groups_) {
+    if (result_.violation.empty()) judge(group);
+  }
+  for (const Client& one : clients_) {
+    result_.answered += one.client->answered();
+    result_.attempts += one.client->attempts();
+  }
+  result_.trace_hash = fabric_.trace_hash();
+  for (const auto& node : nodes_) {
+    result_.trace_hash = base::mix_seed(result_.trace_hash, node->disk->trace_hash());
+  }
+  result_.events = fabric_.queue().events_run();
+  result_.simulated_ns = now_ns();
+  result_.connections_lost = fabric_.counts().connections_lost;
+  result_.packets = fabric_.counts().packets;
+  return result_;
+}
+
+ClusterWorldResult run_cluster_world(const ClusterWorldOptions& options) {
+  return ClusterRun(options).run();
+}
+
+}  // namespace dolmen::sim

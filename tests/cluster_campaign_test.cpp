@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Whole clusters under faults: five groups on twelve nodes. A seed again: the command that a
+// failure prints.
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "base/sanitizers.hpp"
+#include "base/test_length.hpp"
+#include "sim/cluster_world.hpp"
+#include "sim/sim_hooks.hpp"
+
+namespace dolmen::sim {
+namespace {
+
+std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
+  const char* const text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+std::uint64_t seeds_to_run() {
+  if (base::at_full_length()) return 20'000;
+  return base::kSanitized ? 6 : 60;
+}
+
+TEST(ClusterCampaign, ClientsOfEveryGroupSeeOneCounterWhateverFails) {
+  const std::uint64_t seeds = from_environment("DOLMEN_CLUSTER_SEEDS", seeds_to_run());
+  // An assertion that fails ends the process: then at least with the seed.
+  static std::uint64_t running = 0;
+  std::signal(SIGABRT, [](int) { std::fprintf(stderr, "with DOLMEN_CLUSTER_SEED=%lu\n", running); });
+  const SimHooks hooks({.seed = 1, .buggify = false});
+  ClusterWorldResult total;
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+    running = seed;
+    const ClusterWorldOptions options{.seed = seed};
+    const ClusterWorldResult result = run_cluster_world(options);
+    ASSERT_EQ(result.violation, "") << command_of(minimise(options));
+    total.events += result.events;
+    total.simulated_ns += result.simulated_ns;
+    total.answered += result.answered;
+    total.attempts += result.attempts;
+    total.ended += result.ended;
+    total.disks_ended += result.disks_ended;
+    total.connections_lost += result.connections_lost;
+    total.packets += result.packets;
+  }
+  std::printf(
+      "%lu seeds, %.1f simulated minutes, %lu events, %lu packets, %lu commands answered, %lu "
+      "attempts more, %lu processes ended, %lu members by their disks, %lu ends of connections\n",
+      seeds, static_cast<double>(total.simulated_ns) / 6e10, total.events, total.packets,
+      total.answered, total.attempts, total.ended, total.disks_ended, total.connections_lost);
+  EXPECT_GT(total.answered, seeds * 200);
+  EXPECT_GT(total.ended, seeds);
+  if (seeds < 50) return;
+  auto probes = hooks.probes();
+  for (const char* const place : {"replication.undone", "log.installed", "log.compacted"}) {
+    EXPECT_GT(probes[place], 0u) << place;
+  }
+  EXPECT_GT(total.disks_ended, seeds / 10);
+}
+
+TEST(ClusterCampaign, OneSeed) {
+  const ClusterWorldOptions options{
+      .seed = from_environment("DOLMEN_CLUSTER_SEED", 3),
+      .faulty_ns = from_environment("DOLMEN_CLUSTER_MS", 500) * 1'000'000,
+      .faults = static_cast<std::uint32_t>(
+          from_environment("DOLMEN_CLUSTER_FAULTS", kAllClusterFaults))};
+  const ClusterWorldResult result = run_cluster_world(options);
+  EXPECT_EQ(result.violation, "");
+  const ClusterWorldResult again = run_cluster_world(options);
+  EXPECT_EQ(again.trace_hash, result.trace_hash);
+  EXPECT_EQ(again.events, result.events);
+}
+
+// More nodes, and more groups on each.
+TEST(ClusterCampaign, ThirtyNodesAndTwelveGroups) {
+  const ClusterWorldOptions options{
+      .seed = 11, .nodes = 30, .groups = 12, .clients = 1, .faulty_ns = 500'000'000};
+  const ClusterWorldResult result = run_cluster_world(options);
+  EXPECT_EQ(result.violation, "");
+  EXPECT_GT(result.answered, 100u);
+}
+
+/// The first seed whose run shows the bug, by a violation or by an assertion; 0: none. Each in a
+/// process of its own, with a time limit: not to end is not to be seen.
+std::uint64_t first_seen(const std::string& bug, std::uint64_t seeds_max) {
+  for (std::uint64_t seed = 1; seed <= seeds_max; ++seed) {
+    const pid_t child = fork();
+    if (child == 0) {
+      alarm(60);
+      if (std::freopen("/dev/null", "w", stderr) == nullptr) _exit(3);
+      const SimHooks hooks({.seed = seed, .buggify = false, .planted = bug});
+      _exit(run_cluster_world({.seed = seed}).violation.empty() ? 0 : 1);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 1) return seed;
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) return seed;
+  }
+  return 0;
+}
+
+TEST(ClusterCampaign, PlantedBugsAreSeen) {
+  if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
+  for (const char* const bug : {"log.adopt_own", "log.decide_by_minority", "journal.no_sync"}) {
+    const std::uint64_t seed = first_seen(bug, 60);
+    EXPECT_NE(seed, 0u) << bug;
+    std::printf("%s: seed %lu\n", bug, seed);
+  }
+}
+
+}  // namespace
+}  // namespace dolmen::sim
