@@ -39,11 +39,19 @@ Result<void> Replicated::create(const ReplicatedOptions& options) {
   DOLMEN_TRY(const auto journal, replication::Journal::open(env, std::move(disk), {}));
   DOLMEN_CHECK(journal->add(node::kReplicatedGroup,
                             replication::replica_of(fabric::NodeId{options.member}, 1),
-                            node::first_members(plan.members.size())));
+                            node::first_members(plan.members.size(), options.group.witnesses)));
   return journal->close();
 }
 
 Result<Replicated> Replicated::start(const ReplicatedOptions& options, StateMachine& machine) {
+  return start(options, &machine);
+}
+
+Result<Replicated> Replicated::start_witness(const ReplicatedOptions& options) {
+  return start(options, nullptr);
+}
+
+Result<Replicated> Replicated::start(const ReplicatedOptions& options, StateMachine* machine) {
   DOLMEN_CHECK(check(options));
   DOLMEN_TRY(const node::GroupPlan plan, node::plan(options.group));
   const sys::Env& env = sys::linux_env();
@@ -71,7 +79,8 @@ Result<Replicated> Replicated::start(const ReplicatedOptions& options, StateMach
                  tcp, {.network = env.network, .clock = env.clock, .entropy = env.entropy}));
   impl->member = std::make_unique<replication::Member>(env, *impl->endpoint, std::move(journal),
                                                        replication::MemberOptions{});
-  DOLMEN_CHECK(impl->member->host(node::kReplicatedGroup, machine));
+  DOLMEN_CHECK(machine == nullptr ? impl->member->host_witness(node::kReplicatedGroup)
+                                  : impl->member->host(node::kReplicatedGroup, *machine));
   return Replicated(std::move(impl));
 }
 

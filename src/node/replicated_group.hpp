@@ -22,11 +22,13 @@ struct GroupPlan {
   std::vector<fabric::TcpPeer> members;  ///< member i + 1 at i
 };
 
-/// Errors: invalid_argument (an address, a member twice, a key that is none), not_found, io_error.
+/// Errors: invalid_argument (an address, a member twice, a key that is none, witnesses that are no
+/// members or all of them), not_found, io_error.
 [[nodiscard]] Result<GroupPlan> plan(const ReplicatedGroup& group);
 
-/// The replicas that the group begins with.
-[[nodiscard]] log::Configuration first_members(std::size_t count);
+/// The replicas that the group begins with. Requires: plan() took the group.
+[[nodiscard]] log::Configuration first_members(std::size_t count,
+                                               std::vector<std::uint32_t> witnesses);
 
 [[nodiscard]] inline std::uint32_t member_of(log::ReplicaId id) {
   return static_cast<std::uint32_t>(replication::node_of(id));

@@ -23,18 +23,34 @@ Member::Member(const sys::Env& env, fabric::Endpoint& endpoint, std::unique_ptr<
 Member::~Member() { checkpoint_thread_.reset(); }
 
 Result<void> Member::host(const GroupId& group, StateMachine& machine) {
+  return add(group, &machine);
+}
+
+Result<void> Member::host_witness(const GroupId& group) { return add(group, nullptr); }
+
+Result<void> Member::add(const GroupId& group, StateMachine* machine) {
   const auto found = found_.find(group);
   if (found == found_.end()) return fail(Errc::not_found, "a replica of this group on this node");
   std::array<std::byte, 8> seed{};
   env_.entropy->fill(seed);
   Hosted& hosted = found->second;
   const log::SnapshotPtr snapshot = hosted.state.snapshot;
-  log::Replica replica(hosted.self, hosted.first, options_.replica, std::move(hosted.state),
+  log::ReplicaOptions options = options_.replica;
+  options.has_machine = machine != nullptr;
+  log::Replica replica(hosted.self, hosted.first, options, hosted.state,
                        base::load<std::uint64_t>(seed), now_ns());
+  if (machine == nullptr && !replica.is_witness()) {
+    return fail(Errc::invalid_argument, "a witness: the group has this member as a server");
+  }
+  if (machine != nullptr && replica.is_witness()) {
+    return fail(Errc::invalid_argument, "a server: the group has this member as a witness");
+  }
   const auto place = groups_.try_emplace(group, machine, std::move(replica), hosted.first);
   DOLMEN_ASSERT(place.second);
   found_.erase(found);
-  return place.first->second.executor.restore(snapshot.get());
+  Hosting& hosting = place.first->second;
+  hosting.cut_at = snapshot ? snapshot->last().index : 0;
+  return hosting.executor ? hosting.executor->restore(snapshot.get()) : Result<void>{};
 }
 
 Result<bool> Member::turn() {
@@ -155,7 +171,8 @@ void Member::take_request(const GroupId& group, Hosting& hosting, Waiting waitin
 
 void Member::propose(const GroupId& group, Hosting& hosting) {
   log::Replica& replica = hosting.replica;
-  const bool is_ahead = hosting.machine.executes_ahead();
+  DOLMEN_ASSERT(hosting.executor || replica.role() != log::Role::leader);
+  const bool is_ahead = hosting.executes_ahead();
   for (Waiting& waiting : std::exchange(hosting.requests, {})) {
     if (replica.role() != log::Role::leader) {
       answer(group, hosting, waiting.pending, {.status = ReplyStatus::not_leader});
@@ -166,9 +183,9 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
       if (is_ahead) execute(hosting, replica.end().index);
       // What an earlier attempt did is not asked for again: the state that effect_of() sees may
       // hold it. The entry is for its place in the log alone, and its result.
-      if (hosting.executor.has_run(waiting.session, waiting.sequence)) {
+      if (hosting.executor->has_run(waiting.session, waiting.sequence)) {
         command.clear();
-      } else if (auto effect = hosting.machine.effect_of(command)) {
+      } else if (auto effect = hosting.machine->effect_of(command)) {
         command = std::move(*effect);
       } else if (is_in_log(hosting, waiting.session, waiting.sequence)) {
         command.clear();
@@ -193,7 +210,7 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
 bool Member::is_in_log(const Hosting& hosting, std::uint64_t session, std::uint64_t sequence) {
   if (session == kNoSession) return false;
   const std::vector<std::byte> head = encode_command(session, sequence, {});
-  for (log::Index i = hosting.executor.executed(); i < hosting.replica.end().index; ++i) {
+  for (log::Index i = hosting.executor->executed(); i < hosting.replica.end().index; ++i) {
     const log::Entry& entry = hosting.replica.at(i + 1);
     if (entry.kind == log::EntryKind::command && entry.payload.size() >= head.size() &&
         std::ranges::equal(std::span(entry.payload).first(head.size()), head)) {
@@ -212,11 +229,11 @@ Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
   log::Output output = hosting.replica.take_output();
   if (output.installed) {
     give_up(group, hosting, 0);
-    DOLMEN_CHECK(hosting.executor.restore(output.installed.get()));
+    if (hosting.executor) DOLMEN_CHECK(hosting.executor->restore(output.installed.get()));
   }
   if (output.undo_from) {
     give_up(group, hosting, *output.undo_from);
-    if (hosting.executor.executed() >= *output.undo_from) {
+    if (hosting.executor && hosting.executor->executed() >= *output.undo_from) {
       DOLMEN_CHECK(execute_again(hosting, *output.undo_from - 1));
     }
   }
@@ -241,9 +258,9 @@ Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
 }
 
 void Member::execute(Hosting& hosting, log::Index up_to) {
-  while (hosting.executor.executed() < up_to) {
-    const log::Index index = hosting.executor.executed() + 1;
-    Executor::Outcome outcome = hosting.executor.execute(hosting.replica.at(index));
+  while (hosting.executor && hosting.executor->executed() < up_to) {
+    const log::Index index = hosting.executor->executed() + 1;
+    Executor::Outcome outcome = hosting.executor->execute(hosting.replica.at(index));
     const auto waits = hosting.pending.find(index);
     if (waits != hosting.pending.end()) waits->second.outcome = std::move(outcome);
   }
@@ -251,14 +268,14 @@ void Member::execute(Hosting& hosting, log::Index up_to) {
 
 Result<void> Member::execute_again(Hosting& hosting, log::Index up_to) {
   DOLMEN_PROBE("replication.undone");
-  DOLMEN_CHECK(hosting.executor.restore(hosting.replica.snapshot().get()));
+  DOLMEN_CHECK(hosting.executor->restore(hosting.replica.snapshot().get()));
   execute(hosting, up_to);
   return {};
 }
 
 void Member::serve(const GroupId& group, Hosting& hosting) {
   const log::Replica& replica = hosting.replica;
-  const bool is_ahead = hosting.machine.executes_ahead() && replica.role() == log::Role::leader;
+  const bool is_ahead = hosting.executes_ahead() && replica.role() == log::Role::leader;
   execute(hosting, is_ahead ? replica.end().index : replica.stable());
   while (!hosting.pending.empty() && hosting.pending.begin()->first <= replica.stable()) {
     const auto first = hosting.pending.begin();
@@ -338,15 +355,35 @@ Result<void> Member::look_after_journal() {
 
 /// False: the machine is ahead of what is decided, and has to wait for it.
 bool Member::compact(Hosting& hosting) {
+  if (!hosting.executor) return compact_witness(hosting);
   log::Replica& replica = hosting.replica;
-  const log::Index executed = hosting.executor.executed();
+  const log::Index executed = hosting.executor->executed();
   hosting.is_draining = executed > replica.stable();
   if (hosting.is_draining) return false;
   const log::Index known = replica.snapshot() ? replica.snapshot()->last().index : 0;
   if (executed <= known) return true;
-  auto snapshot = log::Snapshot::make(replica.place_at(executed), hosting.executor.snapshot());
+  auto snapshot = log::Snapshot::make(replica.place_at(executed), hosting.executor->snapshot());
   // Too large: the log stays, which is all that is lost by it.
   if (snapshot) replica.compact(std::move(*snapshot));
+  return true;
+}
+
+/// False: it waits for the leader's snapshot. Not for ever, for other groups are on this disk too:
+/// then its entries are kept once more as they are.
+bool Member::compact_witness(Hosting& hosting) {
+  const log::Replica& replica = hosting.replica;
+  const log::Index known = replica.snapshot() ? replica.snapshot()->last().index : 0;
+  if (known <= hosting.cut_at) {
+    if (hosting.waits_ns == 0) hosting.waits_ns = now_ns();
+    if (now_ns() >= hosting.asked_ns + options_.snapshot_retry_ns) {
+      hosting.asked_ns = now_ns();
+      hosting.replica.ask_for_snapshot();
+    }
+    if (now_ns() < hosting.waits_ns + options_.checkpoint_retry_ns) return false;
+  }
+  DOLMEN_PROBE("replication.witness_compacted");
+  hosting.cut_at = known;
+  hosting.waits_ns = 0;
   return true;
 }
 
@@ -364,7 +401,7 @@ MemberStatus Member::status_of(const Hosting& hosting) const {
                       .leader = replica.leader().value_or(log::ReplicaId{}),
                       .end = replica.end(),
                       .stable = replica.stable(),
-                      .applied = hosting.executor.executed(),
+                      .applied = hosting.executor ? hosting.executor->executed() : 0,
                       .base = replica.base().index,
                       .configuration = replica.deciding().back()};
   if (replica.role() != log::Role::leader) return status;
