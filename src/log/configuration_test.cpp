@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "log/configuration.hpp"
 
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <span>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -66,6 +71,16 @@ TEST(Configuration, LooksAsDocumented) {
             "20001000" "10000000" "50000000" "20000000");
   EXPECT_EQ(hex(encode({.voters = ids({1, 5}), .learners = ids({2}), .witnesses = ids({5})})),
             "20011000" "10000000" "50000000" "20000000" "1000" "50000000");
+}
+
+TEST(Configuration, WithAWitnessIsTheGoldenFile) {
+  const auto path = std::filesystem::path(DOLMEN_GOLDEN_DIR) / "log_configuration_v2.bin";
+  std::ifstream file(path, std::ios::binary);
+  ASSERT_TRUE(file) << path;
+  const std::vector<char> golden(std::istreambuf_iterator<char>(file), {});
+  const std::vector<std::byte> bytes =
+      encode({.voters = ids({1, 5, 9}), .learners = ids({7}), .witnesses = ids({9})});
+  EXPECT_TRUE(std::ranges::equal(std::as_bytes(std::span(golden)), std::span(bytes)));
 }
 
 TEST(Configuration, ALayoutThatIsNotKnownIsNotGuessedAt) {

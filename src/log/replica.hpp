@@ -125,7 +125,7 @@ class Replica {
   [[nodiscard]] std::optional<Position> propose(std::uint64_t now_ns, const Configuration& next);
   /// Where no state machine makes snapshots: asks the leader for its latest, which is then kept like
   /// an own one, and the entries that it stands for forgotten. It may have none that is newer, and
-  /// messages get lost: call again. Follows to witnesses only.
+  /// messages get lost: call again, but not more often than messages are answered. Follows to witnesses only.
   void ask_for_snapshot();
   /// What the calls since the last one of this ask for.
   [[nodiscard]] Output take_output() { return std::exchange(output_, {}); }

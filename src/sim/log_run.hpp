@@ -63,6 +63,7 @@ class LogRun {
   static constexpr std::size_t kNodesMax = 10;
 
   static constexpr std::uint64_t kEventsMax = 5'000'000;
+  static constexpr std::uint64_t kAskEveryNs = 20 * kMs;
   static constexpr std::size_t kNone = ~std::size_t{0};
 
   /// A command that its client waits for.
@@ -86,6 +87,7 @@ class LogRun {
     std::uint64_t wakeup_ns = 0;  ///< scheduled; 0: none
     log::Index stable = 0;        ///< what was seen of it
     log::Epoch led = 0;           ///< the last epoch in which it was seen to lead
+    std::uint64_t asked_ns = 0;  ///< a witness: when it last asked for a snapshot
     bool has_machine = true;      ///< a witness has none
     LogMachine machine;
     std::vector<Pending> pending;

@@ -152,7 +152,10 @@ void LogRun::compact(Node& node) {
   if (compact_one_in_ == 0 || !chance(compact_one_in_)) return;
   log::Replica& replica = *node.replica;
   if (!node.has_machine) {
-    replica.ask_for_snapshot();
+    if (queue_.now_ns() >= node.asked_ns + kAskEveryNs) {
+      node.asked_ns = queue_.now_ns();
+      replica.ask_for_snapshot();
+    }
     return checkpoint(node);
   }
   const log::Index first = replica.snapshot() ? replica.snapshot()->last().index : 0;
