@@ -76,13 +76,13 @@ void Replica::tick_as_leader(std::uint64_t now_ns) {
   }
 }
 
-// Where disks are slower than this patience it grows, or nobody would ever lead.
+// Where disks are slow this patience grows, as far as that of candidates does, or nobody would lead.
 bool Replica::is_stuck(std::uint64_t now_ns) {
   if (stable_ != seen_stable_ || stable_ == last_index()) {
     seen_stable_ = stable_;
     stands_still_ns_ = now_ns;
   }
-  return now_ns >= stands_still_ns_ + (4 * options_.silence_ns << std::min(stalls_, 5u));
+  return now_ns >= stands_still_ns_ + (4 * options_.silence_ns << std::min(stalls_, 2u));
 }
 
 void Replica::start_probe(std::uint64_t now_ns) {
