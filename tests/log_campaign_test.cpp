@@ -2,6 +2,7 @@
 //
 // Groups of replicas under faults, thousands of seeds; and the same with one bug planted, which has
 // to be seen. A seed again: the command that a failure prints.
+#include <algorithm>
 #include <bit>
 #include <csignal>
 #include <cstdio>
@@ -44,6 +45,13 @@ std::optional<bool> direct_from_environment() {
 TEST(LogCampaign, NothingAcknowledgedIsLostWhateverFails) {
   const std::uint64_t seeds = from_environment("DOLMEN_LOG_SEEDS", seeds_to_run());
   LogWorldResult total;
+  struct {
+    std::uint64_t calm = 0;
+    std::uint64_t without_one = 0;
+    std::uint64_t noticed = 0;
+  } slowest;
+  std::uint64_t witnesses = 0;
+  std::uint64_t taken_over = 0;
   // An assertion that fails ends the process: then at least with the seed.
   static std::uint64_t running = 0;
   std::signal(SIGABRT, [](int) { std::fprintf(stderr, "with DOLMEN_LOG_SEED=%lu\n", running); });
@@ -60,6 +68,11 @@ TEST(LogCampaign, NothingAcknowledgedIsLostWhateverFails) {
     total.lane_writes += result.lane_writes;
     total.configurations += result.configurations;
     total.simulated_ns += result.simulated_ns;
+    slowest.calm = std::max(slowest.calm, result.calm_until_decided_ns);
+    auto& without = result.was_noticed ? slowest.noticed : slowest.without_one;
+    without = std::max(without, result.without_one_until_decided_ns);
+    witnesses += result.has_witness ? 1 : 0;
+    taken_over += result.lost_leader ? 1 : 0;
   }
   std::printf(
       "%lu seeds, %.1f simulated hours, %lu events, %lu leaders, %lu crashes, %lu configurations, "
@@ -68,6 +81,11 @@ TEST(LogCampaign, NothingAcknowledgedIsLostWhateverFails) {
       seeds, static_cast<double>(total.simulated_ns) / 3.6e12, total.events, total.leaders,
       total.crashes, total.configurations, total.lane_writes, total.acknowledged, total.proposed,
       3.0 / static_cast<double>(seeds));
+  std::printf(
+      "%lu with a witness, %lu times the leader was taken away at the end; longest until something "
+      "was decided: %.0f ms after the faults, %.0f ms without one, %.0f ms where its end was told\n",
+      witnesses, taken_over, static_cast<double>(slowest.calm) / 1e6,
+      static_cast<double>(slowest.without_one) / 1e6, static_cast<double>(slowest.noticed) / 1e6);
   EXPECT_GT(total.acknowledged, seeds * 100);
   EXPECT_GT(total.leaders, seeds * 2);
 }
@@ -85,7 +103,8 @@ TEST(LogCampaign, EveryRarePlaceIsReached) {
   }
   for (const char* const place :
        {"log.led", "log.stepped_down", "log.truncated", "log.mismatch", "log.fetched",
-        "log.compacted", "log.installed", "log.snapshot_sent", "log.configuration_proposed",
+        "log.stuck", "log.split", "log.gave_way", "log.snapshot_lent", "log.compacted",
+        "log.installed", "log.snapshot_sent", "log.configuration_proposed",
         "log.configuration_truncated", "log.left", "log.one_entry", "log.send_again",
         "log.impatient"}) {
     EXPECT_GT(reached[place], 0u) << place;
@@ -194,6 +213,9 @@ constexpr PlantedBug kBugs[] = {
     {"log.two_configurations", kAll},
     {"log.compact_unstable"},
     {"log.snapshot_old_members", kAll},
+    {"log.counter_never_stops"},
+    {"log.witness_leads"},
+    {"log.witness_forgets"},
     {"journal.no_sync"},
     {"restart_empty"},
     {"restart_without_grant"},

@@ -36,6 +36,11 @@ using dolmen::sim::CounterModel;
 using std::chrono::milliseconds;
 
 constexpr std::uint32_t kMembers = 3;
+#ifdef DOLMEN_WITNESS_PROGRAM
+constexpr const char* kWitnessProgram = DOLMEN_WITNESS_PROGRAM;
+#else
+constexpr const char* kWitnessProgram = nullptr;  // builds without the command
+#endif
 
 bool run(const std::string& command) {
   return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
@@ -44,13 +49,16 @@ bool run(const std::string& command) {
 /// Members in processes: where a namespace is given, each in its own.
 class Members {
  public:
+  /// `witness`: which of them is one; 0: none.
   Members(std::vector<std::string> addresses, std::vector<std::string> namespaces,
-          dolmen::ReplicatedLevel level = dolmen::ReplicatedLevel::durable)
-      : namespaces_(std::move(namespaces)), level_(level) {
+          dolmen::ReplicatedLevel level = dolmen::ReplicatedLevel::durable,
+          std::uint32_t witness = 0)
+      : namespaces_(std::move(namespaces)), level_(level), witness_(witness) {
     std::string pattern = (fs::temp_directory_path() / "dolmen-members-XXXXXX").string();
     root_ = ::mkdtemp(pattern.data());
     std::ofstream(root_ + "/group.key") << std::string(64, '7');
     group_ = {.members = std::move(addresses), .key_file = root_ + "/group.key"};
+    if (witness != 0) group_.witnesses = {witness};
     for (std::uint32_t member = 1; member <= kMembers; ++member) {
       dolmen::Replicated::create({.group = group_,
                                   .member = member,
@@ -72,9 +80,18 @@ class Members {
   void start(std::uint32_t member) {
     std::vector<std::string> words;
     if (!namespaces_.empty()) words = {"ip", "netns", "exec", namespaces_[member - 1]};
-    words.insert(words.end(), {DOLMEN_MEMBER_PROGRAM, "serve", std::to_string(member)});
-    words.insert(words.end(), group_.members.begin(), group_.members.end());
-    if (level_ == dolmen::ReplicatedLevel::replicated) words.push_back("replicated");
+    if (member == witness_) {
+      std::string members;
+      for (const std::string& address : group_.members) members += "," + address;
+      words.insert(words.end(), {kWitnessProgram, "log", "witness",
+                                 "member" + std::to_string(member), "--member",
+                                 std::to_string(member), "--members", members.substr(1), "--key",
+                                 group_.key_file});
+    } else {
+      words.insert(words.end(), {DOLMEN_MEMBER_PROGRAM, "serve", std::to_string(member)});
+      words.insert(words.end(), group_.members.begin(), group_.members.end());
+      if (level_ == dolmen::ReplicatedLevel::replicated) words.push_back("replicated");
+    }
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
@@ -98,6 +115,7 @@ class Members {
   std::string root_;
   std::vector<std::string> namespaces_;
   dolmen::ReplicatedLevel level_;
+  const std::uint32_t witness_;
   dolmen::ReplicatedGroup group_;
   std::vector<pid_t> pids_ = std::vector<pid_t>(kMembers + 1, 0);
 };
@@ -208,6 +226,45 @@ TEST(ReplicatedProcess, NothingAcknowledgedIsLostWhenMembersAreKilled) {
   EXPECT_EQ(clients.judge(), "");
   std::printf("%d kills, %lu answers\n", kills, clients.answered());
   dolmen::base::say_bound("process_kills", static_cast<std::uint64_t>(kills));
+}
+
+// Each of two servers and a witness in turn; and each server while the other one is behind, so that
+// only the witness has what was acknowledged last.
+TEST(ReplicatedProcess, TwoServersAndAWitnessSurviveAnyOneFailure) {
+  if (kWitnessProgram == nullptr) GTEST_SKIP() << "builds without the command dolmen";
+  const auto rounds = static_cast<std::uint32_t>(dolmen::base::budget("witness_rounds"));
+  constexpr std::uint32_t kWitness = 3;
+  Members members(loopback(static_cast<std::uint16_t>(some_port() + 20)), {},
+                  dolmen::ReplicatedLevel::durable, kWitness);
+  Clients clients(members.group(), 4);
+  dolmen::base::Random random(4);
+  ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));
+  for (std::uint32_t round = 0; round < rounds; ++round) {
+    for (std::uint32_t gone = 1; gone <= kMembers; ++gone) {
+      members.end(gone, SIGKILL);
+      ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 1 + random.below(40)));
+      const std::uint32_t other = 3 - gone;
+      if (gone != kWitness && random.below(2) == 0) {
+        members.end(other, SIGKILL);  // and `gone` has nothing of what was just answered
+        members.start(gone);
+        ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 1 + random.below(20)));
+        members.start(other);
+      } else {
+        members.start(gone);
+      }
+      ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, random.below(20)));
+    }
+  }
+  auto client = dolmen::ReplicatedClient::make(members.group()).value();
+  for (const dolmen::ReplicatedStatus& status : client.status().value()) {
+    if (!status.is_reached) continue;
+    EXPECT_EQ(status.witnesses, std::vector{kWitness});
+    EXPECT_NE(status.leader, kWitness);
+  }
+  clients.stop();
+  EXPECT_EQ(clients.broken(), "");
+  EXPECT_EQ(clients.judge(), "");
+  std::printf("%u kills, %lu answers\n", rounds * 3, clients.answered());
 }
 
 TEST(ReplicatedProcess, AMemberThatStoodStillDoesNotAnswerFromThePast) {

@@ -34,6 +34,10 @@ struct ReplicatedGroup {
   /// anything; connections are encrypted with it. Not used in shared memory, where whoever runs as
   /// the user may do anything.
   std::string key_file;
+  /// Which of the members, 1, 2, …, are witnesses: they keep what clients were told like the others,
+  /// count in majorities, and have no state machine, so that they cost little but a disk. The same
+  /// for all members, when their directories are made; later the group's log knows.
+  std::vector<std::uint32_t> witnesses{};
 };
 
 struct ReplicatedOptions {
@@ -61,6 +65,10 @@ class Replicated {
   /// life is there), io_error.
   [[nodiscard]] static Result<Replicated> start(const ReplicatedOptions& options,
                                                 StateMachine& machine);
+  /// The same for a witness, which any program can run: it knows nothing of the state machine.
+  /// Errors: as of start(), and invalid_argument where the group has this member as a server, as
+  /// start() has where it is a witness.
+  [[nodiscard]] static Result<Replicated> start_witness(const ReplicatedOptions& options);
   Replicated(Replicated&&) noexcept;
   Replicated& operator=(Replicated&&) noexcept;
   ~Replicated();
@@ -72,6 +80,8 @@ class Replicated {
 
  private:
   struct Impl;
+  [[nodiscard]] static Result<Replicated> start(const ReplicatedOptions& options,
+                                                StateMachine* machine);
   explicit Replicated(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;
 };
@@ -85,9 +95,10 @@ struct ReplicatedStatus {
   std::uint64_t first_index = 0;
   std::uint64_t last_index = 0;
   std::uint64_t stable_index = 0;
-  std::uint64_t applied_index = 0;
+  std::uint64_t applied_index = 0;  ///< of a witness: 0
   std::vector<std::uint32_t> voters{};
   std::vector<std::uint32_t> learners{};
+  std::vector<std::uint32_t> witnesses{};  ///< of the voters
   /// Of a leader: how many entries each member lacks that it has.
   struct Lag {
     std::uint32_t member = 0;

@@ -38,6 +38,7 @@ inline constexpr Campaign kCampaigns[] = {
     {"member_seeds", "seeds of whole members", 100, 8, 5'000, 15, 15},
     {"process_kills", "kills of members", 100, 10, 5'000, 25, 5},
     {"process_pauses", "pauses of members", 15, 3, 500, 18, 5},
+    {"witness_rounds", "rounds of kills of two servers and a witness", 15, 3, 300, 20, 5},
     {"process_partitions", "partitions of members", 20, 3, 1'000, 30, 6},
 };
 

@@ -2,6 +2,7 @@
 //
 // dolmen log: groups of members that keep a state machine (dolmen/replicated.hpp).
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -77,6 +78,28 @@ int init(const Options& options) {
   return kOk;
 }
 
+// Runs until it is told to end. Whoever cares for it starts it again when it fails.
+int witness(const Options& options) {
+  auto member = Replicated::start_witness(options.member);
+  if (!member) return failed(member.error());
+  static Replicated* running = nullptr;
+  running = &*member;
+  const auto end = [](int) { running->stop(); };
+  std::signal(SIGTERM, end);
+  std::signal(SIGINT, end);
+  if (!options.json) {
+    std::printf("witness %u serves at %s\n", options.member.member,
+                options.member.group.members[options.member.member - 1].c_str());
+    std::fflush(stdout);
+  }
+  const auto ended = member->run();
+  std::signal(SIGTERM, SIG_DFL);
+  std::signal(SIGINT, SIG_DFL);
+  if (!ended) return failed(ended.error());
+  if (options.json) print_json({{"member", options.member.member}, {"ended", true}});
+  return kOk;
+}
+
 Json status_json(const ReplicatedStatus& status, const std::string& address) {
   Json row{{"member", status.member}, {"address", address}, {"reached", status.is_reached}};
   row["transport"] = transport_of(address);
@@ -91,6 +114,7 @@ Json status_json(const ReplicatedStatus& status, const std::string& address) {
   row["applied_index"] = status.applied_index;
   row["voters"] = status.voters;
   row["learners"] = status.learners;
+  row["witnesses"] = status.witnesses;
   Json lags = Json::array();
   for (const auto& [member, entries] : status.lag) {
     lags.push_back({{"member", member}, {"entries", entries}});
@@ -184,7 +208,21 @@ void add_log(CLI::App& app, Chosen& chosen) {
                    "durable: on disks; replicated: in memory alone, the same for all members")
       ->transform(CLI::CheckedTransformer(std::map<std::string, ReplicatedLevel>{
           {"durable", ReplicatedLevel::durable}, {"replicated", ReplicatedLevel::replicated}}));
+      ->add_option("--witness", options->member.group.witnesses,
+                   "members that have no state machine; the same for all of them")
+      ->delimiter(',');
   make_member->callback([options, &chosen] { chosen.run = [options] { return init(*options); }; });
+
+  CLI::App* const serve = add_command(
+      *log, "witness", "run a member that has no state machine, until SIGTERM",
+      "dolmen log witness data3 --member 3 --members 10.0.0.1:7400,10.0.0.2:7400,10.0.0.3:7400 "
+      "--key group.key",
+      options->json);
+  serve->add_option("DIR", options->member.directory, "what init made, with --witness")->required();
+  serve->add_option("--member", options->member.member, "which of them this is: 1, 2, …")
+      ->required();
+  add_group(*serve, *options);
+  serve->callback([options, &chosen] { chosen.run = [options] { return witness(*options); }; });
 
   CLI::App* const show = add_command(
       *log, "status", "roles, epochs and lag of a group's members; 1 if nobody leads",

@@ -20,7 +20,7 @@ class Log : public CliTest {
 };
 
 TEST_F(Log, EverySubcommandHasHelpWithAnExampleAndTheJsonOption) {
-  for (const std::string command : {"key", "init", "status"}) {
+  for (const std::string command : {"key", "init", "witness", "status"}) {
     const Outcome help = dolmen({"log", command, "--help"});
     EXPECT_EQ(help.exit, kOk);
     EXPECT_NE(help.out.find("Example:\n  dolmen log " + command), std::string::npos) << help.out;
@@ -57,6 +57,18 @@ TEST_F(Log, AMemberIsMadeOnce) {
   expect_error(dolmen({"log", "init", "data2", "--member", "1", "--members",
                        "127.0.0.1:1,127.0.0.1:1", "--key", "group.key"}),
                kFailed, "member twice: 127.0.0.1:1");
+}
+
+TEST_F(Log, AWitnessIsSaidWhenItsDirectoryIsMade) {
+  ASSERT_EQ(dolmen({"log", "key", "group.key"}).exit, kOk);
+  expect_error(dolmen(with_group({"init", "data3", "--member", "3", "--witness", "4"})), kFailed,
+               "witness: a number");
+  expect_error(dolmen(with_group({"init", "data3", "--member", "3", "--witness", "1,2,3"})), kFailed,
+               "witnesses: each once, and not all members");
+  ASSERT_EQ(dolmen(with_group({"init", "data1", "--member", "1", "--witness", "3"})).exit, kOk);
+  expect_error(dolmen(with_group({"witness", "data1", "--member", "1"})), kFailed,
+               "the group has this member as a server");
+  expect_error(dolmen(with_group({"witness", "data2", "--member", "2"})), kFailed, "not_found");
 }
 
 TEST_F(Log, AKeyFileThatIsNoneIsSaid) {

@@ -21,16 +21,20 @@ inline constexpr std::size_t kMembersMax = 64;
 struct Configuration {
   std::vector<ReplicaId> voters;      ///< sorted
   std::vector<ReplicaId> learners{};  ///< sorted; get every entry and decide nothing
+  /// Sorted, of the voters: keep entries and snapshots as bytes, grant and accept like others, and
+  /// never lead, for they have no state machine.
+  std::vector<ReplicaId> witnesses{};
   [[nodiscard]] bool is_voter(ReplicaId id) const noexcept;
   [[nodiscard]] bool is_learner(ReplicaId id) const noexcept;
+  [[nodiscard]] bool is_witness(ReplicaId id) const noexcept;
   friend bool operator==(const Configuration&, const Configuration&) = default;
 };
 
-/// Whether it has voters, at most kMembersMax members, and nobody twice.
+/// Whether it has voters that are no witnesses, at most kMembersMax members, and nobody twice.
 [[nodiscard]] bool is_valid(const Configuration& configuration) noexcept;
 /// The payload of its entry. Requires: is_valid.
 [[nodiscard]] std::vector<std::byte> encode(const Configuration& configuration);
-/// Errors: corrupt.
+/// Errors: corrupt, version_unsupported.
 [[nodiscard]] Result<Configuration> decode_configuration(base::Bytes bytes);
 
 }  // namespace dolmen::log

@@ -53,6 +53,8 @@ Replica::Replica(ReplicaId self, Configuration first, const ReplicaOptions& opti
       snapshot_(std::move(state.snapshot)),
       base_(state.base),
       entries_(std::move(state.entries)),
+      detector_({.beat_ns = std::max(options.heartbeat_ns, options.silence_ns / 10),
+                 .period_max_ns = options.silence_ns / 3}),
       entry_records_(entries_.size(), 0) {
   DOLMEN_ASSERT(is_valid(first));
   DOLMEN_ASSERT(self != kNobody);
@@ -88,6 +90,17 @@ bool Replica::votes() const noexcept {
   return std::ranges::any_of(counting(), [&](const Configured& configured) {
     return configured.configuration.is_voter(self_);
   });
+}
+
+bool Replica::is_witness() const noexcept {
+  return std::ranges::any_of(counting(), [&](const Configured& configured) {
+    return configured.configuration.is_witness(self_);
+  });
+}
+
+bool Replica::can_lead() const noexcept {
+  if (DOLMEN_PLANTED("log.witness_leads")) return votes();
+  return votes() && options_.has_machine && !is_witness();
 }
 
 bool Replica::majority_is(bool self_good, const std::function<bool(const Peer&)>& good) const {
@@ -234,7 +247,7 @@ void Replica::follow(std::uint64_t now_ns) {
 void Replica::lost_contact(std::uint64_t now_ns, ReplicaId member) {
   if (role_ != Role::follower || leader_ != member) return;
   leader_.reset();
-  deadline_ns_ = std::min(deadline_ns_, now_ns + random_.below(options_.heartbeat_ns));
+  deadline_ns_ = now_ns;
 }
 
 void Replica::rest_until_silence(std::uint64_t now_ns) {
@@ -258,8 +271,7 @@ void Replica::receive(std::uint64_t now_ns, ReplicaId from, const Message& messa
     case MessageKind::fetch:
       return on_fetch(from, message);
     case MessageKind::refuse:
-      if (message.epoch > epoch_) enter_epoch(now_ns, message.epoch, kNobody);
-      return;
+      return on_refuse(now_ns, sender, message);
     case MessageKind::fetched:
       return on_fetched(now_ns, from, message);
     case MessageKind::snapshot:
@@ -288,9 +300,10 @@ void Replica::on_probe(std::uint64_t now_ns, ReplicaId from, const Message& mess
   // Who hears a leader does not help to depose it. Nor does who has left the group, as far as the
   // other's log shows that it does not know.
   const bool hears =
-      role_ == Role::leader || (leader_.has_value() && now_ns < heard_ns_ + options_.silence_ns);
+      role_ == Role::leader || (leader_.has_value() && detector_.trusts(now_ns));
   const bool has_left = !votes() && settled();
   if (hears || (has_left && message.position < end())) return;
+  if (!meet_candidate(now_ns, from, message)) return;
   send(from, {.kind = MessageKind::probe_yes, .epoch = message.epoch});
 }
 
@@ -303,6 +316,7 @@ void Replica::on_ask(std::uint64_t now_ns, ReplicaId from, const Message& messag
   } else if (message.epoch < epoch_ || granted_to_ != from) {
     return send(from, {.kind = MessageKind::refuse, .epoch = epoch_});
   }
+  if (is_witness() && DOLMEN_PLANTED("log.witness_forgets")) truncate_from(stable_ + 1);
   Message grant{.kind = MessageKind::grant, .epoch = epoch_, .position = end()};
   if (DOLMEN_PLANTED("log.grant_unsynced")) return send(from, std::move(grant));
   send_when_durable(from, std::move(grant));
@@ -334,10 +348,10 @@ bool Replica::hear_leader(std::uint64_t now_ns, ReplicaId from, Epoch epoch) {
   if (epoch > epoch_) enter_epoch(now_ns, epoch, from);
   if (role_ == Role::leader) return false;  // an epoch has one
   if (role_ == Role::candidate) follow(now_ns);
+  if (leader_ != from) detector_.watch(now_ns, epoch_ != suspected_epoch_);
   leader_ = from;
-  heard_ns_ = now_ns;
+  detector_.saw(now_ns, ++pulse_);
   attempts_ = 0;
-  rest_until_silence(now_ns);
   return true;
 }
 
@@ -362,6 +376,7 @@ void Replica::on_append(std::uint64_t now_ns, ReplicaId from, const Message& mes
   if (!take_over(message.entries)) return;
   const Index matched = before.index + message.entries.size();
   accepted_ = std::max(accepted_, matched);
+  if (message.stable > stable_) stalls_ = 0;  // it decides: nothing is wrong with the disks
   set_stable(DOLMEN_PLANTED("log.stable_unmatched") ? std::min(message.stable, last_index())
                                                     : std::min(message.stable, matched));
   if (DOLMEN_PLANTED("log.accept_any_epoch") || DOLMEN_PLANTED("log.accept_unsynced")) {

@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "base/random.hpp"
+#include "log/detector.hpp"
 #include "log/lane.hpp"
 #include "log/message.hpp"
 #include "log/snapshot.hpp"
@@ -66,7 +67,9 @@ enum class Role : std::uint8_t { follower, candidate, leader };
 struct ReplicaOptions {
   /// A leader that has nothing to send says so this often.
   std::uint64_t heartbeat_ns = 10'000'000;
-  /// Silence of a leader that a follower bears: between this and twice this, drawn each time.
+  /// Who knows of no leader waits between this and twice this, drawn each time, before it tries to
+  /// be one. Silence of a leader that was heard is noticed after 0.8 to 2.7 times this, depending on
+  /// how regularly it was heard (log/detector.hpp).
   std::uint64_t silence_ns = 100'000'000;
   /// Unanswered entries are sent again after this.
   std::uint64_t resend_ns = 20'000'000;
@@ -78,6 +81,8 @@ struct ReplicaOptions {
   std::size_t trailing_bytes = 4u << 20;
   /// Of a lane, a multiple of 8; a larger one is made for an entry that does not fit.
   std::size_t lane_bytes = 4u << 20;
+  /// No state machine is here: it never leads, whatever the configuration says of it.
+  bool has_machine = true;
 };
 
 struct Output {
@@ -121,7 +126,7 @@ class Replica {
   [[nodiscard]] std::optional<Position> propose_unsent(std::vector<std::byte> payload);
   void send_proposed(std::uint64_t now_ns);
   /// The connection to `member` broke: a leader that was heard there counts as silent at once, and
-  /// an election begins as soon as chance keeps the others from doing the same.
+  /// an election begins with the next tick.
   void lost_contact(std::uint64_t now_ns, ReplicaId member);
   /// Leader only: appends a configuration. Nothing where another replica leads, and while this one
   /// has not decided an entry of its own epoch, or the last configuration is not settled().
@@ -141,6 +146,10 @@ class Replica {
   /// anything any more.
   [[nodiscard]] bool is_superseded() const noexcept { return is_superseded_; }
 
+  /// Where no state machine makes snapshots: asks the leader for its latest, which is then kept like
+  /// an own one, and the entries that it stands for forgotten. It may have none that is newer, and
+  /// messages get lost: call again, but not more often than messages are answered. Follows to witnesses only.
+  void ask_for_snapshot();
   /// What the calls since the last one of this ask for.
   [[nodiscard]] Output take_output() { return std::exchange(output_, {}); }
 
@@ -159,6 +168,8 @@ class Replica {
   /// The configurations whose majorities count now: the last one, and before it, while the last is
   /// not known to be decided, the one that it follows.
   [[nodiscard]] std::vector<Configuration> deciding() const;
+  /// Whether this replica is a witness in a configuration that counts.
+  [[nodiscard]] bool is_witness() const noexcept;
   /// Whether the proof that the last configuration is decided is itself stable: who is no member
   /// any more may be taken away, with its disk.
   [[nodiscard]] bool settled() const noexcept;
@@ -206,6 +217,7 @@ class Replica {
   struct Peer {
     ReplicaId id{};
     bool granted = false;  ///< candidate: it granted the epoch, or said that it would
+    bool refused = false;  ///< candidate: … or granted it to another
     Position end{};        ///< candidate: of its log, when it granted
     Index matched = 0;     ///< leader: durable there and equal to the own log
     Index sent = 0;        ///< leader: sent up to here, or what the next attempt follows on
@@ -228,6 +240,7 @@ class Replica {
     std::uint32_t lanes_given = 0;    ///< the highest number that was heard of
     std::uint32_t lanes_dropped = 0;  ///< what is reported of these counts no more
     std::uint64_t wanted_ns = 0;      ///< when a lane was last asked for
+    SnapshotPtr lent{};  ///< leader: what it is being sent because it asked
   };
   enum class Stage : std::uint8_t { probing, asking, fetching };
 
@@ -239,6 +252,10 @@ class Replica {
   [[nodiscard]] std::span<const Configured> counting() const noexcept;
   /// Whether this replica is a voter of a configuration that counts.
   [[nodiscard]] bool votes() const noexcept;
+  [[nodiscard]] bool can_lead() const noexcept;
+  void lend(Peer& to, const Message& asked);
+  /// A snapshot in place of entries that are here.
+  void replace_entries(SnapshotPtr snapshot);
   /// Whether in each configuration that counts a majority of the voters is `good` (of this replica:
   /// `self_good`).
   [[nodiscard]] bool majority_is(bool self_good,
@@ -278,6 +295,12 @@ class Replica {
   void tick_as_leader(std::uint64_t now_ns);
   void start_probe(std::uint64_t now_ns);
   void start_asking(std::uint64_t now_ns);
+  /// Of two candidates at the same time: the one with the later log, else the lower id.
+  [[nodiscard]] bool goes_before(ReplicaId other, Position its_end) const noexcept;
+  /// False: it keeps silent towards another candidate.
+  bool meet_candidate(std::uint64_t now_ns, ReplicaId from, const Message& probe);
+  void on_refuse(std::uint64_t now_ns, Peer* from, const Message& message);
+  [[nodiscard]] bool is_stuck(std::uint64_t now_ns);
   void ask_the_rest(std::uint64_t now_ns);
   void ask_again(std::uint64_t now_ns);
   void count_grants(std::uint64_t now_ns);
@@ -344,7 +367,9 @@ class Replica {
 
   Role role_ = Role::follower;
   std::optional<ReplicaId> leader_;
-  std::uint64_t heard_ns_ = 0;     ///< from a leader
+  Detector detector_;              ///< of leader_, if another one leads
+  std::uint64_t pulse_ = 0;        ///< the leader's counter: what was heard of it
+  Epoch suspected_epoch_ = 0;      ///< the last one whose leader was found silent
   std::uint64_t deadline_ns_ = 0;  ///< when patience ends
   unsigned attempts_ = 0;          ///< to lead, in vain, one after the other
   Index accepted_ = 0;             ///< follower: the log equals the leader's up to here
@@ -352,7 +377,15 @@ class Replica {
 
   Index opening_ = 0;  ///< leader: its first entry
   Index unsent_ = 0;   ///< leader: proposed from here on and not sent yet; 0: nothing is
+  /// Leader: what was decided when it last looked, and since when that is so although there is more
+  /// to decide; and how often in vain, that is with how much more patience.
+  Index seen_stable_ = 0;
+  std::uint64_t stands_still_ns_ = 0;
+  unsigned stalls_ = 0;
   Stage stage_ = Stage::probing;
+  std::uint64_t probed_ns_ = 0;     ///< candidate: when it became one
+  ReplicaId gave_way_to_{};         ///< … and once before, whom it let go first, to which epoch
+  Epoch gave_way_epoch_ = 0;
   std::uint64_t asked_ns_ = 0;  ///< candidate: when it last asked for anything
   ReplicaId source_{};          ///< candidate: whose log is the latest
   Position source_end_;

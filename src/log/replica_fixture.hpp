@@ -101,12 +101,20 @@ class ReplicaTest : public testing::Test {
       node.outbox.clear();
     }
   }
+  /// Nobody hears of anybody for a second, and `number` then wants to lead.
+  void lose_patience(std::uint64_t number) {
+    now_ns_ += 1000 * kMs;
+    for (int i = 0; i < 100; ++i) {
+      at(number).tick(now_ns_);
+      if (at(number).role() == Role::candidate || at(number).role() == Role::leader) return;
+      now_ns_ = std::max(now_ns_, at(number).next_wakeup_ns());
+    }
+  }
   /// Makes `number` lead, in a new epoch, with the help of `helper`; everybody else is deaf.
   void elect(std::uint64_t number, std::uint64_t helper) {
     // It may first have to notice that it leads no more, and how far epochs have come.
     for (int attempt = 0; attempt < 3; ++attempt) {
-      now_ns_ += 1000 * kMs;
-      at(number).tick(now_ns_);
+      lose_patience(number);
       settle({number, helper});
       if (at(number).role() == Role::leader) break;
     }

@@ -92,8 +92,7 @@ TEST_F(ReplicaHardship, AFollowerThatHasTheLogIsNotSentAllOfItAgain) {
   ASSERT_EQ(at(3).end(), at(1).end());
   // 1 stops being heard; 2 becomes leader with 3, and what it sends first is lost.
   for (int attempt = 0; attempt < 4 && at(2).role() != Role::leader; ++attempt) {
-    now_ns_ += 1000 * kMs;
-    at(2).tick(now_ns_);
+    lose_patience(2);
     for (int i = 0; i < 20 && at(2).role() != Role::leader; ++i) {
       carry(2, 3);
       sync(3);

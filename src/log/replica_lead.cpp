@@ -20,7 +20,8 @@ constexpr Index kInFlightMax = 1024;
 }  // namespace
 
 std::uint64_t Replica::next_wakeup_ns() const noexcept {
-  std::uint64_t wakeup_ns = deadline_ns_;
+  const bool watches = role_ == Role::follower && leader_.has_value();
+  std::uint64_t wakeup_ns = watches ? detector_.next_look_ns() : deadline_ns_;
   if (role_ == Role::candidate) wakeup_ns = std::min(wakeup_ns, asked_ns_ + options_.resend_ns);
   if (role_ != Role::leader) return wakeup_ns;
   for (const Peer& follower : peers_) {
@@ -37,9 +38,16 @@ void Replica::tick(std::uint64_t now_ns) {
   if (is_superseded_) return rest_until_silence(now_ns);
   if (role_ == Role::leader) return tick_as_leader(now_ns);
   if (role_ == Role::candidate && now_ns >= asked_ns_ + options_.resend_ns) ask_again(now_ns);
-  if (now_ns < deadline_ns_ && !DOLMEN_BUGGIFY("log.impatient")) return;
+  const bool is_impatient = DOLMEN_BUGGIFY("log.impatient");
+  if (role_ == Role::follower && leader_) {
+    const bool is_silent = now_ns >= detector_.next_look_ns() && detector_.look(now_ns);
+    if (!is_silent && !is_impatient) return;
+    suspected_epoch_ = epoch_;
+  } else if (now_ns < deadline_ns_ && !is_impatient) {
+    return;
+  }
   // A disk that is slower than the patience would else never let an epoch become durable.
-  if (!votes() || epoch_record_ > records_durable_) return rest_until_silence(now_ns);
+  if (!can_lead() || epoch_record_ > records_durable_) return rest_until_silence(now_ns);
   start_probe(now_ns);
 }
 
@@ -51,6 +59,14 @@ void Replica::tick_as_leader(std::uint64_t now_ns) {
     });
     if (!is_heard) return follow(now_ns);
     rest_until_silence(now_ns);
+  }
+  if (is_stuck(now_ns) && !DOLMEN_PLANTED("log.counter_never_stops")) {
+    // Who is heard and decides nothing is no leader either. Another one may be able to, and gets
+    // the time to try.
+    DOLMEN_PROBE("log.stuck");
+    ++stalls_;
+    attempts_ = 2;
+    return follow(now_ns);
   }
   for (Peer& follower : peers_) {
     const bool is_late =
@@ -67,9 +83,19 @@ void Replica::tick_as_leader(std::uint64_t now_ns) {
   }
 }
 
+// Where disks are slow this patience grows, as far as that of candidates does, or nobody would lead.
+bool Replica::is_stuck(std::uint64_t now_ns) {
+  if (stable_ != seen_stable_ || stable_ == last_index()) {
+    seen_stable_ = stable_;
+    stands_still_ns_ = now_ns;
+  }
+  return now_ns >= stands_still_ns_ + (4 * options_.silence_ns << std::min(stalls_, 2u));
+}
+
 void Replica::start_probe(std::uint64_t now_ns) {
   role_ = Role::candidate;
   stage_ = Stage::probing;
+  probed_ns_ = now_ns;
   leader_.reset();
   fetched_.clear();
   incoming_ = {};
@@ -84,9 +110,45 @@ void Replica::start_asking(std::uint64_t now_ns) {
   stage_ = Stage::asking;
   ++attempts_;
   rest_until_silence(now_ns);
-  for (Peer& voter : peers_) voter.granted = false;
+  for (Peer& voter : peers_) voter.granted = voter.refused = false;
   ask_the_rest(now_ns);
   count_grants(now_ns);
+}
+
+bool Replica::goes_before(ReplicaId other, Position its_end) const noexcept {
+  return end() != its_end ? end() > its_end : self_ < other;
+}
+
+// Two that probe at the same time and said yes to each other would both ask, and split the votes.
+// So the one that goes before keeps silent at first and lets the other know; which lets it go, once
+// in an epoch: it may be one that cannot win.
+bool Replica::meet_candidate(std::uint64_t now_ns, ReplicaId from, const Message& probe) {
+  if (role_ != Role::candidate || stage_ != Stage::probing) return true;
+  if (goes_before(from, probe.position)) {
+    if (now_ns >= probed_ns_ + options_.resend_ns) return true;
+    send(from, {.kind = MessageKind::probe, .epoch = epoch_ + 1, .position = end()});
+    return false;
+  }
+  const bool did_already = gave_way_to_ == from && gave_way_epoch_ == probe.epoch;
+  if (!did_already) {
+    DOLMEN_PROBE("log.gave_way");
+    gave_way_to_ = from;
+    gave_way_epoch_ = probe.epoch;
+    follow(now_ns);
+  }
+  return true;
+}
+
+void Replica::on_refuse(std::uint64_t now_ns, Peer* from, const Message& message) {
+  if (message.epoch > epoch_) return enter_epoch(now_ns, message.epoch, ReplicaId{});
+  const bool is_asking = role_ == Role::candidate && stage_ == Stage::asking;
+  if (!is_asking || message.epoch != epoch_ || from == nullptr || from->refused) return;
+  from->refused = true;
+  if (majority_is(true, [](const Peer& voter) { return !voter.refused; })) return;
+  // Votes were split, or another one has them: there is nothing to wait for.
+  DOLMEN_PROBE("log.split");
+  const std::uint64_t pause_ns = random_.below(options_.heartbeat_ns << std::min(attempts_, 4u));
+  deadline_ns_ = std::min(deadline_ns_, now_ns + 1 + pause_ns);
 }
 
 void Replica::ask_again(std::uint64_t now_ns) {
@@ -178,6 +240,8 @@ void Replica::lead(std::uint64_t now_ns) {
   DOLMEN_PROBE("log.led");
   role_ = Role::leader;
   attempts_ = 0;
+  seen_stable_ = stable_;
+  stands_still_ns_ = now_ns;
   leader_ = self_;
   rest_until_silence(now_ns);
   const Index adopted = last_index();
@@ -373,7 +437,7 @@ void Replica::settle(std::uint64_t now_ns) {
     (void)send_last(now_ns);
     return;
   }
-  if (votes() || !settled()) return;
+  if (can_lead() || !settled()) return;
   DOLMEN_PROBE("log.left");
   for (Peer& follower : peers_) send_entries(now_ns, follower);  // what is decided, once more
   follow(now_ns);

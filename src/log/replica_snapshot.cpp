@@ -112,6 +112,15 @@ void Replica::on_snapshot(std::uint64_t now_ns, ReplicaId from, const Message& m
     return base_.index < source_end_.index ? fetch_more(now_ns) : finish_fetching(now_ns);
   }
   if (!hear_leader(now_ns, from, message.epoch)) return;
+  const bool is_lent = message.position.index <= stable_ && is_witness();
+  if (is_lent && (snapshot_ == nullptr || message.position.index > snapshot_->last().index)) {
+    const std::size_t had = incoming_.bytes.size();
+    const SnapshotPtr snapshot = collect(from, message);
+    if (snapshot != nullptr) return replace_entries(snapshot);
+    // Only what is new is answered, and a leader that reminds: else repeated messages would breed.
+    if (incoming_.bytes.size() > had || message.part.empty()) ask_for_snapshot();
+    return;
+  }
   if (message.position.index > stable_) {
     const SnapshotPtr snapshot = collect(from, message);
     if (snapshot == nullptr) {
@@ -159,7 +168,8 @@ void Replica::send_part(std::uint64_t now_ns, Peer& follower, bool is_reminder) 
 void Replica::on_snapshot_taken(std::uint64_t now_ns, Peer& from, const Message& message) {
   if (role_ != Role::leader || message.epoch != epoch_) return;
   from.heard_ns = now_ns;
-  if (from.sending == nullptr || from.sending->last() != message.position) return;
+  if (from.sending == nullptr) return lend(from, message);
+  if (from.sending->last() != message.position) return;
   if (message.stable > from.sending->bytes().size()) return;
   // Only progress is answered: else repeated messages would breed. Less than was there before is of
   // a follower that has restarted, or old: the timer tries it.
@@ -168,6 +178,47 @@ void Replica::on_snapshot_taken(std::uint64_t now_ns, Peer& from, const Message&
   from.parts_taken = message.stable;
   from.waits_ns = 0;
   send_part(now_ns, from, false);
+}
+
+// --- to who has the entries, and no machine to make one ------------------------------------------
+
+void Replica::ask_for_snapshot() {
+  if (role_ != Role::follower || !leader_) return;
+  Message message{.kind = MessageKind::snapshot_taken, .epoch = epoch_};
+  if (incoming_.from == *leader_) {
+    message.position = incoming_.last;
+    message.stable = incoming_.bytes.size();
+  } else if (snapshot_) {
+    message.position = snapshot_->last();
+    message.stable = snapshot_->bytes().size();
+  }
+  send(*leader_, std::move(message));
+}
+
+// One part for each question: who asks looks after what got lost. What is being sent stays the same
+// until it is there, however often the own one is replaced meanwhile.
+void Replica::lend(Peer& to, const Message& asked) {
+  const bool is_witness = std::ranges::any_of(counting(), [&](const Configured& configured) {
+    return configured.configuration.is_witness(to.id);
+  });
+  if (!is_witness) return;
+  const bool goes_on = to.lent && to.lent->last() == asked.position &&
+                       asked.stable < to.lent->bytes().size();
+  if (!goes_on) {
+    to.lent = snapshot_;
+    if (to.lent && to.lent->last().index <= asked.position.index) to.lent.reset();
+    if (!to.lent) return;
+    DOLMEN_PROBE("log.snapshot_lent");
+  }
+  send(to.id, part_of_snapshot(*to.lent, goes_on ? asked.stable : 0));
+}
+
+void Replica::replace_entries(SnapshotPtr snapshot) {
+  const Position last = snapshot->last();
+  if (position_at(last.index) != last) return;  // another state than of this log
+  compact(std::move(snapshot));
+  output_.records.push_back({.snapshot = snapshot_});
+  ++records_made_;
 }
 
 }  // namespace dolmen::log

@@ -42,11 +42,19 @@ Result<void> Replicated::create(const ReplicatedOptions& options) {
   DOLMEN_TRY(const auto journal, replication::Journal::open(env, std::move(disk), {}));
   DOLMEN_CHECK(journal->add(node::kReplicatedGroup,
                             replication::replica_of(fabric::NodeId{options.member}, 1),
-                            node::first_members(plan.members.size())));
+                            node::first_members(plan.members.size(), options.group.witnesses)));
   return journal->close();
 }
 
 Result<Replicated> Replicated::start(const ReplicatedOptions& options, StateMachine& machine) {
+  return start(options, &machine);
+}
+
+Result<Replicated> Replicated::start_witness(const ReplicatedOptions& options) {
+  return start(options, nullptr);
+}
+
+Result<Replicated> Replicated::start(const ReplicatedOptions& options, StateMachine* machine) {
   DOLMEN_CHECK(check(options));
   DOLMEN_TRY(const node::GroupPlan plan, node::plan(options.group));
   const sys::Env& env = sys::linux_env();
@@ -79,9 +87,10 @@ Result<Replicated> Replicated::start(const ReplicatedOptions& options, StateMach
     // Last: a start that fails costs no life.
     DOLMEN_TRY(const std::uint32_t life, node::begin_life(*impl->disk));
     impl->member->add_in_memory(node::kReplicatedGroup, replication::replica_of(self, life),
-                                node::first_members(plan.members.size()));
+                                node::first_members(plan.members.size(), options.group.witnesses));
   }
-  DOLMEN_CHECK(impl->member->host(node::kReplicatedGroup, machine));
+  DOLMEN_CHECK(machine == nullptr ? impl->member->host_witness(node::kReplicatedGroup)
+                                  : impl->member->host(node::kReplicatedGroup, *machine));
   return Replicated(std::move(impl));
 }
 

@@ -37,6 +37,9 @@ ReplicatedStatus told(const replication::MemberStatus& status) {
   for (const log::ReplicaId id : status.configuration.voters) {
     result.voters.push_back(member_in(id));
   }
+  for (const log::ReplicaId id : status.configuration.witnesses) {
+    result.witnesses.push_back(member_in(id));
+  }
   for (const log::ReplicaId id : status.configuration.learners) {
     result.learners.push_back(member_in(id));
   }

@@ -100,6 +100,16 @@ Result<GroupPlan> plan(const ReplicatedGroup& group) {
     result.members.push_back({fabric::NodeId{result.members.size() + 1}, std::move(where)});
   }
   if (group.key_file.empty()) return fail(Errc::invalid_argument, "which key file?");
+  for (const std::uint32_t witness : group.witnesses) {
+    if (witness == 0 || witness > group.members.size()) {
+      return fail(Errc::invalid_argument, "witness: a number from 1 to how many members there are",
+                  witness);
+    }
+  }
+  if (!is_valid(first_members(group.members.size(), group.witnesses))) {
+    return fail(Errc::invalid_argument, "witnesses: each once, and not all members",
+                group.witnesses.size());
+  }
   DOLMEN_TRY(result.key, read_key(group.key_file));
   return result;
 }
@@ -171,8 +181,12 @@ Result<std::uint32_t> begin_life(sys::Disk& disk) {
   return life;
 }
 
-log::Configuration first_members(std::size_t count) {
+log::Configuration first_members(std::size_t count, std::vector<std::uint32_t> witnesses) {
   log::Configuration first;
+  std::ranges::sort(witnesses);
+  for (const std::uint32_t witness : witnesses) {
+    first.witnesses.push_back(replication::replica_of(fabric::NodeId{witness}, 1));
+  }
   for (std::size_t i = 1; i <= count; ++i) {
     first.voters.push_back(replication::replica_of(fabric::NodeId{i}, 1));
   }

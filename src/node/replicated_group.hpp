@@ -28,7 +28,8 @@ struct GroupPlan {
   std::string shared_directory;          ///< set: they meet there instead
 };
 
-/// Errors: invalid_argument (an address, a member twice, a key that is none), not_found, io_error.
+/// Errors: invalid_argument (an address, a member twice, a key that is none, witnesses that are no
+/// members or all of them), not_found, io_error.
 [[nodiscard]] Result<GroupPlan> plan(const ReplicatedGroup& group);
 
 /// Joins the group's fabric as `self`; a member listens at its own address. Errors: those of
@@ -49,8 +50,9 @@ struct GroupPlan {
 /// Whether this is such a directory.
 [[nodiscard]] bool counts_lives(const std::vector<std::string>& names);
 
-/// The replicas that the group begins with.
-[[nodiscard]] log::Configuration first_members(std::size_t count);
+/// The replicas that the group begins with. Requires: plan() took the group.
+[[nodiscard]] log::Configuration first_members(std::size_t count,
+                                               std::vector<std::uint32_t> witnesses);
 
 [[nodiscard]] inline std::uint32_t member_of(log::ReplicaId id) {
   return static_cast<std::uint32_t>(replication::node_of(id));

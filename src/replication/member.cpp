@@ -24,6 +24,12 @@ Member::Member(const sys::Env& env, fabric::Endpoint& endpoint, std::unique_ptr<
 Member::~Member() { checkpoint_thread_.reset(); }
 
 Result<void> Member::host(const GroupId& group, StateMachine& machine) {
+  return add(group, &machine);
+}
+
+Result<void> Member::host_witness(const GroupId& group) { return add(group, nullptr); }
+
+Result<void> Member::add(const GroupId& group, StateMachine* machine) {
   const auto found = found_.find(group);
   if (found == found_.end()) return fail(Errc::not_found, "a replica of this group on this node");
   std::array<std::byte, 8> seed{};
@@ -34,8 +40,17 @@ Result<void> Member::host(const GroupId& group, StateMachine& machine) {
   if (!journal_ && endpoint_.traits().mapped) {
     DOLMEN_TRY(lanes, SharedLanes::make(endpoint_, next_region_, group, hosted.self));
   }
-  log::Replica replica(hosted.self, hosted.first, options_.replica, std::move(hosted.state),
+  log::ReplicaOptions options = options_.replica;
+  options.has_machine = machine != nullptr;
+  log::Replica replica(hosted.self, hosted.first, options, hosted.state,
                        base::load<std::uint64_t>(seed), now_ns(), lanes.get());
+  // In memory alone a later life is no member yet: what it is, it is told.
+  if (journal_ && machine == nullptr && !replica.is_witness()) {
+    return fail(Errc::invalid_argument, "a witness: the group has this member as a server");
+  }
+  if (journal_ && machine != nullptr && replica.is_witness()) {
+    return fail(Errc::invalid_argument, "a server: the group has this member as a witness");
+  }
   const auto place =
       groups_.try_emplace(group, machine, std::move(replica), hosted.first, std::move(lanes));
   DOLMEN_ASSERT(place.second);
@@ -43,7 +58,9 @@ Result<void> Member::host(const GroupId& group, StateMachine& machine) {
     place.first->second.writer = std::make_unique<LaneWriter>(endpoint_, group);
   }
   found_.erase(found);
-  return place.first->second.executor.restore(snapshot.get());
+  Hosting& hosting = place.first->second;
+  hosting.cut_at = snapshot ? snapshot->last().index : 0;
+  return hosting.executor ? hosting.executor->restore(snapshot.get()) : Result<void>{};
 }
 
 Result<bool> Member::turn() {
@@ -179,7 +196,8 @@ void Member::take_request(const GroupId& group, Hosting& hosting, Waiting waitin
 
 void Member::propose(const GroupId& group, Hosting& hosting) {
   log::Replica& replica = hosting.replica;
-  const bool is_ahead = hosting.machine.executes_ahead();
+  DOLMEN_ASSERT(hosting.executor || replica.role() != log::Role::leader);
+  const bool is_ahead = hosting.executes_ahead();
   for (Waiting& waiting : std::exchange(hosting.requests, {})) {
     if (replica.role() != log::Role::leader) {
       answer(group, hosting, waiting.pending, {.status = ReplyStatus::not_leader});
@@ -190,9 +208,9 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
       if (is_ahead) execute(hosting, replica.end().index);
       // What an earlier attempt did is not asked for again: the state that effect_of() sees may
       // hold it. The entry is for its place in the log alone, and its result.
-      if (hosting.executor.has_run(waiting.session, waiting.sequence)) {
+      if (hosting.executor->has_run(waiting.session, waiting.sequence)) {
         command.clear();
-      } else if (auto effect = hosting.machine.effect_of(command)) {
+      } else if (auto effect = hosting.machine->effect_of(command)) {
         command = std::move(*effect);
       } else if (is_in_log(hosting, waiting.session, waiting.sequence)) {
         command.clear();
@@ -217,7 +235,7 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
 bool Member::is_in_log(const Hosting& hosting, std::uint64_t session, std::uint64_t sequence) {
   if (session == kNoSession) return false;
   const std::vector<std::byte> head = encode_command(session, sequence, {});
-  for (log::Index i = hosting.executor.executed(); i < hosting.replica.end().index; ++i) {
+  for (log::Index i = hosting.executor->executed(); i < hosting.replica.end().index; ++i) {
     const log::Entry& entry = hosting.replica.at(i + 1);
     if (entry.kind == log::EntryKind::command && entry.payload.size() >= head.size() &&
         std::ranges::equal(std::span(entry.payload).first(head.size()), head)) {
@@ -246,11 +264,11 @@ Result<bool> Member::carry_out_once(const GroupId& group, Hosting& hosting) {
   log::Output output = hosting.replica.take_output();
   if (output.installed) {
     give_up(group, hosting, 0);
-    DOLMEN_CHECK(hosting.executor.restore(output.installed.get()));
+    if (hosting.executor) DOLMEN_CHECK(hosting.executor->restore(output.installed.get()));
   }
   if (output.undo_from) {
     give_up(group, hosting, *output.undo_from);
-    if (hosting.executor.executed() >= *output.undo_from) {
+    if (hosting.executor && hosting.executor->executed() >= *output.undo_from) {
       DOLMEN_CHECK(execute_again(hosting, *output.undo_from - 1));
     }
   }
@@ -277,11 +295,11 @@ Result<bool> Member::carry_out_once(const GroupId& group, Hosting& hosting) {
 }
 
 void Member::execute(Hosting& hosting, log::Index up_to) {
-  while (hosting.executor.executed() < up_to) {
-    const log::Index index = hosting.executor.executed() + 1;
+  while (hosting.executor && hosting.executor->executed() < up_to) {
+    const log::Index index = hosting.executor->executed() + 1;
     const log::Entry& entry = hosting.replica.at(index);
     hosting.bytes_held += log::kEntryHeaderBytes + entry.payload.size();
-    Executor::Outcome outcome = hosting.executor.execute(entry);
+    Executor::Outcome outcome = hosting.executor->execute(entry);
     const auto waits = hosting.pending.find(index);
     if (waits != hosting.pending.end()) waits->second.outcome = std::move(outcome);
   }
@@ -289,14 +307,14 @@ void Member::execute(Hosting& hosting, log::Index up_to) {
 
 Result<void> Member::execute_again(Hosting& hosting, log::Index up_to) {
   DOLMEN_PROBE("replication.undone");
-  DOLMEN_CHECK(hosting.executor.restore(hosting.replica.snapshot().get()));
+  DOLMEN_CHECK(hosting.executor->restore(hosting.replica.snapshot().get()));
   execute(hosting, up_to);
   return {};
 }
 
 void Member::serve(const GroupId& group, Hosting& hosting) {
   const log::Replica& replica = hosting.replica;
-  const bool is_ahead = hosting.machine.executes_ahead() && replica.role() == log::Role::leader;
+  const bool is_ahead = hosting.executes_ahead() && replica.role() == log::Role::leader;
   execute(hosting, is_ahead ? replica.end().index : replica.stable());
   while (!hosting.pending.empty() && hosting.pending.begin()->first <= replica.stable()) {
     const auto first = hosting.pending.begin();
@@ -411,7 +429,9 @@ void Member::admit(Hosting& hosting) {
     if (replica.matched(self) < replica.stable()) return;
     std::erase(next.learners, self);
     std::ranges::replace_if(next.voters, is_earlier, self);
+    std::ranges::replace_if(next.witnesses, is_earlier, self);
     std::ranges::sort(next.voters);
+    std::ranges::sort(next.witnesses);
   }
   if (log::is_valid(next)) (void)replica.propose(now_ns(), next);  // when the last one is settled
 }
@@ -465,13 +485,14 @@ Result<void> Member::look_after_journal() {
 
 /// False: the machine is ahead of what is decided, and has to wait for it.
 bool Member::compact(Hosting& hosting) {
+  if (!hosting.executor) return compact_witness(hosting);
   log::Replica& replica = hosting.replica;
-  const log::Index executed = hosting.executor.executed();
+  const log::Index executed = hosting.executor->executed();
   hosting.is_draining = executed > replica.stable();
   if (hosting.is_draining) return false;
   const log::Index known = replica.snapshot() ? replica.snapshot()->last().index : 0;
   if (executed <= known) return true;
-  auto snapshot = log::Snapshot::make(replica.place_at(executed), hosting.executor.snapshot());
+  auto snapshot = log::Snapshot::make(replica.place_at(executed), hosting.executor->snapshot());
   // Too large: the log stays, which is all that is lost by it.
   if (snapshot) replica.compact(std::move(*snapshot));
   return true;
@@ -483,6 +504,25 @@ bool Member::leads(const GroupId& group) const {
   const log::Replica& replica = found->second.replica;
   return replica.role() == log::Role::leader && replica.stable() > replica.base().index &&
          replica.at(replica.stable()).origin == replica.epoch();
+}
+
+/// False: it waits for the leader's snapshot. Not for ever, for other groups are on this disk too:
+/// then its entries are kept once more as they are.
+bool Member::compact_witness(Hosting& hosting) {
+  const log::Replica& replica = hosting.replica;
+  const log::Index known = replica.snapshot() ? replica.snapshot()->last().index : 0;
+  if (known <= hosting.cut_at) {
+    if (hosting.waits_ns == 0) hosting.waits_ns = now_ns();
+    if (now_ns() >= hosting.asked_ns + options_.snapshot_retry_ns) {
+      hosting.asked_ns = now_ns();
+      hosting.replica.ask_for_snapshot();
+    }
+    if (now_ns() < hosting.waits_ns + options_.checkpoint_retry_ns) return false;
+  }
+  DOLMEN_PROBE("replication.witness_compacted");
+  hosting.cut_at = known;
+  hosting.waits_ns = 0;
+  return true;
 }
 
 std::optional<MemberStatus> Member::status(const GroupId& group) const {
@@ -499,7 +539,7 @@ MemberStatus Member::status_of(const Hosting& hosting) const {
                       .leader = replica.leader().value_or(log::ReplicaId{}),
                       .end = replica.end(),
                       .stable = replica.stable(),
-                      .applied = hosting.executor.executed(),
+                      .applied = hosting.executor ? hosting.executor->executed() : 0,
                       .base = replica.base().index,
                       .configuration = replica.deciding().back(),
                       .level = journal_ ? Level::durable : Level::replicated};

@@ -43,6 +43,8 @@ struct MemberOptions {
   std::size_t memory_log_bytes = 64u << 20;
   /// Without a journal: a new life that is no voter yet asks for that so often.
   std::uint64_t join_ns = 20'000'000;
+  /// Where no machine makes snapshots, the leader is asked for one this often while one is wanted.
+  std::uint64_t snapshot_retry_ns = 100'000'000;
 };
 
 class Member final : private fabric::Sink {
@@ -63,6 +65,10 @@ class Member final : private fabric::Sink {
   /// Begins to run the group's replica. `machine` outlives it. Errors: not_found (the journal has
   /// no such replica), corrupt (a snapshot that the machine does not understand).
   [[nodiscard]] Result<void> host(const GroupId& group, StateMachine& machine);
+
+  /// The same for a witness: entries and snapshots are kept as bytes, and nothing is executed.
+  /// Errors: not_found, invalid_argument (the group's configuration says that it is none).
+  [[nodiscard]] Result<void> host_witness(const GroupId& group);
 
   /// Does what can be done now; false: there was nothing. Errors end the member: store_failed,
   /// no_space, io_error (its journal), corrupt (a state that is none), the endpoint's own.
@@ -96,20 +102,27 @@ class Member final : private fabric::Sink {
     std::vector<std::byte> command;
   };
   struct Hosting {
-    Hosting(StateMachine& its_machine, log::Replica its_replica, log::Configuration its_first,
+    Hosting(StateMachine* its_machine, log::Replica its_replica, log::Configuration its_first,
             std::unique_ptr<SharedLanes> its_lanes)
         : machine(its_machine),
-          executor(its_machine),
+          executor(its_machine == nullptr ? std::nullopt : std::optional<Executor>(*its_machine)),
           replica(std::move(its_replica)),
           first(std::move(its_first)),
           lanes(std::move(its_lanes)) {}
-    StateMachine& machine;
-    Executor executor;
+    [[nodiscard]] bool executes_ahead() const {
+      return machine != nullptr && machine->executes_ahead();
+    }
+    StateMachine* const machine;       ///< null: of a witness
+    std::optional<Executor> executor;  ///< of the machine
     log::Replica replica;
     log::Configuration first;
     log::RecordCount appended = 0;
     std::vector<Waiting> requests;
     std::map<log::Index, Pending> pending;
+    /// Of a witness, at the last checkpoint; and since when it waits for a newer one, 0: it does not.
+    log::Index cut_at = 0;
+    std::uint64_t waits_ns = 0;
+    std::uint64_t asked_ns = 0;
     bool is_draining = false;  ///< nothing is proposed until a snapshot can be taken
     // Without a journal:
     std::unique_ptr<SharedLanes> lanes{};  ///< where memory is mapped
@@ -147,6 +160,9 @@ class Member final : private fabric::Sink {
   void send(const fabric::NodeName& to, const Envelope& envelope, base::Bytes body);
   [[nodiscard]] Result<void> look_after_journal();
   [[nodiscard]] bool compact(Hosting& hosting);
+  [[nodiscard]] bool compact_witness(Hosting& hosting);
+  /// Takes the replica out of what was found.
+  [[nodiscard]] Result<void> add(const GroupId& group, StateMachine* machine);
   [[nodiscard]] MemberStatus status_of(const Hosting& hosting) const;
 
   const sys::Env& env_;

@@ -35,6 +35,7 @@ using sim::Tally;
 struct MemberWorldOptions {
   std::uint64_t seed = 1;
   std::size_t members = 3;
+  bool has_witness = false;  ///< the last of them
   bool is_ahead = false;
   JournalOptions journal{.segment_bytes = 8u << 10, .tail_bytes_max = 24u << 10};
   MemberOptions member{.replica = {.part_bytes = 4u << 10, .trailing_bytes = 2u << 10}};
@@ -118,6 +119,7 @@ class MemberWorld {
       : options_(options), network_(options.seed) {
     log::Configuration first;
     for (std::size_t i = 0; i < options.members; ++i) first.voters.push_back(replica(i));
+    if (options.has_witness) first.witnesses.push_back(first.voters.back());
     for (std::size_t i = 0; i < options.members; ++i) {
       nodes_.push_back(std::make_unique<Node>(base::mix_seed(options.seed, i), options.is_ahead));
       Node& node = *nodes_.back();
@@ -142,14 +144,21 @@ class MemberWorld {
   void start(std::size_t i) {
     Node& node = *nodes_[i];
     ASSERT_EQ(node.member, nullptr);
+    open(i);
+    const auto hosted = is_witness(i) ? node.member->host_witness(kTestGroup)
+                                      : node.member->host(kTestGroup, *node.machine);
+    ASSERT_TRUE(hosted) << hosted.error().message();
+  }
+  /// … that runs no replica yet.
+  Member* open(std::size_t i) {
+    Node& node = *nodes_[i];
     node.why.reset();
     node.machine = std::make_unique<Tally>(options_.is_ahead);
     node.endpoint =
         network_.make(fabric::TcpSimWorld::options(fabric::NodeName{id(i), ++node.incarnation}));
     node.member =
         std::make_unique<Member>(node.env, *node.endpoint, open_journal(node), options_.member);
-    const auto hosted = node.member->host(kTestGroup, *node.machine);
-    ASSERT_TRUE(hosted) << hosted.error().message();
+    return node.member.get();
   }
   /// The process is gone; its disk keeps everything that was written.
   void end(std::size_t i) {
@@ -199,6 +208,9 @@ class MemberWorld {
   }
 
   [[nodiscard]] std::size_t size() const { return nodes_.size(); }
+  [[nodiscard]] bool is_witness(std::size_t i) const {
+    return options_.has_witness && i + 1 == options_.members;
+  }
   [[nodiscard]] bool is_up(std::size_t i) const { return nodes_[i]->member != nullptr; }
   /// Why it ended by itself.
   [[nodiscard]] const std::optional<Error>& why(std::size_t i) const { return nodes_[i]->why; }
@@ -235,7 +247,8 @@ class MemberWorld {
     for (std::size_t i = 0; i < size(); ++i) {
       if (!is_up(i)) continue;
       const MemberStatus one = status(i);
-      if (one.epoch != right.epoch || one.end != right.end || one.applied != right.end.index ||
+      if (one.epoch != right.epoch || one.end != right.end ||
+          one.applied != (is_witness(i) ? 0 : right.end.index) ||
           one.stable != right.end.index) {
         return false;
       }

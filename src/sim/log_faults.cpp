@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is done to the replicas of a run: the nemesis, the operator, and the judge at the end.
+// What is done to the replicas of a run: the nemesis and the operator.
 #include <algorithm>
 #include <bit>
 #include <iterator>
@@ -116,6 +116,8 @@ void LogRun::change_members(bool may_lose) {
   }
   std::ranges::sort(next.voters);
   std::ranges::sort(next.learners);
+  next = with_witness(std::move(next));
+  if (!is_valid(next)) return;  // nobody but the witness
   on(leader, leading->life, [this, next](Node& node) {
     configurations_ += node.replica->propose(local_ns(node), next).has_value() ? 1 : 0;
   });
@@ -136,7 +138,10 @@ void LogRun::lose(std::size_t number, const log::Configuration& members) {
     const auto left = std::ranges::count_if(configuration.voters, [&](log::ReplicaId id) {
       return node_of(id) != number && !nodes_[node_of(id)].is_lost;
     });
-    return 2 * static_cast<std::size_t>(left) > configuration.voters.size();
+    const bool has_server = std::ranges::any_of(configuration.voters, [&](log::ReplicaId id) {
+      return node_of(id) != number && !nodes_[node_of(id)].is_lost && node_of(id) != witness_;
+    });
+    return has_server && 2 * static_cast<std::size_t>(left) > configuration.voters.size();
   };
   for (const log::ReplicaId id : members.voters) {
     const Node& node = nodes_[node_of(id)];
@@ -169,6 +174,7 @@ void LogRun::crash(std::size_t number, std::uint64_t down_ns, std::size_t kept) 
   node.replica.reset();
   node.pending.clear();
   node.paused_until_ns = 0;
+  if (notices_) notice_the_end_of(number);
   queue_.after(down_ns, [this, number] { restart(number); });
 }
 
@@ -195,6 +201,16 @@ void LogRun::crash_after(std::size_t number, std::uint64_t delay_ns) {
   queue_.after(delay_ns, [this, number, life = nodes_[number].life] {
     if (nodes_[number].life == life) crash(number, random_.below(300 * kMs));
   });
+}
+
+void LogRun::notice_the_end_of(std::size_t number) {
+  for (std::size_t other = 0; other < nodes_.size(); ++other) {
+    queue_.after(1 + random_.below(2 * kMs), [this, number, other, life = nodes_[other].life] {
+      on(other, life, [this, number](Node& node) {
+        node.replica->lost_contact(local_ns(node), id_of(number));
+      });
+    });
+  }
 }
 
 void LogRun::restart(std::size_t number) {
@@ -239,36 +255,6 @@ void LogRun::replace(std::size_t number) {
   next.is_used = true;
   replaced_[number] = std::exchange(node, std::move(next));
   start(number);
-}
-
-void LogRun::calm_down() {
-  network_.set_faults({});
-  network_.heal();
-  sync_max_ns_ = 300'000;
-  if (memory_) memory_->calm_down();
-  for (Node& node : replaced_) node.paused_until_ns = 0;
-  for (std::size_t number = 0; number < nodes_.size(); ++number) {
-    nodes_[number].paused_until_ns = 0;
-    restart(number);
-  }
-  acknowledged_before_calm_ = acknowledged_;
-}
-
-void LogRun::judge_the_end() {
-  if (!checks_.violation().empty()) return;
-  if (acknowledged_ == acknowledged_before_calm_) {
-    checks_.fail("nothing was decided although all faults had ended (L1)");
-  }
-  const Node* const leading = leading_node();
-  if (leading == nullptr) return checks_.fail("nobody leads although all faults had ended (L1)");
-  log::Index everywhere = ~log::Index{0};
-  for (const log::Configuration& configuration : leading->replica->deciding()) {
-    for (const log::ReplicaId id : configuration.voters) {
-      const Node& node = nodes_[node_of(id)];
-      if (!node.is_lost) everywhere = std::min(everywhere, node.stable);
-    }
-  }
-  checks_.finished(everywhere);
 }
 
 std::string LogRun::describe() {

@@ -47,6 +47,10 @@ class LogRun {
     propose_every_ns_ = 1 * kMs + random_.below(20 * kMs);
     uses_journals_ = chance(8) && !options.restart_empty && !options.restart_without_grant;
     if (is_direct_) use_memory();
+    notices_ = chance(2);
+    const bool members_stay = !has(kMembers) && !has(kLoseDisk);
+    if (has(kMute) && !is_direct_ && members_stay && first_voters_ > 1) mute_ = random_.below(2);
+    if (has(kWitness) && first_voters_ > 1) witness_ = first_voters_ - 1;
     if (has(kCompact)) {
       compact_one_in_ = 1 + random_.below(300);
       replica_options_.part_bytes = 1 + random_.below(150);
@@ -62,6 +66,8 @@ class LogRun {
   static constexpr std::size_t kNodesMax = 10;
 
   static constexpr std::uint64_t kEventsMax = 5'000'000;
+  static constexpr std::uint64_t kAskEveryNs = 20 * kMs;
+  static constexpr std::size_t kNone = ~std::size_t{0};
 
   /// A command that its client waits for.
   struct Pending {
@@ -84,6 +90,8 @@ class LogRun {
     std::uint64_t wakeup_ns = 0;  ///< scheduled; 0: none
     log::Index stable = 0;        ///< what was seen of it
     log::Epoch led = 0;           ///< the last epoch in which it was seen to lead
+    std::uint64_t asked_ns = 0;  ///< a witness: when it last asked for a snapshot
+    bool has_machine = true;      ///< a witness has none
     LogMachine machine;
     std::vector<Pending> pending;
   };
@@ -119,7 +127,14 @@ class LogRun {
   [[nodiscard]] log::Configuration first_configuration() const {
     log::Configuration first;
     for (std::size_t i = 0; i < first_voters_; ++i) first.voters.push_back(id_of(i));
-    return first;
+    return with_witness(std::move(first));
+  }
+  [[nodiscard]] log::Configuration with_witness(log::Configuration configuration) const {
+    configuration.witnesses.clear();
+    if (witness_ != kNone && configuration.is_voter(id_of(witness_))) {
+      configuration.witnesses.push_back(id_of(witness_));
+    }
+    return configuration;
   }
 
   void use_memory();
@@ -160,6 +175,13 @@ class LogRun {
   void install(Node& node, const log::Snapshot& snapshot);
   /// Cuts the log behind a snapshot, now and then.
   void compact(Node& node);
+  /// Its disk keeps what its log is by now.
+  void checkpoint(Node& node);
+  [[nodiscard]] log::ReplicaOptions options_of(std::size_t number) const {
+    log::ReplicaOptions options = replica_options_;
+    options.has_machine = number != witness_;
+    return options;
+  }
   /// False for a leader that has only decided, if anything, what others proposed.
   [[nodiscard]] static bool has_decided_own(const log::Replica& replica) {
     return replica.role() != log::Role::leader ||
@@ -195,9 +217,21 @@ class LogRun {
   void lose_power(Node& node, std::size_t kept);
   void crash_after(std::size_t number, std::uint64_t delay_ns);
   void restart(std::size_t number);
+  /// The others hear that its connections broke, one after the other.
+  void notice_the_end_of(std::size_t number);
   /// No more faults: everybody is up, every link works.
   void calm_down();
+  void judge_the_calm();
+  /// Takes away one without which the others can go on: the leader, or another. From then on there
+  /// are no snapshots but those that are made now.
+  void take_one_away();
+  void judge_those_who_stayed();
+  void bring_it_back();
   void judge_the_end();
+  [[nodiscard]] bool can_do_without(std::size_t number);
+  /// What everybody who is there has learned to be stable.
+  [[nodiscard]] log::Index stable_everywhere();
+  void compact_all();
   std::string describe();
 
   const LogWorldOptions options_;
@@ -217,10 +251,20 @@ class LogRun {
   bool uses_journals_ = false;
   bool is_direct_ = false;
   std::uint64_t lane_writes_ = 0;
+  bool notices_ = false;         ///< crashes are told
+  std::size_t mute_ = kNone;     ///< whose entries reach nobody
+  std::size_t witness_ = kNone;
   std::uint64_t compact_one_in_ = 0;  ///< of the times that a replica did something; 0: never
   std::uint64_t commands_ = 0;
   std::uint64_t acknowledged_ = 0;
-  std::uint64_t acknowledged_before_calm_ = 0;
+  std::uint64_t stage_began_ns_ = 0;
+  std::uint64_t first_acknowledged_ns_ = 0;  ///< of the stage; 0: none yet
+  std::uint64_t calm_until_decided_ns_ = 0;
+  std::uint64_t without_one_until_decided_ns_ = 0;
+  std::uint64_t proposals_end_ns_ = 0;
+  std::size_t gone_ = kNone;
+  bool gone_led_ = false;
+  bool gone_crashed_ = false;
   std::uint64_t crashes_ = 0;
   std::uint64_t configurations_ = 0;
   std::uint64_t trace_ = 0;

@@ -18,9 +18,18 @@ LogWorldResult LogRun::run() {
   schedule_proposal();
   schedule_nemesis();
   schedule_operator();
+  proposals_end_ns_ = ~std::uint64_t{0};
   queue_.run_until(options_.faulty_ns);
   calm_down();
   queue_.run_until(options_.faulty_ns + options_.calm_ns);
+  judge_the_calm();
+  const std::uint64_t taken_ns = queue_.now_ns();
+  take_one_away();
+  queue_.run_until(taken_ns + (mute_ == kNone ? 1 : 3) * options_.without_one_ns);
+  judge_those_who_stayed();
+  proposals_end_ns_ = queue_.now_ns() + options_.back_again_ns / 2;
+  bring_it_back();
+  queue_.run_until(queue_.now_ns() + options_.back_again_ns);
   judge_the_end();
   return {.violation = checks_.violation(),
           .state = checks_.violation().empty() ? "" : describe(),
@@ -32,6 +41,11 @@ LogWorldResult LogRun::run() {
           .crashes = crashes_,
           .lane_writes = lane_writes_,
           .configurations = configurations_,
+          .calm_until_decided_ns = calm_until_decided_ns_,
+          .without_one_until_decided_ns = without_one_until_decided_ns_,
+          .lost_leader = gone_led_,
+          .was_noticed = gone_led_ && gone_crashed_ && notices_,
+          .has_witness = witness_ != kNone,
           .simulated_ns = queue_.now_ns()};
 }
 
@@ -56,6 +70,7 @@ void LogRun::start(std::size_t number) {
   node.wakeup_ns = 0;
   node.stable = 0;
   node.machine = {};
+  node.has_machine = number != witness_;
   if (options_.restart_empty && node.life > 1) {
     node.disk = {};
     if (memory_) memory_->forget(number);
@@ -64,10 +79,11 @@ void LogRun::start(std::size_t number) {
   if (uses_journals_ && node.journal == nullptr) {
     node.journal = std::make_unique<LogDisk>(id_of(number), first_configuration(), random_());
   }
-  if (node.disk.snapshot) install(node, *node.disk.snapshot);
+  if (node.disk.snapshot && node.has_machine) install(node, *node.disk.snapshot);
+  if (node.disk.snapshot) node.stable = node.disk.snapshot->last().index;
   node.replica = std::make_unique<log::Replica>(
-      id_of(number), first_configuration(), replica_options_, node.disk, random_(), local_ns(node),
-      memory_ ? &memory_->of(number) : nullptr);
+      id_of(number), first_configuration(), options_of(number), node.disk, random_(),
+      local_ns(node), memory_ ? &memory_->of(number) : nullptr);
   settle(number);
 }
 
@@ -96,6 +112,9 @@ void LogRun::settle(std::size_t number) {
   }
   start_sync(number);
   for (const auto& letter : output.letters) {
+    const bool is_entries = letter.message.kind == log::MessageKind::append &&
+                            !letter.message.entries.empty();
+    if (number == mute_ && is_entries) continue;
     network_.send(number, node_of(letter.to), log::encode(letter.message));
   }
   std::vector<log::LaneWrite> writes;
@@ -114,6 +133,10 @@ void LogRun::settle(std::size_t number) {
 
 void LogRun::execute(Node& node, const log::Output& output) {
   const log::Replica& replica = *node.replica;
+  if (!node.has_machine) {
+    if (output.installed) node.stable = std::max(node.stable, output.installed->last().index);
+    return;
+  }
   if (output.installed) install(node, *output.installed);
   LogMachine& machine = node.machine;
   if (output.undo_from) machine.undo_behind(*output.undo_from - 1);
@@ -137,14 +160,25 @@ void LogRun::install(Node& node, const log::Snapshot& snapshot) {
 void LogRun::compact(Node& node) {
   if (compact_one_in_ == 0 || !chance(compact_one_in_)) return;
   log::Replica& replica = *node.replica;
+  if (!node.has_machine) {
+    if (queue_.now_ns() >= node.asked_ns + kAskEveryNs) {
+      node.asked_ns = queue_.now_ns();
+      replica.ask_for_snapshot();
+    }
+    return checkpoint(node);
+  }
   const log::Index first = replica.snapshot() ? replica.snapshot()->last().index : 0;
   if (replica.stable() <= first || node.stable < replica.stable()) return;
   const log::Index index = first + 1 + random_.below(replica.stable() - first);
   const auto state = node.machine.state_at(index, random_.below(500));
   replica.compact(log::Snapshot::make(replica.place_at(index), state).value());
+  checkpoint(node);
+}
+
+void LogRun::checkpoint(Node& node) {
   // What its disk keeps of the log before is now in the way of nothing.
   if (!node.unsynced.empty()) return;
-  node.disk = replica.durable_state();
+  node.disk = node.replica->durable_state();
   if (node.journal) node.journal->checkpoint(node.disk);
 }
 
@@ -193,6 +227,7 @@ void LogRun::look_at(std::size_t number) {
   if (replica.role() == log::Role::leader && replica.epoch() != node.led) {
     node.led = replica.epoch();
     checks_.leads(number, node.led);
+    if (!node.has_machine) return checks_.fail("a witness leads");
   }
   if (replica.stable() < node.stable) return checks_.fail("a stable index went back");
   while (node.stable < replica.stable()) {
@@ -206,6 +241,7 @@ void LogRun::look_at(std::size_t number) {
     if (pending.where.index <= replica.base().index) return true;
     if (replica.at(pending.where.index).position() != pending.where) return true;
     ++acknowledged_;
+    if (first_acknowledged_ns_ == 0) first_acknowledged_ns_ = queue_.now_ns();
     checks_.acknowledged(pending.command, pending.where, pending.acknowledged_at_invocation,
                          is_durable(replica.deciding(), pending.where));
     return true;
@@ -230,7 +266,7 @@ bool LogRun::is_durable(const std::vector<log::Configuration>& configurations,
 
 void LogRun::schedule_proposal() {
   queue_.after(1 + random_.below(2 * propose_every_ns_), [this] {
-    if (queue_.now_ns() > options_.faulty_ns + options_.calm_ns / 4 * 3) return;
+    if (queue_.now_ns() > proposals_end_ns_) return;
     propose(any_node());
     if (const std::size_t awake = any_node(); is_direct_) {
       on(awake, nodes_[awake].life, [this](Node& node) { node.replica->poll(local_ns(node)); });

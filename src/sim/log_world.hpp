@@ -37,7 +37,9 @@ enum LogFault : std::uint32_t {
   kMembers = 16384,      ///< members are added, made voters, removed
   kLoseDisk = 32768,     ///< a voter is gone for good; another one is to take its place
   kCompact = 65536,      ///< logs are cut behind snapshots, and who is behind gets one
-  kAllLogFaults = 131071,
+  kMute = 131072,        ///< a replica's entries reach nobody, all else does; to the end
+  kWitness = 262144,     ///< no fault: one of the voters is a witness
+  kAllLogFaults = 524287,
 };
 
 struct LogWorldOptions {
@@ -45,6 +47,9 @@ struct LogWorldOptions {
   /// Simulated time with faults; after it, time without, in which everybody has to agree.
   std::uint64_t faulty_ns = 6'000'000'000;
   std::uint64_t calm_ns = 4'000'000'000;
+  /// Then one of them is taken away for so long, and the others have to go on; and it comes back.
+  std::uint64_t without_one_ns = 1'500'000'000;
+  std::uint64_t back_again_ns = 500'000'000;
   /// Faults that a run may have; the seed chooses among them.
   std::uint32_t faults = kAllLogFaults;
   /// Whether the group lives in memory alone and its leaders write into others'; else: one seed of
@@ -68,6 +73,13 @@ struct LogWorldResult {
   std::uint64_t crashes = 0;
   std::uint64_t lane_writes = 0;     ///< that landed and were counted, or not
   std::uint64_t configurations = 0;  ///< proposed to leaders that took them
+  /// How long it took until the first command was acknowledged, 0: none was. After all faults ended
+  std::uint64_t calm_until_decided_ns = 0;
+  /// … and after one of them was gone
+  std::uint64_t without_one_until_decided_ns = 0;
+  bool lost_leader = false;   ///< … which led
+  bool was_noticed = false;   ///< … and whose end the others were told of
+  bool has_witness = false;
   std::uint64_t simulated_ns = 0;
 };
 
