@@ -125,11 +125,11 @@ class Trio {
 
 /// What main() does with its words: serves, if they say so.
 inline bool is_member(int count, char** words) {
-  return count == 6 && std::string(words[1]) == "serve";
+  return count >= 4 && std::string(words[1]) == "serve";
 }
 inline int serve(char** words, dolmen::StateMachine& machine) {
-  const dolmen::ReplicatedGroup group{.members = {words[3], words[4], words[5]},
-                                      .key_file = "group.key"};
+  dolmen::ReplicatedGroup group{.members = {}, .key_file = "group.key"};
+  for (char** word = words + 3; *word != nullptr; ++word) group.members.emplace_back(*word);
   return serve(Trio::options(group, static_cast<std::uint32_t>(std::atoi(words[2]))), machine);
 }
 

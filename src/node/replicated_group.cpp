@@ -15,23 +15,6 @@ namespace {
 
 constexpr std::size_t kKeyDigits = 64;
 
-Result<sys::NetworkAddress> address(const std::string& text) {
-  const auto bad = [&] {
-    return fail(Errc::invalid_argument, interned("address: " + text + " (like 192.0.2.7:7400)"));
-  };
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string::npos) return bad();
-  std::string host = text.substr(0, colon);
-  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-  }
-  sys::NetworkAddress result{.host = host};
-  const char* const end = text.data() + text.size();
-  const auto [rest, failed] = std::from_chars(text.data() + colon + 1, end, result.port);
-  if (failed != std::errc{} || rest != end || result.port == 0 || host.empty()) return bad();
-  return result;
-}
-
 std::optional<std::byte> digit(std::byte character) {
   const auto c = static_cast<char>(character);
   if (c >= '0' && c <= '9') return static_cast<std::byte>(c - '0');
@@ -68,26 +51,62 @@ Result<fabric::Secret> read_key(const std::string& path) {
 
 }  // namespace
 
+Result<sys::NetworkAddress> address(const std::string& text) {
+  const auto bad = [&] {
+    return fail(Errc::invalid_argument, interned("address: " + text + " (like 192.0.2.7:7400)"));
+  };
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos || text.size() > replication::kAddressBytesMax) return bad();
+  std::string host = text.substr(0, colon);
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+  }
+  sys::NetworkAddress result{.host = host};
+  const char* const end = text.data() + text.size();
+  const auto [rest, failed] = std::from_chars(text.data() + colon + 1, end, result.port);
+  if (failed != std::errc{} || rest != end || result.port == 0 || host.empty()) return bad();
+  return result;
+}
+
+std::vector<fabric::TcpPeer> peers_at(const replication::Addresses& addresses,
+                                      fabric::NodeId self) {
+  std::vector<fabric::TcpPeer> peers;
+  for (const auto& [node, text] : addresses) {
+    if (node == self) continue;
+    if (auto where = address(text)) peers.push_back({node, std::move(*where)});
+  }
+  return peers;
+}
+
+const fabric::TcpPeer* GroupPlan::find(std::uint32_t member) const {
+  const auto found = std::ranges::find(members, fabric::NodeId{member}, &fabric::TcpPeer::node);
+  return found == members.end() ? nullptr : &*found;
+}
+
 Result<GroupPlan> plan(const ReplicatedGroup& group) {
   GroupPlan result;
   if (group.members.empty() || group.members.size() > log::kMembersMax) {
     return fail(Errc::invalid_argument, "members", group.members.size());
   }
-  for (const std::string& text : group.members) {
+  for (std::size_t i = 0; i < group.members.size(); ++i) {
+    const std::string& text = group.members[i];
+    if (text == "-") continue;
     DOLMEN_TRY(sys::NetworkAddress where, address(text));
     const bool is_twice = std::ranges::any_of(
         result.members, [&](const fabric::TcpPeer& peer) { return peer.address == where; });
     if (is_twice) return fail(Errc::invalid_argument, interned("member twice: " + text));
-    result.members.push_back({fabric::NodeId{result.members.size() + 1}, std::move(where)});
+    result.addresses.emplace(fabric::NodeId{i + 1}, text);
+    result.members.push_back({fabric::NodeId{i + 1}, std::move(where)});
   }
+  if (result.members.empty()) return fail(Errc::invalid_argument, "members", 0);
   DOLMEN_TRY(result.key, read_key(group.key_file));
   return result;
 }
 
-log::Configuration first_members(std::size_t count) {
+log::Configuration first_members(const GroupPlan& plan) {
   log::Configuration first;
-  for (std::size_t i = 1; i <= count; ++i) {
-    first.voters.push_back(replication::replica_of(fabric::NodeId{i}, 1));
+  for (const fabric::TcpPeer& peer : plan.members) {
+    first.voters.push_back(replication::replica_of(peer.node, replication::kFirstLife));
   }
   return first;
 }

@@ -80,7 +80,7 @@ Result<Opened> decode_envelope(base::Bytes message) {
   opened.envelope.to = log::ReplicaId{in.get<std::uint64_t>()};
   if (in.failed() || is_spare_used || opened.envelope.group.is_null()) return damaged();
   if (kind < static_cast<std::uint8_t>(EnvelopeKind::replica) ||
-      kind > static_cast<std::uint8_t>(EnvelopeKind::status)) {
+      kind > static_cast<std::uint8_t>(EnvelopeKind::change_reply)) {
     return damaged();
   }
   opened.body = in.take(in.remaining());
@@ -94,7 +94,7 @@ Result<Request> decode_request(base::Bytes body) {
                   .sequence = in.get<std::uint64_t>()};
   if (in.failed()) return damaged();
   if ((request.session == 0) != (request.sequence == 0)) return damaged();
-  if (request.session == ~std::uint64_t{0}) return damaged();  // kNoSession
+  if (request.session >= kReservedSession) return damaged();
   request.command = in.take(in.remaining());
   if (request.session == 0 && !request.command.empty()) return damaged();
   return request;

@@ -34,7 +34,16 @@ Result<void> Member::host(const GroupId& group, StateMachine& machine) {
   const auto place = groups_.try_emplace(group, machine, std::move(replica), hosted.first);
   DOLMEN_ASSERT(place.second);
   found_.erase(found);
-  return place.first->second.executor.restore(snapshot.get());
+  Hosting& hosting = place.first->second;
+  DOLMEN_CHECK(hosting.executor.restore(snapshot.get()));
+  // Also of what is not known to be decided: a hint is better than none.
+  hosting.addresses = hosting.executor.addresses();
+  const log::Replica& its = hosting.replica;
+  for (log::Index i = its.base().index + 1; i <= its.end().index; ++i) {
+    if (auto told = address_in(its.at(i))) hosting.addresses.insert_or_assign(told->first, told->second);
+  }
+  has_new_addresses_ = true;
+  return {};
 }
 
 Result<bool> Member::turn() {
@@ -63,6 +72,7 @@ Result<bool> Member::turn() {
     DOLMEN_CHECK(carry_out_all());
   }
   for (auto& [group, hosting] : groups_) serve(group, hosting);
+  if (std::exchange(has_new_addresses_, false)) tell_addresses();
   DOLMEN_CHECK(look_after_journal());
   return busy;
 }
@@ -95,6 +105,10 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
   const auto opened = decode_envelope(message);
   if (!opened) return;
   const auto& [envelope, body] = *opened;
+  if (envelope.kind == EnvelopeKind::ask_roster) {
+    return send(from, {.kind = EnvelopeKind::roster, .group = envelope.group},
+                encode(roster(envelope.group)));
+  }
   const auto found = groups_.find(envelope.group);
   if (found == groups_.end()) return;
   Hosting& hosting = found->second;
@@ -121,8 +135,20 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
           from,
           {.kind = EnvelopeKind::status, .group = envelope.group, .from = hosting.replica.self()},
           encode(status_of(hosting)));
+    case EnvelopeKind::change: {
+      const auto asked = decode_change(body);
+      if (!asked) return;
+      return send(from,
+                  {.kind = EnvelopeKind::change_reply,
+                   .group = envelope.group,
+                   .from = hosting.replica.self()},
+                  encode(change(envelope.group, *asked)));
+    }
     case EnvelopeKind::reply:
     case EnvelopeKind::status:
+    case EnvelopeKind::ask_roster:
+    case EnvelopeKind::roster:
+    case EnvelopeKind::change_reply:
       return;
   }
 }
@@ -213,6 +239,10 @@ Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
   if (output.installed) {
     give_up(group, hosting, 0);
     DOLMEN_CHECK(hosting.executor.restore(output.installed.get()));
+    for (const auto& [node, text] : hosting.executor.addresses()) {
+      hosting.addresses.insert_or_assign(node, text);
+    }
+    has_new_addresses_ = true;
   }
   if (output.undo_from) {
     give_up(group, hosting, *output.undo_from);
@@ -225,6 +255,13 @@ Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
     DOLMEN_CHECK(journal_->append(group, output.records));
     hosting.appended += output.records.size();
     is_synced_ = false;
+    for (const log::Record& record : output.records) {
+      if (!record.entry) continue;
+      auto told = address_in(*record.entry);
+      if (!told) continue;
+      hosting.addresses.insert_or_assign(told->first, std::move(told->second));
+      has_new_addresses_ = true;
+    }
   }
   for (const auto& letter : output.letters) {
     const auto to = endpoint_.connected(node_of(letter.to));

@@ -26,16 +26,9 @@
 #include "fabric/fabric.hpp"
 #include "replication/executor.hpp"
 #include "replication/journal.hpp"
+#include "replication/membership.hpp"
 
 namespace dolmen::replication {
-
-/// A replica's id says which node it is on, and which of the lives of that node's disk.
-[[nodiscard]] constexpr log::ReplicaId replica_of(fabric::NodeId node, std::uint32_t life) {
-  return log::ReplicaId{(static_cast<std::uint64_t>(node) << 32) | life};
-}
-[[nodiscard]] constexpr fabric::NodeId node_of(log::ReplicaId id) {
-  return fabric::NodeId{static_cast<std::uint64_t>(id) >> 32};
-}
 
 struct MemberOptions {
   log::ReplicaOptions replica{};
@@ -43,6 +36,10 @@ struct MemberOptions {
   std::size_t requests_max = 20'000;
   /// A checkpoint that failed for want of room is tried again after this.
   std::uint64_t checkpoint_retry_ns = 5'000'000'000;
+  /// Where nodes are as far as no group's log says it.
+  Addresses addresses{};
+  /// Called by a turn when it is known of other places, with all that is known.
+  std::function<void(const Addresses& addresses)> on_addresses{};
 };
 
 class Member final : private fabric::Sink {
@@ -69,6 +66,10 @@ class Member final : private fabric::Sink {
   /// later turn. Errors: not_leader and busy are told by `answer` at once.
   void submit(const GroupId& group, base::Bytes command, Answer answer);
 
+  /// A step of changing the members, or how far it is.
+  [[nodiscard]] ChangeReply change(const GroupId& group, const Change& change);
+  /// Who belongs to the group, as far as this one knows.
+  [[nodiscard]] Roster roster(const GroupId& group) const;
   [[nodiscard]] std::optional<MemberStatus> status(const GroupId& group) const;
   [[nodiscard]] Journal& journal() noexcept { return *journal_; }
 
@@ -99,6 +100,7 @@ class Member final : private fabric::Sink {
     log::RecordCount appended = 0;
     std::vector<Waiting> requests;
     std::map<log::Index, Pending> pending;
+    Addresses addresses;  ///< of the log, decided or not
     bool is_draining = false;  ///< nothing is proposed until a snapshot can be taken
   };
 
@@ -124,6 +126,11 @@ class Member final : private fabric::Sink {
   void send(const fabric::NodeName& to, const Envelope& envelope, base::Bytes body);
   [[nodiscard]] Result<void> look_after_journal();
   [[nodiscard]] bool compact(Hosting& hosting);
+  [[nodiscard]] bool is_there(const Hosting& hosting, log::ReplicaId id) const;
+  [[nodiscard]] ChangeStatus propose_members(Hosting& hosting, const log::Configuration& next);
+  void propose_addresses(Hosting& hosting, const Addresses& addresses);
+  [[nodiscard]] Addresses addresses_of(const Hosting& hosting) const;
+  void tell_addresses();
   [[nodiscard]] MemberStatus status_of(const Hosting& hosting) const;
 
   const sys::Env& env_;
@@ -133,6 +140,7 @@ class Member final : private fabric::Sink {
   std::map<GroupId, Hosted> found_;
   std::map<GroupId, Hosting> groups_;
   bool is_synced_ = true;
+  bool has_new_addresses_ = false;
 
   std::uint64_t checkpoint_not_before_ns_ = 0;
   std::atomic<bool> checkpoint_done_{false};
