@@ -65,6 +65,8 @@ Result<log::ReplicaId> ReplicatedClient::Impl::replica_at(fabric::NodeId node,
     if (now_ns() >= asked_ns + kLookNs) {
       asked_ns = now_ns();
       tell(progress, replication::replica_of(node, 0), "reaching");
+      // It may have been started with an old list, and have to dial those that are not in it.
+      (void)send(node, EnvelopeKind::roster, encode(replication::Roster{.addresses = dialled}));
       (void)send(node, EnvelopeKind::ask_status, {});
     }
     DOLMEN_CHECK(poll_until(std::min(until_ns, now_ns() + kPauseNs)));

@@ -144,10 +144,14 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
                    .from = hosting.replica.self()},
                   encode(change(envelope.group, *asked)));
     }
+    case EnvelopeKind::roster: {
+      const auto told = decode_roster(body);
+      if (told) hear_addresses(hosting, told->addresses);
+      return;
+    }
     case EnvelopeKind::reply:
     case EnvelopeKind::status:
     case EnvelopeKind::ask_roster:
-    case EnvelopeKind::roster:
     case EnvelopeKind::change_reply:
       return;
   }

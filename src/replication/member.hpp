@@ -130,6 +130,7 @@ class Member final : private fabric::Sink {
   [[nodiscard]] ChangeStatus propose_members(Hosting& hosting, const log::Configuration& next);
   void propose_addresses(Hosting& hosting, const Addresses& addresses);
   [[nodiscard]] Addresses addresses_of(const Hosting& hosting) const;
+  void hear_addresses(const Hosting& hosting, const Addresses& addresses);
   void tell_addresses();
   [[nodiscard]] MemberStatus status_of(const Hosting& hosting) const;
 
@@ -141,6 +142,7 @@ class Member final : private fabric::Sink {
   std::map<GroupId, Hosting> groups_;
   bool is_synced_ = true;
   bool has_new_addresses_ = false;
+  Addresses heard_;  ///< from whoever wants this one to be taken in; the logs know better
 
   std::uint64_t checkpoint_not_before_ns_ = 0;
   std::atomic<bool> checkpoint_done_{false};

@@ -170,9 +170,21 @@ Roster Member::roster(const GroupId& group) const {
   return roster;
 }
 
+void Member::hear_addresses(const Hosting& hosting, const Addresses& addresses) {
+  for (const auto& [node, text] : addresses) {
+    if (text.empty() || hosting.addresses.contains(node)) continue;
+    if (heard_.size() >= kAddressesMax && !heard_.contains(node)) return;
+    std::string& known = heard_[node];
+    if (known == text) continue;
+    known = text;
+    has_new_addresses_ = true;
+  }
+}
+
 void Member::tell_addresses() {
   if (!options_.on_addresses) return;
   Addresses all = options_.addresses;
+  for (const auto& [node, text] : heard_) all.insert_or_assign(node, text);
   for (const auto& [group, hosting] : groups_) {
     for (const auto& [node, text] : hosting.addresses) {
       if (!text.empty()) all.insert_or_assign(node, text);
