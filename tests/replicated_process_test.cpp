@@ -290,7 +290,7 @@ dolmen::Result<void> change_members(Members& members, dolmen::ReplicatedClient& 
 // notice.
 TEST(ReplicatedProcess, MembersChangeUnderLoadAndNothingAcknowledgedIsLost) {
   const std::uint32_t rounds =
-      dolmen::base::at_full_length() ? 300 : dolmen::base::kSanitized ? 3 : 6;
+      dolmen::base::at_full_length() ? 300 : dolmen::base::kSanitized ? 2 : 4;
   Members members(loopback(static_cast<std::uint16_t>(some_port() + 20)), {});
   Clients clients(members.group(), 4);
   auto admin = dolmen::ReplicatedClient::make(members.group()).value();

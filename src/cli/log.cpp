@@ -116,17 +116,24 @@ void print_statuses(const std::vector<ReplicatedStatus>& statuses, std::uint64_t
   // How far each is behind, and what it is, is what the leader says of it.
   std::map<std::uint32_t, std::string> lag;
   std::vector<std::uint32_t> learners;
+  std::vector<std::uint32_t> voters;
   for (const ReplicatedStatus& one : statuses) {
     if (one.role != "leader") continue;
     learners = one.learners;
+    voters = one.voters;
     for (const auto& [member, entries] : one.lag) lag[member] = std::to_string(entries);
   }
   for (const ReplicatedStatus& one : statuses) {
     const auto number = [&](std::uint64_t value) {
       return one.is_reached ? std::to_string(value) : std::string("-");
     };
+    // Of one that lost its disk, both the lost one and who learns in its place may be there.
     const bool learns = one.role == "follower" && std::ranges::count(learners, one.member) > 0;
-    const std::string role = !one.is_reached ? "no answer" : learns ? "learner" : one.role;
+    const bool is_none = !voters.empty() && !learns && std::ranges::count(voters, one.member) == 0;
+    const std::string role = !one.is_reached ? "no answer"
+                             : learns        ? "learner"
+                             : is_none       ? "no member"
+                                             : one.role;
     const auto behind = lag.find(one.member);
     std::printf("%s%s%s%s%s%s%s%s\n", column(std::to_string(group), 5).c_str(),
                 column(std::to_string(one.member), 6).c_str(),

@@ -238,6 +238,13 @@ Result<std::vector<std::byte>> ReplicatedClient::call(std::span<const std::byte>
 
 Result<std::vector<ReplicatedStatus>> ReplicatedClient::status(std::chrono::milliseconds patience) {
   const std::uint64_t deadline_ns = Impl::deadline_in(patience);
+  // As far as is known yet; who was a member once is not waited for.
+  const auto belongs = [this](fabric::NodeId node) {
+    const auto& known = impl_->roster.configuration;
+    const auto is_here = [&](log::ReplicaId id) { return replication::node_of(id) == node; };
+    return !known || std::ranges::any_of(known->voters, is_here) ||
+           std::ranges::any_of(known->learners, is_here);
+  };
   impl_->statuses.clear();
   std::set<fabric::NodeId> asked;
   // Also of whom only the others know.
@@ -250,21 +257,16 @@ Result<std::vector<ReplicatedStatus>> ReplicatedClient::status(std::chrono::mill
         DOLMEN_TRY(const bool is_sent, impl_->send(node, EnvelopeKind::ask_status, {}));
         if (is_sent) asked.insert(node);
       }
-      is_complete &= impl_->statuses.contains(node);
+      is_complete &= impl_->statuses.contains(node) || !belongs(node);
     }
     if (is_complete) break;
     DOLMEN_CHECK(impl_->poll_until(std::min(deadline_ns, Impl::now_ns() + Impl::kPauseNs)));
   }
   if (impl_->statuses.empty() && impl_->refusal) return std::unexpected(*impl_->refusal);
-  const auto& configuration = impl_->roster.configuration;
   std::vector<ReplicatedStatus> result;
   for (const fabric::NodeId node : impl_->nodes) {
-    const auto is_here = [&](log::ReplicaId id) { return replication::node_of(id) == node; };
-    const bool belongs = !configuration || std::ranges::any_of(configuration->voters, is_here) ||
-                         std::ranges::any_of(configuration->learners, is_here);
     const auto found = impl_->statuses.find(node);
-    // Who was a member once, as far as it does not answer, is none of this.
-    if (found == impl_->statuses.end() && !belongs) continue;
+    if (found == impl_->statuses.end() && !belongs(node)) continue;
     ReplicatedStatus one = found == impl_->statuses.end() ? ReplicatedStatus{} : told(found->second);
     one.member = static_cast<std::uint32_t>(node);
     const auto said = impl_->roster.addresses.find(node);
