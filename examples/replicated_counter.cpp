@@ -32,7 +32,7 @@ class Counter final : public dolmen::StateMachine {
 
 int main(int count, char** words) {
   Counter counter;
-  if (demo::is_member(count, words)) return demo::serve(count, words, counter);
+  if (demo::is_member(count, words)) return demo::serve(words, counter);
 
   demo::Trio members;
   auto client = dolmen::ReplicatedClient::make(members.group()).value();

@@ -123,18 +123,23 @@ class Trio {
   std::vector<pid_t> pids_ = std::vector<pid_t>(4, 0);
 };
 
-/// What main() does with its words: serves, if they say so. A seventh one names the level.
+/// What main() does with its words: serves, if they say so. The level may be the last of them.
 inline bool is_member(int count, char** words) {
-  return (count == 6 || count == 7) && std::string(words[1]) == "serve";
+  return count >= 4 && std::string(words[1]) == "serve";
 }
-inline int serve(int count, char** words, dolmen::StateMachine& machine) {
-  const dolmen::ReplicatedGroup group{.members = {words[3], words[4], words[5]},
-                                      .key_file = "group.key"};
+inline int serve(char** words, dolmen::StateMachine& machine) {
+  dolmen::ReplicatedGroup group{.members = {}, .key_file = "group.key"};
+  auto level = dolmen::ReplicatedLevel::durable;
+  for (char** word = words + 3; *word != nullptr; ++word) {
+    if (std::string(*word) == "replicated") {
+      level = dolmen::ReplicatedLevel::replicated;
+    } else {
+      group.members.emplace_back(*word);
+    }
+  }
   dolmen::ReplicatedOptions options =
       Trio::options(group, static_cast<std::uint32_t>(std::atoi(words[2])));
-  if (count == 7 && std::string(words[6]) == "replicated") {
-    options.level = dolmen::ReplicatedLevel::replicated;
-  }
+  options.level = level;
   return serve(options, machine);
 }
 

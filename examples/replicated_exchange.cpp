@@ -123,7 +123,7 @@ class Exchange final : public dolmen::StateMachine {
 
 int main(int count, char** words) {
   Exchange exchange;
-  if (demo::is_member(count, words)) return demo::serve(count, words, exchange);
+  if (demo::is_member(count, words)) return demo::serve(words, exchange);
 
   demo::Trio members;
   auto client = dolmen::ReplicatedClient::make(members.group()).value();

@@ -2,13 +2,16 @@
 //
 // Three real members, each a process of its own, killed, stopped and cut off while clients count.
 // Every answer is judged by who saw only the clients: whether one counter could have given them.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -62,14 +65,14 @@ class Members {
     for (std::uint32_t member = 1; member <= kMembers; ++member) {
       dolmen::Replicated::create({.group = group_,
                                   .member = member,
-                                  .directory = root_ + "/member" + std::to_string(member),
+                                  .directory = directory(member),
                                   .level = level_})
           .value();
       start(member);
     }
   }
   ~Members() {
-    for (std::uint32_t member = 1; member <= kMembers; ++member) end(member, SIGKILL);
+    while (!pids_.empty()) end(pids_.begin()->first, SIGKILL);
     fs::remove_all(root_);
   }
   Members(const Members&) = delete;
@@ -89,7 +92,8 @@ class Members {
                                  group_.key_file});
     } else {
       words.insert(words.end(), {DOLMEN_MEMBER_PROGRAM, "serve", std::to_string(member)});
-      words.insert(words.end(), group_.members.begin(), group_.members.end());
+      // Who was there at first knows only those; who came later itself as well.
+      for (const std::string& address : addresses_for(member)) words.push_back(address);
       if (level_ == dolmen::ReplicatedLevel::replicated) words.push_back("replicated");
     }
     std::vector<char*> arguments;
@@ -104,20 +108,64 @@ class Members {
   }
   void signal(std::uint32_t member, int number) { ::kill(pids_[member], number); }
   void end(std::uint32_t member, int number) {
-    const pid_t pid = std::exchange(pids_[member], 0);
-    if (pid == 0) return;
+    const auto found = pids_.find(member);
+    if (found == pids_.end()) return;
+    const pid_t pid = found->second;
+    pids_.erase(found);
     ::kill(pid, SIGCONT);
     ::kill(pid, number);
     ::waitpid(pid, nullptr, 0);
   }
 
+  /// One that waits to be taken in; its directory, if there is one, is gone.
+  void join(std::uint32_t member, const std::string& address) {
+    joined_[member] = address;
+    end(member, SIGKILL);
+    fs::remove_all(directory(member));
+    dolmen::Replicated::create({.group = {.members = addresses_for(member),
+                                          .key_file = group_.key_file},
+                                .member = member,
+                                .directory = directory(member),
+                                .joins = true})
+        .value();
+    start(member);
+  }
+  [[nodiscard]] std::string address(std::uint32_t member) const {
+    return addresses_for(member)[member - 1];
+  }
+  /// kill -9, and a new life after a while.
+  void kill_leader(dolmen::ReplicatedClient& client) {
+    const auto statuses = client.status(milliseconds(200));
+    if (!statuses) return;
+    for (const dolmen::ReplicatedStatus& status : *statuses) {
+      if (status.role != "leader" || !pids_.contains(status.member)) continue;
+      end(status.member, SIGKILL);
+      std::this_thread::sleep_for(milliseconds(50));
+      start(status.member);
+      return;
+    }
+  }
+
  private:
+  [[nodiscard]] std::string directory(std::uint32_t member) const {
+    return root_ + "/member" + std::to_string(member);
+  }
+  [[nodiscard]] std::vector<std::string> addresses_for(std::uint32_t member) const {
+    std::vector<std::string> addresses = group_.members;
+    if (const auto found = joined_.find(member); found != joined_.end()) {
+      addresses.resize(std::max<std::size_t>(addresses.size(), member), "-");
+      addresses[member - 1] = found->second;
+    }
+    return addresses;
+  }
+
   std::string root_;
   std::vector<std::string> namespaces_;
   dolmen::ReplicatedLevel level_;
   const std::uint32_t witness_;
   dolmen::ReplicatedGroup group_;
-  std::vector<pid_t> pids_ = std::vector<pid_t>(kMembers + 1, 0);
+  std::map<std::uint32_t, pid_t> pids_;
+  std::map<std::uint32_t, std::string> joined_;  ///< addresses
 };
 
 /// Clients that count until they are told to stop, and the history of what they saw.
@@ -353,9 +401,7 @@ void kill_one_after_another(const std::vector<std::string>& addresses, int kills
               clients.answered());
 }
 
-int kills_in_memory() {
-  return dolmen::base::at_full_length() ? 1000 : dolmen::base::kSanitized ? 5 : 20;
-}
+int kills_in_memory() { return static_cast<int>(dolmen::base::budget("memory_kills")); }
 
 TEST(ReplicatedProcess, NothingAcknowledgedIsLostFromMemoryWhileAMajorityLivesOverShm) {
   const SharedFolder folder;
@@ -363,7 +409,116 @@ TEST(ReplicatedProcess, NothingAcknowledgedIsLostFromMemoryWhileAMajorityLivesOv
 }
 
 TEST(ReplicatedProcess, NothingAcknowledgedIsLostFromMemoryWhileAMajorityLivesOverTcp) {
-  kill_one_after_another(loopback(static_cast<std::uint16_t>(some_port() + 20)), kills_in_memory());
+  kill_one_after_another(loopback(static_cast<std::uint16_t>(some_port() + 200)), kills_in_memory());
+}
+
+/// What `change` gives, while whoever leads is killed, if so wished, at some moment of it.
+template <class Change>
+dolmen::Result<void> change_members(Members& members, dolmen::ReplicatedClient& watcher,
+                                    milliseconds killed_after, const Change& change) {
+  std::thread killer([&] {
+    if (killed_after == milliseconds(0)) return;
+    std::this_thread::sleep_for(killed_after);
+    members.kill_leader(watcher);
+  });
+  auto changed = change();
+  killer.join();
+  return changed;
+}
+
+// The group is changed until nobody is left of those whom the clients were told of, and they never
+// notice.
+TEST(ReplicatedProcess, MembersChangeUnderLoadAndNothingAcknowledgedIsLost) {
+  const auto rounds = static_cast<std::uint32_t>(dolmen::base::budget("member_change_rounds"));
+  Members members(loopback(static_cast<std::uint16_t>(some_port() + 20)), {});
+  Clients clients(members.group(), 4);
+  auto admin = dolmen::ReplicatedClient::make(members.group()).value();
+  auto watcher = dolmen::ReplicatedClient::make(members.group()).value();
+  dolmen::base::Random random(4);
+  std::vector<std::uint32_t> now{1, 2, 3};
+  constexpr auto kPatience = std::chrono::seconds(60);
+  const auto killed_after = [&](std::uint32_t round) {
+    return milliseconds(round % 2 == 0 ? 0 : 1 + random.below(60));
+  };
+  ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));
+  for (std::uint32_t round = 0; round < rounds; ++round) {
+    // Ports are used again where somebody left; numbers are not.
+    const std::uint32_t added = kMembers + 1 + round % 60;
+    members.join(added, loopback(static_cast<std::uint16_t>(some_port() + 30 + round % 60))[0]);
+    const auto is_added = change_members(members, watcher, killed_after(round), [&] {
+      return admin.add_member(added, members.address(added), kPatience);
+    });
+    ASSERT_TRUE(is_added) << is_added.error().message() << " in round " << round;
+    now.push_back(added);
+
+    const std::uint32_t removed = now.front();
+    now.erase(now.begin());
+    const auto is_removed = change_members(members, watcher, killed_after(round), [&] {
+      return admin.remove_member(removed, kPatience);
+    });
+    ASSERT_TRUE(is_removed) << is_removed.error().message() << " in round " << round;
+    members.end(removed, SIGKILL);
+
+    const std::uint32_t lost = now[random.below(now.size())];
+    members.join(lost, members.address(lost));
+    const auto is_replaced = change_members(members, watcher, killed_after(round), [&] {
+      return admin.replace_member(lost, {}, kPatience);
+    });
+    ASSERT_TRUE(is_replaced) << is_replaced.error().message() << " in round " << round;
+    ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));
+    const auto statuses = watcher.status();
+    ASSERT_TRUE(statuses);
+    for (const dolmen::ReplicatedStatus& status : *statuses) {
+      if (status.role != "leader") continue;
+      EXPECT_EQ(std::set(status.voters.begin(), status.voters.end()), std::set(now.begin(), now.end()))
+          << "in round " << round;
+    }
+  }
+  clients.stop();
+  EXPECT_EQ(clients.broken(), "");
+  EXPECT_EQ(clients.judge(), "");
+  std::printf("%u rounds, %lu answers\n", rounds, clients.answered());
+}
+
+// Who starts with an old list finds the others by what its journal holds, and a client by asking.
+TEST(ReplicatedProcess, AGroupThatStartsAgainFindsTheMembersThatItHad) {
+  Members members(loopback(static_cast<std::uint16_t>(some_port() + 100)), {});
+  auto client = dolmen::ReplicatedClient::make(members.group()).value();
+  const std::uint64_t one = 1;
+  const auto count = [&] {
+    const auto answer = client.call(std::as_bytes(std::span(&one, 1)), std::chrono::seconds(20));
+    return answer ? dolmen::base::load<std::uint64_t>(*answer) : 0;
+  };
+  EXPECT_EQ(count(), 1u);
+  for (std::uint32_t member = 4; member <= 5; ++member) {
+    members.join(member, loopback(static_cast<std::uint16_t>(some_port() + 100 + member))[0]);
+    const auto added = client.add_member(member, members.address(member));
+    ASSERT_TRUE(added) << added.error().message();
+  }
+  EXPECT_EQ(client.add_member(5, members.address(5)).error().code(),
+            dolmen::Errc::already_exists);
+  EXPECT_EQ(client.remove_member(9).error().code(), dolmen::Errc::not_found);
+  EXPECT_EQ(client.replace_member(2).error().code(), dolmen::Errc::already_exists);
+  EXPECT_EQ(count(), 2u);
+  for (std::uint32_t member = 1; member <= 5; ++member) members.end(member, SIGKILL);
+  // Three of five are a majority; of those that the list has there is one.
+  for (const std::uint32_t member : {1, 4, 5}) members.start(member);
+  client = dolmen::ReplicatedClient::make(members.group()).value();
+  EXPECT_EQ(count(), 3u);
+  for (const std::uint32_t gone : {2, 3}) {
+    const auto removed = client.remove_member(gone);
+    ASSERT_TRUE(removed) << removed.error().message();
+  }
+  members.end(1, SIGKILL);
+  EXPECT_EQ(count(), 4u) << "by those that it was not told of";
+  for (const std::uint32_t gone : {1, 4}) {
+    const auto removed = client.remove_member(gone);
+    ASSERT_TRUE(removed) << removed.error().message();
+  }
+  members.end(4, SIGKILL);
+  EXPECT_EQ(client.remove_member(5).error().code(), dolmen::Errc::invalid_argument)
+      << "it is the last one";
+  EXPECT_EQ(count(), 5u);
 }
 
 /// Each member in a network name space of its own, on one bridge with the clients. Needs root and

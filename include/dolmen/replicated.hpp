@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -18,6 +19,10 @@
 
 namespace dolmen {
 
+namespace node {
+struct GroupPlan;
+}
+
 /// Where a command is before its client is told. The same for all members of a group.
 enum class ReplicatedLevel : std::uint8_t {
   durable,     ///< on the disks of a majority
@@ -26,9 +31,11 @@ enum class ReplicatedLevel : std::uint8_t {
 
 /// A group, as members and clients know it.
 struct ReplicatedGroup {
-  /// "192.0.2.7:7400" or "[2001:db8::7]:7400" of member 1, 2, …: the same everywhere. Numeric: no
-  /// names are looked up. Or "shm:/run/user/1000/exchange" for each of them: processes of one user
-  /// on one host, which meet in that directory in memory (made if it is not there).
+  /// "192.0.2.7:7400" or "[2001:db8::7]:7400" of member 1, 2, …; "-" where there is none. Numeric:
+  /// no names are looked up. Once members were added or replaced, those that are left are enough:
+  /// the group's log says where the others are. Or "shm:/run/user/1000/exchange" for each of them:
+  /// processes of one user on one host, which meet in that directory in memory (made if it is not
+  /// there).
   std::vector<std::string> members;
   /// A file of 64 hexadecimal digits that only members and clients can read. Whoever has it may do
   /// anything; connections are encrypted with it. Not used in shared memory, where whoever runs as
@@ -48,6 +55,17 @@ struct ReplicatedOptions {
   /// core. microseconds::max(): it never sleeps.
   std::chrono::microseconds spin{0};
   ReplicatedLevel level = ReplicatedLevel::durable;
+  /// create() makes a member of a group that is there already: ReplicatedClient::add_member() or
+  /// replace_member() takes it in. Under a number that another had it is somebody else. Durable
+  /// groups only: a later life of a memory-only member is taken in by itself.
+  bool joins = false;
+};
+
+/// A state machine of its own among several that the same members run: each has its log and its
+/// leader, and all of a member's share its journal and every sync of it.
+struct ReplicatedMachine {
+  std::uint64_t group = 1;  ///< a number that is not 0
+  StateMachine* machine = nullptr;
 };
 
 /// A member. Threads: run() on one; stop() from any, and from a signal handler.
@@ -56,6 +74,10 @@ class Replicated {
   /// Makes a new member's directory, once in its life. A member that lost its directory must not do
   /// this again under the same number: it would have forgotten what it promised. Errors:
   /// already_exists, invalid_argument, io_error, no_space.
+  /// `groups`: the numbers of all that it will ever run, none twice.
+  [[nodiscard]] static Result<void> create(const ReplicatedOptions& options,
+                                           std::span<const std::uint64_t> groups);
+  /// … of group 1 alone.
   [[nodiscard]] static Result<void> create(const ReplicatedOptions& options);
   /// Opens the journal and listens. `machine` outlives it, and is reset or restored here. A
   /// memory-only member begins with nothing: its first life is one of the group's first voters, a
@@ -69,6 +91,10 @@ class Replicated {
   /// Errors: as of start(), and invalid_argument where the group has this member as a server, as
   /// start() has where it is a witness.
   [[nodiscard]] static Result<Replicated> start_witness(const ReplicatedOptions& options);
+  /// … of several groups. One that the journal has and that is not given keeps what it has, and
+  /// its group does without this member meanwhile.
+  [[nodiscard]] static Result<Replicated> start(const ReplicatedOptions& options,
+                                                std::span<const ReplicatedMachine> machines);
   Replicated(Replicated&&) noexcept;
   Replicated& operator=(Replicated&&) noexcept;
   ~Replicated();
@@ -80,14 +106,15 @@ class Replicated {
 
  private:
   struct Impl;
-  [[nodiscard]] static Result<Replicated> start(const ReplicatedOptions& options,
-                                                StateMachine* machine);
+  [[nodiscard]] static Result<std::unique_ptr<Impl>> open(const ReplicatedOptions& options,
+                                                          const node::GroupPlan& plan);
   explicit Replicated(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;
 };
 
 struct ReplicatedStatus {
   std::uint32_t member = 0;
+  std::string address{};
   bool is_reached = false;  ///< the rest is only known then
   std::string role{};       ///< "leader", "candidate", "follower"
   std::uint64_t epoch = 0;
@@ -111,12 +138,23 @@ struct ReplicatedStatus {
   bool is_voter = false;
 };
 
+/// How far a change of members is: about every 50 ms.
+struct ReplicatedProgress {
+  std::uint32_t member = 0;
+  std::string doing{};        ///< "reaching", "learning", "catching up", "voting", "leaving"
+  std::uint64_t entries = 0;  ///< that a new member lacks; 0: not known, or none
+};
+using ReplicatedProgressSink = std::function<void(const ReplicatedProgress&)>;
+
 /// Sends commands to whoever leads. Each is executed once, whatever fails meanwhile, or else the
 /// error says that this is not known. Threads: one at a time.
 class ReplicatedClient {
  public:
   /// Errors: invalid_argument, io_error. It connects when it is used.
-  [[nodiscard]] static Result<ReplicatedClient> make(const ReplicatedGroup& group);
+  /// `number`: which of the members' state machines it speaks with. It learns of other members
+  /// while it is used, as long as one of those it knows is left.
+  [[nodiscard]] static Result<ReplicatedClient> make(const ReplicatedGroup& group,
+                                                     std::uint64_t number = 1);
   ReplicatedClient(ReplicatedClient&&) noexcept;
   ReplicatedClient& operator=(ReplicatedClient&&) noexcept;
   ~ReplicatedClient();
@@ -131,6 +169,34 @@ class ReplicatedClient {
   /// How each member is, as far as it answers within `patience`.
   [[nodiscard]] Result<std::vector<ReplicatedStatus>> status(
       std::chrono::milliseconds patience = std::chrono::seconds(1));
+  /// The numbers of all groups that a member runs. Errors: timed_out (none answered).
+  [[nodiscard]] Result<std::vector<std::uint64_t>> groups(
+      std::chrono::milliseconds patience = std::chrono::seconds(1));
+
+  // Changing the members. Each returns when the change is settled: who left may then be taken away.
+  // One that failed or was cut short may have come a part of the way, and is done again by the same
+  // call. Errors: timed_out (no leader, or it took longer than `patience`), busy (another change is
+  // under way), not_connected (too few of those who would vote are there, or the new member does
+  // not answer), not_authentic, invalid_argument.
+
+  /// The member with this number, which runs at `address` and was made with `joins`, gets the log,
+  /// and a vote when it has caught up. Errors: already_exists (it votes already under this number),
+  /// invalid_argument also: it was not made to join.
+  [[nodiscard]] Result<void> add_member(
+      std::uint32_t member, const std::string& address,
+      std::chrono::milliseconds patience = std::chrono::minutes(10),
+      const ReplicatedProgressSink& progress = {});
+  /// Errors: not_found (no such member), invalid_argument also: it is the last one.
+  [[nodiscard]] Result<void> remove_member(
+      std::uint32_t member, std::chrono::milliseconds patience = std::chrono::minutes(1),
+      const ReplicatedProgressSink& progress = {});
+  /// The member lost its disk, and runs again, made with `joins`, under its number and at `address`
+  /// (empty: where it was): it gets the log, and then the vote of the one it was. Errors: not_found,
+  /// already_exists (the one that runs there is the one that votes).
+  [[nodiscard]] Result<void> replace_member(
+      std::uint32_t member, const std::string& address = {},
+      std::chrono::milliseconds patience = std::chrono::minutes(10),
+      const ReplicatedProgressSink& progress = {});
 
  private:
   struct Impl;

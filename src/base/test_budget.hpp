@@ -39,6 +39,8 @@ inline constexpr Campaign kCampaigns[] = {
     {"process_kills", "kills of members", 100, 10, 5'000, 25, 5},
     {"process_pauses", "pauses of members", 15, 3, 500, 18, 5},
     {"witness_rounds", "rounds of kills of two servers and a witness", 15, 3, 300, 20, 5},
+    {"member_change_rounds", "rounds of adding, removing and replacing", 4, 2, 300, 15, 10},
+    {"memory_kills", "kills of members in memory alone", 20, 5, 1'000, 10, 5},
     {"process_partitions", "partitions of members", 20, 3, 1'000, 30, 6},
 };
 

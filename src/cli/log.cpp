@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // dolmen log: groups of members that keep a state machine (dolmen/replicated.hpp).
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdio>
@@ -13,6 +14,7 @@
 #include <dolmen/replicated.hpp>
 
 #include "cli/command.hpp"
+#include "cli/progress.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::cli {
@@ -23,6 +25,11 @@ struct Options {
   ReplicatedOptions member;
   std::string key_file;
   std::uint64_t patience_ms = 1000;
+  std::uint64_t patience_s = 600;
+  std::vector<std::uint64_t> groups;
+  std::uint32_t number = 0;  ///< of a member that is added, removed or replaced
+  std::string address;
+  bool progress = false;
   bool json = false;
 };
 
@@ -65,11 +72,20 @@ const char* transport_of(const std::string& address) {
 }
 
 int init(const Options& options) {
-  if (const auto made = Replicated::create(options.member); !made) return failed(made.error());
+  const std::vector<std::uint64_t> groups =
+      options.groups.empty() ? std::vector<std::uint64_t>{1} : options.groups;
+  const auto made = Replicated::create(options.member, groups);
+  if (!made) return failed(made.error());
   if (options.json) {
     print_json({{"directory", options.member.directory},
                 {"member", options.member.member},
-                {"level", name_of(options.member.level)}});
+                {"level", name_of(options.member.level)},
+                {"groups", groups},
+                {"joins", options.member.joins}});
+  } else if (options.member.joins) {
+    std::printf("made member %u in %s; start it, and then `dolmen log add` or `dolmen log replace` "
+                "takes it in\n",
+                options.member.member, options.member.directory.c_str());
   } else {
     std::printf("made member %u of %zu (%s) in %s\n", options.member.member,
                 options.member.group.members.size(), name_of(options.member.level),
@@ -100,9 +116,12 @@ int witness(const Options& options) {
   return kOk;
 }
 
-Json status_json(const ReplicatedStatus& status, const std::string& address) {
-  Json row{{"member", status.member}, {"address", address}, {"reached", status.is_reached}};
-  row["transport"] = transport_of(address);
+Json status_json(const ReplicatedStatus& status, std::uint64_t group) {
+  Json row{{"group", group},
+           {"member", status.member},
+           {"address", status.address},
+           {"transport", transport_of(status.address)},
+           {"reached", status.is_reached}};
   if (!status.is_reached) return row;
   row["level"] = name_of(status.level);
   row["role"] = status.role;
@@ -123,61 +142,143 @@ Json status_json(const ReplicatedStatus& status, const std::string& address) {
   return row;
 }
 
-int status(const Options& options) {
-  auto client = ReplicatedClient::make(options.member.group);
-  if (!client) return failed(client.error());
-  const auto statuses = client->status(std::chrono::milliseconds(options.patience_ms));
-  if (!statuses) return failed(statuses.error());
-  Json rows = Json::array();
-  bool is_led = false;
-  std::size_t reached = 0;
-  if (!options.json) {
-    std::printf("%s%s%s%s%s%s%s%s\n", column("MEMBER", 6).c_str(), column("ADDRESS", 22).c_str(),
-                column("ROLE", 9).c_str(), column("LEVEL", 10).c_str(), column("EPOCH", 6).c_str(),
-                column("LAST", 10).c_str(), column("STABLE", 10).c_str(), "LAG");
-  }
-  // How far each is behind is what the leader says of it.
-  std::vector<std::string> lag(statuses->size() + 1, "-");
-  for (const ReplicatedStatus& one : *statuses) {
+/// The group's own clients, in the order of their numbers: of those that were asked for, or of all
+/// that a member runs.
+Result<std::vector<std::uint64_t>> groups_of(const Options& options, ReplicatedClient& client) {
+  if (!options.groups.empty()) return options.groups;
+  return client.groups(std::chrono::milliseconds(options.patience_ms));
+}
+
+void print_statuses(const std::vector<ReplicatedStatus>& statuses, std::uint64_t group) {
+  // How far each is behind, and what it is, is what the leader says of it.
+  std::map<std::uint32_t, std::string> lag;
+  std::vector<std::uint32_t> learners;
+  std::vector<std::uint32_t> voters;
+  for (const ReplicatedStatus& one : statuses) {
     if (one.role != "leader") continue;
-    for (const auto& [member, entries] : one.lag) {
-      if (member < lag.size()) lag[member] = std::to_string(entries);
-    }
+    learners = one.learners;
+    voters = one.voters;
+    for (const auto& [member, entries] : one.lag) lag[member] = std::to_string(entries);
   }
-  for (const ReplicatedStatus& one : *statuses) {
-    const std::string& address = options.member.group.members[one.member - 1];
-    is_led |= one.role == "leader";
-    reached += one.is_reached ? 1 : 0;
-    if (options.json) {
-      rows.push_back(status_json(one, address));
-      continue;
-    }
+  for (const ReplicatedStatus& one : statuses) {
     const auto number = [&](std::uint64_t value) {
       return one.is_reached ? std::to_string(value) : std::string("-");
     };
-    std::printf("%s%s%s%s%s%s%s%s\n", column(std::to_string(one.member), 6).c_str(),
-                column(address, 22).c_str(),
-                column(one.is_reached ? one.role : "no answer", 9).c_str(),
+    // Of one that lost its disk, both the lost one and who learns in its place may be there.
+    const bool learns = one.role == "follower" && std::ranges::count(learners, one.member) > 0;
+    const bool is_none = !voters.empty() && !learns && std::ranges::count(voters, one.member) == 0;
+    const std::string role = !one.is_reached ? "no answer"
+                             : learns        ? "learner"
+                             : is_none       ? "no member"
+                                             : one.role;
+    const auto behind = lag.find(one.member);
+    std::printf("%s%s%s%s%s%s%s%s%s\n", column(std::to_string(group), 5).c_str(),
+                column(std::to_string(one.member), 6).c_str(),
+                column(shown(one.address), 22).c_str(), column(role, 9).c_str(),
                 column(one.is_reached ? name_of(one.level) : "-", 10).c_str(),
                 column(number(one.epoch), 6).c_str(), column(number(one.last_index), 10).c_str(),
-                column(number(one.stable_index), 10).c_str(), lag[one.member].c_str());
+                column(number(one.stable_index), 10).c_str(),
+                behind == lag.end() ? "-" : behind->second.c_str());
+  }
+}
+
+int status(const Options& options) {
+  auto any = ReplicatedClient::make(options.member.group);
+  if (!any) return failed(any.error());
+  const auto groups = groups_of(options, *any);
+  if (!groups && groups.error().code() != Errc::timed_out) return failed(groups.error());
+  if (!options.json) {
+    std::printf("%s%s%s%s%s%s%s%s%s\n", column("GROUP", 5).c_str(), column("MEMBER", 6).c_str(),
+                column("ADDRESS", 22).c_str(), column("ROLE", 9).c_str(),
+                column("LEVEL", 10).c_str(), column("EPOCH", 6).c_str(), column("LAST", 10).c_str(),
+                column("STABLE", 10).c_str(), "LAG");
+  }
+  Json rows = Json::array();
+  bool are_all_led = true;
+  std::size_t reached = 0;
+  // Also of a group that nobody answered for: who they would be.
+  for (const std::uint64_t group : groups ? *groups : std::vector<std::uint64_t>{1}) {
+    auto client = ReplicatedClient::make(options.member.group, group);
+    if (!client) return failed(client.error());
+    const auto statuses = client->status(std::chrono::milliseconds(options.patience_ms));
+    if (!statuses) return failed(statuses.error());
+    bool is_led = false;
+    for (const ReplicatedStatus& one : *statuses) {
+      is_led |= one.role == "leader";
+      reached += one.is_reached ? 1 : 0;
+      if (options.json) rows.push_back(status_json(one, group));
+    }
+    if (!options.json) {
+      print_statuses(*statuses, group);
+      if (!is_led) {
+        std::printf("nobody leads group %s: a majority has to be there\n",
+                    std::to_string(group).c_str());
+      }
+    }
+    are_all_led &= is_led;
   }
   if (options.json) print_json(rows);
   if (reached == 0) return failed("no member answered; are they running, and is this their key?");
-  if (!is_led && !options.json) std::printf("nobody leads: a majority has to be there\n");
-  return is_led ? kOk : kFailed;
+  return are_all_led ? kOk : kFailed;
+}
+
+enum class Step : std::uint8_t { add, remove, replace };
+
+/// Each group's members are a matter of its own log: one after the other.
+int change(const Options& options, Step step) {
+  auto any = ReplicatedClient::make(options.member.group);
+  if (!any) return failed(any.error());
+  const auto groups = groups_of(options, *any);
+  if (!groups) return failed(groups.error());
+  const std::chrono::seconds patience(options.patience_s);
+  const char* const done = step == Step::add      ? "added"
+                           : step == Step::remove ? "removed"
+                                                  : "replaced";
+  for (const std::uint64_t group : *groups) {
+    auto client = ReplicatedClient::make(options.member.group, group);
+    if (!client) return failed(client.error());
+    std::uint64_t most = 0;
+    ProgressBar bar("member " + std::to_string(options.number) + ", group " + std::to_string(group),
+                    options.progress);
+    const ReplicatedProgressSink show = [&](const ReplicatedProgress& how_far) {
+      if (how_far.entries == 0) return;
+      most = std::max(most, how_far.entries);
+      bar.show(most - how_far.entries, most);
+    };
+    const auto changed =
+        step == Step::add
+            ? client->add_member(options.number, options.address, patience, show)
+        : step == Step::remove
+            ? client->remove_member(options.number, patience, show)
+            : client->replace_member(options.number, options.address, patience, show);
+    // Some of its groups may have been done by an attempt before.
+    const bool was_so = !changed && groups->size() > 1 &&
+                        changed.error().code() ==
+                            (step == Step::remove ? Errc::not_found : Errc::already_exists);
+    if (!changed && !was_so) return failed(changed.error());
+    if (!options.json) {
+      std::printf("group %s: %s member %u\n", std::to_string(group).c_str(),
+                  was_so ? "already" : done, options.number);
+    }
+  }
+  if (options.json) print_json({{"member", options.number}, {"done", done}, {"groups", *groups}});
+  return kOk;
 }
 
 void add_group(CLI::App& command, Options& options) {
   command
-      .add_option(
-          "--members", options.member.group.members,
-          "addresses of member 1, 2, …, like 192.0.2.7:7400; the same everywhere. Or for each "
-          "of them shm:DIR, one directory in memory")
+      .add_option("--members", options.member.group.members,
+                  "addresses of member 1, 2, …, like 192.0.2.7:7400; - where there is none. Or for "
+                  "each of them shm:DIR, one directory in memory")
       ->required()
       ->delimiter(',');
   command.add_option("--key", options.member.group.key_file,
                      "the group's key file; not used with shm:");
+}
+
+void add_groups(CLI::App& command, Options& options) {
+  command.add_option("--groups", options.groups, "numbers of groups; all if not given")
+      ->delimiter(',');
 }
 
 }  // namespace
@@ -208,9 +309,15 @@ void add_log(CLI::App& app, Chosen& chosen) {
                    "durable: on disks; replicated: in memory alone, the same for all members")
       ->transform(CLI::CheckedTransformer(std::map<std::string, ReplicatedLevel>{
           {"durable", ReplicatedLevel::durable}, {"replicated", ReplicatedLevel::replicated}}));
+  make_member
       ->add_option("--witness", options->member.group.witnesses,
                    "members that have no state machine; the same for all of them")
       ->delimiter(',');
+  make_member->add_option("--groups", options->groups, "its groups' numbers; 1 if not given")
+      ->delimiter(',');
+  make_member->add_flag("--joins", options->member.joins,
+                        "it joins a group that is there, or takes the place of one that lost its "
+                        "disk");
   make_member->callback([options, &chosen] { chosen.run = [options] { return init(*options); }; });
 
   CLI::App* const serve = add_command(
@@ -231,7 +338,39 @@ void add_log(CLI::App& app, Chosen& chosen) {
   add_group(*show, *options);
   show->add_option("--patience-ms", options->patience_ms, "how long to wait for answers")
       ->capture_default_str();
+  add_groups(*show, *options);
   show->callback([options, &chosen] { chosen.run = [options] { return status(*options); }; });
+
+  const auto add_change = [&](const char* name, const char* description, const char* words,
+                              Step step) {
+    CLI::App* const command = add_command(
+        *log, name, description,
+        std::string("dolmen log ") + name + " " + words +
+            " --members 10.0.0.1:7400,10.0.0.2:7400,10.0.0.3:7400 --key group.key",
+        options->json);
+    command->add_option("MEMBER", options->number, "its number")->required();
+    if (step != Step::remove) {
+      CLI::Option* const where = command->add_option(
+          "ADDRESS", options->address,
+          step == Step::add ? "where it runs" : "where it runs now, if that is another place");
+      if (step == Step::add) where->required();
+    }
+    add_group(*command, *options);
+    add_groups(*command, *options);
+    command->add_option("--patience-s", options->patience_s, "how long it may take, each group")
+        ->capture_default_str();
+    add_progress(*command, options->progress);
+    command->callback(
+        [options, step, &chosen] { chosen.run = [options, step] { return change(*options, step); }; });
+  };
+  add_change("add", "take a new member in: made by `dolmen log init --joins`, and running",
+             "4 10.0.0.4:7400", Step::add);
+  add_change("remove", "take a member out; when this has ended, it may be ended and its disk cleared",
+             "2", Step::remove);
+  add_change("replace",
+             "give the vote of a member that lost its disk to the one that runs in its place, made "
+             "by `dolmen log init --joins`",
+             "3", Step::replace);
 }
 
 }  // namespace dolmen::cli

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A member: its journal, its endpoint and its loop.
+#include <array>
 #include <atomic>
+#include <set>
 #include <utility>
 
 #include <dolmen/replicated.hpp>
@@ -21,46 +23,131 @@ struct Replicated::Impl {
 
 namespace {
 
-Result<void> check(const ReplicatedOptions& options) {
+Result<node::GroupPlan> plan_of(const ReplicatedOptions& options) {
   if (options.member == 0 || options.member > options.group.members.size()) {
     return fail(Errc::invalid_argument, "member: a number from 1 to how many there are",
                 options.member);
   }
-  return {};
+  DOLMEN_TRY(node::GroupPlan plan, node::plan(options.group));
+  if (plan.find(options.member) == nullptr) {
+    return fail(Errc::invalid_argument, "member: it has no address in the list", options.member);
+  }
+  return plan;
+}
+
+/// Of who was never there before, also where another one with its number was.
+std::uint32_t new_life(sys::Entropy& entropy) {
+  std::array<std::byte, 4> random{};
+  std::uint32_t life = 0;
+  while (life <= replication::kFirstLife) {
+    entropy.fill(random);
+    life = base::load<std::uint32_t>(random);
+  }
+  return life;
+}
+
+/// What came of hosting a group, and whether it is this member's.
+Result<void> check(const Result<void>& hosted, const ReplicatedOptions& options,
+                   const replication::Member& member, std::uint64_t number) {
+  if (!hosted) return fail(hosted.error().code(), interned(hosted.error().context()), number);
+  const auto status = member.status(node::group_of(number));
+  if (node::member_of(status->self) == options.member) return {};
+  return fail(Errc::invalid_argument,
+              interned(options.directory + ": of another member, with this number"),
+              node::member_of(status->self));
 }
 
 }  // namespace
 
 Result<void> Replicated::create(const ReplicatedOptions& options) {
-  DOLMEN_CHECK(check(options));
-  DOLMEN_TRY(const node::GroupPlan plan, node::plan(options.group));
+  return create(options, std::array{std::uint64_t{1}});
+}
+
+Result<void> Replicated::create(const ReplicatedOptions& options,
+                                std::span<const std::uint64_t> groups) {
+  DOLMEN_TRY(const node::GroupPlan plan, plan_of(options));
+  const std::set<std::uint64_t> numbers(groups.begin(), groups.end());
+  if (numbers.empty() || numbers.contains(0) || numbers.size() != groups.size()) {
+    return fail(Errc::invalid_argument, "groups: numbers from 1, none twice", groups.size());
+  }
+  const bool is_durable = options.level == ReplicatedLevel::durable;
+  if (options.joins && !is_durable) {
+    return fail(Errc::invalid_argument,
+                "joins: a later life of a memory-only member is taken in by itself");
+  }
+  if (!options.group.witnesses.empty() && !is_durable) {
+    return fail(Errc::invalid_argument, "witnesses: a memory-only group has none");
+  }
+  log::Configuration first = node::first_members(plan, options.group.witnesses);
+  const fabric::NodeId self{options.member};
+  log::ReplicaId replica = replication::replica_of(self, replication::kFirstLife);
+  if (options.joins) {
+    std::erase(first.voters, replica);
+    std::erase(first.witnesses, replica);
+    if (!is_valid(first)) return fail(Errc::invalid_argument, "members: nobody to join");
+    replica = replication::replica_of(self, new_life(*sys::linux_env().entropy));
+  }
   const sys::Env& env = sys::linux_env();
   DOLMEN_TRY(auto disk, sys::open_directory(options.directory, sys::DirectoryMode::open_or_create));
   DOLMEN_TRY(const auto names, disk->list());
   if (!names.empty()) return fail(Errc::already_exists, interned(options.directory));
-  if (options.level == ReplicatedLevel::replicated) return node::make_first_life(*disk);
+  if (!is_durable) return node::make_first_life(*disk);
   DOLMEN_TRY(const auto journal, replication::Journal::open(env, std::move(disk), {}));
-  DOLMEN_CHECK(journal->add(node::kReplicatedGroup,
-                            replication::replica_of(fabric::NodeId{options.member}, 1),
-                            node::first_members(plan.members.size(), options.group.witnesses)));
+  for (const std::uint64_t number : numbers) {
+    DOLMEN_CHECK(journal->add(node::group_of(number), replica, first));
+  }
   return journal->close();
 }
 
 Result<Replicated> Replicated::start(const ReplicatedOptions& options, StateMachine& machine) {
-  return start(options, &machine);
+  return start(options, std::array{ReplicatedMachine{.group = 1, .machine = &machine}});
+}
+
+Result<Replicated> Replicated::start(const ReplicatedOptions& options,
+                                     std::span<const ReplicatedMachine> machines) {
+  std::set<std::uint64_t> numbers;
+  for (const auto& [number, machine] : machines) {
+    const bool is_new = numbers.insert(number).second;
+    if (machine == nullptr || number == 0 || !is_new) {
+      return fail(Errc::invalid_argument, "a group and its state machine", number);
+    }
+  }
+  DOLMEN_TRY(const node::GroupPlan plan, plan_of(options));
+  DOLMEN_TRY(auto impl, open(options, plan));
+  if (options.level == ReplicatedLevel::replicated) {
+    // Last: a start that fails costs no life.
+    DOLMEN_TRY(const std::uint32_t life, node::begin_life(*impl->disk));
+    for (const std::uint64_t number : numbers) {
+      impl->member->add_in_memory(node::group_of(number),
+                                  replication::replica_of(fabric::NodeId{options.member}, life),
+                                  node::first_members(plan, options.group.witnesses));
+    }
+  }
+  for (const auto& [number, machine] : machines) {
+    DOLMEN_CHECK(check(impl->member->host(node::group_of(number), *machine), options,
+                       *impl->member, number));
+  }
+  return Replicated(std::move(impl));
 }
 
 Result<Replicated> Replicated::start_witness(const ReplicatedOptions& options) {
-  return start(options, nullptr);
+  if (options.level == ReplicatedLevel::replicated) {
+    return fail(Errc::invalid_argument, "witnesses: a memory-only group has none");
+  }
+  DOLMEN_TRY(const node::GroupPlan plan, plan_of(options));
+  DOLMEN_TRY(auto impl, open(options, plan));
+  for (const replication::GroupId& group : impl->member->found()) {
+    DOLMEN_CHECK(check(impl->member->host_witness(group), options, *impl->member,
+                       group.low));
+  }
+  return Replicated(std::move(impl));
 }
 
-Result<Replicated> Replicated::start(const ReplicatedOptions& options, StateMachine* machine) {
-  DOLMEN_CHECK(check(options));
-  DOLMEN_TRY(const node::GroupPlan plan, node::plan(options.group));
+Result<std::unique_ptr<Replicated::Impl>> Replicated::open(const ReplicatedOptions& options,
+                                                           const node::GroupPlan& plan) {
   const sys::Env& env = sys::linux_env();
   DOLMEN_TRY(auto disk, sys::open_directory(options.directory, sys::DirectoryMode::open_existing));
   auto impl = std::make_unique<Impl>();
-  const fabric::NodeId self{options.member};
   std::unique_ptr<replication::Journal> journal;
   if (options.level == ReplicatedLevel::replicated) {
     impl->disk = std::move(disk);
@@ -76,22 +163,23 @@ Result<Replicated> Replicated::start(const ReplicatedOptions& options, StateMach
     }
     DOLMEN_TRY(journal, replication::Journal::open(env, std::move(disk), {}));
   }
+  const fabric::NodeId self{options.member};
   // A later life has a higher number, as long as the wall clock is not set back below the last
   // start: then the others say "superseded" until it is right.
-  DOLMEN_TRY(
-      impl->endpoint,
-      node::connect(plan, {.node = self, .incarnation = env.clock->wall_ns()}, options.spin));
-  impl->member = std::make_unique<replication::Member>(env, *impl->endpoint, std::move(journal),
-                                                       replication::MemberOptions{});
-  if (options.level == ReplicatedLevel::replicated) {
-    // Last: a start that fails costs no life.
-    DOLMEN_TRY(const std::uint32_t life, node::begin_life(*impl->disk));
-    impl->member->add_in_memory(node::kReplicatedGroup, replication::replica_of(self, life),
-                                node::first_members(plan.members.size(), options.group.witnesses));
+  DOLMEN_TRY(auto joined, node::connect(plan, {.node = self, .incarnation = env.clock->wall_ns()},
+                                        options.spin));
+  impl->endpoint = std::move(joined.endpoint);
+  replication::MemberOptions member_options{.addresses = plan.addresses};
+  if (joined.tcp != nullptr) {
+    member_options.on_addresses = [endpoint = joined.tcp,
+                                   self](const replication::Addresses& addresses) {
+      // What is no peer was left out; there is nothing else that could be wrong.
+      (void)endpoint->set_peers(node::peers_at(addresses, self));
+    };
   }
-  DOLMEN_CHECK(machine == nullptr ? impl->member->host_witness(node::kReplicatedGroup)
-                                  : impl->member->host(node::kReplicatedGroup, *machine));
-  return Replicated(std::move(impl));
+  impl->member = std::make_unique<replication::Member>(env, *impl->endpoint, std::move(journal),
+                                                       member_options);
+  return impl;
 }
 
 Replicated::Replicated(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}

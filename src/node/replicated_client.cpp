@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
-#include <array>
-#include <map>
-#include <optional>
-#include <utility>
+#include "node/replicated_client.hpp"
 
-#include "node/replicated_group.hpp"
-#include "sys/linux/linux.hpp"
+#include <set>
 
 namespace dolmen {
 
@@ -15,11 +10,6 @@ namespace {
 using replication::Envelope;
 using replication::EnvelopeKind;
 using replication::ReplyStatus;
-
-/// Without an answer for so long the next member is asked: the one that was may be cut off.
-constexpr std::uint64_t kAttemptNs = 1'000'000'000;
-/// Between attempts while nobody leads.
-constexpr std::uint64_t kPauseNs = 5'000'000;
 
 std::uint32_t member_in(log::ReplicaId id) { return node::member_of(id); }
 
@@ -53,137 +43,152 @@ ReplicatedStatus told(const replication::MemberStatus& status) {
 
 }  // namespace
 
-struct ReplicatedClient::Impl final : fabric::Sink {
-  std::unique_ptr<fabric::Endpoint> endpoint;
-  std::size_t members = 0;
-  std::uint64_t session = 0;
-  std::uint64_t sequence = 0;
-  std::uint64_t number = 0;  ///< of the request under way
-  std::size_t target = 0;    ///< member that is asked, less one
-  bool is_target_lost = false;
-  std::optional<Error> refusal;  ///< why a member lets nobody in
-  struct Answer {
-    ReplyStatus status;
-    std::uint64_t value;
-    std::vector<std::byte> result;
-  };
-  std::optional<Answer> answer;
-  std::map<std::uint32_t, ReplicatedStatus> statuses;
-
-  [[nodiscard]] static std::uint64_t now_ns() { return sys::linux_env().clock->monotonic_ns(); }
-  [[nodiscard]] fabric::NodeId target_node() const { return fabric::NodeId{target + 1}; }
-
-  void on_connected(const fabric::NodeName& /*peer*/) override {}
-  void on_lost(const fabric::NodeName& peer, const Error& /*why*/) override {
-    if (peer.node == target_node()) is_target_lost = true;
+bool ReplicatedClient::Impl::ask_who_leads(std::uint64_t value) {
+  const auto found = std::ranges::find(nodes, fabric::NodeId{value});
+  if (found == nodes.end() || *found == target_node()) {
+    if (found == nodes.end() && value != 0) roster_asked_ns = 0;  // somebody new
+    return false;
   }
-  void on_refused(fabric::NodeId /*who*/, const Error& why) override {
-    if (why.code() == Errc::not_authentic || why.code() == Errc::version_unsupported) refusal = why;
-  }
-  void on_completed(fabric::OpId /*op*/, const Result<std::uint64_t>& /*former*/) override {}
-  void on_message(const fabric::NodeName& from, base::Bytes message) override {
-    const auto opened = replication::decode_envelope(message);
-    if (!opened || opened->envelope.group != node::kReplicatedGroup) return;
-    if (opened->envelope.kind == EnvelopeKind::status) {
+  target = static_cast<std::size_t>(found - nodes.begin());
+  return true;
+}
+
+void ReplicatedClient::Impl::on_lost(const fabric::NodeName& peer, const Error& /*why*/) {
+  if (peer.node == target_node()) is_target_lost = true;
+}
+
+void ReplicatedClient::Impl::on_refused(fabric::NodeId /*who*/, const Error& why) {
+  if (why.code() == Errc::not_authentic || why.code() == Errc::version_unsupported) refusal = why;
+}
+
+void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Bytes message) {
+  const auto opened = replication::decode_envelope(message);
+  if (!opened || opened->envelope.group != group) return;
+  switch (opened->envelope.kind) {
+    case EnvelopeKind::status: {
       const auto status = replication::decode_status(opened->body);
-      if (status && replication::node_of(status->self) == from.node) {
-        statuses[member_in(status->self)] = told(*status);
-      }
+      if (status && replication::node_of(status->self) == from.node) statuses[from.node] = *status;
+      return;
     }
-    if (opened->envelope.kind != EnvelopeKind::reply) return;
-    const auto reply = replication::decode_reply(opened->body);
-    if (!reply || reply->number != number) return;  // of an attempt before
-    answer = {reply->status, reply->value, {reply->result.begin(), reply->result.end()}};
+    case EnvelopeKind::roster: {
+      auto heard = replication::decode_roster(opened->body);
+      if (!heard || (roster.configuration && !heard->configuration)) return;
+      if (heard->as_of < roster.as_of) return;
+      roster = std::move(*heard);
+      has_new_roster = true;
+      return;
+    }
+    case EnvelopeKind::reply: {
+      const auto reply = replication::decode_reply(opened->body);
+      if (!reply || reply->number != number) return;  // of an attempt before
+      answer = {reply->status, reply->value, {reply->result.begin(), reply->result.end()}};
+      return;
+    }
+    case EnvelopeKind::change_reply: {
+      const auto reply = replication::decode_change_reply(opened->body);
+      if (reply && reply->number == number) change_reply = *reply;
+      return;
+    }
+    default:
+      return;
   }
+}
 
-  [[nodiscard]] Result<void> poll_until(std::uint64_t until_ns) {
-    DOLMEN_TRY(const bool was_busy, endpoint->poll(*this));
-    if (!was_busy) DOLMEN_CHECK(endpoint->wait(until_ns));
-    return {};
+Result<void> ReplicatedClient::Impl::poll_until(std::uint64_t until_ns) {
+  DOLMEN_TRY(const bool was_busy, endpoint->poll(*this));
+  if (!was_busy) DOLMEN_CHECK(endpoint->wait(until_ns));
+  return {};
+}
+
+Result<void> ReplicatedClient::Impl::pause(std::uint64_t deadline_ns, std::uint64_t length_ns) {
+  const std::uint64_t until_ns = std::min(deadline_ns, now_ns() + length_ns);
+  while (now_ns() < until_ns) DOLMEN_CHECK(poll_until(until_ns));
+  return {};
+}
+
+Result<bool> ReplicatedClient::Impl::send(fabric::NodeId to, EnvelopeKind kind, base::Bytes body) {
+  const auto name = endpoint->connected(to);
+  if (!name) return false;
+  const auto head = encode(Envelope{.kind = kind, .group = group});
+  const std::array<base::Bytes, 2> parts{head, body};
+  const auto sent = endpoint->send(*name, parts);
+  if (!sent && sent.error().code() == Errc::too_large) {
+    return fail(Errc::invalid_argument, "a command of so many bytes", body.size());
   }
-  [[nodiscard]] Result<void> pause(std::uint64_t deadline_ns) {
-    const std::uint64_t until_ns = std::min(deadline_ns, now_ns() + kPauseNs);
-    while (now_ns() < until_ns) DOLMEN_CHECK(poll_until(until_ns));
-    return {};
+  return sent.has_value();
+}
+
+Result<void> ReplicatedClient::Impl::look_after_roster(bool at_once) {
+  if (std::exchange(has_new_roster, false)) DOLMEN_CHECK(know_nodes());
+  if (!at_once && now_ns() < roster_asked_ns + kRosterNs) return {};
+  for (const fabric::NodeId node : nodes) {
+    DOLMEN_TRY(const bool is_sent, send(node, EnvelopeKind::ask_roster, {}));
+    if (is_sent) roster_asked_ns = now_ns();
   }
-  [[nodiscard]] Result<bool> send(fabric::NodeId to, EnvelopeKind kind, base::Bytes body) {
-    const auto name = endpoint->connected(to);
-    if (!name) return false;
-    const auto head = encode(Envelope{.kind = kind, .group = node::kReplicatedGroup});
-    const std::array<base::Bytes, 2> parts{head, body};
-    const auto sent = endpoint->send(*name, parts);
-    if (!sent && sent.error().code() == Errc::too_large) {
-      return fail(Errc::invalid_argument, "a command of so many bytes", body.size());
-    }
-    return sent.has_value();
-  }
-  /// Asks one member, which may not lead. Nothing: no answer came.
-  [[nodiscard]] Result<std::optional<Answer>> ask(const replication::Request& request,
-                                                  std::uint64_t deadline_ns) {
-    const std::uint64_t until_ns = std::min(deadline_ns, now_ns() + kAttemptNs);
-    is_target_lost = false;
+  return {};
+}
+
+Result<void> ReplicatedClient::Impl::know_nodes() {
+  replication::Addresses all = given;
+  for (const auto& [node, text] : roster.addresses) all.insert_or_assign(node, text);
+  if (all == dialled || tcp == nullptr) return {};
+  dialled = all;
+  const fabric::NodeId asked = target_node();
+  nodes.clear();
+  const std::vector<fabric::TcpPeer> peers = node::peers_at(all, fabric::NodeId::nobody);
+  for (const fabric::TcpPeer& peer : peers) nodes.push_back(peer.node);
+  const auto found = std::ranges::find(nodes, asked);
+  target = found == nodes.end() ? 0 : static_cast<std::size_t>(found - nodes.begin());
+  return tcp->set_peers(peers);
+}
+
+Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_leader(
+    std::uint64_t asked_session, std::uint64_t asked_sequence, base::Bytes command,
+    std::uint64_t deadline_ns) {
+  bool is_unsure = false;  // an attempt before may be in somebody's log
+  while (now_ns() < deadline_ns) {
+    DOLMEN_CHECK(look_after_roster());
     answer.reset();
-    bool is_sent = false;
-    while (now_ns() < until_ns && !is_target_lost) {
-      if (!is_sent) {
-        DOLMEN_TRY(is_sent, send(target_node(), EnvelopeKind::request, encode(request)));
-        // While others may be there, nobody waits for one that is not.
-        if (!is_sent && members > 1) {
-          DOLMEN_CHECK(pause(until_ns));
-          DOLMEN_TRY(is_sent, send(target_node(), EnvelopeKind::request, encode(request)));
-          if (!is_sent) return std::nullopt;
-        }
-      }
-      DOLMEN_CHECK(poll_until(is_sent ? until_ns : std::min(until_ns, now_ns() + kPauseNs)));
-      if (answer) return std::exchange(answer, std::nullopt);
+    const auto body = encode(replication::Request{.number = ++number,
+                                                  .session = asked_session,
+                                                  .sequence = asked_sequence,
+                                                  .command = command});
+    DOLMEN_TRY(const bool is_answered, ask(EnvelopeKind::request, body, deadline_ns,
+                                           [this] { return answer.has_value(); }));
+    if (!is_answered) {
+      is_unsure = true;
+      ask_next();
+      continue;
     }
-    return std::nullopt;
-  }
-  /// Until somebody who leads has answered.
-  [[nodiscard]] Result<Answer> ask_leader(std::uint64_t asked_session, std::uint64_t asked_sequence,
-                                          base::Bytes command, std::uint64_t deadline_ns) {
-    bool is_unsure = false;  // an attempt before may be in somebody's log
-    while (now_ns() < deadline_ns) {
-      DOLMEN_TRY(auto got, ask({.number = ++number,
-                                .session = asked_session,
-                                .sequence = asked_sequence,
-                                .command = command},
-                               deadline_ns));
-      if (!got) {
+    Answer got = *std::exchange(answer, std::nullopt);
+    switch (got.status) {
+      case ReplyStatus::refused:
+        // It speaks of this attempt alone.
+        if (is_unsure) got.status = ReplyStatus::lost;
+        return got;
+      case ReplyStatus::done:
+      case ReplyStatus::expired:
+        return got;
+      case ReplyStatus::not_leader:
+        if (ask_who_leads(got.value)) break;
+        ask_next();
+        DOLMEN_CHECK(pause(deadline_ns));
+        break;
+      case ReplyStatus::lost:
         is_unsure = true;
-        target = (target + 1) % members;
-        continue;
-      }
-      switch (got->status) {
-        case ReplyStatus::refused:
-          // It speaks of this attempt alone.
-          if (is_unsure) got->status = ReplyStatus::lost;
-          return std::move(*got);
-        case ReplyStatus::done:
-        case ReplyStatus::expired:
-          return std::move(*got);
-        case ReplyStatus::not_leader:
-          if (got->value >= 1 && got->value <= members && got->value - 1 != target) {
-            target = got->value - 1;
-            break;
-          }
-          target = (target + 1) % members;
-          DOLMEN_CHECK(pause(deadline_ns));
-          break;
-        case ReplyStatus::lost:
-          is_unsure = true;
-          [[fallthrough]];
-        case ReplyStatus::busy:
-          DOLMEN_CHECK(pause(deadline_ns));
-          break;
-      }
+        [[fallthrough]];
+      case ReplyStatus::busy:
+        DOLMEN_CHECK(pause(deadline_ns));
+        break;
     }
-    if (refusal) return std::unexpected(*refusal);
-    return fail(Errc::timed_out, "no leader of the group answered");
   }
-};
+  if (refusal) return std::unexpected(*refusal);
+  return fail(Errc::timed_out, "no leader of the group answered");
+}
 
-Result<ReplicatedClient> ReplicatedClient::make(const ReplicatedGroup& group) {
+Result<ReplicatedClient> ReplicatedClient::make(const ReplicatedGroup& group,
+                                               std::uint64_t number) {
+  if (number == 0) return fail(Errc::invalid_argument, "a group's number", number);
   DOLMEN_TRY(const node::GroupPlan plan, node::plan(group));
   const sys::Env& env = sys::linux_env();
   std::array<std::byte, 8> random{};
@@ -191,12 +196,17 @@ Result<ReplicatedClient> ReplicatedClient::make(const ReplicatedGroup& group) {
   // Members have small numbers; a client's is its own as long as nobody draws it again.
   constexpr std::uint64_t kClient = std::uint64_t{1} << 63;
   auto impl = std::make_unique<Impl>();
-  impl->members = plan.members.size();
-  DOLMEN_TRY(impl->endpoint,
+  impl->group = node::group_of(number);
+  impl->given = plan.addresses;
+  impl->dialled = plan.addresses;
+  for (const fabric::TcpPeer& peer : plan.members) impl->nodes.push_back(peer.node);
+  DOLMEN_TRY(auto joined,
              node::connect(plan,
                            {.node = fabric::NodeId{kClient | base::load<std::uint64_t>(random)},
                             .incarnation = 1},
                            std::chrono::microseconds(0)));
+  impl->endpoint = std::move(joined.endpoint);
+  impl->tcp = joined.tcp;
   return ReplicatedClient(std::move(impl));
 }
 
@@ -207,9 +217,7 @@ ReplicatedClient::~ReplicatedClient() = default;
 
 Result<std::vector<std::byte>> ReplicatedClient::call(std::span<const std::byte> command,
                                                       std::chrono::milliseconds patience) {
-  const std::uint64_t deadline_ns =
-      Impl::now_ns() +
-      static_cast<std::uint64_t>(std::max<std::int64_t>(patience.count(), 0)) * 1'000'000;
+  const std::uint64_t deadline_ns = Impl::deadline_in(patience);
   if (impl_->session == 0) {
     DOLMEN_TRY(const Impl::Answer opened, impl_->ask_leader(0, 0, {}, deadline_ns));
     if (opened.status != ReplyStatus::done) return fail(Errc::connection_lost, "a session");
@@ -234,28 +242,65 @@ Result<std::vector<std::byte>> ReplicatedClient::call(std::span<const std::byte>
 }
 
 Result<std::vector<ReplicatedStatus>> ReplicatedClient::status(std::chrono::milliseconds patience) {
-  const std::uint64_t deadline_ns =
-      Impl::now_ns() +
-      static_cast<std::uint64_t>(std::max<std::int64_t>(patience.count(), 0)) * 1'000'000;
+  const std::uint64_t deadline_ns = Impl::deadline_in(patience);
+  // As far as is known yet; who was a member once is not waited for.
+  const auto belongs = [this](fabric::NodeId node) {
+    const auto& known = impl_->roster.configuration;
+    const auto is_here = [&](log::ReplicaId id) { return replication::node_of(id) == node; };
+    return !known || std::ranges::any_of(known->voters, is_here) ||
+           std::ranges::any_of(known->learners, is_here);
+  };
   impl_->statuses.clear();
-  std::vector<bool> is_asked(impl_->members, false);
-  while (impl_->statuses.size() < impl_->members && Impl::now_ns() < deadline_ns) {
-    for (std::size_t i = 0; i < impl_->members; ++i) {
-      if (is_asked[i]) continue;
-      DOLMEN_TRY(const bool is_sent,
-                 impl_->send(fabric::NodeId{i + 1}, EnvelopeKind::ask_status, {}));
-      is_asked[i] = is_sent;
+  std::set<fabric::NodeId> asked;
+  // Also of whom only the others know.
+  bool is_complete = false;
+  while (!is_complete && Impl::now_ns() < deadline_ns) {
+    DOLMEN_CHECK(impl_->look_after_roster());
+    is_complete = impl_->roster.configuration.has_value();
+    for (const fabric::NodeId node : impl_->nodes) {
+      if (!asked.contains(node)) {
+        DOLMEN_TRY(const bool is_sent, impl_->send(node, EnvelopeKind::ask_status, {}));
+        if (is_sent) asked.insert(node);
+      }
+      is_complete &= impl_->statuses.contains(node) || !belongs(node);
     }
-    DOLMEN_CHECK(impl_->poll_until(std::min(deadline_ns, Impl::now_ns() + kPauseNs)));
+    if (is_complete) break;
+    DOLMEN_CHECK(impl_->poll_until(std::min(deadline_ns, Impl::now_ns() + Impl::kPauseNs)));
   }
   if (impl_->statuses.empty() && impl_->refusal) return std::unexpected(*impl_->refusal);
   std::vector<ReplicatedStatus> result;
-  for (std::uint32_t member = 1; member <= impl_->members; ++member) {
-    const auto found = impl_->statuses.find(member);
-    result.push_back(found != impl_->statuses.end() ? found->second
-                                                    : ReplicatedStatus{.member = member});
+  for (const fabric::NodeId node : impl_->nodes) {
+    const auto found = impl_->statuses.find(node);
+    if (found == impl_->statuses.end() && !belongs(node)) continue;
+    ReplicatedStatus one = found == impl_->statuses.end() ? ReplicatedStatus{} : told(found->second);
+    one.member = static_cast<std::uint32_t>(node);
+    const auto said = impl_->roster.addresses.find(node);
+    const auto given = impl_->given.find(node);
+    if (said != impl_->roster.addresses.end()) {
+      one.address = said->second;
+    } else if (given != impl_->given.end()) {
+      one.address = given->second;
+    }
+    result.push_back(std::move(one));
   }
   return result;
+}
+
+Result<std::vector<std::uint64_t>> ReplicatedClient::groups(std::chrono::milliseconds patience) {
+  const std::uint64_t deadline_ns = Impl::deadline_in(patience);
+  while (Impl::now_ns() < deadline_ns) {
+    DOLMEN_CHECK(impl_->look_after_roster());
+    if (!impl_->roster.groups.empty()) {
+      std::vector<std::uint64_t> numbers;
+      for (const replication::GroupId& group : impl_->roster.groups) {
+        if (group == node::group_of(group.low)) numbers.push_back(group.low);
+      }
+      return numbers;
+    }
+    DOLMEN_CHECK(impl_->poll_until(std::min(deadline_ns, Impl::now_ns() + Impl::kPauseNs)));
+  }
+  if (impl_->refusal) return std::unexpected(*impl_->refusal);
+  return fail(Errc::timed_out, "no member of the group answered");
 }
 
 }  // namespace dolmen

@@ -20,23 +20,6 @@ constexpr std::string_view kNextLife = "next-life-";
 // Two processes that share a directory would be one life.
 constexpr std::string_view kLock = "lock";
 
-Result<sys::NetworkAddress> address(const std::string& text) {
-  const auto bad = [&] {
-    return fail(Errc::invalid_argument, interned("address: " + text + " (like 192.0.2.7:7400)"));
-  };
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string::npos) return bad();
-  std::string host = text.substr(0, colon);
-  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-  }
-  sys::NetworkAddress result{.host = host};
-  const char* const end = text.data() + text.size();
-  const auto [rest, failed] = std::from_chars(text.data() + colon + 1, end, result.port);
-  if (failed != std::errc{} || rest != end || result.port == 0 || host.empty()) return bad();
-  return result;
-}
-
 std::optional<std::byte> digit(std::byte character) {
   const auto c = static_cast<char>(character);
   if (c >= '0' && c <= '9') return static_cast<std::byte>(c - '0');
@@ -73,50 +56,98 @@ Result<fabric::Secret> read_key(const std::string& path) {
 
 }  // namespace
 
+Result<sys::NetworkAddress> address(const std::string& text) {
+  const auto bad = [&] {
+    return fail(Errc::invalid_argument, interned("address: " + text + " (like 192.0.2.7:7400)"));
+  };
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos || text.size() > replication::kAddressBytesMax) return bad();
+  std::string host = text.substr(0, colon);
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+  }
+  sys::NetworkAddress result{.host = host};
+  const char* const end = text.data() + text.size();
+  const auto [rest, failed] = std::from_chars(text.data() + colon + 1, end, result.port);
+  if (failed != std::errc{} || rest != end || result.port == 0 || host.empty()) return bad();
+  return result;
+}
+
+std::vector<fabric::TcpPeer> peers_at(const replication::Addresses& addresses,
+                                      fabric::NodeId self) {
+  std::vector<fabric::TcpPeer> peers;
+  for (const auto& [node, text] : addresses) {
+    if (node == self) continue;
+    if (auto where = address(text)) peers.push_back({node, std::move(*where)});
+  }
+  return peers;
+}
+
+const fabric::TcpPeer* GroupPlan::find(std::uint32_t member) const {
+  const auto found = std::ranges::find(members, fabric::NodeId{member}, &fabric::TcpPeer::node);
+  return found == members.end() ? nullptr : &*found;
+}
+
+namespace {
+
+Result<void> plan_shared(const ReplicatedGroup& group, GroupPlan& result) {
+  result.shared_directory = group.members.front().substr(kShared.size());
+  if (result.shared_directory.empty()) {
+    return fail(Errc::invalid_argument, "shm: which directory? (like shm:/dev/shm/exchange)");
+  }
+  for (const std::string& text : group.members) {
+    if (text != group.members.front()) {
+      return fail(Errc::invalid_argument,
+                  interned("member: " + text + ": in shared memory all meet in one directory"));
+    }
+    const fabric::NodeId node{result.members.size() + 1};
+    result.addresses.emplace(node, text);
+    result.members.push_back({node, {}});
+  }
+  return {};
+}
+
+Result<void> plan_tcp(const ReplicatedGroup& group, GroupPlan& result) {
+  for (std::size_t i = 0; i < group.members.size(); ++i) {
+    const std::string& text = group.members[i];
+    if (text == "-") continue;
+    DOLMEN_TRY(sys::NetworkAddress where, address(text));
+    const bool is_twice = std::ranges::any_of(
+        result.members, [&](const fabric::TcpPeer& peer) { return peer.address == where; });
+    if (is_twice) return fail(Errc::invalid_argument, interned("member twice: " + text));
+    result.addresses.emplace(fabric::NodeId{i + 1}, text);
+    result.members.push_back({fabric::NodeId{i + 1}, std::move(where)});
+  }
+  if (result.members.empty()) return fail(Errc::invalid_argument, "members", 0);
+  if (group.key_file.empty()) return fail(Errc::invalid_argument, "which key file?");
+  DOLMEN_TRY(result.key, read_key(group.key_file));
+  return {};
+}
+
+}  // namespace
+
 Result<GroupPlan> plan(const ReplicatedGroup& group) {
   GroupPlan result;
   if (group.members.empty() || group.members.size() > log::kMembersMax) {
     return fail(Errc::invalid_argument, "members", group.members.size());
   }
-  if (group.members.front().starts_with(kShared)) {
-    result.shared_directory = group.members.front().substr(kShared.size());
-    if (result.shared_directory.empty()) {
-      return fail(Errc::invalid_argument, "shm: which directory? (like shm:/dev/shm/exchange)");
-    }
-    for (const std::string& text : group.members) {
-      if (text != group.members.front()) {
-        return fail(Errc::invalid_argument,
-                    interned("member: " + text + ": in shared memory all meet in one directory"));
-      }
-      result.members.push_back({fabric::NodeId{result.members.size() + 1}, {}});
-    }
-    return result;
-  }
-  for (const std::string& text : group.members) {
-    DOLMEN_TRY(sys::NetworkAddress where, address(text));
-    const bool is_twice = std::ranges::any_of(
-        result.members, [&](const fabric::TcpPeer& peer) { return peer.address == where; });
-    if (is_twice) return fail(Errc::invalid_argument, interned("member twice: " + text));
-    result.members.push_back({fabric::NodeId{result.members.size() + 1}, std::move(where)});
-  }
-  if (group.key_file.empty()) return fail(Errc::invalid_argument, "which key file?");
+  const bool is_shared = group.members.front().starts_with(kShared);
+  DOLMEN_CHECK(is_shared ? plan_shared(group, result) : plan_tcp(group, result));
   for (const std::uint32_t witness : group.witnesses) {
-    if (witness == 0 || witness > group.members.size()) {
+    if (result.find(witness) == nullptr) {
       return fail(Errc::invalid_argument, "witness: a number from 1 to how many members there are",
                   witness);
     }
   }
-  if (!is_valid(first_members(group.members.size(), group.witnesses))) {
+  if (!is_valid(first_members(result, group.witnesses))) {
     return fail(Errc::invalid_argument, "witnesses: each once, and not all members",
                 group.witnesses.size());
   }
-  DOLMEN_TRY(result.key, read_key(group.key_file));
   return result;
 }
 
-Result<std::unique_ptr<fabric::Endpoint>> connect(const GroupPlan& plan,
-                                                  const fabric::NodeName& self,
-                                                  std::chrono::microseconds spin) {
+Result<Joined> connect(const GroupPlan& plan, const fabric::NodeName& self,
+                       std::chrono::microseconds spin) {
   const sys::Env& env = sys::linux_env();
   constexpr std::int64_t kSpinMax = std::chrono::microseconds(std::chrono::hours(24)).count();
   const std::int64_t spin_us = std::max<std::int64_t>(spin.count(), 0);
@@ -125,7 +156,8 @@ Result<std::unique_ptr<fabric::Endpoint>> connect(const GroupPlan& plan,
                                                : static_cast<std::uint64_t>(spin_us) * 1000};
   if (!plan.shared_directory.empty()) {
     DOLMEN_TRY(auto directory, sys::open_shared_directory(plan.shared_directory));
-    return fabric::open_shm(env, std::move(directory), {.self = self, .wait = wait});
+    DOLMEN_TRY(auto shared, fabric::open_shm(env, std::move(directory), {.self = self, .wait = wait}));
+    return Joined{.endpoint = std::move(shared)};
   }
   fabric::TcpOptions tcp{.self = self, .key = plan.key, .wait = wait};
   for (const fabric::TcpPeer& peer : plan.members) {
@@ -135,8 +167,11 @@ Result<std::unique_ptr<fabric::Endpoint>> connect(const GroupPlan& plan,
       tcp.peers.push_back(peer);
     }
   }
-  return fabric::TcpEndpoint::make(
-      tcp, {.network = env.network, .clock = env.clock, .entropy = env.entropy});
+  DOLMEN_TRY(auto made,
+             fabric::TcpEndpoint::make(
+                 tcp, {.network = env.network, .clock = env.clock, .entropy = env.entropy}));
+  fabric::TcpEndpoint* const endpoint = made.get();
+  return Joined{.endpoint = std::move(made), .tcp = endpoint};
 }
 
 bool counts_lives(const std::vector<std::string>& names) {
@@ -181,14 +216,15 @@ Result<std::uint32_t> begin_life(sys::Disk& disk) {
   return life;
 }
 
-log::Configuration first_members(std::size_t count, std::vector<std::uint32_t> witnesses) {
+log::Configuration first_members(const GroupPlan& plan, std::vector<std::uint32_t> witnesses) {
   log::Configuration first;
   std::ranges::sort(witnesses);
   for (const std::uint32_t witness : witnesses) {
-    first.witnesses.push_back(replication::replica_of(fabric::NodeId{witness}, 1));
+    first.witnesses.push_back(
+        replication::replica_of(fabric::NodeId{witness}, replication::kFirstLife));
   }
-  for (std::size_t i = 1; i <= count; ++i) {
-    first.voters.push_back(replication::replica_of(fabric::NodeId{i}, 1));
+  for (const fabric::TcpPeer& peer : plan.members) {
+    first.voters.push_back(replication::replica_of(peer.node, replication::kFirstLife));
   }
   return first;
 }

@@ -19,24 +19,32 @@
 
 namespace dolmen::node {
 
-/// The one group that a Replicated serves.
-inline constexpr replication::GroupId kReplicatedGroup{0x646F6C6D656E, 1};
+/// The group with this number among those of a Replicated.
+[[nodiscard]] constexpr replication::GroupId group_of(std::uint64_t number) {
+  return {0x646F6C6D656E, number};
+}
 
 struct GroupPlan {
   fabric::Secret key;
-  std::vector<fabric::TcpPeer> members;  ///< member i + 1 at i; addresses of tcp only
+  std::vector<fabric::TcpPeer> members;  ///< ascending by number; addresses of tcp only
+  replication::Addresses addresses;      ///< the same as text
   std::string shared_directory;          ///< set: they meet there instead
+  [[nodiscard]] const fabric::TcpPeer* find(std::uint32_t member) const;
 };
 
 /// Errors: invalid_argument (an address, a member twice, a key that is none, witnesses that are no
 /// members or all of them), not_found, io_error.
 [[nodiscard]] Result<GroupPlan> plan(const ReplicatedGroup& group);
 
+/// An endpoint of either kind.
+struct Joined {
+  std::unique_ptr<fabric::Endpoint> endpoint;
+  fabric::TcpEndpoint* tcp = nullptr;  ///< the same; null: in shared memory
+};
 /// Joins the group's fabric as `self`; a member listens at its own address. Errors: those of
 /// fabric::open_shm() and TcpEndpoint::make().
-[[nodiscard]] Result<std::unique_ptr<fabric::Endpoint>> connect(const GroupPlan& plan,
-                                                                const fabric::NodeName& self,
-                                                                std::chrono::microseconds spin);
+[[nodiscard]] Result<Joined> connect(const GroupPlan& plan, const fabric::NodeName& self,
+                                     std::chrono::microseconds spin);
 
 /// A memory-only member's directory holds one empty file, whose name says which life is next
 /// (docs/formats/replication.md). Makes it. Errors: already_exists, those of the disk.
@@ -50,9 +58,15 @@ struct GroupPlan {
 /// Whether this is such a directory.
 [[nodiscard]] bool counts_lives(const std::vector<std::string>& names);
 
-/// The replicas that the group begins with. Requires: plan() took the group.
-[[nodiscard]] log::Configuration first_members(std::size_t count,
+/// The replicas that the group begins with. Requires: plan() took the group that has these
+/// witnesses.
+[[nodiscard]] log::Configuration first_members(const GroupPlan& plan,
                                                std::vector<std::uint32_t> witnesses);
+/// Where `text` says: "192.0.2.7:7400" or "[2001:db8::7]:7400". Errors: invalid_argument.
+[[nodiscard]] Result<sys::NetworkAddress> address(const std::string& text);
+/// Those whose address is one, but `self`.
+[[nodiscard]] std::vector<fabric::TcpPeer> peers_at(const replication::Addresses& addresses,
+                                                    fabric::NodeId self);
 
 [[nodiscard]] inline std::uint32_t member_of(log::ReplicaId id) {
   return static_cast<std::uint32_t>(replication::node_of(id));

@@ -95,7 +95,7 @@ Result<Request> decode_request(base::Bytes body) {
                   .sequence = in.get<std::uint64_t>()};
   if (in.failed()) return damaged();
   if ((request.session == 0) != (request.sequence == 0)) return damaged();
-  if (request.session == ~std::uint64_t{0}) return damaged();  // kNoSession
+  if (request.session >= kReservedSession) return damaged();
   request.command = in.take(in.remaining());
   if (request.session == 0 && !request.command.empty()) return damaged();
   return request;

@@ -24,7 +24,11 @@ enum class EnvelopeKind : std::uint8_t {
   reply = 3,       ///< to it
   ask_status = 4,  ///< nothing follows
   status = 5,      ///< encode(MemberStatus)
-  join = 6,        ///< nothing follows: `from` is a new life of a node whose earlier one votes
+  ask_roster = 6,  ///< nothing follows
+  roster = 7,      ///< membership.hpp
+  change = 8,
+  change_reply = 9,
+  join = 10,  ///< nothing follows: `from` is a new life of a node whose earlier one votes
 };
 
 /// What an entry has to outlive to count: see MemberOptions and Member.
@@ -40,6 +44,9 @@ struct Envelope {
   log::ReplicaId to{};    ///< 0: whatever replica of the group the node has
   friend bool operator==(const Envelope&, const Envelope&) = default;
 };
+
+/// Sessions from here on are no client's (executor.hpp).
+inline constexpr std::uint64_t kReservedSession = ~std::uint64_t{0} - 1;
 
 /// A client's request. Session 0 asks for a session.
 struct Request {

@@ -99,7 +99,7 @@ void expect_refused(const Message& right, std::initializer_list<Change> changes,
 }
 
 TEST(Envelope, HeadsOfAllKindsComeBackAsTheyWere) {
-  for (std::uint8_t kind = 1; kind <= 5; ++kind) {
+  for (std::uint8_t kind = 1; kind <= 9; ++kind) {
     const Envelope envelope{.kind = static_cast<EnvelopeKind>(kind),
                             .group = {7, 9},
                             .from = log::ReplicaId{3},
@@ -166,7 +166,7 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
                  {{"another magic", 0, 1, 4},
                   {"a newer version", 4, 2, 2, Errc::version_unsupported},
                   {"no kind", 6, 0, 1},
-                  {"an unknown kind", 6, 7, 1},
+                  {"an unknown kind", 6, 11, 1},
                   {"a spare byte", 7, 1, 1}},
                  head_error);
   Message nobody = request_message();
@@ -177,6 +177,7 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
   expect_refused(encode(request()),
                  {{"a sequence without a session", 8, 0, 8},
                   {"a session that is nobody's", 8, ~std::uint64_t{0}, 8},
+                  {"a session of addresses", 8, ~std::uint64_t{0} - 1, 8},
                   {"a command without a sequence", 16, 0, 8}},
                  request_error);
   EXPECT_EQ(request_error(encode(Request{.number = 1})), Errc{}) << "asks for a session";

@@ -22,6 +22,20 @@ std::vector<std::byte> encode_command(std::uint64_t session, std::uint64_t seque
   return out.release();
 }
 
+std::optional<std::pair<fabric::NodeId, std::string>> address_in(const log::Entry& entry) {
+  if (entry.kind != log::EntryKind::command) return std::nullopt;
+  base::ByteReader in(entry.payload);
+  const auto session = in.get<std::uint64_t>();
+  const fabric::NodeId node{in.get<std::uint64_t>()};
+  if (in.failed() || session != kAddressSession || node == fabric::NodeId::nobody) {
+    return std::nullopt;
+  }
+  if (in.remaining() > kAddressBytesMax) return std::nullopt;
+  std::string text;
+  for (const std::byte byte : in.take(in.remaining())) text.push_back(static_cast<char>(byte));
+  return std::pair{node, std::move(text)};
+}
+
 Executor::Outcome Executor::execute(const log::Entry& entry) {
   DOLMEN_ASSERT_CMP(entry.index, ==, executed_ + 1);
   executed_ = entry.index;
@@ -40,6 +54,13 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
     sessions_.emplace(entry.index, Session{.used = entry.index});
     by_use_.emplace(entry.index, entry.index);
     return {.value = entry.index};
+  }
+  if (session == kAddressSession) {
+    auto told = address_in(entry);
+    if (told && told->second.empty()) addresses_.erase(told->first);
+    const bool fits = told && (addresses_.size() < kAddressesMax || addresses_.contains(told->first));
+    if (fits && !told->second.empty()) addresses_[told->first] = std::move(told->second);
+    return {};
   }
   if (session == kNoSession) return {.result = machine_.apply(in.take(in.remaining()))};
   const auto found = sessions_.find(session);
@@ -64,7 +85,8 @@ void Executor::make_room() {
 
 std::vector<std::byte> Executor::snapshot() const {
   base::ByteWriter out;
-  out.put(static_cast<std::uint64_t>(sessions_.size()));
+  out.put(static_cast<std::uint32_t>(sessions_.size()));
+  out.put(static_cast<std::uint32_t>(addresses_.size()));
   for (const auto& [number, session] : sessions_) {
     out.put(number);
     out.put(session.sequence);
@@ -72,6 +94,7 @@ std::vector<std::byte> Executor::snapshot() const {
     out.put(static_cast<std::uint64_t>(session.outcome.result.size()));
     out.put_bytes(session.outcome.result);
   }
+  put_addresses(out, addresses_);
   out.put_bytes(machine_.snapshot());
   return out.release();
 }
@@ -79,13 +102,15 @@ std::vector<std::byte> Executor::snapshot() const {
 Result<void> Executor::restore(const log::Snapshot* snapshot) {
   std::map<std::uint64_t, Session> sessions;
   std::map<log::Index, std::uint64_t> by_use;
+  Addresses addresses;
   if (snapshot == nullptr) {
     machine_.reset();
   } else {
     base::ByteReader in(snapshot->state());
-    const auto count = in.get<std::uint64_t>();
+    const auto count = in.get<std::uint32_t>();
+    const auto places = in.get<std::uint32_t>();
     if (in.failed() || count > kSessionsMax) return damaged();
-    for (std::uint64_t i = 0; i < count; ++i) {
+    for (std::uint32_t i = 0; i < count; ++i) {
       const auto number = in.get<std::uint64_t>();
       Session session{.sequence = in.get<std::uint64_t>(), .used = in.get<std::uint64_t>()};
       const base::Bytes result = in.take(in.get<std::uint64_t>());
@@ -98,10 +123,17 @@ Result<void> Executor::restore(const log::Snapshot* snapshot) {
       session.outcome.result.assign(result.begin(), result.end());
       sessions.emplace_hint(sessions.end(), number, std::move(session));
     }
+    auto known = take_addresses(in, places);
+    if (!known) return damaged();
+    for (const auto& [node, text] : *known) {
+      if (text.empty()) return damaged();
+    }
+    addresses = std::move(*known);
     DOLMEN_CHECK(machine_.restore(in.take(in.remaining())));
   }
   sessions_ = std::move(sessions);
   by_use_ = std::move(by_use);
+  addresses_ = std::move(addresses);
   executed_ = snapshot == nullptr ? 0 : snapshot->last().index;
   return {};
 }

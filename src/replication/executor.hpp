@@ -14,12 +14,15 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <dolmen/state_machine.hpp>
 
 #include "log/message.hpp"
 #include "replication/envelope.hpp"
+#include "replication/membership.hpp"
 
 namespace dolmen::replication {
 
@@ -27,10 +30,17 @@ inline constexpr std::size_t kSessionsMax = 10'000;
 
 /// In place of a session: of who asks within the leader's process, and never asks again.
 inline constexpr std::uint64_t kNoSession = ~std::uint64_t{0};
+/// In place of a session: the command is where the node `sequence` is, of at most kAddressBytesMax;
+/// empty forgets it.
+inline constexpr std::uint64_t kAddressSession = kReservedSession;
 
 /// A command of the log: what a client sent, with where it belongs. Session 0 opens one.
 [[nodiscard]] std::vector<std::byte> encode_command(std::uint64_t session, std::uint64_t sequence,
                                                     base::Bytes command);
+
+/// What a command of kAddressSession says; nothing: it is none.
+[[nodiscard]] std::optional<std::pair<fabric::NodeId, std::string>> address_in(
+    const log::Entry& entry);
 
 class Executor {
  public:
@@ -47,6 +57,9 @@ class Executor {
   [[nodiscard]] log::Index executed() const noexcept { return executed_; }
   /// Whether this command of the session or a later one was executed: it will not be again.
   [[nodiscard]] bool has_run(std::uint64_t session, std::uint64_t sequence) const;
+
+  /// Where the group's log says that nodes are.
+  [[nodiscard]] const Addresses& addresses() const noexcept { return addresses_; }
 
   [[nodiscard]] std::vector<std::byte> snapshot() const;
   /// The state behind its last entry; null: before everything. Errors: corrupt (the sessions are
@@ -66,6 +79,7 @@ class Executor {
   log::Index executed_ = 0;
   std::map<std::uint64_t, Session> sessions_;
   std::map<log::Index, std::uint64_t> by_use_;  ///< sessions
+  Addresses addresses_;
 };
 
 }  // namespace dolmen::replication

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <span>
 #include <utility>
 
@@ -44,11 +43,12 @@ Result<void> Member::add(const GroupId& group, StateMachine* machine) {
   options.has_machine = machine != nullptr;
   log::Replica replica(hosted.self, hosted.first, options, hosted.state,
                        base::load<std::uint64_t>(seed), now_ns(), lanes.get());
-  // In memory alone a later life is no member yet: what it is, it is told.
-  if (journal_ && machine == nullptr && !replica.is_witness()) {
+  // One that is no member yet becomes what it was made to stand in for.
+  if (machine == nullptr && !replica.is_witness() &&
+      replica.deciding().back().is_voter(replica.self())) {
     return fail(Errc::invalid_argument, "a witness: the group has this member as a server");
   }
-  if (journal_ && machine != nullptr && replica.is_witness()) {
+  if (machine != nullptr && replica.is_witness()) {
     return fail(Errc::invalid_argument, "a server: the group has this member as a witness");
   }
   const auto place =
@@ -60,7 +60,23 @@ Result<void> Member::add(const GroupId& group, StateMachine* machine) {
   found_.erase(found);
   Hosting& hosting = place.first->second;
   hosting.cut_at = snapshot ? snapshot->last().index : 0;
-  return hosting.executor ? hosting.executor->restore(snapshot.get()) : Result<void>{};
+  if (hosting.executor) {
+    DOLMEN_CHECK(hosting.executor->restore(snapshot.get()));
+    hosting.addresses = hosting.executor->addresses();
+  }
+  // Also of what is not known to be decided: a hint is better than none.
+  const log::Replica& its = hosting.replica;
+  for (log::Index i = its.base().index + 1; i <= its.end().index; ++i) {
+    if (auto told = address_in(its.at(i))) hosting.addresses.insert_or_assign(told->first, told->second);
+  }
+  has_new_addresses_ = true;
+  return {};
+}
+
+std::vector<GroupId> Member::found() const {
+  std::vector<GroupId> groups;
+  for (const auto& [group, hosted] : found_) groups.push_back(group);
+  return groups;
 }
 
 Result<bool> Member::turn() {
@@ -94,6 +110,7 @@ Result<bool> Member::turn() {
     DOLMEN_CHECK(carry_out_all());
   }
   for (auto& [group, hosting] : groups_) serve(group, hosting);
+  if (std::exchange(has_new_addresses_, false)) tell_addresses();
   DOLMEN_CHECK(journal_ ? look_after_journal() : look_after_memory());
   return busy;
 }
@@ -127,6 +144,10 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
   const auto opened = decode_envelope(message);
   if (!opened) return;
   const auto& [envelope, body] = *opened;
+  if (envelope.kind == EnvelopeKind::ask_roster) {
+    return send(from, {.kind = EnvelopeKind::roster, .group = envelope.group},
+                encode(roster(envelope.group)));
+  }
   const auto found = groups_.find(envelope.group);
   if (found == groups_.end()) return;
   Hosting& hosting = found->second;
@@ -162,8 +183,24 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
         latest = std::max(latest, envelope.from);
       }
       return;
+    case EnvelopeKind::change: {
+      const auto asked = decode_change(body);
+      if (!asked) return;
+      return send(from,
+                  {.kind = EnvelopeKind::change_reply,
+                   .group = envelope.group,
+                   .from = hosting.replica.self()},
+                  encode(change(envelope.group, *asked)));
+    }
+    case EnvelopeKind::roster: {
+      const auto told = decode_roster(body);
+      if (told) hear_addresses(hosting, told->addresses);
+      return;
+    }
     case EnvelopeKind::reply:
     case EnvelopeKind::status:
+    case EnvelopeKind::ask_roster:
+    case EnvelopeKind::change_reply:
       return;
   }
 }
@@ -264,7 +301,13 @@ Result<bool> Member::carry_out_once(const GroupId& group, Hosting& hosting) {
   log::Output output = hosting.replica.take_output();
   if (output.installed) {
     give_up(group, hosting, 0);
-    if (hosting.executor) DOLMEN_CHECK(hosting.executor->restore(output.installed.get()));
+    if (hosting.executor) {
+      DOLMEN_CHECK(hosting.executor->restore(output.installed.get()));
+      for (const auto& [node, text] : hosting.executor->addresses()) {
+        hosting.addresses.insert_or_assign(node, text);
+      }
+    }
+    has_new_addresses_ = true;
   }
   if (output.undo_from) {
     give_up(group, hosting, *output.undo_from);
@@ -277,6 +320,13 @@ Result<bool> Member::carry_out_once(const GroupId& group, Hosting& hosting) {
   if (!output.records.empty() && journal_) {
     DOLMEN_CHECK(journal_->append(group, output.records));
     is_synced_ = false;
+    for (const log::Record& record : output.records) {
+      if (!record.entry) continue;
+      auto told = address_in(*record.entry);
+      if (!told) continue;
+      hosting.addresses.insert_or_assign(told->first, std::move(told->second));
+      has_new_addresses_ = true;
+    }
   }
   for (const auto& letter : output.letters) {
     const auto to = endpoint_.connected(node_of(letter.to));
@@ -354,95 +404,9 @@ void Member::send(const fabric::NodeName& to, const Envelope& envelope, base::By
   (void)endpoint_.send(to, parts);
 }
 
-// --- without a journal ---------------------------------------------------------------------------
-
-void Member::add_in_memory(const GroupId& group, log::ReplicaId self,
-                           const log::Configuration& first) {
-  DOLMEN_ASSERT(journal_ == nullptr && !group.is_null());
-  found_[group] = {.self = self, .first = first};
-}
-
 Result<void> Member::close() {
   if (!journal_) return {};
   return journal_->close();
-}
-
-/// Whether this is a new life of a voter's node, as far as its log says.
-bool Member::is_outside(const Hosting& hosting) const {
-  if (journal_) return false;
-  const std::vector<log::Configuration> deciding = hosting.replica.deciding();
-  return !deciding.back().is_voter(hosting.replica.self());
-}
-
-void Member::ask_to_join(const GroupId& group, Hosting& hosting) {
-  if (now_ns() < hosting.join_at_ns || !is_outside(hosting)) return;
-  hosting.join_at_ns = now_ns() + options_.join_ns;
-  const log::Configuration known = hosting.replica.deciding().back();
-  for (const log::ReplicaId voter : known.voters) {
-    const auto to = endpoint_.connected(node_of(voter));
-    if (!to) continue;
-    send(*to, {.kind = EnvelopeKind::join, .group = group, .from = hosting.replica.self()}, {});
-  }
-}
-
-// What landed in one member's memory counts there when the word behind it is the leader's epoch; one
-// fence is for all of them.
-void Member::write_lanes(Hosting& hosting) {
-  if (!hosting.writer) return;
-  for (;;) {
-    hosting.replica.take_lane_writes(lane_writes_);
-    if (lane_writes_.empty()) return hosting.lanes->carried_out();
-    std::erase_if(lane_writes_, [&](const log::LaneWrite& write) {
-      if (hosting.writer->land(write)) return false;
-      hosting.replica.lane_failed(now_ns(), write.to, write.lane);
-      return true;
-    });
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    for (const log::LaneWrite& write : lane_writes_) {
-      hosting.replica.landed(now_ns(), write.to, write.lane, write.end,
-                             hosting.writer->word(write.to));
-    }
-  }
-}
-
-// A new life takes the seat of the one before, in two steps, so that no majority has to wait for
-// it: a learner first, and a voter once it has what the others have.
-void Member::admit(Hosting& hosting) {
-  log::Replica& replica = hosting.replica;
-  if (hosting.joining.empty()) return;
-  if (replica.role() != log::Role::leader) return hosting.joining.clear();
-  const log::Configuration now = replica.deciding().back();
-  const auto [node, self] = *hosting.joining.begin();
-  const auto is_earlier = [&](log::ReplicaId id) { return node_of(id) == node && id < self; };
-  const bool has_seat = std::ranges::any_of(now.voters, is_earlier);
-  if (!has_seat) {
-    hosting.joining.erase(hosting.joining.begin());
-    return;
-  }
-  log::Configuration next = now;
-  std::erase_if(next.learners, is_earlier);
-  if (!now.is_learner(self)) {
-    next.learners.push_back(self);
-    std::ranges::sort(next.learners);
-  } else {
-    // What is under way reaches it before its vote is needed.
-    if (replica.matched(self) < replica.stable()) return;
-    std::erase(next.learners, self);
-    std::ranges::replace_if(next.voters, is_earlier, self);
-    std::ranges::replace_if(next.witnesses, is_earlier, self);
-    std::ranges::sort(next.voters);
-    std::ranges::sort(next.witnesses);
-  }
-  if (log::is_valid(next)) (void)replica.propose(now_ns(), next);  // when the last one is settled
-}
-
-Result<void> Member::look_after_memory() {
-  for (auto& [group, hosting] : groups_) {
-    if (hosting.bytes_held < options_.memory_log_bytes) continue;
-    DOLMEN_CHECK(carry_out(group, hosting));
-    if (compact(hosting)) hosting.bytes_held = 0;
-  }
-  return {};
 }
 
 // --- the journal ---------------------------------------------------------------------------------

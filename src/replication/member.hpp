@@ -29,6 +29,7 @@
 #include "fabric/fabric.hpp"
 #include "replication/executor.hpp"
 #include "replication/journal.hpp"
+#include "replication/membership.hpp"
 #include "replication/shared_lanes.hpp"
 
 namespace dolmen::replication {
@@ -39,6 +40,10 @@ struct MemberOptions {
   std::size_t requests_max = 20'000;
   /// A checkpoint that failed for want of room is tried again after this.
   std::uint64_t checkpoint_retry_ns = 5'000'000'000;
+  /// Where nodes are as far as no group's log says it.
+  Addresses addresses{};
+  /// Called by a turn when it is known of other places, with all that is known.
+  std::function<void(const Addresses& addresses)> on_addresses{};
   /// Without a journal: entries of so many bytes are held before a snapshot stands for them.
   std::size_t memory_log_bytes = 64u << 20;
   /// Without a journal: a new life that is no voter yet asks for that so often.
@@ -62,6 +67,8 @@ class Member final : private fabric::Sink {
   /// is not of `first`, it asks the leader to be made a voter in place of the earlier life of its
   /// node, and counts for nothing until then. Requires: no journal; !group.is_null().
   void add_in_memory(const GroupId& group, log::ReplicaId self, const log::Configuration& first);
+  /// The groups of which there is a replica that nobody runs yet; ascending.
+  [[nodiscard]] std::vector<GroupId> found() const;
   /// Begins to run the group's replica. `machine` outlives it. Errors: not_found (the journal has
   /// no such replica), corrupt (a snapshot that the machine does not understand).
   [[nodiscard]] Result<void> host(const GroupId& group, StateMachine& machine);
@@ -83,6 +90,10 @@ class Member final : private fabric::Sink {
 
   /// Whether it leads and has decided an entry of its own epoch.
   [[nodiscard]] bool leads(const GroupId& group) const;
+  /// A step of changing the members, or how far it is.
+  [[nodiscard]] ChangeReply change(const GroupId& group, const Change& change);
+  /// Who belongs to the group, as far as this one knows.
+  [[nodiscard]] Roster roster(const GroupId& group) const;
   [[nodiscard]] std::optional<MemberStatus> status(const GroupId& group) const;
   /// Syncs and ends the journal, if there is one.
   [[nodiscard]] Result<void> close();
@@ -119,6 +130,7 @@ class Member final : private fabric::Sink {
     log::RecordCount appended = 0;
     std::vector<Waiting> requests;
     std::map<log::Index, Pending> pending;
+    Addresses addresses;  ///< of the log, decided or not
     /// Of a witness, at the last checkpoint; and since when it waits for a newer one, 0: it does not.
     log::Index cut_at = 0;
     std::uint64_t waits_ns = 0;
@@ -163,6 +175,12 @@ class Member final : private fabric::Sink {
   [[nodiscard]] bool compact_witness(Hosting& hosting);
   /// Takes the replica out of what was found.
   [[nodiscard]] Result<void> add(const GroupId& group, StateMachine* machine);
+  [[nodiscard]] bool is_there(const Hosting& hosting, log::ReplicaId id) const;
+  [[nodiscard]] ChangeStatus propose_members(Hosting& hosting, const log::Configuration& next);
+  void propose_addresses(Hosting& hosting, const Addresses& addresses);
+  [[nodiscard]] Addresses addresses_of(const Hosting& hosting) const;
+  void hear_addresses(const Hosting& hosting, const Addresses& addresses);
+  void tell_addresses();
   [[nodiscard]] MemberStatus status_of(const Hosting& hosting) const;
 
   const sys::Env& env_;
@@ -174,6 +192,8 @@ class Member final : private fabric::Sink {
   bool is_synced_ = true;
   std::uint32_t next_region_ = 1;
   std::vector<log::LaneWrite> lane_writes_;
+  bool has_new_addresses_ = false;
+  Addresses heard_;  ///< from whoever wants this one to be taken in; the logs know better
 
   std::uint64_t checkpoint_not_before_ns_ = 0;
   std::atomic<bool> checkpoint_done_{false};

@@ -29,6 +29,7 @@
 namespace dolmen::replication {
 
 inline constexpr GroupId kTestGroup{5, 8};
+inline constexpr GroupId kOtherGroup{5, 9};
 
 using sim::Tally;
 
@@ -36,6 +37,8 @@ struct MemberWorldOptions {
   std::uint64_t seed = 1;
   std::size_t members = 3;
   bool has_witness = false;  ///< the last of them
+  std::size_t founders = 0;  ///< the first so many; the others wait to be taken in. 0: all
+  bool has_other_group = false;
   bool is_ahead = false;
   JournalOptions journal{.segment_bytes = 8u << 10, .tail_bytes_max = 24u << 10};
   MemberOptions member{.replica = {.part_bytes = 4u << 10, .trailing_bytes = 2u << 10}};
@@ -73,6 +76,8 @@ class MemberClient final : private fabric::Sink {
     return told;
   }
   [[nodiscard]] const std::optional<MemberStatus>& status() const { return status_; }
+  [[nodiscard]] const std::optional<ChangeReply>& change_reply() const { return change_reply_; }
+  [[nodiscard]] const std::optional<Roster>& roster() const { return roster_; }
   bool turn() {
     const auto polled = endpoint_->poll(*this);
     EXPECT_TRUE(polled);
@@ -94,6 +99,18 @@ class MemberClient final : private fabric::Sink {
       status_ = *status;
       return;
     }
+    if (opened->envelope.kind == EnvelopeKind::change_reply) {
+      const auto reply = decode_change_reply(opened->body);
+      ASSERT_TRUE(reply) << reply.error().message();
+      change_reply_ = *reply;
+      return;
+    }
+    if (opened->envelope.kind == EnvelopeKind::roster) {
+      auto roster = decode_roster(opened->body);
+      ASSERT_TRUE(roster) << roster.error().message();
+      roster_ = std::move(*roster);
+      return;
+    }
     ASSERT_EQ(opened->envelope.kind, EnvelopeKind::reply);
     const auto reply = decode_reply(opened->body);
     ASSERT_TRUE(reply) << reply.error().message();
@@ -111,22 +128,22 @@ class MemberClient final : private fabric::Sink {
   std::uint64_t asked_ = 0;
   std::map<std::uint64_t, Told> told_;
   std::optional<MemberStatus> status_;
+  std::optional<ChangeReply> change_reply_;
+  std::optional<Roster> roster_;
 };
 
 class MemberWorld {
  public:
   explicit MemberWorld(const MemberWorldOptions& options)
       : options_(options), network_(options.seed) {
-    log::Configuration first;
-    for (std::size_t i = 0; i < options.members; ++i) first.voters.push_back(replica(i));
-    if (options.has_witness) first.witnesses.push_back(first.voters.back());
+    const std::size_t founders = options.founders == 0 ? options.members : options.founders;
+    for (std::size_t i = 0; i < founders; ++i) first_.voters.push_back(replica(i));
+    if (options.has_witness) first_.witnesses.push_back(first_.voters.back());
     for (std::size_t i = 0; i < options.members; ++i) {
       nodes_.push_back(std::make_unique<Node>(base::mix_seed(options.seed, i), options.is_ahead));
       Node& node = *nodes_.back();
       node.env = {&network_.clock(), &node.entropy, nullptr, &node.process};
-      auto journal = open_journal(node);
-      EXPECT_TRUE(journal->add(kTestGroup, replica(i), first));
-      EXPECT_TRUE(journal->close());
+      make_journal(i, i < founders ? replica(i) : replica_of(id(i), kJoinedLife));
     }
     for (std::size_t i = 0; i < options.members; ++i) start(i);
   }
@@ -139,6 +156,8 @@ class MemberWorld {
   static fabric::NodeId id(std::size_t member) { return fabric::NodeId{member + 1}; }
   static std::string host(std::size_t member) { return fabric::TcpSimWorld::host_of(id(member)); }
   static log::ReplicaId replica(std::size_t member) { return replica_of(id(member), 1); }
+  static constexpr std::uint32_t kJoinedLife = 7;
+  static std::string address(std::size_t member) { return "place " + std::to_string(member); }
 
   /// A new life of a member that does not run.
   void start(std::size_t i) {
@@ -148,6 +167,10 @@ class MemberWorld {
     const auto hosted = is_witness(i) ? node.member->host_witness(kTestGroup)
                                       : node.member->host(kTestGroup, *node.machine);
     ASSERT_TRUE(hosted) << hosted.error().message();
+    if (!options_.has_other_group) return;
+    node.other_machine = std::make_unique<Tally>(options_.is_ahead);
+    const auto other = node.member->host(kOtherGroup, *node.other_machine);
+    ASSERT_TRUE(other) << other.error().message();
   }
   /// … that runs no replica yet.
   Member* open(std::size_t i) {
@@ -156,9 +179,20 @@ class MemberWorld {
     node.machine = std::make_unique<Tally>(options_.is_ahead);
     node.endpoint =
         network_.make(fabric::TcpSimWorld::options(fabric::NodeName{id(i), ++node.incarnation}));
-    node.member =
-        std::make_unique<Member>(node.env, *node.endpoint, open_journal(node), options_.member);
+    MemberOptions options = options_.member;
+    for (const log::ReplicaId founder : first_.voters) {
+      const fabric::NodeId node_id = node_of(founder);
+      options.addresses[node_id] = address(static_cast<std::size_t>(node_id) - 1);
+    }
+    options.on_addresses = [&node](const Addresses& addresses) { node.addresses = addresses; };
+    node.member = std::make_unique<Member>(node.env, *node.endpoint, open_journal(node), options);
     return node.member.get();
+  }
+  /// A member that does not run begins on an empty disk, as another replica.
+  void lose_disk(std::size_t i, std::uint32_t life) {
+    Node& node = *nodes_[i];
+    node.disk = std::make_unique<sim::SimDisk>(base::mix_seed(options_.seed, life));
+    make_journal(i, replica_of(id(i), life));
   }
   /// The process is gone; its disk keeps everything that was written.
   void end(std::size_t i) {
@@ -217,20 +251,26 @@ class MemberWorld {
   [[nodiscard]] Member& member(std::size_t i) { return *nodes_[i]->member; }
   [[nodiscard]] Tally& machine(std::size_t i) { return *nodes_[i]->machine; }
   [[nodiscard]] sim::SimDisk& disk(std::size_t i) { return *nodes_[i]->disk; }
-  [[nodiscard]] MemberStatus status(std::size_t i) { return *member(i).status(kTestGroup); }
+  [[nodiscard]] Tally& other_machine(std::size_t i) { return *nodes_[i]->other_machine; }
+  /// What it was told to dial.
+  [[nodiscard]] const Addresses& addresses(std::size_t i) { return nodes_[i]->addresses; }
+  [[nodiscard]] MemberStatus status(std::size_t i, const GroupId& group = kTestGroup) {
+    return *member(i).status(group);
+  }
   [[nodiscard]] fabric::TcpSimWorld& network() { return network_; }
   [[nodiscard]] std::uint64_t now_ns() { return network_.now_ns(); }
 
   /// Who leads with the highest epoch, and is followed by a majority of those that run.
-  [[nodiscard]] std::optional<std::size_t> leader() {
+  [[nodiscard]] std::optional<std::size_t> leader(const GroupId& group = kTestGroup) {
     for (std::size_t i = 0; i < size(); ++i) {
-      if (!is_up(i) || status(i).role != log::Role::leader) continue;
+      if (!is_up(i) || status(i, group).role != log::Role::leader) continue;
       std::size_t following = 0;
       for (std::size_t k = 0; k < size(); ++k) {
         following +=
-            is_up(k) && status(k).epoch == status(i).epoch && status(k).leader == replica(i);
+            is_up(k) && status(k, group).epoch == status(i, group).epoch &&
+            status(k, group).leader == status(i, group).self;
       }
-      if (2 * following > size()) return i;
+      if (2 * following > status(i, group).configuration.voters.size()) return i;
     }
     return std::nullopt;
   }
@@ -277,11 +317,21 @@ class MemberWorld {
     sys::Env env;
     std::unique_ptr<Tally> machine;
     std::unique_ptr<fabric::TcpEndpoint> endpoint;
+    std::unique_ptr<Tally> other_machine;
+    Addresses addresses;
     std::unique_ptr<Member> member;
     std::uint64_t incarnation = 0;
     std::optional<Error> why;
   };
 
+  void make_journal(std::size_t i, log::ReplicaId self) {
+    auto journal = open_journal(*nodes_[i]);
+    EXPECT_TRUE(journal->add(kTestGroup, self, first_));
+    if (options_.has_other_group) {
+      EXPECT_TRUE(journal->add(kOtherGroup, self, first_));
+    }
+    EXPECT_TRUE(journal->close());
+  }
   std::unique_ptr<Journal> open_journal(Node& node) {
     auto journal =
         Journal::open(node.env, std::make_unique<sys::BorrowedDisk>(*node.disk), options_.journal);
@@ -290,6 +340,7 @@ class MemberWorld {
   }
 
   const MemberWorldOptions options_;
+  log::Configuration first_;
   fabric::TcpSimWorld network_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<MemberClient*> clients_;

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A client's connection to a group's members: who they are as far as it knows, whom it asks, and
+// what it was answered. Threads: one at a time.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "node/replicated_group.hpp"
+#include "sys/linux/linux.hpp"
+
+namespace dolmen {
+
+struct ReplicatedClient::Impl final : fabric::Sink {
+  /// Without an answer for so long the next member is asked: the one that was may be cut off.
+  static constexpr std::uint64_t kAttemptNs = 1'000'000'000;
+  /// Between attempts while nobody leads.
+  static constexpr std::uint64_t kPauseNs = 5'000'000;
+  /// Who the members are is asked again after so long.
+  static constexpr std::uint64_t kRosterNs = 500'000'000;
+
+  std::unique_ptr<fabric::Endpoint> endpoint;
+  fabric::TcpEndpoint* tcp = nullptr;  ///< the same; null: in shared memory all find each other
+  replication::GroupId group{};
+  replication::Addresses given;       ///< by whoever made the client
+  replication::Addresses dialled;     ///< what the endpoint knows
+  replication::Roster roster{};       ///< the latest that was heard
+  std::vector<fabric::NodeId> nodes;  ///< who may be a member; never empty
+  std::uint64_t session = 0;
+  std::uint64_t sequence = 0;
+  std::uint64_t number = 0;  ///< of the request under way
+  std::size_t target = 0;    ///< of `nodes`: who is asked
+  bool is_target_lost = false;
+  bool has_new_roster = false;
+  std::uint64_t roster_asked_ns = 0;
+  std::optional<Error> refusal;  ///< why a member lets nobody in
+  struct Answer {
+    replication::ReplyStatus status;
+    std::uint64_t value;
+    std::vector<std::byte> result;
+  };
+  std::optional<Answer> answer;
+  std::optional<replication::ChangeReply> change_reply;
+  std::map<fabric::NodeId, replication::MemberStatus> statuses;
+
+  [[nodiscard]] static std::uint64_t now_ns() { return sys::linux_env().clock->monotonic_ns(); }
+  [[nodiscard]] static std::uint64_t deadline_in(std::chrono::milliseconds patience) {
+    return now_ns() +
+           static_cast<std::uint64_t>(std::max<std::int64_t>(patience.count(), 0)) * 1'000'000;
+  }
+  [[nodiscard]] fabric::NodeId target_node() const { return nodes[target]; }
+  void ask_next() { target = (target + 1) % nodes.size(); }
+  /// Whether `value` of an answer names somebody else, who is asked from now on.
+  bool ask_who_leads(std::uint64_t value);
+
+  void on_connected(const fabric::NodeName& /*peer*/) override {}
+  void on_lost(const fabric::NodeName& peer, const Error& why) override;
+  void on_refused(fabric::NodeId who, const Error& why) override;
+  void on_completed(fabric::OpId /*op*/, const Result<std::uint64_t>& /*former*/) override {}
+  void on_message(const fabric::NodeName& from, base::Bytes message) override;
+
+  [[nodiscard]] Result<void> poll_until(std::uint64_t until_ns);
+  [[nodiscard]] Result<void> pause(std::uint64_t deadline_ns, std::uint64_t length_ns = kPauseNs);
+  [[nodiscard]] Result<bool> send(fabric::NodeId to, replication::EnvelopeKind kind,
+                                  base::Bytes body);
+  /// Takes over what was heard, and asks again when it is old.
+  [[nodiscard]] Result<void> look_after_roster(bool at_once = false);
+  [[nodiscard]] Result<void> know_nodes();
+  /// Asks one member, which may not lead, and waits until `is_answered` or patience ends; false: no
+  /// answer came.
+  template <class IsAnswered>
+  [[nodiscard]] Result<bool> ask(replication::EnvelopeKind kind, base::Bytes body,
+                                 std::uint64_t deadline_ns, const IsAnswered& is_answered) {
+    const std::uint64_t until_ns = std::min(deadline_ns, now_ns() + kAttemptNs);
+    const fabric::NodeId asked = target_node();
+    is_target_lost = false;
+    bool is_sent = false;
+    while (now_ns() < until_ns && !is_target_lost) {
+      if (!is_sent) {
+        DOLMEN_TRY(is_sent, send(asked, kind, body));
+        // While others may be there, nobody waits for one that is not.
+        if (!is_sent && nodes.size() > 1) {
+          DOLMEN_CHECK(pause(until_ns));
+          DOLMEN_TRY(is_sent, send(asked, kind, body));
+          if (!is_sent) return false;
+        }
+      }
+      DOLMEN_CHECK(poll_until(is_sent ? until_ns : std::min(until_ns, now_ns() + kPauseNs)));
+      if (is_answered()) return true;
+    }
+    return false;
+  }
+  /// Until somebody who leads has answered.
+  [[nodiscard]] Result<Answer> ask_leader(std::uint64_t asked_session, std::uint64_t asked_sequence,
+                                          base::Bytes command, std::uint64_t deadline_ns);
+
+  // Changing the members (replicated_change.cpp).
+  /// The roster of whoever answers first from now on.
+  [[nodiscard]] Result<log::Configuration> members_now(std::uint64_t deadline_ns);
+  /// The replica that runs on this node.
+  [[nodiscard]] Result<log::ReplicaId> replica_at(fabric::NodeId node, const std::string& address,
+                                                  std::uint64_t deadline_ns,
+                                                  const ReplicatedProgressSink& progress);
+  [[nodiscard]] Result<void> carry_out(replication::Change change, const char* doing,
+                                       std::uint64_t deadline_ns,
+                                       const ReplicatedProgressSink& progress);
+};
+
+}  // namespace dolmen

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Members without a journal: later lives that are taken in, and writing into others' memory.
+#include <algorithm>
+#include <atomic>
+#include <span>
+#include <utility>
+
+#include <dolmen/assert.hpp>
+
+#include "replication/member.hpp"
+
+namespace dolmen::replication {
+
+void Member::add_in_memory(const GroupId& group, log::ReplicaId self,
+                           const log::Configuration& first) {
+  DOLMEN_ASSERT(journal_ == nullptr && !group.is_null());
+  found_[group] = {.self = self, .first = first};
+}
+
+/// Whether this is a new life of a voter's node, as far as its log says.
+bool Member::is_outside(const Hosting& hosting) const {
+  if (journal_) return false;
+  const std::vector<log::Configuration> deciding = hosting.replica.deciding();
+  return !deciding.back().is_voter(hosting.replica.self());
+}
+
+void Member::ask_to_join(const GroupId& group, Hosting& hosting) {
+  if (now_ns() < hosting.join_at_ns || !is_outside(hosting)) return;
+  hosting.join_at_ns = now_ns() + options_.join_ns;
+  const log::Configuration known = hosting.replica.deciding().back();
+  for (const log::ReplicaId voter : known.voters) {
+    const auto to = endpoint_.connected(node_of(voter));
+    if (!to) continue;
+    send(*to, {.kind = EnvelopeKind::join, .group = group, .from = hosting.replica.self()}, {});
+  }
+}
+
+// What landed in one member's memory counts there when the word behind it is the leader's epoch; one
+// fence is for all of them.
+void Member::write_lanes(Hosting& hosting) {
+  if (!hosting.writer) return;
+  for (;;) {
+    hosting.replica.take_lane_writes(lane_writes_);
+    if (lane_writes_.empty()) return hosting.lanes->carried_out();
+    std::erase_if(lane_writes_, [&](const log::LaneWrite& write) {
+      if (hosting.writer->land(write)) return false;
+      hosting.replica.lane_failed(now_ns(), write.to, write.lane);
+      return true;
+    });
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    for (const log::LaneWrite& write : lane_writes_) {
+      hosting.replica.landed(now_ns(), write.to, write.lane, write.end,
+                             hosting.writer->word(write.to));
+    }
+  }
+}
+
+// A new life takes the seat of the one before, in two steps, so that no majority has to wait for
+// it: a learner first, and a voter once it has what the others have.
+void Member::admit(Hosting& hosting) {
+  log::Replica& replica = hosting.replica;
+  if (hosting.joining.empty()) return;
+  if (replica.role() != log::Role::leader) return hosting.joining.clear();
+  const log::Configuration now = replica.deciding().back();
+  const auto [node, self] = *hosting.joining.begin();
+  const auto is_earlier = [&](log::ReplicaId id) { return node_of(id) == node && id < self; };
+  const bool has_seat = std::ranges::any_of(now.voters, is_earlier);
+  if (!has_seat) {
+    hosting.joining.erase(hosting.joining.begin());
+    return;
+  }
+  log::Configuration next = now;
+  std::erase_if(next.learners, is_earlier);
+  if (!now.is_learner(self)) {
+    next.learners.push_back(self);
+    std::ranges::sort(next.learners);
+  } else {
+    // What is under way reaches it before its vote is needed.
+    if (replica.matched(self) < replica.stable()) return;
+    std::erase(next.learners, self);
+    std::ranges::replace_if(next.voters, is_earlier, self);
+    std::ranges::sort(next.voters);
+  }
+  if (log::is_valid(next)) (void)replica.propose(now_ns(), next);  // when the last one is settled
+}
+
+Result<void> Member::look_after_memory() {
+  for (auto& [group, hosting] : groups_) {
+    if (hosting.bytes_held < options_.memory_log_bytes) continue;
+    DOLMEN_CHECK(carry_out(group, hosting));
+    if (compact(hosting)) hosting.bytes_held = 0;
+  }
+  return {};
+}
+
+}  // namespace dolmen::replication
