@@ -77,8 +77,8 @@ class TcpEndpoint final : public Endpoint {
   /// Where it listens.
   [[nodiscard]] std::optional<sys::NetworkAddress> address() const;
 
-  /// wait() returns while `bell` is readable, too; once, and `bell` outlives the endpoint. It is not read.
-  /// Errors: those of Poller::add().
+  /// wait() returns while `bell` is readable, too; once, and `bell` outlives the endpoint. It is
+  /// not read. Errors: those of Poller::add().
   [[nodiscard]] Result<void> watch(sys::Socket& bell);
 
   [[nodiscard]] NodeName self() const noexcept override { return options_.self; }

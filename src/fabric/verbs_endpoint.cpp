@@ -54,8 +54,8 @@ Result<std::unique_ptr<VerbsEndpoint>> VerbsEndpoint::make(
   DOLMEN_TRY(auto tcp, TcpEndpoint::make(without_spinning(options), world));
   DOLMEN_TRY(auto domain, device->make_domain());
   DOLMEN_CHECK(tcp->watch(device->bell()));
-  return std::unique_ptr<VerbsEndpoint>(new VerbsEndpoint(
-      options, world, std::move(device), std::move(tcp), std::move(domain)));
+  return std::unique_ptr<VerbsEndpoint>(
+      new VerbsEndpoint(options, world, std::move(device), std::move(tcp), std::move(domain)));
 }
 
 VerbsEndpoint::VerbsEndpoint(const TcpOptions& options, const TcpWorld& world,

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The fabric over RDMA (docs/fabric.md, docs/formats/fabric-verbs.md). A tcp endpoint beside it finds the nodes, proves
-// who they are and notices their end; through its encrypted connections the queues are told of each other. Messages
-// and one-sided operations then go from device to device, which is neither encrypted nor authenticated: whoever can
-// send packets in the devices' network is trusted.
+// The fabric over RDMA (docs/fabric.md, docs/formats/fabric-verbs.md). A tcp endpoint beside it
+// finds the nodes, proves who they are and notices their end; through its encrypted connections the
+// queues are told of each other. Messages and one-sided operations then go from device to device,
+// which is neither encrypted nor authenticated: whoever can send packets in the devices' network is
+// trusted.
 //
-// An operation runs no code at its target, but the first one on a region waits for the target's poll(), which opens
-// a lane for it. revoke() takes the access of that lane's queue away; the devices refuse what comes later. That is
-// as good a fence as the device's driver makes it; the end of a registration is never relied on.
+// An operation runs no code at its target, but the first one on a region waits for the target's
+// poll(), which opens a lane for it. revoke() takes the access of that lane's queue away; the
+// devices refuse what comes later. That is as good a fence as the device's driver makes it; the end
+// of a registration is never relied on.
 //
 // Thread contract: as fabric.hpp says.
 #pragma once
@@ -31,8 +33,8 @@ namespace dolmen::fabric {
 
 class VerbsEndpoint final : public Endpoint {
  public:
-  /// `options` as for tcp. Regions, and memory of operations under way, are locked in memory: RLIMIT_MEMLOCK must
-  /// allow it. Errors: those of TcpEndpoint::make() and RdmaDevice.
+  /// `options` as for tcp. Regions, and memory of operations under way, are locked in memory:
+  /// RLIMIT_MEMLOCK must allow it. Errors: those of TcpEndpoint::make() and RdmaDevice.
   [[nodiscard]] static Result<std::unique_ptr<VerbsEndpoint>> make(
       const TcpOptions& options, const TcpWorld& world, std::unique_ptr<sys::RdmaDevice> device);
   ~VerbsEndpoint() override = default;

@@ -78,8 +78,8 @@ Result<VerbsControl> decode_verbs_control(Bytes bytes) {
   const auto rights = base::load<std::uint8_t>(bytes, 3);
   if (status > 3 || rights > 7 || bytes[59] != std::byte{0}) return damaged();
   control.status = static_cast<VerbsControl::Status>(status);
-  control.rights = {.read = (rights & 1) != 0, .write = (rights & 2) != 0,
-                    .atomic = (rights & 4) != 0};
+  control.rights = {
+      .read = (rights & 1) != 0, .write = (rights & 2) != 0, .atomic = (rights & 4) != 0};
   control.lane = base::load<std::uint32_t>(bytes, 4);
   control.region = base::load<RegionId>(bytes, 8);
   control.key = base::load<std::uint32_t>(bytes, 12);
@@ -110,8 +110,7 @@ Result<VerbsPieceHead> decode_verbs_piece(Bytes piece) {
   const auto kind = base::load<std::uint8_t>(piece, 6);
   if (kind > 1 || piece[7] != std::byte{0} || head.left > kVerbsMessageMax) return damaged();
   head.is_data = kind == 1;
-  const std::size_t expected =
-      head.is_data ? std::min<std::size_t>(head.left, kVerbsPieceData) : 0;
+  const std::size_t expected = head.is_data ? std::min<std::size_t>(head.left, kVerbsPieceData) : 0;
   if (piece.size() != kVerbsPieceHeadBytes + expected) return damaged();
   if (!head.is_data && head.left != 0) return damaged();
   return head;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What two verbs endpoints say to each other, byte by byte (docs/formats/fabric-verbs.md): control messages, which
-// travel encrypted over tcp, and the head of each piece of a message. Values; pure functions; decoders never
-// believe a length.
+// What two verbs endpoints say to each other, byte by byte (docs/formats/fabric-verbs.md): control
+// messages, which travel encrypted over tcp, and the head of each piece of a message. Values; pure
+// functions; decoders never believe a length.
 #pragma once
 
 #include <array>
@@ -21,8 +21,8 @@ inline constexpr std::uint8_t kVerbsVersion = 1;
 /// Of one piece of a message, its head included.
 inline constexpr std::size_t kVerbsPieceBytes = 8192;
 inline constexpr std::size_t kVerbsMessageMax = 16u << 20;
-/// Pieces that a side must be able to take before it was polled; beside them it has room for kVerbsSpare more,
-/// which give back credits and nothing else.
+/// Pieces that a side must be able to take before it was polled; beside them it has room for
+/// kVerbsSpare more, which give back credits and nothing else.
 inline constexpr std::uint32_t kVerbsBuffersMin = 8;
 inline constexpr std::uint32_t kVerbsBuffersMax = 4096;
 inline constexpr std::uint32_t kVerbsSpare = 4;
@@ -52,7 +52,8 @@ struct VerbsControl {
 };
 inline constexpr std::size_t kVerbsControlBytes = 64;
 
-[[nodiscard]] std::array<std::byte, kVerbsControlBytes> encode(const VerbsControl& control) noexcept;
+[[nodiscard]] std::array<std::byte, kVerbsControlBytes> encode(
+    const VerbsControl& control) noexcept;
 /// Errors: corrupt; version_unsupported (detail: the other side's).
 [[nodiscard]] Result<VerbsControl> decode_verbs_control(Bytes bytes);
 
@@ -73,8 +74,8 @@ inline constexpr std::size_t kVerbsPieceData = kVerbsPieceBytes - kVerbsPieceHea
 /// Puts messages together from pieces.
 class VerbsAssembly {
  public:
-  /// The message that `piece` completes: valid until the next call and as long as the piece. Empty and not complete:
-  /// more is to come. Errors: corrupt (not what follows the piece before).
+  /// The message that `piece` completes: valid until the next call and as long as the piece. Empty
+  /// and not complete: more is to come. Errors: corrupt (not what follows the piece before).
   struct Message {
     bool is_complete = false;
     Bytes bytes;

@@ -11,7 +11,8 @@
 namespace dolmen::fabric {
 namespace {
 
-/// Lanes of one node whose end it has not confirmed: a node that keeps to the protocol does at its next poll().
+/// Lanes of one node whose end it has not confirmed: a node that keeps to the protocol does at its
+/// next poll().
 constexpr std::size_t kWithdrawnMax = 1024;
 
 VerbsControl::Status status_of(const Result<void>& outcome) noexcept {
@@ -49,14 +50,14 @@ Result<void> VerbsEndpoint::open_lane(VerbsPeer& peer, const VerbsControl& ask) 
   if (peer.withdrawn > kWithdrawnMax) return fail(Errc::corrupt, "a node that ends no lane");
   DOLMEN_TRY(Regions::Held held, regions_.hold(ask.region));
   VerbsGranted granted{.region = ask.region, .rights = regions_.rights(ask.region, node)};
-  const sys::RdmaAccess access{.read = granted.rights.read,
-                               .write = granted.rights.write,
-                               .atomic = granted.rights.atomic};
+  const sys::RdmaAccess access{
+      .read = granted.rights.read, .write = granted.rights.write, .atomic = granted.rights.atomic};
   granted.memory = held.memory;
   DOLMEN_TRY(granted.domain, device_->make_domain());
   DOLMEN_TRY(granted.registered,
              granted.domain->register_memory(MutableBytes(held.memory.get(), held.bytes), access));
-  DOLMEN_TRY(granted.queue, granted.domain->make_queue({.sends = 1, .receives = 1}, random_packet()));
+  DOLMEN_TRY(granted.queue,
+             granted.domain->make_queue({.sends = 1, .receives = 1}, random_packet()));
   DOLMEN_CHECK(granted.queue->connect(ask.queue, access));
   answer.rights = granted.rights;
   answer.key = granted.registered->remote_key();
@@ -72,8 +73,8 @@ void VerbsEndpoint::withdraw(VerbsPeer& peer, std::uint32_t lane, VerbsGranted& 
   if (granted.is_withdrawn) return;
   granted.is_withdrawn = true;
   ++peer.withdrawn;
-  // The fence. The queue stays, so that the other side learns which of its operations were refused; where the device
-  // does not do as told the queue ends, and with it the connection.
+  // The fence. The queue stays, so that the other side learns which of its operations were refused;
+  // where the device does not do as told the queue ends, and with it the connection.
   if (!granted.queue->set_access({})) {
     granted.queue.reset();
     fail_peer(peer, Error(Errc::connection_lost, "a lane's access could not be taken away"));

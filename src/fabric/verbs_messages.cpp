@@ -97,7 +97,8 @@ Result<bool> VerbsMessages::send_queued() {
     queued_.pop_front();
     sent_of_first_ = 0;
   }
-  // Half of the other side's credits: two such messages at most lie unread there, and it has room for more.
+  // Half of the other side's credits: two such messages at most lie unread there, and it has room
+  // for more.
   if (is_connected_ && to_give_back_ >= kBuffers / 2 && under_way_ < kSlots) {
     DOLMEN_CHECK(post_piece({}, 0));
     did_something = true;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Messages over one reliable queue: cut into pieces that fit the other side's buffers, sent as long as it has
-// buffers, whose number (credits) comes back with what it sends. Internal to the verbs endpoint.
+// Messages over one reliable queue: cut into pieces that fit the other side's buffers, sent as long
+// as it has buffers, whose number (credits) comes back with what it sends. Internal to the verbs
+// endpoint.
 //
 // Thread contract: one thread.
 #pragma once
@@ -35,8 +36,8 @@ class VerbsMessages {
   [[nodiscard]] Result<void> connect(const sys::RdmaAddress& peer, std::uint32_t its_buffers);
   /// Copies. Errors: busy, too_large; io_error: the connection is lost.
   [[nodiscard]] Result<void> send(std::span<const Bytes> parts);
-  /// One message of the other side, valid until the next call; what can be sent is sent. Nothing and no message:
-  /// nothing happened. Errors: corrupt, connection_lost, io_error.
+  /// One message of the other side, valid until the next call; what can be sent is sent. Nothing
+  /// and no message: nothing happened. Errors: corrupt, connection_lost, io_error.
   struct Polled {
     bool did_something = false;
     bool has_message = false;

@@ -89,9 +89,9 @@ Result<void> VerbsEndpoint::fetch_add(OpId op, const Place& place, std::uint64_t
 Result<void> VerbsEndpoint::post(VerbsLane& lane, VerbsOperation operation) {
   const std::uint64_t number = lane.next_slot++;
   const std::size_t bytes = operation.bytes();
-  const MutableBytes slot = MutableBytes(lane.slots)
-                                .subspan(number % VerbsLane::kDepth * VerbsLane::kSlotBytes,
-                                         VerbsLane::kSlotBytes);
+  const MutableBytes slot =
+      MutableBytes(lane.slots)
+          .subspan(number % VerbsLane::kDepth * VerbsLane::kSlotBytes, VerbsLane::kSlotBytes);
   sys::RdmaWork work{.kind = operation.kind,
                      .tag = number,
                      .local = slot.data(),
@@ -127,8 +127,8 @@ Result<void> VerbsEndpoint::pump(VerbsPeer& peer, RegionId region, VerbsRemote& 
     return pump(peer, region, remote);
   }
   if (lane != nullptr && lane->is_ending) return {};
-  while (lane != nullptr && !remote.waiting.empty() &&
-         lane->under_way.size() < VerbsLane::kDepth && lane->allows(remote.waiting.front())) {
+  while (lane != nullptr && !remote.waiting.empty() && lane->under_way.size() < VerbsLane::kDepth &&
+         lane->allows(remote.waiting.front())) {
     VerbsOperation operation = std::move(remote.waiting.front());
     remote.waiting.pop_front();
     DOLMEN_CHECK(post(*lane, std::move(operation)));
@@ -151,8 +151,8 @@ Result<void> VerbsEndpoint::ask(VerbsPeer& peer, RegionId region, VerbsRemote& r
   if (first.bytes() > 0) {
     lane->slots.resize(VerbsLane::kDepth * VerbsLane::kSlotBytes);
     DOLMEN_TRY(lane->registered, domain_->register_memory(lane->slots, {}));
-    DOLMEN_TRY(lane->queue, domain_->make_queue({.sends = VerbsLane::kDepth, .receives = 1},
-                                                random_packet()));
+    DOLMEN_TRY(lane->queue,
+               domain_->make_queue({.sends = VerbsLane::kDepth, .receives = 1}, random_packet()));
     question.queue = lane->queue->address();
   }
   remote.asked = std::move(lane);
@@ -196,9 +196,9 @@ Result<void> VerbsEndpoint::answered(VerbsPeer& peer, const VerbsControl& answer
   if (is_general) {
     std::deque<VerbsOperation> others;
     for (VerbsOperation& one : remote.waiting) {
-      const bool is_refused = one.number < remote.asked_until &&
-                              (answer.status == VerbsControl::Status::not_found ||
-                               one.right() == first.right());
+      const bool is_refused =
+          one.number < remote.asked_until &&
+          (answer.status == VerbsControl::Status::not_found || one.right() == first.right());
       if (is_refused) {
         refused.push_back(std::move(one));
       } else {
@@ -238,8 +238,9 @@ Result<bool> VerbsEndpoint::collect(VerbsPeer& peer, VerbsRemote& remote, Sink& 
     switch (one.how) {
       case sys::RdmaDone::How::done: {
         std::uint64_t former = 0;
-        const Bytes slot = Bytes(lane.slots).subspan(
-            oldest % VerbsLane::kDepth * VerbsLane::kSlotBytes, VerbsLane::kSlotBytes);
+        const Bytes slot =
+            Bytes(lane.slots)
+                .subspan(oldest % VerbsLane::kDepth * VerbsLane::kSlotBytes, VerbsLane::kSlotBytes);
         if (operation.kind == sys::RdmaWork::Kind::read) {
           if (!operation.registered) {
             std::ranges::copy(slot.first(operation.into.size()), operation.into.begin());

@@ -2,9 +2,9 @@
 //
 // What a verbs endpoint keeps of one connected node. Internal to the endpoint.
 //
-// A lane is a queue of its own for the operations of one node on one region of another. The region is registered
-// for that lane alone, in a domain of its own, so no other queue reaches it, and taking the queue's access away
-// stops that node and that region and nothing else.
+// A lane is a queue of its own for the operations of one node on one region of another. The region
+// is registered for that lane alone, in a domain of its own, so no other queue reaches it, and
+// taking the queue's access away stops that node and that region and nothing else.
 #pragma once
 
 #include <cstddef>
@@ -26,8 +26,8 @@ struct VerbsOperation {
   OpId op{};
   sys::RdmaWork::Kind kind = sys::RdmaWork::Kind::write;
   std::uint64_t offset = 0;
-  Bytes from{};       ///< of a write
-  MutableBytes into{};///< of a read
+  Bytes from{};         ///< of a write
+  MutableBytes into{};  ///< of a read
   std::uint64_t operand = 0;
   std::uint64_t desired = 0;
   std::uint64_t number = 0;  ///< counts the operations of this node

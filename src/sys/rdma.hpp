@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Remote direct memory access as an interface: reliable connected queues between two nodes, memory that a queue
-// may reach, and one bell that says when a queue has something. What a queue is given to do it does in order.
-// Nothing here is encrypted or authenticated: whoever reaches the network of the devices is trusted with it.
+// Remote direct memory access as an interface: reliable connected queues between two nodes, memory
+// that a queue may reach, and one bell that says when a queue has something. What a queue is given
+// to do it does in order. Nothing here is encrypted or authenticated: whoever reaches the network
+// of the devices is trusted with it.
 //
 // Thread contract: a device and all that was made of it are used by one thread at a time.
 #pragma once
@@ -87,8 +88,8 @@ class RdmaQueue {
   [[nodiscard]] virtual const RdmaAddress& address() const noexcept = 0;
   /// Once. The two sides need not do it at the same time. Errors: io_error, invalid_argument.
   [[nodiscard]] virtual Result<void> connect(const RdmaAddress& peer, RdmaAccess granted) = 0;
-  /// What the other side's work may do from here on, decided by the device at each packet: a fence where rights
-  /// are taken away. Errors: io_error.
+  /// What the other side's work may do from here on, decided by the device at each packet: a fence
+  /// where rights are taken away. Errors: io_error.
   [[nodiscard]] virtual Result<void> set_access(RdmaAccess granted) = 0;
   /// May come before connect(). Errors: limit, io_error.
   [[nodiscard]] virtual Result<void> post_receive(std::uint64_t tag, base::MutableBytes into,
@@ -108,8 +109,8 @@ class RdmaDomain {
   /// Errors: limit, out_of_memory, io_error.
   [[nodiscard]] virtual Result<std::unique_ptr<RdmaQueue>> make_queue(
       RdmaQueue::Depth depth, std::uint32_t first_packet) = 0;
-  /// Memory that work reads and writes, and that the other sides of the domain's queues reach as `granted` says.
-  /// Errors: limit (locked memory), out_of_memory, io_error.
+  /// Memory that work reads and writes, and that the other sides of the domain's queues reach as
+  /// `granted` says. Errors: limit (locked memory), out_of_memory, io_error.
   [[nodiscard]] virtual Result<std::unique_ptr<RdmaMemory>> register_memory(
       base::MutableBytes memory, RdmaAccess granted) = 0;
   /// Memory that work reads only.

@@ -88,8 +88,8 @@ class LinuxRdmaQueue final : public RdmaQueue {
 
   Result<void> open(Depth depth) {
     const auto entries = static_cast<int>(depth.sends + depth.receives);
-    completions_ = owned<ibv_cq, ibv_destroy_cq>(ibv_create_cq(
-        context_->context.get(), entries, this, context_->channel.get(), 0));
+    completions_ = owned<ibv_cq, ibv_destroy_cq>(
+        ibv_create_cq(context_->context.get(), entries, this, context_->channel.get(), 0));
     if (!completions_) return failure(errno, "make a completion queue");
     ibv_qp_init_attr wanted{};
     wanted.send_cq = completions_.get();
@@ -105,7 +105,8 @@ class LinuxRdmaQueue final : public RdmaQueue {
     ibv_qp_attr state{};
     state.qp_state = IBV_QPS_INIT;
     state.port_num = kPort;
-    DOLMEN_CHECK(modify(state, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS));
+    DOLMEN_CHECK(
+        modify(state, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS));
     base::MutableBytes gid(address_.gid);
     std::ranges::copy(std::as_bytes(std::span(context_->gid.raw)), gid.begin());
     address_.queue = pair_->qp_num;
@@ -131,7 +132,8 @@ class LinuxRdmaQueue final : public RdmaQueue {
       state.ah_attr.is_global = 1;
       state.ah_attr.grh.sgid_index = context_->gid_index;
       state.ah_attr.grh.hop_limit = 64;
-      std::ranges::copy(peer.gid, std::as_writable_bytes(std::span(state.ah_attr.grh.dgid.raw)).begin());
+      std::ranges::copy(peer.gid,
+                        std::as_writable_bytes(std::span(state.ah_attr.grh.dgid.raw)).begin());
     }
     DOLMEN_CHECK(modify(state, IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
                                    IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
@@ -296,8 +298,7 @@ class LinuxRdmaDomain final : public RdmaDomain {
 
  private:
   Result<std::unique_ptr<RdmaMemory>> enter(std::byte* memory, std::size_t bytes, unsigned flags) {
-    auto entered =
-        owned<ibv_mr, ibv_dereg_mr>(ibv_reg_mr(domain_.get(), memory, bytes, flags));
+    auto entered = owned<ibv_mr, ibv_dereg_mr>(ibv_reg_mr(domain_.get(), memory, bytes, flags));
     if (!entered) {
       const int number = errno;
       if (number == ENOMEM) return system_failure_as(Errc::limit, number, "register memory");
@@ -338,12 +339,14 @@ class LinuxRdmaDevice final : public RdmaDevice {
   const std::unique_ptr<Socket> bell_;
 };
 
-/// Over Ethernet the addresses of a port are those of its network device: an IPv4 one, or else the first.
+/// Over Ethernet the addresses of a port are those of its network device: an IPv4 one, or else the
+/// first.
 Result<void> choose_address(Context& context) {
   bool has_any = false;
   for (int i = 0; i < context.port.gid_tbl_len && i < 256; ++i) {
     ibv_gid_entry entry{};
-    if (ibv_query_gid_ex(context.context.get(), kPort, static_cast<std::uint32_t>(i), &entry, 0) != 0) {
+    if (ibv_query_gid_ex(context.context.get(), kPort, static_cast<std::uint32_t>(i), &entry, 0) !=
+        0) {
       continue;
     }
     const bool is_routable = entry.gid_type == IBV_GID_TYPE_ROCE_V2;
@@ -362,7 +365,8 @@ Result<void> choose_address(Context& context) {
 
 Result<std::unique_ptr<RdmaDevice>> open_rdma(const std::string& name) {
   int count = 0;
-  const std::unique_ptr<ibv_device*, decltype([](ibv_device** list) { ibv_free_device_list(list); })>
+  const std::unique_ptr<ibv_device*,
+                        decltype([](ibv_device** list) { ibv_free_device_list(list); })>
       list(ibv_get_device_list(&count));
   if (!list) return failure(errno, "list RDMA devices");
   auto context = std::make_shared<Context>();
@@ -377,7 +381,8 @@ Result<std::unique_ptr<RdmaDevice>> open_rdma(const std::string& name) {
   if (const int result = ibv_query_device(context->context.get(), &device); result != 0) {
     return failure(result, "ask an RDMA device");
   }
-  if (const int result = ibv_query_port(context->context.get(), kPort, &context->port); result != 0) {
+  if (const int result = ibv_query_port(context->context.get(), kPort, &context->port);
+      result != 0) {
     return failure(result, "ask an RDMA device's port");
   }
   if (context->port.state != IBV_PORT_ACTIVE) {
