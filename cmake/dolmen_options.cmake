@@ -31,6 +31,14 @@ if(DOLMEN_FUZZ AND NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   message(FATAL_ERROR "DOLMEN_FUZZ needs clang: use the preset fuzz (CMAKE_CXX_COMPILER=clang++-19)")
 endif()
 
+# RDMA: on where libibverbs is found, -DDOLMEN_VERBS=OFF without it.
+find_package(PkgConfig QUIET)
+if(PKG_CONFIG_FOUND)
+  pkg_check_modules(dolmen_libibverbs QUIET libibverbs)
+endif()
+option(DOLMEN_VERBS "Build with RDMA (libibverbs)" ${dolmen_libibverbs_FOUND})
+set(DOLMEN_VERBS_INCLUDE_DIRS ${dolmen_libibverbs_INCLUDE_DIRS})
+
 set(CMAKE_CXX_EXTENSIONS OFF)
 if(PROJECT_IS_TOP_LEVEL)
   if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)

@@ -10,6 +10,7 @@
 //     or later void before_end(NodeId node);                          // its endpoint is destroyed
 //     next std::uint64_t now_ns();                                // the clock of Endpoint::wait()
 //     void pass_time();                                      // no endpoint has anything to do
+//     static std::string missing();                          // optional: why it cannot run here
 //     static constexpr bool kRealTime;                       // wait() and wake() block threads
 //   };
 #pragma once

@@ -202,6 +202,11 @@ inline constexpr Rights kAllRights{.read = true, .write = true, .atomic = true};
 template <class World>
 class FabricConformance : public testing::Test {
  protected:
+  void SetUp() override {
+    if constexpr (requires { World::missing(); }) {
+      if (const std::string what = World::missing(); !what.empty()) GTEST_SKIP() << what;
+    }
+  }
   /// A region of `owner` in which `user` may do everything.
   MutableBytes share(NodeId owner, NodeId user, std::size_t bytes, Rights rights = kAllRights) {
     const auto memory = cluster_.at(owner).make_region(kRegion, bytes);

@@ -58,7 +58,7 @@ Result<MutableBytes> Regions::make(RegionId region, std::size_t bytes) {
   if (whole < bytes) return fail(Errc::out_of_memory, "region", bytes);
   auto* const memory = static_cast<std::byte*>(::operator new(whole, kAlignment, std::nothrow));
   if (memory == nullptr) return fail(Errc::out_of_memory, "region", bytes);
-  std::unique_ptr<std::byte, Free> owner(memory);
+  std::shared_ptr<std::byte> owner(memory, Free());
   std::memset(memory, 0, whole);
   regions_.emplace(region, Region{.memory = std::move(owner), .bytes = bytes, .grants = {}});
   return MutableBytes(memory, bytes);
@@ -93,6 +93,28 @@ Result<void> Regions::grant(RegionId region, NodeId node, Rights rights) {
 Result<void> Regions::revoke(RegionId region, NodeId node) {
   DOLMEN_TRY(Region* const found, find(region));
   std::erase_if(found->grants, [&](const auto& grant) { return grant.first == node; });
+  return {};
+}
+
+Result<Regions::Held> Regions::hold(RegionId region) const {
+  const auto found = regions_.find(region);
+  if (found == regions_.end()) {
+    return fail(Errc::not_found, "region", static_cast<std::uint64_t>(region));
+  }
+  return Held{.memory = found->second.memory, .bytes = found->second.bytes};
+}
+
+Rights Regions::rights(RegionId region, NodeId node) const noexcept {
+  const auto found = regions_.find(region);
+  if (found == regions_.end()) return {};
+  const auto& grants = found->second.grants;
+  const auto grant = std::ranges::find(grants, node, &std::pair<NodeId, Rights>::first);
+  return grant == grants.end() ? Rights{} : grant->second;
+}
+
+Result<void> Regions::check(NodeId node, RegionId region, std::uint64_t offset, std::uint64_t bytes,
+                            bool Rights::* right) const {
+  DOLMEN_CHECK(reach(node, region, offset, bytes, right));
   return {};
 }
 

@@ -35,6 +35,18 @@ class Regions {
   [[nodiscard]] Result<void> grant(RegionId region, NodeId node, Rights rights);
   [[nodiscard]] Result<void> revoke(RegionId region, NodeId node);
 
+  /// A region's memory, which lives as long as this or the region does. Errors: not_found.
+  struct Held {
+    std::shared_ptr<std::byte> memory;
+    std::size_t bytes = 0;
+  };
+  [[nodiscard]] Result<Held> hold(RegionId region) const;
+  /// What `node` may do; nothing where there is no such region.
+  [[nodiscard]] Rights rights(RegionId region, NodeId node) const noexcept;
+  /// Whether an operation of `node` that needs `right` may be done. Errors: as those below.
+  [[nodiscard]] Result<void> check(NodeId node, RegionId region, std::uint64_t offset,
+                                   std::uint64_t bytes, bool Rights::* right) const;
+
   // Operations of `node`. Errors, none of which changes anything: not_found, no_right,
   // out_of_bounds.
   [[nodiscard]] Result<void> write(NodeId node, RegionId region, std::uint64_t offset, Bytes bytes);
@@ -53,7 +65,7 @@ class Regions {
     void operator()(std::byte* memory) const noexcept;
   };
   struct Region {
-    std::unique_ptr<std::byte, Free> memory;
+    std::shared_ptr<std::byte> memory;
     std::size_t bytes = 0;
     std::vector<std::pair<NodeId, Rights>> grants;  ///< few; looked through
   };

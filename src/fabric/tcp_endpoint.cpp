@@ -55,6 +55,13 @@ TcpEndpoint::TcpEndpoint(const TcpOptions& options, const TcpWorld& world,
 TcpEndpoint::~TcpEndpoint() {
   for (const auto& [number, connection] : connections_) poller_->remove(*connection->socket);
   if (listening_) poller_->remove(*listener_);
+  if (bell_ != nullptr) poller_->remove(*bell_);
+}
+
+Result<void> TcpEndpoint::watch(sys::Socket& bell) {
+  DOLMEN_CHECK(poller_->add(bell, kBellTag, false));
+  bell_ = &bell;
+  return {};
 }
 
 Result<void> TcpEndpoint::set_peers(const std::vector<TcpPeer>& peers) {

@@ -77,6 +77,10 @@ class TcpEndpoint final : public Endpoint {
   /// Where it listens.
   [[nodiscard]] std::optional<sys::NetworkAddress> address() const;
 
+  /// wait() returns while `bell` is readable, too; once, and `bell` outlives the endpoint. It is
+  /// not read. Errors: those of Poller::add().
+  [[nodiscard]] Result<void> watch(sys::Socket& bell);
+
   [[nodiscard]] NodeName self() const noexcept override { return options_.self; }
   [[nodiscard]] const Traits& traits() const noexcept override;
   [[nodiscard]] std::optional<NodeName> connected(NodeId node) const noexcept override;
@@ -102,6 +106,8 @@ class TcpEndpoint final : public Endpoint {
   void disconnect(NodeId node) noexcept override;
 
  private:
+  static constexpr std::uint64_t kBellTag = ~std::uint64_t{0} - 1;
+
   /// A node that is known or connected.
   struct Peer {
     std::optional<sys::NetworkAddress> address;
@@ -156,6 +162,7 @@ class TcpEndpoint final : public Endpoint {
   const TcpWorld world_;
   const std::unique_ptr<sys::Poller> poller_;
   const std::unique_ptr<sys::Listener> listener_;
+  sys::Socket* bell_ = nullptr;
   base::Random random_;
   Regions regions_;
 

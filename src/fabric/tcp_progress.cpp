@@ -93,6 +93,7 @@ Result<bool> TcpEndpoint::poll_system(std::uint64_t now_ns, Sink& sink) {
   if (ready.events == events.size()) ask_system_ = true;
   bool did_something = false;
   for (const sys::Poller::Event& event : std::span(events).first(ready.events)) {
+    if (event.tag == kBellTag) continue;
     const auto found = connections_.find(event.tag);
     if (found == connections_.end()) {
       accept_some(now_ns, sink);

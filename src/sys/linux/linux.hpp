@@ -8,6 +8,7 @@
 #include <string>
 
 #include "sys/env.hpp"
+#include "sys/rdma.hpp"
 #include "sys/shared_memory.hpp"
 
 namespace dolmen::sys {
@@ -27,5 +28,9 @@ enum class DirectoryMode { open_existing, create, open_or_create };
 /// io_error.
 [[nodiscard]] Result<std::unique_ptr<SharedDirectory>> open_shared_directory(
     const std::string& path);
+
+/// The RDMA device of that name (empty: the first), by its first port. Errors: unsupported (a
+/// library without libibverbs), not_found (no such device, its port is down), limit, io_error.
+[[nodiscard]] Result<std::unique_ptr<RdmaDevice>> open_rdma(const std::string& name);
 
 }  // namespace dolmen::sys

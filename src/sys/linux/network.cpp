@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -347,6 +348,14 @@ class LinuxNetwork final : public Network {
 };
 
 }  // namespace
+
+Result<std::unique_ptr<Socket>> watched_descriptor(int fd) {
+  Descriptor copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (copy.get() < 0) return failure(errno, "watch a descriptor");
+  auto socket = std::make_unique<LinuxSocket>(copy.get(), true);
+  (void)copy.release();
+  return socket;
+}
 
 Network& linux_network() noexcept {
   static LinuxNetwork network;
