@@ -18,7 +18,8 @@
 
 namespace dolmen::replication {
 
-/// A replica's id says which node it is on, and which of the lives of that node's disk.
+/// A replica's id says which node it is on, and which of the lives of that node's disk or, without
+/// one, of its process.
 [[nodiscard]] constexpr log::ReplicaId replica_of(fabric::NodeId node, std::uint32_t life) {
   return log::ReplicaId{(static_cast<std::uint64_t>(node) << 32) | life};
 }

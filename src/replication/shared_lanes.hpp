@@ -19,18 +19,10 @@
 
 #include "fabric/fabric.hpp"
 #include "log/lane.hpp"
-#include "replication/journal_format.hpp"
+#include "replication/membership.hpp"
 
 namespace dolmen::replication {
 
-/// A replica's id says which node it is on, and which of the lives of that node's disk or, without
-/// one, of its process.
-[[nodiscard]] constexpr log::ReplicaId replica_of(fabric::NodeId node, std::uint32_t life) {
-  return log::ReplicaId{(static_cast<std::uint64_t>(node) << 32) | life};
-}
-[[nodiscard]] constexpr fabric::NodeId node_of(log::ReplicaId id) {
-  return fabric::NodeId{static_cast<std::uint64_t>(id) >> 32};
-}
 
 inline constexpr std::uint32_t kDirectoryVersion = 1;
 inline constexpr std::uint32_t kDirectoryMagic = 0x444C4C44;  // "DLLD"
