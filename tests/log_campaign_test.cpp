@@ -96,7 +96,7 @@ TEST(LogCampaign, EveryRarePlaceIsReached) {
   std::map<std::string, std::uint64_t> reached;
   for (std::uint64_t seed = 1; seed <= 400; ++seed) {
     const SimHooks hooks({.seed = seed});
-    const LogWorldOptions options{.seed = seed};
+    const LogWorldOptions options{.seed = seed, .is_direct = seed % 2 == 0};
     ASSERT_EQ(run_log_world(options).violation, "") << "with hooks of seed " << seed;
     for (const auto& [probe, count] : hooks.probes()) reached[probe] += count;
     for (const auto& [name, site] : hooks.buggify_sites()) reached[name] += site.fired;
@@ -106,7 +106,9 @@ TEST(LogCampaign, EveryRarePlaceIsReached) {
         "log.stuck", "log.split", "log.gave_way", "log.snapshot_lent", "log.compacted",
         "log.installed", "log.snapshot_sent", "log.configuration_proposed",
         "log.configuration_truncated", "log.left", "log.one_entry", "log.send_again",
-        "log.impatient"}) {
+        "log.impatient", "log.direct", "log.next_lane", "log.lane_full", "log.lane_abandoned",
+        "log.no_room_for_lane", "log.drained_late", "log.took_up_memory", "log.superseded",
+        "log.poll_later"}) {
     EXPECT_GT(reached[place], 0u) << place;
   }
 }

@@ -59,7 +59,7 @@ void Replica::raise_and_drain(Epoch epoch) {
   if (DOLMEN_PLANTED("log.previous_lane_only")) {
     std::erase_if(in_lanes_, [&](const InLane& lane) { return lane.name.epoch + 1 != epoch; });
   }
-  if (!DOLMEN_PLANTED("log.lanes_read_first")) drain();
+  if (!DOLMEN_PLANTED("log.lanes_read_first") && drain() > 0) DOLMEN_PROBE("log.drained_late");
   for (const InLane& lane : in_lanes_) memory_->drop_lane(lane.name);
   in_lanes_.clear();
   lanes_made_ = 0;
@@ -68,18 +68,10 @@ void Replica::raise_and_drain(Epoch epoch) {
   lane_writes_.clear();
 }
 
-bool Replica::poll(std::uint64_t now_ns) {
-  if (!owns_memory() || in_lanes_.empty()) return false;
-  const Index before = accepted_;
+bool Replica::poll() {
+  if (!owns_memory() || in_lanes_.empty() || DOLMEN_BUGGIFY("log.poll_later")) return false;
   if (drain() == 0) return false;
-  const Index accepted = std::max(before, accepted_);
-  if (role_ == Role::candidate) follow(now_ns);
-  accepted_ = accepted;
-  acknowledged_ = accepted;  // its leader knows without being told
-  leader_ = lane_writer_;
-  heard_ns_ = now_ns;
-  attempts_ = 0;
-  rest_until_silence(now_ns);
+  acknowledged_ = accepted_;  // its leader knows without being told
   return true;
 }
 
@@ -237,7 +229,6 @@ void Replica::on_want_lane(std::uint64_t now_ns, ReplicaId from, const Message& 
     const base::MutableBytes bytes = memory_->make_lane(from, name, options_.lane_bytes);
     if (bytes.empty()) return;
     ++lanes_made_;
-    lane_writer_ = from;
     encode_lane_header(bytes,
                        {.owner = self_, .writer = from, .name = name, .bytes = bytes.size()});
     in_lanes_.push_back({.name = name, .bytes = bytes});

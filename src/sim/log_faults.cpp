@@ -222,6 +222,7 @@ void LogRun::restart(std::size_t number) {
 void LogRun::use_memory() {
   uses_journals_ = false;
   replica_options_.lane_bytes = 256 + 8 * random_.below(chance(2) ? 100 : 2000);
+  if (chance(2)) replica_options_.resend_ns = 20 * kMs + random_.below(500 * kMs);
   memory_ = std::make_unique<LogMemory>(
       queue_, nodes_.size(), random_(),
       LogMemory::World{

@@ -33,13 +33,21 @@ base::MutableBytes LogMemory::bytes_of(const Lane& lane) {
 
 log::Epoch LogMemory::Area::word() {
   all_.go_on_elsewhere(node_);
-  return word_;
+  return stored_.value_or(word_);
 }
 
 log::Epoch LogMemory::Area::raise(log::Epoch epoch) {
   all_.go_on_elsewhere(node_);
-  const log::Epoch former = word_;
-  word_ = DOLMEN_PLANTED("log.raise_by_write") ? epoch : std::max(word_, epoch);
+  const log::Epoch former = stored_.value_or(word_);
+  if (DOLMEN_PLANTED("log.raise_by_write")) {
+    stored_ = epoch;
+    all_.queue_.after(all_.random_.below(5 * kMs), [this, epoch] {
+      word_ = epoch;
+      if (stored_ == epoch) stored_.reset();
+    });
+    return former;
+  }
+  word_ = std::max(word_, epoch);
   all_.go_on_elsewhere(node_);
   return former;
 }

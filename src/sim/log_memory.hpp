@@ -80,6 +80,7 @@ class LogMemory {
     LogMemory& all_;
     const std::size_t node_;
     log::Epoch word_ = 0;
+    std::optional<log::Epoch> stored_{};  ///< a plain store of the owner's that nobody sees yet
     bool is_lost_ = false;
     std::map<std::pair<log::Epoch, std::uint32_t>, Lane> lanes_;
   };
