@@ -20,6 +20,9 @@ namespace {
 constexpr std::uint64_t kLeaderSilenceNs = 100'000'000;
 constexpr std::uint64_t kFollowerSilenceNs = 2'000'000'000;
 
+// Followers that share a core with others need some time for the next one.
+constexpr std::size_t kLaneBytes = std::size_t{16} << 20;
+
 enum class Over : std::uint8_t { shm, tcp };
 
 /// The group for one measurement: this process leads, on a core of its own.
@@ -41,6 +44,7 @@ class MemoryGroup {
       followers_.push_back(Server::part(words, output));
     }
     plan.number = 1;
+    plan.replica.lane_bytes = kLaneBytes;
     plan.spin_ns = ~std::uint64_t{0};
     plan.replica.silence_ns = kLeaderSilenceNs;
     member_.emplace(plan);
@@ -78,7 +82,10 @@ class MemoryGroup {
   template <class Told>
   void submit(Told told) {
     member_->submit(entry_, [told](const replication::Executor::Outcome& outcome) {
-      if (outcome.status != replication::ReplyStatus::done) throw Failure("an entry was not taken");
+      if (outcome.status != replication::ReplyStatus::done) {
+        throw Failure("an entry was not taken: " +
+                      std::to_string(static_cast<int>(outcome.status)));
+      }
       told();
     });
   }
@@ -224,7 +231,8 @@ void memory_cases(LogWork& work) {
 
 void memory_log_child(const std::vector<std::string>& arguments) {
   const Pinned pinned(std::stoi(arguments.at(0)));
-  const MemberPlan plan = MemberPlan::of_words({arguments.begin() + 1, arguments.end()});
+  MemberPlan plan = MemberPlan::of_words({arguments.begin() + 1, arguments.end()});
+  plan.replica.lane_bytes = kLaneBytes;
   MemoryMember member(plan);
   for (;;) {
     if (!member.turn()) member.wait();

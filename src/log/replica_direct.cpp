@@ -195,7 +195,8 @@ void Replica::write_lane(std::uint64_t now_ns, Peer& follower) {
     follower.sent = std::max(follower.sent, end);
     if (follower.waits_ns == 0) follower.waits_ns = now_ns;
   }
-  if (follower.lane_used > follower.lane.bytes / 2) want_lane(now_ns, follower);
+  // In time: a follower that sleeps, or has much to do, does not give one at once.
+  want_lane(now_ns, follower);
 }
 
 void Replica::leave_direct(std::uint64_t now_ns, Peer& follower) {
