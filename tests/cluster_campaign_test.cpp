@@ -34,7 +34,8 @@ TEST(ClusterCampaign, ClientsOfEveryGroupSeeOneCounterWhateverFails) {
   const std::uint64_t seeds = from_environment("DOLMEN_CLUSTER_SEEDS", seeds_to_run());
   // An assertion that fails ends the process: then at least with the seed.
   static std::uint64_t running = 0;
-  std::signal(SIGABRT, [](int) { std::fprintf(stderr, "with DOLMEN_CLUSTER_SEED=%lu\n", running); });
+  std::signal(SIGABRT,
+              [](int) { std::fprintf(stderr, "with DOLMEN_CLUSTER_SEED=%lu\n", running); });
   const SimHooks hooks({.seed = 1, .buggify = false});
   ClusterWorldResult total;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
@@ -70,8 +71,8 @@ TEST(ClusterCampaign, OneSeed) {
   const ClusterWorldOptions options{
       .seed = from_environment("DOLMEN_CLUSTER_SEED", 3),
       .faulty_ns = from_environment("DOLMEN_CLUSTER_MS", 500) * 1'000'000,
-      .faults = static_cast<std::uint32_t>(
-          from_environment("DOLMEN_CLUSTER_FAULTS", kAllClusterFaults))};
+      .faults =
+          static_cast<std::uint32_t>(from_environment("DOLMEN_CLUSTER_FAULTS", kAllClusterFaults))};
   const ClusterWorldResult result = run_cluster_world(options);
   EXPECT_EQ(result.violation, "");
   const ClusterWorldResult again = run_cluster_world(options);
