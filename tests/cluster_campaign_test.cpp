@@ -42,7 +42,7 @@ TEST(ClusterCampaign, ClientsOfEveryGroupSeeOneCounterWhateverFails) {
     running = seed;
     const ClusterWorldOptions options{.seed = seed};
     const ClusterWorldResult result = run_cluster_world(options);
-    ASSERT_EQ(result.violation, "") << command_of(minimise(options));
+    ASSERT_EQ(result.violation, "") << command_of(minimise(options)) << "\n" << result.state;
     total.events += result.events;
     total.simulated_ns += result.simulated_ns;
     total.answered += result.answered;
@@ -74,7 +74,7 @@ TEST(ClusterCampaign, OneSeed) {
       .faults =
           static_cast<std::uint32_t>(from_environment("DOLMEN_CLUSTER_FAULTS", kAllClusterFaults))};
   const ClusterWorldResult result = run_cluster_world(options);
-  EXPECT_EQ(result.violation, "");
+  EXPECT_EQ(result.violation, "") << result.state;
   const ClusterWorldResult again = run_cluster_world(options);
   EXPECT_EQ(again.trace_hash, result.trace_hash);
   EXPECT_EQ(again.events, result.events);
@@ -85,7 +85,7 @@ TEST(ClusterCampaign, ThirtyNodesAndTwelveGroups) {
   const ClusterWorldOptions options{
       .seed = 11, .nodes = 30, .groups = 12, .clients = 1, .faulty_ns = 500'000'000};
   const ClusterWorldResult result = run_cluster_world(options);
-  EXPECT_EQ(result.violation, "");
+  EXPECT_EQ(result.violation, "") << result.state;
   EXPECT_GT(result.answered, 100u);
 }
 

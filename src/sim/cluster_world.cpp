@@ -241,6 +241,32 @@ void ClusterRun::judge(Group& group) {
   if (judgement.verdict != Verdict::linearizable) violated(name + ": " + judgement.text);
 }
 
+std::string ClusterRun::state() {
+  std::string text = "at " + std::to_string(now_ns()) + " ns\n";
+  for (const Group& group : groups_) {
+    for (const std::size_t i : group.nodes) {
+      text += "group " + std::to_string(group.id.low) + " node " + std::to_string(i + 1) + ": ";
+      if (!nodes_[i]->member) {
+        text += "down\n";
+        continue;
+      }
+      const auto status = *nodes_[i]->member->status(group.id);
+      text += (status.role == log::Role::leader ? "leads, epoch " : "epoch ") +
+              std::to_string(status.epoch) + ", end " + std::to_string(status.end.index) +
+              ", applied " + std::to_string(status.applied) + ", not connected to";
+      for (const std::size_t k : group.nodes) {
+        if (k != i && !nodes_[i]->endpoint->connected(id_of(k)))
+          text += " " + std::to_string(k + 1);
+      }
+      text += "\n";
+    }
+  }
+  for (std::size_t i = 0; i < clients_.size(); ++i) {
+    if (!clients_[i].client->is_done()) text += "client " + std::to_string(i) + " waits\n";
+  }
+  return text;
+}
+
 ClusterWorldResult ClusterRun::run() {
   strikes_until_ns_ = options_.faulty_ns;
   strike();
@@ -257,6 +283,7 @@ ClusterWorldResult ClusterRun::run() {
   for (Group& group : groups_) {
     if (result_.violation.empty()) judge(group);
   }
+  if (!result_.violation.empty()) result_.state = state();
   for (const Client& one : clients_) {
     result_.answered += one.client->answered();
     result_.attempts += one.client->attempts();

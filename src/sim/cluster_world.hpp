@@ -52,6 +52,7 @@ struct ClusterWorldOptions {
 
 struct ClusterWorldResult {
   std::string violation;  ///< empty: none
+  std::string state;      ///< with a violation: a line per replica, as it was then
   std::uint64_t trace_hash = 0;
   std::uint64_t events = 0;
   std::uint64_t simulated_ns = 0;

@@ -84,8 +84,8 @@ SimLifePtr SimFabricCore::begin_life(const SimEndpointOptions& options) {
     }
     // The other one dials: it is told that there is somebody. If it does not run, its next life
     // dials everybody.
+    // However long that takes: a node goes on calling.
     const Flight flight = fly(options.self.node, node, leaves_ns(*life));
-    if (flight.is_given_up) continue;
     queue.at(flight.arrives_ns, [this, life, to = other.life] {
       if (!to->has_process || to->nic->is_stopped()) return;
       const auto found = to->links.find(life->name.node);

@@ -108,6 +108,20 @@ TEST(SimFabric, WhatIsOnItsWayForTooLongEndsTheConnection) {
   EXPECT_EQ(nodes.heard(2).lost.size(), 1u);
 }
 
+TEST(SimFabric, ANewLifeIsConnectedHoweverLongItWasCutOff) {
+  FabricModel model;
+  model.give_up_ns = 20 * kMs;
+  Nodes nodes(2, model);
+  for (const std::uint64_t starts : {1u, 2u}) {
+    nodes.world.linger(Nodes::id(starts));
+    nodes.end(starts);
+    nodes.world.cut(Nodes::id(1), Nodes::id(2), 300 * kMs);
+    nodes.world.cut(Nodes::id(2), Nodes::id(1), 300 * kMs);
+    nodes.start(starts);
+    ASSERT_TRUE(nodes.run([&] { return nodes.is_meshed(); })) << starts;
+  }
+}
+
 TEST(SimFabric, ABrokenConnectionIsMadeAgain) {
   Nodes nodes(3);
   nodes.world.break_connection(Nodes::id(1), Nodes::id(2));
