@@ -22,7 +22,7 @@ struct SuiteEntry {
   void (*run)(Report&);
 };
 
-constexpr std::array<SuiteEntry, 7> kSuites{{
+constexpr std::array<SuiteEntry, 8> kSuites{{
     {"pointers", "following pointers, against raw, Boost offset_ptr, PMDK", pointers_suite},
     {"kv", "a million records: get, scan, put, load, against LMDB, SQLite, std maps", kv_suite},
     {"commits", "small transactions, deferred and durable, against LMDB, SQLite, PMDK, fdatasync",
@@ -32,6 +32,7 @@ constexpr std::array<SuiteEntry, 7> kSuites{{
     {"log", "entries in a log of three processes, against etcd, C raft, Redis, floors", log_suite},
     {"fabric", "writes, reads and round trips between two processes, against bare ones",
      fabric_suite},
+    {"sim", "simulated time and events per second of a core", sim_suite},
 }};
 
 void print_help(std::FILE* out) {

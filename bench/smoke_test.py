@@ -40,6 +40,8 @@ EXPECTED = {
                for case, floor in (("write64_shm", "bare_write"), ("read4k_shm", "bare_read"),
                                    ("rtt64_shm", "bare_rtt"), ("rtt64_tcp", "bare_rtt"),
                                    ("read4k_tcp", "bare_rtt"))},
+    "sim": {f"{case}_{figure}": OURS for case in ("log", "group", "cluster", "cluster30")
+            for figure in ("hours", "events")},
 }
 ABSENT = ("was made without it", "it is not installed")
 MACHINE = {"cpu", "cores", "memory_bytes", "kernel", "filesystem", "dolmen", "checked"}

@@ -20,6 +20,7 @@ void open_suite(Report& report);
 void footprint_suite(Report& report);
 void log_suite(Report& report);
 void fabric_suite(Report& report);
+void sim_suite(Report& report);
 
 /// Parts behind `bench --child <name> <arguments>`; each prints its figures on stdout. Throw
 /// Failure.

@@ -34,14 +34,15 @@ TEST(ClusterCampaign, ClientsOfEveryGroupSeeOneCounterWhateverFails) {
   const std::uint64_t seeds = from_environment("DOLMEN_CLUSTER_SEEDS", seeds_to_run());
   // An assertion that fails ends the process: then at least with the seed.
   static std::uint64_t running = 0;
-  std::signal(SIGABRT, [](int) { std::fprintf(stderr, "with DOLMEN_CLUSTER_SEED=%lu\n", running); });
+  std::signal(SIGABRT,
+              [](int) { std::fprintf(stderr, "with DOLMEN_CLUSTER_SEED=%lu\n", running); });
   const SimHooks hooks({.seed = 1, .buggify = false});
   ClusterWorldResult total;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     running = seed;
     const ClusterWorldOptions options{.seed = seed};
     const ClusterWorldResult result = run_cluster_world(options);
-    ASSERT_EQ(result.violation, "") << command_of(minimise(options));
+    ASSERT_EQ(result.violation, "") << command_of(minimise(options)) << "\n" << result.state;
     total.events += result.events;
     total.simulated_ns += result.simulated_ns;
     total.answered += result.answered;
@@ -70,10 +71,10 @@ TEST(ClusterCampaign, OneSeed) {
   const ClusterWorldOptions options{
       .seed = from_environment("DOLMEN_CLUSTER_SEED", 3),
       .faulty_ns = from_environment("DOLMEN_CLUSTER_MS", 500) * 1'000'000,
-      .faults = static_cast<std::uint32_t>(
-          from_environment("DOLMEN_CLUSTER_FAULTS", kAllClusterFaults))};
+      .faults =
+          static_cast<std::uint32_t>(from_environment("DOLMEN_CLUSTER_FAULTS", kAllClusterFaults))};
   const ClusterWorldResult result = run_cluster_world(options);
-  EXPECT_EQ(result.violation, "");
+  EXPECT_EQ(result.violation, "") << result.state;
   const ClusterWorldResult again = run_cluster_world(options);
   EXPECT_EQ(again.trace_hash, result.trace_hash);
   EXPECT_EQ(again.events, result.events);
@@ -84,7 +85,7 @@ TEST(ClusterCampaign, ThirtyNodesAndTwelveGroups) {
   const ClusterWorldOptions options{
       .seed = 11, .nodes = 30, .groups = 12, .clients = 1, .faulty_ns = 500'000'000};
   const ClusterWorldResult result = run_cluster_world(options);
-  EXPECT_EQ(result.violation, "");
+  EXPECT_EQ(result.violation, "") << result.state;
   EXPECT_GT(result.answered, 100u);
 }
 

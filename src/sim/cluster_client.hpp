@@ -81,8 +81,8 @@ class ClusterClient final : private fabric::Sink {
         .session = session_,
         .sequence = is_opening ? 0 : sequence_,
         .command = is_opening ? base::Bytes{} : base::Bytes(command_)};
-    const std::vector<std::byte> head = encode(replication::Envelope{
-        .kind = replication::EnvelopeKind::request, .group = place_.group});
+    const std::vector<std::byte> head = encode(
+        replication::Envelope{.kind = replication::EnvelopeKind::request, .group = place_.group});
     const std::vector<std::byte> body = encode(request);
     const std::array<base::Bytes, 2> parts{head, body};
     if (!endpoint_->send(*to, parts)) return false;

@@ -127,7 +127,8 @@ void ClusterRun::heal() {
     node.turn_ns = 2'000;
     node.sync_ns = 200'000;
     node.disk->clear_faults();
-    node.disk->set_latency(node.clock, {.read_ns = 1'000, .write_ns = 2'000, .sync_ns = node.sync_ns});
+    node.disk->set_latency(node.clock,
+                           {.read_ns = 1'000, .write_ns = 2'000, .sync_ns = node.sync_ns});
     start(i);
     schedule(i, now_ns());
   }

@@ -107,6 +107,7 @@ class ClusterRun {
   [[nodiscard]] bool agrees(const Group& group);
   [[nodiscard]] bool is_at_rest();
   void judge(Group& group);
+  [[nodiscard]] std::string state();
 
   const ClusterWorldOptions options_;
   base::Random random_;

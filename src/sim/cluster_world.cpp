@@ -45,8 +45,8 @@ ClusterRun::ClusterRun(const ClusterWorldOptions& options)
       const std::size_t number = clients_.size();
       ClusterClient::Place place{.group = groups_[g].id, .members = {}, .number = k};
       for (const std::size_t node : groups_[g].nodes) place.members.push_back(id_of(node));
-      SimEndpointOptions endpoint{
-          .self = {fabric::NodeId{kFirstClient + number}, 1}, .is_client = true};
+      SimEndpointOptions endpoint{.self = {fabric::NodeId{kFirstClient + number}, 1},
+                                  .is_client = true};
       endpoint.waker = [this, number](std::uint64_t at_ns) { schedule_client(number, at_ns); };
       clients_.push_back({});
       clients_.back().client =
@@ -89,8 +89,7 @@ void ClusterRun::lay_out() {
     for (const std::size_t node : group.nodes) {
       auto journal = open_journal(*nodes_[node]);
       if (!journal) return;
-      const auto added =
-          journal->add(group.id, replication::replica_of(id_of(node), 1), first);
+      const auto added = journal->add(group.id, replication::replica_of(id_of(node), 1), first);
       if (!added || !journal->close()) violated("a journal cannot be made");
       nodes_[node]->machines[group.id] = nullptr;
     }
@@ -110,7 +109,8 @@ std::unique_ptr<replication::Journal> ClusterRun::open_journal(Node& node) {
 void ClusterRun::start(std::size_t i) {
   Node& node = *nodes_[i];
   if (node.member) return;
-  node.disk->set_latency(node.clock, {.read_ns = 1'000, .write_ns = 2'000, .sync_ns = node.sync_ns});
+  node.disk->set_latency(node.clock,
+                         {.read_ns = 1'000, .write_ns = 2'000, .sync_ns = node.sync_ns});
   auto journal = open_journal(node);
   if (!journal) return;
   node.endpoint = fabric_.make({.self = {id_of(i), ++node.incarnation},
@@ -143,8 +143,8 @@ void ClusterRun::power_off(std::size_t i) {
                                         CrashPlan::Kind::random};
   Node& node = *nodes_[i];
   fabric_.power_off(id_of(i));
-  auto left = node.disk->crash({.kind = kKinds[random_.below(3)], .argument = random_()},
-                               node.incarnation);
+  auto left =
+      node.disk->crash({.kind = kKinds[random_.below(3)], .argument = random_()}, node.incarnation);
   node.disk->power_off();
   end(i);
   node.disk = std::move(left);
@@ -241,6 +241,32 @@ void ClusterRun::judge(Group& group) {
   if (judgement.verdict != Verdict::linearizable) violated(name + ": " + judgement.text);
 }
 
+std::string ClusterRun::state() {
+  std::string text = "at " + std::to_string(now_ns()) + " ns\n";
+  for (const Group& group : groups_) {
+    for (const std::size_t i : group.nodes) {
+      text += "group " + std::to_string(group.id.low) + " node " + std::to_string(i + 1) + ": ";
+      if (!nodes_[i]->member) {
+        text += "down\n";
+        continue;
+      }
+      const auto status = *nodes_[i]->member->status(group.id);
+      text += (status.role == log::Role::leader ? "leads, epoch " : "epoch ") +
+              std::to_string(status.epoch) + ", end " + std::to_string(status.end.index) +
+              ", applied " + std::to_string(status.applied) + ", not connected to";
+      for (const std::size_t k : group.nodes) {
+        if (k != i && !nodes_[i]->endpoint->connected(id_of(k)))
+          text += " " + std::to_string(k + 1);
+      }
+      text += "\n";
+    }
+  }
+  for (std::size_t i = 0; i < clients_.size(); ++i) {
+    if (!clients_[i].client->is_done()) text += "client " + std::to_string(i) + " waits\n";
+  }
+  return text;
+}
+
 ClusterWorldResult ClusterRun::run() {
   strikes_until_ns_ = options_.faulty_ns;
   strike();
@@ -257,6 +283,7 @@ ClusterWorldResult ClusterRun::run() {
   for (Group& group : groups_) {
     if (result_.violation.empty()) judge(group);
   }
+  if (!result_.violation.empty()) result_.state = state();
   for (const Client& one : clients_) {
     result_.answered += one.client->answered();
     result_.attempts += one.client->attempts();

@@ -17,32 +17,32 @@ namespace dolmen::sim {
 
 /// Kinds of faults, as bits.
 enum ClusterFault : std::uint32_t {
-  kPacketLoss = 1,         ///< packets are lost and repeated
-  kPacketLate = 2,         ///< … late, and hold up what is behind them
-  kOvertaken = 4,          ///< … overtaken: connections end of it
-  kGivesUp = 8,            ///< connections end when they are cut for long
-  kBreaks = 16,            ///< … and for no reason
-  kCutsOneWay = 32,        ///< one direction of a link is cut
-  kCutsOff = 64,           ///< a node is cut off from all others
-  kFlaps = 128,            ///< cuts come and go
-  kKills = 256,            ///< processes end, and begin again
-  kHangs = 512,            ///< … and nobody hears of their end
-  kPowersOff = 1024,       ///< nodes lose their power, and what their disks had not synced
-  kPowersOffAll = 2048,    ///< … all at once
-  kKillsLeaders = 4096,    ///< … who leads a group
-  kPauses = 8192,          ///< processes stand still and go on
-  kSlowNodes = 16384,      ///< turns take a hundred times longer
-  kSlowDisks = 32768,      ///< syncs take milliseconds
-  kDiskErrors = 65536,     ///< calls fail, disks are full; members end of it
-  kClockDrift = 131072,    ///< clocks of different speed
+  kPacketLoss = 1,       ///< packets are lost and repeated
+  kPacketLate = 2,       ///< … late, and hold up what is behind them
+  kOvertaken = 4,        ///< … overtaken: connections end of it
+  kGivesUp = 8,          ///< connections end when they are cut for long
+  kBreaks = 16,          ///< … and for no reason
+  kCutsOneWay = 32,      ///< one direction of a link is cut
+  kCutsOff = 64,         ///< a node is cut off from all others
+  kFlaps = 128,          ///< cuts come and go
+  kKills = 256,          ///< processes end, and begin again
+  kHangs = 512,          ///< … and nobody hears of their end
+  kPowersOff = 1024,     ///< nodes lose their power, and what their disks had not synced
+  kPowersOffAll = 2048,  ///< … all at once
+  kKillsLeaders = 4096,  ///< … who leads a group
+  kPauses = 8192,        ///< processes stand still and go on
+  kSlowNodes = 16384,    ///< turns take a hundred times longer
+  kSlowDisks = 32768,    ///< syncs take milliseconds
+  kDiskErrors = 65536,   ///< calls fail, disks are full; members end of it
+  kClockDrift = 131072,  ///< clocks of different speed
   kAllClusterFaults = 262143,
 };
 
 struct ClusterWorldOptions {
   std::uint64_t seed = 1;
   std::size_t nodes = 12;
-  std::size_t groups = 5;  ///< of three to five members each
-  std::size_t clients = 2; ///< of each group
+  std::size_t groups = 5;   ///< of three to five members each
+  std::size_t clients = 2;  ///< of each group
   std::uint64_t faulty_ns = 1'000'000'000;
   /// After it, without faults: by then everybody agrees.
   std::uint64_t calm_ns = 20'000'000'000;
@@ -52,6 +52,7 @@ struct ClusterWorldOptions {
 
 struct ClusterWorldResult {
   std::string violation;  ///< empty: none
+  std::string state;      ///< with a violation: a line per replica, as it was then
   std::uint64_t trace_hash = 0;
   std::uint64_t events = 0;
   std::uint64_t simulated_ns = 0;

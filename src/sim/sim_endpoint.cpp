@@ -127,12 +127,10 @@ Result<void> SimEndpoint::read(OpId op, const Place& place, base::MutableBytes i
 Result<void> SimEndpoint::compare_and_swap(OpId op, const Place& place, std::uint64_t expected,
                                            std::uint64_t desired) {
   if (place.offset % 8 != 0) return fail(Errc::invalid_argument, "an unaligned word", place.offset);
-  return issue(op, place,
-               {.kind = SimOperation::Kind::swap,
-                .length = 8,
-                .expected = expected,
-                .operand = desired},
-               {});
+  return issue(
+      op, place,
+      {.kind = SimOperation::Kind::swap, .length = 8, .expected = expected, .operand = desired},
+      {});
 }
 Result<void> SimEndpoint::fetch_add(OpId op, const Place& place, std::uint64_t delta) {
   if (place.offset % 8 != 0) return fail(Errc::invalid_argument, "an unaligned word", place.offset);
@@ -148,7 +146,8 @@ void SimEndpoint::report_lost(const SimLinkPtr& link, Errc why, fabric::Sink& si
   const int s = link->side_of(*life_);
   SimSide& side = link->sides[s];
   const fabric::NodeName peer = link->sides[1 - s].life->name;
-  const Error lost = fail(Errc::connection_lost, "node", static_cast<std::uint64_t>(peer.node)).error();
+  const Error lost =
+      fail(Errc::connection_lost, "node", static_cast<std::uint64_t>(peer.node)).error();
   for (const auto& [serial, pending] : std::exchange(side.pending, {})) {
     if (!pending.is_reported) sink.on_completed(pending.op, std::unexpected(lost));
   }
@@ -185,8 +184,8 @@ void SimEndpoint::report(SimInboxItem item, fabric::Sink& sink) {
     case Kind::lost:
       return report_lost(item.link, item.why, sink);
     case Kind::refused:
-      return sink.on_refused(
-          peer.node, fail(item.why, "node", static_cast<std::uint64_t>(peer.node)).error());
+      return sink.on_refused(peer.node,
+                             fail(item.why, "node", static_cast<std::uint64_t>(peer.node)).error());
     case Kind::completed:
       return;
   }

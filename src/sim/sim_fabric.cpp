@@ -72,7 +72,8 @@ Result<void> SimFabric::flush(NodeId node, fabric::RegionId region, std::uint64_
                               std::uint64_t bytes) {
   const auto number = static_cast<std::uint64_t>(region);
   const SimLifePtr life = core_->life_of(node);
-  if (!life || !life->nic->regions().contains(region)) return fail(Errc::not_found, "region", number);
+  if (!life || !life->nic->regions().contains(region))
+    return fail(Errc::not_found, "region", number);
   const SimRegionPtr& memory = life->nic->regions().at(region).first;
   const std::size_t size = memory->bytes().size();
   if (offset > size || bytes > size - offset) return fail(Errc::out_of_bounds, "region", number);
@@ -98,7 +99,8 @@ void SimFabricCore::issue(const SimLinkPtr& link, int s, SimOperation operation,
     request->is_void = false;
     SimPending& its = found->second;
     request->bytes.assign(its.from.begin(), its.from.end());
-    if (request->kind != SimOperation::Kind::write || request->level != fabric::Level::local) return;
+    if (request->kind != SimOperation::Kind::write || request->level != fabric::Level::local)
+      return;
     its.is_reported = true;
     push(from.life, {.kind = SimInboxItem::Kind::completed, .op = its.op});
   });

@@ -35,9 +35,9 @@ NicModel nic_of(const FabricModel& model) {
 
 SimFabricCore::SimFabricCore(std::uint64_t seed, const FabricModel& its_model)
     : model(its_model), random_(base::mix_seed(seed, 0xFAB)) {
-  DOLMEN_ASSERT((model.traits.level_max < fabric::Level::durable ||
-                 model.memory == MemoryKind::persistent) &&
-                "durable writes need memory that is");
+  DOLMEN_ASSERT(
+      (model.traits.level_max < fabric::Level::durable || model.memory == MemoryKind::persistent) &&
+      "durable writes need memory that is");
   DOLMEN_ASSERT(!model.traits.mapped && "nodes have no memory in common here");
 }
 
@@ -72,9 +72,8 @@ SimLifePtr SimFabricCore::begin_life(const SimEndpointOptions& options) {
                                        [this](std::uint64_t value) { trace(value); });
   Host& host = hosts_[options.self.node];
   if (host.life && !host.life->has_process) silence(options.self.node);
-  const bool is_latest =
-      !host.life || host.life->name.incarnation < options.self.incarnation ||
-      !host.life->has_process;
+  const bool is_latest = !host.life || host.life->name.incarnation < options.self.incarnation ||
+                         !host.life->has_process;
   if (is_latest) host.life = life;
   lives_.push_back(life);
   for (const auto& [node, other] : hosts_) {
@@ -85,8 +84,8 @@ SimLifePtr SimFabricCore::begin_life(const SimEndpointOptions& options) {
     }
     // The other one dials: it is told that there is somebody. If it does not run, its next life
     // dials everybody.
+    // However long that takes: a node goes on calling.
     const Flight flight = fly(options.self.node, node, leaves_ns(*life));
-    if (flight.is_given_up) continue;
     queue.at(flight.arrives_ns, [this, life, to = other.life] {
       if (!to->has_process || to->nic->is_stopped()) return;
       const auto found = to->links.find(life->name.node);
@@ -297,7 +296,8 @@ void SimFabricCore::dial(const SimLifePtr& life, NodeId to) {
     if (side.received != 0 || side.is_ended) return;  // it was accepted, or it is over
     break_side(link, 0, Errc::timed_out, true);
   });
-  carry(link, 0, true, [this, link] { push(link->sides[1].life, {.kind = Kind::hello, .link = link}); });
+  carry(link, 0, true,
+        [this, link] { push(link->sides[1].life, {.kind = Kind::hello, .link = link}); });
 }
 
 void SimFabricCore::take_hello(const SimLinkPtr& link, fabric::Sink& sink) {
@@ -321,7 +321,8 @@ void SimFabricCore::take_hello(const SimLinkPtr& link, fabric::Sink& sink) {
   life->connected[peer.node] = link;
   link->sides[1].is_reported = true;
   ++counts.connections;
-  carry(link, 1, true, [this, link] { push(link->sides[0].life, {.kind = Kind::accepted, .link = link}); });
+  carry(link, 1, true,
+        [this, link] { push(link->sides[0].life, {.kind = Kind::accepted, .link = link}); });
   sink.on_connected(peer);
 }
 
@@ -346,7 +347,8 @@ void SimFabricCore::break_side(const SimLinkPtr& link, int s, Errc why, bool tel
 void SimFabricCore::tell_end(const SimLinkPtr& link, int s, Errc why) {
   SimSide& side = link->sides[s];
   const Errc told = why == Errc::superseded ? why : Errc::connection_lost;
-  Flight flight = fly(side.life->name.node, link->sides[1 - s].life->name.node, leaves_ns(*side.life));
+  Flight flight =
+      fly(side.life->name.node, link->sides[1 - s].life->name.node, leaves_ns(*side.life));
   if (!side.is_mute) flight.arrives_ns = std::max(flight.arrives_ns, side.arrives_ns);
   queue.at(flight.arrives_ns, [this, link, s, told] {
     SimSide& there = link->sides[1 - s];

@@ -54,13 +54,13 @@ struct SimPending {
 /// One end of a connection.
 struct SimSide {
   SimLifePtr life;
-  bool is_reported = false;  ///< on_connected was, and on_lost was not
-  bool is_ended = false;     ///< nothing leaves or arrives here any more
-  bool is_dropped = false;   ///< … and what arrived before is not reported
-  bool is_mute = false;      ///< something could not be delivered: nothing behind it may be
+  bool is_reported = false;      ///< on_connected was, and on_lost was not
+  bool is_ended = false;         ///< nothing leaves or arrives here any more
+  bool is_dropped = false;       ///< … and what arrived before is not reported
+  bool is_mute = false;          ///< something could not be delivered: nothing behind it may be
   std::uint64_t arrives_ns = 0;  ///< the last packet in order that left here, at the other end
   std::uint64_t numbered = 0;
-  std::uint64_t received = 0;  ///< the other end's numbers
+  std::uint64_t received = 0;    ///< the other end's numbers
   std::size_t queued_bytes = 0;  ///< messages that the other process has not taken
   std::size_t consumed_bytes = 0;
   std::size_t operation_bytes = 0;
@@ -160,7 +160,9 @@ class SimFabricCore {
   };
 
   [[nodiscard]] const LinkFaults& faults_of(NodeId from, NodeId to) const;
-  [[nodiscard]] bool chance(std::uint32_t ppm) { return ppm != 0 && random_.below(1'000'000) < ppm; }
+  [[nodiscard]] bool chance(std::uint32_t ppm) {
+    return ppm != 0 && random_.below(1'000'000) < ppm;
+  }
   [[nodiscard]] Flight fly(NodeId from, NodeId to, std::uint64_t leaves_ns);
   void tell_end(const SimLinkPtr& link, int s, Errc why);
   void redial(const SimLifePtr& life, NodeId to);

@@ -42,8 +42,8 @@ void SimRegion::flush(std::uint64_t offset, std::uint64_t length) {
   if (!is_persistent() || length == 0) return;
   DOLMEN_ASSERT_CMP(offset + length, <=, bytes_);
   const std::uint64_t begin = line_of(offset) * kLineBytes;
-  const std::uint64_t end = std::min<std::uint64_t>(
-      (line_of(offset + length - 1) + 1) * kLineBytes, bytes_);
+  const std::uint64_t end =
+      std::min<std::uint64_t>((line_of(offset + length - 1) + 1) * kLineBytes, bytes_);
   std::memcpy(durable_.data() + begin, memory_.get() + begin, end - begin);
 }
 
@@ -235,9 +235,10 @@ void SimNic::finish_atomic() {
   base::store(atomic.memory->bytes(), atomic.offset, atomic.desired);
   trace_(atomic.desired);
   // Later: it may begin the next one, and this may be within another operation.
-  queue_.after(0, [self = shared_from_this(), done = std::move(atomic.done), former = atomic.former] {
-    if (!self->is_stopped_) done(former);
-  });
+  queue_.after(0,
+               [self = shared_from_this(), done = std::move(atomic.done), former = atomic.former] {
+                 if (!self->is_stopped_) done(former);
+               });
 }
 
 void SimNic::settle(RegionId region, std::optional<NodeId> node) {
