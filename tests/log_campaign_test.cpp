@@ -77,7 +77,8 @@ TEST(LogCampaign, NothingAcknowledgedIsLostWhateverFails) {
       3.0 / static_cast<double>(seeds));
   std::printf(
       "%lu with a witness, %lu times the leader was taken away at the end; longest until something "
-      "was decided: %.0f ms after the faults, %.0f ms without one, %.0f ms where its end was told\n",
+      "was decided: %.0f ms after the faults, %.0f ms without one, %.0f ms where its end was "
+      "told\n",
       witnesses, taken_over, static_cast<double>(slowest.calm) / 1e6,
       static_cast<double>(slowest.without_one) / 1e6, static_cast<double>(slowest.noticed) / 1e6);
   EXPECT_GT(total.acknowledged, seeds * 100);
@@ -96,11 +97,10 @@ TEST(LogCampaign, EveryRarePlaceIsReached) {
     for (const auto& [name, site] : hooks.buggify_sites()) reached[name] += site.fired;
   }
   for (const char* const place :
-       {"log.led", "log.stepped_down", "log.truncated", "log.mismatch", "log.fetched",
-        "log.stuck", "log.split", "log.gave_way", "log.snapshot_lent", "log.compacted",
-        "log.installed", "log.snapshot_sent", "log.configuration_proposed",
-        "log.configuration_truncated", "log.left", "log.one_entry", "log.send_again",
-        "log.impatient"}) {
+       {"log.led", "log.stepped_down", "log.truncated", "log.mismatch", "log.fetched", "log.stuck",
+        "log.split", "log.gave_way", "log.snapshot_lent", "log.compacted", "log.installed",
+        "log.snapshot_sent", "log.configuration_proposed", "log.configuration_truncated",
+        "log.left", "log.one_entry", "log.send_again", "log.impatient"}) {
     EXPECT_GT(reached[place], 0u) << place;
   }
 }

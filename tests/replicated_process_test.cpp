@@ -82,10 +82,10 @@ class Members {
     if (member == witness_) {
       std::string members;
       for (const std::string& address : group_.members) members += "," + address;
-      words.insert(words.end(), {kWitnessProgram, "log", "witness",
-                                 "member" + std::to_string(member), "--member",
-                                 std::to_string(member), "--members", members.substr(1), "--key",
-                                 group_.key_file});
+      words.insert(
+          words.end(),
+          {kWitnessProgram, "log", "witness", "member" + std::to_string(member), "--member",
+           std::to_string(member), "--members", members.substr(1), "--key", group_.key_file});
     } else {
       words.insert(words.end(), {DOLMEN_MEMBER_PROGRAM, "serve", std::to_string(member)});
       words.insert(words.end(), group_.members.begin(), group_.members.end());
@@ -228,8 +228,9 @@ TEST(ReplicatedProcess, NothingAcknowledgedIsLostWhenMembersAreKilled) {
 // only the witness has what was acknowledged last.
 TEST(ReplicatedProcess, TwoServersAndAWitnessSurviveAnyOneFailure) {
   if (kWitnessProgram == nullptr) GTEST_SKIP() << "builds without the command dolmen";
-  const std::uint32_t rounds =
-      dolmen::base::at_full_length() ? 300 : dolmen::base::kSanitized ? 3 : 15;
+  const std::uint32_t rounds = dolmen::base::at_full_length() ? 300
+                               : dolmen::base::kSanitized     ? 3
+                                                              : 15;
   constexpr std::uint32_t kWitness = 3;
   Members members(loopback(static_cast<std::uint16_t>(some_port() + 20)), {}, kWitness);
   Clients clients(members.group(), 4);

@@ -108,7 +108,8 @@ class Member final : private fabric::Sink {
     log::RecordCount appended = 0;
     std::vector<Waiting> requests;
     std::map<log::Index, Pending> pending;
-    /// Of a witness, at the last checkpoint; and since when it waits for a newer one, 0: it does not.
+    /// Of a witness, at the last checkpoint; and since when it waits for a newer one, 0: it does
+    /// not.
     log::Index cut_at = 0;
     std::uint64_t waits_ns = 0;
     std::uint64_t asked_ns = 0;

@@ -87,7 +87,7 @@ class LogRun {
     std::uint64_t wakeup_ns = 0;  ///< scheduled; 0: none
     log::Index stable = 0;        ///< what was seen of it
     log::Epoch led = 0;           ///< the last epoch in which it was seen to lead
-    std::uint64_t asked_ns = 0;  ///< a witness: when it last asked for a snapshot
+    std::uint64_t asked_ns = 0;   ///< a witness: when it last asked for a snapshot
     bool has_machine = true;      ///< a witness has none
     LogMachine machine;
     std::vector<Pending> pending;
@@ -230,8 +230,8 @@ class LogRun {
   std::uint64_t propose_every_ns_ = 0;
   std::uint64_t strike_every_ns_ = 0;
   bool uses_journals_ = false;
-  bool notices_ = false;         ///< crashes are told
-  std::size_t mute_ = kNone;     ///< whose entries reach nobody
+  bool notices_ = false;      ///< crashes are told
+  std::size_t mute_ = kNone;  ///< whose entries reach nobody
   std::size_t witness_ = kNone;
   std::uint64_t compact_one_in_ = 0;  ///< of the times that a replica did something; 0: never
   std::uint64_t commands_ = 0;

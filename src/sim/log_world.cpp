@@ -77,9 +77,9 @@ void LogRun::start(std::size_t number) {
   }
   if (node.disk.snapshot && node.has_machine) install(node, *node.disk.snapshot);
   if (node.disk.snapshot) node.stable = node.disk.snapshot->last().index;
-  node.replica = std::make_unique<log::Replica>(
-      id_of(number), first_configuration(), options_of(number), node.disk, random_(),
-      local_ns(node));
+  node.replica =
+      std::make_unique<log::Replica>(id_of(number), first_configuration(), options_of(number),
+                                     node.disk, random_(), local_ns(node));
   settle(number);
 }
 
@@ -108,8 +108,8 @@ void LogRun::settle(std::size_t number) {
   }
   start_sync(number);
   for (const auto& letter : output.letters) {
-    const bool is_entries = letter.message.kind == log::MessageKind::append &&
-                            !letter.message.entries.empty();
+    const bool is_entries =
+        letter.message.kind == log::MessageKind::append && !letter.message.entries.empty();
     if (number == mute_ && is_entries) continue;
     network_.send(number, node_of(letter.to), log::encode(letter.message));
   }
