@@ -83,7 +83,8 @@ TEST(LogCampaign, NothingAcknowledgedIsLostWhateverFails) {
       3.0 / static_cast<double>(seeds));
   std::printf(
       "%lu with a witness, %lu times the leader was taken away at the end; longest until something "
-      "was decided: %.0f ms after the faults, %.0f ms without one, %.0f ms where its end was told\n",
+      "was decided: %.0f ms after the faults, %.0f ms without one, %.0f ms where its end was "
+      "told\n",
       witnesses, taken_over, static_cast<double>(slowest.calm) / 1e6,
       static_cast<double>(slowest.without_one) / 1e6, static_cast<double>(slowest.noticed) / 1e6);
   EXPECT_GT(total.acknowledged, seeds * 100);

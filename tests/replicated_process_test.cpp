@@ -86,10 +86,10 @@ class Members {
     if (member == witness_) {
       std::string members;
       for (const std::string& address : group_.members) members += "," + address;
-      words.insert(words.end(), {kWitnessProgram, "log", "witness",
-                                 "member" + std::to_string(member), "--member",
-                                 std::to_string(member), "--members", members.substr(1), "--key",
-                                 group_.key_file});
+      words.insert(
+          words.end(),
+          {kWitnessProgram, "log", "witness", "member" + std::to_string(member), "--member",
+           std::to_string(member), "--members", members.substr(1), "--key", group_.key_file});
     } else {
       words.insert(words.end(), {DOLMEN_MEMBER_PROGRAM, "serve", std::to_string(member)});
       // Who was there at first knows only those; who came later itself as well.

@@ -41,9 +41,9 @@ struct ReplicatedGroup {
   /// anything; connections are encrypted with it. Not used in shared memory, where whoever runs as
   /// the user may do anything.
   std::string key_file;
-  /// Which of the members, 1, 2, …, are witnesses: they keep what clients were told like the others,
-  /// count in majorities, and have no state machine, so that they cost little but a disk. The same
-  /// for all members, when their directories are made; later the group's log knows.
+  /// Which of the members, 1, 2, …, are witnesses: they keep what clients were told like the
+  /// others, count in majorities, and have no state machine, so that they cost little but a disk.
+  /// The same for all members, when their directories are made; later the group's log knows.
   std::vector<std::uint32_t> witnesses{};
 };
 

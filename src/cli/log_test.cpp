@@ -63,8 +63,8 @@ TEST_F(Log, AWitnessIsSaidWhenItsDirectoryIsMade) {
   ASSERT_EQ(dolmen({"log", "key", "group.key"}).exit, kOk);
   expect_error(dolmen(with_group({"init", "data3", "--member", "3", "--witness", "4"})), kFailed,
                "witness: a number");
-  expect_error(dolmen(with_group({"init", "data3", "--member", "3", "--witness", "1,2,3"})), kFailed,
-               "witnesses: each once, and not all members");
+  expect_error(dolmen(with_group({"init", "data3", "--member", "3", "--witness", "1,2,3"})),
+               kFailed, "witnesses: each once, and not all members");
   ASSERT_EQ(dolmen(with_group({"init", "data1", "--member", "1", "--witness", "3"})).exit, kOk);
   expect_error(dolmen(with_group({"witness", "data1", "--member", "1"})), kFailed,
                "the group has this member as a server");

@@ -68,9 +68,17 @@ TEST(Configuration, LooksAsDocumented) {
     return text;  // small numbers only
   };
   EXPECT_EQ(hex(encode({.voters = ids({1, 5}), .learners = ids({2})})),
-            "20001000" "10000000" "50000000" "20000000");
+            "20001000"
+            "10000000"
+            "50000000"
+            "20000000");
   EXPECT_EQ(hex(encode({.voters = ids({1, 5}), .learners = ids({2}), .witnesses = ids({5})})),
-            "20011000" "10000000" "50000000" "20000000" "1000" "50000000");
+            "20011000"
+            "10000000"
+            "50000000"
+            "20000000"
+            "1000"
+            "50000000");
 }
 
 TEST(Configuration, WithAWitnessIsTheGoldenFile) {

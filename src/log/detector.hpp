@@ -54,9 +54,9 @@ class Detector {
 
   const DetectorOptions options_;
   std::uint64_t counter_ = 0;
-  std::uint64_t moved_ns_ = 0;      ///< when the counter last did
-  std::uint64_t longest_ns_ = 0;    ///< between two moves since the last look
-  bool has_moved_ = false;          ///< since the last look
+  std::uint64_t moved_ns_ = 0;    ///< when the counter last did
+  std::uint64_t longest_ns_ = 0;  ///< between two moves since the last look
+  bool has_moved_ = false;        ///< since the last look
   std::uint64_t next_look_ns_ = 0;
   int score_ = 0;
   bool is_well_ = false;

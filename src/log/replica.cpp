@@ -300,8 +300,7 @@ void Replica::on_probe(std::uint64_t now_ns, ReplicaId from, const Message& mess
   if (message.epoch <= epoch_) return send(from, {.kind = MessageKind::refuse, .epoch = epoch_});
   // Who hears a leader does not help to depose it. Nor does who has left the group, as far as the
   // other's log shows that it does not know.
-  const bool hears =
-      role_ == Role::leader || (leader_.has_value() && detector_.trusts(now_ns));
+  const bool hears = role_ == Role::leader || (leader_.has_value() && detector_.trusts(now_ns));
   const bool has_left = !votes() && settled();
   if (hears || (has_left && message.position < end())) return;
   if (!meet_candidate(now_ns, from, message)) return;

@@ -68,8 +68,8 @@ struct ReplicaOptions {
   /// A leader that has nothing to send says so this often.
   std::uint64_t heartbeat_ns = 10'000'000;
   /// Who knows of no leader waits between this and twice this, drawn each time, before it tries to
-  /// be one. Silence of a leader that was heard is noticed after 0.8 to 2.7 times this, depending on
-  /// how regularly it was heard (log/detector.hpp).
+  /// be one. Silence of a leader that was heard is noticed after 0.8 to 2.7 times this, depending
+  /// on how regularly it was heard (log/detector.hpp).
   std::uint64_t silence_ns = 100'000'000;
   /// Unanswered entries are sent again after this.
   std::uint64_t resend_ns = 20'000'000;
@@ -301,6 +301,7 @@ class Replica {
   /// False: it keeps silent towards another candidate.
   bool meet_candidate(std::uint64_t now_ns, ReplicaId from, const Message& probe);
   void on_refuse(std::uint64_t now_ns, Peer* from, const Message& message);
+  void give_up(std::uint64_t now_ns, bool was_in_vain);
   [[nodiscard]] bool is_stuck(std::uint64_t now_ns);
   void ask_the_rest(std::uint64_t now_ns);
   void ask_again(std::uint64_t now_ns);
@@ -384,8 +385,8 @@ class Replica {
   std::uint64_t stands_still_ns_ = 0;
   unsigned stalls_ = 0;
   Stage stage_ = Stage::probing;
-  std::uint64_t probed_ns_ = 0;     ///< candidate: when it became one
-  ReplicaId gave_way_to_{};         ///< … and once before, whom it let go first, to which epoch
+  std::uint64_t probed_ns_ = 0;  ///< candidate: when it became one
+  ReplicaId gave_way_to_{};      ///< … and once before, whom it let go first, to which epoch
   Epoch gave_way_epoch_ = 0;
   std::uint64_t asked_ns_ = 0;  ///< candidate: when it last asked for anything
   ReplicaId source_{};          ///< candidate: whose log is the latest

@@ -57,7 +57,7 @@ void Replica::tick_as_leader(std::uint64_t now_ns) {
     const bool is_heard = majority_is(true, [&](const Peer& follower) {
       return now_ns < follower.heard_ns + 2 * options_.silence_ns;
     });
-    if (!is_heard) return follow(now_ns);
+    if (!is_heard) return give_up(now_ns, stable_ < opening_);
     rest_until_silence(now_ns);
   }
   if (is_stuck(now_ns) && !DOLMEN_PLANTED("log.counter_never_stops")) {
@@ -65,8 +65,7 @@ void Replica::tick_as_leader(std::uint64_t now_ns) {
     // the time to try.
     DOLMEN_PROBE("log.stuck");
     ++stalls_;
-    attempts_ = 2;
-    return follow(now_ns);
+    return give_up(now_ns, true);
   }
   for (Peer& follower : peers_) {
     const bool is_late =
@@ -83,7 +82,16 @@ void Replica::tick_as_leader(std::uint64_t now_ns) {
   }
 }
 
-// Where disks are slow this patience grows, as far as that of candidates does, or nobody would lead.
+// Who led in vain leaves the others more time to try than they take, however patient they became:
+// whatever hinders it may hinder it alone.
+void Replica::give_up(std::uint64_t now_ns, bool was_in_vain) {
+  follow(now_ns);
+  if (!was_in_vain) return;
+  deadline_ns_ = now_ns + 8 * options_.silence_ns + random_.below(4 * options_.silence_ns);
+}
+
+// Where disks are slow this patience grows, as far as that of candidates does, or nobody would
+// lead.
 bool Replica::is_stuck(std::uint64_t now_ns) {
   if (stable_ != seen_stable_ || stable_ == last_index()) {
     seen_stable_ = stable_;

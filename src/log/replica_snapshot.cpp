@@ -202,8 +202,8 @@ void Replica::lend(Peer& to, const Message& asked) {
     return configured.configuration.is_witness(to.id);
   });
   if (!is_witness) return;
-  const bool goes_on = to.lent && to.lent->last() == asked.position &&
-                       asked.stable < to.lent->bytes().size();
+  const bool goes_on =
+      to.lent && to.lent->last() == asked.position && asked.stable < to.lent->bytes().size();
   if (!goes_on) {
     to.lent = snapshot_;
     if (to.lent && to.lent->last().index <= asked.position.index) to.lent.reset();

@@ -288,8 +288,7 @@ class MemberWorld {
       if (!is_up(i)) continue;
       const MemberStatus one = status(i);
       if (one.epoch != right.epoch || one.end != right.end ||
-          one.applied != (is_witness(i) ? 0 : right.end.index) ||
-          one.stable != right.end.index) {
+          one.applied != (is_witness(i) ? 0 : right.end.index) || one.stable != right.end.index) {
         return false;
       }
     }

@@ -206,9 +206,8 @@ void LogRun::crash_after(std::size_t number, std::uint64_t delay_ns) {
 void LogRun::notice_the_end_of(std::size_t number) {
   for (std::size_t other = 0; other < nodes_.size(); ++other) {
     queue_.after(1 + random_.below(2 * kMs), [this, number, other, life = nodes_[other].life] {
-      on(other, life, [this, number](Node& node) {
-        node.replica->lost_contact(local_ns(node), id_of(number));
-      });
+      on(other, life,
+         [this, number](Node& node) { node.replica->lost_contact(local_ns(node), id_of(number)); });
     });
   }
 }

@@ -90,7 +90,7 @@ class LogRun {
     std::uint64_t wakeup_ns = 0;  ///< scheduled; 0: none
     log::Index stable = 0;        ///< what was seen of it
     log::Epoch led = 0;           ///< the last epoch in which it was seen to lead
-    std::uint64_t asked_ns = 0;  ///< a witness: when it last asked for a snapshot
+    std::uint64_t asked_ns = 0;   ///< a witness: when it last asked for a snapshot
     bool has_machine = true;      ///< a witness has none
     LogMachine machine;
     std::vector<Pending> pending;

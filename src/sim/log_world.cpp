@@ -112,8 +112,8 @@ void LogRun::settle(std::size_t number) {
   }
   start_sync(number);
   for (const auto& letter : output.letters) {
-    const bool is_entries = letter.message.kind == log::MessageKind::append &&
-                            !letter.message.entries.empty();
+    const bool is_entries =
+        letter.message.kind == log::MessageKind::append && !letter.message.entries.empty();
     if (number == mute_ && is_entries) continue;
     network_.send(number, node_of(letter.to), log::encode(letter.message));
   }
