@@ -2,9 +2,10 @@
 //
 // A counter that three processes keep. Its leader is killed again and again while a client counts;
 // every number that the client was told is right, and nothing it was told is lost.
+#include "replicated_counter.hpp"
+
 #include <cstring>
 
-#include "replicated_counter.hpp"
 #include "replicated_demo.hpp"
 
 int main(int count, char** words) {

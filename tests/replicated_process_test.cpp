@@ -55,9 +55,8 @@ class Members {
     std::ofstream(root_ + "/group.key") << std::string(64, '7');
     group_ = {.members = std::move(addresses), .key_file = root_ + "/group.key"};
     for (std::uint32_t member = 1; member <= kMembers; ++member) {
-      dolmen::Replicated::create({.group = group_,
-                                  .member = member,
-                                  .directory = directory(member)})
+      dolmen::Replicated::create(
+          {.group = group_, .member = member, .directory = directory(member)})
           .value();
       start(member);
     }
@@ -103,11 +102,11 @@ class Members {
     joined_[member] = address;
     end(member, SIGKILL);
     fs::remove_all(directory(member));
-    dolmen::Replicated::create({.group = {.members = addresses_for(member),
-                                          .key_file = group_.key_file},
-                                .member = member,
-                                .directory = directory(member),
-                                .joins = true})
+    dolmen::Replicated::create(
+        {.group = {.members = addresses_for(member), .key_file = group_.key_file},
+         .member = member,
+         .directory = directory(member),
+         .joins = true})
         .value();
     start(member);
   }
@@ -289,8 +288,9 @@ dolmen::Result<void> change_members(Members& members, dolmen::ReplicatedClient& 
 // The group is changed until nobody is left of those whom the clients were told of, and they never
 // notice.
 TEST(ReplicatedProcess, MembersChangeUnderLoadAndNothingAcknowledgedIsLost) {
-  const std::uint32_t rounds =
-      dolmen::base::at_full_length() ? 300 : dolmen::base::kSanitized ? 2 : 4;
+  const std::uint32_t rounds = dolmen::base::at_full_length() ? 300
+                               : dolmen::base::kSanitized     ? 2
+                                                              : 4;
   Members members(loopback(static_cast<std::uint16_t>(some_port() + 20)), {});
   Clients clients(members.group(), 4);
   auto admin = dolmen::ReplicatedClient::make(members.group()).value();
@@ -314,9 +314,8 @@ TEST(ReplicatedProcess, MembersChangeUnderLoadAndNothingAcknowledgedIsLost) {
 
     const std::uint32_t removed = now.front();
     now.erase(now.begin());
-    const auto is_removed = change_members(members, watcher, killed_after(round), [&] {
-      return admin.remove_member(removed, kPatience);
-    });
+    const auto is_removed = change_members(members, watcher, killed_after(round),
+                                           [&] { return admin.remove_member(removed, kPatience); });
     ASSERT_TRUE(is_removed) << is_removed.error().message() << " in round " << round;
     members.end(removed, SIGKILL);
 
@@ -331,7 +330,8 @@ TEST(ReplicatedProcess, MembersChangeUnderLoadAndNothingAcknowledgedIsLost) {
     ASSERT_TRUE(statuses);
     for (const dolmen::ReplicatedStatus& status : *statuses) {
       if (status.role != "leader") continue;
-      EXPECT_EQ(std::set(status.voters.begin(), status.voters.end()), std::set(now.begin(), now.end()))
+      EXPECT_EQ(std::set(status.voters.begin(), status.voters.end()),
+                std::set(now.begin(), now.end()))
           << "in round " << round;
     }
   }
@@ -356,8 +356,7 @@ TEST(ReplicatedProcess, AGroupThatStartsAgainFindsTheMembersThatItHad) {
     const auto added = client.add_member(member, members.address(member));
     ASSERT_TRUE(added) << added.error().message();
   }
-  EXPECT_EQ(client.add_member(5, members.address(5)).error().code(),
-            dolmen::Errc::already_exists);
+  EXPECT_EQ(client.add_member(5, members.address(5)).error().code(), dolmen::Errc::already_exists);
   EXPECT_EQ(client.remove_member(9).error().code(), dolmen::Errc::not_found);
   EXPECT_EQ(client.replace_member(2).error().code(), dolmen::Errc::already_exists);
   EXPECT_EQ(count(), 2u);

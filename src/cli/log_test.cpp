@@ -63,11 +63,10 @@ TEST_F(Log, AMemberIsMadeOnce) {
 
 TEST_F(Log, AMemberThatJoinsIsMadeForSeveralGroups) {
   ASSERT_EQ(dolmen({"log", "key", "group.key"}).exit, kOk);
-  const Json made =
-      dolmen({"log", "init", "data4", "--member", "4", "--members",
-              "127.0.0.1:1,-,127.0.0.1:3,127.0.0.1:4", "--key", "group.key", "--joins", "--groups",
-              "1,5", "--json"})
-          .json();
+  const Json made = dolmen({"log", "init", "data4", "--member", "4", "--members",
+                            "127.0.0.1:1,-,127.0.0.1:3,127.0.0.1:4", "--key", "group.key",
+                            "--joins", "--groups", "1,5", "--json"})
+                        .json();
   EXPECT_EQ(made["joins"], true);
   EXPECT_EQ(made["groups"], (std::vector<int>{1, 5}));
   expect_error(dolmen({"log", "init", "data1", "--member", "1", "--members", "127.0.0.1:1,-",

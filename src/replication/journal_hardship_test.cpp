@@ -163,8 +163,8 @@ TEST_F(JournalHardshipTest, ACrashAtAnyMomentRecoversAllGroupsCrash) {
           return one.first == other.first && means(one.second.state, other.second.state);
         });
       };
-      EXPECT_TRUE(std::any_of(states.begin() + static_cast<std::ptrdiff_t>(least), states.end(),
-                              is_it))
+      EXPECT_TRUE(
+          std::any_of(states.begin() + static_cast<std::ptrdiff_t>(least), states.end(), is_it))
           << "op " << ops << ", plan " << plan;
     }
   }

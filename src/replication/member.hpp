@@ -100,7 +100,7 @@ class Member final : private fabric::Sink {
     log::RecordCount appended = 0;
     std::vector<Waiting> requests;
     std::map<log::Index, Pending> pending;
-    Addresses addresses;  ///< of the log, decided or not
+    Addresses addresses;       ///< of the log, decided or not
     bool is_draining = false;  ///< nothing is proposed until a snapshot can be taken
   };
 
