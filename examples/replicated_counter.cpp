@@ -2,33 +2,11 @@
 //
 // A counter that three processes keep. Its leader is killed again and again while a client counts;
 // every number that the client was told is right, and nothing it was told is lost.
+#include "replicated_counter.hpp"
+
 #include <cstring>
 
 #include "replicated_demo.hpp"
-
-class Counter final : public dolmen::StateMachine {
- public:
-  std::vector<std::byte> apply(Bytes command) override {
-    std::uint64_t amount = 0;
-    if (command.size() == sizeof amount) std::memcpy(&amount, command.data(), sizeof amount);
-    total_ += amount;
-    return snapshot();
-  }
-  std::vector<std::byte> snapshot() const override {
-    std::vector<std::byte> bytes(sizeof total_);
-    std::memcpy(bytes.data(), &total_, sizeof total_);
-    return bytes;
-  }
-  dolmen::Result<void> restore(Bytes state) override {
-    if (state.size() != sizeof total_) return dolmen::fail(dolmen::Errc::corrupt, "a counter");
-    std::memcpy(&total_, state.data(), sizeof total_);
-    return {};
-  }
-  void reset() override { total_ = 0; }
-
- private:
-  std::uint64_t total_ = 0;
-};
 
 int main(int count, char** words) {
   Counter counter;

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -29,8 +30,9 @@ namespace demo {
 inline dolmen::Replicated* running = nullptr;
 
 /// The member `options` until SIGTERM.
-inline int serve(const dolmen::ReplicatedOptions& options, dolmen::StateMachine& machine) {
-  auto member = dolmen::Replicated::start(options, machine);
+inline int serve(const dolmen::ReplicatedOptions& options,
+                 std::span<const dolmen::ReplicatedMachine> machines) {
+  auto member = dolmen::Replicated::start(options, machines);
   if (!member) {
     std::fprintf(stderr, "member %u: %s\n", options.member, member.error().message().c_str());
     return 1;
@@ -60,7 +62,10 @@ inline std::string free_address() {
 /// `serve <member> <address> <address> <address>`. Requires: an empty current directory.
 class Trio {
  public:
-  Trio() {
+  /// With so many groups, numbered from 1.
+  explicit Trio(std::uint64_t groups = 1) {
+    std::vector<std::uint64_t> numbers;
+    for (std::uint64_t number = 1; number <= groups; ++number) numbers.push_back(number);
     ::umask(077);  // the key is nobody else's
     {
       // `dolmen log key group.key` does the same.
@@ -71,7 +76,7 @@ class Trio {
     for (int i = 0; i < 3; ++i) group_.members.push_back(free_address());
     group_.key_file = "group.key";
     for (std::uint32_t member = 1; member <= 3; ++member) {
-      dolmen::Replicated::create(options(group_, member)).value();
+      dolmen::Replicated::create(options(group_, member), numbers).value();
       start(member);
     }
   }
@@ -127,7 +132,7 @@ class Trio {
 inline bool is_member(int count, char** words) {
   return count >= 4 && std::string(words[1]) == "serve";
 }
-inline int serve(char** words, dolmen::StateMachine& machine) {
+inline int serve(char** words, std::span<const dolmen::ReplicatedMachine> machines) {
   dolmen::ReplicatedGroup group{.members = {}, .key_file = "group.key"};
   auto level = dolmen::ReplicatedLevel::durable;
   for (char** word = words + 3; *word != nullptr; ++word) {
@@ -140,7 +145,11 @@ inline int serve(char** words, dolmen::StateMachine& machine) {
   dolmen::ReplicatedOptions options =
       Trio::options(group, static_cast<std::uint32_t>(std::atoi(words[2])));
   options.level = level;
-  return serve(options, machine);
+  return serve(options, machines);
+}
+inline int serve(char** words, dolmen::StateMachine& machine) {
+  const dolmen::ReplicatedMachine one{.group = 1, .machine = &machine};
+  return serve(words, std::span(&one, 1));
 }
 
 }  // namespace demo

@@ -122,11 +122,11 @@ class Members {
     joined_[member] = address;
     end(member, SIGKILL);
     fs::remove_all(directory(member));
-    dolmen::Replicated::create({.group = {.members = addresses_for(member),
-                                          .key_file = group_.key_file},
-                                .member = member,
-                                .directory = directory(member),
-                                .joins = true})
+    dolmen::Replicated::create(
+        {.group = {.members = addresses_for(member), .key_file = group_.key_file},
+         .member = member,
+         .directory = directory(member),
+         .joins = true})
         .value();
     start(member);
   }
@@ -453,9 +453,8 @@ TEST(ReplicatedProcess, MembersChangeUnderLoadAndNothingAcknowledgedIsLost) {
 
     const std::uint32_t removed = now.front();
     now.erase(now.begin());
-    const auto is_removed = change_members(members, watcher, killed_after(round), [&] {
-      return admin.remove_member(removed, kPatience);
-    });
+    const auto is_removed = change_members(members, watcher, killed_after(round),
+                                           [&] { return admin.remove_member(removed, kPatience); });
     ASSERT_TRUE(is_removed) << is_removed.error().message() << " in round " << round;
     members.end(removed, SIGKILL);
 
@@ -470,7 +469,8 @@ TEST(ReplicatedProcess, MembersChangeUnderLoadAndNothingAcknowledgedIsLost) {
     ASSERT_TRUE(statuses);
     for (const dolmen::ReplicatedStatus& status : *statuses) {
       if (status.role != "leader") continue;
-      EXPECT_EQ(std::set(status.voters.begin(), status.voters.end()), std::set(now.begin(), now.end()))
+      EXPECT_EQ(std::set(status.voters.begin(), status.voters.end()),
+                std::set(now.begin(), now.end()))
           << "in round " << round;
     }
   }
@@ -495,8 +495,7 @@ TEST(ReplicatedProcess, AGroupThatStartsAgainFindsTheMembersThatItHad) {
     const auto added = client.add_member(member, members.address(member));
     ASSERT_TRUE(added) << added.error().message();
   }
-  EXPECT_EQ(client.add_member(5, members.address(5)).error().code(),
-            dolmen::Errc::already_exists);
+  EXPECT_EQ(client.add_member(5, members.address(5)).error().code(), dolmen::Errc::already_exists);
   EXPECT_EQ(client.remove_member(9).error().code(), dolmen::Errc::not_found);
   EXPECT_EQ(client.replace_member(2).error().code(), dolmen::Errc::already_exists);
   EXPECT_EQ(count(), 2u);

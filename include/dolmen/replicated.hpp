@@ -191,8 +191,8 @@ class ReplicatedClient {
       std::uint32_t member, std::chrono::milliseconds patience = std::chrono::minutes(1),
       const ReplicatedProgressSink& progress = {});
   /// The member lost its disk, and runs again, made with `joins`, under its number and at `address`
-  /// (empty: where it was): it gets the log, and then the vote of the one it was. Errors: not_found,
-  /// already_exists (the one that runs there is the one that votes).
+  /// (empty: where it was): it gets the log, and then the vote of the one it was. Errors:
+  /// not_found, already_exists (the one that runs there is the one that votes).
   [[nodiscard]] Result<void> replace_member(
       std::uint32_t member, const std::string& address = {},
       std::chrono::milliseconds patience = std::chrono::minutes(10),

@@ -83,9 +83,10 @@ int init(const Options& options) {
                 {"groups", groups},
                 {"joins", options.member.joins}});
   } else if (options.member.joins) {
-    std::printf("made member %u in %s; start it, and then `dolmen log add` or `dolmen log replace` "
-                "takes it in\n",
-                options.member.member, options.member.directory.c_str());
+    std::printf(
+        "made member %u in %s; start it, and then `dolmen log add` or `dolmen log replace` "
+        "takes it in\n",
+        options.member.member, options.member.directory.c_str());
   } else {
     std::printf("made member %u of %zu (%s) in %s\n", options.member.member,
                 options.member.group.members.size(), name_of(options.member.level),
@@ -246,15 +247,14 @@ int change(const Options& options, Step step) {
       bar.show(most - how_far.entries, most);
     };
     const auto changed =
-        step == Step::add
-            ? client->add_member(options.number, options.address, patience, show)
+        step == Step::add ? client->add_member(options.number, options.address, patience, show)
         : step == Step::remove
             ? client->remove_member(options.number, patience, show)
             : client->replace_member(options.number, options.address, patience, show);
     // Some of its groups may have been done by an attempt before.
-    const bool was_so = !changed && groups->size() > 1 &&
-                        changed.error().code() ==
-                            (step == Step::remove ? Errc::not_found : Errc::already_exists);
+    const bool was_so =
+        !changed && groups->size() > 1 &&
+        changed.error().code() == (step == Step::remove ? Errc::not_found : Errc::already_exists);
     if (!changed && !was_so) return failed(changed.error());
     if (!options.json) {
       std::printf("group %s: %s member %u\n", std::to_string(group).c_str(),
@@ -343,11 +343,11 @@ void add_log(CLI::App& app, Chosen& chosen) {
 
   const auto add_change = [&](const char* name, const char* description, const char* words,
                               Step step) {
-    CLI::App* const command = add_command(
-        *log, name, description,
-        std::string("dolmen log ") + name + " " + words +
-            " --members 10.0.0.1:7400,10.0.0.2:7400,10.0.0.3:7400 --key group.key",
-        options->json);
+    CLI::App* const command =
+        add_command(*log, name, description,
+                    std::string("dolmen log ") + name + " " + words +
+                        " --members 10.0.0.1:7400,10.0.0.2:7400,10.0.0.3:7400 --key group.key",
+                    options->json);
     command->add_option("MEMBER", options->number, "its number")->required();
     if (step != Step::remove) {
       CLI::Option* const where = command->add_option(
@@ -360,13 +360,15 @@ void add_log(CLI::App& app, Chosen& chosen) {
     command->add_option("--patience-s", options->patience_s, "how long it may take, each group")
         ->capture_default_str();
     add_progress(*command, options->progress);
-    command->callback(
-        [options, step, &chosen] { chosen.run = [options, step] { return change(*options, step); }; });
+    command->callback([options, step, &chosen] {
+      chosen.run = [options, step] { return change(*options, step); };
+    });
   };
   add_change("add", "take a new member in: made by `dolmen log init --joins`, and running",
              "4 10.0.0.4:7400", Step::add);
-  add_change("remove", "take a member out; when this has ended, it may be ended and its disk cleared",
-             "2", Step::remove);
+  add_change("remove",
+             "take a member out; when this has ended, it may be ended and its disk cleared", "2",
+             Step::remove);
   add_change("replace",
              "give the vote of a member that lost its disk to the one that runs in its place, made "
              "by `dolmen log init --joins`",

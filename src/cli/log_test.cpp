@@ -20,7 +20,8 @@ class Log : public CliTest {
 };
 
 TEST_F(Log, EverySubcommandHasHelpWithAnExampleAndTheJsonOption) {
-  for (const std::string command : {"key", "init", "witness", "status"}) {
+  for (const std::string command :
+       {"key", "init", "witness", "status", "add", "remove", "replace"}) {
     const Outcome help = dolmen({"log", command, "--help"});
     EXPECT_EQ(help.exit, kOk);
     EXPECT_NE(help.out.find("Example:\n  dolmen log " + command), std::string::npos) << help.out;
@@ -29,6 +30,8 @@ TEST_F(Log, EverySubcommandHasHelpWithAnExampleAndTheJsonOption) {
   EXPECT_EQ(dolmen({"log"}).exit, kUsage);
   EXPECT_EQ(dolmen({"log", "nonsense"}).exit, kUsage);
   EXPECT_EQ(dolmen({"log", "status"}).exit, kUsage);
+  EXPECT_EQ(dolmen(with_group({"add", "4"})).exit, kUsage) << "where?";
+  EXPECT_EQ(dolmen(with_group({"remove"})).exit, kUsage);
 }
 
 TEST_F(Log, AKeyIsMadeOnceAndNobodyElseReadsIt) {
@@ -69,6 +72,35 @@ TEST_F(Log, AWitnessIsSaidWhenItsDirectoryIsMade) {
   expect_error(dolmen(with_group({"witness", "data1", "--member", "1"})), kFailed,
                "the group has this member as a server");
   expect_error(dolmen(with_group({"witness", "data2", "--member", "2"})), kFailed, "not_found");
+}
+
+TEST_F(Log, AMemberThatJoinsIsMadeForSeveralGroups) {
+  ASSERT_EQ(dolmen({"log", "key", "group.key"}).exit, kOk);
+  const Json made = dolmen({"log", "init", "data4", "--member", "4", "--members",
+                            "127.0.0.1:1,-,127.0.0.1:3,127.0.0.1:4", "--key", "group.key",
+                            "--joins", "--groups", "1,5", "--json"})
+                        .json();
+  EXPECT_EQ(made["joins"], true);
+  EXPECT_EQ(made["groups"], (std::vector<int>{1, 5}));
+  expect_error(dolmen({"log", "init", "data1", "--member", "1", "--members", "127.0.0.1:1,-",
+                       "--key", "group.key", "--joins"}),
+               kFailed, "nobody to join");
+  expect_error(dolmen({"log", "init", "data2", "--member", "2", "--members", "127.0.0.1:1,-",
+                       "--key", "group.key"}),
+               kFailed, "no address in the list");
+  expect_error(dolmen(with_group({"init", "data3", "--member", "3", "--groups", "2,2"})), kFailed,
+               "none twice");
+}
+
+TEST_F(Log, AChangeSaysThatNobodyAnswers) {
+  ASSERT_EQ(dolmen({"log", "key", "group.key"}).exit, kOk);
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"add", "4", "127.0.0.1:4"}, {"remove", "2"}, {"replace", "3"}}) {
+    expect_error(dolmen(with_group(words)), kFailed, "no member of the group answered");
+    std::vector<std::string> one = words;
+    one.insert(one.end(), {"--groups", "1", "--patience-s", "0"});
+    expect_error(dolmen(with_group(one)), kFailed, "no member of the group answered");
+  }
 }
 
 TEST_F(Log, AKeyFileThatIsNoneIsSaid) {

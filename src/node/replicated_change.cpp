@@ -111,7 +111,8 @@ Result<void> ReplicatedClient::Impl::carry_out(Change change, const char* doing,
         break;
       case ChangeStatus::busy:
         if (is_for_long) {
-          return fail(Errc::busy, "another change of members is under way: let it end, or repeat it");
+          return fail(Errc::busy,
+                      "another change of members is under way: let it end, or repeat it");
         }
         DOLMEN_CHECK(pause(deadline_ns));
         break;
@@ -163,9 +164,9 @@ Result<void> ReplicatedClient::add_member(std::uint32_t member, const std::strin
     DOLMEN_CHECK(impl_->carry_out({.kind = ChangeKind::leave, .replica = lost}, "leaving",
                                   deadline_ns, progress));
   }
-  DOLMEN_CHECK(
-      impl_->carry_out({.kind = ChangeKind::learn, .replica = id, .instead = {}, .address = address},
-                       "learning", deadline_ns, progress));
+  DOLMEN_CHECK(impl_->carry_out(
+      {.kind = ChangeKind::learn, .replica = id, .instead = {}, .address = address}, "learning",
+      deadline_ns, progress));
   return impl_->carry_out({.kind = ChangeKind::vote, .replica = id}, "voting", deadline_ns,
                           progress);
 }
@@ -208,9 +209,9 @@ Result<void> ReplicatedClient::replace_member(std::uint32_t member, const std::s
     DOLMEN_CHECK(impl_->carry_out({.kind = ChangeKind::leave, .replica = lost}, "leaving",
                                   deadline_ns, progress));
   }
-  DOLMEN_CHECK(
-      impl_->carry_out({.kind = ChangeKind::learn, .replica = id, .instead = {}, .address = address},
-                       "learning", deadline_ns, progress));
+  DOLMEN_CHECK(impl_->carry_out(
+      {.kind = ChangeKind::learn, .replica = id, .instead = {}, .address = address}, "learning",
+      deadline_ns, progress));
   return impl_->carry_out({.kind = ChangeKind::vote, .replica = id, .instead = old}, "voting",
                           deadline_ns, progress);
 }

@@ -187,7 +187,7 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_leader(
 }
 
 Result<ReplicatedClient> ReplicatedClient::make(const ReplicatedGroup& group,
-                                               std::uint64_t number) {
+                                                std::uint64_t number) {
   if (number == 0) return fail(Errc::invalid_argument, "a group's number", number);
   DOLMEN_TRY(const node::GroupPlan plan, node::plan(group));
   const sys::Env& env = sys::linux_env();
@@ -272,7 +272,8 @@ Result<std::vector<ReplicatedStatus>> ReplicatedClient::status(std::chrono::mill
   for (const fabric::NodeId node : impl_->nodes) {
     const auto found = impl_->statuses.find(node);
     if (found == impl_->statuses.end() && !belongs(node)) continue;
-    ReplicatedStatus one = found == impl_->statuses.end() ? ReplicatedStatus{} : told(found->second);
+    ReplicatedStatus one =
+        found == impl_->statuses.end() ? ReplicatedStatus{} : told(found->second);
     one.member = static_cast<std::uint32_t>(node);
     const auto said = impl_->roster.addresses.find(node);
     const auto given = impl_->given.find(node);

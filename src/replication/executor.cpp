@@ -58,7 +58,8 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
   if (session == kAddressSession) {
     auto told = address_in(entry);
     if (told && told->second.empty()) addresses_.erase(told->first);
-    const bool fits = told && (addresses_.size() < kAddressesMax || addresses_.contains(told->first));
+    const bool fits =
+        told && (addresses_.size() < kAddressesMax || addresses_.contains(told->first));
     if (fits && !told->second.empty()) addresses_[told->first] = std::move(told->second);
     return {};
   }

@@ -201,6 +201,35 @@ TEST(Executor, TheSameEntriesGiveTheSameBytesWhereverASnapshotWasBetween) {
   }
 }
 
+TEST(Executor, AddressesAreStateAndNoCommands) {
+  History run;
+  const auto tell = [&](std::uint64_t node, const std::string& text) {
+    return run.add(encode_command(kAddressSession, node, base::as_bytes(text)));
+  };
+  EXPECT_TRUE(tell(3, "there").result.empty());
+  (void)tell(1, "here");
+  (void)tell(3, "elsewhere");
+  (void)tell(2, std::string(kAddressBytesMax, 'x'));
+  (void)tell(4, std::string(kAddressBytesMax + 1, 'x'));
+  EXPECT_EQ(tell(0, "nobody").status, ReplyStatus::refused);
+  const Addresses known{{fabric::NodeId{1}, "here"},
+                        {fabric::NodeId{2}, std::string(kAddressBytesMax, 'x')},
+                        {fabric::NodeId{3}, "elsewhere"}};
+  EXPECT_EQ(run.executor.addresses(), known);
+  EXPECT_EQ(run.diary.text(), "");
+  const auto snapshot = run.snapshot();
+  (void)tell(2, "");
+  EXPECT_EQ(run.executor.addresses().size(), 2u) << "forgotten";
+  ASSERT_TRUE(run.executor.restore(snapshot.get()));
+  EXPECT_EQ(run.executor.addresses(), known);
+  EXPECT_EQ(run.snapshot()->bytes().size(), snapshot->bytes().size());
+  for (std::uint64_t node = 10; node < 10 + 2 * kAddressesMax; ++node) (void)tell(node, "x");
+  EXPECT_EQ(run.executor.addresses().size(), kAddressesMax);
+  ASSERT_TRUE(run.executor.restore(run.snapshot().get()));
+  ASSERT_TRUE(run.executor.restore(nullptr));
+  EXPECT_TRUE(run.executor.addresses().empty());
+}
+
 class HostileState : public testing::Test {
  protected:
   HostileState() {
@@ -245,6 +274,7 @@ TEST_F(HostileState, ImpossibleFieldsAreRefused) {
   EXPECT_EQ(with(0, 3), Errc::corrupt) << "more sessions than there are";
   EXPECT_EQ(with(0, kSessionsMax + 1), Errc::corrupt);
   EXPECT_EQ(with(0, ~std::uint64_t{0}), Errc::corrupt);
+  EXPECT_EQ(with(0, (std::uint64_t{1} << 32) | 2), Errc::corrupt) << "an address that is not there";
   EXPECT_EQ(with(kFirst, 0), Errc::corrupt) << "no number";
   EXPECT_EQ(with(kFirst, second_), Errc::corrupt) << "the same number twice";
   EXPECT_EQ(with(kFirst, 3), Errc::corrupt) << "out of order";

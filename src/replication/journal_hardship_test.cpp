@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/sanitizers.hpp"
 #include "replication/journal_fixture.hpp"
 #include "sim/crash_plan.hpp"
 #include "sim/log_checks.hpp"
@@ -95,6 +96,78 @@ TEST_F(JournalHardshipTest, ACrashDuringACheckpointLosesNothingCrash) {
   }
   EXPECT_GT(old_ones, 0u);
   EXPECT_GT(new_ones, 0u);
+}
+
+// One sync is for all groups: whatever moment the power goes, none of them lacks what it was told.
+TEST_F(JournalHardshipTest, ACrashAtAnyMomentRecoversAllGroupsCrash) {
+  using State = std::map<GroupId, Hosted>;
+  sim::SimDisk disk(1);
+  auto journal = std::move(*open(disk));
+  disk.record();
+  const std::uint64_t start = disk.op_count();
+  std::map<GroupId, RecordMaker> makers;
+  std::vector<State> states{{}};
+  /// From so many changes of the disk on, no state before this one is possible.
+  std::vector<std::pair<std::uint64_t, std::size_t>> durable{{start, 0}};
+  const auto now = [&] {
+    State state;
+    for (const auto& [group, maker] : makers) state[group] = maker.hosted();
+    states.push_back(std::move(state));
+  };
+  const auto is_durable = [&] { durable.emplace_back(disk.op_count(), states.size() - 1); };
+  for (std::uint64_t number = 1; number <= 5; ++number) {
+    const GroupId group{number % 2, number};
+    RecordMaker maker(log::ReplicaId{100 + number}, number);
+    ASSERT_TRUE(journal->add(group, maker.hosted().self, maker.hosted().first));
+    makers.emplace(group, std::move(maker));
+    now();
+    is_durable();
+  }
+  std::uint64_t syncs = 0;
+  for (int round = 0; round < 16; ++round) {
+    for (auto& [group, maker] : makers) {
+      ASSERT_TRUE(journal->append(group, maker.next()));
+      now();
+    }
+    const std::uint64_t before = journal->stats().syncs;
+    ASSERT_TRUE(journal->sync());
+    syncs += journal->stats().syncs - before;
+    is_durable();
+    if (round % 6 != 5) continue;
+    for (auto& [group, maker] : makers) maker.compact();
+    State state;
+    for (const auto& [group, maker] : makers) state[group] = maker.hosted();
+    ASSERT_TRUE(journal->write_checkpoint(journal->start_checkpoint(state)));
+    now();
+  }
+  EXPECT_LT(syncs, 2 * 16u) << "one for five groups, and some for new segments";
+  const sim::DiskHistory history = disk.history();
+  const std::size_t strides = base::kSanitized ? 7 : 1;
+  using Kind = sim::CrashPlan::Kind;
+  sim::DiskModel model = history.start;
+  for (std::size_t ops = 0; ops <= history.ops.size(); ++ops) {
+    if (ops > 0) model.apply(history.ops[ops - 1]);
+    if (ops % strides != 0) continue;
+    std::size_t least = 0;
+    for (const auto& [from, state] : durable) {
+      if (from <= start + ops) least = state;
+    }
+    for (std::uint64_t plan = 0; plan < 5; ++plan) {
+      const Kind kind = plan == 0 ? Kind::none : plan == 1 ? Kind::all : Kind::random;
+      sim::SimDisk after(model.crash({.kind = kind, .argument = plan}), plan);
+      auto again = open(after);
+      ASSERT_TRUE(again) << again.error().message() << ", op " << ops << ", plan " << plan;
+      const State found = (*again)->take_recovered();
+      const auto is_it = [&](const State& state) {
+        return std::ranges::equal(found, state, [](const auto& one, const auto& other) {
+          return one.first == other.first && means(one.second.state, other.second.state);
+        });
+      };
+      EXPECT_TRUE(
+          std::any_of(states.begin() + static_cast<std::ptrdiff_t>(least), states.end(), is_it))
+          << "op " << ops << ", plan " << plan;
+    }
+  }
 }
 
 TEST_F(JournalHardshipTest, EveryCallOfACheckpointMayFail) {

@@ -67,7 +67,8 @@ Result<void> Member::add(const GroupId& group, StateMachine* machine) {
   // Also of what is not known to be decided: a hint is better than none.
   const log::Replica& its = hosting.replica;
   for (log::Index i = its.base().index + 1; i <= its.end().index; ++i) {
-    if (auto told = address_in(its.at(i))) hosting.addresses.insert_or_assign(told->first, told->second);
+    if (auto told = address_in(its.at(i)))
+      hosting.addresses.insert_or_assign(told->first, told->second);
   }
   has_new_addresses_ = true;
   return {};

@@ -32,8 +32,8 @@ bool Member::is_there(const Hosting& hosting, log::ReplicaId id) const {
 
 ChangeStatus Member::propose_members(Hosting& hosting, const log::Configuration& next) {
   // Else the group would stand still with this very entry, and no other could undo it.
-  const auto there = std::ranges::count_if(
-      next.voters, [&](log::ReplicaId id) { return is_there(hosting, id); });
+  const auto there =
+      std::ranges::count_if(next.voters, [&](log::ReplicaId id) { return is_there(hosting, id); });
   if (2 * static_cast<std::size_t>(there) <= next.voters.size()) return ChangeStatus::no_majority;
   if (!hosting.replica.propose(now_ns(), next)) return ChangeStatus::busy;
   DOLMEN_PROBE("replication.members_changed");
@@ -43,7 +43,8 @@ ChangeStatus Member::propose_members(Hosting& hosting, const log::Configuration&
 void Member::propose_addresses(Hosting& hosting, const Addresses& addresses) {
   for (const auto& [node, text] : addresses) {
     const auto known = hosting.executor->addresses().find(node);
-    if (known == hosting.executor->addresses().end() ? text.empty() : known->second == text) continue;
+    if (known == hosting.executor->addresses().end() ? text.empty() : known->second == text)
+      continue;
     (void)hosting.replica.propose_unsent(
         encode_command(kAddressSession, static_cast<std::uint64_t>(node), base::as_bytes(text)));
   }
@@ -98,8 +99,8 @@ ChangeReply Member::change(const GroupId& group, const Change& change) {
       }
       if (!is_there(hosting, change.replica)) {
         reply.status = ChangeStatus::behind;
-        reply.value = replica.end().index -
-                      std::min(replica.matched(change.replica), replica.end().index);
+        reply.value =
+            replica.end().index - std::min(replica.matched(change.replica), replica.end().index);
         return reply;
       }
       take_out(change.replica);

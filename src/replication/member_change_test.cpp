@@ -193,21 +193,20 @@ TEST(MemberChange, AClientAsksForItOverTheFabricAndNonsenseIsDropped) {
   ASSERT_TRUE(world.run([&] { return world.addresses(leader).contains(fabric::NodeId{90}); }));
   EXPECT_EQ(carry_out(world, leave(joiner(3))), ChangeStatus::done);
   EXPECT_EQ(carry_out(world, learn(joiner(3), MemberWorld::address(3))), ChangeStatus::done);
-  ASSERT_TRUE(world.run([&] {
-    return world.addresses(leader).at(MemberWorld::id(3)) == MemberWorld::address(3);
-  }));
+  ASSERT_TRUE(world.run(
+      [&] { return world.addresses(leader).at(MemberWorld::id(3)) == MemberWorld::address(3); }));
   EXPECT_EQ(add(world, 1), 2u);
 }
 
 TEST(MemberGroups, OneSyncIsForAllGroups) {
-  MemberWorld world({.has_other_group = true,
-                     .journal = {.segment_bytes = 256u << 10}});  // no checkpoint
+  MemberWorld world(
+      {.has_other_group = true, .journal = {.segment_bytes = 256u << 10}});  // no checkpoint
   // Of a member that leads neither.
   ASSERT_TRUE(world.run([&] { return world.leader() && world.leader(kOtherGroup); }));
   const std::size_t follower =
-      3 - *world.leader() - (*world.leader() == *world.leader(kOtherGroup)
-                                 ? (*world.leader() + 1) % 3
-                                 : *world.leader(kOtherGroup));
+      3 - *world.leader() -
+      (*world.leader() == *world.leader(kOtherGroup) ? (*world.leader() + 1) % 3
+                                                     : *world.leader(kOtherGroup));
   ASSERT_NE(follower, *world.leader());
   const auto at_once = [&](bool in_both) {
     std::vector<std::shared_ptr<std::optional<Outcome>>> all;

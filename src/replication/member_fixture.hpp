@@ -266,9 +266,8 @@ class MemberWorld {
       if (!is_up(i) || status(i, group).role != log::Role::leader) continue;
       std::size_t following = 0;
       for (std::size_t k = 0; k < size(); ++k) {
-        following +=
-            is_up(k) && status(k, group).epoch == status(i, group).epoch &&
-            status(k, group).leader == status(i, group).self;
+        following += is_up(k) && status(k, group).epoch == status(i, group).epoch &&
+                     status(k, group).leader == status(i, group).self;
       }
       if (2 * following > status(i, group).configuration.voters.size()) return i;
     }

@@ -24,7 +24,10 @@ Roster roster() {
           .groups = {{6, 1}, {6, 2}}};
 }
 Change change() {
-  return {.number = 9, .kind = ChangeKind::learn, .replica = kThird, .instead = {},
+  return {.number = 9,
+          .kind = ChangeKind::learn,
+          .replica = kThird,
+          .instead = {},
           .address = "[::1]:7"};
 }
 ChangeReply reply() { return {.number = 9, .status = ChangeStatus::behind, .value = 1000}; }
@@ -99,9 +102,9 @@ TEST(Membership, ImpossibleFieldsAreRefused) {
   EXPECT_EQ(of_roster(first_address, 0, 8), Errc::corrupt) << "nobody's address";
   EXPECT_EQ(of_roster(first_address, 3, 8), Errc::corrupt) << "not ascending";
   EXPECT_EQ(of_roster(right.size() - 32, 7, 8), Errc::corrupt) << "groups that do not ascend";
-  EXPECT_EQ(error_of(decode_roster, with(with(right, right.size() - 32, 0, 8),
-                                         right.size() - 24, 0, 8)),
-            Errc::corrupt)
+  EXPECT_EQ(
+      error_of(decode_roster, with(with(right, right.size() - 32, 0, 8), right.size() - 24, 0, 8)),
+      Errc::corrupt)
       << "no group";
 
   const auto of_change = [&](std::size_t offset, std::uint64_t value) {
@@ -114,13 +117,13 @@ TEST(Membership, ImpossibleFieldsAreRefused) {
   EXPECT_EQ(of_change(16, 5), Errc::corrupt) << "of no node";
   EXPECT_EQ(of_change(24, static_cast<std::uint64_t>(kFirst)), Errc::corrupt)
       << "learns instead of somebody";
-  EXPECT_EQ(error_of(decode_change, with(encode(Change{.kind = ChangeKind::vote,
-                                                       .replica = kThird}),
-                                         24, static_cast<std::uint64_t>(kThird), 8)),
-            Errc::corrupt)
+  EXPECT_EQ(
+      error_of(decode_change, with(encode(Change{.kind = ChangeKind::vote, .replica = kThird}), 24,
+                                   static_cast<std::uint64_t>(kThird), 8)),
+      Errc::corrupt)
       << "instead of itself";
-  Bytes longest = encode(Change{.replica = kThird, .instead = {},
-                                .address = std::string(kAddressBytesMax, 'a')});
+  Bytes longest = encode(
+      Change{.replica = kThird, .instead = {}, .address = std::string(kAddressBytesMax, 'a')});
   EXPECT_EQ(error_of(decode_change, longest), Errc{});
   longest.push_back(std::byte{'a'});
   EXPECT_EQ(error_of(decode_change, longest), Errc::corrupt);
