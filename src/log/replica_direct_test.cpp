@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Groups in memory whose memories a test lets others write into when it likes.
-#include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <utility>
@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/hooks.hpp"
 #include "log/replica_fixture.hpp"
 
 namespace dolmen::log {
@@ -17,7 +18,10 @@ namespace {
 class Memory final : public LaneMemory {
  public:
   Epoch word() override { return word_; }
-  Epoch raise(Epoch epoch) override { return std::exchange(word_, std::max(word_, epoch)); }
+  Epoch raise(Epoch epoch) override {
+    if (before_raise) before_raise();
+    return std::exchange(word_, std::max(word_, epoch));
+  }
   base::MutableBytes make_lane(ReplicaId, LaneName name, std::size_t bytes) override {
     auto& words = lanes_[{name.epoch, name.number}];
     words.assign(bytes / 8, 0);
@@ -29,6 +33,7 @@ class Memory final : public LaneMemory {
     for (const auto& [name, words] : lanes_) kept.push_back(std::as_bytes(std::span(words)));
     return kept;
   }
+  std::function<void()> before_raise;
   void land(const LaneWrite& write) {
     const auto found = lanes_.find({write.lane.epoch, write.lane.number});
     if (found == lanes_.end()) return;  // dropped: it lands where nobody looks
@@ -39,6 +44,22 @@ class Memory final : public LaneMemory {
  private:
   Epoch word_ = 0;
   std::map<std::pair<Epoch, std::uint32_t>, std::vector<std::uint64_t>> lanes_;
+};
+
+/// Plants one bug as long as it lives.
+class Planted final : public base::Hooks {
+ public:
+  explicit Planted(std::string_view bug) : bug_(bug), former_(base::install_hooks(this)) {}
+  ~Planted() override { base::install_hooks(former_); }
+  Planted(const Planted&) = delete;
+  Planted& operator=(const Planted&) = delete;
+  bool buggify(std::string_view) override { return false; }
+  void probe(std::string_view) override {}
+  bool planted(std::string_view bug) override { return bug == bug_; }
+
+ private:
+  std::string_view bug_;
+  base::Hooks* former_;
 };
 
 class DirectTest : public ReplicaTest {
@@ -102,6 +123,52 @@ TEST_F(DirectTest, WhoGrantsTakesInWhatWasWrittenBefore) {
   lose_mail();
   elect(3, 2);
   EXPECT_EQ(at(3).at(index).payload, bytes("before"));
+}
+
+// Decided by the leader and by 2, which sleeps; then 3 asks 2, some epochs further on.
+class CountedThenAsked : public DirectTest {
+ protected:
+  void count_in_2() {
+    for (const LaneWrite& write : writes()) {
+      if (write.to != id(2)) continue;
+      memory_[2].land(write);
+      report(write);
+    }
+  }
+  /// Whether 2, asked, holds what it is counted for.
+  bool holds_when_asked(Index index, Epoch further) {
+    const Epoch epoch = at(1).epoch() + further;
+    at(2).receive(now_ns_, id(3), {.kind = MessageKind::ask, .epoch = epoch});
+    EXPECT_EQ(at(2).epoch(), epoch);
+    EXPECT_EQ(at(1).stable(), index);
+    return at(2).end().index >= index;
+  }
+};
+
+TEST_F(CountedThenAsked, EveryLaneIsReadHoweverFarTheEpochRises) {
+  const Index index = propose("counted");
+  count_in_2();
+  EXPECT_TRUE(holds_when_asked(index, 3));
+}
+
+TEST_F(CountedThenAsked, OrElseItIsLost) {
+  const Planted planted("log.previous_lane_only");
+  const Index index = propose("counted");
+  count_in_2();
+  EXPECT_FALSE(holds_when_asked(index, 3));
+}
+
+TEST_F(CountedThenAsked, LanesAreReadBehindTheRaise) {
+  const Index index = propose("counted");
+  memory_[2].before_raise = [&] { count_in_2(); };
+  EXPECT_TRUE(holds_when_asked(index, 1));
+}
+
+TEST_F(CountedThenAsked, OrElseWhatLandsBetweenIsLost) {
+  const Planted planted("log.lanes_read_first");
+  const Index index = propose("counted");
+  memory_[2].before_raise = [&] { count_in_2(); };
+  EXPECT_FALSE(holds_when_asked(index, 1));
 }
 
 TEST_F(DirectTest, WhatLandsAfterAGrantIsNotCounted) {
