@@ -20,10 +20,16 @@ void LogRun::schedule_nemesis() {
 }
 
 void LogRun::strike() {
-  const auto fault = static_cast<LogFault>(
+  auto fault = static_cast<LogFault>(
       1u << random_.below(std::bit_width(static_cast<std::uint32_t>(kAllLogFaults))));
+  std::size_t number = any_node();
+  // Leaders that still write when others are about to take over.
+  if (const Node* const leading = is_direct_ && chance(2) ? leading_node() : nullptr) {
+    constexpr LogFault kAtLeaders[] = {kPause, kIsolate, kIsolate, kOneWay, kPartial};
+    fault = kAtLeaders[random_.below(std::size(kAtLeaders))];
+    number = node_of(leading->replica->self());
+  }
   if (!has(fault)) return;
-  const std::size_t number = any_node();
   const std::uint64_t length_ns = random_.below(1500 * kMs);
   switch (fault) {
     case kCrash:
@@ -222,6 +228,8 @@ void LogRun::use_memory() {
   uses_journals_ = false;
   replica_options_.lane_bytes = 256 + 8 * random_.below(chance(2) ? 100 : 2000);
   if (chance(2)) replica_options_.resend_ns = 20 * kMs + random_.below(500 * kMs);
+  // Heartbeats that nearly come too late: then leaders are deposed that still write.
+  if (chance(2)) replica_options_.heartbeat_ns = 1 + random_.below(replica_options_.silence_ns);
   memory_ = std::make_unique<LogMemory>(
       queue_, nodes_.size(), random_(),
       LogMemory::World{
@@ -233,12 +241,17 @@ void LogRun::use_memory() {
           .is_cut = [this](std::size_t from, std::size_t to) { return network_.is_cut(from, to); },
           .report =
               [this](Writer writer, const log::LaneWrite& write, std::optional<log::Epoch> word) {
-                on(writer.node, writer.life, [this, write, word](Node& node) {
+                on(writer.node, writer.life, [this, writer, write, word](Node& node) {
                   ++lane_writes_;
                   trace(write.end);
                   trace(word.value_or(0));
                   if (!word) return node.replica->lane_failed(local_ns(node), write.to, write.lane);
+                  const log::Index before = node.replica->stable();
                   node.replica->landed(local_ns(node), write.to, write.lane, write.end, *word);
+                  // Just after it decided something, with what it alone may know.
+                  if (node.replica->stable() > before && strikes(kCrashLeader, 100)) {
+                    crash_after(writer.node, 1);
+                  }
                 });
               }});
 }

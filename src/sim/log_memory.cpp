@@ -2,6 +2,7 @@
 #include "sim/log_memory.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/hooks.hpp"
 
@@ -10,6 +11,7 @@ namespace dolmen::sim {
 namespace {
 constexpr std::size_t kPieceBytes = 64;
 constexpr std::uint64_t kMs = 1'000'000;
+constexpr std::uint64_t kStepMaxNs[] = {2'000, 200'000, 4 * kMs};
 }  // namespace
 
 LogMemory::LogMemory(EventQueue& queue, std::size_t nodes, std::uint64_t seed, World world)
@@ -18,7 +20,7 @@ LogMemory::LogMemory(EventQueue& queue, std::size_t nodes, std::uint64_t seed, W
       world_(std::move(world)),
       links_(nodes * nodes),
       is_mapped_(chance(2)),
-      step_max_ns_(chance(2) ? 2'000 : 200'000),
+      step_max_ns_(kStepMaxNs[random_.below(std::size(kStepMaxNs))]),
       late_one_in_(chance(2) ? 0 : 2 + random_.below(100)),
       late_max_ns_(1 + random_.below(300 * kMs)),
       lacks_room_(chance(4)) {
@@ -101,6 +103,7 @@ bool LogMemory::holds(std::size_t node, log::Position where) const {
 
 void LogMemory::calm_down() {
   late_one_in_ = 0;
+  step_max_ns_ = std::min(step_max_ns_, kStepMaxNs[1]);
   lacks_room_ = false;
 }
 
