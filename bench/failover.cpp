@@ -117,8 +117,8 @@ class Trio {
     const std::uint64_t epoch = word(board_[leader].leads_epoch).load();
     const std::uint64_t begin = now_ns();
     servers_[leader]->signal(way_.signal);
-    const std::uint32_t next = wait_for(
-        [epoch](Told& told) { return word(told.leads_epoch).load() > epoch; }, leader);
+    const std::uint32_t next =
+        wait_for([epoch](Told& told) { return word(told.leads_epoch).load() > epoch; }, leader);
     const std::uint64_t end = word(board_[next].acknowledged_ns).load();
     if (way_.signal == SIGSTOP) {
       servers_[leader]->signal(SIGCONT);
@@ -187,11 +187,11 @@ class Trio {
           });
           continue;
         }
-        const bool is_whole =
-            status.configuration.learners.empty() && status.followers.size() == kGroupMembers &&
-            std::ranges::all_of(status.followers, [&](const auto& follower) {
-              return follower.matched == status.end.index;
-            });
+        const bool is_whole = status.configuration.learners.empty() &&
+                              status.followers.size() == kGroupMembers &&
+                              std::ranges::all_of(status.followers, [&](const auto& follower) {
+                                return follower.matched == status.end.index;
+                              });
         word(told.is_whole)
             .store(is_whole && word(told.leads_epoch).load() == status.epoch ? 1 : 0);
       }
