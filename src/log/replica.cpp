@@ -245,8 +245,9 @@ void Replica::rest_until_silence(std::uint64_t now_ns) {
 
 void Replica::receive(std::uint64_t now_ns, ReplicaId from, const Message& message) {
   if (from == self_ || from == kNobody) return;
-  poll(now_ns);
-  if (is_superseded_) return;
+  if (!owns_memory()) return;
+  // What raises the epoch takes in the lanes after that, and not before as well.
+  if (message.epoch <= epoch_) poll();
   Peer* const sender = peer(from);
   switch (message.kind) {
     case MessageKind::probe:

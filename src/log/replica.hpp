@@ -129,7 +129,8 @@ class Replica {
   [[nodiscard]] std::optional<Position> propose(std::uint64_t now_ns, const Configuration& next);
   /// With memory: takes in what a leader wrote into it. True: there was something. Every other call
   /// does this first; a replica that is only written to learns of it here or by the next heartbeat.
-  bool poll(std::uint64_t now_ns);
+  /// Entries say nothing of whether their leader is still there: heartbeats do.
+  bool poll();
   /// Replaces `writes` by what is to be carried out, in order, in others' memories.
   void take_lane_writes(std::vector<LaneWrite>& writes);
   /// One was carried out: all of it landed, and then `word` was found in that memory.
@@ -306,6 +307,8 @@ class Replica {
   // The direct path: replica_direct.cpp.
   /// Whether the memory is still this replica's; else it is superseded from now on.
   bool owns_memory();
+  /// For good.
+  void stop();
   /// Raises the word, and then takes in what was written before.
   void raise_and_drain(Epoch epoch);
   void take_up_memory(std::uint64_t now_ns);
@@ -380,7 +383,6 @@ class Replica {
   bool is_superseded_ = false;
   std::vector<InLane> in_lanes_;  ///< of epoch_, ascending
   std::uint32_t lanes_made_ = 0;  ///< … in this epoch, for `lane_writer_`
-  ReplicaId lane_writer_{};
   OwnLane own_lane_;
   Index own_written_ = 0;  ///< leader: entries up to here are in own lanes
   Index own_counted_ = 0;  ///< … and were while the word was its epoch

@@ -20,9 +20,18 @@ constexpr std::size_t kLanesMax = 4;
 bool Replica::owns_memory() {
   if (is_superseded_) return false;
   if (memory_ == nullptr || memory_->word() == epoch_) return true;
+  if (role_ == Role::leader && DOLMEN_PLANTED("log.own_memory_unchecked")) return true;
+  stop();
+  return false;
+}
+
+void Replica::stop() {
   DOLMEN_PROBE("log.superseded");
   is_superseded_ = true;
-  return false;
+  role_ = Role::follower;
+  leader_.reset();
+  unsent_ = 0;
+  lane_writes_.clear();
 }
 
 // A process that finds memory of an earlier one goes on from a new epoch: the earlier one, should
@@ -34,8 +43,7 @@ void Replica::take_up_memory(std::uint64_t now_ns) {
     if (!header || header->owner != self_ || header->name.epoch < epoch_) continue;
     in_lanes_.push_back({.name = header->name, .bytes = lane.first(header->bytes)});
   }
-  if (word == 0 && epoch_ == 0 && in_lanes_.empty()) return;
-  DOLMEN_PROBE("log.took_up_memory");
+  if (word != 0) DOLMEN_PROBE("log.took_up_memory");
   std::ranges::sort(in_lanes_, {}, [](const InLane& lane) {
     return std::pair(lane.name.epoch, lane.name.number);
   });
@@ -47,11 +55,11 @@ void Replica::take_up_memory(std::uint64_t now_ns) {
 // First the word: what lands later is not counted. Then the lanes: what was counted is in them.
 void Replica::raise_and_drain(Epoch epoch) {
   if (DOLMEN_PLANTED("log.lanes_read_first")) drain();
-  if (memory_->raise(epoch) != epoch_) is_superseded_ = true;
+  if (memory_->raise(epoch) != epoch_) stop();
   if (DOLMEN_PLANTED("log.previous_lane_only")) {
     std::erase_if(in_lanes_, [&](const InLane& lane) { return lane.name.epoch + 1 != epoch; });
   }
-  if (!DOLMEN_PLANTED("log.lanes_read_first")) drain();
+  if (!DOLMEN_PLANTED("log.lanes_read_first") && drain() > 0) DOLMEN_PROBE("log.drained_late");
   for (const InLane& lane : in_lanes_) memory_->drop_lane(lane.name);
   in_lanes_.clear();
   lanes_made_ = 0;
@@ -60,18 +68,10 @@ void Replica::raise_and_drain(Epoch epoch) {
   lane_writes_.clear();
 }
 
-bool Replica::poll(std::uint64_t now_ns) {
-  if (!owns_memory() || in_lanes_.empty()) return false;
-  const Index before = accepted_;
+bool Replica::poll() {
+  if (!owns_memory() || in_lanes_.empty() || DOLMEN_BUGGIFY("log.poll_later")) return false;
   if (drain() == 0) return false;
-  const Index accepted = std::max(before, accepted_);
-  if (role_ == Role::candidate) follow(now_ns);
-  accepted_ = accepted;
-  acknowledged_ = accepted;  // its leader knows without being told
-  leader_ = lane_writer_;
-  heard_ns_ = now_ns;
-  attempts_ = 0;
-  rest_until_silence(now_ns);
+  acknowledged_ = accepted_;  // its leader knows without being told
   return true;
 }
 
@@ -139,7 +139,7 @@ void Replica::land_own(std::uint64_t now_ns) {
     encode_lane_entry(own_lane_.bytes.subspan(offset, bytes), entry, stable_, epoch_);
     own_lane_.offsets.push_back(static_cast<std::uint32_t>(offset + bytes));
   }
-  if (DOLMEN_PLANTED("log.own_memory_unchecked") || owns_memory()) own_counted_ = last;
+  if (owns_memory()) own_counted_ = last;
 }
 
 void Replica::begin_direct(std::uint64_t now_ns, Peer& follower) {
@@ -230,7 +230,6 @@ void Replica::on_want_lane(std::uint64_t now_ns, ReplicaId from, const Message& 
     const base::MutableBytes bytes = memory_->make_lane(from, name, options_.lane_bytes);
     if (bytes.empty()) return;
     ++lanes_made_;
-    lane_writer_ = from;
     encode_lane_header(bytes,
                        {.owner = self_, .writer = from, .name = name, .bytes = bytes.size()});
     in_lanes_.push_back({.name = name, .bytes = bytes});

@@ -33,7 +33,7 @@ std::uint64_t Replica::next_wakeup_ns() const noexcept {
 }
 
 void Replica::tick(std::uint64_t now_ns) {
-  poll(now_ns);
+  poll();
   if (is_superseded_) return rest_until_silence(now_ns);
   if (role_ == Role::leader) return tick_as_leader(now_ns);
   if (role_ == Role::candidate && now_ns >= asked_ns_ + options_.resend_ns) ask_again(now_ns);

@@ -53,6 +53,7 @@ class LogChecks {
     log::Epoch origin;
     CommandId command;
     std::uint64_t state_hash;  ///< behind it
+    std::uint64_t payload_sum;
   };
   std::vector<Decided> decided_;  ///< by index - 1
   std::map<CommandId, log::Index> places_;

@@ -20,10 +20,16 @@ void LogRun::schedule_nemesis() {
 }
 
 void LogRun::strike() {
-  const auto fault = static_cast<LogFault>(
+  auto fault = static_cast<LogFault>(
       1u << random_.below(std::bit_width(static_cast<std::uint32_t>(kAllLogFaults))));
+  std::size_t number = any_node();
+  // Leaders that still write when others are about to take over.
+  if (const Node* const leading = is_direct_ && chance(2) ? leading_node() : nullptr) {
+    constexpr LogFault kAtLeaders[] = {kPause, kIsolate, kIsolate, kOneWay, kPartial};
+    fault = kAtLeaders[random_.below(std::size(kAtLeaders))];
+    number = node_of(leading->replica->self());
+  }
   if (!has(fault)) return;
-  const std::size_t number = any_node();
   const std::uint64_t length_ns = random_.below(1500 * kMs);
   switch (fault) {
     case kCrash:
@@ -35,6 +41,9 @@ void LogRun::strike() {
       return;
     case kPause:
       nodes_[number].paused_until_ns = std::min(options_.faulty_ns, queue_.now_ns() + length_ns);
+      if (is_direct_ && chance(2)) {
+        queue_.after(random_.below(length_ns + 1), [this, number] { replace(number); });
+      }
       return;
     case kIsolate:
       for (std::size_t node = 0; node < nodes_.size(); ++node) {
@@ -146,6 +155,7 @@ void LogRun::lose(std::size_t number, const log::Configuration& members) {
     if (!std::ranges::all_of(counting_in(first, node.disk), bears)) return;
   }
   crash(number, 0);
+  if (memory_) memory_->lose(number);
   nodes_[number].is_lost = true;  // nobody reads its disk again but who asks what it held
 }
 
@@ -169,6 +179,10 @@ void LogRun::crash(std::size_t number, std::uint64_t down_ns, std::size_t kept) 
 }
 
 void LogRun::lose_power(Node& node, std::size_t kept) {
+  if (is_direct_) {
+    node.disk = node.replica->durable_state();
+    return;
+  }
   const std::vector<log::Record> unsynced = std::exchange(node.unsynced, {});
   if (!node.journal) {
     for (std::size_t i = 0; i < kept; ++i) node.disk.apply(unsynced[i]);
@@ -195,10 +209,58 @@ void LogRun::restart(std::size_t number) {
   if (checks_.violation().empty()) start(number);
 }
 
+void LogRun::use_memory() {
+  uses_journals_ = false;
+  replica_options_.lane_bytes = 256 + 8 * random_.below(chance(2) ? 100 : 2000);
+  if (chance(2)) replica_options_.resend_ns = 20 * kMs + random_.below(500 * kMs);
+  // Heartbeats that nearly come too late: then leaders are deposed that still write.
+  if (chance(2)) replica_options_.heartbeat_ns = 1 + random_.below(replica_options_.silence_ns);
+  memory_ = std::make_unique<LogMemory>(
+      queue_, nodes_.size(), random_(),
+      LogMemory::World{
+          .paused_until_ns = [this](Writer writer) -> std::optional<std::uint64_t> {
+            const Node* const writing = process(writer.node, writer.life);
+            if (writing == nullptr) return std::nullopt;
+            return writing->paused_until_ns;
+          },
+          .is_cut = [this](std::size_t from, std::size_t to) { return network_.is_cut(from, to); },
+          .report =
+              [this](Writer writer, const log::LaneWrite& write, std::optional<log::Epoch> word) {
+                on(writer.node, writer.life, [this, writer, write, word](Node& node) {
+                  ++lane_writes_;
+                  trace(write.end);
+                  trace(word.value_or(0));
+                  if (!word) return node.replica->lane_failed(local_ns(node), write.to, write.lane);
+                  const log::Index before = node.replica->stable();
+                  node.replica->landed(local_ns(node), write.to, write.lane, write.end, *word);
+                  // Just after it decided something, with what it alone may know.
+                  if (node.replica->stable() > before && strikes(kCrashLeader, 100)) {
+                    crash_after(writer.node, 1);
+                  }
+                });
+              }});
+}
+
+void LogRun::replace(std::size_t number) {
+  Node& node = nodes_[number];
+  if (node.replica == nullptr || node.paused_until_ns <= queue_.now_ns()) return;
+  if (replaced_[number].replica != nullptr || node.is_lost) return;
+  trace(number);
+  Node next;
+  next.life = node.life;
+  next.drift_ppm = node.drift_ppm;
+  next.disk = node.replica->durable_state();
+  next.is_used = true;
+  replaced_[number] = std::exchange(node, std::move(next));
+  start(number);
+}
+
 void LogRun::calm_down() {
   network_.set_faults({});
   network_.heal();
   sync_max_ns_ = 300'000;
+  if (memory_) memory_->calm_down();
+  for (Node& node : replaced_) node.paused_until_ns = 0;
   for (std::size_t number = 0; number < nodes_.size(); ++number) {
     nodes_[number].paused_until_ns = 0;
     restart(number);

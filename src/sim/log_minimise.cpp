@@ -33,6 +33,8 @@ LogWorldOptions minimise(const LogWorldOptions& options) {
 std::string command_of(const LogWorldOptions& options) {
   return "DOLMEN_LOG_SEED=" + std::to_string(options.seed) +
          " DOLMEN_LOG_FAULTS=" + std::to_string(options.faults) +
+         (options.is_direct ? std::string(" DOLMEN_LOG_DIRECT=") + (*options.is_direct ? "1" : "0")
+                            : std::string()) +
          " DOLMEN_LOG_MS=" + std::to_string(options.faulty_ns / kMs) +
          " log_campaign_test --gtest_filter=LogCampaign.OneSeed";
 }

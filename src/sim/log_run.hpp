@@ -16,6 +16,7 @@
 #include "sim/log_checks.hpp"
 #include "sim/log_disk.hpp"
 #include "sim/log_machine.hpp"
+#include "sim/log_memory.hpp"
 #include "sim/log_world.hpp"
 #include "sim/sim_network.hpp"
 
@@ -39,11 +40,13 @@ class LogRun {
                    deliver(from, to, bytes);
                  }),
         checks_() {
+    is_direct_ = options.is_direct.value_or(base::mix_seed(options.seed, 1) % 4 == 0);
     replica_options_.message_bytes = chance(2) ? 1 : 1 + random_.below(400);
     sync_max_ns_ = has(kSlowDisk) ? 1 + random_.below(60 * kMs) : 300'000;
     strike_every_ns_ = chance(2) ? 300 * kMs : 1500 * kMs;
     propose_every_ns_ = 1 * kMs + random_.below(20 * kMs);
     uses_journals_ = chance(8) && !options.restart_empty && !options.restart_without_grant;
+    if (is_direct_) use_memory();
     if (has(kCompact)) {
       compact_one_in_ = 1 + random_.below(300);
       replica_options_.part_bytes = 1 + random_.below(150);
@@ -71,7 +74,7 @@ class LogRun {
     std::uint64_t life = 0;                 ///< events of former lives are not for this one
     std::uint64_t paused_until_ns = 0;
     std::uint64_t drift_ppm = 0;       ///< its clock is that much too fast
-    log::DurableState disk;            ///< what was synced
+    log::DurableState disk;            ///< what was synced; of a group in memory: left by a crash
     std::unique_ptr<LogDisk> journal;  ///< … and really is on a disk, in some runs
     std::vector<log::Record> unsynced;
     log::RecordCount synced = 0;  ///< records of this life
@@ -119,19 +122,32 @@ class LogRun {
     return first;
   }
 
+  void use_memory();
+  /// Another process takes over the memory of one that stands still, and does not know.
+  void replace(std::size_t number);
+  /// The process that had this life of the node, if it still runs.
+  Node* process(std::size_t number, std::uint64_t life) {
+    if (nodes_[number].life == life && nodes_[number].replica) return &nodes_[number];
+    if (replaced_[number].life == life && replaced_[number].replica) return &replaced_[number];
+    return nullptr;
+  }
   void start(std::size_t number);
   /// Runs `event` on the node when it is up, not paused, and still in the life it was meant for.
   template <class Event>
   void on(std::size_t number, std::uint64_t life, const Event& event) {
-    Node& node = nodes_[number];
-    if (node.replica == nullptr || node.life != life || !checks_.violation().empty()) return;
+    Node* const process_now = process(number, life);
+    if (process_now == nullptr || !checks_.violation().empty()) return;
     if (queue_.events_run() > kEventsMax) return checks_.fail("a run that does not end");
-    if (node.paused_until_ns > queue_.now_ns()) {
-      queue_.at(node.paused_until_ns, [this, number, life, event] { on(number, life, event); });
+    if (process_now->paused_until_ns > queue_.now_ns()) {
+      queue_.at(process_now->paused_until_ns,
+                [this, number, life, event] { on(number, life, event); });
       return;
     }
-    event(node);
+    const bool is_replaced = process_now == &replaced_[number];
+    if (is_replaced) std::swap(nodes_[number], replaced_[number]);
+    event(nodes_[number]);
     settle(number);
+    if (is_replaced) std::swap(nodes_[number], replaced_[number]);
   }
 
   void deliver(std::size_t from, std::size_t to, const std::vector<std::byte>& bytes);
@@ -155,6 +171,7 @@ class LogRun {
   void schedule_wakeup(std::size_t number);
   void look_at(std::size_t number);
   /// Whether disks of a majority of each of these hold the entry.
+  [[nodiscard]] bool holds(std::size_t number, log::Position where) const;
   [[nodiscard]] bool is_durable(const std::vector<log::Configuration>& configurations,
                                 log::Position where) const;
   void schedule_proposal();
@@ -190,12 +207,16 @@ class LogRun {
   EventQueue queue_;
   const std::size_t first_voters_;
   std::vector<Node> nodes_;
+  std::vector<Node> replaced_{kNodesMax};  ///< processes whose memory another one has taken over
   SimNetwork network_;
+  std::unique_ptr<LogMemory> memory_;  ///< of a group in memory
   LogChecks checks_;
   std::uint64_t sync_max_ns_ = 0;
   std::uint64_t propose_every_ns_ = 0;
   std::uint64_t strike_every_ns_ = 0;
   bool uses_journals_ = false;
+  bool is_direct_ = false;
+  std::uint64_t lane_writes_ = 0;
   std::uint64_t compact_one_in_ = 0;  ///< of the times that a replica did something; 0: never
   std::uint64_t commands_ = 0;
   std::uint64_t acknowledged_ = 0;

@@ -30,6 +30,7 @@ LogWorldResult LogRun::run() {
           .acknowledged = acknowledged_,
           .leaders = checks_.leaders(),
           .crashes = crashes_,
+          .lane_writes = lane_writes_,
           .configurations = configurations_,
           .simulated_ns = queue_.now_ns()};
 }
@@ -55,14 +56,18 @@ void LogRun::start(std::size_t number) {
   node.wakeup_ns = 0;
   node.stable = 0;
   node.machine = {};
-  if (options_.restart_empty && node.life > 1) node.disk = {};
+  if (options_.restart_empty && node.life > 1) {
+    node.disk = {};
+    if (memory_) memory_->forget(number);
+  }
   if (options_.restart_without_grant) node.disk.granted_to = {};
   if (uses_journals_ && node.journal == nullptr) {
     node.journal = std::make_unique<LogDisk>(id_of(number), first_configuration(), random_());
   }
   if (node.disk.snapshot) install(node, *node.disk.snapshot);
   node.replica = std::make_unique<log::Replica>(
-      id_of(number), first_configuration(), replica_options_, node.disk, random_(), local_ns(node));
+      id_of(number), first_configuration(), replica_options_, node.disk, random_(), local_ns(node),
+      memory_ ? &memory_->of(number) : nullptr);
   settle(number);
 }
 
@@ -92,6 +97,11 @@ void LogRun::settle(std::size_t number) {
   start_sync(number);
   for (const auto& letter : output.letters) {
     network_.send(number, node_of(letter.to), log::encode(letter.message));
+  }
+  std::vector<log::LaneWrite> writes;
+  node.replica->take_lane_writes(writes);
+  for (const log::LaneWrite& write : writes) {
+    memory_->write({number, node.life}, node_of(write.to), write);
   }
   if (is_promise && strikes(kCrashPromise, 6)) crash_after(number, 1 + random_.below(sync_max_ns_));
   look_at(number);
@@ -197,12 +207,18 @@ void LogRun::look_at(std::size_t number) {
   });
 }
 
+bool LogRun::holds(std::size_t number, log::Position where) const {
+  const Node& node = nodes_[number];
+  if (!is_direct_) return node.disk.holds(where);
+  const log::DurableState log = node.replica ? node.replica->durable_state() : node.disk;
+  return log.holds(where) || memory_->holds(number, where);
+}
+
 bool LogRun::is_durable(const std::vector<log::Configuration>& configurations,
                         log::Position where) const {
   return std::ranges::all_of(configurations, [&](const log::Configuration& configuration) {
-    const auto count = std::ranges::count_if(configuration.voters, [&](log::ReplicaId id) {
-      return nodes_[node_of(id)].disk.holds(where);
-    });
+    const auto count = std::ranges::count_if(
+        configuration.voters, [&](log::ReplicaId id) { return holds(node_of(id), where); });
     return 2 * static_cast<std::size_t>(count) > configuration.voters.size();
   });
 }
@@ -211,6 +227,9 @@ void LogRun::schedule_proposal() {
   queue_.after(1 + random_.below(2 * propose_every_ns_), [this] {
     if (queue_.now_ns() > options_.faulty_ns + options_.calm_ns / 4 * 3) return;
     propose(any_node());
+    if (const std::size_t awake = any_node(); is_direct_) {
+      on(awake, nodes_[awake].life, [this](Node& node) { node.replica->poll(); });
+    }
     schedule_proposal();
   });
 }

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,7 +47,11 @@ struct LogWorldOptions {
   std::uint64_t calm_ns = 4'000'000'000;
   /// Faults that a run may have; the seed chooses among them.
   std::uint32_t faults = kAllLogFaults;
-  /// A replica that restarts has lost its disk and does not know it: a bug of who runs it.
+  /// Whether the group lives in memory alone and its leaders write into others'; else: one seed of
+  /// four.
+  std::optional<bool> is_direct{};
+  /// A replica that restarts has lost its disk, or memory, and does not know it: a bug of who runs
+  /// it.
   bool restart_empty = false;
   /// … or has forgotten to whom it granted its epoch.
   bool restart_without_grant = false;
@@ -61,6 +66,7 @@ struct LogWorldResult {
   std::uint64_t acknowledged = 0;
   std::uint64_t leaders = 0;  ///< epochs that had one
   std::uint64_t crashes = 0;
+  std::uint64_t lane_writes = 0;     ///< that landed and were counted, or not
   std::uint64_t configurations = 0;  ///< proposed to leaders that took them
   std::uint64_t simulated_ns = 0;
 };

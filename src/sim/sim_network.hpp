@@ -46,6 +46,9 @@ class SimNetwork {
     std::uint64_t& until_ns = cut_until_ns_[from * nodes_ + to];
     until_ns = std::max(until_ns, queue_.now_ns() + length_ns);
   }
+  [[nodiscard]] bool is_cut(std::size_t from, std::size_t to) const {
+    return queue_.now_ns() < cut_until_ns_[from * nodes_ + to];
+  }
   void heal() { cut_until_ns_.assign(cut_until_ns_.size(), 0); }
 
   [[nodiscard]] std::uint64_t messages_sent() const noexcept { return sent_; }

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Groups in memory whose memories a test lets others write into when it likes.
+#include <cstring>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "log/replica_fixture.hpp"
+
+namespace dolmen::log {
+namespace {
+
+class Memory final : public LaneMemory {
+ public:
+  Epoch word() override { return word_; }
+  Epoch raise(Epoch epoch) override { return std::exchange(word_, std::max(word_, epoch)); }
+  base::MutableBytes make_lane(ReplicaId, LaneName name, std::size_t bytes) override {
+    auto& words = lanes_[{name.epoch, name.number}];
+    words.assign(bytes / 8, 0);
+    return std::as_writable_bytes(std::span(words));
+  }
+  void drop_lane(LaneName name) override { lanes_.erase({name.epoch, name.number}); }
+  std::vector<base::Bytes> kept_lanes() override {
+    std::vector<base::Bytes> kept;
+    for (const auto& [name, words] : lanes_) kept.push_back(std::as_bytes(std::span(words)));
+    return kept;
+  }
+  void land(const LaneWrite& write) {
+    const auto found = lanes_.find({write.lane.epoch, write.lane.number});
+    if (found == lanes_.end()) return;  // dropped: it lands where nobody looks
+    const base::MutableBytes lane = std::as_writable_bytes(std::span(found->second));
+    std::ranges::copy(write.bytes, lane.subspan(write.offset).begin());
+  }
+
+ private:
+  Epoch word_ = 0;
+  std::map<std::pair<Epoch, std::uint32_t>, std::vector<std::uint64_t>> lanes_;
+};
+
+class DirectTest : public ReplicaTest {
+ protected:
+  void SetUp() override {
+    options_.lane_bytes = 512;
+    for (std::uint64_t i = 1; i <= 3; ++i) start_in_memory(i);
+    elect(1, 2);
+    catch_up(1);
+    catch_up(1);
+    ASSERT_EQ(at(1).matched(id(3)), at(1).end().index);
+  }
+  void start_in_memory(std::uint64_t number) {
+    nodes_[number].outbox.clear();
+    nodes_[number].replica =
+        std::make_unique<Replica>(id(number), Configuration{{id(1), id(2), id(3)}}, options_,
+                                  nodes_[number].disk, number, now_ns_, &memory_[number]);
+  }
+  Index propose(std::string_view text) {
+    return at(1).propose(now_ns_, bytes(text)).value_or(Position{}).index;
+  }
+  std::vector<LaneWrite> writes() {
+    std::vector<LaneWrite> result;
+    at(1).take_lane_writes(result);
+    return result;
+  }
+  static std::uint64_t number(ReplicaId member) { return static_cast<std::uint64_t>(member); }
+  void report(const LaneWrite& write) {
+    at(1).landed(now_ns_, write.to, write.lane, write.end, memory_[number(write.to)].word());
+  }
+
+  std::map<std::uint64_t, Memory> memory_;
+};
+
+TEST_F(DirectTest, AnEntryIsDecidedWithoutAMessage) {
+  lose_mail();
+  const Index index = propose("open");
+  const std::vector<LaneWrite> all = writes();
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].bytes.data(), all[1].bytes.data()) << "encoded once";
+  collect(1);
+  EXPECT_TRUE(nodes_[1].outbox.empty());
+  EXPECT_LT(at(1).stable(), index);
+  memory_[2].land(all[0]);
+  report(all[0]);
+  EXPECT_EQ(at(1).stable(), index);
+  EXPECT_LT(at(2).end().index, index) << "it sleeps";
+  EXPECT_TRUE(at(2).poll());
+  EXPECT_EQ(at(2).at(index), at(1).at(index));
+  EXPECT_FALSE(at(2).poll());
+}
+
+TEST_F(DirectTest, WhoGrantsTakesInWhatWasWrittenBefore) {
+  const Index index = propose("before");
+  for (const LaneWrite& write : writes()) {
+    if (write.to != id(2)) continue;
+    memory_[2].land(write);
+    report(write);
+  }
+  ASSERT_EQ(at(1).stable(), index);
+  lose_mail();
+  elect(3, 2);
+  EXPECT_EQ(at(3).at(index).payload, bytes("before"));
+}
+
+TEST_F(DirectTest, WhatLandsAfterAGrantIsNotCounted) {
+  const Index index = propose("late");
+  const std::vector<LaneWrite> all = writes();
+  lose_mail();
+  elect(3, 2);
+  for (const LaneWrite& write : all) {
+    memory_[number(write.to)].land(write);
+    report(write);
+  }
+  EXPECT_LT(at(1).stable(), index);
+  EXPECT_NE(at(1).role(), Role::leader) << "the word told it";
+}
+
+TEST_F(DirectTest, ALeaderWhoseMemoryWasTakenOverCountsNothing) {
+  const Index before = at(1).stable();
+  nodes_[1].disk = at(1).durable_state();
+  Replica successor(id(1), Configuration{{id(1), id(2), id(3)}}, options_, nodes_[1].disk, 9,
+                    now_ns_, &memory_[1]);
+  EXPECT_GT(successor.epoch(), at(1).epoch());
+  propose("nobody hears this");
+  for (const LaneWrite& write : writes()) {
+    memory_[number(write.to)].land(write);
+    report(write);
+  }
+  EXPECT_TRUE(at(1).is_superseded());
+  EXPECT_EQ(at(1).stable(), before);
+}
+
+TEST_F(DirectTest, OneLaneFollowsOnAnotherAndAFailedOneIsLeft) {
+  for (int i = 0; i < 100; ++i) {
+    const Index index = propose("forty bytes of payload, more or less ...");
+    for (const LaneWrite& write : writes()) {
+      memory_[number(write.to)].land(write);
+      report(write);
+    }
+    settle({1, 2, 3});  // who asks for lanes, and who gives them
+    for (const LaneWrite& write : writes()) {
+      memory_[number(write.to)].land(write);
+      report(write);
+    }
+    ASSERT_EQ(at(1).stable(), index) << i;
+  }
+  propose("this one does not arrive");
+  for (const LaneWrite& write : writes()) at(1).lane_failed(now_ns_, write.to, write.lane);
+  settle({1, 2, 3});
+  EXPECT_EQ(at(1).stable(), at(1).end().index) << "as messages";
+}
+
+TEST_F(DirectTest, WhatIsReportedOfAFailedLaneCountsNoMore) {
+  const Index first = propose("first");
+  const std::vector<LaneWrite> one = writes();
+  const Index second = propose("second");
+  const std::vector<LaneWrite> two = writes();
+  lose_mail();
+  ASSERT_LT(first, second);
+  for (const LaneWrite& write : one) at(1).lane_failed(now_ns_, write.to, write.lane);
+  for (const LaneWrite& write : two) {
+    memory_[number(write.to)].land(write);
+    report(write);
+  }
+  EXPECT_LT(at(1).stable(), first);
+}
+
+}  // namespace
+}  // namespace dolmen::log
