@@ -22,7 +22,7 @@ struct SuiteEntry {
   void (*run)(Report&);
 };
 
-constexpr std::array<SuiteEntry, 8> kSuites{{
+constexpr std::array<SuiteEntry, 9> kSuites{{
     {"pointers", "following pointers, against raw, Boost offset_ptr, PMDK", pointers_suite},
     {"kv", "a million records: get, scan, put, load, against LMDB, SQLite, std maps", kv_suite},
     {"commits", "small transactions, deferred and durable, against LMDB, SQLite, PMDK, fdatasync",
@@ -33,6 +33,7 @@ constexpr std::array<SuiteEntry, 8> kSuites{{
     {"fabric", "writes, reads and round trips between two processes, against bare ones",
      fabric_suite},
     {"sim", "simulated time and events per second of a core", sim_suite},
+    {"failover", "from the end of a log's leader to the next acknowledged command", failover_suite},
 }};
 
 void print_help(std::FILE* out) {
@@ -80,6 +81,8 @@ int run_part(std::span<const std::string> arguments) {
       log_child(arguments);
     } else if (arguments[0].starts_with("fabric-")) {
       fabric_child(arguments);
+    } else if (arguments[0].starts_with("failover-")) {
+      failover_child(arguments);
     } else {
       return complain("unknown part " + arguments[0]);
     }

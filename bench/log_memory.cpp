@@ -122,16 +122,16 @@ Contestant exchange(const LogWork& work, const FabricStage& stage, const std::st
           }};
 }
 
-Contestant dolmen(const LogWork& work, const FabricStage& stage, Over over,
-                  const std::string& told, std::size_t count, double units) {
-  return {"dolmen",
-          work.report().scaled(std::to_string(count) + " entries") + work.report().scheduling() +
-              told,
-          [&work, &stage, over, count, units] {
-            const Pinned pinned(stage.own_core());
-            MemoryGroup group(work, over);
-            return times_of(count, units, [&] { group.one(); });
-          }};
+Contestant dolmen(const LogWork& work, const FabricStage& stage, Over over, const std::string& told,
+                  std::size_t count, double units) {
+  return {
+      "dolmen",
+      work.report().scaled(std::to_string(count) + " entries") + work.report().scheduling() + told,
+      [&work, &stage, over, count, units] {
+        const Pinned pinned(stage.own_core());
+        MemoryGroup group(work, over);
+        return times_of(count, units, [&] { group.one(); });
+      }};
 }
 
 /// This process and two that answer; it waits for one of them.
@@ -151,14 +151,14 @@ class TwoSided final : public BatchedLog {
 
 Contestant waiting_log(const LogWork& work, const std::string& system, const std::string& told,
                        std::size_t count, std::shared_ptr<LogSystem> log) {
-  return {system,
-          work.report().scaled(std::to_string(count) + " entries") + work.report().scheduling() +
-              told,
-          [count, log = std::move(log)]() -> Values {
-            const std::vector<double> times = log->times_us(count);
-            if (times.empty()) throw Failure("it was told of no entry");
-            return {median_of(times), percentile_of(times, 99)};
-          }};
+  return {
+      system,
+      work.report().scaled(std::to_string(count) + " entries") + work.report().scheduling() + told,
+      [count, log = std::move(log)]() -> Values {
+        const std::vector<double> times = log->times_us(count);
+        if (times.empty()) throw Failure("it was told of no entry");
+        return {median_of(times), percentile_of(times, 99)};
+      }};
 }
 
 }  // namespace
@@ -213,8 +213,10 @@ void memory_cases(LogWork& work) {
     constexpr std::size_t kBatch = 1000;
     report.race(
         "batched_shm", "1/s",
-        {{"dolmen", report.scaled("0.1 s") + report.scheduling() + group + "shared memory; batches "
-          "of 1000 entries; followers sleep on another core when there is nothing to do",
+        {{"dolmen",
+          report.scaled("0.1 s") + report.scheduling() + group +
+              "shared memory; batches "
+              "of 1000 entries; followers sleep on another core when there is nothing to do",
           [&work, &stage, seconds]() -> Values {
             const Pinned pinned(stage.own_core());
             MemoryGroup memory(work, Over::shm);

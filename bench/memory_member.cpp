@@ -110,9 +110,9 @@ MemoryMember::MemoryMember(const MemberPlan& plan) : parts_(std::make_unique<Par
   }
   const bool is_durable = journal != nullptr;
   parts_->endpoint = endpoint_of(plan);
-  parts_->member = std::make_unique<replication::Member>(
-      env, *parts_->endpoint, std::move(journal),
-      replication::MemberOptions{.replica = plan.replica});
+  parts_->member =
+      std::make_unique<replication::Member>(env, *parts_->endpoint, std::move(journal),
+                                            replication::MemberOptions{.replica = plan.replica});
   if (!is_durable) parts_->member->add_in_memory(kGroup, self, first);
   expect(parts_->member->host(kGroup, parts_->counter), "the state machine");
 }

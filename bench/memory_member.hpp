@@ -21,10 +21,10 @@ inline constexpr std::uint32_t kGroupMembers = 3;
 struct MemberPlan {
   std::uint32_t number = 0;  ///< 1, 2, 3
   std::uint32_t life = 1;
-  std::string shared_directory{};       ///< they meet there; else
-  std::vector<std::uint16_t> ports{};   ///< on loopback
-  std::string journal{};                ///< its directory; empty: memory alone
-  std::uint64_t spin_ns = 0;            ///< ~0: never sleeps
+  std::string shared_directory{};      ///< they meet there; else
+  std::vector<std::uint16_t> ports{};  ///< on loopback
+  std::string journal{};               ///< its directory; empty: memory alone
+  std::uint64_t spin_ns = 0;           ///< ~0: never sleeps
   log::ReplicaOptions replica{};
 
   /// As words of a command line, and back.

@@ -181,6 +181,10 @@ Server::~Server() {
   }
 }
 
+void Server::signal(int number) const noexcept {
+  if (pid_ != 0) ::kill(pid_, number);
+}
+
 void Server::wait_until(const std::function<bool()>& is_ready) {
   const auto give_up = std::chrono::steady_clock::now() + kStartPatience;
   for (;;) {

@@ -77,6 +77,8 @@ class Server {
       : pid_(std::exchange(other.pid_, 0)), log_path_(std::move(other.log_path_)) {}
   Server& operator=(Server&&) = delete;
 
+  /// Sends it to the process.
+  void signal(int number) const noexcept;
   /// Tries again and again until `is_ready` gives true, or throws a Failure with the last line that
   /// the server wrote: it ended, or kStartPatience is over. A Failure of is_ready means: not yet.
   void wait_until(const std::function<bool()>& is_ready);

@@ -35,7 +35,14 @@ EXPECTED = {
                   "records_1m_disk_reserve": OURS, "million_objects_disk": OURS,
                   "million_objects_mem": OURS, "million_objects_mem_untouched": OURS},
     "log": {"durable_tcp_1c": LOG | {"bare_rtt"}, "durable_tcp_1c_p99": LOG | {"bare_rtt"},
-            "durable_tcp_64c": LOG},
+            "durable_tcp_64c": LOG,
+            **{f"replicated_shm{tail}": {"dolmen", "bare_write"} for tail in ("", "_p99")},
+            **{f"replicated_tcp{tail}": {"dolmen", "bare_rtt", "two_sided", "redis_wait"}
+               for tail in ("", "_p99")},
+            "batched_shm": OURS},
+    "failover": {f"{case}{tail}": OURS for tail in ("", "_p90", "_max")
+                 for case in ("shm_polling", "shm_polling_silence", "tcp_default",
+                              "tcp_default_silence")},
     "fabric": {f"{case}{tail}": {"dolmen", floor} for tail in ("", "_p99")
                for case, floor in (("write64_shm", "bare_write"), ("read4k_shm", "bare_read"),
                                    ("rtt64_shm", "bare_rtt"), ("rtt64_tcp", "bare_rtt"),

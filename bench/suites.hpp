@@ -21,6 +21,7 @@ void footprint_suite(Report& report);
 void log_suite(Report& report);
 void fabric_suite(Report& report);
 void sim_suite(Report& report);
+void failover_suite(Report& report);
 
 /// Parts behind `bench --child <name> <arguments>`; each prints its figures on stdout. Throw
 /// Failure.
@@ -28,5 +29,6 @@ void open_child(std::span<const std::string> arguments);
 void footprint_child(std::span<const std::string> arguments);
 void log_child(std::span<const std::string> arguments);
 void fabric_child(std::span<const std::string> arguments);
+void failover_child(std::span<const std::string> arguments);
 
 }  // namespace dolmen::bench

@@ -95,6 +95,8 @@ class Member final : private fabric::Sink {
   /// Who belongs to the group, as far as this one knows.
   [[nodiscard]] Roster roster(const GroupId& group) const;
   [[nodiscard]] std::optional<MemberStatus> status(const GroupId& group) const;
+  /// Requires: it has one.
+  [[nodiscard]] Journal& journal() noexcept { return *journal_; }
   /// Syncs and ends the journal, if there is one.
   [[nodiscard]] Result<void> close();
 
@@ -139,7 +141,7 @@ class Member final : private fabric::Sink {
     // Without a journal:
     std::unique_ptr<SharedLanes> lanes{};  ///< where memory is mapped
     std::unique_ptr<LaneWriter> writer{};
-    std::size_t bytes_held = 0;  ///< of entries executed since the last snapshot
+    std::size_t bytes_held = 0;    ///< of entries executed since the last snapshot
     std::uint64_t join_at_ns = 0;  ///< when this replica asks again to be a voter
     std::map<fabric::NodeId, log::ReplicaId> joining{};  ///< leader: new lives that asked
   };

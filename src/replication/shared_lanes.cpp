@@ -189,8 +189,7 @@ bool LaneWriter::open_lane(Target& target, log::LaneName name) const {
   target.lane_name = {};
   for (std::size_t slot = 0; slot < kDirectorySlots; ++slot) {
     const std::size_t at = kDirectorySlotsAt + slot * kDirectorySlotBytes;
-    const auto epoch =
-        word_at<std::uint64_t>(target.directory, at).load(std::memory_order_acquire);
+    const auto epoch = word_at<std::uint64_t>(target.directory, at).load(std::memory_order_acquire);
     const auto number =
         word_at<std::uint32_t>(target.directory, at + 8).load(std::memory_order_relaxed);
     if (epoch != name.epoch || number != name.number) continue;

@@ -27,8 +27,8 @@ namespace dolmen::replication {
 inline constexpr std::uint32_t kDirectoryVersion = 1;
 inline constexpr std::uint32_t kDirectoryMagic = 0x444C4C44;  // "DLLD"
 inline constexpr std::size_t kDirectoryBytes = 4096;
-inline constexpr std::size_t kDirectoryWordAt = 0;    ///< the epoch word
-inline constexpr std::size_t kDirectoryCardAt = 64;   ///< magic, version, group, owner
+inline constexpr std::size_t kDirectoryWordAt = 0;     ///< the epoch word
+inline constexpr std::size_t kDirectoryCardAt = 64;    ///< magic, version, group, owner
 inline constexpr std::size_t kDirectorySlotsAt = 128;  ///< {u64 epoch, u32 number, u32 region}
 inline constexpr std::size_t kDirectorySlotBytes = 16;
 inline constexpr std::size_t kDirectorySlots = 32;
