@@ -123,15 +123,12 @@ TEST_F(JournalHardshipTest, ACrashAtAnyMomentRecoversAllGroupsCrash) {
     now();
     is_durable();
   }
-  std::uint64_t syncs = 0;
   for (int round = 0; round < 16; ++round) {
     for (auto& [group, maker] : makers) {
       ASSERT_TRUE(journal->append(group, maker.next()));
       now();
     }
-    const std::uint64_t before = journal->stats().syncs;
     ASSERT_TRUE(journal->sync());
-    syncs += journal->stats().syncs - before;
     is_durable();
     if (round % 6 != 5) continue;
     for (auto& [group, maker] : makers) maker.compact();
@@ -140,7 +137,6 @@ TEST_F(JournalHardshipTest, ACrashAtAnyMomentRecoversAllGroupsCrash) {
     ASSERT_TRUE(journal->write_checkpoint(journal->start_checkpoint(state)));
     now();
   }
-  EXPECT_LT(syncs, 2 * 16u) << "one for five groups, and some for new segments";
   const sim::DiskHistory history = disk.history();
   const std::size_t strides = base::kSanitized ? 7 : 1;
   using Kind = sim::CrashPlan::Kind;
