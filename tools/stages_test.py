@@ -11,7 +11,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GATE = ["check", "release", "consumers", "asan", "tsan"]
-BESIDE = ["clang", "fuzz", "bench", "coverage", "soak"]
+BESIDE = ["clang", "fuzz", "bench", "guest", "coverage", "soak"]
 
 CMAKE = '''for word; do case $word in release | asan | tsan | clang | fuzz | bench | coverage | soak)
   echo "$1 $word" >>"$ROOT/log"
@@ -33,6 +33,7 @@ class Stages(unittest.TestCase):
         self.program("bin/cmake", CMAKE)
         self.program("bin/ctest", CTEST)
         self.program("tools/check", 'echo "check" >>"$ROOT/log"; exit ${FAILING_CHECK:-0}')
+        self.program("tools/guest", 'echo "guest" >>"$ROOT/log"; exit ${GUEST_STATUS:-0}')
         self.program("tools/coverage", 'echo "coverage $1" >>"$ROOT/log"')
         self.program("tests/consumers/run", 'echo "consumers $1" >>"$ROOT/log"')
         shutil.copy(os.path.join(HERE, "test"), os.path.join(self.root, "tools/test"))
@@ -107,10 +108,17 @@ class Stages(unittest.TestCase):
                                       "coverage build/coverage", "--preset release", "--build release",
                                       "consumers build/release"])
 
+    def test_a_guest_that_cannot_run_is_skipped_and_one_that_fails_fails(self):
+        for status, last in [("0", "1 passed, 0 failed"), ("77", "0 passed, 0 failed"), ("1", "0 passed, 1 failed")]:
+            result = self.run_test("--only", "guest", GUEST_STATUS=status)
+            self.assertEqual(result.returncode, 1 if status == "1" else 0, result.stdout)
+            self.assertTrue(result.stdout.endswith(last + "\n"), result.stdout)
+            self.assertIn("1 skipped" if status == "77" else "0 skipped", result.stdout)
+
     def test_the_soak_runs_the_campaigns_and_the_fuzzers(self):
         result = self.run_test("--only", "soak", FAILING_TESTS="soak")
         self.assertEqual(result.returncode, 1)
-        self.assertTrue(result.stdout.endswith("16 passed, 2 failed\n"), result.stdout)
+        self.assertTrue(result.stdout.endswith("17 passed, 2 failed\n"), result.stdout)
         self.assertIn("ctest fuzz", self.log())
 
     def test_an_unknown_stage_is_refused(self):

@@ -30,7 +30,8 @@ enum class DirectoryMode { open_existing, create, open_or_create };
     const std::string& path);
 
 /// The RDMA device of that name (empty: the first), by its first port. Errors: unsupported (a
-/// library without libibverbs), not_found (no such device, its port is down), limit, io_error.
+/// library without libibverbs, a kernel without RDMA), not_found (no such device, its port is
+/// down), limit, io_error.
 [[nodiscard]] Result<std::unique_ptr<RdmaDevice>> open_rdma(const std::string& name);
 
 }  // namespace dolmen::sys

@@ -368,7 +368,11 @@ Result<std::unique_ptr<RdmaDevice>> open_rdma(const std::string& name) {
   const std::unique_ptr<ibv_device*,
                         decltype([](ibv_device** list) { ibv_free_device_list(list); })>
       list(ibv_get_device_list(&count));
-  if (!list) return failure(errno, "list RDMA devices");
+  if (!list) {
+    const int number = errno;
+    if (number == ENOSYS) return fail(Errc::unsupported, "this system has no RDMA");
+    return failure(number, "list RDMA devices");
+  }
   auto context = std::make_shared<Context>();
   for (ibv_device* const device : std::span(list.get(), static_cast<std::size_t>(count))) {
     if (!name.empty() && name != ibv_get_device_name(device)) continue;
