@@ -152,6 +152,9 @@ void LogRun::lose(std::size_t number, const log::Configuration& members) {
   for (const log::ReplicaId id : members.voters) {
     const Node& node = nodes_[node_of(id)];
     if (node.is_lost) continue;
+    // What its memory holds and its log does not yet may be a configuration.
+    if (is_direct_ && node.replica == nullptr) return;
+    if (is_direct_) node.replica->poll();
     const log::Configuration first = first_configuration();
     if (node.replica != nullptr) {
       const log::DurableState log = node.replica->durable_state();
