@@ -102,14 +102,33 @@ TEST(LogCampaign, EveryRarePlaceIsReached) {
     for (const auto& [probe, count] : hooks.probes()) reached[probe] += count;
     for (const auto& [name, site] : hooks.buggify_sites()) reached[name] += site.fired;
   }
-  for (const char* const place :
-       {"log.led", "log.stepped_down", "log.truncated", "log.mismatch", "log.fetched",
-        "log.stuck", "log.split", "log.gave_way", "log.snapshot_lent", "log.compacted",
-        "log.installed", "log.snapshot_sent", "log.configuration_proposed",
-        "log.configuration_truncated", "log.left", "log.one_entry", "log.send_again",
-        "log.impatient", "log.direct", "log.next_lane", "log.lane_full", "log.lane_abandoned",
-        "log.no_room_for_lane", "log.drained_late", "log.took_up_memory", "log.superseded",
-        "log.poll_later"}) {
+  for (const char* const place : {"log.led",
+                                  "log.stepped_down",
+                                  "log.truncated",
+                                  "log.mismatch",
+                                  "log.fetched",
+                                  "log.stuck",
+                                  "log.split",
+                                  "log.gave_way",
+                                  "log.snapshot_lent",
+                                  "log.compacted",
+                                  "log.installed",
+                                  "log.snapshot_sent",
+                                  "log.configuration_proposed",
+                                  "log.configuration_truncated",
+                                  "log.left",
+                                  "log.one_entry",
+                                  "log.send_again",
+                                  "log.impatient",
+                                  "log.direct",
+                                  "log.next_lane",
+                                  "log.lane_full",
+                                  "log.lane_abandoned",
+                                  "log.no_room_for_lane",
+                                  "log.drained_late",
+                                  "log.took_up_memory",
+                                  "log.superseded",
+                                  "log.poll_later"}) {
     EXPECT_GT(reached[place], 0u) << place;
   }
 }

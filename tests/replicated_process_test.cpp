@@ -63,10 +63,8 @@ class Members {
     group_ = {.members = std::move(addresses), .key_file = root_ + "/group.key"};
     if (witness != 0) group_.witnesses = {witness};
     for (std::uint32_t member = 1; member <= kMembers; ++member) {
-      dolmen::Replicated::create({.group = group_,
-                                  .member = member,
-                                  .directory = directory(member),
-                                  .level = level_})
+      dolmen::Replicated::create(
+          {.group = group_, .member = member, .directory = directory(member), .level = level_})
           .value();
       start(member);
     }
@@ -409,7 +407,8 @@ TEST(ReplicatedProcess, NothingAcknowledgedIsLostFromMemoryWhileAMajorityLivesOv
 }
 
 TEST(ReplicatedProcess, NothingAcknowledgedIsLostFromMemoryWhileAMajorityLivesOverTcp) {
-  kill_one_after_another(loopback(static_cast<std::uint16_t>(some_port() + 200)), kills_in_memory());
+  kill_one_after_another(loopback(static_cast<std::uint16_t>(some_port() + 200)),
+                         kills_in_memory());
 }
 
 /// What `change` gives, while whoever leads is killed, if so wished, at some moment of it.

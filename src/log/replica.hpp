@@ -147,9 +147,10 @@ class Replica {
   /// anything any more.
   [[nodiscard]] bool is_superseded() const noexcept { return is_superseded_; }
 
-  /// Where no state machine makes snapshots: asks the leader for its latest, which is then kept like
-  /// an own one, and the entries that it stands for forgotten. It may have none that is newer, and
-  /// messages get lost: call again, but not more often than messages are answered. Follows to witnesses only.
+  /// Where no state machine makes snapshots: asks the leader for its latest, which is then kept
+  /// like an own one, and the entries that it stands for forgotten. It may have none that is newer,
+  /// and messages get lost: call again, but not more often than messages are answered. Follows to
+  /// witnesses only.
   void ask_for_snapshot();
   /// What the calls since the last one of this ask for.
   [[nodiscard]] Output take_output() { return std::exchange(output_, {}); }
@@ -241,7 +242,7 @@ class Replica {
     std::uint32_t lanes_given = 0;    ///< the highest number that was heard of
     std::uint32_t lanes_dropped = 0;  ///< what is reported of these counts no more
     std::uint64_t wanted_ns = 0;      ///< when a lane was last asked for
-    SnapshotPtr lent{};  ///< leader: what it is being sent because it asked
+    SnapshotPtr lent{};               ///< leader: what it is being sent because it asked
   };
   enum class Stage : std::uint8_t { probing, asking, fetching };
 

@@ -217,8 +217,8 @@ void Replica::replace_entries(SnapshotPtr snapshot) {
   const Position last = snapshot->last();
   if (position_at(last.index) != last) return;  // another state than of this log
   compact(std::move(snapshot));
-  output_.records.push_back({.snapshot = snapshot_});
-  ++records_made_;
+  if (memory_ == nullptr) output_.records.push_back({.snapshot = snapshot_});
+  (void)count_record();
 }
 
 }  // namespace dolmen::log

@@ -124,8 +124,8 @@ Result<Replicated> Replicated::start(const ReplicatedOptions& options,
     }
   }
   for (const auto& [number, machine] : machines) {
-    DOLMEN_CHECK(check(impl->member->host(node::group_of(number), *machine), options,
-                       *impl->member, number));
+    DOLMEN_CHECK(check(impl->member->host(node::group_of(number), *machine), options, *impl->member,
+                       number));
   }
   return Replicated(std::move(impl));
 }
@@ -137,8 +137,7 @@ Result<Replicated> Replicated::start_witness(const ReplicatedOptions& options) {
   DOLMEN_TRY(const node::GroupPlan plan, plan_of(options));
   DOLMEN_TRY(auto impl, open(options, plan));
   for (const replication::GroupId& group : impl->member->found()) {
-    DOLMEN_CHECK(check(impl->member->host_witness(group), options, *impl->member,
-                       group.low));
+    DOLMEN_CHECK(check(impl->member->host_witness(group), options, *impl->member, group.low));
   }
   return Replicated(std::move(impl));
 }

@@ -156,7 +156,8 @@ Result<Joined> connect(const GroupPlan& plan, const fabric::NodeName& self,
                                                : static_cast<std::uint64_t>(spin_us) * 1000};
   if (!plan.shared_directory.empty()) {
     DOLMEN_TRY(auto directory, sys::open_shared_directory(plan.shared_directory));
-    DOLMEN_TRY(auto shared, fabric::open_shm(env, std::move(directory), {.self = self, .wait = wait}));
+    DOLMEN_TRY(auto shared,
+               fabric::open_shm(env, std::move(directory), {.self = self, .wait = wait}));
     return Joined{.endpoint = std::move(shared)};
   }
   fabric::TcpOptions tcp{.self = self, .key = plan.key, .wait = wait};

@@ -133,7 +133,8 @@ class Member final : private fabric::Sink {
     std::vector<Waiting> requests;
     std::map<log::Index, Pending> pending;
     Addresses addresses;  ///< of the log, decided or not
-    /// Of a witness, at the last checkpoint; and since when it waits for a newer one, 0: it does not.
+    /// Of a witness, at the last checkpoint; and since when it waits for a newer one, 0: it does
+    /// not.
     log::Index cut_at = 0;
     std::uint64_t waits_ns = 0;
     std::uint64_t asked_ns = 0;

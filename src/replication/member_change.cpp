@@ -120,7 +120,8 @@ ChangeReply Member::change(const GroupId& group, const Change& change) {
         }
         return reply;
       }
-      if (is_voter && now.voters.size() == now.witnesses.size() + (now.is_witness(change.replica) ? 0 : 1)) {
+      if (is_voter &&
+          now.voters.size() == now.witnesses.size() + (now.is_witness(change.replica) ? 0 : 1)) {
         reply.status = ChangeStatus::last_voter;
         return reply;
       }

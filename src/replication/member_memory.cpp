@@ -36,8 +36,8 @@ void Member::ask_to_join(const GroupId& group, Hosting& hosting) {
   }
 }
 
-// What landed in one member's memory counts there when the word behind it is the leader's epoch; one
-// fence is for all of them.
+// What landed in one member's memory counts there when the word behind it is the leader's epoch;
+// one fence is for all of them.
 void Member::write_lanes(Hosting& hosting) {
   if (!hosting.writer) return;
   for (;;) {

@@ -23,7 +23,6 @@
 
 namespace dolmen::replication {
 
-
 inline constexpr std::uint32_t kDirectoryVersion = 1;
 inline constexpr std::uint32_t kDirectoryMagic = 0x444C4C44;  // "DLLD"
 inline constexpr std::size_t kDirectoryBytes = 4096;

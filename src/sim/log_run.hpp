@@ -251,8 +251,8 @@ class LogRun {
   bool uses_journals_ = false;
   bool is_direct_ = false;
   std::uint64_t lane_writes_ = 0;
-  bool notices_ = false;         ///< crashes are told
-  std::size_t mute_ = kNone;     ///< whose entries reach nobody
+  bool notices_ = false;      ///< crashes are told
+  std::size_t mute_ = kNone;  ///< whose entries reach nobody
   std::size_t witness_ = kNone;
   std::uint64_t compact_one_in_ = 0;  ///< of the times that a replica did something; 0: never
   std::uint64_t commands_ = 0;
