@@ -54,7 +54,7 @@ Result<bool> Member::turn() {
       busy = true;
     }
     if (journal_ == nullptr) {
-      busy |= hosting.replica.poll(now_ns());
+      busy |= hosting.replica.poll();
       ask_to_join(group, hosting);
       admit(hosting);
     }
