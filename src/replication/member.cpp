@@ -89,6 +89,7 @@ Result<bool> Member::turn() {
     }
     if (journal_ == nullptr) {
       busy |= hosting.replica.poll();
+      if (hosting.replica.is_superseded()) return fail(Errc::superseded, "a member's memory");
       ask_to_join(group, hosting);
       admit(hosting);
     }

@@ -31,12 +31,13 @@ LogWorldOptions minimise(const LogWorldOptions& options) {
 }
 
 std::string command_of(const LogWorldOptions& options) {
-  return "DOLMEN_LOG_SEED=" + std::to_string(options.seed) +
-         " DOLMEN_LOG_FAULTS=" + std::to_string(options.faults) +
-         (options.is_direct ? std::string(" DOLMEN_LOG_DIRECT=") + (*options.is_direct ? "1" : "0")
-                            : std::string()) +
-         " DOLMEN_LOG_MS=" + std::to_string(options.faulty_ns / kMs) +
-         " log_campaign_test --gtest_filter=LogCampaign.OneSeed";
+  std::string command = "DOLMEN_LOG_SEED=" + std::to_string(options.seed);
+  command += " DOLMEN_LOG_FAULTS=" + std::to_string(options.faults);
+  if (options.is_direct)
+    command += *options.is_direct ? " DOLMEN_LOG_DIRECT=1" : " DOLMEN_LOG_DIRECT=0";
+  command += " DOLMEN_LOG_MS=" + std::to_string(options.faulty_ns / kMs);
+  command += " log_campaign_test --gtest_filter=LogCampaign.OneSeed";
+  return command;
 }
 
 }  // namespace dolmen::sim

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Real members whose place others take while clients count: members of groups in memory alone that
+// are killed and come back as somebody else, and members that are added, removed and replaced.
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <stdlib.h>
+
+#include <gtest/gtest.h>
+
+#ifdef DOLMEN_MEMBER_PROGRAM  // builds with examples
+#include "replicated_members.hpp"
+
+namespace {
+
+using namespace dolmen::members;
+
+/// A directory in memory, for shared memory; removed with what is in it.
+class SharedFolder {
+ public:
+  SharedFolder() {
+    std::string pattern = "/dev/shm/dolmen-members-XXXXXX";
+    path_ = ::mkdtemp(pattern.data());
+  }
+  ~SharedFolder() { fs::remove_all(path_); }
+  SharedFolder(const SharedFolder&) = delete;
+  SharedFolder& operator=(const SharedFolder&) = delete;
+  [[nodiscard]] std::vector<std::string> addresses() const {
+    return std::vector<std::string>(kMembers, "shm:" + path_);
+  }
+
+ private:
+  std::string path_;
+};
+
+/// Who leads; 0: nobody does, or not all three vote in its eyes, or one lacks something.
+std::uint32_t leader_of_whole(dolmen::ReplicatedClient& client, std::uint64_t& epoch) {
+  const auto statuses = client.status(milliseconds(500));
+  if (!statuses) return 0;
+  for (const dolmen::ReplicatedStatus& status : *statuses) {
+    if (status.role != "leader" || status.epoch < epoch || !status.learners.empty()) continue;
+    epoch = status.epoch;
+    // A life that is not a voter yet says so itself.
+    for (const dolmen::ReplicatedStatus& other : *statuses) {
+      if (!other.is_reached || other.epoch != epoch || !other.is_voter) return 0;
+    }
+    return status.member;
+  }
+  return 0;
+}
+
+/// What memory holds is kept while a majority lives: so one is killed at a time, and the next when
+/// the new life of that one counts again.
+void kill_one_after_another(const std::vector<std::string>& addresses, int kills) {
+  Members members(addresses, {}, dolmen::ReplicatedLevel::replicated);
+  Clients clients(members.group(), 4);
+  auto watcher = dolmen::ReplicatedClient::make(members.group()).value();
+  dolmen::base::Random random(4);
+  ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));
+  std::uint64_t epoch = 0;
+  int leaders = 0;
+  for (int kill = 0; kill < kills; ++kill) {
+    std::uint32_t leader = 0;
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while ((leader = leader_of_whole(watcher, epoch)) == 0) {
+      ASSERT_LT(std::chrono::steady_clock::now(), until) << "no three voters after " << kill;
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    // Mostly whoever leads.
+    const auto member =
+        random.below(4) == 0 ? static_cast<std::uint32_t>(1 + random.below(kMembers)) : leader;
+    leaders += member == leader ? 1 : 0;
+    members.end(member, SIGKILL);
+    std::this_thread::sleep_for(milliseconds(random.below(50)));
+    members.start(member);
+    ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, random.below(100)));
+  }
+  ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));
+  clients.stop();
+  EXPECT_EQ(clients.broken(), "");
+  EXPECT_EQ(clients.judge(), "");
+  std::printf("%d kills, %d of them of the leader, %lu answers\n", kills, leaders,
+              clients.answered());
+}
+
+int kills_in_memory() { return static_cast<int>(dolmen::base::budget("memory_kills")); }
+
+TEST(ReplicatedChange, NothingAcknowledgedIsLostFromMemoryWhileAMajorityLivesOverShm) {
+  const SharedFolder folder;
+  kill_one_after_another(folder.addresses(), kills_in_memory());
+}
+
+TEST(ReplicatedChange, NothingAcknowledgedIsLostFromMemoryWhileAMajorityLivesOverTcp) {
+  kill_one_after_another(loopback(static_cast<std::uint16_t>(some_port() + 200)),
+                         kills_in_memory());
+}
+
+/// What `change` gives, while whoever leads is killed, if so wished, at some moment of it.
+template <class Change>
+dolmen::Result<void> change_members(Members& members, dolmen::ReplicatedClient& watcher,
+                                    milliseconds killed_after, const Change& change) {
+  std::thread killer([&] {
+    if (killed_after == milliseconds(0)) return;
+    std::this_thread::sleep_for(killed_after);
+    members.kill_leader(watcher);
+  });
+  auto changed = change();
+  killer.join();
+  return changed;
+}
+
+// The group is changed until nobody is left of those whom the clients were told of, and they never
+// notice.
+TEST(ReplicatedChange, MembersChangeUnderLoadAndNothingAcknowledgedIsLost) {
+  const auto rounds = static_cast<std::uint32_t>(dolmen::base::budget("member_change_rounds"));
+  Members members(loopback(static_cast<std::uint16_t>(some_port() + 20)), {});
+  Clients clients(members.group(), 4);
+  auto admin = dolmen::ReplicatedClient::make(members.group()).value();
+  auto watcher = dolmen::ReplicatedClient::make(members.group()).value();
+  dolmen::base::Random random(4);
+  std::vector<std::uint32_t> now{1, 2, 3};
+  constexpr auto kPatience = std::chrono::seconds(60);
+  const auto killed_after = [&](std::uint32_t round) {
+    return milliseconds(round % 2 == 0 ? 0 : 1 + random.below(60));
+  };
+  ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));
+  for (std::uint32_t round = 0; round < rounds; ++round) {
+    // Ports are used again where somebody left; numbers are not.
+    const std::uint32_t added = kMembers + 1 + round % 60;
+    members.join(added, loopback(static_cast<std::uint16_t>(some_port() + 30 + round % 60))[0]);
+    const auto is_added = change_members(members, watcher, killed_after(round), [&] {
+      return admin.add_member(added, members.address(added), kPatience);
+    });
+    ASSERT_TRUE(is_added) << is_added.error().message() << " in round " << round;
+    now.push_back(added);
+
+    const std::uint32_t removed = now.front();
+    now.erase(now.begin());
+    const auto is_removed = change_members(members, watcher, killed_after(round),
+                                           [&] { return admin.remove_member(removed, kPatience); });
+    ASSERT_TRUE(is_removed) << is_removed.error().message() << " in round " << round;
+    members.end(removed, SIGKILL);
+
+    const std::uint32_t lost = now[random.below(now.size())];
+    members.join(lost, members.address(lost));
+    const auto is_replaced = change_members(members, watcher, killed_after(round), [&] {
+      return admin.replace_member(lost, {}, kPatience);
+    });
+    ASSERT_TRUE(is_replaced) << is_replaced.error().message() << " in round " << round;
+    ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));
+    const auto statuses = watcher.status();
+    ASSERT_TRUE(statuses);
+    for (const dolmen::ReplicatedStatus& status : *statuses) {
+      if (status.role != "leader") continue;
+      EXPECT_EQ(std::set(status.voters.begin(), status.voters.end()),
+                std::set(now.begin(), now.end()))
+          << "in round " << round;
+    }
+  }
+  clients.stop();
+  EXPECT_EQ(clients.broken(), "");
+  EXPECT_EQ(clients.judge(), "");
+  std::printf("%u rounds, %lu answers\n", rounds, clients.answered());
+}
+
+// Who starts with an old list finds the others by what its journal holds, and a client by asking.
+TEST(ReplicatedChange, AGroupThatStartsAgainFindsTheMembersThatItHad) {
+  Members members(loopback(static_cast<std::uint16_t>(some_port() + 100)), {});
+  auto client = dolmen::ReplicatedClient::make(members.group()).value();
+  const std::uint64_t one = 1;
+  const auto count = [&] {
+    const auto answer = client.call(std::as_bytes(std::span(&one, 1)), std::chrono::seconds(20));
+    return answer ? dolmen::base::load<std::uint64_t>(*answer) : 0;
+  };
+  EXPECT_EQ(count(), 1u);
+  for (std::uint32_t member = 4; member <= 5; ++member) {
+    members.join(member, loopback(static_cast<std::uint16_t>(some_port() + 100 + member))[0]);
+    const auto added = client.add_member(member, members.address(member));
+    ASSERT_TRUE(added) << added.error().message();
+  }
+  EXPECT_EQ(client.add_member(5, members.address(5)).error().code(), dolmen::Errc::already_exists);
+  EXPECT_EQ(client.remove_member(9).error().code(), dolmen::Errc::not_found);
+  EXPECT_EQ(client.replace_member(2).error().code(), dolmen::Errc::already_exists);
+  EXPECT_EQ(count(), 2u);
+  for (std::uint32_t member = 1; member <= 5; ++member) members.end(member, SIGKILL);
+  // Three of five are a majority; of those that the list has there is one.
+  for (const std::uint32_t member : {1, 4, 5}) members.start(member);
+  client = dolmen::ReplicatedClient::make(members.group()).value();
+  EXPECT_EQ(count(), 3u);
+  for (const std::uint32_t gone : {2, 3}) {
+    const auto removed = client.remove_member(gone);
+    ASSERT_TRUE(removed) << removed.error().message();
+  }
+  members.end(1, SIGKILL);
+  EXPECT_EQ(count(), 4u) << "by those that it was not told of";
+  for (const std::uint32_t gone : {1, 4}) {
+    const auto removed = client.remove_member(gone);
+    ASSERT_TRUE(removed) << removed.error().message();
+  }
+  members.end(4, SIGKILL);
+  EXPECT_EQ(client.remove_member(5).error().code(), dolmen::Errc::invalid_argument)
+      << "it is the last one";
+  EXPECT_EQ(count(), 5u);
+}
+
+}  // namespace
+#endif

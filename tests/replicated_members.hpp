@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// For tests: real members, each a process of its own, and clients that count meanwhile. Every
+// answer is judged by who saw only the clients: whether one counter could have given them.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include <dolmen/replicated.hpp>
+
+#include "base/bytes.hpp"
+#include "base/random.hpp"
+#include "base/test_budget.hpp"
+#include "sim/linearizability.hpp"
+#include "sim/linearizability_models.hpp"
+
+namespace dolmen::members {
+
+using dolmen::sim::CounterModel;
+using std::chrono::milliseconds;
+
+inline constexpr std::uint32_t kMembers = 3;
+#ifdef DOLMEN_WITNESS_PROGRAM
+inline constexpr const char* kWitnessProgram = DOLMEN_WITNESS_PROGRAM;
+#else
+inline constexpr const char* kWitnessProgram = nullptr;  // builds without the command
+#endif
+
+inline bool run(const std::string& command) {
+  return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
+}
+
+/// Members in processes: where a namespace is given, each in its own.
+class Members {
+ public:
+  /// `witness`: which of them is one; 0: none.
+  Members(std::vector<std::string> addresses, std::vector<std::string> namespaces,
+          dolmen::ReplicatedLevel level = dolmen::ReplicatedLevel::durable,
+          std::uint32_t witness = 0)
+      : namespaces_(std::move(namespaces)), level_(level), witness_(witness) {
+    std::string pattern = (fs::temp_directory_path() / "dolmen-members-XXXXXX").string();
+    root_ = ::mkdtemp(pattern.data());
+    std::ofstream(root_ + "/group.key") << std::string(64, '7');
+    group_ = {.members = std::move(addresses), .key_file = root_ + "/group.key"};
+    if (witness != 0) group_.witnesses = {witness};
+    for (std::uint32_t member = 1; member <= kMembers; ++member) {
+      dolmen::Replicated::create(
+          {.group = group_, .member = member, .directory = directory(member), .level = level_})
+          .value();
+      start(member);
+    }
+  }
+  ~Members() {
+    while (!pids_.empty()) end(pids_.begin()->first, SIGKILL);
+    fs::remove_all(root_);
+  }
+  Members(const Members&) = delete;
+  Members& operator=(const Members&) = delete;
+
+  [[nodiscard]] const dolmen::ReplicatedGroup& group() const { return group_; }
+
+  void start(std::uint32_t member) {
+    std::vector<std::string> words;
+    if (!namespaces_.empty()) words = {"ip", "netns", "exec", namespaces_[member - 1]};
+    if (member == witness_) {
+      std::string members;
+      for (const std::string& address : group_.members) members += "," + address;
+      words.insert(
+          words.end(),
+          {kWitnessProgram, "log", "witness", "member" + std::to_string(member), "--member",
+           std::to_string(member), "--members", members.substr(1), "--key", group_.key_file});
+    } else {
+      words.insert(words.end(), {DOLMEN_MEMBER_PROGRAM, "serve", std::to_string(member)});
+      // Who was there at first knows only those; who came later itself as well.
+      for (const std::string& address : addresses_for(member)) words.push_back(address);
+      if (level_ == dolmen::ReplicatedLevel::replicated) words.push_back("replicated");
+    }
+    std::vector<char*> arguments;
+    for (std::string& word : words) arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (::chdir(root_.c_str()) == 0) ::execvp(arguments[0], arguments.data());
+      ::_exit(127);
+    }
+    pids_[member] = child;
+  }
+  void signal(std::uint32_t member, int number) { ::kill(pids_[member], number); }
+  void end(std::uint32_t member, int number) {
+    const auto found = pids_.find(member);
+    if (found == pids_.end()) return;
+    const pid_t pid = found->second;
+    pids_.erase(found);
+    ::kill(pid, SIGCONT);
+    ::kill(pid, number);
+    ::waitpid(pid, nullptr, 0);
+  }
+
+  /// One that waits to be taken in; its directory, if there is one, is gone.
+  void join(std::uint32_t member, const std::string& address) {
+    joined_[member] = address;
+    end(member, SIGKILL);
+    fs::remove_all(directory(member));
+    dolmen::Replicated::create(
+        {.group = {.members = addresses_for(member), .key_file = group_.key_file},
+         .member = member,
+         .directory = directory(member),
+         .joins = true})
+        .value();
+    start(member);
+  }
+  [[nodiscard]] std::string address(std::uint32_t member) const {
+    return addresses_for(member)[member - 1];
+  }
+  /// kill -9, and a new life after a while.
+  void kill_leader(dolmen::ReplicatedClient& client) {
+    const auto statuses = client.status(milliseconds(200));
+    if (!statuses) return;
+    for (const dolmen::ReplicatedStatus& status : *statuses) {
+      if (status.role != "leader" || !pids_.contains(status.member)) continue;
+      end(status.member, SIGKILL);
+      std::this_thread::sleep_for(milliseconds(50));
+      start(status.member);
+      return;
+    }
+  }
+
+ private:
+  [[nodiscard]] std::string directory(std::uint32_t member) const {
+    return root_ + "/member" + std::to_string(member);
+  }
+  [[nodiscard]] std::vector<std::string> addresses_for(std::uint32_t member) const {
+    std::vector<std::string> addresses = group_.members;
+    if (const auto found = joined_.find(member); found != joined_.end()) {
+      addresses.resize(std::max<std::size_t>(addresses.size(), member), "-");
+      addresses[member - 1] = found->second;
+    }
+    return addresses;
+  }
+
+  std::string root_;
+  std::vector<std::string> namespaces_;
+  dolmen::ReplicatedLevel level_;
+  const std::uint32_t witness_;
+  dolmen::ReplicatedGroup group_;
+  std::map<std::uint32_t, pid_t> pids_;
+  std::map<std::uint32_t, std::string> joined_;  ///< addresses
+};
+
+/// Clients that count until they are told to stop, and the history of what they saw.
+class Clients {
+ public:
+  Clients(const dolmen::ReplicatedGroup& group, unsigned count) {
+    for (unsigned i = 0; i < count; ++i) {
+      threads_.emplace_back([this, &group, i] { work(group, i); });
+    }
+  }
+  void stop() {
+    is_stopping_ = true;
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+  }
+  ~Clients() { stop(); }
+  Clients(const Clients&) = delete;
+  Clients& operator=(const Clients&) = delete;
+
+  [[nodiscard]] std::uint64_t answered() const { return answered_; }
+  /// Empty if all is right. Requires: stop().
+  [[nodiscard]] std::string judge() const {
+    CounterModel model;
+    const auto judged = dolmen::sim::check_linearizability(model, history_.operations());
+    if (judged.verdict == dolmen::sim::Verdict::linearizable) return {};
+    return judged.text;
+  }
+  [[nodiscard]] std::string broken() const { return broken_; }
+
+ private:
+  void work(const dolmen::ReplicatedGroup& group, unsigned number) {
+    dolmen::base::Random random(number);
+    auto client = dolmen::ReplicatedClient::make(group).value();
+    while (!is_stopping_) {
+      // Different amounts, so that no two orders look alike.
+      const std::uint64_t amount = 1 + random.below(1'000'000);
+      std::size_t place = 0;
+      {
+        const std::lock_guard lock(mutex_);
+        place = history_.invoke(number, {.added = amount});
+      }
+      const auto answer =
+          client.call(std::as_bytes(std::span(&amount, 1)), std::chrono::seconds(20));
+      const std::lock_guard lock(mutex_);
+      if (answer && answer->size() == sizeof(std::uint64_t)) {
+        history_.respond(place).value = dolmen::base::load<std::uint64_t>(*answer);
+        ++answered_;
+      } else if (answer) {
+        broken_ = "an answer of another size";
+      } else if (answer.error().code() != dolmen::Errc::timed_out) {
+        broken_ = answer.error().message();
+      }
+    }
+  }
+
+  std::mutex mutex_;
+  dolmen::sim::History<CounterModel::Operation> history_;
+  std::string broken_;
+  std::atomic<std::uint64_t> answered_{0};
+  std::atomic<bool> is_stopping_{false};
+  std::vector<std::thread> threads_;
+};
+
+/// Until the clients have had so many more answers.
+inline void wait_for_answers(const Clients& clients, std::uint64_t more) {
+  const std::uint64_t wanted = clients.answered() + more;
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (clients.answered() < wanted) {
+    ASSERT_LT(std::chrono::steady_clock::now(), until) << "the group stands still";
+    std::this_thread::sleep_for(milliseconds(2));
+  }
+}
+
+inline std::vector<std::string> loopback(std::uint16_t first_port) {
+  std::vector<std::string> addresses;
+  for (std::uint32_t i = 0; i < kMembers; ++i) {
+    addresses.push_back("127.0.0.1:" + std::to_string(first_port + i));
+  }
+  return addresses;
+}
+
+inline std::uint16_t some_port() {
+  return static_cast<std::uint16_t>(20'000 + ::getpid() % 20'000);
+}
+
+}  // namespace dolmen::members
