@@ -17,7 +17,7 @@
 #include <gtest/gtest.h>
 
 #ifdef DOLMEN_MEMBER_PROGRAM  // builds with examples
-#include "replicated_members.hpp"
+#include "tests/replicated_members.hpp"
 
 namespace {
 

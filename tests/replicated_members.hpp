@@ -34,6 +34,7 @@
 
 namespace dolmen::members {
 
+namespace fs = std::filesystem;
 using dolmen::sim::CounterModel;
 using std::chrono::milliseconds;
 
