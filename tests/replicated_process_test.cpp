@@ -74,7 +74,8 @@ TEST(ReplicatedProcess, TwoServersAndAWitnessSurviveAnyOneFailure) {
     }
   }
   auto client = dolmen::ReplicatedClient::make(members.group()).value();
-  for (const dolmen::ReplicatedStatus& status : client.status().value()) {
+  const std::vector<dolmen::ReplicatedStatus> statuses = client.status().value();
+  for (const dolmen::ReplicatedStatus& status : statuses) {
     if (!status.is_reached) continue;
     EXPECT_EQ(status.witnesses, std::vector{kWitness});
     EXPECT_NE(status.leader, kWitness);

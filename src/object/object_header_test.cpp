@@ -119,7 +119,7 @@ std::vector<std::byte> example_object() {
 
 TEST(ObjectHeaderTest, WritesTheObjectFormatThatItAlwaysWrote) {
   const std::vector<std::byte> object = example_object();
-  std::ifstream file(std::string(DOLMEN_GOLDEN_DIR) + "/object_v1.bin", std::ios::binary);
+  std::ifstream file(DOLMEN_GOLDEN_DIR "/object_v1.bin", std::ios::binary);
   ASSERT_TRUE(file.is_open());
   const std::string golden((std::istreambuf_iterator<char>(file)),
                            std::istreambuf_iterator<char>());

@@ -30,6 +30,9 @@ LogWorldResult LogRun::run() {
   proposals_end_ns_ = queue_.now_ns() + options_.back_again_ns / 2;
   bring_it_back();
   queue_.run_until(queue_.now_ns() + options_.back_again_ns);
+  // Whoever came back may have finished a change of members, and left.
+  const bool is_led = !checks_.violation().empty() || leading_node() != nullptr;
+  if (!is_led) queue_.run_until(queue_.now_ns() + options_.calm_ns);
   judge_the_end();
   return {.violation = checks_.violation(),
           .state = checks_.violation().empty() ? "" : describe(),
