@@ -145,7 +145,12 @@ void LogRun::lose(std::size_t number, const log::Configuration& members) {
       return node_of(id) != number && !nodes_[node_of(id)].is_lost;
     });
     const bool has_server = std::ranges::any_of(configuration.voters, [&](log::ReplicaId id) {
-      return node_of(id) != number && !nodes_[node_of(id)].is_lost && node_of(id) != witness_;
+      const Node& node = nodes_[node_of(id)];
+      if (node_of(id) == number || node.is_lost || node_of(id) == witness_) return false;
+      // A witness cannot tell a server that it is a voter now: docs/log.md.
+      const log::DurableState log =
+          is_direct_ && node.replica ? node.replica->durable_state() : node.disk;
+      return witness_ == kNone || counting_in(first_configuration(), log).back() == configuration;
     });
     return has_server && 2 * static_cast<std::size_t>(left) > configuration.voters.size();
   };

@@ -41,7 +41,10 @@ bool LogRun::can_do_without(std::size_t number) {
       const std::size_t other = node_of(id);
       if (other == number || nodes_[other].is_lost) continue;
       ++left;
-      has_server |= other != witness_ && other != mute_;
+      const log::ReplicaId leader = leading_node()->replica->self();
+      const bool knows = witness_ == kNone || id == leader ||
+                         leading_node()->replica->matched(id) >= leading_node()->stable;
+      has_server |= other != witness_ && other != mute_ && knows;
     }
     return has_server && 2 * left > configuration.voters.size();
   });
