@@ -13,7 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "base/sanitizers.hpp"
-#include "base/test_length.hpp"
+#include "base/test_budget.hpp"
 #include "sim/cluster_world.hpp"
 #include "sim/sim_hooks.hpp"
 
@@ -25,10 +25,7 @@ std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-std::uint64_t seeds_to_run() {
-  if (base::at_full_length()) return 20'000;
-  return base::kSanitized ? 6 : 60;
-}
+std::uint64_t seeds_to_run() { return dolmen::base::budget("cluster_seeds"); }
 
 TEST(ClusterCampaign, ClientsOfEveryGroupSeeOneCounterWhateverFails) {
   const std::uint64_t seeds = from_environment("DOLMEN_CLUSTER_SEEDS", seeds_to_run());
@@ -59,7 +56,7 @@ TEST(ClusterCampaign, ClientsOfEveryGroupSeeOneCounterWhateverFails) {
       total.answered, total.attempts, total.ended, total.disks_ended, total.connections_lost);
   EXPECT_GT(total.answered, seeds * 200);
   EXPECT_GT(total.ended, seeds);
-  if (seeds < 50) return;
+  if (seeds < 300) return;
   auto probes = hooks.probes();
   for (const char* const place : {"replication.undone", "log.installed", "log.compacted"}) {
     EXPECT_GT(probes[place], 0u) << place;

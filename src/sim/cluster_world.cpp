@@ -14,8 +14,9 @@ namespace {
 constexpr std::uint64_t kFirstClient = 1'000;
 
 const replication::JournalOptions kJournal{.segment_bytes = 8u << 10, .tail_bytes_max = 24u << 10};
-const replication::MemberOptions kMember{
-    .replica = {.part_bytes = 4u << 10, .trailing_bytes = 2u << 10}};
+replication::MemberOptions member_options() {
+  return {.replica = {.part_bytes = 4u << 10, .trailing_bytes = 2u << 10}};
+}
 
 }  // namespace
 
@@ -116,8 +117,8 @@ void ClusterRun::start(std::size_t i) {
   node.endpoint = fabric_.make({.self = {id_of(i), ++node.incarnation},
                                 .clock = &node.clock,
                                 .waker = [this, i](std::uint64_t at_ns) { schedule(i, at_ns); }});
-  node.member =
-      std::make_unique<replication::Member>(node.env, *node.endpoint, std::move(journal), kMember);
+  node.member = std::make_unique<replication::Member>(node.env, *node.endpoint, std::move(journal),
+                                                      member_options());
   for (auto& [group, machine] : node.machines) {
     const auto found = std::ranges::find(groups_, group, &Group::id);
     machine = std::make_unique<Tally>(found->is_ahead);

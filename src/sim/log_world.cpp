@@ -233,7 +233,8 @@ void LogRun::look_at(std::size_t number) {
     if (!node.has_machine) return checks_.fail("a witness leads");
   }
   if (replica.stable() < node.stable) return checks_.fail("a stable index went back");
-  // A witness may have taken entries out of its memory and forgotten them behind a snapshot at once.
+  // A witness may have taken entries out of its memory and forgotten them behind a snapshot at
+  // once.
   if (!node.has_machine) node.stable = std::max(node.stable, replica.base().index);
   while (node.stable < replica.stable()) {
     const log::Entry& entry = replica.at(++node.stable);
