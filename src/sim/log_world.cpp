@@ -275,7 +275,7 @@ void LogRun::schedule_proposal() {
     if (queue_.now_ns() > proposals_end_ns_) return;
     propose(any_node());
     if (const std::size_t awake = any_node(); is_direct_) {
-      on(awake, nodes_[awake].life, [this](Node& node) { node.replica->poll(); });
+      on(awake, nodes_[awake].life, [](Node& node) { node.replica->poll(); });
     }
     schedule_proposal();
   });
