@@ -27,7 +27,12 @@ class Memory final : public LaneMemory {
     words.assign(bytes / 8, 0);
     return std::as_writable_bytes(std::span(words));
   }
-  void drop_lane(LaneName name) override { lanes_.erase({name.epoch, name.number}); }
+  void drop_lane(LaneName name) override {
+    const auto found = lanes_.find({name.epoch, name.number});
+    if (found == lanes_.end()) return;
+    dropped_.push_back(std::move(found->second));  // its writer may not know yet
+    lanes_.erase(found);
+  }
   std::vector<base::Bytes> kept_lanes() override {
     std::vector<base::Bytes> kept;
     for (const auto& [name, words] : lanes_) kept.push_back(std::as_bytes(std::span(words)));
@@ -44,6 +49,7 @@ class Memory final : public LaneMemory {
  private:
   Epoch word_ = 0;
   std::map<std::pair<Epoch, std::uint32_t>, std::vector<std::uint64_t>> lanes_;
+  std::vector<std::vector<std::uint64_t>> dropped_;
 };
 
 /// Plants one bug as long as it lives.

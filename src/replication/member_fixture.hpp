@@ -18,6 +18,7 @@
 
 #include "base/checksum.hpp"
 #include "base/random.hpp"
+#include "base/sanitizers.hpp"
 #include "fabric/tcp_sim_world.hpp"
 #include "replication/member.hpp"
 #include "sim/crash_plan.hpp"
