@@ -33,7 +33,7 @@ inline constexpr Campaign kCampaigns[] = {
     {"kill9_threads", "kills of a program with threads", 80, 80, 10'000, 14, 16},
     {"journal_crashes", "crashed journals", 1'500, 60, 100'000, 4, 4},
     {"shm_kills", "kills beside shared rings", 300, 60, 20'000, 6, 15},
-    {"log_seeds", "seeds of a simulated group", 6'000, 150, 1'000'000, 100, 30},
+    {"log_seeds", "seeds of a simulated group", 4'000, 150, 1'000'000, 70, 30},
     {"log_bug_seeds", "seeds for a planted bug, at most", 1'500, 20, 2'500, 90, 5},
     {"member_seeds", "seeds of whole members", 100, 8, 5'000, 15, 15},
     {"cluster_seeds", "seeds of clusters of five groups", 300, 6, 20'000, 12, 11},
