@@ -146,6 +146,23 @@ Result<void> ReplicatedClient::Impl::carry_out(Change change, const char* doing,
   return fail(Errc::timed_out, "no leader of the group carried it out: is a majority there?");
 }
 
+Result<void> ReplicatedClient::Impl::take_in(const log::Configuration& now, log::ReplicaId id,
+                                             log::ReplicaId instead, const std::string& address,
+                                             std::uint64_t deadline_ns,
+                                             const ReplicatedProgressSink& progress) {
+  // One that came as far as this before, and was lost again.
+  const log::ReplicaId lost = of_node(now.learners, replication::node_of(id));
+  if (lost != log::ReplicaId{} && lost != id) {
+    DOLMEN_CHECK(
+        carry_out({.kind = ChangeKind::leave, .replica = lost}, "leaving", deadline_ns, progress));
+  }
+  DOLMEN_CHECK(
+      carry_out({.kind = ChangeKind::learn, .replica = id, .instead = {}, .address = address},
+                "learning", deadline_ns, progress));
+  return carry_out({.kind = ChangeKind::vote, .replica = id, .instead = instead}, "voting",
+                   deadline_ns, progress);
+}
+
 Result<void> ReplicatedClient::add_member(std::uint32_t member, const std::string& address,
                                           std::chrono::milliseconds patience,
                                           const ReplicatedProgressSink& progress) {
@@ -158,17 +175,7 @@ Result<void> ReplicatedClient::add_member(std::uint32_t member, const std::strin
     return fail(Errc::already_exists, "a member with this number, which votes", member);
   }
   DOLMEN_TRY(const log::ReplicaId id, impl_->replica_at(node, address, deadline_ns, progress));
-  // One that came as far as this before, and was lost again.
-  const log::ReplicaId lost = of_node(now.learners, node);
-  if (lost != log::ReplicaId{} && lost != id) {
-    DOLMEN_CHECK(impl_->carry_out({.kind = ChangeKind::leave, .replica = lost}, "leaving",
-                                  deadline_ns, progress));
-  }
-  DOLMEN_CHECK(impl_->carry_out(
-      {.kind = ChangeKind::learn, .replica = id, .instead = {}, .address = address}, "learning",
-      deadline_ns, progress));
-  return impl_->carry_out({.kind = ChangeKind::vote, .replica = id}, "voting", deadline_ns,
-                          progress);
+  return impl_->take_in(now, id, {}, address, deadline_ns, progress);
 }
 
 Result<void> ReplicatedClient::remove_member(std::uint32_t member,
@@ -204,16 +211,7 @@ Result<void> ReplicatedClient::replace_member(std::uint32_t member, const std::s
     return fail(Errc::already_exists,
                 "the member that runs there is the one that votes, and has its disk", member);
   }
-  const log::ReplicaId lost = of_node(now.learners, node);
-  if (lost != log::ReplicaId{} && lost != id) {
-    DOLMEN_CHECK(impl_->carry_out({.kind = ChangeKind::leave, .replica = lost}, "leaving",
-                                  deadline_ns, progress));
-  }
-  DOLMEN_CHECK(impl_->carry_out(
-      {.kind = ChangeKind::learn, .replica = id, .instead = {}, .address = address}, "learning",
-      deadline_ns, progress));
-  return impl_->carry_out({.kind = ChangeKind::vote, .replica = id, .instead = old}, "voting",
-                          deadline_ns, progress);
+  return impl_->take_in(now, id, old, address, deadline_ns, progress);
 }
 
 }  // namespace dolmen

@@ -110,6 +110,11 @@ struct ReplicatedClient::Impl final : fabric::Sink {
   [[nodiscard]] Result<void> carry_out(replication::Change change, const char* doing,
                                        std::uint64_t deadline_ns,
                                        const ReplicatedProgressSink& progress);
+  /// Makes the replica a learner and then a voter; `instead` (0: nobody) is a member no more.
+  [[nodiscard]] Result<void> take_in(const log::Configuration& now, log::ReplicaId id,
+                                     log::ReplicaId instead, const std::string& address,
+                                     std::uint64_t deadline_ns,
+                                     const ReplicatedProgressSink& progress);
 };
 
 }  // namespace dolmen

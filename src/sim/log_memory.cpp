@@ -146,11 +146,6 @@ bool LogMemory::step(std::size_t from, std::size_t to) {
   const auto found = area.lanes_.find({first.write.lane.epoch, first.write.lane.number});
   const bool fails =
       area.is_lost_ || found == area.lanes_.end() || (!is_mapped_ && world_.is_cut(from, to));
-  if (!fails && first.landed == 0 && DOLMEN_PLANTED("log.word_checked_first") &&
-      !first.checked_first) {
-    first.checked_first = area.word_;
-    return true;
-  }
   if (!fails && first.landed < first.bytes.size()) {
     const std::size_t bytes = std::min(kPieceBytes, first.bytes.size() - first.landed);
     const base::MutableBytes lane = bytes_of(found->second);
@@ -163,7 +158,7 @@ bool LogMemory::step(std::size_t from, std::size_t to) {
   const Operation done = std::move(first);
   between.operations.pop_front();
   std::optional<log::Epoch> word;
-  if (!fails) word = done.checked_first.value_or(area.word_);
+  if (!fails) word = area.word_;
   queue_.after(1 + random_.below(step_max_ns_),
                [this, done, word] { world_.report(done.writer, done.write, word); });
   return true;

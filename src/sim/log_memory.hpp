@@ -89,7 +89,6 @@ class LogMemory {
     log::LaneWrite write;
     std::vector<std::byte> bytes;
     std::size_t landed = 0;
-    std::optional<log::Epoch> checked_first{};
   };
   struct Link {
     std::deque<Operation> operations;

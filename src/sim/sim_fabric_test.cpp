@@ -163,7 +163,7 @@ TEST(SimFabric, ClientsDialEverybodyButEachOther) {
 
 // --- time ----------------------------------------------------------------------------------------
 
-TEST(SimFabric, AWakerSaysWhenThereIsSomethingToDo) {
+TEST(SimFabric, AWakerSaysWhenThereIsWork) {
   SimFabric world(1);
   HostClock fast(world.queue(), 500);
   std::vector<std::uint64_t> told;
