@@ -99,8 +99,7 @@ TEST(ReplicatedChange, NothingAcknowledgedIsLostFromMemoryWhileAMajorityLivesOve
 }
 
 TEST(ReplicatedChange, NothingAcknowledgedIsLostFromMemoryWhileAMajorityLivesOverTcp) {
-  kill_one_after_another(loopback(static_cast<std::uint16_t>(some_port() + 200)),
-                         kills_in_memory());
+  kill_one_after_another(loopback(), kills_in_memory());
 }
 
 /// What `change` gives, while whoever leads is killed, if so wished, at some moment of it.
@@ -121,7 +120,7 @@ dolmen::Result<void> change_members(Members& members, dolmen::ReplicatedClient& 
 // notice.
 TEST(ReplicatedChange, MembersChangeUnderLoadAndNothingAcknowledgedIsLost) {
   const auto rounds = static_cast<std::uint32_t>(dolmen::base::budget("member_change_rounds"));
-  Members members(loopback(static_cast<std::uint16_t>(some_port() + 20)), {});
+  Members members(loopback(), {});
   Clients clients(members.group(), 4);
   auto admin = dolmen::ReplicatedClient::make(members.group()).value();
   auto watcher = dolmen::ReplicatedClient::make(members.group()).value();
@@ -133,9 +132,9 @@ TEST(ReplicatedChange, MembersChangeUnderLoadAndNothingAcknowledgedIsLost) {
   };
   ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));
   for (std::uint32_t round = 0; round < rounds; ++round) {
-    // Ports are used again where somebody left; numbers are not.
+    // A number is used again long after who had it has left.
     const std::uint32_t added = kMembers + 1 + round % 60;
-    members.join(added, loopback(static_cast<std::uint16_t>(some_port() + 30 + round % 60))[0]);
+    members.join(added, loopback_address(added));
     const auto is_added = change_members(members, watcher, killed_after(round), [&] {
       return admin.add_member(added, members.address(added), kPatience);
     });
@@ -173,7 +172,7 @@ TEST(ReplicatedChange, MembersChangeUnderLoadAndNothingAcknowledgedIsLost) {
 
 // Who starts with an old list finds the others by what its journal holds, and a client by asking.
 TEST(ReplicatedChange, AGroupThatStartsAgainFindsTheMembersThatItHad) {
-  Members members(loopback(static_cast<std::uint16_t>(some_port() + 100)), {});
+  Members members(loopback(), {});
   auto client = dolmen::ReplicatedClient::make(members.group()).value();
   const std::uint64_t one = 1;
   const auto count = [&] {
@@ -182,7 +181,7 @@ TEST(ReplicatedChange, AGroupThatStartsAgainFindsTheMembersThatItHad) {
   };
   EXPECT_EQ(count(), 1u);
   for (std::uint32_t member = 4; member <= 5; ++member) {
-    members.join(member, loopback(static_cast<std::uint16_t>(some_port() + 100 + member))[0]);
+    members.join(member, loopback_address(member));
     const auto added = client.add_member(member, members.address(member));
     ASSERT_TRUE(added) << added.error().message();
   }

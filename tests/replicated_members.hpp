@@ -237,16 +237,19 @@ inline void wait_for_answers(const Clients& clients, std::uint64_t more) {
   }
 }
 
-inline std::vector<std::string> loopback(std::uint16_t first_port) {
+/// An address that no other process is given, and a port that none is given without asking for it:
+/// a member that was killed finds it free when it comes back.
+inline std::string loopback_address(std::uint32_t number) {
+  const auto pid = static_cast<std::uint32_t>(::getpid());  // below 2^22
+  return "127." + std::to_string(1 + (pid >> 16)) + "." + std::to_string(pid >> 8 & 0xff) + "." +
+         std::to_string(pid & 0xff) + ":" + std::to_string(7400 + number);
+}
+inline std::vector<std::string> loopback() {
   std::vector<std::string> addresses;
-  for (std::uint32_t i = 0; i < kMembers; ++i) {
-    addresses.push_back("127.0.0.1:" + std::to_string(first_port + i));
+  for (std::uint32_t member = 1; member <= kMembers; ++member) {
+    addresses.push_back(loopback_address(member));
   }
   return addresses;
-}
-
-inline std::uint16_t some_port() {
-  return static_cast<std::uint16_t>(20'000 + ::getpid() % 20'000);
 }
 
 }  // namespace dolmen::members

@@ -21,7 +21,7 @@ using namespace dolmen::members;
 
 TEST(ReplicatedProcess, NothingAcknowledgedIsLostWhenMembersAreKilled) {
   const auto kills = static_cast<int>(dolmen::base::budget("process_kills"));
-  Members members(loopback(some_port()), {});
+  Members members(loopback(), {});
   Clients clients(members.group(), 4);
   dolmen::base::Random random(1);
   ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));
@@ -52,8 +52,7 @@ TEST(ReplicatedProcess, TwoServersAndAWitnessSurviveAnyOneFailure) {
   if (kWitnessProgram == nullptr) GTEST_SKIP() << "builds without the command dolmen";
   const auto rounds = static_cast<std::uint32_t>(dolmen::base::budget("witness_rounds"));
   constexpr std::uint32_t kWitness = 3;
-  Members members(loopback(static_cast<std::uint16_t>(some_port() + 20)), {},
-                  dolmen::ReplicatedLevel::durable, kWitness);
+  Members members(loopback(), {}, dolmen::ReplicatedLevel::durable, kWitness);
   Clients clients(members.group(), 4);
   dolmen::base::Random random(4);
   ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));
@@ -88,7 +87,7 @@ TEST(ReplicatedProcess, TwoServersAndAWitnessSurviveAnyOneFailure) {
 
 TEST(ReplicatedProcess, AMemberThatStoodStillDoesNotAnswerFromThePast) {
   const auto pauses = static_cast<int>(dolmen::base::budget("process_pauses"));
-  Members members(loopback(static_cast<std::uint16_t>(some_port() + 10)), {});
+  Members members(loopback(), {});
   Clients clients(members.group(), 4);
   dolmen::base::Random random(2);
   ASSERT_NO_FATAL_FAILURE(wait_for_answers(clients, 10));

@@ -228,7 +228,8 @@ TEST(Network, SocketsEndWithExecAndDoNotDelaySmallWrites) {
 }
 
 TEST(Network, RunningOutOfDescriptorsIsALimit) {
-  if (base::kSanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own to look at memory";
+  if (base::kSanitized)
+    GTEST_SKIP() << "a sanitizer needs descriptors of its own to look at memory";
   rlimit former{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &former), 0);
   const auto listener = network().listen({"127.0.0.1", 0}).value();
