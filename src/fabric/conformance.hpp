@@ -1,39 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every backend of the fabric is held to (docs/fabric.md). A backend's test file names a World
-// and instantiates the suite with it:
+// What every backend of the fabric is held to (docs/fabric.md); the tests are in
+// conformance_{memory,messages,waiting}_test.cpp. A backend's test file instantiates the suite with
+// its worlds:
 //
-//   INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, FabricConformance, TcpLoopback);
-//
-//   struct World {
-//     std::unique_ptr<Endpoint> make(NodeName name);         // knows every other one, made before
-//     or later void before_end(NodeId node);                          // its endpoint is destroyed
-//     next std::uint64_t now_ns();                                // the clock of Endpoint::wait()
-//     void pass_time();                                      // no endpoint has anything to do
-//     static std::string missing();                          // optional: why it cannot run here
-//     static constexpr bool kRealTime;                       // wait() and wake() block threads
-//   };
+//   INSTANTIATE_TEST_SUITE_P(Tcp, FabricConformance,
+//                            testing::Values(world<TcpLoopback>("Loopback")), world_name);
 #pragma once
+
+#include <memory>
+#include <string>
 
 #include <gtest/gtest.h>
 
-#include "fabric/conformance_memory.hpp"
-#include "fabric/conformance_messages.hpp"
-#include "fabric/conformance_waiting.hpp"
+#include "fabric/conformance_cluster.hpp"
 
 namespace dolmen::fabric {
 
-REGISTER_TYPED_TEST_SUITE_P(
-    FabricConformance, MessagesArriveInOrderAndOnce, MessagesOfEveryLengthArriveWhole,
-    PartsAreOneMessageAndCopied, AReaderThatDoesNotReadMakesTheSenderBusy, NobodyElseIsReached,
-    ALostConnectionIsReportedAndMadeAgain, MessagesBeforeALossArriveUpToOneAndNeverTwice,
-    ANewLifeIsAnotherPeer, AGrantHoldsInEachLifeOfTheNode, OneSidedOperationsDoWhatTheySay,
-    LargeReadsAndWritesArriveWhole, WhatIsBeyondARegionOrNotGrantedIsRefusedAndChangesNothing,
-    RegionsAreMadeOnceAndClosed, NothingLandsBehindARevocation,
-    OperationsUnderWayEndWithTheConnection, LevelsAreAsTheTraitsSay,
-    WhatWasAskedForFirstHappensFirst, TooManyOperationsAreBusyAndNoneIsForgotten,
-    FetchAddsOfManyNodesAreAllCounted, ASinkMayUseItsEndpoint, MappedMemoryIsTheTargetsMemory,
-    WaitEndsAtItsTimeAndBlocksUntilThen, WaitEndsWhenSomethingArrives,
-    AWakeFromAnotherThreadEndsTheWait);
+struct WorldKind {
+  const char* name;
+  std::unique_ptr<World> (*make)();
+};
+
+template <class Kind>
+WorldKind world(const char* name) {
+  return {name, [] { return std::unique_ptr<World>(std::make_unique<Kind>()); }};
+}
+inline std::string world_name(const testing::TestParamInfo<WorldKind>& info) {
+  return info.param.name;
+}
+
+class FabricConformance : public testing::TestWithParam<WorldKind> {
+ protected:
+  void SetUp() override {
+    if (const std::string what = cluster_.world().missing(); !what.empty()) GTEST_SKIP() << what;
+  }
+  /// A region of `owner` in which `user` may do everything.
+  MutableBytes share(NodeId owner, NodeId user, std::size_t bytes, Rights rights = kAllRights) {
+    const auto memory = cluster_.at(owner).make_region(kRegion, bytes);
+    EXPECT_TRUE(memory);
+    EXPECT_TRUE(cluster_.at(owner).grant(kRegion, user, rights));
+    return memory.value_or(MutableBytes{});
+  }
+  [[nodiscard]] Place place(NodeId owner, std::uint64_t offset, RegionId region = kRegion) {
+    return {cluster_.name(owner), region, offset};
+  }
+
+  [[nodiscard]] bool is_real_time() { return cluster_.world().is_real_time(); }
+
+  Cluster cluster_{GetParam().make()};
+};
 
 }  // namespace dolmen::fabric

@@ -18,6 +18,7 @@
 #include <gtest/gtest.h>
 
 #include "base/random.hpp"
+#include "fabric/conformance_world.hpp"
 #include "fabric/fabric.hpp"
 
 namespace dolmen::fabric {
@@ -83,9 +84,9 @@ inline constexpr NodeId kBob{2};
 inline constexpr NodeId kCarol{3};
 
 /// The endpoints of one test, polled in turn by its thread.
-template <class World>
 class Cluster {
  public:
+  explicit Cluster(std::unique_ptr<World> world) : world_(std::move(world)) {}
   ~Cluster() {
     while (!nodes_.empty()) end(nodes_.begin()->first);
   }
@@ -93,10 +94,10 @@ class Cluster {
   void start(NodeId id, std::uint64_t incarnation = 1) {
     Node& node = nodes_[id];
     node.sink = std::make_unique<Recorder>();
-    node.endpoint = world_.make(NodeName{id, incarnation});
+    node.endpoint = world_->make(NodeName{id, incarnation});
   }
   void end(NodeId id) {
-    world_.before_end(id);
+    world_->before_end(id);
     nodes_.erase(id);
   }
   /// Starts them and waits until all are connected.
@@ -116,7 +117,7 @@ class Cluster {
   [[nodiscard]] Endpoint& at(NodeId id) { return *nodes_.at(id).endpoint; }
   [[nodiscard]] Recorder& heard(NodeId id) { return *nodes_.at(id).sink; }
   [[nodiscard]] NodeName name(NodeId id) { return at(id).self(); }
-  [[nodiscard]] World& world() { return world_; }
+  [[nodiscard]] World& world() { return *world_; }
   /// Left out of pump() until resume(): it does not poll.
   void suspend(NodeId id) { nodes_.at(id).is_suspended = true; }
   void resume(NodeId id) { nodes_.at(id).is_suspended = false; }
@@ -135,10 +136,10 @@ class Cluster {
   template <class Done>
   [[nodiscard]] bool pump(Done done) {
     constexpr std::uint64_t kPatienceNs = 60'000'000'000;
-    const std::uint64_t end_ns = world_.now_ns() + kPatienceNs;
+    const std::uint64_t end_ns = world_->now_ns() + kPatienceNs;
     while (!done()) {
-      if (world_.now_ns() > end_ns) return false;
-      if (!poll_all()) world_.pass_time();
+      if (world_->now_ns() > end_ns) return false;
+      if (!poll_all()) world_->pass_time();
     }
     return true;
   }
@@ -146,7 +147,7 @@ class Cluster {
   void settle() {
     for (int quiet = 0; quiet < 200;) {
       quiet = poll_all() ? 0 : quiet + 1;
-      if (quiet > 0) world_.pass_time();
+      if (quiet > 0) world_->pass_time();
     }
   }
   /// Sends as soon as it is taken.
@@ -179,7 +180,7 @@ class Cluster {
     bool is_suspended = false;
   };
 
-  World world_;
+  std::unique_ptr<World> world_;
   std::map<NodeId, Node> nodes_;
 };
 
@@ -198,29 +199,5 @@ inline Errc code(const Result<void>& result) { return result ? Errc{} : result.e
 inline constexpr RegionId kRegion{7};
 inline constexpr OpId kOp{1};
 inline constexpr Rights kAllRights{.read = true, .write = true, .atomic = true};
-
-template <class World>
-class FabricConformance : public testing::Test {
- protected:
-  void SetUp() override {
-    if constexpr (requires { World::missing(); }) {
-      if (const std::string what = World::missing(); !what.empty()) GTEST_SKIP() << what;
-    }
-  }
-  /// A region of `owner` in which `user` may do everything.
-  MutableBytes share(NodeId owner, NodeId user, std::size_t bytes, Rights rights = kAllRights) {
-    const auto memory = cluster_.at(owner).make_region(kRegion, bytes);
-    EXPECT_TRUE(memory);
-    EXPECT_TRUE(cluster_.at(owner).grant(kRegion, user, rights));
-    return memory.value_or(MutableBytes{});
-  }
-  [[nodiscard]] Place place(NodeId owner, std::uint64_t offset, RegionId region = kRegion) {
-    return {cluster_.name(owner), region, offset};
-  }
-
-  Cluster<World> cluster_;
-};
-
-TYPED_TEST_SUITE_P(FabricConformance);
 
 }  // namespace dolmen::fabric

@@ -18,28 +18,28 @@ namespace {
 using MadeEndpoint = std::unique_ptr<Endpoint>;
 
 struct MeteredWorld : TcpSimWorld {
-  MadeEndpoint make(const NodeName& name) {
+  MadeEndpoint make(const NodeName& name) override {
     return std::make_unique<Metered>(TcpSimWorld::make(name), clock());
   }
 };
 
 /// Late, and nothing else: the suite expects sends to be taken and connections to stay.
 struct LateWorld : TcpSimWorld {
-  MadeEndpoint make(const NodeName& name) {
+  MadeEndpoint make(const NodeName& name) override {
     const FaultOptions faults{.seed = name.incarnation, .delay_max_ns = 500'000};
     return std::make_unique<Faulty>(TcpSimWorld::make(name), faults, clock());
   }
 };
 
 struct TracedWorld : TcpSimWorld {
-  MadeEndpoint make(const NodeName& name) {
+  MadeEndpoint make(const NodeName& name) override {
     return std::make_unique<Traced>(TcpSimWorld::make(name),
                                     [](std::string_view line) { EXPECT_FALSE(line.empty()); });
   }
 };
 
 struct AllWorld : LateWorld {
-  MadeEndpoint make(const NodeName& name) {
+  MadeEndpoint make(const NodeName& name) override {
     return std::make_unique<Traced>(std::make_unique<Metered>(LateWorld::make(name), clock()),
                                     [](std::string_view line) { EXPECT_FALSE(line.empty()); });
   }
@@ -288,7 +288,9 @@ TEST(Traced, WritesALineForEachCallAndEvent) {
 
 }  // namespace
 
-using DecoratedWorlds = testing::Types<MeteredWorld, LateWorld, TracedWorld, AllWorld>;
-INSTANTIATE_TYPED_TEST_SUITE_P(Decorated, FabricConformance, DecoratedWorlds);
+INSTANTIATE_TEST_SUITE_P(Decorated, FabricConformance,
+                         testing::Values(world<MeteredWorld>("Metered"), world<LateWorld>("Late"),
+                                         world<TracedWorld>("Traced"), world<AllWorld>("All")),
+                         world_name);
 
 }  // namespace dolmen::fabric

@@ -10,11 +10,9 @@
 namespace dolmen::fabric {
 
 /// Endpoints of one process that share a scratch directory.
-class ShmDirectory {
+class ShmDirectory final : public World {
  public:
-  static constexpr bool kRealTime = true;
-
-  std::unique_ptr<Endpoint> make(const NodeName& name) {
+  std::unique_ptr<Endpoint> make(const NodeName& name) override {
     ShmOptions options;
     options.self = name;
     options.ring_bytes = 32 << 10;  // some messages of the suite are longer
@@ -22,15 +20,14 @@ class ShmDirectory {
     EXPECT_TRUE(opened) << opened.error().message();
     return opened ? std::move(*opened) : nullptr;
   }
-  void before_end(NodeId) {}
-  std::uint64_t now_ns() { return sys::linux_env().clock->monotonic_ns(); }
-  /// What happens between endpoints of one process happens in their polls.
-  void pass_time() {}
+  std::uint64_t now_ns() override { return sys::linux_env().clock->monotonic_ns(); }
+  [[nodiscard]] bool is_real_time() const override { return true; }
 
  private:
   sys::test::SharedScratch scratch_;
 };
 
-INSTANTIATE_TYPED_TEST_SUITE_P(Shm, FabricConformance, ShmDirectory);
+INSTANTIATE_TEST_SUITE_P(Shm, FabricConformance, testing::Values(world<ShmDirectory>("Directory")),
+                         world_name);
 
 }  // namespace dolmen::fabric

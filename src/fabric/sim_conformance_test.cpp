@@ -10,18 +10,18 @@
 namespace dolmen::fabric {
 namespace {
 
-class SimWorld {
+class SimWorld : public World {
  public:
-  static constexpr bool kRealTime = false;
-
   explicit SimWorld(const sim::FabricModel& model = {}, const sim::LinkFaults& faults = {})
       : fabric_(1, model) {
     fabric_.set_faults(faults);
   }
-  std::unique_ptr<Endpoint> make(const NodeName& name) { return fabric_.make({.self = name}); }
-  void before_end(NodeId) {}
-  std::uint64_t now_ns() { return fabric_.now_ns(); }
-  void pass_time() { fabric_.run_for(20'000); }
+  std::unique_ptr<Endpoint> make(const NodeName& name) override {
+    return fabric_.make({.self = name});
+  }
+  std::uint64_t now_ns() override { return fabric_.now_ns(); }
+  void pass_time() override { fabric_.run_for(20'000); }
+  [[nodiscard]] bool is_real_time() const override { return false; }
 
  private:
   sim::SimFabric fabric_;
@@ -74,7 +74,12 @@ struct SimHostile : SimWorld {
 
 }  // namespace
 
-using SimWorlds = testing::Types<SimWorld, SimUnordered, SimServed, SimPersistent, SimHostile>;
-INSTANTIATE_TYPED_TEST_SUITE_P(Sim, FabricConformance, SimWorlds);
+INSTANTIATE_TEST_SUITE_P(Sim, FabricConformance,
+                         testing::Values(world<SimWorld>("Ordered"),
+                                         world<SimUnordered>("Unordered"),
+                                         world<SimServed>("Served"),
+                                         world<SimPersistent>("Persistent"),
+                                         world<SimHostile>("Hostile")),
+                         world_name);
 
 }  // namespace dolmen::fabric

@@ -6,14 +6,16 @@
 namespace dolmen::fabric {
 
 /// Bytes in small pieces, and much time between them.
-struct TcpSimSlow : TcpSimWorld {
+struct TcpSimSlow final : TcpSimWorld {
   TcpSimSlow() : TcpSimWorld(2) {
     streams().set_faults(
         {.delay_min_ns = 1'000, .delay_max_ns = 3'000'000, .piece_max = 1'000, .window = 20'000});
   }
 };
 
-using TcpWorlds = testing::Types<TcpLoopback, TcpSimWorld, TcpSimSlow>;
-INSTANTIATE_TYPED_TEST_SUITE_P(Tcp, FabricConformance, TcpWorlds);
+INSTANTIATE_TEST_SUITE_P(Tcp, FabricConformance,
+                         testing::Values(world<TcpLoopback>("Loopback"), world<TcpSimWorld>("Sim"),
+                                         world<TcpSimSlow>("SimSlow")),
+                         world_name);
 
 }  // namespace dolmen::fabric

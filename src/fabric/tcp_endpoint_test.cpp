@@ -289,8 +289,9 @@ TEST_F(HostilePeer, AMemberThatAsksWithoutReadingIsBounded) {
 TEST_F(TcpEndpointTest, BadNetworksCostConnectionsAndNothingElse) {
   std::uint64_t resets = 0;
   for (std::uint64_t seed = 1; seed <= 15; ++seed) {
-    Cluster<TcpSimWorld> cluster;
-    auto& streams = cluster.world().streams();
+    auto world = std::make_unique<TcpSimWorld>();
+    sim::StreamWorld& streams = world->streams();
+    Cluster cluster(std::move(world));
     base::Random random(seed);
     ASSERT_NO_FATAL_FAILURE(cluster.connect({kAlice, kBob, kCarol}));
     const std::array ids{kAlice, kBob, kCarol};

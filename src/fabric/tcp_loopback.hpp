@@ -11,6 +11,7 @@
 
 #include <gtest/gtest.h>
 
+#include "fabric/conformance_world.hpp"
 #include "fabric/tcp_endpoint.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -27,11 +28,9 @@ inline TcpWorld linux_world() {
   return {.network = env.network, .clock = env.clock, .entropy = env.entropy};
 }
 
-class TcpLoopback {
+class TcpLoopback final : public World {
  public:
-  static constexpr bool kRealTime = true;
-
-  std::unique_ptr<Endpoint> make(const NodeName& name) {
+  std::unique_ptr<Endpoint> make(const NodeName& name) override {
     TcpOptions options{
         .self = name, .key = test_key(), .listen = sys::NetworkAddress{"127.0.0.1", 0}};
     auto endpoint = TcpEndpoint::make(options, linux_world());
@@ -40,11 +39,12 @@ class TcpLoopback {
     introduce();
     return std::move(*endpoint);
   }
-  void before_end(NodeId node) {
+  void before_end(NodeId node) override {
     std::erase_if(nodes_, [&](const TcpEndpoint* one) { return one->self().node == node; });
   }
-  std::uint64_t now_ns() { return sys::linux_env().clock->monotonic_ns(); }
-  void pass_time() { std::this_thread::yield(); }
+  std::uint64_t now_ns() override { return sys::linux_env().clock->monotonic_ns(); }
+  void pass_time() override { std::this_thread::yield(); }
+  [[nodiscard]] bool is_real_time() const override { return true; }
 
  private:
   void introduce() {

@@ -13,15 +13,14 @@
 
 #include <gtest/gtest.h>
 
+#include "fabric/conformance_world.hpp"
 #include "fabric/tcp_endpoint.hpp"
 #include "sim/sim_streams.hpp"
 
 namespace dolmen::fabric {
 
-class TcpSimWorld {
+class TcpSimWorld : public World {
  public:
-  static constexpr bool kRealTime = false;
-
   explicit TcpSimWorld(std::uint64_t seed = 1) : entropy_(seed), streams_(clock_, seed) {}
 
   static std::string host_of(NodeId node) {
@@ -36,7 +35,7 @@ class TcpSimWorld {
     return {.self = name, .key = key(), .listen = sys::NetworkAddress{host_of(name.node), 0}};
   }
 
-  std::unique_ptr<Endpoint> make(const NodeName& name) { return make(options(name)); }
+  std::unique_ptr<Endpoint> make(const NodeName& name) override { return make(options(name)); }
   /// Knows every other one that listens, made before or later.
   std::unique_ptr<TcpEndpoint> make(const TcpOptions& options) {
     auto endpoint = alone(options);
@@ -53,11 +52,12 @@ class TcpSimWorld {
     EXPECT_TRUE(endpoint) << endpoint.error().message();
     return std::move(*endpoint);
   }
-  void before_end(NodeId node) {
+  void before_end(NodeId node) override {
     std::erase_if(nodes_, [&](const TcpEndpoint* one) { return one->self().node == node; });
   }
-  std::uint64_t now_ns() { return clock_.monotonic_ns(); }
-  void pass_time() { clock_.advance_ns(20'000); }
+  std::uint64_t now_ns() override { return clock_.monotonic_ns(); }
+  void pass_time() override { clock_.advance_ns(20'000); }
+  [[nodiscard]] bool is_real_time() const override { return false; }
   sim::StreamWorld& streams() { return streams_; }
   sim::SimClock& clock() { return clock_; }
 

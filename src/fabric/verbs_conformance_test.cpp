@@ -16,16 +16,14 @@
 namespace dolmen::fabric {
 
 /// Endpoints of one process over the machine's first RDMA device. tools/guest has one.
-class VerbsDevice {
+class VerbsDevice final : public World {
  public:
-  static constexpr bool kRealTime = true;
-
-  static std::string missing() {
+  [[nodiscard]] std::string missing() const override {
     const auto device = sys::open_rdma("");
     return device ? "" : std::string(device.error().message());
   }
 
-  std::unique_ptr<Endpoint> make(const NodeName& name) {
+  std::unique_ptr<Endpoint> make(const NodeName& name) override {
     auto device = sys::open_rdma("");
     EXPECT_TRUE(device) << device.error().message();
     TcpOptions options{
@@ -42,16 +40,18 @@ class VerbsDevice {
     }
     return std::move(*endpoint);
   }
-  void before_end(NodeId node) {
+  void before_end(NodeId node) override {
     std::erase_if(nodes_, [&](const VerbsEndpoint* one) { return one->self().node == node; });
   }
-  std::uint64_t now_ns() { return sys::linux_env().clock->monotonic_ns(); }
-  void pass_time() { std::this_thread::yield(); }
+  std::uint64_t now_ns() override { return sys::linux_env().clock->monotonic_ns(); }
+  void pass_time() override { std::this_thread::yield(); }
+  [[nodiscard]] bool is_real_time() const override { return true; }
 
  private:
   std::vector<VerbsEndpoint*> nodes_;
 };
 
-INSTANTIATE_TYPED_TEST_SUITE_P(Verbs, FabricConformance, VerbsDevice);
+INSTANTIATE_TEST_SUITE_P(Verbs, FabricConformance, testing::Values(world<VerbsDevice>("Device")),
+                         world_name);
 
 }  // namespace dolmen::fabric

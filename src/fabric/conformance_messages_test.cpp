@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Part of conformance.hpp: connections and messages.
-#pragma once
-
 #include <algorithm>
 #include <array>
 #include <map>
@@ -12,17 +10,18 @@
 #include <gtest/gtest.h>
 
 #include "base/sanitizers.hpp"
-#include "fabric/conformance_cluster.hpp"
+#include "fabric/conformance.hpp"
 
 namespace dolmen::fabric {
+namespace {
 
-TYPED_TEST_P(FabricConformance, MessagesArriveInOrderAndOnce) {
-  auto& cluster = this->cluster_;
+TEST_P(FabricConformance, MessagesArriveInOrderAndOnce) {
+  Cluster& cluster = cluster_;
   ASSERT_NO_FATAL_FAILURE(cluster.connect({kAlice, kBob, kCarol}));
   const std::array ids{kAlice, kBob, kCarol};
   base::Random random(11);
-  constexpr std::uint64_t kEach = base::kSanitized && !TypeParam::kRealTime ? 60 : 400;
-  for (std::uint64_t i = 0; i < kEach; ++i) {
+  const std::uint64_t each = base::kSanitized && !is_real_time() ? 60 : 400;
+  for (std::uint64_t i = 0; i < each; ++i) {
     for (const NodeId from : ids) {
       for (const NodeId to : ids) {
         if (from == to) continue;
@@ -34,7 +33,7 @@ TYPED_TEST_P(FabricConformance, MessagesArriveInOrderAndOnce) {
   }
   ASSERT_TRUE(cluster.pump([&] {
     return std::ranges::all_of(
-        ids, [&](NodeId id) { return cluster.heard(id).messages.size() >= 2 * kEach; });
+        ids, [&](NodeId id) { return cluster.heard(id).messages.size() >= 2 * each; });
   }));
   cluster.settle();
   for (const NodeId id : ids) {
@@ -44,13 +43,13 @@ TYPED_TEST_P(FabricConformance, MessagesArriveInOrderAndOnce) {
       EXPECT_EQ(number, next[message.from.node]++);
       EXPECT_EQ(message.bytes, numbered(number, message.bytes.size()));
     }
-    for (const NodeId other : ids) EXPECT_EQ(next[other], other == id ? 0 : kEach);
+    for (const NodeId other : ids) EXPECT_EQ(next[other], other == id ? 0 : each);
     EXPECT_TRUE(cluster.heard(id).lost.empty());
   }
 }
 
-TYPED_TEST_P(FabricConformance, MessagesOfEveryLengthArriveWhole) {
-  auto& cluster = this->cluster_;
+TEST_P(FabricConformance, MessagesOfEveryLengthArriveWhole) {
+  Cluster& cluster = cluster_;
   ASSERT_NO_FATAL_FAILURE(cluster.connect({kAlice, kBob}));
   const std::size_t most = cluster.at(kAlice).traits().message_bytes_max;
   std::vector<std::size_t> sizes{0, 1, 7, 8, 9, 63, 64, 65, 4095, 4096, 4097, most - 1, most};
@@ -58,7 +57,7 @@ TYPED_TEST_P(FabricConformance, MessagesOfEveryLengthArriveWhole) {
     for (std::size_t bytes = near - 4; bytes < near + 4; ++bytes) sizes.push_back(bytes);
   }
   for (const std::size_t bytes : sizes) {
-    if (bytes > most || (!TypeParam::kRealTime && bytes > 1u << 20)) continue;  // they are slow
+    if (bytes > most || (!is_real_time() && bytes > 1u << 20)) continue;  // they are slow
     std::vector<std::byte> message = numbered(bytes, bytes);
     message.resize(bytes);
     ASSERT_TRUE(cluster.deliver(kAlice, cluster.name(kBob), message)) << bytes;
@@ -73,8 +72,8 @@ TYPED_TEST_P(FabricConformance, MessagesOfEveryLengthArriveWhole) {
   EXPECT_EQ(code(cluster.at(kAlice).send(cluster.name(kBob), parts)), Errc::too_large);
 }
 
-TYPED_TEST_P(FabricConformance, PartsAreOneMessageAndCopied) {
-  auto& cluster = this->cluster_;
+TEST_P(FabricConformance, PartsAreOneMessageAndCopied) {
+  Cluster& cluster = cluster_;
   ASSERT_NO_FATAL_FAILURE(cluster.connect({kAlice, kBob}));
   std::string first = "first ";
   std::string second = "second";
@@ -87,11 +86,11 @@ TYPED_TEST_P(FabricConformance, PartsAreOneMessageAndCopied) {
   EXPECT_TRUE(std::ranges::equal(messages[0].bytes, base::as_bytes("first second")));
 }
 
-TYPED_TEST_P(FabricConformance, AReaderThatDoesNotReadMakesTheSenderBusy) {
-  if (base::kSanitized && !TypeParam::kRealTime) {
+TEST_P(FabricConformance, AReaderThatDoesNotReadMakesTheSenderBusy) {
+  if (base::kSanitized && !is_real_time()) {
     GTEST_SKIP() << "megabytes, a few simulated bytes at a time: the release build has time for it";
   }
-  auto& cluster = this->cluster_;
+  Cluster& cluster = cluster_;
   ASSERT_NO_FATAL_FAILURE(cluster.connect({kAlice, kBob}));
   cluster.suspend(kBob);
   constexpr std::size_t kBytes = 50'000;
@@ -121,8 +120,8 @@ TYPED_TEST_P(FabricConformance, AReaderThatDoesNotReadMakesTheSenderBusy) {
   }
 }
 
-TYPED_TEST_P(FabricConformance, NobodyElseIsReached) {
-  auto& cluster = this->cluster_;
+TEST_P(FabricConformance, NobodyElseIsReached) {
+  Cluster& cluster = cluster_;
   ASSERT_NO_FATAL_FAILURE(cluster.connect({kAlice, kBob}));
   Endpoint& alice = cluster.at(kAlice);
   NodeName former = cluster.name(kBob);
@@ -145,8 +144,8 @@ TYPED_TEST_P(FabricConformance, NobodyElseIsReached) {
   EXPECT_TRUE(cluster.heard(kBob).messages.empty());
 }
 
-TYPED_TEST_P(FabricConformance, ALostConnectionIsReportedAndMadeAgain) {
-  auto& cluster = this->cluster_;
+TEST_P(FabricConformance, ALostConnectionIsReportedAndMadeAgain) {
+  Cluster& cluster = cluster_;
   ASSERT_NO_FATAL_FAILURE(cluster.connect({kAlice, kBob}));
   for (const NodeId ends : {kAlice, kBob}) {
     const NodeId other = ends == kAlice ? kBob : kAlice;
@@ -169,8 +168,8 @@ TYPED_TEST_P(FabricConformance, ALostConnectionIsReportedAndMadeAgain) {
   }
 }
 
-TYPED_TEST_P(FabricConformance, MessagesBeforeALossArriveUpToOneAndNeverTwice) {
-  auto& cluster = this->cluster_;
+TEST_P(FabricConformance, MessagesBeforeALossArriveUpToOneAndNeverTwice) {
+  Cluster& cluster = cluster_;
   ASSERT_NO_FATAL_FAILURE(cluster.connect({kAlice, kBob}));
   std::uint64_t sent = 0;
   base::Random random(5);
@@ -195,10 +194,10 @@ TYPED_TEST_P(FabricConformance, MessagesBeforeALossArriveUpToOneAndNeverTwice) {
   EXPECT_LE(least, sent);
 }
 
-TYPED_TEST_P(FabricConformance, ANewLifeIsAnotherPeer) {
+TEST_P(FabricConformance, ANewLifeIsAnotherPeer) {
   for (const NodeId dies : {kAlice, kBob}) {
     const NodeId stays = dies == kAlice ? kBob : kAlice;
-    Cluster<TypeParam> pair;
+    Cluster pair(GetParam().make());
     ASSERT_NO_FATAL_FAILURE(pair.connect({kAlice, kBob}));
     const NodeName former = pair.name(dies);
     ASSERT_TRUE(pair.at(dies).make_region(kRegion, 64));
@@ -219,21 +218,21 @@ TYPED_TEST_P(FabricConformance, ANewLifeIsAnotherPeer) {
   }
 }
 
-TYPED_TEST_P(FabricConformance, AGrantHoldsInEachLifeOfTheNode) {
-  auto& cluster = this->cluster_;
+TEST_P(FabricConformance, AGrantHoldsInEachLifeOfTheNode) {
+  Cluster& cluster = cluster_;
   ASSERT_NO_FATAL_FAILURE(cluster.connect({kAlice, kBob}));
-  const MutableBytes memory = this->share(kAlice, kBob, 64);
+  const MutableBytes memory = share(kAlice, kBob, 64);
   cluster.end(kBob);
   cluster.start(kBob, 2);
   ASSERT_TRUE(cluster.pump([&] { return cluster.is_meshed(); }));
   const std::vector<std::byte> bytes(8, std::byte{5});
-  ASSERT_TRUE(cluster.at(kBob).write(kOp, this->place(kAlice, 8), bytes, Level::placed));
+  ASSERT_TRUE(cluster.at(kBob).write(kOp, place(kAlice, 8), bytes, Level::placed));
   EXPECT_EQ(cluster.outcome(kBob, kOp).error, Errc{});
   EXPECT_TRUE(std::ranges::equal(memory.subspan(8, 8), bytes));
 }
 
-TYPED_TEST_P(FabricConformance, ASinkMayUseItsEndpoint) {
-  auto& cluster = this->cluster_;
+TEST_P(FabricConformance, ASinkMayUseItsEndpoint) {
+  Cluster& cluster = cluster_;
   ASSERT_NO_FATAL_FAILURE(cluster.connect({kAlice, kBob}));
   class Echo final : public Recorder {
    public:
@@ -264,4 +263,5 @@ TYPED_TEST_P(FabricConformance, ASinkMayUseItsEndpoint) {
   }
 }
 
+}  // namespace
 }  // namespace dolmen::fabric

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Part of conformance.hpp: wait() and wake().
-#pragma once
-
 #include <algorithm>
 #include <atomic>
 #include <thread>
@@ -10,13 +8,14 @@
 
 #include <gtest/gtest.h>
 
-#include "fabric/conformance_cluster.hpp"
+#include "fabric/conformance.hpp"
 
 namespace dolmen::fabric {
+namespace {
 
-TYPED_TEST_P(FabricConformance, WaitEndsAtItsTimeAndBlocksUntilThen) {
-  if (!TypeParam::kRealTime) GTEST_SKIP() << "nothing blocks in this world";
-  auto& cluster = this->cluster_;
+TEST_P(FabricConformance, WaitEndsAtItsTimeAndBlocksUntilThen) {
+  if (!is_real_time()) GTEST_SKIP() << "nothing blocks in this world";
+  Cluster& cluster = cluster_;
   ASSERT_NO_FATAL_FAILURE(cluster.connect({kAlice, kBob}));
   cluster.settle();
   Endpoint& alice = cluster.at(kAlice);
@@ -33,9 +32,9 @@ TYPED_TEST_P(FabricConformance, WaitEndsAtItsTimeAndBlocksUntilThen) {
   ASSERT_TRUE(alice.wait(1));
 }
 
-TYPED_TEST_P(FabricConformance, WaitEndsWhenSomethingArrives) {
-  if (!TypeParam::kRealTime) GTEST_SKIP() << "nothing blocks in this world";
-  auto& cluster = this->cluster_;
+TEST_P(FabricConformance, WaitEndsWhenSomethingArrives) {
+  if (!is_real_time()) GTEST_SKIP() << "nothing blocks in this world";
+  Cluster& cluster = cluster_;
   ASSERT_NO_FATAL_FAILURE(cluster.connect({kAlice, kBob}));
   cluster.settle();
   for (int i = 0; i < 50; ++i) {
@@ -51,9 +50,9 @@ TYPED_TEST_P(FabricConformance, WaitEndsWhenSomethingArrives) {
   }
 }
 
-TYPED_TEST_P(FabricConformance, AWakeFromAnotherThreadEndsTheWait) {
-  if (!TypeParam::kRealTime) GTEST_SKIP() << "nothing blocks in this world";
-  auto& cluster = this->cluster_;
+TEST_P(FabricConformance, AWakeFromAnotherThreadEndsTheWait) {
+  if (!is_real_time()) GTEST_SKIP() << "nothing blocks in this world";
+  Cluster& cluster = cluster_;
   ASSERT_NO_FATAL_FAILURE(cluster.connect({kAlice, kBob}));
   cluster.settle();
   Endpoint& alice = cluster.at(kAlice);
@@ -81,4 +80,5 @@ TYPED_TEST_P(FabricConformance, AWakeFromAnotherThreadEndsTheWait) {
   other.join();
 }
 
+}  // namespace
 }  // namespace dolmen::fabric
