@@ -21,7 +21,7 @@ constexpr std::uint64_t kLeaderSilenceNs = 100'000'000;
 constexpr std::uint64_t kFollowerSilenceNs = 2'000'000'000;
 
 // Followers that share a core with others need some time for the next one.
-constexpr std::size_t kLaneBytes = std::size_t{16} << 20;
+constexpr std::size_t kLaneBytes = std::size_t{4} << 20;
 
 enum class Over : std::uint8_t { shm, tcp };
 
@@ -220,6 +220,9 @@ void memory_cases(LogWork& work) {
           [&work, &stage, seconds]() -> Values {
             const Pinned pinned(stage.own_core());
             MemoryGroup memory(work, Over::shm);
+            // Lanes and heaps as large as they become: pages are met once.
+            const double warm = seconds_now();
+            while (seconds_now() - warm < seconds) memory.batch(kBatch);
             std::size_t told = 0;
             const double begin = seconds_now();
             while (seconds_now() - begin < seconds) {

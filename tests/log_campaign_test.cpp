@@ -126,6 +126,8 @@ TEST(LogCampaign, EveryRarePlaceIsReached) {
                                   "log.lane_abandoned",
                                   "log.no_room_for_lane",
                                   "log.drained_late",
+                                  "log.answered_undrained",
+                                  "log.drain_one",
                                   "log.took_up_memory",
                                   "log.superseded",
                                   "log.poll_later"}) {

@@ -55,7 +55,7 @@ Replica::Replica(ReplicaId self, Configuration first, const ReplicaOptions& opti
       entries_(std::move(state.entries)),
       detector_({.beat_ns = std::max(options.heartbeat_ns, options.silence_ns / 10),
                  .period_max_ns = options.silence_ns / 3}),
-      entry_records_(entries_.size(), 0) {
+      entry_records_(memory == nullptr ? entries_.size() : 0, 0) {
   DOLMEN_ASSERT(is_valid(first));
   DOLMEN_ASSERT(self != kNobody);
   DOLMEN_ASSERT(base_.index <= (snapshot_ ? snapshot_->last().index : 0));
@@ -178,7 +178,8 @@ void Replica::append(Entry entry) {
   DOLMEN_ASSERT_CMP(entry.index, ==, last_index() + 1);
   DOLMEN_ASSERT_CMP(entry.origin, >=, end().origin);
   if (memory_ == nullptr) output_.records.push_back({.entry = entry});
-  entry_records_.push_back(count_record());
+  const RecordCount record = count_record();
+  if (memory_ == nullptr) entry_records_.push_back(record);
   entries_.push_back(std::move(entry));
   take_note(entries_.back());
 }
@@ -215,7 +216,7 @@ void Replica::truncate_from(Index index) {
   if (index > last_index()) return;
   DOLMEN_PROBE("log.truncated");
   entries_.resize(index - base_.index - 1);
-  entry_records_.resize(entries_.size());
+  if (memory_ == nullptr) entry_records_.resize(entries_.size());
   while (configurations_.back().index >= index) {
     DOLMEN_PROBE("log.configuration_truncated");
     configurations_.pop_back();
@@ -358,6 +359,14 @@ bool Replica::hear_leader(std::uint64_t now_ns, ReplicaId from, Epoch epoch) {
 void Replica::on_append(std::uint64_t now_ns, ReplicaId from, const Message& message) {
   if (!hear_leader(now_ns, from, message.epoch)) return;
   const Position before = message.position;
+  if (before.index > last_index() && !is_drained_) {
+    // What it follows on has landed, but there is much of it. Its leader hears at once; entries
+    // come again.
+    DOLMEN_PROBE("log.answered_undrained");
+    return send(from, {.kind = MessageKind::appended,
+                       .epoch = epoch_,
+                       .position = {0, std::min(accepted_, durable())}});
+  }
   const bool follows = before.index <= stable_ ||
                        (before.index <= last_index() && position_at(before.index) == before);
   if (!follows && !(DOLMEN_PLANTED("log.no_match") && before.index <= last_index())) {
@@ -405,6 +414,7 @@ bool Replica::take_over(Entry entry) {
 }
 
 Index Replica::durable() const {
+  if (memory_ != nullptr) return last_index();
   if (base_record_ > records_durable_) return 0;
   const auto end = std::ranges::upper_bound(entry_records_, records_durable_);
   return base_.index + static_cast<Index>(end - entry_records_.begin());

@@ -337,8 +337,8 @@ class Replica {
   /// Raises the word, and then takes in what was written before.
   void raise_and_drain(Epoch epoch);
   void take_up_memory(std::uint64_t now_ns);
-  std::size_t drain();
-  std::size_t drain(InLane& lane);
+  std::size_t drain(std::size_t most = ~std::size_t{0});
+  std::size_t drain(InLane& lane, std::size_t most);
   void begin_own_lane(std::uint64_t now_ns, std::size_t entry_bytes);
   void land_own(std::uint64_t now_ns);
   [[nodiscard]] std::size_t own_offset(Index index) const {
@@ -407,7 +407,7 @@ class Replica {
   RecordCount records_durable_ = 0;
   RecordCount epoch_record_ = 0;            ///< the record of epoch_
   RecordCount base_record_ = 0;             ///< of the snapshot that was installed last
-  std::vector<RecordCount> entry_records_;  ///< of entries_, in the same order
+  std::vector<RecordCount> entry_records_;  ///< of entries_, in the same order; empty with memory
   struct Waiting {
     RecordCount record;
     Output::Letter letter;
@@ -417,6 +417,7 @@ class Replica {
 
   bool is_superseded_ = false;
   std::vector<InLane> in_lanes_;  ///< of epoch_, ascending
+  bool is_drained_ = true;        ///< nothing was left in them when they were last looked into
   std::uint32_t lanes_made_ = 0;  ///< … in this epoch, for `lane_writer_`
   OwnLane own_lane_;
   Index own_written_ = 0;  ///< leader: entries up to here are in own lanes

@@ -15,6 +15,8 @@ namespace dolmen::log {
 namespace {
 /// Lanes that a follower keeps: more than a leader needs to go from one to the next.
 constexpr std::size_t kLanesMax = 4;
+/// Entries that poll() takes in: a follower that has much to take in must be heard meanwhile.
+constexpr std::size_t kDrainedAtOnce = 1024;
 }  // namespace
 
 bool Replica::owns_memory() {
@@ -62,6 +64,7 @@ void Replica::raise_and_drain(Epoch epoch) {
   if (!DOLMEN_PLANTED("log.lanes_read_first") && drain() > 0) DOLMEN_PROBE("log.drained_late");
   for (const InLane& lane : in_lanes_) memory_->drop_lane(lane.name);
   in_lanes_.clear();
+  is_drained_ = true;
   lanes_made_ = 0;
   if (own_lane_.name.number != 0) memory_->drop_lane(own_lane_.name);
   own_lane_ = {};
@@ -70,14 +73,15 @@ void Replica::raise_and_drain(Epoch epoch) {
 
 bool Replica::poll() {
   if (!owns_memory() || in_lanes_.empty() || DOLMEN_BUGGIFY("log.poll_later")) return false;
-  if (drain() == 0) return false;
+  if (drain(DOLMEN_BUGGIFY("log.drain_one") ? 1 : kDrainedAtOnce) == 0) return false;
   acknowledged_ = accepted_;  // its leader knows without being told
   return true;
 }
 
-std::size_t Replica::drain() {
+std::size_t Replica::drain(std::size_t most) {
   std::size_t count = 0;
-  for (InLane& lane : in_lanes_) count += drain(lane);
+  for (InLane& lane : in_lanes_) count += drain(lane, most - count);
+  is_drained_ = count < most;
   // A leader goes to the next lane for good.
   while (in_lanes_.size() > 1 && in_lanes_[1].next != 0) {
     memory_->drop_lane(in_lanes_.front().name);
@@ -86,9 +90,11 @@ std::size_t Replica::drain() {
   return count;
 }
 
-std::size_t Replica::drain(InLane& lane) {
+std::size_t Replica::drain(InLane& lane, std::size_t most) {
   std::size_t count = 0;
-  while (auto found = decode_lane_entry(lane.bytes, lane.offset, lane.name.epoch, lane.next)) {
+  while (count < most) {
+    auto found = decode_lane_entry(lane.bytes, lane.offset, lane.name.epoch, lane.next);
+    if (!found) break;
     const Index index = found->entry.index;
     if (!take_over(std::move(found->entry))) break;
     lane.offset += found->bytes;

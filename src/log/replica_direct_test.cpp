@@ -71,7 +71,7 @@ class Planted final : public base::Hooks {
 class DirectTest : public ReplicaTest {
  protected:
   void SetUp() override {
-    options_.lane_bytes = 512;
+    options_.lane_bytes = lane_bytes_;
     for (std::uint64_t i = 1; i <= 3; ++i) start_in_memory(i);
     elect(1, 2);
     catch_up(1);
@@ -98,6 +98,7 @@ class DirectTest : public ReplicaTest {
   }
 
   std::map<std::uint64_t, Memory> memory_;
+  std::size_t lane_bytes_ = 512;
 };
 
 TEST_F(DirectTest, AnEntryIsDecidedWithoutAMessage) {
@@ -129,6 +130,46 @@ TEST_F(DirectTest, WhoGrantsTakesInWhatWasWrittenBefore) {
   lose_mail();
   elect(3, 2);
   EXPECT_EQ(at(3).at(index).payload, bytes("before"));
+}
+
+class LargeLanes : public DirectTest {
+ protected:
+  LargeLanes() { lane_bytes_ = 256u << 10; }
+};
+
+// Else its leader would take it for dead, and it its leader.
+TEST_F(LargeLanes, AFollowerThatHasMuchToTakeInIsHeardMeanwhile) {
+  for (int i = 0; i < 3000; ++i) (void)at(1).propose_unsent(bytes("much"));
+  at(1).send_proposed(now_ns_);
+  const Index last = at(1).end().index;
+  for (const LaneWrite& write : writes()) {
+    if (write.to != id(2)) continue;
+    memory_[2].land(write);
+    report(write);
+  }
+  ASSERT_EQ(at(1).stable(), last);
+  lose_mail();
+  const Message beat{
+      .kind = MessageKind::append, .epoch = at(1).epoch(), .position = at(1).end(), .stable = last};
+  Message entries = beat;
+  entries.entries.push_back({.origin = beat.epoch, .index = last + 1, .payload = bytes("next")});
+  Index before = 0;
+  for (const Message& message : {beat, entries}) {
+    at(2).receive(now_ns_, id(1), message);
+    collect(2);
+    ASSERT_EQ(nodes_[2].outbox.size(), 1u);
+    const Message answer = nodes_[2].outbox.front().message;
+    nodes_[2].outbox.clear();
+    EXPECT_EQ(answer.kind, MessageKind::appended);
+    EXPECT_GT(answer.position.index, before);
+    EXPECT_LT(answer.position.index, last);
+    before = answer.position.index;
+  }
+  while (at(2).poll()) {
+  }
+  EXPECT_EQ(at(2).end().index, last);
+  at(2).receive(now_ns_, id(1), entries);
+  EXPECT_EQ(at(2).end().index, last + 1);
 }
 
 // Decided by the leader and by 2, which sleeps; then 3 asks 2, some epochs further on.

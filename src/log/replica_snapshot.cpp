@@ -42,7 +42,9 @@ void Replica::forget_entries(Index up_to) {
   const auto count = static_cast<std::ptrdiff_t>(up_to - base_.index);
   base_ = position_at(up_to);
   entries_.erase(entries_.begin(), entries_.begin() + count);
-  entry_records_.erase(entry_records_.begin(), entry_records_.begin() + count);
+  if (memory_ == nullptr) {
+    entry_records_.erase(entry_records_.begin(), entry_records_.begin() + count);
+  }
   // The last one that the snapshot covers is what its place names.
   const Index last = snapshot_->last().index;
   while (configurations_.size() > 1 && configurations_[1].index <= last) {

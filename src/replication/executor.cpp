@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "replication/executor.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <dolmen/assert.hpp>
@@ -15,11 +16,11 @@ std::unexpected<Error> damaged() { return fail(Errc::corrupt, "the state of a me
 
 std::vector<std::byte> encode_command(std::uint64_t session, std::uint64_t sequence,
                                       base::Bytes command) {
-  base::ByteWriter out;
-  out.put(session);
-  out.put(sequence);
-  out.put_bytes(command);
-  return out.release();
+  std::vector<std::byte> bytes(kCommandHeadBytes + command.size());
+  base::store(base::MutableBytes(bytes), 0, session);
+  base::store(base::MutableBytes(bytes), 8, sequence);
+  std::ranges::copy(command, bytes.begin() + kCommandHeadBytes);
+  return bytes;
 }
 
 std::optional<std::pair<fabric::NodeId, std::string>> address_in(const log::Entry& entry) {

@@ -34,6 +34,9 @@ inline constexpr std::uint64_t kNoSession = ~std::uint64_t{0};
 /// empty forgets it.
 inline constexpr std::uint64_t kAddressSession = kReservedSession;
 
+/// Session and sequence, in front of what a client sent.
+inline constexpr std::size_t kCommandHeadBytes = 16;
+
 /// A command of the log: what a client sent, with where it belongs. Session 0 opens one.
 [[nodiscard]] std::vector<std::byte> encode_command(std::uint64_t session, std::uint64_t sequence,
                                                     base::Bytes command);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <span>
 #include <utility>
 
@@ -18,7 +19,8 @@ Member::Member(const sys::Env& env, fabric::Endpoint& endpoint, std::unique_ptr<
       endpoint_(endpoint),
       journal_(std::move(journal)),
       options_(options),
-      found_(journal_ ? journal_->take_recovered() : std::map<GroupId, Hosted>{}) {}
+      found_(journal_ ? journal_->take_recovered() : std::map<GroupId, Hosted>{}),
+      now_ns_(env.clock->monotonic_ns()) {}
 
 Member::~Member() { checkpoint_thread_.reset(); }
 
@@ -31,6 +33,7 @@ Result<void> Member::host_witness(const GroupId& group) { return add(group, null
 Result<void> Member::add(const GroupId& group, StateMachine* machine) {
   const auto found = found_.find(group);
   if (found == found_.end()) return fail(Errc::not_found, "a replica of this group on this node");
+  look_at_clock();
   std::array<std::byte, 8> seed{};
   env_.entropy->fill(seed);
   Hosted& hosted = found->second;
@@ -81,7 +84,10 @@ std::vector<GroupId> Member::found() const {
 }
 
 Result<bool> Member::turn() {
+  look_at_clock();
   DOLMEN_TRY(bool busy, endpoint_.poll(*this));
+  // Again, if there was anything: time-outs are judged by what is true now.
+  if (busy) look_at_clock();
   for (auto& [group, hosting] : groups_) {
     if (now_ns() >= hosting.replica.next_wakeup_ns()) {
       hosting.replica.tick(now_ns());
@@ -107,6 +113,7 @@ Result<bool> Member::turn() {
     busy = true;
     DOLMEN_CHECK(endpoint_.poll(*this));  // what was sent leaves before the disk is waited for
     DOLMEN_CHECK(journal_->sync());
+    look_at_clock();
     is_synced_ = true;
     for (auto& [group, hosting] : groups_) hosting.replica.persisted(now_ns(), hosting.appended);
     DOLMEN_CHECK(carry_out_all());
@@ -167,11 +174,12 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
     case EnvelopeKind::request: {
       const auto request = decode_request(body);
       if (!request) return;
-      return take_request(envelope.group, hosting,
-                          {.pending = {.client = from, .number = request->number},
-                           .session = request->session,
-                           .sequence = request->sequence,
-                           .command = {request->command.begin(), request->command.end()}});
+      return take_request(
+          envelope.group, hosting,
+          {.pending = {.client = from, .number = request->number},
+           .session = request->session,
+           .sequence = request->sequence,
+           .payload = encode_command(request->session, request->sequence, request->command)});
     }
     case EnvelopeKind::ask_status:
       return send(
@@ -214,7 +222,7 @@ void Member::submit(const GroupId& group, base::Bytes command, Answer answer) {
                {.pending = {.answer = std::move(answer)},
                 .session = kNoSession,
                 .sequence = 1,
-                .command = {command.begin(), command.end()}});
+                .payload = encode_command(kNoSession, 1, command)});
 }
 
 void Member::take_request(const GroupId& group, Hosting& hosting, Waiting waiting) {
@@ -237,36 +245,42 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
   log::Replica& replica = hosting.replica;
   DOLMEN_ASSERT(hosting.executor || replica.role() != log::Role::leader);
   const bool is_ahead = hosting.executes_ahead();
-  for (Waiting& waiting : std::exchange(hosting.requests, {})) {
+  DOLMEN_ASSERT(hosting.taken.empty());
+  hosting.taken.swap(hosting.requests);
+  for (Waiting& waiting : hosting.taken) {
     if (replica.role() != log::Role::leader) {
       answer(group, hosting, waiting.pending, {.status = ReplyStatus::not_leader});
       continue;
     }
-    std::vector<std::byte> command = std::move(waiting.command);
+    std::vector<std::byte> payload = std::move(waiting.payload);
     if (waiting.session != 0) {
+      const base::Bytes command = base::Bytes(payload).subspan(kCommandHeadBytes);
       if (is_ahead) execute(hosting, replica.end().index);
       // What an earlier attempt did is not asked for again: the state that effect_of() sees may
       // hold it. The entry is for its place in the log alone, and its result.
       if (hosting.executor->has_run(waiting.session, waiting.sequence)) {
-        command.clear();
-      } else if (auto effect = hosting.machine->effect_of(command)) {
-        command = std::move(*effect);
+        payload.resize(kCommandHeadBytes);
+      } else if (const auto effect = hosting.machine->effect_of(command)) {
+        if (!std::ranges::equal(*effect, command)) {
+          payload = encode_command(waiting.session, waiting.sequence, *effect);
+        }
       } else if (is_in_log(hosting, waiting.session, waiting.sequence)) {
-        command.clear();
+        payload.resize(kCommandHeadBytes);
       } else {
         answer(group, hosting, waiting.pending, {.status = ReplyStatus::refused});
         continue;
       }
     }
-    const auto where =
-        replica.propose_unsent(encode_command(waiting.session, waiting.sequence, command));
+    const auto where = replica.propose_unsent(std::move(payload));
     if (!where) {
       answer(group, hosting, waiting.pending, {.status = ReplyStatus::refused});  // too large
       continue;
     }
-    waiting.pending.origin = where->origin;
-    hosting.pending.emplace(where->index, std::move(waiting.pending));
+    waiting.pending.place = *where;
+    DOLMEN_ASSERT(hosting.pending.empty() || hosting.pending.back().place < *where);
+    hosting.pending.push_back(std::move(waiting.pending));
   }
+  hosting.taken.clear();
   replica.send_proposed(now_ns());
 }
 
@@ -352,8 +366,10 @@ void Member::execute(Hosting& hosting, log::Index up_to) {
     const log::Entry& entry = hosting.replica.at(index);
     hosting.bytes_held += log::kEntryHeaderBytes + entry.payload.size();
     Executor::Outcome outcome = hosting.executor->execute(entry);
-    const auto waits = hosting.pending.find(index);
-    if (waits != hosting.pending.end()) waits->second.outcome = std::move(outcome);
+    const auto waits = first_pending(hosting, index);
+    if (waits != hosting.pending.end() && waits->place.index == index) {
+      waits->outcome = std::move(outcome);
+    }
   }
 }
 
@@ -368,12 +384,12 @@ void Member::serve(const GroupId& group, Hosting& hosting) {
   const log::Replica& replica = hosting.replica;
   const bool is_ahead = hosting.executes_ahead() && replica.role() == log::Role::leader;
   execute(hosting, is_ahead ? replica.end().index : replica.stable());
-  while (!hosting.pending.empty() && hosting.pending.begin()->first <= replica.stable()) {
-    const auto first = hosting.pending.begin();
-    const Pending pending = std::move(first->second);
-    const bool is_own = first->first > replica.base().index &&
-                        replica.at(first->first).origin == pending.origin && pending.outcome;
-    hosting.pending.erase(first);
+  while (!hosting.pending.empty() && hosting.pending.front().place.index <= replica.stable()) {
+    const Pending pending = std::move(hosting.pending.front());
+    hosting.pending.pop_front();
+    const bool is_own = pending.place.index > replica.base().index &&
+                        replica.at(pending.place.index).origin == pending.place.origin &&
+                        pending.outcome;
     answer(group, hosting, pending,
            is_own ? *pending.outcome : Executor::Outcome{.status = ReplyStatus::lost});
   }
@@ -381,11 +397,19 @@ void Member::serve(const GroupId& group, Hosting& hosting) {
 
 void Member::give_up(const GroupId& group, Hosting& hosting, log::Index from) {
   // What is decided is answered as such.
-  const log::Index first = std::max(from, hosting.replica.stable() + 1);
-  for (auto it = hosting.pending.lower_bound(first); it != hosting.pending.end();) {
-    answer(group, hosting, it->second, {.status = ReplyStatus::lost});
-    it = hosting.pending.erase(it);
+  const auto first = first_pending(hosting, std::max(from, hosting.replica.stable() + 1));
+  std::vector<Pending> lost;
+  std::ranges::move(first, hosting.pending.end(), std::back_inserter(lost));
+  hosting.pending.erase(first, hosting.pending.end());
+  for (const Pending& pending : lost) {
+    answer(group, hosting, pending, {.status = ReplyStatus::lost});
   }
+}
+
+/// The first one that waits for the entry at `index` or one behind it.
+std::deque<Member::Pending>::iterator Member::first_pending(Hosting& hosting, log::Index index) {
+  return std::ranges::lower_bound(hosting.pending, index, {},
+                                  [](const Pending& pending) { return pending.place.index; });
 }
 
 void Member::answer(const GroupId& group, const Hosting& hosting, const Pending& pending,

@@ -18,6 +18,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -44,8 +45,9 @@ struct MemberOptions {
   Addresses addresses{};
   /// Called by a turn when it is known of other places, with all that is known.
   std::function<void(const Addresses& addresses)> on_addresses{};
-  /// Without a journal: entries of so many bytes are held before a snapshot stands for them.
-  std::size_t memory_log_bytes = 64u << 20;
+  /// Without a journal: entries of so many bytes, or of as many as the last snapshot, are held
+  /// before a snapshot stands for them.
+  std::size_t memory_log_bytes = 8u << 20;
   /// Without a journal: a new life that is no voter yet asks for that so often.
   std::uint64_t join_ns = 20'000'000;
   /// Where no machine makes snapshots, the leader is asked for one this often while one is wanted.
@@ -102,7 +104,7 @@ class Member final : private fabric::Sink {
 
  private:
   struct Pending {
-    log::Epoch origin = 0;
+    log::Position place{};  ///< of its entry
     fabric::NodeName client{};
     std::uint64_t number = 0;
     Answer answer{};  ///< instead of a client
@@ -112,7 +114,7 @@ class Member final : private fabric::Sink {
     Pending pending;
     std::uint64_t session = 0;
     std::uint64_t sequence = 0;
-    std::vector<std::byte> command;
+    std::vector<std::byte> payload;  ///< encode_command() of them
   };
   struct Hosting {
     Hosting(StateMachine* its_machine, log::Replica its_replica, log::Configuration its_first,
@@ -131,8 +133,9 @@ class Member final : private fabric::Sink {
     log::Configuration first;
     log::RecordCount appended = 0;
     std::vector<Waiting> requests;
-    std::map<log::Index, Pending> pending;
-    Addresses addresses;  ///< of the log, decided or not
+    std::vector<Waiting> taken;   ///< … that are being proposed; kept for its memory
+    std::deque<Pending> pending;  ///< ascending
+    Addresses addresses;          ///< of the log, decided or not
     /// Of a witness, at the last checkpoint; and since when it waits for a newer one, 0: it does
     /// not.
     log::Index cut_at = 0;
@@ -153,7 +156,9 @@ class Member final : private fabric::Sink {
   void on_message(const fabric::NodeName& from, base::Bytes message) override;
   void on_completed(fabric::OpId op, const Result<std::uint64_t>& former) override;
 
-  [[nodiscard]] std::uint64_t now_ns() const { return env_.clock->monotonic_ns(); }
+  /// As it was when this turn last looked.
+  [[nodiscard]] std::uint64_t now_ns() const noexcept { return now_ns_; }
+  void look_at_clock() { now_ns_ = env_.clock->monotonic_ns(); }
   void take_request(const GroupId& group, Hosting& hosting, Waiting waiting);
   void propose(const GroupId& group, Hosting& hosting);
   [[nodiscard]] static bool is_in_log(const Hosting& hosting, std::uint64_t session,
@@ -168,6 +173,8 @@ class Member final : private fabric::Sink {
   void answer(const GroupId& group, const Hosting& hosting, const Pending& pending,
               const Executor::Outcome& outcome);
   void give_up(const GroupId& group, Hosting& hosting, log::Index from);
+  [[nodiscard]] static std::deque<Pending>::iterator first_pending(Hosting& hosting,
+                                                                   log::Index index);
   [[nodiscard]] bool is_outside(const Hosting& hosting) const;
   void ask_to_join(const GroupId& group, Hosting& hosting);
   void admit(Hosting& hosting);
@@ -192,6 +199,7 @@ class Member final : private fabric::Sink {
   const MemberOptions options_;
   std::map<GroupId, Hosted> found_;
   std::map<GroupId, Hosting> groups_;
+  std::uint64_t now_ns_;
   bool is_synced_ = true;
   std::uint32_t next_region_ = 1;
   std::vector<log::LaneWrite> lane_writes_;

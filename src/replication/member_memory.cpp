@@ -87,7 +87,9 @@ void Member::admit(Hosting& hosting) {
 
 Result<void> Member::look_after_memory() {
   for (auto& [group, hosting] : groups_) {
-    if (hosting.bytes_held < options_.memory_log_bytes) continue;
+    const log::SnapshotPtr& last = hosting.replica.snapshot();
+    const std::size_t state_bytes = last ? last->state().size() : 0;
+    if (hosting.bytes_held < std::max(options_.memory_log_bytes, state_bytes)) continue;
     DOLMEN_CHECK(carry_out(group, hosting));
     if (compact(hosting)) hosting.bytes_held = 0;
   }

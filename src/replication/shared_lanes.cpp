@@ -116,25 +116,24 @@ void SharedLanes::write_slot(std::size_t slot, log::LaneName name,
 
 // Nobody reads it ahead of what was written there: it need not be zero again.
 base::MutableBytes SharedLanes::make_own(log::LaneName name, std::size_t bytes) {
-  const std::size_t words = bytes / sizeof(std::uint64_t);
-  const auto room = std::ranges::find_if(own_, [&](const auto& lane) {
-    return lane->use == Use::free && lane->words.size() >= words;
+  auto room = std::ranges::find_if(own_, [&](const OwnLane& lane) {
+    return lane.use == Use::free && lane.bytes.size() >= bytes;
   });
-  OwnLane* lane = room != own_.end() ? room->get() : nullptr;
-  if (lane == nullptr) {
-    own_.push_back(std::make_unique<OwnLane>());
-    lane = own_.back().get();
-    lane->words.resize(words);
+  if (room == own_.end()) {
+    const auto made = endpoint_.make_region(fabric::RegionId{next_region_}, bytes);
+    if (!made) return {};
+    ++next_region_;
+    room = own_.insert(own_.end(), {.bytes = *made});
   }
-  lane->use = Use::lane;
-  lane->name = name;
-  return std::as_writable_bytes(std::span(lane->words).first(words));
+  room->use = Use::lane;
+  room->name = name;
+  return room->bytes.first(bytes);
 }
 
 void SharedLanes::drop_lane(log::LaneName name) {
-  for (const auto& own : own_) {
-    if (own->use == Use::lane && own->name == name) {
-      own->use = Use::held;
+  for (OwnLane& own : own_) {
+    if (own.use == Use::lane && own.name == name) {
+      own.use = Use::held;
       return;
     }
   }
@@ -158,8 +157,8 @@ void SharedLanes::let_go(log::ReplicaId writer, log::Epoch epoch) noexcept {
 }
 
 void SharedLanes::carried_out() noexcept {
-  for (const auto& own : own_) {
-    if (own->use == Use::held) own->use = Use::free;
+  for (OwnLane& own : own_) {
+    if (own.use == Use::held) own.use = Use::free;
   }
 }
 

@@ -69,8 +69,10 @@ class SharedLanes final : public log::LaneMemory {
     log::LaneName name{};
     std::size_t slot = 0;
   };
+  /// In a region that is granted to nobody: those have their pages at once, and a leader that
+  /// begins a lane would meet them one by one.
   struct OwnLane {
-    std::vector<std::uint64_t> words{};
+    base::MutableBytes bytes{};
     Use use = Use::free;  ///< held: dropped, but read by a LaneWrite
     log::LaneName name{};
   };
@@ -93,7 +95,7 @@ class SharedLanes final : public log::LaneMemory {
   const fabric::RegionId directory_region_;
   const base::MutableBytes directory_;
   std::vector<Lane> lanes_;
-  std::vector<std::unique_ptr<OwnLane>> own_;
+  std::vector<OwnLane> own_;
 };
 
 /// Others' lanes, as a leader reaches them.

@@ -63,6 +63,9 @@ class Mapping {
     if (mapped == MAP_FAILED) return system_failure(errno, about);
     (void)::madvise(mapped, bytes, MADV_DONTFORK);
     (void)::madvise(mapped, bytes, MADV_DONTDUMP);
+    // Its pages are there already; met one by one at first use, each would cost a fault.
+    (void)::madvise(mapped, bytes,
+                    access == SharedAccess::read_only ? MADV_POPULATE_READ : MADV_POPULATE_WRITE);
     return Mapping({static_cast<std::byte*>(mapped), bytes});
   }
   Mapping(Mapping&& other) noexcept : memory_(std::exchange(other.memory_, {})) {}
