@@ -159,7 +159,8 @@ void LogRun::lose(std::size_t number, const log::Configuration& members) {
     if (node.is_lost) continue;
     // What its memory holds and its log does not yet may be a configuration.
     if (is_direct_ && node.replica == nullptr) return;
-    if (is_direct_) node.replica->poll();
+    // A poll takes a part, or by the hooks' will nothing.
+    for (int idle = 0; is_direct_ && idle < 20;) idle = node.replica->poll() ? 0 : idle + 1;
     const log::Configuration first = first_configuration();
     if (node.replica != nullptr) {
       const log::DurableState log = node.replica->durable_state();

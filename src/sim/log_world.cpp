@@ -248,8 +248,13 @@ void LogRun::look_at(std::size_t number) {
     if (replica.at(pending.where.index).position() != pending.where) return true;
     ++acknowledged_;
     if (first_acknowledged_ns_ == 0) first_acknowledged_ns_ = queue_.now_ns();
+    // Who led once hears of it late, and perhaps together with a later configuration.
+    const std::vector<log::Configuration> decided_by =
+        replica.role() == log::Role::leader
+            ? replica.deciding()
+            : std::vector{replica.place_at(pending.where.index).configuration};
     checks_.acknowledged(pending.command, pending.where, pending.acknowledged_at_invocation,
-                         is_durable(replica.deciding(), pending.where));
+                         is_durable(decided_by, pending.where));
     return true;
   });
 }
