@@ -16,19 +16,31 @@
 
 namespace dolmen::fabric {
 
-/// Endpoints of one process over libfabric's TCP on the loopback interface, or over the fabric that
-/// DOLMEN_OFI_PROVIDER and DOLMEN_OFI_SOURCE say.
+/// libfabric's TCP on the loopback interface, or what DOLMEN_OFI_PROVIDER and DOLMEN_OFI_SOURCE say.
+inline sys::OfiChoice chosen_fabric() {
+  const auto variable = [](const char* name, const char* otherwise) -> std::string {
+    const char* const value = std::getenv(name);
+    return value == nullptr ? otherwise : value;
+  };
+  return {.provider = variable("DOLMEN_OFI_PROVIDER", "tcp;ofi_rxm"),
+          .source = variable("DOLMEN_OFI_SOURCE", "127.0.0.1")};
+}
+/// One that cannot be waited for, and does not look at keys.
+inline sys::OfiChoice shared_memory_fabric() { return {.provider = "shm", .source = ""}; }
+
+/// Endpoints of one process over the fabric that `choose` chooses.
+template <sys::OfiChoice (*choose)()>
 class OfiFabric {
  public:
   static constexpr bool kRealTime = true;
 
   static std::string missing() {
-    const auto port = sys::open_ofi(chosen());
+    const auto port = sys::open_ofi(choose());
     return port ? "" : std::string(port.error().message());
   }
 
   std::unique_ptr<Endpoint> make(const NodeName& name) {
-    auto port = sys::open_ofi(chosen());
+    auto port = sys::open_ofi(choose());
     EXPECT_TRUE(port) << port.error().message();
     TcpOptions options{
         .self = name, .key = test_key(), .listen = sys::NetworkAddress{"127.0.0.1", 0}};
@@ -51,18 +63,10 @@ class OfiFabric {
   void pass_time() { std::this_thread::yield(); }
 
  private:
-  static sys::OfiChoice chosen() {
-    const auto variable = [](const char* name, const char* otherwise) -> std::string {
-      const char* const value = std::getenv(name);
-      return value == nullptr ? otherwise : value;
-    };
-    return {.provider = variable("DOLMEN_OFI_PROVIDER", "tcp;ofi_rxm"),
-            .source = variable("DOLMEN_OFI_SOURCE", "127.0.0.1")};
-  }
-
   std::vector<OfiEndpoint*> nodes_;
 };
 
-INSTANTIATE_TYPED_TEST_SUITE_P(Ofi, FabricConformance, OfiFabric);
+INSTANTIATE_TYPED_TEST_SUITE_P(Ofi, FabricConformance, OfiFabric<chosen_fabric>);
+INSTANTIATE_TYPED_TEST_SUITE_P(OfiShm, FabricConformance, OfiFabric<shared_memory_fabric>);
 
 }  // namespace dolmen::fabric

@@ -14,8 +14,7 @@ namespace {
 
 /// For the first piece each way, when tcp has connected.
 constexpr std::uint64_t kGreetingNs = 10'000'000'000;
-/// Pieces that the fabric still has of peers that are gone: 32 MiB.
-constexpr std::size_t kOrphansMax = 4096;
+constexpr std::size_t kOrphanedBytesMax = 64u << 20;
 
 TcpOptions without_spinning(TcpOptions options) {
   options.wait = {};
@@ -76,6 +75,7 @@ OfiEndpoint::OfiEndpoint(const TcpOptions& options, const TcpWorld& world,
 
 OfiEndpoint::~OfiEndpoint() {
   peers_.clear();
+  for (const auto& [number, fetch] : fetches_) fetch->registered.reset();
   // The fabric may use the memory until the port has ended.
   slots_.unregister();
   buffers_.unregister();
@@ -127,7 +127,9 @@ void OfiEndpoint::begin(const NodeName& name) {
 }
 
 Result<void> OfiEndpoint::greet(Peer& peer) {
-  if (orphans_ > kOrphansMax) return fail(Errc::limit, "the fabric does not let go of messages");
+  if (orphaned_bytes_ > kOrphanedBytesMax) {
+    return fail(Errc::limit, "the fabric does not let go of messages", orphaned_bytes_);
+  }
   while (buffers_.size() < peers_.size() * (OfiStream::kBuffers + kOfiSpare)) {
     DOLMEN_CHECK(buffers_.grow());
     while (buffers_.has_free()) {
@@ -180,6 +182,7 @@ void OfiEndpoint::lose(const NodeName& name, const Error& why, Sink& sink) {
   if (!peer.failure) peer.failure = why;
   (void)complete_local(sink);
   const Error unknown(Errc::connection_lost, "with the operation under way");
+  end_fetches(peer, sink);
   while (!peer.pending.empty()) {
     sink.on_completed(peer.pending.pop().op, std::unexpected(unknown));
   }
@@ -187,7 +190,7 @@ void OfiEndpoint::lose(const NodeName& name, const Error& why, Sink& sink) {
   peers_.erase(found);
   by_number_.erase(ended->number);
   by_token_.erase(ended->token);
-  orphans_ += ended->stream.under_way();
+  orphaned_bytes_ += ended->stream.under_way() * kOfiPieceBytes;
   if (const auto there = ended->stream.peer()) port_->remove_peer(*there);
   if (ended->is_open) {
     sink.on_lost(name, *ended->failure);

@@ -7,7 +7,8 @@
 // fabric's network is trusted.
 //
 // One-sided operations are served by the target's poll(), check and copy in one step, so revoke()
-// is a fence; nobody's memory is ever opened for others to write.
+// is a fence. What is long is not sent: whoever needs the bytes reads them from the other side's
+// memory, by the fabric, into memory of its own. Nobody's memory is opened for others to write.
 //
 // Thread contract: as fabric.hpp says.
 #pragma once
@@ -74,6 +75,26 @@ class OfiEndpoint final : public Endpoint {
  private:
   class ControlSink;
   static constexpr std::uint64_t kReceive = std::uint64_t{1} << 63;
+  static constexpr std::uint64_t kFetch = std::uint64_t{1} << 62;
+
+  /// Memory that the other side may read.
+  struct Lent {
+    std::vector<std::byte> bytes;  ///< none: they are the caller's
+    std::unique_ptr<sys::OfiMemory> registered;
+  };
+  /// A read of the other side's memory, for a write that it asked for or a read that this side did.
+  struct Fetch {
+    std::uint64_t peer = 0;  ///< by the number of its stream
+    std::vector<std::byte> bytes;
+    std::unique_ptr<sys::OfiMemory> registered;
+    OfiShown shown;
+    UnitHeader request;
+    RequestHead head;      ///< of a write
+    OpId op{};             ///< of a read
+    MutableBytes into{};
+    bool is_posted = false;
+    bool is_there = false;
+  };
 
   struct Peer {
     Peer(const NodeName& its_name, const OfiWay& way, std::uint64_t its_number,
@@ -89,6 +110,13 @@ class OfiEndpoint final : public Endpoint {
     const std::uint64_t deadline_ns;  ///< until it is open
     OfiStream stream;
     PendingOperations pending;
+    // Both by the number of the operation.
+    std::unordered_map<std::uint16_t, std::unique_ptr<sys::OfiMemory>> shown;  ///< this side's writes
+    std::unordered_map<std::uint16_t, Lent> lent;                              ///< its reads
+    std::size_t lent_bytes = 0;
+    std::size_t fetching_bytes = 0;  ///< of this side's reads
+    std::size_t unposted = 0;        ///< fetches that the fabric has not taken yet
+    bool is_writing = false;         ///< what comes after a write waits for its bytes
     std::optional<std::array<std::byte, kOfiHelloBytes>> hello;  ///< that tcp has not taken yet
     bool is_open = false;   ///< reported by on_connected
     bool is_ended = false;  ///< this side ended it; nothing of it is reported but that
@@ -124,6 +152,22 @@ class OfiEndpoint final : public Endpoint {
   [[nodiscard]] Result<void> request(OpId op, const Place& place, UnitKind kind, Bytes body,
                                      MutableBytes into, Level level);
   void serve(Peer& peer, const OfiStream::Unit& unit);
+  void answer(Peer& peer, std::uint16_t number, Status status, Bytes body);
+
+  // What is long (ofi_fetch.cpp).
+  [[nodiscard]] bool shows(std::size_t bytes) const noexcept;
+  [[nodiscard]] bool show_write(Peer& peer, const UnitHeader& header, const RequestHead& head,
+                                Bytes body);
+  [[nodiscard]] bool show_read(Peer& peer, std::uint16_t number, Bytes region);
+  void serve_shown_write(Peer& peer, const OfiStream::Unit& unit);
+  void fetch_read(Peer& peer, const OfiStream::Unit& unit);
+  void give_back(Peer& peer, std::uint16_t number);
+  void begin_fetch(Peer& peer, std::unique_ptr<Fetch> fetch, std::size_t bytes);
+  [[nodiscard]] Result<bool> post_fetches(Peer& peer);
+  void fetched(std::uint64_t number, bool is_failed);
+  void apply(Peer& peer, Fetch& fetch, Sink& sink);
+  [[nodiscard]] bool apply_fetched(Peer& peer, Sink& sink);
+  void end_fetches(Peer& peer, Sink& sink);
 
   const TcpWorld world_;
   const WaitPolicy wait_;
@@ -138,7 +182,9 @@ class OfiEndpoint final : public Endpoint {
   OfiBuffers buffers_;
   std::vector<OfiBuffers::Number> idle_;
   OfiWay way_;
-  std::size_t orphans_ = 0;  ///< slots under way whose peer is gone
+  std::map<std::uint64_t, std::unique_ptr<Fetch>> fetches_;
+  std::uint64_t next_fetch_ = 1;
+  std::size_t orphaned_bytes_ = 0;  ///< that the fabric has yet, of peers that are gone
 
   std::uint64_t next_number_ = 1;
   std::map<NodeId, std::unique_ptr<Peer>> peers_;

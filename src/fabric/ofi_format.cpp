@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "base/checksum.hpp"
+
 namespace dolmen::fabric {
 namespace {
 
@@ -88,9 +90,42 @@ Result<OfiPieceHead> decode_ofi_piece(Bytes piece) {
   return head;
 }
 
+std::array<std::byte, kOfiShownBytes> encode(const OfiShown& shown) noexcept {
+  std::array<std::byte, kOfiShownBytes> bytes{};
+  base::store(MutableBytes(bytes), 0, shown.start);
+  base::store(MutableBytes(bytes), 8, shown.key);
+  base::store(MutableBytes(bytes), 16, shown.checksum);
+  return bytes;
+}
+
+std::uint64_t shown_checksum(Bytes bytes, std::uint64_t token, std::uint16_t number) noexcept {
+  return base::checksum64(bytes, base::mix_seed(token, number));
+}
+
+OfiShown decode_ofi_shown(Bytes bytes) noexcept {
+  return {.start = base::load<std::uint64_t>(bytes, 0),
+          .key = base::load<std::uint64_t>(bytes, 8),
+          .checksum = base::load<std::uint64_t>(bytes, 16)};
+}
+
 Result<UnitHeader> decode_ofi_unit(Bytes unit) {
   if (unit.size() < kUnitHeaderBytes) return damaged();
-  DOLMEN_TRY(const UnitHeader header, decode_unit_header(unit.first(kUnitHeaderBytes)));
+  const Bytes head = unit.first(kUnitHeaderBytes);
+  const auto kind = base::load<UnitKind>(head, 4);
+  if (kind >= kOfiShownWrite && kind <= kOfiTaken) {
+    const UnitHeader header{.body_bytes = base::load<std::uint32_t>(head, 0),
+                            .kind = kind,
+                            .detail = base::load<std::uint8_t>(head, 5),
+                            .number = base::load<std::uint16_t>(head, 6)};
+    const std::size_t body = kind == kOfiShownWrite  ? kRequestHeadBytes + kOfiShownBytes
+                             : kind == kOfiShownRead ? kOfiShownBytes
+                                                     : 0;
+    if (header.detail != 0 || header.body_bytes != body || unit.size() != head.size() + body) {
+      return damaged();
+    }
+    return header;
+  }
+  DOLMEN_TRY(const UnitHeader header, decode_unit_header(head));
   if (header.kind == UnitKind::ready || unit.size() != kUnitHeaderBytes + header.body_bytes) {
     return damaged();
   }

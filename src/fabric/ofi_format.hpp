@@ -65,6 +65,26 @@ inline constexpr std::size_t kOfiPieceData = kOfiPieceBytes - kOfiPieceHeadBytes
 /// Of a whole piece, whose length it compares with what the head says. Errors: corrupt.
 [[nodiscard]] Result<OfiPieceHead> decode_ofi_piece(Bytes piece);
 
+/// Units beside those of tcp_format.hpp: bytes that the other side reads itself, by the fabric.
+inline constexpr UnitKind kOfiShownWrite{8};  ///< a write: RequestHead with count, OfiShown
+inline constexpr UnitKind kOfiShownRead{9};   ///< an answer to a read: OfiShown
+inline constexpr UnitKind kOfiTaken{10};      ///< that answer's bytes were read
+/// Where the bytes are. What has been closed or given away may be read all the same: the checksum
+/// tells.
+struct OfiShown {
+  std::uint64_t start = 0;
+  std::uint64_t key = 0;
+  std::uint64_t checksum = 0;  ///< of the bytes: shown_checksum()
+  friend bool operator==(const OfiShown&, const OfiShown&) = default;
+};
+inline constexpr std::size_t kOfiShownBytes = 24;
+[[nodiscard]] std::array<std::byte, kOfiShownBytes> encode(const OfiShown& shown) noexcept;
+/// `token`: that of the side that reads them; `number`: of the operation.
+[[nodiscard]] std::uint64_t shown_checksum(Bytes bytes, std::uint64_t token,
+                                           std::uint16_t number) noexcept;
+/// Requires: kOfiShownBytes.
+[[nodiscard]] OfiShown decode_ofi_shown(Bytes bytes) noexcept;
+
 /// The header of a whole unit, whose length it compares with what the header says. Errors: corrupt.
 [[nodiscard]] Result<UnitHeader> decode_ofi_unit(Bytes unit);
 

@@ -69,12 +69,12 @@ Result<void> OfiEndpoint::request(OpId op, const Place& place, UnitKind kind, By
   const bool is_answered = level == Level::placed;
   const std::size_t waiting = is_answered ? peer->pending.size() : completed_.size();
   if (waiting >= kTcpOperationsMax ||
-      peer->pending.read_bytes() + into.size() > kTcpReadBytesMax) {
+      peer->pending.read_bytes() + peer->fetching_bytes + into.size() > kTcpReadBytesMax) {
     return fail(Errc::busy, "node", static_cast<std::uint64_t>(place.target.node));
   }
-  const auto head = encode(RequestHead{.offset = place.offset,
-                                       .region = place.region,
-                                       .count = static_cast<std::uint32_t>(into.size())});
+  RequestHead head{.offset = place.offset,
+                   .region = place.region,
+                   .count = static_cast<std::uint32_t>(into.size())};
   UnitHeader header{.kind = kind};
   if (is_answered) {
     header.detail = kind == UnitKind::write ? 1 : 0;
@@ -83,7 +83,11 @@ Result<void> OfiEndpoint::request(OpId op, const Place& place, UnitKind kind, By
     completed_.push_back(op);
   }
   // Accepted: should the connection be lost here, that ends the operation.
-  (void)append(*peer, header, std::array<Bytes, 2>{head, body});
+  if (kind == UnitKind::write && is_answered && shows(body.size()) &&
+      show_write(*peer, header, head, body)) {
+    return {};
+  }
+  (void)append(*peer, header, std::array<Bytes, 2>{encode(head), body});
   return {};
 }
 
@@ -113,7 +117,11 @@ void OfiEndpoint::serve(Peer& peer, const OfiStream::Unit& unit) {
     return;
   }
   if (!served->is_answered) return;
-  const Bytes body = served->body();
+  if (shows(served->region.size()) && show_read(peer, unit.header.number, served->region)) return;
+  answer(peer, unit.header.number, served->status, served->body());
+}
+
+void OfiEndpoint::answer(Peer& peer, std::uint16_t number, Status status, Bytes body) {
   const std::size_t own_max = std::max(send_queue_bytes_, kTcpBytesMax);
   if (peer.stream.queued() + body.size() > own_max + kAnswersMax) {
     fail_peer(peer, Error(Errc::corrupt, "a node asks for more than it may at once"));
@@ -121,8 +129,8 @@ void OfiEndpoint::serve(Peer& peer, const OfiStream::Unit& unit) {
   }
   (void)append(peer,
                {.kind = UnitKind::done,
-                .detail = static_cast<std::uint8_t>(served->status),
-                .number = unit.header.number},
+                .detail = static_cast<std::uint8_t>(status),
+                .number = number},
                std::span(&body, 1));
 }
 

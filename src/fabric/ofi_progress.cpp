@@ -28,6 +28,8 @@ Result<bool> OfiEndpoint::drain() {
     for (const sys::OfiDone& one : std::span(ended).first(count)) {
       if ((one.tag & kReceive) != 0) {
         arrived(static_cast<OfiBuffers::Number>(one.tag & ~kReceive), one);
+      } else if ((one.tag & kFetch) != 0) {
+        fetched(one.tag & ~kFetch, one.is_failed);
       } else {
         sent(static_cast<OfiBuffers::Number>(one.tag), one.is_failed);
       }
@@ -43,8 +45,8 @@ void OfiEndpoint::sent(OfiBuffers::Number slot, bool is_failed) {
   slots_.give(slot);
   const auto found = by_number_.find(owners_[slot]);
   if (found == by_number_.end()) {
-    DOLMEN_ASSERT(orphans_ > 0);
-    --orphans_;
+    DOLMEN_ASSERT(orphaned_bytes_ >= kOfiPieceBytes);
+    orphaned_bytes_ -= kOfiPieceBytes;
     return;
   }
   Peer& peer = *found->second;
@@ -94,12 +96,13 @@ bool OfiEndpoint::progress(Peer& peer, Sink& sink) {
     peer.hello.reset();
     did_something = true;
   }
-  if (!peer.is_open && peer.stream.is_connected() && peer.stream.is_greeted()) {
+  if (!peer.is_open && peer.stream.is_greeted()) {
     peer.is_open = true;
     did_something = true;
     sink.on_connected(peer.name);
   }
-  for (int i = 0; peer.is_open && i < kUnitsAtOnce && !peer.failure; ++i) {
+  did_something |= apply_fetched(peer, sink);
+  for (int i = 0; peer.is_open && i < kUnitsAtOnce && !peer.failure && !peer.is_writing; ++i) {
     const auto unit = peer.stream.next();
     if (!unit) {
       fail_peer(peer, unit.error());
@@ -112,20 +115,26 @@ bool OfiEndpoint::progress(Peer& peer, Sink& sink) {
   if (peer.failure) return true;
   post_receives();
   const Result<bool> pumped = peer.stream.pump();
-  if (!pumped) {
+  const Result<bool> posted = pumped ? post_fetches(peer) : pumped;
+  if (!posted) {
     fail_peer(peer, Error(Errc::connection_lost, "a message could not be sent"));
     return true;
   }
-  return did_something || *pumped;
+  return did_something || *pumped || *posted;
 }
 
 void OfiEndpoint::process(Peer& peer, const OfiStream::Unit& unit, Sink& sink) {
-  switch (unit.header.kind) {
+  const UnitKind kind = unit.header.kind;
+  if (kind == kOfiShownWrite) return serve_shown_write(peer, unit);
+  if (kind == kOfiShownRead) return fetch_read(peer, unit);
+  if (kind == kOfiTaken) return give_back(peer, unit.header.number);
+  switch (kind) {
     case UnitKind::message:
       sink.on_message(peer.name, unit.body);
       return;
     case UnitKind::done: {
       const Result<Completed> completed = complete(peer.pending, unit.header, unit.body);
+      peer.shown.erase(unit.header.number);
       if (completed) {
         sink.on_completed(completed->op, completed->former);
       } else {
@@ -146,7 +155,8 @@ Result<void> OfiEndpoint::wait(std::uint64_t until_ns) {
       fail_peer(*peer, Error(Errc::connection_lost, "a message could not be sent"));
       return tcp_->wait(0);
     }
-    is_waking = is_waking && peer->is_open && !peer->stream.is_stalled();
+    is_waking =
+        is_waking && peer->is_open && !peer->stream.is_stalled() && peer->unposted == 0;
   }
   // The caller's loop is the spinning, as with tcp.
   const std::uint64_t now_ns = world_.clock->monotonic_ns();

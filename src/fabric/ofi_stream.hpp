@@ -43,8 +43,10 @@ class OfiStream {
 
   [[nodiscard]] bool is_connected() const noexcept { return peer_.has_value(); }
   [[nodiscard]] std::optional<sys::OfiPeer> peer() const noexcept { return peer_; }
-  /// The other side's greeting has come.
-  [[nodiscard]] bool is_greeted() const noexcept { return is_greeted_; }
+  /// What pieces to the other side begin with.
+  [[nodiscard]] std::uint64_t its_token() const noexcept { return token_; }
+  /// The other side's greeting has come, and this side's has left.
+  [[nodiscard]] bool is_greeted() const noexcept { return is_greeted_ && is_greeting_sent_; }
   /// Something waits that the port did not take.
   [[nodiscard]] bool is_stalled() const noexcept { return is_stalled_; }
   [[nodiscard]] std::size_t queued() const noexcept { return queued_bytes_; }

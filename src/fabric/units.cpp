@@ -4,9 +4,8 @@
 #include <algorithm>
 
 namespace dolmen::fabric {
-namespace {
 
-Status status_of(const Result<void>& outcome) noexcept {
+Status answer_status(const Result<void>& outcome) noexcept {
   if (outcome) return Status::ok;
   switch (outcome.error().code()) {
     case Errc::no_right:
@@ -17,6 +16,8 @@ Status status_of(const Result<void>& outcome) noexcept {
       return Status::not_found;
   }
 }
+
+namespace {
 
 /// Of a status that is not ok.
 Errc code_of(Status status) noexcept {
@@ -37,12 +38,12 @@ Result<Served> serve(Regions& regions, NodeId node, const UnitHeader& header, By
   const Bytes body = unit.subspan(kRequestHeadBytes);
   const auto word = [&](std::size_t i) { return base::load<std::uint64_t>(body, i * 8); };
   const auto failed = [](const Error& why) {
-    return Served{.status = status_of(std::unexpected(why))};
+    return Served{.status = answer_status(std::unexpected(why))};
   };
   switch (header.kind) {
     case UnitKind::write: {
       const auto done = regions.write(node, head.region, head.offset, body);
-      return Served{.status = status_of(done), .is_answered = header.detail != 0};
+      return Served{.status = answer_status(done), .is_answered = header.detail != 0};
     }
     case UnitKind::read: {
       const auto bytes = regions.read(node, head.region, head.offset, head.count);

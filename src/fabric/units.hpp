@@ -74,6 +74,8 @@ class PendingOperations {
 /// queued: answers to kTcpOperationsMax operations that read kTcpReadBytesMax.
 inline constexpr std::size_t kAnswersMax = kTcpReadBytesMax + kTcpOperationsMax * 64 + (1u << 20);
 
+[[nodiscard]] Status answer_status(const Result<void>& outcome) noexcept;
+
 /// The answer to a request.
 struct Served {
   Status status = Status::ok;
