@@ -16,7 +16,8 @@
 
 namespace dolmen::fabric {
 
-/// libfabric's TCP on the loopback interface, or what DOLMEN_OFI_PROVIDER and DOLMEN_OFI_SOURCE say.
+/// libfabric's TCP on the loopback interface, or what DOLMEN_OFI_PROVIDER and DOLMEN_OFI_SOURCE
+/// say.
 inline sys::OfiChoice chosen_fabric() {
   const auto variable = [](const char* name, const char* otherwise) -> std::string {
     const char* const value = std::getenv(name);

@@ -89,8 +89,8 @@ class OfiEndpoint final : public Endpoint {
     std::unique_ptr<sys::OfiMemory> registered;
     OfiShown shown;
     UnitHeader request;
-    RequestHead head;      ///< of a write
-    OpId op{};             ///< of a read
+    RequestHead head;  ///< of a write
+    OpId op{};         ///< of a read
     MutableBytes into{};
     bool is_posted = false;
     bool is_there = false;
@@ -111,14 +111,15 @@ class OfiEndpoint final : public Endpoint {
     OfiStream stream;
     PendingOperations pending;
     // Both by the number of the operation.
-    std::unordered_map<std::uint16_t, std::unique_ptr<sys::OfiMemory>> shown;  ///< this side's writes
-    std::unordered_map<std::uint16_t, Lent> lent;                              ///< its reads
+    std::unordered_map<std::uint16_t, std::unique_ptr<sys::OfiMemory>>
+        shown;                                     ///< this side's writes
+    std::unordered_map<std::uint16_t, Lent> lent;  ///< its reads
     std::size_t lent_bytes = 0;
     std::size_t fetching_bytes = 0;  ///< of this side's reads
     std::size_t unposted = 0;        ///< fetches that the fabric has not taken yet
     bool is_writing = false;         ///< what comes after a write waits for its bytes
     std::optional<std::array<std::byte, kOfiHelloBytes>> hello;  ///< that tcp has not taken yet
-    bool is_open = false;   ///< reported by on_connected
+    bool is_open = false;                                        ///< reported by on_connected
     bool is_ended = false;  ///< this side ended it; nothing of it is reported but that
     std::optional<Error> failure;
   };

@@ -28,10 +28,9 @@ bool OfiEndpoint::show_write(Peer& peer, const UnitHeader& header, const Request
                              Bytes body) {
   auto registered = port_->show(body);
   if (!registered) return false;
-  const OfiShown shown{
-      .start = (*registered)->start(),
-      .key = (*registered)->key(),
-      .checksum = shown_checksum(body, peer.stream.its_token(), header.number)};
+  const OfiShown shown{.start = (*registered)->start(),
+                       .key = (*registered)->key(),
+                       .checksum = shown_checksum(body, peer.stream.its_token(), header.number)};
   peer.shown[header.number] = std::move(*registered);
   RequestHead whole = head;
   whole.count = static_cast<std::uint32_t>(body.size());
@@ -77,8 +76,8 @@ void OfiEndpoint::serve_shown_write(Peer& peer, const OfiStream::Unit& unit) {
     fail_peer(peer, Error(Errc::corrupt, "bytes from another node"));
     return;
   }
-  const Status status = answer_status(regions_.check(peer.name.node, head->region, head->offset,
-                                                     head->count, &Rights::write));
+  const Status status = answer_status(
+      regions_.check(peer.name.node, head->region, head->offset, head->count, &Rights::write));
   if (status != Status::ok) {
     answer(peer, unit.header.number, status, {});
     return;
@@ -92,8 +91,7 @@ void OfiEndpoint::serve_shown_write(Peer& peer, const OfiStream::Unit& unit) {
 }
 
 void OfiEndpoint::fetch_read(Peer& peer, const OfiStream::Unit& unit) {
-  const bool is_due = !peer.pending.empty() &&
-                      peer.pending.front().number == unit.header.number &&
+  const bool is_due = !peer.pending.empty() && peer.pending.front().number == unit.header.number &&
                       peer.pending.front().kind == UnitKind::read &&
                       shows(peer.pending.front().into.size());
   if (!is_due) {
@@ -175,16 +173,15 @@ bool OfiEndpoint::apply_fetched(Peer& peer, Sink& sink) {
 
 void OfiEndpoint::apply(Peer& peer, Fetch& fetch, Sink& sink) {
   const std::uint16_t number = fetch.request.number;
-  const bool is_sound =
-      shown_checksum(fetch.bytes, peer.token, number) == fetch.shown.checksum;
+  const bool is_sound = shown_checksum(fetch.bytes, peer.token, number) == fetch.shown.checksum;
   if (!is_sound) {
     fail_peer(peer, Error(Errc::connection_lost, "the other node's memory was given away"));
   }
   if (fetch.request.kind == kOfiShownWrite) {
     peer.is_writing = false;
     if (!is_sound) return;
-    const auto done = regions_.write(peer.name.node, fetch.head.region, fetch.head.offset,
-                                     fetch.bytes);
+    const auto done =
+        regions_.write(peer.name.node, fetch.head.region, fetch.head.offset, fetch.bytes);
     answer(peer, number, answer_status(done), {});
     return;
   }

@@ -60,7 +60,8 @@ Result<void> OfiEndpoint::request(OpId op, const Place& place, UnitKind kind, By
   if (body.size() > kTcpBytesMax || into.size() > kTcpBytesMax) {
     return fail(Errc::too_large, "a one-sided operation", std::max(body.size(), into.size()));
   }
-  if (level == Level::durable) return fail(Errc::unsupported, "this fabric's memory is not durable");
+  if (level == Level::durable)
+    return fail(Errc::unsupported, "this fabric's memory is not durable");
   const bool is_word = kind == UnitKind::swap || kind == UnitKind::fetch_add;
   if (is_word && place.offset % 8 != 0) {
     return fail(Errc::invalid_argument, "a word's offset", place.offset);
@@ -127,11 +128,9 @@ void OfiEndpoint::answer(Peer& peer, std::uint16_t number, Status status, Bytes 
     fail_peer(peer, Error(Errc::corrupt, "a node asks for more than it may at once"));
     return;
   }
-  (void)append(peer,
-               {.kind = UnitKind::done,
-                .detail = static_cast<std::uint8_t>(status),
-                .number = number},
-               std::span(&body, 1));
+  (void)append(
+      peer, {.kind = UnitKind::done, .detail = static_cast<std::uint8_t>(status), .number = number},
+      std::span(&body, 1));
 }
 
 }  // namespace dolmen::fabric

@@ -57,8 +57,7 @@ void OfiEndpoint::sent(OfiBuffers::Number slot, bool is_failed) {
 }
 
 void OfiEndpoint::arrived(OfiBuffers::Number buffer, const sys::OfiDone& done) {
-  const Bytes piece =
-      Bytes(buffers_.bytes(buffer)).first(std::min(done.bytes, kOfiPieceBytes));
+  const Bytes piece = Bytes(buffers_.bytes(buffer)).first(std::min(done.bytes, kOfiPieceBytes));
   const auto head = done.is_failed ? fail(Errc::corrupt) : decode_ofi_piece(piece);
   const auto found = head ? by_token_.find(head->token) : by_token_.end();
   // What nobody here waits for, from a life that is gone or from nowhere, is dropped.
@@ -155,8 +154,7 @@ Result<void> OfiEndpoint::wait(std::uint64_t until_ns) {
       fail_peer(*peer, Error(Errc::connection_lost, "a message could not be sent"));
       return tcp_->wait(0);
     }
-    is_waking =
-        is_waking && peer->is_open && !peer->stream.is_stalled() && peer->unposted == 0;
+    is_waking = is_waking && peer->is_open && !peer->stream.is_stalled() && peer->unposted == 0;
   }
   // The caller's loop is the spinning, as with tcp.
   const std::uint64_t now_ns = world_.clock->monotonic_ns();

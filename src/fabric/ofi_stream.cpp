@@ -64,8 +64,7 @@ Result<void> OfiStream::append(const UnitHeader& header, std::span<const Bytes> 
   if (queued_.empty() && bytes <= kOfiPieceData && may_send_data()) {
     DOLMEN_TRY(const OfiBuffers::Number slot, way_.slots->take());
     put(way_.slots->bytes(slot).subspan(kOfiPieceHeadBytes));
-    DOLMEN_TRY(const bool is_sent,
-               post(slot, {.left = static_cast<std::uint32_t>(bytes)}, bytes));
+    DOLMEN_TRY(const bool is_sent, post(slot, {.left = static_cast<std::uint32_t>(bytes)}, bytes));
     if (is_sent) return {};
   }
   put(queued_.emplace_back(bytes));

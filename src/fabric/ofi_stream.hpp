@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Units between two lives: cut into pieces that fit the other side's buffers, sent as long as it has
-// buffers, whose number (credits) comes back with what it sends. Internal to the ofi endpoint, which
-// owns the port and gives it what arrives.
+// Units between two lives: cut into pieces that fit the other side's buffers, sent as long as it
+// has buffers, whose number (credits) comes back with what it sends. Internal to the ofi endpoint,
+// which owns the port and gives it what arrives.
 //
 // Thread contract: one thread.
 #pragma once
@@ -28,7 +28,7 @@ namespace dolmen::fabric {
 struct OfiWay {
   sys::OfiPort* port = nullptr;
   OfiBuffers* slots = nullptr;  ///< pieces are sent from them; the tag is the slot's number
-  std::vector<std::uint64_t>* owners = nullptr;  ///< of the slots: streams by number
+  std::vector<std::uint64_t>* owners = nullptr;     ///< of the slots: streams by number
   std::vector<OfiBuffers::Number>* idle = nullptr;  ///< buffers to be posted again
 };
 

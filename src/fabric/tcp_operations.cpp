@@ -120,8 +120,7 @@ void TcpEndpoint::serve(TcpConnection& connection, Sink& sink) {
     complete(connection, sink);
     return;
   }
-  const Result<Served> served =
-      fabric::serve(regions_, peer.node, unit.header, unit.body);
+  const Result<Served> served = fabric::serve(regions_, peer.node, unit.header, unit.body);
   if (!served) {
     fail_connection(connection, served.error());
     return;
@@ -129,24 +128,22 @@ void TcpEndpoint::serve(TcpConnection& connection, Sink& sink) {
   if (served->is_answered) answer(connection, number, served->status, served->body());
 }
 
-void TcpEndpoint::answer(TcpConnection& connection, std::uint16_t number,
-                         Status status, Bytes body) {
+void TcpEndpoint::answer(TcpConnection& connection, std::uint16_t number, Status status,
+                         Bytes body) {
   const std::size_t own_max = std::max(options_.send_queue_bytes, kTcpBytesMax);
   if (connection.channel.queued() + body.size() > own_max + kAnswersMax) {
     fail_connection(connection, Error(Errc::corrupt, "a node asks for more than it may at once"));
     return;
   }
-  connection.channel.append({.kind = UnitKind::done,
-                             .detail = static_cast<std::uint8_t>(status),
-                             .number = number},
-                            body);
+  connection.channel.append(
+      {.kind = UnitKind::done, .detail = static_cast<std::uint8_t>(status), .number = number},
+      body);
   list(connection);
 }
 
 void TcpEndpoint::complete(TcpConnection& connection, Sink& sink) {
   const TcpChannel::Unit& unit = connection.channel.unit();
-  const Result<Completed> completed =
-      fabric::complete(connection.pending, unit.header, unit.body);
+  const Result<Completed> completed = fabric::complete(connection.pending, unit.header, unit.body);
   if (!completed) {
     fail_connection(connection, completed.error());
     return;

@@ -35,8 +35,8 @@ enum class DirectoryMode { open_existing, create, open_or_create };
 /// down), limit, io_error.
 [[nodiscard]] Result<std::unique_ptr<RdmaDevice>> open_rdma(const std::string& name);
 
-/// A port of the fabric that is chosen. Errors: unsupported (a library without libfabric), not_found
-/// (no such fabric here), limit, io_error.
+/// A port of the fabric that is chosen. Errors: unsupported (a library without libfabric),
+/// not_found (no such fabric here), limit, io_error.
 [[nodiscard]] Result<std::unique_ptr<OfiPort>> open_ofi(const OfiChoice& choice);
 
 }  // namespace dolmen::sys
