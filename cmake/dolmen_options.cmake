@@ -31,13 +31,17 @@ if(DOLMEN_FUZZ AND NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   message(FATAL_ERROR "DOLMEN_FUZZ needs clang: use the preset fuzz (CMAKE_CXX_COMPILER=clang++-19)")
 endif()
 
-# RDMA: on where libibverbs is found, -DDOLMEN_VERBS=OFF without it.
+# RDMA: on where libibverbs is found, -DDOLMEN_VERBS=OFF without it. Other fabrics: the same with libfabric
+# and DOLMEN_OFI.
 find_package(PkgConfig QUIET)
 if(PKG_CONFIG_FOUND)
   pkg_check_modules(dolmen_libibverbs QUIET libibverbs)
+  pkg_check_modules(dolmen_libfabric QUIET libfabric>=1.17)
 endif()
 option(DOLMEN_VERBS "Build with RDMA (libibverbs)" ${dolmen_libibverbs_FOUND})
 set(DOLMEN_VERBS_INCLUDE_DIRS ${dolmen_libibverbs_INCLUDE_DIRS})
+option(DOLMEN_OFI "Build with other fabrics (libfabric)" ${dolmen_libfabric_FOUND})
+set(DOLMEN_OFI_INCLUDE_DIRS ${dolmen_libfabric_INCLUDE_DIRS})
 
 set(CMAKE_CXX_EXTENSIONS OFF)
 if(PROJECT_IS_TOP_LEVEL)

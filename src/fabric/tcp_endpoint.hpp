@@ -154,8 +154,7 @@ class TcpEndpoint final : public Endpoint {
   [[nodiscard]] Result<void> request(OpId op, const Place& place, UnitKind kind, Bytes body,
                                      MutableBytes into, Level level);
   void serve(TcpConnection& connection, Sink& sink);
-  void answer(TcpConnection& connection, std::uint16_t number, const Result<void>& outcome,
-              Bytes body);
+  void answer(TcpConnection& connection, std::uint16_t number, Status status, Bytes body);
   void complete(TcpConnection& connection, Sink& sink);
 
   const TcpOptions options_;

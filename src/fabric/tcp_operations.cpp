@@ -11,33 +11,6 @@
 namespace dolmen::fabric {
 namespace {
 
-/// What a peer that keeps to the protocol can make this side queue for it beside what send()
-/// queued: answers to kTcpOperationsMax operations that read kTcpReadBytesMax.
-constexpr std::size_t kAnswersMax = kTcpReadBytesMax + kTcpOperationsMax * 64 + (1u << 20);
-
-Status status_of(const Result<void>& outcome) noexcept {
-  if (outcome) return Status::ok;
-  switch (outcome.error().code()) {
-    case Errc::no_right:
-      return Status::no_right;
-    case Errc::out_of_bounds:
-      return Status::out_of_bounds;
-    default:
-      return Status::not_found;
-  }
-}
-
-Errc code_of(Status status) noexcept {
-  switch (status) {
-    case Status::no_right:
-      return Errc::no_right;
-    case Status::out_of_bounds:
-      return Errc::out_of_bounds;
-    default:
-      return Errc::not_found;
-  }
-}
-
 Bytes bytes_of(const std::uint64_t& word) noexcept { return std::as_bytes(std::span(&word, 1)); }
 
 }  // namespace
@@ -147,84 +120,35 @@ void TcpEndpoint::serve(TcpConnection& connection, Sink& sink) {
     complete(connection, sink);
     return;
   }
-  const Result<RequestHead> head = decode_request_head(kind, unit.body);
-  if (!head) {
-    fail_connection(connection, head.error());
+  const Result<Served> served = fabric::serve(regions_, peer.node, unit.header, unit.body);
+  if (!served) {
+    fail_connection(connection, served.error());
     return;
   }
-  const Bytes body = unit.body.subspan(kRequestHeadBytes);
-  const auto word = [&](std::size_t i) { return base::load<std::uint64_t>(body, i * 8); };
-  switch (kind) {
-    case UnitKind::write: {
-      const auto done = regions_.write(peer.node, head->region, head->offset, body);
-      if (unit.header.detail != 0) answer(connection, number, done, {});
-      return;
-    }
-    case UnitKind::read: {
-      const auto bytes = regions_.read(peer.node, head->region, head->offset, head->count);
-      answer(connection, number, bytes ? Result<void>() : std::unexpected(bytes.error()),
-             bytes.value_or(Bytes{}));
-      return;
-    }
-    case UnitKind::swap:
-    case UnitKind::fetch_add: {
-      const auto former =
-          kind == UnitKind::swap
-              ? regions_.compare_and_swap(peer.node, head->region, head->offset, word(0), word(1))
-              : regions_.fetch_add(peer.node, head->region, head->offset, word(0));
-      if (former) {
-        answer(connection, number, {}, bytes_of(*former));
-      } else {
-        answer(connection, number, std::unexpected(former.error()), {});
-      }
-      return;
-    }
-    default:
-      DOLMEN_UNREACHABLE("the channel lets no other unit through");
-  }
+  if (served->is_answered) answer(connection, number, served->status, served->body());
 }
 
-void TcpEndpoint::answer(TcpConnection& connection, std::uint16_t number,
-                         const Result<void>& outcome, Bytes body) {
+void TcpEndpoint::answer(TcpConnection& connection, std::uint16_t number, Status status,
+                         Bytes body) {
   const std::size_t own_max = std::max(options_.send_queue_bytes, kTcpBytesMax);
   if (connection.channel.queued() + body.size() > own_max + kAnswersMax) {
     fail_connection(connection, Error(Errc::corrupt, "a node asks for more than it may at once"));
     return;
   }
-  connection.channel.append({.kind = UnitKind::done,
-                             .detail = static_cast<std::uint8_t>(status_of(outcome)),
-                             .number = number},
-                            body);
+  connection.channel.append(
+      {.kind = UnitKind::done, .detail = static_cast<std::uint8_t>(status), .number = number},
+      body);
   list(connection);
 }
 
 void TcpEndpoint::complete(TcpConnection& connection, Sink& sink) {
   const TcpChannel::Unit& unit = connection.channel.unit();
-  const auto status = static_cast<Status>(unit.header.detail);
-  if (connection.pending.empty() || connection.pending.front().number != unit.header.number) {
-    fail_connection(connection, Error(Errc::corrupt, "an answer to nothing"));
+  const Result<Completed> completed = fabric::complete(connection.pending, unit.header, unit.body);
+  if (!completed) {
+    fail_connection(connection, completed.error());
     return;
   }
-  const UnitKind kind = connection.pending.front().kind;
-  const std::size_t expected = status != Status::ok      ? 0
-                               : kind == UnitKind::read  ? connection.pending.front().into.size()
-                               : kind == UnitKind::write ? 0
-                                                         : 8;
-  if (unit.body.size() != expected) {
-    fail_connection(connection, Error(Errc::corrupt, "an answer of another length"));
-    return;
-  }
-  const PendingOperations::Operation operation = connection.pending.pop();
-  if (status != Status::ok) {
-    sink.on_completed(operation.op, fail(code_of(status), "at the target"));
-    return;
-  }
-  if (kind == UnitKind::read) {
-    std::ranges::copy(unit.body, operation.into.begin());
-    sink.on_completed(operation.op, 0);
-  } else {
-    sink.on_completed(operation.op, expected == 0 ? 0 : base::load<std::uint64_t>(unit.body));
-  }
+  sink.on_completed(completed->op, completed->former);
 }
 
 }  // namespace dolmen::fabric

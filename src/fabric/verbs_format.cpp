@@ -116,18 +116,4 @@ Result<VerbsPieceHead> decode_verbs_piece(Bytes piece) {
   return head;
 }
 
-Result<VerbsAssembly::Message> VerbsAssembly::add(const VerbsPieceHead& head, Bytes piece) {
-  const Bytes data = piece.subspan(kVerbsPieceHeadBytes);
-  if (left_ == 0) {
-    if (head.left == data.size()) return Message{.is_complete = true, .bytes = data};
-    message_.clear();
-  } else if (head.left != left_) {
-    return damaged();
-  }
-  message_.insert(message_.end(), data.begin(), data.end());
-  left_ = head.left - static_cast<std::uint32_t>(data.size());
-  if (left_ > 0) return Message{};
-  return Message{.is_complete = true, .bytes = message_};
-}
-
 }  // namespace dolmen::fabric

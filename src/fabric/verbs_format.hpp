@@ -8,7 +8,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include <dolmen/error.hpp>
 
@@ -70,21 +69,5 @@ inline constexpr std::size_t kVerbsPieceData = kVerbsPieceBytes - kVerbsPieceHea
     const VerbsPieceHead& head) noexcept;
 /// Of a whole piece, whose length it compares with what the head says. Errors: corrupt.
 [[nodiscard]] Result<VerbsPieceHead> decode_verbs_piece(Bytes piece);
-
-/// Puts messages together from pieces.
-class VerbsAssembly {
- public:
-  /// The message that `piece` completes: valid until the next call and as long as the piece. Empty
-  /// and not complete: more is to come. Errors: corrupt (not what follows the piece before).
-  struct Message {
-    bool is_complete = false;
-    Bytes bytes;
-  };
-  [[nodiscard]] Result<Message> add(const VerbsPieceHead& head, Bytes piece);
-
- private:
-  std::vector<std::byte> message_;
-  std::uint32_t left_ = 0;
-};
 
 }  // namespace dolmen::fabric

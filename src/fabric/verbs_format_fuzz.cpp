@@ -8,6 +8,7 @@
 
 #include <dolmen/assert.hpp>
 
+#include "fabric/assembly.hpp"
 #include "fabric/verbs_format.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -17,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (const auto control = decode_verbs_control(bytes)) {
     DOLMEN_ASSERT(std::ranges::equal(encode(*control), bytes));
   }
-  VerbsAssembly assembly;
+  Assembly assembly;
   for (Bytes rest = bytes; rest.size() >= 2;) {
     const std::size_t length =
         std::min<std::size_t>(base::load<std::uint16_t>(rest), rest.size() - 2);
@@ -27,7 +28,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (!head) continue;
     DOLMEN_ASSERT(std::ranges::equal(encode(*head), piece.first(kVerbsPieceHeadBytes)));
     if (!head->is_data) continue;
-    const auto message = assembly.add(*head, piece);
+    const auto message = assembly.add(head->left, piece.subspan(kVerbsPieceHeadBytes));
     if (!message) break;
     DOLMEN_ASSERT_CMP(message->bytes.size(), <=, kVerbsMessageMax);
   }

@@ -9,6 +9,8 @@
 
 #include <gtest/gtest.h>
 
+#include "fabric/assembly.hpp"
+
 namespace dolmen::fabric {
 namespace {
 
@@ -103,7 +105,7 @@ TEST(VerbsFormat, WhatNoControlMessageIsIsRefused) {
 }
 
 TEST(VerbsFormat, PiecesMakeMessages) {
-  VerbsAssembly assembly;
+  Assembly assembly;
   constexpr std::uint32_t kWhole = static_cast<std::uint32_t>(kVerbsPieceData);
   for (const std::uint32_t bytes : {0u, 1u, kWhole, kWhole + 1, 3 * kWhole, 3 * kWhole + 7}) {
     std::uint32_t left = bytes;
@@ -112,7 +114,7 @@ TEST(VerbsFormat, PiecesMakeMessages) {
       const auto piece = piece_of({.left = left, .is_data = true}, data, 'x');
       const auto head = decode_verbs_piece(piece);
       ASSERT_TRUE(head);
-      const auto message = assembly.add(*head, piece);
+      const auto message = assembly.add(head->left, Bytes(piece).subspan(kVerbsPieceHeadBytes));
       ASSERT_TRUE(message);
       left -= data;
       ASSERT_EQ(message->is_complete, left == 0);
@@ -136,11 +138,12 @@ TEST(VerbsFormat, PiecesThatDoNotFitAreRefused) {
   EXPECT_TRUE(refused(piece_of({.left = 1, .is_data = false}, 0, 'x')));
   EXPECT_TRUE(
       refused(piece_of({.left = kVerbsMessageMax + 1, .is_data = true}, kVerbsPieceData, 'x')));
-  VerbsAssembly assembly;
+  Assembly assembly;
   const std::uint32_t whole = static_cast<std::uint32_t>(kVerbsPieceData);
   const auto first = piece_of({.left = 2 * whole, .is_data = true}, whole, 'x');
-  ASSERT_TRUE(assembly.add(decode_verbs_piece(first).value(), first));
-  const auto again = assembly.add(decode_verbs_piece(first).value(), first);
+  const Bytes data = Bytes(first).subspan(kVerbsPieceHeadBytes);
+  ASSERT_TRUE(assembly.add(decode_verbs_piece(first).value().left, data));
+  const auto again = assembly.add(decode_verbs_piece(first).value().left, data);
   ASSERT_FALSE(again) << "not what follows";
   EXPECT_EQ(again.error().code(), Errc::corrupt);
 }

@@ -137,7 +137,8 @@ Result<VerbsMessages::Polled> VerbsMessages::poll() {
       DOLMEN_CHECK(give_buffer(number));
       continue;
     }
-    DOLMEN_TRY(const VerbsAssembly::Message message, assembly_.add(head, piece));
+    DOLMEN_TRY(const Assembly::Whole message,
+               assembly_.add(head.left, piece.subspan(kVerbsPieceHeadBytes)));
     if (!message.is_complete) {
       DOLMEN_CHECK(give_buffer(number));
       ++to_give_back_;

@@ -16,6 +16,7 @@
 
 #include <dolmen/error.hpp>
 
+#include "fabric/assembly.hpp"
 #include "fabric/fabric.hpp"
 #include "fabric/verbs_format.hpp"
 #include "sys/rdma.hpp"
@@ -78,7 +79,7 @@ class VerbsMessages {
   std::vector<sys::RdmaDone> ended_;
   std::size_t next_ended_ = 0;
   std::size_t ended_count_ = 0;
-  VerbsAssembly assembly_;
+  Assembly assembly_;
   bool holds_buffer_ = false;  ///< of the message that was reported last
   std::uint64_t held_buffer_ = 0;
 };

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "sys/env.hpp"
+#include "sys/ofi.hpp"
 #include "sys/rdma.hpp"
 #include "sys/shared_memory.hpp"
 
@@ -33,5 +34,9 @@ enum class DirectoryMode { open_existing, create, open_or_create };
 /// library without libibverbs, a kernel without RDMA), not_found (no such device, its port is
 /// down), limit, io_error.
 [[nodiscard]] Result<std::unique_ptr<RdmaDevice>> open_rdma(const std::string& name);
+
+/// A port of the fabric that is chosen. Errors: unsupported (a library without libfabric),
+/// not_found (no such fabric here), limit, io_error.
+[[nodiscard]] Result<std::unique_ptr<OfiPort>> open_ofi(const OfiChoice& choice);
 
 }  // namespace dolmen::sys
