@@ -2,6 +2,7 @@
 #include "replication/shared_lanes.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <utility>
@@ -175,7 +176,9 @@ bool LaneWriter::open(Target& target, const fabric::NodeName& name) const {
   target = {.id = id};
   const auto directory = endpoint_.map(name, directory_region(group_));
   if (!directory || directory->size() < kDirectoryBytes) return false;
-  base::ByteReader card(base::Bytes(*directory).subspan(kDirectoryCardAt));
+  std::array<std::byte, kDirectorySlotsAt - kDirectoryCardAt> copy;
+  fabric::shm::copy_from_shared(copy, directory->data() + kDirectoryCardAt);
+  base::ByteReader card(copy);
   if (card.get<std::uint32_t>() != kDirectoryMagic) return false;
   if (card.get<std::uint32_t>() != kDirectoryVersion) return false;
   if (card.get_id() != group_) return false;
