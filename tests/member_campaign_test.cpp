@@ -379,5 +379,17 @@ TEST(MemberCampaign, InMemoryAloneAsLongAsAMajorityHasIt) {
   EXPECT_GT(totals.crashes, seeds);
 }
 
+// A new life that votes before it was taken in, under the name of the one that is lost.
+TEST(MemberCampaign, ANewLifeThatGoesOnAsTheOneBeforeIsSeen) {
+  const sim::SimHooks hooks({.buggify = false, .planted = "replication.life_again"});
+  Totals totals;
+  std::string violation;
+  std::uint64_t seed = 0;
+  while (violation.empty() && seed < 40) violation = Campaign(Where::memory, ++seed).run(totals);
+  EXPECT_GT(hooks.planted_reached(), 0u);
+  EXPECT_NE(violation, "") << "in " << seed << " seeds";
+  std::printf("seed %lu: %s\n", seed, violation.c_str());
+}
+
 }  // namespace
 }  // namespace dolmen::replication

@@ -16,7 +16,9 @@ namespace dolmen::replication {
 void Member::add_in_memory(const GroupId& group, log::ReplicaId self,
                            const log::Configuration& first) {
   DOLMEN_ASSERT(journal_ == nullptr && !group.is_null());
-  found_[group] = {.self = self, .first = first};
+  const bool is_again = DOLMEN_PLANTED("replication.life_again");
+  found_[group] = {.self = is_again ? replica_of(node_of(self), kFirstLife) : self,
+                   .first = first};
 }
 
 /// Whether this is a new life of a voter's node, as far as its log says.
