@@ -4,9 +4,9 @@
 // one counter could have said, whatever was killed, cut off or full meanwhile. Once with journals,
 // and once in memory alone: there a member that ends comes back as another replica that has
 // nothing, and is taken in by itself.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -198,8 +198,9 @@ class Campaign {
       if (world_.is_up(i)) continue;
       if (down_until_ns_[i] == 0) {  // its disk
         const std::optional<Error>& why = world_.why(i);
-        const bool is_disk = why && (why->code() == Errc::store_failed ||
-                                     why->code() == Errc::no_space || why->code() == Errc::io_error);
+        const bool is_disk =
+            why && (why->code() == Errc::store_failed || why->code() == Errc::no_space ||
+                    why->code() == Errc::io_error);
         if (is_in_memory_ || !is_disk) {
           violation_ = "a member ended: " + (why ? why->message() : std::string());
           return;

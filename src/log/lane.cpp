@@ -78,7 +78,8 @@ Result<LaneHeader> decode_lane_header(base::Bytes lane) {
   header.bytes = in.get<std::uint64_t>();
   header.name.number = in.get<std::uint32_t>();
   bool is_spare = in.get<std::uint32_t>() != 0;
-  if (in.get<std::uint64_t>() != base::checksum64(base::Bytes(front).first(kChecksumAt), kLaneMagic)) {
+  if (in.get<std::uint64_t>() !=
+      base::checksum64(base::Bytes(front).first(kChecksumAt), kLaneMagic)) {
     return damaged();
   }
   if (version != kLaneVersion) return fail(Errc::version_unsupported, "a lane's header", version);

@@ -106,25 +106,24 @@ TEST(Lives, AfterACrashAtAnyMomentNoNumberIsGivenAgain) {
   }
   const sim::DiskHistory history = disk.history();
   std::uint64_t repeated = 0;
-  const auto counts =
-      sim::for_each_crash_state(history, {}, [&](const sim::CrashState& state) {
-        std::uint32_t last = 0;
-        const bool is_made = state.op >= given.front().op;
-        for (const Given& each : given) last = each.op <= state.op ? each.life : last;
-        const auto crashed = state.disk();
-        const auto begun = begin_life(*crashed);
-        if (!begun) {
-          EXPECT_FALSE(is_made) << state.to_string();
-          EXPECT_EQ(code_of(begun), Errc::not_found) << state.to_string();
-          return true;
-        }
-        EXPECT_GT(*begun, last) << state.to_string();
-        // The next crash, with whatever the first one left.
-        const auto again = begin_life(*crashed->crash({.kind = sim::CrashPlan::Kind::none}));
-        EXPECT_TRUE(again && *again > *begun) << state.to_string();
-        repeated += *begun == last + 1 ? 1 : 0;
-        return !testing::Test::HasFailure();
-      });
+  const auto counts = sim::for_each_crash_state(history, {}, [&](const sim::CrashState& state) {
+    std::uint32_t last = 0;
+    const bool is_made = state.op >= given.front().op;
+    for (const Given& each : given) last = each.op <= state.op ? each.life : last;
+    const auto crashed = state.disk();
+    const auto begun = begin_life(*crashed);
+    if (!begun) {
+      EXPECT_FALSE(is_made) << state.to_string();
+      EXPECT_EQ(code_of(begun), Errc::not_found) << state.to_string();
+      return true;
+    }
+    EXPECT_GT(*begun, last) << state.to_string();
+    // The next crash, with whatever the first one left.
+    const auto again = begin_life(*crashed->crash({.kind = sim::CrashPlan::Kind::none}));
+    EXPECT_TRUE(again && *again > *begun) << state.to_string();
+    repeated += *begun == last + 1 ? 1 : 0;
+    return !testing::Test::HasFailure();
+  });
   EXPECT_GT(counts.states(), 50u);
   EXPECT_GT(repeated, 10u);
 }

@@ -17,8 +17,7 @@ void Member::add_in_memory(const GroupId& group, log::ReplicaId self,
                            const log::Configuration& first) {
   DOLMEN_ASSERT(journal_ == nullptr && !group.is_null());
   const bool is_again = DOLMEN_PLANTED("replication.life_again");
-  found_[group] = {.self = is_again ? replica_of(node_of(self), kFirstLife) : self,
-                   .first = first};
+  found_[group] = {.self = is_again ? replica_of(node_of(self), kFirstLife) : self, .first = first};
 }
 
 /// Whether this is a new life of a voter's node, as far as its log says.
@@ -71,8 +70,8 @@ void Member::admit(Hosting& hosting) {
     return node_of(id) == node_of(self) && id < self;
   };
   std::erase_if(hosting.joining, [&](const auto& asked) {
-    return std::ranges::none_of(
-        now.voters, [&](log::ReplicaId id) { return is_earlier(id, asked.second); });
+    return std::ranges::none_of(now.voters,
+                                [&](log::ReplicaId id) { return is_earlier(id, asked.second); });
   });
   for (const auto& [node, self] : hosting.joining) {
     const auto is_its_earlier = [&](log::ReplicaId id) { return is_earlier(id, self); };

@@ -41,14 +41,11 @@ class MemberMemory : public testing::TestWithParam<bool> {
     if (!*told || (*told)->status != ReplyStatus::done) return std::nullopt;
     return Tally::value_of((*told)->result);
   }
-  log::Configuration configuration() {
-    return world().status(world().lead()).configuration;
-  }
+  log::Configuration configuration() { return world().status(world().lead()).configuration; }
   log::ReplicaId self(std::size_t i) { return world().status(i).self; }
   bool is_in(std::size_t i) {
     const auto leader = world().leader();
-    return leader && world().is_up(i) &&
-           world().status(*leader).configuration.is_voter(self(i));
+    return leader && world().is_up(i) && world().status(*leader).configuration.is_voter(self(i));
   }
   bool all_are_in() {
     for (std::size_t i = 0; i < world().size(); ++i) {
@@ -192,7 +189,8 @@ TEST_P(MemberMemory, ALeaderThatEndsWhileOneIsTakenInHandsThatOn) {
   }
 }
 
-// --- memory that is used again ---------------------------------------------------------------------
+// --- memory that is used again
+// ---------------------------------------------------------------------
 
 /// A leader stands still and is cut off with a command in its hand, and goes on when its followers'
 /// memory is in use by the next one. Whether all have the same in the end.
@@ -244,7 +242,8 @@ TEST(MemberMappedMemory, UsedAgainTooSoonItIsDestroyed) {
   EXPECT_GT(hooks.planted_reached(), 0u);
 }
 
-// --- what is not to be taken in --------------------------------------------------------------------
+// --- what is not to be taken in
+// --------------------------------------------------------------------
 
 /// Somebody with the group's key, who asks to join as whomever it likes.
 class Stranger final : private fabric::Sink {
@@ -260,8 +259,8 @@ class Stranger final : private fabric::Sink {
     EXPECT_TRUE(endpoint_->poll(*this));
     const auto to = endpoint_->connected(MemberWorld::id(member));
     if (!to) return false;
-    return endpoint_->send(
-        *to, encode(Envelope{.kind = EnvelopeKind::join, .group = kTestGroup, .from = as}))
+    return endpoint_
+        ->send(*to, encode(Envelope{.kind = EnvelopeKind::join, .group = kTestGroup, .from = as}))
         .has_value();
   }
 

@@ -14,8 +14,8 @@
 #include <dolmen/assert.hpp>
 
 #include "base/checksum.hpp"
-#include "replication/shared_lanes.hpp"
 #include "log/replica.hpp"
+#include "replication/shared_lanes.hpp"
 #include "sim/mapped_memory.hpp"
 #include "sim/sim_fabric.hpp"
 
@@ -53,13 +53,13 @@ struct World {
   sim::MappedEndpoint member{fabric.make({.self = {kMemberNode, 1}}), memory};
 };
 
-// --- a leader --------------------------------------------------------------------------------------
+// --- a leader
+// --------------------------------------------------------------------------------------
 
 constexpr std::size_t kLanes = 3;
 constexpr std::size_t kLaneBytes = 256;
-constexpr std::size_t kSlotsEnd =
-    replication::kDirectorySlotsAt +
-    replication::kDirectorySlots * replication::kDirectorySlotBytes;
+constexpr std::size_t kSlotsEnd = replication::kDirectorySlotsAt +
+                                  replication::kDirectorySlots * replication::kDirectorySlotBytes;
 
 class HostileMember {
  public:
@@ -118,8 +118,7 @@ bool has_landed(const std::vector<std::vector<std::byte>>& before,
       continue;
     }
     auto expected = before;
-    std::ranges::copy(write.bytes,
-                      expected[i].begin() + static_cast<std::ptrdiff_t>(write.offset));
+    std::ranges::copy(write.bytes, expected[i].begin() + static_cast<std::ptrdiff_t>(write.offset));
     if (expected == after) return true;
   }
   return false;
@@ -147,7 +146,8 @@ void lead(base::ByteReader& in) {
   }
 }
 
-// --- a member --------------------------------------------------------------------------------------
+// --- a member
+// --------------------------------------------------------------------------------------
 
 /// Entries with the checksums that fit them, as far as their lengths lead.
 void write_entries(base::MutableBytes lane, base::ByteReader& in) {
@@ -173,8 +173,7 @@ void follow(base::ByteReader& in) {
   replica.receive(0, kLeader,
                   {.kind = log::MessageKind::want_lane, .epoch = 1, .position = {0, 1}});
   const auto lane = world.leader.map({kMemberNode, 1}, fabric::RegionId{1});
-  const auto directory =
-      world.leader.map({kMemberNode, 1}, replication::directory_region(kGroup));
+  const auto directory = world.leader.map({kMemberNode, 1}, replication::directory_region(kGroup));
   DOLMEN_ASSERT(lane.has_value() && directory.has_value());
   const auto steps = in.get<std::uint32_t>();
   const auto word = in.get<std::uint8_t>();

@@ -27,8 +27,7 @@ constexpr std::size_t kWords = (kDirectorySlotsAt + 4 * kDirectorySlotBytes) / 8
 /// One process: an endpoint, and lanes of its replica of the group.
 class Process final : private fabric::Sink {
  public:
-  Process(sim::SimFabric& fabric, sim::MappedMemory& memory, std::uint64_t node,
-          std::uint32_t life)
+  Process(sim::SimFabric& fabric, sim::MappedMemory& memory, std::uint64_t node, std::uint32_t life)
       : self(replica_of(fabric::NodeId{node}, life)),
         endpoint(fabric.make({.self = {fabric::NodeId{node}, life}}), memory),
         lanes(SharedLanes::make(endpoint, next_region, kGroup, self).value()),
@@ -38,8 +37,8 @@ class Process final : private fabric::Sink {
   base::MutableBytes make_lane(log::ReplicaId for_whom, LaneName name) {
     const base::MutableBytes lane = lanes->make_lane(for_whom, name, kLaneBytes);
     if (lane.empty()) return lane;
-    log::encode_lane_header(
-        lane, {.owner = self, .writer = for_whom, .name = name, .bytes = kLaneBytes});
+    log::encode_lane_header(lane,
+                            {.owner = self, .writer = for_whom, .name = name, .bytes = kLaneBytes});
     return lane;
   }
 
@@ -173,15 +172,15 @@ TEST_F(SharedLanesTest, NothingLandsOutsideOfALaneOrInOneThatWasNotGiven) {
 
 TEST_F(SharedLanesTest, NoLaneIsForSomebodyElse) {
   // Given to another leader: this one has no right to it.
-  const base::MutableBytes lane =
-      member_->make_lane(replica_of(fabric::NodeId{3}, 1), {3, 1});
+  const base::MutableBytes lane = member_->make_lane(replica_of(fabric::NodeId{3}, 1), {3, 1});
   EXPECT_FALSE(land({3, 1}, 64, bytes(8))) << "nor to the directory";
   directory();
   EXPECT_FALSE(land({3, 1}, 64, bytes(8)));
   EXPECT_TRUE(is_zero(lane.subspan(log::kLaneHeaderBytes)));
 }
 
-// --- memory is used again --------------------------------------------------------------------------
+// --- memory is used again
+// --------------------------------------------------------------------------
 
 TEST_F(SharedLanesTest, ALaneOfAnEpochThatGoesOnIsFreeWhenItIsDropped) {
   member_->lanes->raise(3);
@@ -272,18 +271,18 @@ TEST_F(SharedLanesTest, WithoutRoomThereIsNoLaneAndNothingBreaks) {
 }
 
 TEST_F(SharedLanesTest, OneDirectoryForEachGroupOfANode) {
-  EXPECT_EQ(
-      SharedLanes::make(member_->endpoint, member_->next_region, kGroup, member_->self)
-          .error()
-          .code(),
-      Errc::already_exists);
+  EXPECT_EQ(SharedLanes::make(member_->endpoint, member_->next_region, kGroup, member_->self)
+                .error()
+                .code(),
+            Errc::already_exists);
   EXPECT_TRUE(SharedLanes::make(member_->endpoint, member_->next_region, {5, 9}, member_->self));
   for (const GroupId group : {GroupId{0, 1}, GroupId{1, 0}, kGroup}) {
     EXPECT_GE(static_cast<std::uint32_t>(directory_region(group)), std::uint32_t{1} << 31);
   }
 }
 
-// --- hostile memory --------------------------------------------------------------------------------
+// --- hostile memory
+// --------------------------------------------------------------------------------
 
 TEST_F(SharedLanesTest, ADirectoryWithAnotherCardIsNotBelieved) {
   member_->make_lane(leader_.self, {3, 1});
@@ -327,14 +326,14 @@ TEST_F(SharedLanesTest, ASlotIsNotBelievedWithoutTheLanesOwnHeader) {
   };
   const log::LaneHeader good{
       .owner = member_->self, .writer = leader_.self, .name = {3, 2}, .bytes = kLaneBytes};
-  EXPECT_FALSE(with({.owner = leader_.self, .writer = leader_.self, .name = {3, 2},
-                     .bytes = kLaneBytes}));
-  EXPECT_FALSE(with({.owner = good.owner, .writer = good.writer, .name = {3, 1},
-                     .bytes = kLaneBytes}));
-  EXPECT_FALSE(with({.owner = good.owner, .writer = good.writer, .name = {4, 2},
-                     .bytes = kLaneBytes}));
-  EXPECT_FALSE(with({.owner = good.owner, .writer = good.writer, .name = {3, 2},
-                     .bytes = kLaneBytes + 8}))
+  EXPECT_FALSE(
+      with({.owner = leader_.self, .writer = leader_.self, .name = {3, 2}, .bytes = kLaneBytes}));
+  EXPECT_FALSE(
+      with({.owner = good.owner, .writer = good.writer, .name = {3, 1}, .bytes = kLaneBytes}));
+  EXPECT_FALSE(
+      with({.owner = good.owner, .writer = good.writer, .name = {4, 2}, .bytes = kLaneBytes}));
+  EXPECT_FALSE(
+      with({.owner = good.owner, .writer = good.writer, .name = {3, 2}, .bytes = kLaneBytes + 8}))
       << "longer than its region";
   EXPECT_TRUE(is_zero(second.subspan(log::kLaneHeaderBytes)));
   EXPECT_TRUE(with(good));
@@ -351,7 +350,8 @@ TEST_F(SharedLanesTest, WhatChangesBetweenTwoStepsLeadsNowhereElse) {
   for (std::uint32_t i = 1; i <= 3; ++i) {
     regions.push_back(member_->make_lane(leader_.self, {3, i}));
   }
-  const base::MutableBytes secret = member_->endpoint.make_region(fabric::RegionId{50}, 512).value();
+  const base::MutableBytes secret =
+      member_->endpoint.make_region(fabric::RegionId{50}, 512).value();
   std::vector<std::vector<std::byte>> good;
   for (const base::MutableBytes region : regions) good.emplace_back(region.begin(), region.end());
   std::size_t landed = 0;
@@ -379,7 +379,8 @@ TEST_F(SharedLanesTest, AMembersWordIsWhateverItSays) {
   EXPECT_EQ(member_->lanes->raise(5), ~std::uint64_t{0});
 }
 
-// --- a life that ends between two steps ------------------------------------------------------------
+// --- a life that ends between two steps
+// ------------------------------------------------------------
 
 TEST_F(SharedLanesTest, MemoryOfALifeThatEndedIsWrittenForNobody) {
   member_->lanes->raise(3);
@@ -423,10 +424,8 @@ TEST_F(SharedLanesTest, ALifeThatEndedBeforeItGaveTheLaneAwayGivesNone) {
   // Its slot is there, and its header not yet.
   const base::MutableBytes lane = member_->lanes->make_lane(leader_.self, {3, 1}, kLaneBytes);
   EXPECT_FALSE(land({3, 1}, 64, bytes(8)));
-  log::encode_lane_header(lane, {.owner = member_->self,
-                                 .writer = leader_.self,
-                                 .name = {3, 1},
-                                 .bytes = kLaneBytes});
+  log::encode_lane_header(
+      lane, {.owner = member_->self, .writer = leader_.self, .name = {3, 1}, .bytes = kLaneBytes});
   EXPECT_TRUE(land({3, 1}, 64, bytes(8)));
 }
 
