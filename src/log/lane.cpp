@@ -66,7 +66,9 @@ void encode_lane_header(base::MutableBytes lane, const LaneHeader& header) {
 
 Result<LaneHeader> decode_lane_header(base::Bytes lane) {
   if (lane.size() < kLaneHeaderBytes) return damaged();
-  base::ByteReader in(lane.first(kLaneHeaderBytes));
+  alignas(std::uint64_t) std::array<std::byte, kLaneHeaderBytes> front;
+  copy_out(front, lane.first(kLaneHeaderBytes));
+  base::ByteReader in(front);
   if (in.get<std::uint32_t>() != kLaneMagic) return damaged();
   const auto version = in.get<std::uint32_t>();
   LaneHeader header;
@@ -76,7 +78,8 @@ Result<LaneHeader> decode_lane_header(base::Bytes lane) {
   header.bytes = in.get<std::uint64_t>();
   header.name.number = in.get<std::uint32_t>();
   bool is_spare = in.get<std::uint32_t>() != 0;
-  if (in.get<std::uint64_t>() != base::checksum64(lane.first(kChecksumAt), kLaneMagic)) {
+  if (in.get<std::uint64_t>() !=
+      base::checksum64(base::Bytes(front).first(kChecksumAt), kLaneMagic)) {
     return damaged();
   }
   if (version != kLaneVersion) return fail(Errc::version_unsupported, "a lane's header", version);

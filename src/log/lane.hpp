@@ -53,7 +53,8 @@ struct LaneEntry {
 
 /// Requires: lane.size() >= kLaneHeaderBytes.
 void encode_lane_header(base::MutableBytes lane, const LaneHeader& header);
-/// Of a lane that nobody writes the front of. Errors: corrupt, version_unsupported.
+/// Others may be writing there: it looks at a copy. Requires: lane begins at a multiple of 8.
+/// Errors: corrupt, version_unsupported.
 [[nodiscard]] Result<LaneHeader> decode_lane_header(base::Bytes lane);
 
 /// A multiple of 8.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Members over tcp in a simulated network, with journals on simulated disks, in virtual time; and
-// clients that ask them. For tests.
+// Members over tcp in a simulated network, with journals on simulated disks or in memory alone, in
+// virtual time; and clients that ask them. For tests.
 #pragma once
 
 #include <algorithm>
@@ -22,6 +22,7 @@
 #include "fabric/tcp_sim_world.hpp"
 #include "replication/member.hpp"
 #include "sim/crash_plan.hpp"
+#include "sim/mapped_memory.hpp"
 #include "sim/sim_disk.hpp"
 #include "sim/sim_env.hpp"
 #include "sim/tally.hpp"
@@ -41,6 +42,10 @@ struct MemberWorldOptions {
   std::size_t founders = 0;  ///< the first so many; the others wait to be taken in. 0: all
   bool has_other_group = false;
   bool is_ahead = false;
+  /// No journals: each start is a new life, whose memory is its own. Requires: no witness, and that
+  /// all are founders.
+  bool is_in_memory = false;
+  bool is_mapped = false;  ///< … and members write into each other's
   JournalOptions journal{.segment_bytes = 8u << 10, .tail_bytes_max = 24u << 10};
   MemberOptions member{.replica = {.part_bytes = 4u << 10, .trailing_bytes = 2u << 10}};
   std::uint64_t step_ns = 50'000;
@@ -144,6 +149,7 @@ class MemberWorld {
       nodes_.push_back(std::make_unique<Node>(base::mix_seed(options.seed, i), options.is_ahead));
       Node& node = *nodes_.back();
       node.env = {&network_.clock(), &node.entropy, nullptr, &node.process};
+      if (options.is_in_memory) continue;
       make_journal(i, i < founders ? replica(i) : replica_of(id(i), kJoinedLife));
     }
     for (std::size_t i = 0; i < options.members; ++i) start(i);
@@ -177,16 +183,29 @@ class MemberWorld {
   Member* open(std::size_t i) {
     Node& node = *nodes_[i];
     node.why.reset();
+    node.paused_until_ns = 0;
     node.machine = std::make_unique<Tally>(options_.is_ahead);
     node.endpoint =
         network_.make(fabric::TcpSimWorld::options(fabric::NodeName{id(i), ++node.incarnation}));
+    if (options_.is_mapped) {
+      node.endpoint =
+          std::make_unique<sim::MappedEndpoint>(std::move(node.endpoint), mapped_memory_);
+    }
     MemberOptions options = options_.member;
     for (const log::ReplicaId founder : first_.voters) {
       const fabric::NodeId node_id = node_of(founder);
       options.addresses[node_id] = address(static_cast<std::size_t>(node_id) - 1);
     }
     options.on_addresses = [&node](const Addresses& addresses) { node.addresses = addresses; };
-    node.member = std::make_unique<Member>(node.env, *node.endpoint, open_journal(node), options);
+    node.member = std::make_unique<Member>(
+        node.env, *node.endpoint, options_.is_in_memory ? nullptr : open_journal(node), options);
+    if (options_.is_in_memory) {
+      const auto life = static_cast<std::uint32_t>(node.incarnation);
+      node.member->add_in_memory(kTestGroup, replica_of(id(i), life), first_);
+      if (options_.has_other_group) {
+        node.member->add_in_memory(kOtherGroup, replica_of(id(i), life), first_);
+      }
+    }
     return node.member.get();
   }
   /// A member that does not run begins on an empty disk, as another replica.
@@ -203,9 +222,10 @@ class MemberWorld {
     network_.before_end(id(i));
     node.endpoint.reset();
   }
-  /// The power, too: of what was not synced only what the plan says is kept.
+  /// The power, too: of what was not synced only what the plan says is kept, of memory nothing.
   void crash(std::size_t i, const sim::CrashPlan& plan = {}) {
     Node& node = *nodes_[i];
+    if (options_.is_in_memory) return end(i);
     auto left = node.disk->crash(plan, node.incarnation);
     node.disk->power_off();
     end(i);
@@ -217,7 +237,7 @@ class MemberWorld {
     bool did_something = false;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
       Node& node = *nodes_[i];
-      if (!node.member) continue;
+      if (!node.member || now_ns() < node.paused_until_ns) continue;
       const auto turned = node.member->turn();
       if (!turned) {
         node.why = turned.error();
@@ -294,6 +314,10 @@ class MemberWorld {
     }
     return true;
   }
+  /// Its process stands still; what is connected stays so.
+  void pause(std::size_t i, std::uint64_t length_ns) {
+    nodes_[i]->paused_until_ns = now_ns() + length_ns;
+  }
   void cut_off(std::size_t i, std::uint64_t length_ns) {
     for (std::size_t k = 0; k < size(); ++k) {
       if (k == i) continue;
@@ -315,11 +339,12 @@ class MemberWorld {
     sim::SimProcess process;
     sys::Env env;
     std::unique_ptr<Tally> machine;
-    std::unique_ptr<fabric::TcpEndpoint> endpoint;
+    std::unique_ptr<fabric::Endpoint> endpoint;
     std::unique_ptr<Tally> other_machine;
     Addresses addresses;
     std::unique_ptr<Member> member;
     std::uint64_t incarnation = 0;
+    std::uint64_t paused_until_ns = 0;
     std::optional<Error> why;
   };
 
@@ -341,6 +366,7 @@ class MemberWorld {
   const MemberWorldOptions options_;
   log::Configuration first_;
   fabric::TcpSimWorld network_;
+  sim::MappedMemory mapped_memory_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<MemberClient*> clients_;
 };

@@ -8,6 +8,7 @@
 
 #include <dolmen/assert.hpp>
 
+#include "base/hooks.hpp"
 #include "replication/member.hpp"
 
 namespace dolmen::replication {
@@ -15,7 +16,8 @@ namespace dolmen::replication {
 void Member::add_in_memory(const GroupId& group, log::ReplicaId self,
                            const log::Configuration& first) {
   DOLMEN_ASSERT(journal_ == nullptr && !group.is_null());
-  found_[group] = {.self = self, .first = first};
+  const bool is_again = DOLMEN_PLANTED("replication.life_again");
+  found_[group] = {.self = is_again ? replica_of(node_of(self), kFirstLife) : self, .first = first};
 }
 
 /// Whether this is a new life of a voter's node, as far as its log says.
@@ -57,32 +59,40 @@ void Member::write_lanes(Hosting& hosting) {
 }
 
 // A new life takes the seat of the one before, in two steps, so that no majority has to wait for
-// it: a learner first, and a voter once it has what the others have.
+// it: a learner first, and a voter once it has what the others have. Nobody waits for one that has
+// ended meanwhile.
 void Member::admit(Hosting& hosting) {
   log::Replica& replica = hosting.replica;
   if (hosting.joining.empty()) return;
   if (replica.role() != log::Role::leader) return hosting.joining.clear();
   const log::Configuration now = replica.deciding().back();
-  const auto [node, self] = *hosting.joining.begin();
-  const auto is_earlier = [&](log::ReplicaId id) { return node_of(id) == node && id < self; };
-  const bool has_seat = std::ranges::any_of(now.voters, is_earlier);
-  if (!has_seat) {
-    hosting.joining.erase(hosting.joining.begin());
-    return;
+  const auto is_earlier = [](log::ReplicaId id, log::ReplicaId self) {
+    return node_of(id) == node_of(self) && id < self;
+  };
+  std::erase_if(hosting.joining, [&](const auto& asked) {
+    return std::ranges::none_of(now.voters,
+                                [&](log::ReplicaId id) { return is_earlier(id, asked.second); });
+  });
+  for (const auto& [node, self] : hosting.joining) {
+    const auto is_its_earlier = [&](log::ReplicaId id) { return is_earlier(id, self); };
+    log::Configuration next = now;
+    std::erase_if(next.learners, is_its_earlier);
+    if (!now.is_learner(self)) {
+      next.learners.push_back(self);
+      std::ranges::sort(next.learners);
+    } else {
+      // What is under way reaches it before its vote is needed.
+      if (replica.matched(self) < replica.stable()) continue;
+      std::erase(next.learners, self);
+      std::ranges::replace_if(next.voters, is_its_earlier, self);
+      std::ranges::sort(next.voters);
+    }
+    // Nothing comes of it before the last change is settled.
+    if (log::is_valid(next) && replica.propose(now_ns(), next)) {
+      if (next.is_voter(self)) DOLMEN_PROBE("replication.taken_in");
+      return;
+    }
   }
-  log::Configuration next = now;
-  std::erase_if(next.learners, is_earlier);
-  if (!now.is_learner(self)) {
-    next.learners.push_back(self);
-    std::ranges::sort(next.learners);
-  } else {
-    // What is under way reaches it before its vote is needed.
-    if (replica.matched(self) < replica.stable()) return;
-    std::erase(next.learners, self);
-    std::ranges::replace_if(next.voters, is_earlier, self);
-    std::ranges::sort(next.voters);
-  }
-  if (log::is_valid(next)) (void)replica.propose(now_ns(), next);  // when the last one is settled
 }
 
 Result<void> Member::look_after_memory() {

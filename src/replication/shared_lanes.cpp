@@ -2,6 +2,7 @@
 #include "replication/shared_lanes.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <utility>
@@ -142,7 +143,7 @@ void SharedLanes::drop_lane(log::LaneName name) {
   if (lane == lanes_.end()) return;
   // In an epoch that goes on, its writer has gone on to the next lane, or given it up. In one that
   // is over it may write, as somebody who does not know that yet.
-  const bool is_over = word() > name.epoch;
+  const bool is_over = word() > name.epoch && !DOLMEN_PLANTED("replication.lane_reused");
   lane->use = is_over ? Use::held : Use::free;
   write_slot(lane->slot, {}, {});
 }
@@ -174,7 +175,9 @@ bool LaneWriter::open(Target& target, const fabric::NodeName& name) const {
   target = {.id = id};
   const auto directory = endpoint_.map(name, directory_region(group_));
   if (!directory || directory->size() < kDirectoryBytes) return false;
-  base::ByteReader card(base::Bytes(*directory).subspan(kDirectoryCardAt));
+  std::array<std::byte, kDirectorySlotsAt - kDirectoryCardAt> copy;
+  fabric::shm::copy_from_shared(copy, directory->data() + kDirectoryCardAt);
+  base::ByteReader card(copy);
   if (card.get<std::uint32_t>() != kDirectoryMagic) return false;
   if (card.get<std::uint32_t>() != kDirectoryVersion) return false;
   if (card.get_id() != group_) return false;
