@@ -31,16 +31,14 @@ inline sys::OfiChoice shared_memory_fabric() { return {.provider = "shm", .sourc
 
 /// Endpoints of one process over the fabric that `choose` chooses.
 template <sys::OfiChoice (*choose)()>
-class OfiFabric {
+class OfiFabric final : public World {
  public:
-  static constexpr bool kRealTime = true;
-
-  static std::string missing() {
+  [[nodiscard]] std::string missing() const override {
     const auto port = sys::open_ofi(choose());
     return port ? "" : std::string(port.error().message());
   }
 
-  std::unique_ptr<Endpoint> make(const NodeName& name) {
+  std::unique_ptr<Endpoint> make(const NodeName& name) override {
     auto port = sys::open_ofi(choose());
     EXPECT_TRUE(port) << port.error().message();
     TcpOptions options{
@@ -57,17 +55,20 @@ class OfiFabric {
     }
     return std::move(*endpoint);
   }
-  void before_end(NodeId node) {
+  void before_end(NodeId node) override {
     std::erase_if(nodes_, [&](const OfiEndpoint* one) { return one->self().node == node; });
   }
-  std::uint64_t now_ns() { return sys::linux_env().clock->monotonic_ns(); }
-  void pass_time() { std::this_thread::yield(); }
+  std::uint64_t now_ns() override { return sys::linux_env().clock->monotonic_ns(); }
+  void pass_time() override { std::this_thread::yield(); }
+  [[nodiscard]] bool is_real_time() const override { return true; }
 
  private:
   std::vector<OfiEndpoint*> nodes_;
 };
 
-INSTANTIATE_TYPED_TEST_SUITE_P(Ofi, FabricConformance, OfiFabric<chosen_fabric>);
-INSTANTIATE_TYPED_TEST_SUITE_P(OfiShm, FabricConformance, OfiFabric<shared_memory_fabric>);
+INSTANTIATE_TEST_SUITE_P(Ofi, FabricConformance,
+                         testing::Values(world<OfiFabric<chosen_fabric>>("Chosen"),
+                                         world<OfiFabric<shared_memory_fabric>>("SharedMemory")),
+                         world_name);
 
 }  // namespace dolmen::fabric
