@@ -85,8 +85,21 @@ void Member::admit(Hosting& hosting) {
   if (log::is_valid(next)) (void)replica.propose(now_ns(), next);  // when the last one is settled
 }
 
-Result<void> Member::look_after_memory() {
+/// Before there is a leader that waits for it; and not while a new one needs answers.
+void Member::prepare_lane(Hosting& hosting) {
+  const std::size_t bytes = options_.replica.lane_bytes;
+  if (hosting.replica.role() != log::Role::follower || hosting.lanes->is_prepared(bytes)) {
+    hosting.prepare_at_ns = 0;
+  } else if (hosting.prepare_at_ns == 0) {
+    hosting.prepare_at_ns = now_ns() + 2 * options_.replica.heartbeat_ns;
+  } else if (now_ns() >= hosting.prepare_at_ns) {
+    hosting.lanes->prepare(bytes);
+  }
+}
+
+Result<void> Member::look_after_memory(bool is_busy) {
   for (auto& [group, hosting] : groups_) {
+    if (!is_busy && hosting.lanes) prepare_lane(hosting);
     if (hosting.bytes_held < options_.memory_log_bytes) continue;
     DOLMEN_CHECK(carry_out(group, hosting));
     if (compact(hosting)) hosting.bytes_held = 0;

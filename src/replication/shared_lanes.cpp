@@ -71,6 +71,7 @@ base::MutableBytes SharedLanes::make_lane(log::ReplicaId writer, log::LaneName n
     return {};
   }
   lane->use = Use::lane;
+  lane->is_clean = false;
   lane->writer = writer;
   lane->name = name;
   lane->slot = *slot;
@@ -78,15 +79,35 @@ base::MutableBytes SharedLanes::make_lane(log::ReplicaId writer, log::LaneName n
   return lane->bytes.first(bytes);
 }
 
+/// One that is clean, if there is any.
 SharedLanes::Lane* SharedLanes::find_room(std::size_t bytes) {
-  const auto room = std::ranges::find_if(lanes_, [&](const Lane& lane) {
-    return lane.use == Use::free && lane.bytes.size() >= bytes;
-  });
-  if (room != lanes_.end()) {
+  Lane* room = nullptr;
+  for (Lane& lane : lanes_) {
+    if (lane.use != Use::free || lane.bytes.size() < bytes) continue;
+    if (room == nullptr || (lane.is_clean && !room->is_clean)) room = &lane;
+  }
+  if (room == nullptr) return make_room(bytes);
+  if (!room->is_clean) {
     DOLMEN_PROBE("replication.lane_again");
     std::ranges::fill(room->bytes, std::byte{0});
-    return &*room;
+    room->is_clean = true;
   }
+  return room;
+}
+
+bool SharedLanes::is_prepared(std::size_t bytes) const noexcept {
+  if (own_.empty()) return false;
+  return has_no_room_ || std::ranges::any_of(lanes_, [&](const Lane& lane) {
+    return lane.use == Use::free && lane.is_clean && lane.bytes.size() >= bytes;
+  });
+}
+
+void SharedLanes::prepare(std::size_t bytes) {
+  if (own_.empty()) add_own(bytes / sizeof(std::uint64_t));
+  if (!is_prepared(bytes)) has_no_room_ = find_room(bytes) == nullptr;
+}
+
+SharedLanes::Lane* SharedLanes::make_room(std::size_t bytes) {
   if (lanes_.size() >= kLanesMax) return nullptr;
   const fabric::RegionId region{next_region_};
   const auto made = endpoint_.make_region(region, bytes);
@@ -118,17 +139,23 @@ void SharedLanes::write_slot(std::size_t slot, log::LaneName name,
 base::MutableBytes SharedLanes::make_own(log::LaneName name, std::size_t bytes) {
   const std::size_t words = bytes / sizeof(std::uint64_t);
   const auto room = std::ranges::find_if(own_, [&](const auto& lane) {
-    return lane->use == Use::free && lane->words.size() >= words;
+    return lane->use == Use::free && lane->count >= words;
   });
-  OwnLane* lane = room != own_.end() ? room->get() : nullptr;
-  if (lane == nullptr) {
-    own_.push_back(std::make_unique<OwnLane>());
-    lane = own_.back().get();
-    lane->words.resize(words);
-  }
+  OwnLane* const lane = room != own_.end() ? room->get() : add_own(words);
   lane->use = Use::lane;
   lane->name = name;
-  return std::as_writable_bytes(std::span(lane->words).first(words));
+  return std::as_writable_bytes(std::span(lane->words.get(), words));
+}
+
+// Only where it begins is touched before it is used: the rest takes milliseconds, and those who wait
+// for a new leader's first entry would wait for them.
+SharedLanes::OwnLane* SharedLanes::add_own(std::size_t words) {
+  own_.push_back(std::make_unique<OwnLane>());
+  OwnLane* const lane = own_.back().get();
+  lane->words = std::make_unique_for_overwrite<std::uint64_t[]>(words);
+  lane->count = words;
+  lane->words[0] = 0;
+  return lane;
 }
 
 void SharedLanes::drop_lane(log::LaneName name) {
@@ -145,6 +172,7 @@ void SharedLanes::drop_lane(log::LaneName name) {
   // is over it may write, as somebody who does not know that yet.
   const bool is_over = word() > name.epoch;
   lane->use = is_over ? Use::held : Use::free;
+  has_no_room_ = has_no_room_ && is_over;
   write_slot(lane->slot, {}, {});
 }
 
@@ -153,7 +181,9 @@ void SharedLanes::let_go(log::ReplicaId writer, log::Epoch epoch) noexcept {
     const bool is_over = lane.writer == writer
                              ? lane.name.epoch < epoch
                              : node_of(lane.writer) == node_of(writer) && lane.writer < writer;
-    if (lane.use == Use::held && is_over) lane.use = Use::free;
+    if (lane.use != Use::held || !is_over) continue;
+    lane.use = Use::free;
+    has_no_room_ = false;
   }
 }
 
