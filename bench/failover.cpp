@@ -122,6 +122,9 @@ class Trio {
     const std::uint64_t end = word(board_[next].acknowledged_ns).load();
     if (way_.signal == SIGSTOP) {
       servers_[leader]->signal(SIGCONT);
+      // Or it would be taken for the leader of the next round.
+      (void)wait_for([this, leader](Told&) { return word(board_[leader].leads_epoch).load() == 0; },
+                     0);
     } else {
       servers_[leader].reset();
       start(leader);
@@ -164,9 +167,9 @@ class Trio {
   unsigned rounds_ = 0;
 };
 
-/// Where a member that polls runs: with cores for all, each on its own. Else those that follow share
-/// one, and the leader is somewhere else: to end a process takes a core for milliseconds, and those
-/// who are to go on need theirs meanwhile.
+/// Where a member that polls runs: with cores for all, each on its own. Else those that follow
+/// share one, and the leader is somewhere else: to end a process takes a core for milliseconds, and
+/// those who are to go on need theirs meanwhile.
 int core_of(std::uint32_t number, bool leads) {
   const std::vector<int> cores = allowed_cores();
   if (cores.size() >= kGroupMembers) return cores[number % cores.size()];

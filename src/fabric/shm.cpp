@@ -344,12 +344,11 @@ Result<std::unique_ptr<Endpoint>> open_shm(const sys::Env& env,
                                                   .process = process,
                                                   .message_bytes_max = options.message_bytes_max});
   // Without it the others hear a little later that this process was ended.
-  auto life = directory->mark_life(
-      reinterpret_cast<std::uint32_t*>(header->memory().data() + shm::kNodeLifeAt));
+  void* const word = header->memory().data() + shm::kNodeLifeAt;
+  auto life = directory->mark_life(static_cast<std::uint32_t*>(word));
   DOLMEN_CHECK(header->publish(shm::node_object(name)));
   return std::make_unique<shm::ShmEndpoint>(env, std::move(directory), options, std::move(bell),
-                                            std::move(header),
-                                            life ? std::move(*life) : nullptr);
+                                            std::move(header), life ? std::move(*life) : nullptr);
 }
 
 }  // namespace dolmen::fabric

@@ -142,8 +142,8 @@ class Member final : private fabric::Sink {
     // Without a journal:
     std::unique_ptr<SharedLanes> lanes{};  ///< where memory is mapped
     std::unique_ptr<LaneWriter> writer{};
-    std::size_t bytes_held = 0;    ///< of entries executed since the last snapshot
-    std::uint64_t join_at_ns = 0;  ///< when this replica asks again to be a voter
+    std::size_t bytes_held = 0;       ///< of entries executed since the last snapshot
+    std::uint64_t join_at_ns = 0;     ///< when this replica asks again to be a voter
     std::uint64_t prepare_at_ns = 0;  ///< when it makes room for a lane; 0: there is some
     std::map<fabric::NodeId, log::ReplicaId> joining{};  ///< leader: new lives that asked
   };

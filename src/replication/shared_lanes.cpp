@@ -98,8 +98,8 @@ SharedLanes::Lane* SharedLanes::find_room(std::size_t bytes) {
 bool SharedLanes::is_prepared(std::size_t bytes) const noexcept {
   if (own_.empty()) return false;
   return has_no_room_ || std::ranges::any_of(lanes_, [&](const Lane& lane) {
-    return lane.use == Use::free && lane.is_clean && lane.bytes.size() >= bytes;
-  });
+           return lane.use == Use::free && lane.is_clean && lane.bytes.size() >= bytes;
+         });
 }
 
 void SharedLanes::prepare(std::size_t bytes) {
@@ -138,17 +138,16 @@ void SharedLanes::write_slot(std::size_t slot, log::LaneName name,
 // Nobody reads it ahead of what was written there: it need not be zero again.
 base::MutableBytes SharedLanes::make_own(log::LaneName name, std::size_t bytes) {
   const std::size_t words = bytes / sizeof(std::uint64_t);
-  const auto room = std::ranges::find_if(own_, [&](const auto& lane) {
-    return lane->use == Use::free && lane->count >= words;
-  });
+  const auto room = std::ranges::find_if(
+      own_, [&](const auto& lane) { return lane->use == Use::free && lane->count >= words; });
   OwnLane* const lane = room != own_.end() ? room->get() : add_own(words);
   lane->use = Use::lane;
   lane->name = name;
   return std::as_writable_bytes(std::span(lane->words.get(), words));
 }
 
-// Only where it begins is touched before it is used: the rest takes milliseconds, and those who wait
-// for a new leader's first entry would wait for them.
+// Only where it begins is touched before it is used: the rest takes milliseconds, and those who
+// wait for a new leader's first entry would wait for them.
 SharedLanes::OwnLane* SharedLanes::add_own(std::size_t words) {
   own_.push_back(std::make_unique<OwnLane>());
   OwnLane* const lane = own_.back().get();

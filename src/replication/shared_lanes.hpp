@@ -69,7 +69,7 @@ class SharedLanes final : public log::LaneMemory {
   struct Lane {
     fabric::RegionId region{};
     base::MutableBytes bytes{};
-    Use use = Use::free;  ///< held: dropped, but its writer may not know that yet
+    Use use = Use::free;   ///< held: dropped, but its writer may not know that yet
     bool is_clean = true;  ///< all of it is zero
     log::ReplicaId writer{};
     log::LaneName name{};

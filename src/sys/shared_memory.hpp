@@ -112,10 +112,10 @@ class SharedDirectory {
   /// This process.
   [[nodiscard]] virtual Result<ProcessMark> self() = 0;
   /// Makes `word`, which lies in an own object, say that this process lives: soon it is neither 0
-  /// nor has kLifeEnded. When the process is ended from outside the system sets that bit, a fifth of
-  /// a millisecond later and before it takes the memory away, which is long before a watch() tells.
-  /// Unlike then, stores of the process may still come. 0 once the result has ended in order. Costs
-  /// a thread that sleeps. Errors: limit, out_of_memory.
+  /// nor has kLifeEnded. When the process is ended from outside the system sets that bit, a fifth
+  /// of a millisecond later and before it takes the memory away, which is long before a watch()
+  /// tells. Unlike then, stores of the process may still come. 0 once the result has ended in
+  /// order. Costs a thread that sleeps. Errors: limit, out_of_memory.
   [[nodiscard]] virtual Result<std::unique_ptr<LifeMark>> mark_life(std::uint32_t* word) = 0;
   /// For messages.
   [[nodiscard]] virtual std::string describe() const = 0;
