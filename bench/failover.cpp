@@ -38,8 +38,8 @@ struct Way {
 
 std::vector<Way> all_ways() {
   const std::string shm =
-      "three members in memory alone over shared memory; those that follow poll, on a core each "
-      "where there are two; ";
+      "three members in memory alone over shared memory; those that follow poll, each pinned to a "
+      "core of its own, or to one that they yield to each other; ";
   const std::string tcp =
       "three members with journals over tcp, default settings, nothing is pinned or polls; ";
   return {
@@ -122,6 +122,9 @@ class Trio {
     const std::uint64_t end = word(board_[next].acknowledged_ns).load();
     if (way_.signal == SIGSTOP) {
       servers_[leader]->signal(SIGCONT);
+      // Or it would be taken for the leader of the next round.
+      (void)wait_for([this, leader](Told&) { return word(board_[leader].leads_epoch).load() == 0; },
+                     0);
     } else {
       servers_[leader].reset();
       start(leader);
@@ -164,6 +167,15 @@ class Trio {
   unsigned rounds_ = 0;
 };
 
+/// Where a member that polls runs: with cores for all, each on its own. Else those that follow
+/// share one, and the leader is somewhere else: to end a process takes a core for milliseconds, and
+/// those who are to go on need theirs meanwhile.
+int core_of(std::uint32_t number, bool leads) {
+  const std::vector<int> cores = allowed_cores();
+  if (cores.size() >= kGroupMembers) return cores[number % cores.size()];
+  return leads ? cores.back() : cores.front();
+}
+
 /// A member that leads gives itself a command, and says when it was acknowledged.
 [[noreturn]] void serve(const MemberPlan& plan, const std::string& board_path, bool polls) {
   const MappedBoard board(board_path);
@@ -171,9 +183,18 @@ class Trio {
   MemoryMember member(plan);
   const std::array<std::byte, 64> command{};
   std::uint64_t asked_epoch = 0;
+  std::optional<Pinned> pinned;
+  bool is_pinned_as_leader = false;
+  if (polls) pinned.emplace(core_of(plan.number, false));
   for (std::uint64_t turns = 0;; ++turns) {
     const bool was_busy = member.turn();
     const bool leads = member.leads();
+    const bool is_done = word(told.leads_epoch).load(std::memory_order_relaxed) != 0;
+    if (polls && is_pinned_as_leader != (leads && is_done)) {
+      is_pinned_as_leader = leads && is_done;
+      pinned.reset();
+      pinned.emplace(core_of(plan.number, is_pinned_as_leader));
+    }
     if (leads) {
       // The status is large: looked at when something may have changed.
       if (was_busy || turns % 1024 == 0) {
@@ -200,7 +221,12 @@ class Trio {
       word(told.leads_epoch).store(0);
     }
     // Who leads sleeps: with a core less than members somebody has to.
-    if (!was_busy && (leads || !polls)) member.wait();
+    if (was_busy) continue;
+    if (leads || !polls) {
+      member.wait();
+    } else {
+      std::this_thread::yield();
+    }
   }
 }
 
@@ -240,9 +266,6 @@ void failover_child(std::span<const std::string> arguments) {
   if (arguments.size() < 3) throw Failure("wrong arguments");
   const MemberPlan plan = MemberPlan::of_words({arguments.begin() + 3, arguments.end()});
   const bool polls = arguments[2] == "polls";
-  std::optional<Pinned> pinned;
-  const std::vector<int> cores = allowed_cores();
-  if (polls) pinned.emplace(cores[plan.number % cores.size()]);
   serve(plan, arguments[1], polls);
 }
 

@@ -46,6 +46,11 @@ bool Door::has_left() const noexcept {
          0;
 }
 
+bool Door::is_ending() const noexcept {
+  const auto life = word_at<std::uint32_t>(header_->memory(), kNodeLifeAt);
+  return (life.load(std::memory_order_acquire) & sys::kLifeEnded) != 0;
+}
+
 void Door::supersede(std::uint64_t incarnation) noexcept {
   word_at<std::uint64_t>(header_->memory(), kNodeLaterAt)
       .store(incarnation, std::memory_order_seq_cst);
@@ -54,12 +59,14 @@ void Door::supersede(std::uint64_t incarnation) noexcept {
 
 ShmEndpoint::ShmEndpoint(const sys::Env& env, std::unique_ptr<sys::SharedDirectory> directory,
                          const ShmOptions& options, std::unique_ptr<sys::OwnBell> bell,
-                         std::unique_ptr<sys::OwnObject> header)
+                         std::unique_ptr<sys::OwnObject> header,
+                         std::unique_ptr<sys::LifeMark> life)
     : env_(env),
       directory_(std::move(directory)),
       options_(options),
       bell_(std::move(bell)),
-      header_(std::move(header)) {
+      header_(std::move(header)),
+      life_(std::move(life)) {
   traits_.passive_target = true;
   traits_.mapped = true;
   traits_.atomic_with_cpu = true;
@@ -70,6 +77,7 @@ ShmEndpoint::ShmEndpoint(const sys::Env& env, std::unique_ptr<sys::SharedDirecto
 
 ShmEndpoint::~ShmEndpoint() {
   word_at<std::uint32_t>(header_->memory(), kNodeLeftAt).store(1, std::memory_order_seq_cst);
+  life_.reset();
   header_->withdraw();
   for (const auto& peer : peers_) {
     if (peer->link != nullptr) peer->link->close(superseded_ ? Errc::superseded : Errc::closed);
@@ -133,8 +141,8 @@ Result<bool> ShmEndpoint::poll(Sink& sink) {
     DOLMEN_CHECK(look_around(sink));
     did = true;
   }
-  if (!did && reap_) {
-    reap_ = false;
+  if (!did && reap_ns_ != 0 && env_.clock->monotonic_ns() >= reap_ns_) {
+    reap_ns_ = 0;
     reap_the_dead();
     return true;
   }
@@ -157,7 +165,7 @@ bool ShmEndpoint::advance(Peer& peer, Sink& sink) {
   if (peer.link == nullptr) {
     if (peer.ended || peer.door.has_left()) {
       peer.dropped = true;
-      reap_ = true;
+      reap_soon();
       return true;
     }
     const bool dials = self().node < peer.card.name.node && !peer.hopeless && !superseded_;
@@ -184,7 +192,7 @@ bool ShmEndpoint::advance(Peer& peer, Sink& sink) {
 bool ShmEndpoint::receive(Peer& peer, Sink& sink) {
   // Read before the ring is: what was sent before these is then found in it.
   const auto closed = peer.link->closed_by_peer();
-  const bool ended = peer.ended;
+  const bool ended = peer.ended || peer.door.is_ending();
   if (!closed && !ended && !peer.link->readable()) return false;
   std::size_t looked = 0;
   bool empty = false;
@@ -211,13 +219,16 @@ bool ShmEndpoint::receive(Peer& peer, Sink& sink) {
 void ShmEndpoint::end_link(Peer& peer, const Error& why, Errc to_peer, Sink& sink) {
   peer.link->close(to_peer);
   peer.door.nudge();
+  // To unmap it takes a tenth of a millisecond, which who lost a leader has not.
+  if (peer.door.is_ending()) peer.last_link = std::move(peer.link);
   peer.link.reset();
   peer.closing.reset();
   peer.retry_ns = 0;
   if (superseded_ || why.code() == Errc::superseded) peer.hopeless = true;
+  if (peer.door.is_ending()) peer.hopeless = true;  // it is dropped when it has ended
   if (peer.ended || peer.door.has_left()) {
     peer.dropped = true;
-    reap_ = true;
+    reap_soon();
   }
   if (!std::exchange(peer.connected, false)) return;
   // From here on no operation to it is accepted; those that were are done.
@@ -233,6 +244,7 @@ Result<void> ShmEndpoint::hear_notices(std::uint64_t until_ns) {
 
 std::uint64_t ShmEndpoint::next_retry_ns() const noexcept {
   std::uint64_t next = look_ns_ != 0 ? look_ns_ : ~std::uint64_t{0};
+  if (reap_ns_ != 0) next = std::min(next, reap_ns_);
   for (const auto& peer : peers_) {
     if (peer->link == nullptr && peer->retry_ns != 0 && !peer->hopeless) {
       next = std::min(next, peer->retry_ns);
@@ -242,7 +254,7 @@ std::uint64_t ShmEndpoint::next_retry_ns() const noexcept {
 }
 
 bool ShmEndpoint::pending(bool about_to_sleep) noexcept {
-  if (woken_.load(std::memory_order_seq_cst) || look_ || reap_) return true;
+  if (woken_.load(std::memory_order_seq_cst) || look_) return true;
   if (!ended_.empty() || !completions_.empty()) return true;
   const auto knocks =
       word_at<std::uint64_t>(header_->memory(), kNodeKnocksAt).load(std::memory_order_seq_cst);
@@ -257,6 +269,7 @@ bool ShmEndpoint::pending(bool about_to_sleep) noexcept {
       continue;
     }
     if (!peer->connected && link->accepted()) return true;
+    if (peer->connected && peer->door.is_ending()) return true;
     if (link->closed_by_peer() || link->readable() || link->can_flush(about_to_sleep)) return true;
   }
   return false;
@@ -330,9 +343,12 @@ Result<std::unique_ptr<Endpoint>> open_shm(const sys::Env& env,
   shm::write_card(header->memory(), shm::NodeCard{.name = name,
                                                   .process = process,
                                                   .message_bytes_max = options.message_bytes_max});
+  // Without it the others hear a little later that this process was ended.
+  void* const word = header->memory().data() + shm::kNodeLifeAt;
+  auto life = directory->mark_life(static_cast<std::uint32_t*>(word));
   DOLMEN_CHECK(header->publish(shm::node_object(name)));
   return std::make_unique<shm::ShmEndpoint>(env, std::move(directory), options, std::move(bell),
-                                            std::move(header));
+                                            std::move(header), life ? std::move(*life) : nullptr);
 }
 
 }  // namespace dolmen::fabric

@@ -33,6 +33,8 @@ class Door {
   /// Asks it to look who is in the directory.
   void knock() noexcept;
   [[nodiscard]] bool has_left() const noexcept;
+  /// Its process is being ended. It may still store, but says nothing more that need be waited for.
+  [[nodiscard]] bool is_ending() const noexcept;
   /// Tells it that a later life of its node is known.
   void supersede(std::uint64_t incarnation) noexcept;
 
@@ -50,6 +52,7 @@ struct Peer {
   Door door;
   std::uint64_t token;                // of the watch on its process
   std::unique_ptr<Link> link;         // the current one
+  std::unique_ptr<Link> last_link;    // of one that is being ended: unmapped when it has
   std::vector<RemoteRegion> regions;  // mapped so far
   std::uint64_t last_number = 0;      // of its links (acceptor) or ours (dialer)
   std::uint64_t retry_ns = 0;         // when to dial again
@@ -64,7 +67,7 @@ class ShmEndpoint final : public Endpoint {
  public:
   ShmEndpoint(const sys::Env& env, std::unique_ptr<sys::SharedDirectory> directory,
               const ShmOptions& options, std::unique_ptr<sys::OwnBell> bell,
-              std::unique_ptr<sys::OwnObject> header);
+              std::unique_ptr<sys::OwnObject> header, std::unique_ptr<sys::LifeMark> life);
   ~ShmEndpoint() override;
 
   NodeName self() const noexcept override { return options_.self; }
@@ -106,6 +109,7 @@ class ShmEndpoint final : public Endpoint {
   void refuse(const NodeName& name, const Error& why, Sink& sink);
   [[nodiscard]] std::uint64_t latest_of(NodeId node) const noexcept;
   void note_connected(Peer& peer, Sink& sink);
+  void reap_soon() noexcept;
   void reap_the_dead();
   [[nodiscard]] Result<Door> open_door(const NodeName& name, NodeCard& card);
   [[nodiscard]] Peer* find(NodeId node) const noexcept;
@@ -125,6 +129,7 @@ class ShmEndpoint final : public Endpoint {
   Traits traits_;
   const std::unique_ptr<sys::OwnBell> bell_;
   const std::unique_ptr<sys::OwnObject> header_;  // this node's, for others to find
+  std::unique_ptr<sys::LifeMark> life_;           // in it; null: there was no thread for it
   std::vector<std::unique_ptr<Peer>> peers_;
   std::vector<std::pair<NodeId, std::uint64_t>> latest_;  // highest life that was connected
   std::vector<NodeName> refused_;                         // reported once
@@ -137,8 +142,8 @@ class ShmEndpoint final : public Endpoint {
   std::uint64_t knocks_ = 0;  // as last looked after
   std::uint64_t polls_ = 0;
   std::uint64_t look_ns_ = 0;  // when to look again because something failed; 0: not
+  std::uint64_t reap_ns_ = 0;  // when to take away what the dead left; 0: they left nothing
   bool look_ = true;
-  bool reap_ = false;
   bool superseded_ = false;
   std::atomic<bool> woken_{false};
 };

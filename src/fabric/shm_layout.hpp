@@ -34,6 +34,7 @@ inline constexpr std::size_t kNodeWaitingAt = 128;  ///< u32: 1: it sleeps, ring
 inline constexpr std::size_t kNodeKnocksAt = 256;   ///< u64: raised by who wants to be looked for
 inline constexpr std::size_t kNodeLeftAt = 384;     ///< u32: 1: it has ended in order
 inline constexpr std::size_t kNodeLaterAt = 512;    ///< u64: a later life that somebody met, or 0
+inline constexpr std::size_t kNodeLifeAt = 640;     ///< u32: with sys::kLifeEnded it is being ended
 
 /// One connection, made by the side that dials: object `link-<dialer>-<acceptor>-<number>`.
 struct LinkCard {

@@ -13,6 +13,7 @@ namespace dolmen::fabric::shm {
 namespace {
 
 constexpr std::uint64_t kRetryNs = 20'000'000;
+constexpr std::uint64_t kReapNs = 20'000'000;
 
 }  // namespace
 
@@ -133,7 +134,7 @@ void ShmEndpoint::meet(const NodeName& name, Sink& sink) {
   if (!watched) {
     // Gone between the look at the directory and this one, or dead.
     if (watched.error().code() == Errc::not_found) {
-      reap_ = true;
+      reap_soon();
     } else {
       refuse(name, watched.error(), sink);
     }
@@ -145,7 +146,7 @@ void ShmEndpoint::meet(const NodeName& name, Sink& sink) {
                sink);
     }
     known->dropped = true;
-    reap_ = true;
+    reap_soon();
   }
   peers_.push_back(std::make_unique<Peer>(card, std::move(*door), token));
   // Whom this side is not to dial may not have looked since this side came.
@@ -223,6 +224,11 @@ void ShmEndpoint::step_down(Sink& sink) {
     if (peers_[i]->link != nullptr) end_link(*peers_[i], why, Errc::superseded, sink);
   }
   sink.on_refused(self().node, why);
+}
+
+// Not at once: who lost a leader has more urgent things to do.
+void ShmEndpoint::reap_soon() noexcept {
+  if (reap_ns_ == 0) reap_ns_ = env_.clock->monotonic_ns() + kReapNs;
 }
 
 void ShmEndpoint::reap_the_dead() {

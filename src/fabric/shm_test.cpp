@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <thread>
 
 #include "base/random.hpp"
 #include "fabric/shm_fixture.hpp"
 #include "fabric/shm_layout.hpp"
+#include "fabric/shm_memory.hpp"
 
 namespace dolmen::fabric::shm {
 namespace {
@@ -68,6 +70,46 @@ TEST_F(Shm, WhoLeavesIsMissedAndLeavesNothing) {
   Node two = join(life(2, 2));
   settle(one, two);
   EXPECT_EQ(one.record.connected, std::vector<NodeName>{life(2, 2)});
+}
+
+// Its process is being ended, and did not get so far yet: what the kernel does is done here by
+// hand.
+TEST_F(Shm, WhoIsBeingEndedIsMissedBeforeItHasEnded) {
+  for (const std::uint64_t node : {1, 3}) {  // below and above: who dials, and who does not
+    Node survivor = join(life(2));
+    {
+      Node victim = join(life(node));
+      settle(survivor, victim);
+      const auto header = scratch.open()
+                              ->open(node_object(life(node)), sys::SharedAccess::read_write,
+                                     kHeaderBytes, kHeaderBytes)
+                              .value();
+      const auto word = word_at<std::uint32_t>(header->memory(), kNodeLifeAt);
+      const std::uint64_t start = sys::linux_env().clock->monotonic_ns();
+      while (word.load() == 0) {
+        ASSERT_LT(sys::linux_env().clock->monotonic_ns(), start + 30'000'000'000);
+        std::this_thread::yield();
+      }
+      settle(survivor);
+      EXPECT_TRUE(survivor.record.lost.empty());
+      ASSERT_TRUE(victim->send(life(2), bytes_of("the last word")));
+      word.fetch_or(sys::kLifeEnded);
+      ASSERT_TRUE(survivor->wait(~std::uint64_t{0})) << "nobody wakes it, so it has to see it";
+      settle(survivor);
+      EXPECT_EQ(survivor.record.messages, (Messages{{life(node), "the last word"}}));
+      EXPECT_EQ(survivor.record.lost, (Lost{{life(node), Errc::connection_lost}}));
+      EXPECT_FALSE(survivor->send(life(node), bytes_of("x")));
+      // It has not ended, and is left alone all the same.
+      settle(survivor);
+      EXPECT_TRUE(survivor.record.connected.empty());
+    }
+    settle(survivor);
+    Node next = join(life(node, 2));
+    settle(survivor, next);
+    EXPECT_EQ(survivor.record.connected, std::vector<NodeName>{life(node, 2)});
+    survivor.endpoint.reset();
+    next.endpoint.reset();
+  }
 }
 
 TEST_F(Shm, OfTwoLivesTheLaterStaysAndTheEarlierIsTold) {

@@ -120,7 +120,7 @@ Result<bool> Member::turn() {
   }
   for (auto& [group, hosting] : groups_) serve(group, hosting);
   if (std::exchange(has_new_addresses_, false)) tell_addresses();
-  DOLMEN_CHECK(journal_ ? look_after_journal() : look_after_memory());
+  DOLMEN_CHECK(journal_ ? look_after_journal() : look_after_memory(busy));
   return busy;
 }
 

@@ -145,8 +145,9 @@ class Member final : private fabric::Sink {
     // Without a journal:
     std::unique_ptr<SharedLanes> lanes{};  ///< where memory is mapped
     std::unique_ptr<LaneWriter> writer{};
-    std::size_t bytes_held = 0;    ///< of entries executed since the last snapshot
-    std::uint64_t join_at_ns = 0;  ///< when this replica asks again to be a voter
+    std::size_t bytes_held = 0;       ///< of entries executed since the last snapshot
+    std::uint64_t join_at_ns = 0;     ///< when this replica asks again to be a voter
+    std::uint64_t prepare_at_ns = 0;  ///< when it makes room for a lane; 0: there is some
     std::map<fabric::NodeId, log::ReplicaId> joining{};  ///< leader: new lives that asked
   };
 
@@ -178,7 +179,8 @@ class Member final : private fabric::Sink {
   [[nodiscard]] bool is_outside(const Hosting& hosting) const;
   void ask_to_join(const GroupId& group, Hosting& hosting);
   void admit(Hosting& hosting);
-  [[nodiscard]] Result<void> look_after_memory();
+  void prepare_lane(Hosting& hosting);
+  [[nodiscard]] Result<void> look_after_memory(bool is_busy);
   void send(const fabric::NodeName& to, const Envelope& envelope, base::Bytes body);
   [[nodiscard]] Result<void> look_after_journal();
   [[nodiscard]] bool compact(Hosting& hosting);

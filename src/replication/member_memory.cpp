@@ -95,8 +95,21 @@ void Member::admit(Hosting& hosting) {
   }
 }
 
-Result<void> Member::look_after_memory() {
+/// Before there is a leader that waits for it; and not while a new one needs answers.
+void Member::prepare_lane(Hosting& hosting) {
+  const std::size_t bytes = options_.replica.lane_bytes;
+  if (hosting.replica.role() != log::Role::follower || hosting.lanes->is_prepared(bytes)) {
+    hosting.prepare_at_ns = 0;
+  } else if (hosting.prepare_at_ns == 0) {
+    hosting.prepare_at_ns = now_ns() + 2 * options_.replica.heartbeat_ns;
+  } else if (now_ns() >= hosting.prepare_at_ns) {
+    hosting.lanes->prepare(bytes);
+  }
+}
+
+Result<void> Member::look_after_memory(bool is_busy) {
   for (auto& [group, hosting] : groups_) {
+    if (!is_busy && hosting.lanes) prepare_lane(hosting);
     const log::SnapshotPtr& last = hosting.replica.snapshot();
     const std::size_t state_bytes = last ? last->state().size() : 0;
     if (hosting.bytes_held < std::max(options_.memory_log_bytes, state_bytes)) continue;

@@ -72,6 +72,7 @@ base::MutableBytes SharedLanes::make_lane(log::ReplicaId writer, log::LaneName n
     return {};
   }
   lane->use = Use::lane;
+  lane->is_clean = false;
   lane->writer = writer;
   lane->name = name;
   lane->slot = *slot;
@@ -79,15 +80,35 @@ base::MutableBytes SharedLanes::make_lane(log::ReplicaId writer, log::LaneName n
   return lane->bytes.first(bytes);
 }
 
+/// One that is clean, if there is any.
 SharedLanes::Lane* SharedLanes::find_room(std::size_t bytes) {
-  const auto room = std::ranges::find_if(lanes_, [&](const Lane& lane) {
-    return lane.use == Use::free && lane.bytes.size() >= bytes;
-  });
-  if (room != lanes_.end()) {
+  Lane* room = nullptr;
+  for (Lane& lane : lanes_) {
+    if (lane.use != Use::free || lane.bytes.size() < bytes) continue;
+    if (room == nullptr || (lane.is_clean && !room->is_clean)) room = &lane;
+  }
+  if (room == nullptr) return make_room(bytes);
+  if (!room->is_clean) {
     DOLMEN_PROBE("replication.lane_again");
     std::ranges::fill(room->bytes, std::byte{0});
-    return &*room;
+    room->is_clean = true;
   }
+  return room;
+}
+
+bool SharedLanes::is_prepared(std::size_t bytes) const noexcept {
+  if (has_no_room_) return true;
+  return !own_.empty() && std::ranges::any_of(lanes_, [&](const Lane& lane) {
+           return lane.use == Use::free && lane.is_clean && lane.bytes.size() >= bytes;
+         });
+}
+
+void SharedLanes::prepare(std::size_t bytes) {
+  if (own_.empty()) has_no_room_ = !add_own(bytes);
+  if (!is_prepared(bytes)) has_no_room_ = find_room(bytes) == nullptr;
+}
+
+SharedLanes::Lane* SharedLanes::make_room(std::size_t bytes) {
   if (lanes_.size() >= kLanesMax) return nullptr;
   const fabric::RegionId region{next_region_};
   const auto made = endpoint_.make_region(region, bytes);
@@ -121,14 +142,20 @@ base::MutableBytes SharedLanes::make_own(log::LaneName name, std::size_t bytes) 
     return lane.use == Use::free && lane.bytes.size() >= bytes;
   });
   if (room == own_.end()) {
-    const auto made = endpoint_.make_region(fabric::RegionId{next_region_}, bytes);
-    if (!made) return {};
-    ++next_region_;
-    room = own_.insert(own_.end(), {.bytes = *made});
+    if (!add_own(bytes)) return {};
+    room = own_.end() - 1;
   }
   room->use = Use::lane;
   room->name = name;
   return room->bytes.first(bytes);
+}
+
+bool SharedLanes::add_own(std::size_t bytes) {
+  const auto made = endpoint_.make_region(fabric::RegionId{next_region_}, bytes);
+  if (!made) return false;
+  ++next_region_;
+  own_.push_back({.bytes = *made});
+  return true;
 }
 
 void SharedLanes::drop_lane(log::LaneName name) {
@@ -145,6 +172,7 @@ void SharedLanes::drop_lane(log::LaneName name) {
   // is over it may write, as somebody who does not know that yet.
   const bool is_over = word() > name.epoch && !DOLMEN_PLANTED("replication.lane_reused");
   lane->use = is_over ? Use::held : Use::free;
+  has_no_room_ = has_no_room_ && is_over;
   write_slot(lane->slot, {}, {});
 }
 
@@ -153,7 +181,9 @@ void SharedLanes::let_go(log::ReplicaId writer, log::Epoch epoch) noexcept {
     const bool is_over = lane.writer == writer
                              ? lane.name.epoch < epoch
                              : node_of(lane.writer) == node_of(writer) && lane.writer < writer;
-    if (lane.use == Use::held && is_over) lane.use = Use::free;
+    if (lane.use != Use::held || !is_over) continue;
+    lane.use = Use::free;
+    has_no_room_ = false;
   }
 }
 

@@ -83,6 +83,15 @@ class OwnBell : public Bell {
 
 enum class SharedAccess : std::uint8_t { read_only, read_write };
 
+/// Set by the system in a word of mark_life().
+inline constexpr std::uint32_t kLifeEnded = 0x40000000;
+
+/// See SharedDirectory::mark_life().
+class LifeMark {
+ public:
+  virtual ~LifeMark() = default;
+};
+
 class SharedDirectory {
  public:
   virtual ~SharedDirectory() = default;
@@ -102,6 +111,12 @@ class SharedDirectory {
   [[nodiscard]] virtual Result<bool> reap(std::string_view name) = 0;
   /// This process.
   [[nodiscard]] virtual Result<ProcessMark> self() = 0;
+  /// Makes `word`, which lies in an own object, say that this process lives: soon it is neither 0
+  /// nor has kLifeEnded. When the process is ended from outside the system sets that bit, a fifth
+  /// of a millisecond later and before it takes the memory away, which is long before a watch()
+  /// tells. Unlike then, stores of the process may still come. 0 once the result has ended in
+  /// order. Costs a thread that sleeps. Errors: limit, out_of_memory.
+  [[nodiscard]] virtual Result<std::unique_ptr<LifeMark>> mark_life(std::uint32_t* word) = 0;
   /// For messages.
   [[nodiscard]] virtual std::string describe() const = 0;
 };

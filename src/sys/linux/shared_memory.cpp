@@ -20,6 +20,7 @@
 #include "sys/linux/bell.hpp"
 #include "sys/linux/descriptor.hpp"
 #include "sys/linux/file.hpp"
+#include "sys/linux/life_mark.hpp"
 #include "sys/linux/linux.hpp"
 #include "sys/linux/process_mark.hpp"
 #include "sys/linux/system_error.hpp"
@@ -239,6 +240,9 @@ class LinuxSharedDirectory final : public SharedDirectory {
   }
 
   Result<ProcessMark> self() override { return own_mark(); }
+  Result<std::unique_ptr<LifeMark>> mark_life(std::uint32_t* word) override {
+    return make_life_mark(word);
+  }
   std::string describe() const override { return path_; }
 
  private:

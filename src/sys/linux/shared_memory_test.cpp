@@ -274,6 +274,58 @@ TEST_F(SharedMemory, TheEndOfAProcessIsReportedOnceWhetherOneWaitsOrLooks) {
   }
 }
 
+TEST_F(SharedMemory, AWordSaysThatAProcessLivesAndThatItIsEnded) {
+  auto made = directory->create(4096).value();
+  ASSERT_TRUE(made->publish("life"));
+  auto* const memory = reinterpret_cast<std::uint32_t*>(made->memory().data());
+  const std::atomic_ref word(*memory);
+  {
+    Victim victim([&] {
+      const auto own = scratch.open();
+      auto* const object = new auto(own->open("life", SharedAccess::read_write, 1, kAnyBytes));
+      auto* const at = reinterpret_cast<std::uint32_t*>((**object)->memory().data());
+      auto* const mark = new auto(own->mark_life(at));
+      while (*mark && std::atomic_ref(*at).load() == 0) linux_env().clock->sleep_ns(100'000);
+    });
+    EXPECT_NE(word.load(), 0u);
+    EXPECT_EQ(word.load() & kLifeEnded, 0u);
+    ::kill(victim.pid(), SIGKILL);
+    const std::uint64_t start = now();
+    while ((word.load() & kLifeEnded) == 0 && now() < start + 30 * kSecondNs) {
+    }
+    EXPECT_NE(word.load() & kLifeEnded, 0u);
+  }
+  // Who ends it in order is not ended.
+  word.store(0);
+  auto mark = directory->mark_life(memory);
+  ASSERT_TRUE(mark);
+  const std::uint64_t start = now();
+  while (word.load() == 0 && now() < start + 30 * kSecondNs) linux_env().clock->sleep_ns(100'000);
+  const std::uint32_t lives = word.load();
+  EXPECT_NE(lives, 0u);
+  // Nor is it a forked child that says so, however that ends.
+  const pid_t child = ::fork();
+  if (child == 0) {
+    mark->reset();
+    ::_exit(0);
+  }
+  ::waitpid(child, nullptr, 0);
+  EXPECT_EQ(word.load(), lives);
+  mark->reset();
+  EXPECT_EQ(word.load(), 0u);
+}
+
+TEST_F(SharedMemory, AMarkThatEndsAtOnceLeavesTheWordAsItWas) {
+  auto made = directory->create(4096).value();
+  auto* const memory = reinterpret_cast<std::uint32_t*>(made->memory().data());
+  for (int i = 0; i < 200; ++i) {
+    auto mark = directory->mark_life(memory);
+    ASSERT_TRUE(mark);
+    mark->reset();
+    ASSERT_EQ(std::atomic_ref(*memory).load(), 0u);
+  }
+}
+
 TEST_F(SharedMemory, AProcessWithAnothersIdIsNotTakenForIt) {
   auto bell = directory->make_bell("bell").value();
   ProcessMark mark = directory->self().value();
