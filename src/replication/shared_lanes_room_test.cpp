@@ -19,7 +19,7 @@ constexpr std::size_t kBytes = 1u << 16;
 constexpr auto kSelf = static_cast<fabric::NodeId>(1);
 constexpr auto kOther = static_cast<fabric::NodeId>(2);
 
-class SharedLanesTest : public testing::Test {
+class SharedLanesRoom : public testing::Test {
  protected:
   void SetUp() override {
     fabric::ShmOptions options;
@@ -48,7 +48,7 @@ class SharedLanesTest : public testing::Test {
   std::unique_ptr<SharedLanes> lanes_;
 };
 
-TEST_F(SharedLanesTest, ALaneIsMadeBeforeItIsAskedFor) {
+TEST_F(SharedLanesRoom, ALaneIsMadeBeforeItIsAskedFor) {
   EXPECT_FALSE(lanes_->is_prepared(kBytes));
   lanes_->prepare(kBytes);
   EXPECT_TRUE(lanes_->is_prepared(kBytes));
@@ -62,7 +62,7 @@ TEST_F(SharedLanesTest, ALaneIsMadeBeforeItIsAskedFor) {
   EXPECT_EQ(next_region_, regions + 1) << "without one it is made when it is asked for";
 }
 
-TEST_F(SharedLanesTest, WhatWasWrittenIsZeroAgainBeforeItCountsAsThere) {
+TEST_F(SharedLanesRoom, WhatWasWrittenIsZeroAgainBeforeItCountsAsThere) {
   lanes_->prepare(kBytes);
   const base::MutableBytes lane = written(1);
   lanes_->drop_lane({.epoch = 1, .number = 1});
@@ -73,7 +73,7 @@ TEST_F(SharedLanesTest, WhatWasWrittenIsZeroAgainBeforeItCountsAsThere) {
 }
 
 // A leader that is not known to have let go of a lane may write into it.
-TEST_F(SharedLanesTest, ALaneThatMayStillBeWrittenIsNotPrepared) {
+TEST_F(SharedLanesRoom, ALaneThatMayStillBeWrittenIsNotPrepared) {
   lanes_->prepare(kBytes);
   const base::MutableBytes lane = written(1);
   lanes_->raise(2);
