@@ -11,7 +11,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GATE = ["check", "release", "consumers", "asan", "tsan"]
-BESIDE = ["clang", "fuzz", "bench", "guest", "coverage", "soak"]
+BESIDE = ["command", "clang", "fuzz", "bench", "guest", "coverage", "soak"]
 
 CMAKE = '''for word; do case $word in release | asan | tsan | clang | fuzz | bench | coverage | soak)
   echo "$1 $word" >>"$ROOT/log"
