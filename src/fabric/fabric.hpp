@@ -5,7 +5,8 @@
 // fabric/conformance.hpp holds every backend to it.
 //
 // Thread contract: an endpoint is used by one thread at a time; only wake() may come from another.
-// It has no thread of its own: everything happens inside poll(), on the caller's thread.
+// Everything happens inside poll(), on the caller's thread; a thread of its own, where it has one,
+// only sleeps.
 #pragma once
 
 #include <compare>

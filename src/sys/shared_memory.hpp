@@ -115,7 +115,8 @@ class SharedDirectory {
   /// nor has kLifeEnded. When the process is ended from outside the system sets that bit, a fifth
   /// of a millisecond later and before it takes the memory away, which is long before a watch()
   /// tells. Unlike then, stores of the process may still come. 0 once the result has ended in
-  /// order. Costs a thread that sleeps. Errors: limit, out_of_memory.
+  /// order. Costs a thread that sleeps. Errors: limit, out_of_memory,
+  /// unsupported (under the thread sanitizer).
   [[nodiscard]] virtual Result<std::unique_ptr<LifeMark>> mark_life(std::uint32_t* word) = 0;
   /// For messages.
   [[nodiscard]] virtual std::string describe() const = 0;

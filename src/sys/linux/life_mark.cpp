@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/sanitizers.hpp"
 #include "sys/linux/parts.hpp"
 #include "sys/process.hpp"
 
@@ -71,6 +72,9 @@ class LinuxLifeMark final : public LifeMark {
 }  // namespace
 
 Result<std::unique_ptr<LifeMark>> make_life_mark(std::uint32_t* word) {
+  // In a child that a process with threads forked, as tests do, the thread sanitizer knows of the
+  // parent's threads, and takes a new one for one of them.
+  if (base::kThreadSanitizer) return fail(Errc::unsupported, "a life mark");
   auto mark = std::make_unique<LinuxLifeMark>(word);
   DOLMEN_CHECK(mark->start());
   return mark;
