@@ -74,6 +74,7 @@ OfiEndpoint::OfiEndpoint(const TcpOptions& options, const TcpWorld& world,
       way_{.port = port_.get(), .slots = &slots_, .owners = &owners_, .idle = &idle_} {}
 
 OfiEndpoint::~OfiEndpoint() {
+  tcp_.reset();
   peers_.clear();
   for (const auto& [number, fetch] : fetches_) fetch->registered.reset();
   // The fabric may use the memory until the port has ended.

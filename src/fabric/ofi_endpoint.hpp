@@ -173,7 +173,7 @@ class OfiEndpoint final : public Endpoint {
   const TcpWorld world_;
   const WaitPolicy wait_;
   const std::size_t send_queue_bytes_;
-  const std::unique_ptr<TcpEndpoint> tcp_;
+  std::unique_ptr<TcpEndpoint> tcp_;  ///< ends before the port, whose bell it watches
   Traits traits_;
   Regions regions_;
 

@@ -147,6 +147,7 @@ void OfiEndpoint::process(Peer& peer, const OfiStream::Unit& unit, Sink& sink) {
 }
 
 Result<void> OfiEndpoint::wait(std::uint64_t until_ns) {
+  post_receives();
   bool is_waking = port_->bell() != nullptr;
   for (const auto& [node, peer] : peers_) {
     if (peer->failure) return tcp_->wait(0);
@@ -159,7 +160,7 @@ Result<void> OfiEndpoint::wait(std::uint64_t until_ns) {
   // The caller's loop is the spinning, as with tcp.
   const std::uint64_t now_ns = world_.clock->monotonic_ns();
   const bool is_spinning = wait_.spin_ns != 0 && now_ns - busy_ns_ < wait_.spin_ns;
-  if (is_spinning || !completed_.empty() || !idle_.empty()) return tcp_->wait(0);
+  if (is_spinning || !completed_.empty()) return tcp_->wait(0);
   if (port_->bell() != nullptr && !port_->arm()) return tcp_->wait(0);
   return tcp_->wait(is_waking ? until_ns : std::min(until_ns, now_ns + kSliceNs));
 }
