@@ -99,8 +99,8 @@ SharedLanes::Lane* SharedLanes::find_room(std::size_t bytes) {
 bool SharedLanes::is_prepared(std::size_t bytes) const noexcept {
   if (has_no_room_) return true;
   return !own_.empty() && std::ranges::any_of(lanes_, [&](const Lane& lane) {
-           return lane.use == Use::free && lane.is_clean && lane.bytes.size() >= bytes;
-         });
+    return lane.use == Use::free && lane.is_clean && lane.bytes.size() >= bytes;
+  });
 }
 
 void SharedLanes::prepare(std::size_t bytes) {

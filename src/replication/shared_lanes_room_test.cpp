@@ -2,13 +2,12 @@
 //
 // The memory that a member keeps for its leaders: made before it is asked for, zero when it is
 // given.
-#include "replication/shared_lanes.hpp"
-
 #include <algorithm>
 
 #include <gtest/gtest.h>
 
 #include "fabric/shm.hpp"
+#include "replication/shared_lanes.hpp"
 #include "sys/linux/linux.hpp"
 #include "sys/linux/shared_scratch.hpp"
 
