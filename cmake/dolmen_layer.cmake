@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-#   dolmen_layer(<name> [ONE_THREAD] [DEPENDS <layer>…] [TEST_DEPENDS <layer>…] [EXCLUDE <subfolder>…]
+#   dolmen_layer(<name> [ONE_THREAD] [TOGETHER] [DEPENDS <layer>…] [TEST_DEPENDS <layer>…] [EXCLUDE <subfolder>…]
 #                [PRECOMPILE <header>…])
 # makes of the folder that calls it (subfolders included) the layer <name>:
 #   *.cpp        library dolmen_<name>: static, or interface while the folder has no source
@@ -8,11 +8,12 @@
 #   *_fuzz.cpp   one libFuzzer program <name>_<file> each, with DOLMEN_FUZZ
 #   *_bench.cpp  left to bench/; main.cpp is left to the folder's own CMakeLists.txt
 # ONE_THREAD: neither it nor its tests start threads; the thread sanitizer's build leaves the tests out.
+# TOGETHER: with DOLMEN_PCH, several of its sources are compiled as one, where most of each is foreign headers.
 # EXCLUDE names subfolders that are layers of their own, PRECOMPILE foreign headers that most sources here name
 # (cmake/dolmen_precompile.cmake).
 
 function(dolmen_layer name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "ONE_THREAD" "" "DEPENDS;TEST_DEPENDS;EXCLUDE;PRECOMPILE")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "ONE_THREAD;TOGETHER" "" "DEPENDS;TEST_DEPENDS;EXCLUDE;PRECOMPILE")
   set(here "${CMAKE_CURRENT_SOURCE_DIR}")
   file(GLOB_RECURSE all CONFIGURE_DEPENDS "${here}/*.cpp")
   foreach(folder IN LISTS arg_EXCLUDE)
@@ -36,6 +37,9 @@ function(dolmen_layer name)
     else()
       dolmen_precompile(dolmen_${name} REUSE dolmen_pch_layers)
     endif()
+    if(arg_TOGETHER AND DOLMEN_PCH)
+      set_target_properties(dolmen_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 7)
+    endif()
     set_property(GLOBAL APPEND PROPERTY DOLMEN_LAYERS_WITH_SOURCES ${name})
     if(DOLMEN_TIDY)
       set_target_properties(dolmen_${name} PROPERTIES
@@ -51,6 +55,9 @@ function(dolmen_layer name)
     target_link_libraries(dolmen_${name}_test
       PRIVATE dolmen_${name} ${test_depends} dolmen_internal dolmen_test_flags)
     dolmen_precompile(dolmen_${name}_test REUSE dolmen_pch_tests)
+    if(arg_TOGETHER AND DOLMEN_PCH)
+      set_target_properties(dolmen_${name}_test PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
+    endif()
     target_compile_definitions(dolmen_${name}_test
       PRIVATE DOLMEN_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")
     dolmen_discover(dolmen_${name}_test PREFIX "${name}." LABELS unit TIMEOUT 300)

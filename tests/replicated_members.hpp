@@ -207,15 +207,19 @@ class Clients {
       }
       const auto answer =
           client.call(std::as_bytes(std::span(&amount, 1)), std::chrono::seconds(20));
-      const std::lock_guard lock(mutex_);
-      if (answer && answer->size() == sizeof(std::uint64_t)) {
-        history_.respond(place).value = dolmen::base::load<std::uint64_t>(*answer);
-        ++answered_;
-      } else if (answer) {
-        broken_ = "an answer of another size";
-      } else if (answer.error().code() != dolmen::Errc::timed_out) {
-        broken_ = answer.error().message();
+      {
+        const std::lock_guard lock(mutex_);
+        if (answer && answer->size() == sizeof(std::uint64_t)) {
+          history_.respond(place).value = dolmen::base::load<std::uint64_t>(*answer);
+          ++answered_;
+        } else if (answer) {
+          broken_ = "an answer of another size";
+        } else if (answer.error().code() != dolmen::Errc::timed_out) {
+          broken_ = answer.error().message();
+        }
       }
+      // Over shared memory they would else make histories of millions for the judge.
+      std::this_thread::sleep_for(milliseconds(1));
     }
   }
 

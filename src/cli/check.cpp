@@ -9,13 +9,13 @@ namespace dolmen::cli {
 
 namespace {
 
-struct Options {
+struct CheckOptions {
   std::string directory;
   bool json = false;
   bool progress = false;
 };
 
-int check(const Options& options) {
+int check(const CheckOptions& options) {
   auto space = open_to_read(options.directory);
   if (!space) return not_opened(options.directory, space.error());
   auto explorer = node::Explorer::make(*space);
@@ -69,7 +69,7 @@ Json damage_json(const node::StoredDamage& found) {
   return row;
 }
 
-int scrub(const Options& options) {
+int scrub(const CheckOptions& options) {
   auto space = open_to_read(options.directory);
   if (!space) return not_opened(options.directory, space.error());
   Result<node::ScrubSummary> summary = [&] {
@@ -99,7 +99,7 @@ int scrub(const Options& options) {
 }  // namespace
 
 void add_check(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CheckOptions>();
   CLI::App* command =
       add_command(app, "check", "check every object: header, id, heap, pointers, stray addresses",
                   "dolmen check web.dolmen", options->json);
@@ -109,7 +109,7 @@ void add_check(CLI::App& app, Chosen& chosen) {
 }
 
 void add_scrub(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CheckOptions>();
   CLI::App* command = add_command(app, "scrub", "read and verify every stored byte in use",
                                   "dolmen scrub web.dolmen", options->json);
   command->add_option("DIR", options->directory, "the space")->required();

@@ -20,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Options {
+struct DumpOptions {
   std::string directory;
   std::string file = "-";
   bool json = false;
@@ -96,7 +96,7 @@ Result<node::DumpSummary> dump_to(Space& space, store::ByteSink& sink, bool prog
                     [&](std::uint64_t done, std::uint64_t total) { bar.show(done, total); });
 }
 
-Result<node::DumpSummary> dump_to_file(Space& space, const Options& options) {
+Result<node::DumpSummary> dump_to_file(Space& space, const DumpOptions& options) {
   std::error_code none;
   const fs::file_status status = fs::status(options.file, none);
   if (fs::exists(status) && !fs::is_regular_file(status)) {
@@ -113,7 +113,7 @@ Result<node::DumpSummary> dump_to_file(Space& space, const Options& options) {
   return summary;
 }
 
-int dump(const Options& options) {
+int dump(const DumpOptions& options) {
   const bool to_output = options.file == "-";
   if (to_output && options.json) {
     return misused("--json needs FILE: standard output carries the dump", "dump");
@@ -158,7 +158,7 @@ class StreamSource final : public store::ByteSource {
   std::string name_;
 };
 
-int load_from(std::FILE* stream, std::uint64_t total, const Options& options) {
+int load_from(std::FILE* stream, std::uint64_t total, const DumpOptions& options) {
   StreamSource source(stream, options.file == "-" ? "standard input" : options.file);
   const auto open_directory = [&] {
     return sys::open_directory(options.directory, sys::DirectoryMode::open_or_create);
@@ -197,7 +197,7 @@ int load_from(std::FILE* stream, std::uint64_t total, const Options& options) {
   return kOk;
 }
 
-int load(const Options& options) {
+int load(const DumpOptions& options) {
   if (options.file == "-") {
     if (!sys::is_terminal(0)) return load_from(stdin, 0, options);
     return misused("standard input is a terminal: name a FILE, or send a dump into it", "load");
@@ -217,7 +217,7 @@ int load(const Options& options) {
 }  // namespace
 
 void add_dump(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DumpOptions>();
   CLI::App* command = add_command(app, "dump", "write a space as one stream, for load",
                                   "dolmen dump web.dolmen web.dump", options->json);
   command->add_option("DIR", options->directory, "the space")->required();
@@ -228,7 +228,7 @@ void add_dump(CLI::App& app, Chosen& chosen) {
 }
 
 void add_load(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DumpOptions>();
   CLI::App* command = add_command(app, "load", "make a space of what dump wrote",
                                   "dolmen load web.dump copy.dolmen", options->json);
   command->add_option("FILE", options->file, "what dump wrote; - is standard input")->required();

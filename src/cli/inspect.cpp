@@ -10,7 +10,7 @@ namespace dolmen::cli {
 
 namespace {
 
-struct Options {
+struct InspectOptions {
   std::string directory;
   std::string object;
   node::ValueLimits limits;
@@ -28,7 +28,7 @@ bool split_offset(const std::string& text, std::string& object, std::uint64_t& o
   return true;
 }
 
-int inspect(const Options& options) {
+int inspect(const InspectOptions& options) {
   auto space = open_to_read(options.directory);
   if (!space) return not_opened(options.directory, space.error());
   auto explorer = node::Explorer::make(*space);
@@ -65,7 +65,7 @@ int inspect(const Options& options) {
 }  // namespace
 
 void add_inspect(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InspectOptions>();
   CLI::App* command = add_command(app, "inspect", "show an object's values by field name",
                                   "dolmen inspect web.dolmen crawl --limit 5", options->json);
   command->add_option("DIR", options->directory, "the space")->required();

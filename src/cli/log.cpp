@@ -21,7 +21,7 @@ namespace dolmen::cli {
 
 namespace {
 
-struct Options {
+struct LogOptions {
   ReplicatedOptions member;
   std::string key_file;
   std::uint64_t patience_ms = 1000;
@@ -34,7 +34,7 @@ struct Options {
 };
 
 // Nobody else can read it at any moment: the file is closed to others before it holds anything.
-int key(const Options& options) {
+int key(const LogOptions& options) {
   if (std::filesystem::exists(options.key_file)) {
     return failed(Error(Errc::already_exists, interned(options.key_file)));
   }
@@ -71,7 +71,7 @@ const char* transport_of(const std::string& address) {
   return address.starts_with("shm:") ? "shm" : "tcp";
 }
 
-int init(const Options& options) {
+int init(const LogOptions& options) {
   const std::vector<std::uint64_t> groups =
       options.groups.empty() ? std::vector<std::uint64_t>{1} : options.groups;
   const auto made = Replicated::create(options.member, groups);
@@ -96,7 +96,7 @@ int init(const Options& options) {
 }
 
 // Runs until it is told to end. Whoever cares for it starts it again when it fails.
-int witness(const Options& options) {
+int witness(const LogOptions& options) {
   auto member = Replicated::start_witness(options.member);
   if (!member) return failed(member.error());
   static Replicated* running = nullptr;
@@ -145,7 +145,7 @@ Json status_json(const ReplicatedStatus& status, std::uint64_t group) {
 
 /// The group's own clients, in the order of their numbers: of those that were asked for, or of all
 /// that a member runs.
-Result<std::vector<std::uint64_t>> groups_of(const Options& options, ReplicatedClient& client) {
+Result<std::vector<std::uint64_t>> groups_of(const LogOptions& options, ReplicatedClient& client) {
   if (!options.groups.empty()) return options.groups;
   return client.groups(std::chrono::milliseconds(options.patience_ms));
 }
@@ -183,7 +183,7 @@ void print_statuses(const std::vector<ReplicatedStatus>& statuses, std::uint64_t
   }
 }
 
-int status(const Options& options) {
+int status(const LogOptions& options) {
   auto any = ReplicatedClient::make(options.member.group);
   if (!any) return failed(any.error());
   const auto groups = groups_of(options, *any);
@@ -226,7 +226,7 @@ int status(const Options& options) {
 enum class Step : std::uint8_t { add, remove, replace };
 
 /// Each group's members are a matter of its own log: one after the other.
-int change(const Options& options, Step step) {
+int change(const LogOptions& options, Step step) {
   auto any = ReplicatedClient::make(options.member.group);
   if (!any) return failed(any.error());
   const auto groups = groups_of(options, *any);
@@ -265,7 +265,7 @@ int change(const Options& options, Step step) {
   return kOk;
 }
 
-void add_group(CLI::App& command, Options& options) {
+void add_group(CLI::App& command, LogOptions& options) {
   command
       .add_option("--members", options.member.group.members,
                   "addresses of member 1, 2, …, like 192.0.2.7:7400; - where there is none. Or for "
@@ -276,7 +276,7 @@ void add_group(CLI::App& command, Options& options) {
                      "the group's key file; not used with shm:");
 }
 
-void add_groups(CLI::App& command, Options& options) {
+void add_groups(CLI::App& command, LogOptions& options) {
   command.add_option("--groups", options.groups, "numbers of groups; all if not given")
       ->delimiter(',');
 }
@@ -288,7 +288,7 @@ void add_log(CLI::App& app, Chosen& chosen) {
       app.add_subcommand("log", "groups that keep a state machine in a replicated log");
   log->require_subcommand(1);
 
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LogOptions>();
   CLI::App* const make_key = add_command(*log, "key", "make a group's key file",
                                          "dolmen log key group.key", options->json);
   make_key->add_option("FILE", options->key_file, "the new file")->required();

@@ -11,14 +11,14 @@ namespace dolmen::cli {
 
 namespace {
 
-struct Options {
+struct LsOptions {
   std::string directory;
   bool all = false;
   bool json = false;
   bool progress = false;
 };
 
-int ls(const Options& options) {
+int ls(const LsOptions& options) {
   auto space = open_to_read(options.directory);
   if (!space) return not_opened(options.directory, space.error());
   auto explorer = node::Explorer::make(*space);
@@ -75,7 +75,7 @@ int ls(const Options& options) {
 }  // namespace
 
 void add_ls(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LsOptions>();
   CLI::App* command = add_command(app, "ls", "list objects with names, types and capacities",
                                   "dolmen ls web.dolmen --all", options->json);
   command->add_option("DIR", options->directory, "the space")->required();

@@ -8,7 +8,7 @@ namespace dolmen::cli {
 
 namespace {
 
-struct Options {
+struct TreeOptions {
   std::string directory;
   std::string object;
   unsigned depth = 8;
@@ -61,7 +61,7 @@ class Tree {
   std::set<ObjectId> seen_;
 };
 
-int tree(const Options& options) {
+int tree(const TreeOptions& options) {
   auto space = open_to_read(options.directory);
   if (!space) return not_opened(options.directory, space.error());
   auto explorer = node::Explorer::make(*space);
@@ -77,7 +77,7 @@ int tree(const Options& options) {
 }  // namespace
 
 void add_tree(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TreeOptions>();
   CLI::App* command = add_command(app, "tree", "the objects that an object reaches",
                                   "dolmen tree web.dolmen crawl --depth 2", options->json);
   command->add_option("DIR", options->directory, "the space")->required();

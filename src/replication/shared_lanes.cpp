@@ -85,7 +85,8 @@ SharedLanes::Lane* SharedLanes::find_room(std::size_t bytes) {
   Lane* room = nullptr;
   for (Lane& lane : lanes_) {
     if (lane.use != Use::free || lane.bytes.size() < bytes) continue;
-    if (room == nullptr || (lane.is_clean && !room->is_clean)) room = &lane;
+    const bool is_better = room != nullptr && lane.is_clean && !room->is_clean;
+    if (room == nullptr || (is_better && !DOLMEN_PLANTED("replication.lane_reused"))) room = &lane;
   }
   if (room == nullptr) return make_room(bytes);
   if (!room->is_clean) {
