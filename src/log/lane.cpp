@@ -17,6 +17,8 @@ namespace {
 
 constexpr std::size_t kChecksumBytes = 8;
 constexpr std::size_t kChecksumAt = 48;  ///< of the header's
+/// Longer ones are checked in memory of their own.
+constexpr std::size_t kSmallEntryBytes = 512;
 
 std::uint64_t seed_of(Epoch epoch) noexcept { return base::mix_seed(kLaneMagic, epoch); }
 
@@ -124,25 +126,26 @@ std::optional<LaneEntry> decode_lane_entry(base::Bytes lane, std::size_t offset,
   if (index != 0 && head.index != index) return std::nullopt;
   const std::size_t bytes = lane_entry_bytes(head.payload_bytes);
   if (bytes > lane.size() - offset) return std::nullopt;
-  // The payload's own memory holds the whole at first, so that one allocation serves both.
-  std::vector<std::byte> whole(bytes);
+  // What is checked is a copy, which nobody changes any more.
+  std::array<std::byte, kSmallEntryBytes> small;  // not zeroed: it is copied into
+  std::vector<std::byte> large(bytes > small.size() ? bytes : 0);
+  const base::MutableBytes whole =
+      large.empty() ? base::MutableBytes(small).first(bytes) : base::MutableBytes(large);
   std::ranges::copy(front, whole.begin());
-  copy_out(base::MutableBytes(whole).subspan(kLaneEntryHeaderBytes),
+  copy_out(whole.subspan(kLaneEntryHeaderBytes),
            lane.subspan(offset + kLaneEntryHeaderBytes, bytes - kLaneEntryHeaderBytes));
-  const base::Bytes body = base::Bytes(whole).subspan(kChecksumBytes);
+  const base::Bytes body = whole.subspan(kChecksumBytes);
   if (base::load<std::uint64_t>(whole) != base::checksum64(body, seed_of(epoch)) &&
       !DOLMEN_PLANTED("log.lane_unchecked")) {
     return std::nullopt;
   }
-  const std::size_t payload_end = kLaneEntryHeaderBytes + head.payload_bytes;
-  const bool is_padded = std::all_of(whole.begin() + static_cast<std::ptrdiff_t>(payload_end),
-                                     whole.end(), [](std::byte b) { return b == std::byte{0}; });
-  whole.resize(payload_end);
-  whole.erase(whole.begin(), whole.begin() + kLaneEntryHeaderBytes);
+  const base::Bytes payload = whole.subspan(kLaneEntryHeaderBytes, head.payload_bytes);
+  const bool is_padded = std::ranges::all_of(whole.subspan(kLaneEntryHeaderBytes + payload.size()),
+                                             [](std::byte b) { return b == std::byte{0}; });
   LaneEntry found{.entry = {.origin = head.origin,
                             .index = head.index,
                             .kind = static_cast<EntryKind>(head.kind),
-                            .payload = std::move(whole)},
+                            .payload = {payload.begin(), payload.end()}},
                   .stable = head.stable,
                   .bytes = bytes};
   if (!is_padded || !is_well_formed(found.entry)) return std::nullopt;

@@ -150,6 +150,7 @@ TEST(PageCrash, EveryCrashStateHoldsTheRootThatIsInForce) {
 }
 
 TEST(PageCrash, PlantedBugsAreFound) {
+  if (base::kSanitized) GTEST_SKIP() << "the release build looks for planted bugs";
   for (const char* bug : {"store.recycle_live_block", "store.skip_pages_sync"}) {
     std::string found;
     for (std::uint64_t seed = 1; seed <= 20 && found.empty(); ++seed) {
