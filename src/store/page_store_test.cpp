@@ -33,6 +33,7 @@ TEST_F(PageStoreTest, AReaderNeedsNoFileBeforeTheFirstCheckpoint) {
 }
 
 TEST_F(PageStoreTest, AgreesWithAModelOverManyRandomCheckpointsAndReopenings) {
+  if (base::kThreadSanitizer) GTEST_SKIP() << "one thread, and long";
   for (std::uint64_t seed = 1; seed <= (base::kSanitized ? 1 : 4); ++seed) {
     SCOPED_TRACE(seed);
     reopen({});
@@ -83,6 +84,7 @@ TEST_F(PageStoreTest, ADiscardedCheckpointLeavesNoTrace) {
 }
 
 TEST_F(PageStoreTest, ACancelledCheckpointChangesNothingAndTheNextOneSucceeds) {
+  if (base::kThreadSanitizer) GTEST_SKIP() << "one thread, and long";
   PageModel model(2);
   for (int i = 0; i < 200; ++i) model.step();
   checkpoint(model);
@@ -160,6 +162,7 @@ TEST_F(PageStoreTest, AWalkSeesTheTreeItBeganWithWhileCheckpointsReplaceEverythi
 
 // Another process's reader shares the file and nothing else.
 TEST_F(PageStoreTest, BlocksStayWhileReuseIsHeldAndGoAfterwards) {
+  if (base::kThreadSanitizer) GTEST_SKIP() << "one thread, and long";
   for (const bool hold : {false, true}) {
     reopen({});
     PageModel model(3);
