@@ -49,6 +49,7 @@ class FabricStage {
   /// `outputs`: the folder for what the other process says.
   explicit FabricStage(std::string outputs);
   [[nodiscard]] int own_core() const noexcept { return cores_.back(); }
+  [[nodiscard]] int other_core() const noexcept { return cores_.front(); }
   [[nodiscard]] bool shares_core() const noexcept { return cores_.size() < 2; }
   [[nodiscard]] Spin spin() const noexcept { return Spin(shares_core()); }
   /// For the mode.

@@ -28,17 +28,17 @@ enum class Over : std::uint8_t { shm, tcp };
 /// The group for one measurement: this process leads, on a core of its own.
 class MemoryGroup {
  public:
-  MemoryGroup(const LogWork& work, Over over) {
+  MemoryGroup(const LogWork& work, const FabricStage& stage, Over over) {
     MemberPlan plan;
     if (over == Over::shm) plan.shared_directory = folder_.path();
     if (over == Over::tcp) plan.ports = free_ports(kGroupMembers);
-    const std::vector<int> cores = allowed_cores();
     for (std::uint32_t number = 2; number <= kGroupMembers; ++number) {
       plan.number = number;
       // One polling follower is enough, and on two cores more would take turns.
-      plan.spin_ns = over == Over::tcp && number == 2 && cores.size() > 1 ? ~std::uint64_t{0} : 0;
+      plan.spin_ns =
+          over == Over::tcp && number == 2 && !stage.shares_core() ? ~std::uint64_t{0} : 0;
       plan.replica.silence_ns = kFollowerSilenceNs;
-      std::vector<std::string> words{"log-memory", std::to_string(cores.front())};
+      std::vector<std::string> words{"log-memory", std::to_string(stage.other_core())};
       for (const std::string& word : plan.words()) words.push_back(word);
       const std::string output = work.folder().path() + "/memory" + std::to_string(number);
       followers_.push_back(Server::part(words, output));
@@ -129,7 +129,7 @@ Contestant dolmen(const LogWork& work, const FabricStage& stage, Over over, cons
       work.report().scaled(std::to_string(count) + " entries") + work.report().scheduling() + told,
       [&work, &stage, over, count, units] {
         const Pinned pinned(stage.own_core());
-        MemoryGroup group(work, over);
+        MemoryGroup group(work, stage, over);
         return times_of(count, units, [&] { group.one(); });
       }};
 }
@@ -219,7 +219,7 @@ void memory_cases(LogWork& work) {
               "of 1000 entries; followers sleep on another core when there is nothing to do",
           [&work, &stage, seconds]() -> Values {
             const Pinned pinned(stage.own_core());
-            MemoryGroup memory(work, Over::shm);
+            MemoryGroup memory(work, stage, Over::shm);
             // Lanes and heaps as large as they become: pages are met once.
             const double warm = seconds_now();
             while (seconds_now() - warm < seconds) memory.batch(kBatch);
