@@ -47,7 +47,7 @@ GroupJudge::Life GroupJudge::begins(const log::Replica& replica) {
   lives_.push_back({.id = replica.self(), .epoch = replica.epoch()});
   look_at(life, replica);
   // What it was counted for it has kept (I11), or it lost what it had and votes all the same (I14).
-  look_at_what_was_counted(lives_[life]);
+  look_at_what_was_counted(lives_[life], true);
   return life;
 }
 
@@ -57,13 +57,17 @@ void GroupJudge::look_at(Life life, const log::Replica& replica) {
   if (replica.epoch() < seen.epoch) fail(seen, "its epoch went back (I4)");
   const bool is_new_epoch = replica.epoch() > seen.epoch;
   const bool is_changed = replica.end() != seen.end || replica.base() != seen.base;
-  seen.epoch = replica.epoch();
+  const log::Epoch left = std::exchange(seen.epoch, replica.epoch());
   if (is_changed) look_at_log(seen, replica);
+  if (is_new_epoch && group_.one_event_a_step && !replica.leader() && !seen.is_replaced) {
+    left_[{seen.id, left}] = seen.end;
+  }
   look_at_stable(seen, replica);
   if (is_changed) look_at_what_is_forgotten(seen, replica);
   look_at_leader(seen, replica);
+  look_at_counts(seen, replica);
   if (!seen.is_replaced && (is_new_epoch || is_changed || group_.takes_in_at_once)) {
-    look_at_what_was_counted(seen);
+    look_at_what_was_counted(seen, true);
   }
 }
 
@@ -165,23 +169,11 @@ void GroupJudge::look_at_decision(const Seen& seen, const log::Replica& replica,
     if (is_held(configured.configuration, index, seen, replica)) return;
     fail(seen, text("decided, and not held by a majority (I5, I11, I15): index ", index));
   };
-  const auto count = [&](const log::Configuration& configuration, log::Index index) {
-    std::size_t others = 0;
-    for (const log::ReplicaId id : configuration.voters) {
-      if (id == seen.id || replica.matched(id) < index) continue;
-      ++others;
-      counted_[id] = {index, seen.epoch};
-    }
-    // Without its own the others are too few.
-    if (2 * others <= configuration.voters.size()) counted_[seen.id] = {index, seen.epoch};
-  };
-  const bool leads = replica.role() == log::Role::leader;
   // Rule 9: the old voters decide a configuration together with the new ones.
   for (std::size_t i = configurations_.size(); i-- > 1 && configurations_[i].index > before;) {
     check(configurations_[i - 1], configurations_[i].index);
   }
   check(configurations_.back(), last);
-  if (leads) count(configurations_.back().configuration, last);
 }
 
 void GroupJudge::look_at_leader(Seen& seen, const log::Replica& replica) {
@@ -227,15 +219,45 @@ void GroupJudge::look_at_what_is_forgotten(const Seen& seen, const log::Replica&
   }
 }
 
-void GroupJudge::look_at_what_was_counted(const Seen& seen) {
+void GroupJudge::look_at_counts(const Seen& seen, const log::Replica& replica) {
+  if (replica.role() != log::Role::leader || seen.is_replaced || !violation().empty()) return;
+  for (const auto& [id, life] : current_) {
+    const log::Index index = replica.matched(id);
+    // What it took over from earlier epochs another leader may still replace by something later,
+    // until an own entry stands behind it.
+    if (index <= seen.base.index || seen.origins[index - 1] != seen.epoch) continue;
+    Counted& counted = counted_[id];
+    const log::Position place{seen.epoch, index};
+    if (place <= counted.last) continue;
+    counted.last = place;
+    const bool is_decided = index <= checks_.decided() && decided(index) == place;
+    if (is_decided) counted.decided = place;
+    look_at_what_was_counted(lives_[life], false);
+  }
+}
+
+void GroupJudge::look_at_what_was_counted(const Seen& seen, bool had_its_turn) {
   if (!violation().empty()) return;
-  const auto counted = counted_.find(seen.id);
-  if (counted == counted_.end()) return;
-  const auto& [index, epoch] = counted->second;
-  const bool may_be_landing =
-      group_.is_direct && !group_.takes_in_at_once && seen.epoch == epoch;
-  if (may_be_landing || holds(seen, decided(index))) return;
-  fail(seen, text("it lacks what it was counted for (I3, I11, I14): index ", index));
+  const auto found = counted_.find(seen.id);
+  if (found == counted_.end()) return;
+  Counted& counted = found->second;
+  const log::Position last = counted.last;
+  if (last.index <= checks_.decided() && decided(last.index) == last) counted.decided = last;
+  const auto check = [&](log::Position place) {
+    if (place.index == 0 || holds(seen, place)) return;
+    const bool has_taken_in = had_its_turn && group_.takes_in_at_once;
+    if (group_.is_direct && seen.epoch <= place.origin && !has_taken_in) return;  // in a lane
+    fail(seen, text("it lacks what it is counted for (I3, I11, I14): index ", place.index) +
+                   text(" of epoch ", place.origin));
+  };
+  check(counted.decided);
+  // A later leader may have taken the rest away; but it had it when it left that epoch.
+  if (seen.epoch == last.origin) return check(last);
+  const auto left = left_.find({seen.id, last.origin});
+  if (left == left_.end()) return;
+  if (left->second.origin == last.origin && left->second.index >= last.index) return;
+  fail(seen, text("it left an epoch without what it is counted for (I3): index ", last.index) +
+                 text(" of epoch ", last.origin));
 }
 
 void GroupJudge::executed(log::Index index, std::uint64_t state) {

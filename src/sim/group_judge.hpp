@@ -25,6 +25,8 @@ struct JudgedGroup {
   bool is_direct = false;
   /// … but is in its log after each step of its own.
   bool takes_in_at_once = false;
+  /// A replica is looked at after each event, not after some of them.
+  bool one_event_a_step = false;
   /// A command's first eight bytes name it.
   bool names_commands = false;
 };
@@ -77,10 +79,10 @@ class GroupJudge {
     log::Index index;
     log::Configuration configuration;
   };
-  /// Somebody's answer was counted for a decided entry.
+  /// The last entry of its own epoch that a leader counts somebody for; and the last decided one.
   struct Counted {
-    log::Index index = 0;
-    log::Epoch epoch = 0;
+    log::Position last{};
+    log::Position decided{};
   };
 
   void fail(const Seen& seen, const std::string& what);
@@ -89,7 +91,10 @@ class GroupJudge {
   void look_at_stable(Seen& seen, const log::Replica& replica);
   void look_at_leader(Seen& seen, const log::Replica& replica);
   void look_at_what_is_forgotten(const Seen& seen, const log::Replica& replica);
-  void look_at_what_was_counted(const Seen& seen);
+  /// Whom a leader counts.
+  void look_at_counts(const Seen& seen, const log::Replica& replica);
+  /// Whether it has what it is counted for; `had_its_turn`: since then.
+  void look_at_what_was_counted(const Seen& seen, bool had_its_turn);
   /// Something was decided that nobody knew to be.
   void look_at_decision(const Seen& seen, const log::Replica& replica, log::Index before);
   [[nodiscard]] const Known* known(log::Position place) const;
@@ -110,6 +115,8 @@ class GroupJudge {
   std::vector<Configured> configurations_;     ///< that were decided
   std::vector<log::Epoch> decided_in_;         ///< by index - 1: not before this epoch was known
   std::map<log::ReplicaId, Counted> counted_;
+  /// Where its log ended when it left that epoch for one without a leader yet.
+  std::map<std::pair<log::ReplicaId, log::Epoch>, log::Position> left_;
   std::vector<std::optional<std::uint64_t>> states_;  ///< by index - 1
 };
 

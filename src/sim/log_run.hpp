@@ -43,6 +43,7 @@ class LogRun {
         is_direct_(options.is_direct.value_or(base::mix_seed(options.seed, 1) % 4 == 0)),
         judge_({.first = first_voters(first_voters_),
                 .is_direct = is_direct_,
+                .one_event_a_step = true,
                 .names_commands = true}),
         checks_(judge_.checks()) {
     replica_options_.message_bytes = chance(2) ? 1 : 1 + random_.below(400);
