@@ -45,17 +45,21 @@ TEST(ClusterCampaign, ClientsOfEveryGroupSeeOneCounterWhateverFails) {
     total.answered += result.answered;
     total.attempts += result.attempts;
     total.ended += result.ended;
+    total.changes += result.changes;
     total.disks_ended += result.disks_ended;
     total.connections_lost += result.connections_lost;
     total.packets += result.packets;
   }
   std::printf(
       "%lu seeds, %.1f simulated minutes, %lu events, %lu packets, %lu commands answered, %lu "
-      "attempts more, %lu processes ended, %lu members by their disks, %lu ends of connections\n",
+      "attempts more, %lu processes ended, %lu members by their disks, %lu ends of connections, %lu "
+      "changes of members\n",
       seeds, static_cast<double>(total.simulated_ns) / 6e10, total.events, total.packets,
-      total.answered, total.attempts, total.ended, total.disks_ended, total.connections_lost);
+      total.answered, total.attempts, total.ended, total.disks_ended, total.connections_lost,
+      total.changes);
   EXPECT_GT(total.answered, seeds * 200);
   EXPECT_GT(total.ended, seeds);
+  EXPECT_GT(total.changes, seeds / 2);
   if (seeds < 300) return;
   auto probes = hooks.probes();
   for (const char* const place : {"replication.undone", "log.installed", "log.compacted"}) {

@@ -97,6 +97,17 @@ class Member final : private fabric::Sink {
   /// Who belongs to the group, as far as this one knows.
   [[nodiscard]] Roster roster(const GroupId& group) const;
   [[nodiscard]] std::optional<MemberStatus> status(const GroupId& group) const;
+  /// For whoever judges members from outside, after each turn; good until the next one.
+  struct Inside {
+    const log::Replica* replica = nullptr;
+    log::Index executed = 0;  ///< by its machine; 0 also where there is none
+  };
+  [[nodiscard]] std::optional<Inside> inside(const GroupId& group) const {
+    const auto found = groups_.find(group);
+    if (found == groups_.end()) return std::nullopt;
+    const Hosting& hosting = found->second;
+    return Inside{&hosting.replica, hosting.executor ? hosting.executor->executed() : 0};
+  }
   /// Requires: it has one.
   [[nodiscard]] Journal& journal() noexcept { return *journal_; }
   /// Syncs and ends the journal, if there is one.

@@ -22,6 +22,7 @@
 #include "fabric/tcp_sim_world.hpp"
 #include "replication/member.hpp"
 #include "sim/crash_plan.hpp"
+#include "sim/group_judge.hpp"
 #include "sim/mapped_memory.hpp"
 #include "sim/sim_disk.hpp"
 #include "sim/sim_env.hpp"
@@ -145,6 +146,11 @@ class MemberWorld {
     const std::size_t founders = options.founders == 0 ? options.members : options.founders;
     for (std::size_t i = 0; i < founders; ++i) first_.voters.push_back(replica(i));
     if (options.has_witness) first_.witnesses.push_back(first_.voters.back());
+    for (const GroupId& group : groups()) {
+      judges_.try_emplace(group, sim::JudgedGroup{.first = first_,
+                                                  .is_direct = options.is_in_memory,
+                                                  .takes_in_at_once = options.is_in_memory});
+    }
     for (std::size_t i = 0; i < options.members; ++i) {
       nodes_.push_back(std::make_unique<Node>(base::mix_seed(options.seed, i), options.is_ahead));
       Node& node = *nodes_.back();
@@ -174,15 +180,22 @@ class MemberWorld {
     const auto hosted = is_witness(i) ? node.member->host_witness(kTestGroup)
                                       : node.member->host(kTestGroup, *node.machine);
     ASSERT_TRUE(hosted) << hosted.error().message();
-    if (!options_.has_other_group) return;
-    node.other_machine = std::make_unique<Tally>(options_.is_ahead);
-    const auto other = node.member->host(kOtherGroup, *node.other_machine);
-    ASSERT_TRUE(other) << other.error().message();
+    if (options_.has_other_group) {
+      node.other_machine = std::make_unique<Tally>(options_.is_ahead);
+      const auto other = node.member->host(kOtherGroup, *node.other_machine);
+      ASSERT_TRUE(other) << other.error().message();
+    }
+    for (auto& [group, judge] : judges_) {
+      node.judged[group] = judge.begins(*node.member->inside(group)->replica);
+    }
   }
+  /// What must not be, of any group; empty: nothing. Every step of those who start() is looked at.
+  [[nodiscard]] const std::string& violation() const { return violation_; }
   /// … that runs no replica yet.
   Member* open(std::size_t i) {
     Node& node = *nodes_[i];
     node.why.reset();
+    node.judged.clear();
     node.paused_until_ns = 0;
     node.machine = std::make_unique<Tally>(options_.is_ahead);
     node.endpoint =
@@ -239,6 +252,7 @@ class MemberWorld {
       Node& node = *nodes_[i];
       if (!node.member || now_ns() < node.paused_until_ns) continue;
       const auto turned = node.member->turn();
+      look_at(i);
       if (!turned) {
         node.why = turned.error();
         end(i);
@@ -346,7 +360,29 @@ class MemberWorld {
     std::uint64_t incarnation = 0;
     std::uint64_t paused_until_ns = 0;
     std::optional<Error> why;
+    std::map<GroupId, sim::GroupJudge::Life> judged{};
   };
+
+  [[nodiscard]] std::vector<GroupId> groups() const {
+    std::vector<GroupId> all{kTestGroup};
+    if (options_.has_other_group) all.push_back(kOtherGroup);
+    return all;
+  }
+  void look_at(std::size_t i) {
+    const Node& node = *nodes_[i];
+    for (const auto& [group, life] : node.judged) {
+      const auto inside = node.member->inside(group);
+      if (!inside) continue;  // a test that hosts what it likes
+      sim::GroupJudge& judge = judges_.at(group);
+      judge.look_at(life, *inside->replica);
+      const Tally& machine = group == kTestGroup ? *node.machine : *node.other_machine;
+      // Ahead of what is decided its state is nobody else's business; a witness has none.
+      if (inside->executed <= inside->replica->stable()) {
+        judge.executed(inside->executed, machine.value());
+      }
+      if (violation_.empty()) violation_ = judge.violation();
+    }
+  }
 
   void make_journal(std::size_t i, log::ReplicaId self) {
     auto journal = open_journal(*nodes_[i]);
@@ -367,6 +403,8 @@ class MemberWorld {
   log::Configuration first_;
   fabric::TcpSimWorld network_;
   sim::MappedMemory mapped_memory_;
+  std::map<GroupId, sim::GroupJudge> judges_;
+  std::string violation_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<MemberClient*> clients_;
 };

@@ -43,7 +43,9 @@ void ClusterRun::strike_once() {
   Node& node = *nodes_[i];
   std::vector<std::uint32_t> possible;
   for (std::uint32_t fault = 1; fault < kAllClusterFaults; fault <<= 1) {
-    if (has(fault) && fault != kGivesUp && fault != kClockDrift) possible.push_back(fault);
+    if (has(fault) && fault != kGivesUp && fault != kClockDrift && fault != kChanges) {
+      possible.push_back(fault);
+    }
   }
   if (possible.empty()) return;
   switch (possible[random_.below(possible.size())]) {
@@ -117,6 +119,34 @@ void ClusterRun::strike_once() {
     default:
       return;
   }
+}
+
+void ClusterRun::change_members() {
+  if (!has(kChanges)) return;
+  const std::uint64_t next_ns = 1 + random_.below(40 * kMs);
+  if (now_ns() + next_ns < strikes_until_ns_) {
+    fabric_.queue().after(next_ns, [this] { change_members(); });
+  }
+  const Group& group = groups_[random_.below(groups_.size())];
+  const auto leader = leader_of(group);
+  if (!leader) return;
+  replication::Member& member = *nodes_[*leader]->member;
+  const log::Configuration now = member.status(group.id)->configuration;
+  const log::ReplicaId any = group.ids[random_.below(group.ids.size())];
+  const bool is_spare = replication::life_of(any) != replication::kFirstLife;
+  replication::Change change{.kind = replication::ChangeKind::learn, .replica = any};
+  if (!now.learners.empty() && random_.chance(3, 4)) {
+    change.kind = replication::ChangeKind::vote;
+    change.replica = now.learners[random_.below(now.learners.size())];
+    if (random_.chance(1, 2)) change.instead = now.voters[random_.below(now.voters.size())];
+  } else if (now.voters.size() > 2 && now.is_voter(any) && random_.chance(1, 2)) {
+    change.kind = replication::ChangeKind::leave;
+  } else if (!is_spare) {
+    return;
+  }
+  const auto reply = member.change(group.id, change);
+  if (reply.status == replication::ChangeStatus::under_way) ++result_.changes;
+  schedule(*leader, now_ns());
 }
 
 void ClusterRun::heal() {

@@ -16,6 +16,7 @@
 #include "sim/cluster_client.hpp"
 #include "sim/cluster_world.hpp"
 #include "sim/crash_plan.hpp"
+#include "sim/group_judge.hpp"
 #include "sim/host_clock.hpp"
 #include "sim/sim_disk.hpp"
 #include "sim/sim_env.hpp"
@@ -55,6 +56,7 @@ class ClusterRun {
     SimProcess process;
     sys::Env env;
     std::map<replication::GroupId, std::unique_ptr<Tally>> machines{};
+    std::map<replication::GroupId, GroupJudge::Life> judged{};
     std::unique_ptr<fabric::Endpoint> endpoint{};
     std::unique_ptr<replication::Member> member{};
     std::uint64_t incarnation = 0;
@@ -65,9 +67,11 @@ class ClusterRun {
   };
   struct Group {
     replication::GroupId id{};
-    std::vector<std::size_t> nodes{};
+    std::vector<std::size_t> nodes{};   ///< the founders', and then the spare ones'
+    std::vector<log::ReplicaId> ids{};  ///< in the same order
     bool is_ahead = false;
     ClusterHistory history{};
+    std::unique_ptr<GroupJudge> judge{};
   };
   struct Client {
     std::unique_ptr<ClusterClient> client;
@@ -95,17 +99,24 @@ class ClusterRun {
   void turn(std::size_t i);
   void schedule_client(std::size_t i, std::uint64_t at_ns);
   void turn_client(std::size_t i);
+  /// After each step of a node: what its replicas are now.
+  void look_at(std::size_t i);
 
   // The nemesis.
   void strike();
   void strike_once();
   void kill(std::size_t i);
   void heal();
+  /// One step of what an operator would do with the members of some group.
+  void change_members();
 
   // Judgement.
   [[nodiscard]] std::optional<std::size_t> leader_of(const Group& group);
   [[nodiscard]] bool agrees(const Group& group);
   [[nodiscard]] bool is_at_rest();
+  /// Those of the voters' nodes.
+  [[nodiscard]] std::vector<std::size_t> voters_of(const Group& group,
+                                                   const log::Configuration& configuration) const;
   void judge(Group& group);
   [[nodiscard]] std::string state();
 

@@ -12,6 +12,8 @@ namespace dolmen::sim {
 namespace {
 
 constexpr std::uint64_t kFirstClient = 1'000;
+/// Of replicas that wait to be taken in.
+constexpr std::uint32_t kSpareLife = 7;
 
 const replication::JournalOptions kJournal{.segment_bytes = 8u << 10, .tail_bytes_max = 24u << 10};
 replication::MemberOptions member_options() {
@@ -84,15 +86,22 @@ void ClusterRun::lay_out() {
     }
     log::Configuration first;
     for (const std::size_t node : group.nodes) {
-      first.voters.push_back(replication::replica_of(id_of(node), 1));
+      group.ids.push_back(replication::replica_of(id_of(node), 1));
     }
+    first.voters = group.ids;
     std::ranges::sort(first.voters);
-    for (const std::size_t node : group.nodes) {
-      auto journal = open_journal(*nodes_[node]);
+    for (std::size_t m = members; has(kChanges) && m < std::min(members + 2, all.size()); ++m) {
+      group.nodes.push_back(all[m]);
+      group.ids.push_back(replication::replica_of(id_of(all[m]), kSpareLife));
+    }
+    group.judge = std::make_unique<GroupJudge>(JudgedGroup{.first = first});
+    for (std::size_t m = 0; m < group.nodes.size(); ++m) {
+      Node& node = *nodes_[group.nodes[m]];
+      auto journal = open_journal(node);
       if (!journal) return;
-      const auto added = journal->add(group.id, replication::replica_of(id_of(node), 1), first);
+      const auto added = journal->add(group.id, group.ids[m], first);
       if (!added || !journal->close()) violated("a journal cannot be made");
-      nodes_[node]->machines[group.id] = nullptr;
+      node.machines[group.id] = nullptr;
     }
   }
 }
@@ -124,7 +133,9 @@ void ClusterRun::start(std::size_t i) {
     machine = std::make_unique<Tally>(found->is_ahead);
     const auto hosted = node.member->host(group, *machine);
     if (!hosted) return violated("a replica is not hosted: " + hosted.error().message());
+    node.judged[group] = found->judge->begins(*node.member->inside(group)->replica);
   }
+  look_at(i);
   schedule(i, now_ns());
 }
 
@@ -170,6 +181,7 @@ void ClusterRun::turn(std::size_t i) {
   // It was paused, or is busy, since this turn was asked for.
   if (std::max(node.clock.true_ns(), node.paused_until_ns) > now_ns()) return schedule(i, now_ns());
   const auto turned = node.member->turn();
+  look_at(i);
   if (!turned) {
     const Errc code = turned.error().code();
     if (code != Errc::store_failed && code != Errc::no_space && code != Errc::io_error) {
@@ -202,19 +214,49 @@ void ClusterRun::turn_client(std::size_t i) {
 
 // --- judgement -----------------------------------------------------------------------------------
 
+void ClusterRun::look_at(std::size_t i) {
+  const Node& node = *nodes_[i];
+  for (const auto& [id, machine] : node.machines) {
+    const auto group = std::ranges::find(groups_, id, &Group::id);
+    const auto inside = node.member->inside(id);
+    group->judge->look_at(node.judged.at(id), *inside->replica);
+    // Ahead of what is decided its state is nobody else's business.
+    if (inside->executed <= inside->replica->stable()) {
+      group->judge->executed(inside->executed, machine->value());
+    }
+    if (group->judge->violation().empty()) continue;
+    violated("group " + std::to_string(id.low) + ": " + group->judge->violation());
+  }
+}
+
 std::optional<std::size_t> ClusterRun::leader_of(const Group& group) {
+  std::optional<std::size_t> leader;
+  log::Epoch latest = 0;
   for (const std::size_t i : group.nodes) {
     if (!nodes_[i]->member) continue;
-    if (nodes_[i]->member->status(group.id)->role == log::Role::leader) return i;
+    const log::Replica& replica = *nodes_[i]->member->inside(group.id)->replica;
+    if (replica.role() != log::Role::leader || replica.epoch() <= latest) continue;
+    leader = i;
+    latest = replica.epoch();
   }
-  return std::nullopt;
+  return leader;
+}
+
+std::vector<std::size_t> ClusterRun::voters_of(const Group& group,
+                                               const log::Configuration& configuration) const {
+  std::vector<std::size_t> nodes;
+  for (std::size_t m = 0; m < group.nodes.size(); ++m) {
+    if (configuration.is_voter(group.ids[m])) nodes.push_back(group.nodes[m]);
+  }
+  return nodes;
 }
 
 bool ClusterRun::agrees(const Group& group) {
   const auto leader = leader_of(group);
   if (!leader) return false;
   const auto right = *nodes_[*leader]->member->status(group.id);
-  return std::ranges::all_of(group.nodes, [&](std::size_t i) {
+  const std::vector<std::size_t> voters = voters_of(group, right.configuration);
+  return std::ranges::all_of(voters, [&](std::size_t i) {
     if (!nodes_[i]->member) return false;
     const auto one = *nodes_[i]->member->status(group.id);
     return one.epoch == right.epoch && one.end == right.end && one.applied == right.end.index &&
@@ -229,8 +271,10 @@ bool ClusterRun::is_at_rest() {
 
 void ClusterRun::judge(Group& group) {
   const std::string name = "group " + std::to_string(group.id.low);
-  const std::uint64_t value = nodes_[group.nodes[0]]->machines.at(group.id)->value();
-  for (const std::size_t i : group.nodes) {
+  const std::size_t leader = *leader_of(group);
+  const std::uint64_t value = nodes_[leader]->machines.at(group.id)->value();
+  const auto status = *nodes_[leader]->member->status(group.id);
+  for (const std::size_t i : voters_of(group, status.configuration)) {
     if (nodes_[i]->machines.at(group.id)->value() != value) {
       return violated(name + ": node " + std::to_string(i + 1) + " has another state");
     }
@@ -271,6 +315,7 @@ std::string ClusterRun::state() {
 ClusterWorldResult ClusterRun::run() {
   strikes_until_ns_ = options_.faulty_ns;
   strike();
+  change_members();
   fabric_.queue().run_until(options_.faulty_ns);
   heal();
   for (std::size_t i = 0; i < clients_.size(); ++i) {

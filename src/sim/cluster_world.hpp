@@ -35,7 +35,8 @@ enum ClusterFault : std::uint32_t {
   kSlowDisks = 32768,    ///< syncs take milliseconds
   kDiskErrors = 65536,   ///< calls fail, disks are full; members end of it
   kClockDrift = 131072,  ///< clocks of different speed
-  kAllClusterFaults = 262143,
+  kChanges = 262144,     ///< no fault: members are added, made voters, removed meanwhile
+  kAllClusterFaults = 524287,
 };
 
 struct ClusterWorldOptions {
@@ -58,6 +59,7 @@ struct ClusterWorldResult {
   std::uint64_t simulated_ns = 0;
   std::uint64_t answered = 0;     ///< commands
   std::uint64_t attempts = 0;     ///< further ones
+  std::uint64_t changes = 0;      ///< of members, that leaders took
   std::uint64_t ended = 0;        ///< processes, by the nemesis
   std::uint64_t disks_ended = 0;  ///< members, by their disks
   std::uint64_t connections_lost = 0;

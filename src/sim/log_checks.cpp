@@ -50,24 +50,27 @@ LogChecks::CommandId LogChecks::command_of(const log::Entry& entry) {
 }
 
 void LogChecks::learned_stable(std::size_t node, const log::Entry& entry) {
-  const CommandId command = command_of(entry);
-  const std::uint64_t payload_sum = base::checksum64(entry.payload, 0);
-  if (entry.index > decided_.size() + 1) {
-    return fail(text("a gap before the decided index ", entry.index));
-  }
-  if (entry.index == decided_.size() + 1) {
+  learned_stable(
+      node, {.place = entry.position(), .command = command_of(entry), .sum = sum_of(entry)});
+}
+
+void LogChecks::learned_stable(std::size_t node, const Learned& entry) {
+  const log::Index index = entry.place.index;
+  if (index > decided_.size() + 1) return fail(text("a gap before the decided index ", index));
+  if (index == decided_.size() + 1) {
     const std::uint64_t before = decided_.empty() ? 0 : decided_.back().state_hash;
-    decided_.push_back({entry.origin, command, hash_behind(before, entry), payload_sum});
-    if (command != 0 && !places_.emplace(command, entry.index).second) {
-      fail(text("decided twice: command ", command));
+    const std::uint64_t behind = hash_behind(before, entry.place.origin, entry.sum);
+    decided_.push_back({entry.place.origin, entry.command, behind, entry.sum});
+    if (entry.command != 0 && !places_.emplace(entry.command, index).second) {
+      fail(text("decided twice: command ", entry.command));
     }
     return;
   }
-  const Decided& before = decided_[entry.index - 1];
-  if (before.origin != entry.origin || before.command != command ||
-      before.payload_sum != payload_sum) {
-    fail(text("replica ", node) + text(" takes another entry for decided at index ", entry.index) +
-         text(": origin ", entry.origin) + text(" instead of ", before.origin));
+  const Decided& before = decided_[index - 1];
+  if (before.origin != entry.place.origin || before.command != entry.command ||
+      before.sum != entry.sum) {
+    fail(text("replica ", node) + text(" takes another entry for decided at index ", index) +
+         text(": origin ", entry.place.origin) + text(" instead of ", before.origin));
   }
 }
 

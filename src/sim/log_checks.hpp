@@ -5,9 +5,11 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/checksum.hpp"
 #include "log/replica.hpp"
 
 namespace dolmen::sim {
@@ -26,6 +28,12 @@ class LogChecks {
   /// Entries that a replica has just learned to be stable, in order: the same everywhere (I1), each
   /// command once (I2), places without gaps (I9).
   void learned_stable(std::size_t node, const log::Entry& entry);
+  struct Learned {
+    log::Position place;
+    CommandId command = 0;  ///< 0: it has none, or it says nothing
+    std::uint64_t sum = 0;  ///< sum_of() the entry
+  };
+  void learned_stable(std::size_t node, const Learned& entry);
   /// A replica took over a snapshot that stands for the entries up to `index`: of decided ones, and
   /// of the state that they make (I10).
   void installed(log::Index index, std::uint64_t state_hash);
@@ -47,13 +55,25 @@ class LogChecks {
   [[nodiscard]] std::size_t leaders() const noexcept { return leaders_.size(); }
 
   [[nodiscard]] static CommandId command_of(const log::Entry& entry);
+  [[nodiscard]] static std::uint64_t sum_of(const log::Entry& entry) {
+    return base::checksum64(entry.payload, entry.index);
+  }
+  /// How many entries are known to be decided.
+  [[nodiscard]] log::Index decided() const noexcept { return decided_.size(); }
+  /// Requires: 0 < index <= decided().
+  [[nodiscard]] log::Epoch origin_at(log::Index index) const { return decided_[index - 1].origin; }
+  /// Who was seen to lead that epoch.
+  [[nodiscard]] std::optional<std::size_t> leader_of(log::Epoch epoch) const {
+    const auto found = leaders_.find(epoch);
+    return found == leaders_.end() ? std::nullopt : std::optional(found->second);
+  }
 
  private:
   struct Decided {
     log::Epoch origin;
     CommandId command;
     std::uint64_t state_hash;  ///< behind it
-    std::uint64_t payload_sum;
+    std::uint64_t sum;
   };
   std::vector<Decided> decided_;  ///< by index - 1
   std::map<CommandId, log::Index> places_;

@@ -185,6 +185,7 @@ void LogRun::crash(std::size_t number, std::uint64_t down_ns, std::size_t kept) 
   if (node.replica == nullptr) return;
   ++crashes_;
   trace(number);
+  judge_.look_at(node.judged, *node.replica);
   lose_power(node, kept);
   node.replica.reset();
   node.pending.clear();

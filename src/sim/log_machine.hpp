@@ -14,9 +14,13 @@
 
 namespace dolmen::sim {
 
+/// `sum`: of the entry's payload and index.
+[[nodiscard]] inline std::uint64_t hash_behind(std::uint64_t before, log::Epoch origin,
+                                               std::uint64_t sum) {
+  return base::mix_seed(base::mix_seed(before, origin), sum);
+}
 [[nodiscard]] inline std::uint64_t hash_behind(std::uint64_t before, const log::Entry& entry) {
-  return base::mix_seed(base::mix_seed(before, entry.origin),
-                        base::checksum64(entry.payload, entry.index));
+  return hash_behind(before, entry.origin, base::checksum64(entry.payload, entry.index));
 }
 
 class LogMachine {

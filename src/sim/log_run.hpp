@@ -13,6 +13,7 @@
 
 #include "base/random.hpp"
 #include "log/replica.hpp"
+#include "sim/group_judge.hpp"
 #include "sim/log_checks.hpp"
 #include "sim/log_disk.hpp"
 #include "sim/log_machine.hpp"
@@ -39,8 +40,12 @@ class LogRun {
                  [this](std::size_t from, std::size_t to, const std::vector<std::byte>& bytes) {
                    deliver(from, to, bytes);
                  }),
-        checks_() {
-    is_direct_ = options.is_direct.value_or(base::mix_seed(options.seed, 1) % 4 == 0);
+        is_direct_(options.is_direct.value_or(base::mix_seed(options.seed, 1) % 4 == 0)),
+        judge_({.first = first_voters(first_voters_),
+                .is_direct = is_direct_,
+                .one_event_a_step = true,
+                .names_commands = true}),
+        checks_(judge_.checks()) {
     replica_options_.message_bytes = chance(2) ? 1 : 1 + random_.below(400);
     sync_max_ns_ = has(kSlowDisk) ? 1 + random_.below(60 * kMs) : 300'000;
     strike_every_ns_ = chance(2) ? 300 * kMs : 1500 * kMs;
@@ -90,6 +95,7 @@ class LogRun {
     std::uint64_t wakeup_ns = 0;  ///< scheduled; 0: none
     log::Index stable = 0;        ///< what was seen of it
     log::Epoch led = 0;           ///< the last epoch in which it was seen to lead
+    GroupJudge::Life judged = 0;
     std::uint64_t asked_ns = 0;   ///< a witness: when it last asked for a snapshot
     bool has_machine = true;      ///< a witness has none
     LogMachine machine;
@@ -125,9 +131,12 @@ class LogRun {
   }
 
   [[nodiscard]] log::Configuration first_configuration() const {
+    return with_witness(first_voters(first_voters_));
+  }
+  [[nodiscard]] static log::Configuration first_voters(std::size_t count) {
     log::Configuration first;
-    for (std::size_t i = 0; i < first_voters_; ++i) first.voters.push_back(id_of(i));
-    return with_witness(std::move(first));
+    for (std::size_t i = 0; i < count; ++i) first.voters.push_back(id_of(i));
+    return first;
   }
   [[nodiscard]] log::Configuration with_witness(log::Configuration configuration) const {
     configuration.witnesses.clear();
@@ -244,12 +253,13 @@ class LogRun {
   std::vector<Node> replaced_{kNodesMax};  ///< processes whose memory another one has taken over
   SimNetwork network_;
   std::unique_ptr<LogMemory> memory_;  ///< of a group in memory
-  LogChecks checks_;
+  const bool is_direct_;
+  GroupJudge judge_;
+  LogChecks& checks_;
   std::uint64_t sync_max_ns_ = 0;
   std::uint64_t propose_every_ns_ = 0;
   std::uint64_t strike_every_ns_ = 0;
   bool uses_journals_ = false;
-  bool is_direct_ = false;
   std::uint64_t lane_writes_ = 0;
   bool notices_ = false;      ///< crashes are told
   std::size_t mute_ = kNone;  ///< whose entries reach nobody
