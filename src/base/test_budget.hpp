@@ -35,7 +35,6 @@ inline constexpr Campaign kCampaigns[] = {
     {"shm_kills", "kills beside shared rings", 300, 60, 20'000, 6, 15},
     {"log_seeds", "seeds of a simulated group", 1'500, 60, 1'000'000, 30, 15},
     {"log_bug_seeds", "seeds for a planted bug, at most", 300, 20, 2'500, 60, 5},
-    {"lane_bug_seeds", "seeds for a bug of the direct path, at most", 300, 5, 1'000, 15, 1},
     {"member_seeds", "seeds of whole members", 100, 8, 5'000, 15, 15},
     {"memory_member_seeds", "seeds of whole members in memory alone", 100, 8, 5'000, 6, 7},
     {"cluster_seeds", "seeds of clusters of five groups", 300, 6, 20'000, 12, 11},

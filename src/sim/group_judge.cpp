@@ -134,12 +134,15 @@ void GroupJudge::look_at_stable(Seen& seen, const log::Replica& replica) {
   for (log::Index i = seen.stable + 1; i <= replica.stable(); ++i) {
     // A snapshot stands for it: of what others decided, or of what it saw decided just now.
     if (i <= seen.base.index && (i <= before || seen.origins[i - 1] == 0)) continue;
+    // Of what it decided and forgot in one step, others will tell.
+    if (i > checks_.decided() + 1) return;
     const log::Position place{seen.origins[i - 1], i};
     const Known* const entry = known(place);
     if (entry == nullptr) return fail(seen, text("decided and in no log: ", i));
     checks_.learned_stable(static_cast<std::size_t>(seen.id),
                            {.place = place, .command = entry->command, .sum = entry->sum});
     if (!violation().empty()) return;
+    seen.stable = i;
     if (i <= before) continue;
     decided_in_.push_back(seen.epoch);
     if (entry->configuration) configurations_.push_back({i, *entry->configuration});
@@ -157,7 +160,11 @@ bool GroupJudge::is_held(const log::Configuration& configuration, log::Index ind
     if (holds(*voter, decided(index))) return true;
     // Landed there, and to be taken in before it goes to another epoch.
     if (!group_.is_direct || voter->epoch > decider.epoch) return false;
-    return replica.role() != log::Role::leader || replica.matched(id) >= index;
+    if (replica.role() != log::Role::leader) return true;
+    // Of who is no member any more a leader forgets what landed there.
+    const bool is_known = std::ranges::any_of(
+        replica.deciding(), [&](const log::Configuration& one) { return one.is_voter(id); });
+    return !is_known || replica.matched(id) >= index;
   });
   return 2 * static_cast<std::size_t>(count) > configuration.voters.size();
 }
