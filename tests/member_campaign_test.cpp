@@ -441,10 +441,5 @@ TEST(MemberCampaign, ANewLifeThatGoesOnAsTheOneBeforeIsSeen) {
   expect_seen("replication.life_again", 40);
 }
 
-// A lane's memory is used again while who wrote it may not know that its epoch is over.
-TEST(MemberCampaign, ALaneThatIsUsedAgainTooSoonIsSeen) {
-  expect_seen("replication.lane_reused", 100);
-}
-
 }  // namespace
 }  // namespace dolmen::replication

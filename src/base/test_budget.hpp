@@ -36,7 +36,7 @@ inline constexpr Campaign kCampaigns[] = {
     {"log_seeds", "seeds of a simulated group", 1'500, 60, 1'000'000, 30, 15},
     {"log_bug_seeds", "seeds for a planted bug, at most", 300, 20, 2'500, 60, 5},
     {"member_seeds", "seeds of whole members", 100, 8, 5'000, 15, 15},
-    {"memory_member_seeds", "seeds of whole members in memory alone", 100, 8, 5'000, 6, 7},
+    {"memory_member_seeds", "seeds of whole members in memory alone", 60, 6, 5'000, 8, 7},
     {"cluster_seeds", "seeds of clusters of five groups", 300, 6, 20'000, 12, 11},
     {"process_kills", "kills of members", 100, 10, 5'000, 25, 5},
     {"process_pauses", "pauses of members", 15, 3, 500, 18, 5},

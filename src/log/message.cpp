@@ -16,6 +16,10 @@ constexpr std::size_t kChecksumBytes = 8;
 
 std::unexpected<Error> damaged() { return fail(Errc::corrupt, "a message between replicas"); }
 
+bool carries_part(MessageKind kind) {
+  return kind == MessageKind::snapshot || kind == MessageKind::fetched_part;
+}
+
 bool carries_entries(MessageKind kind) noexcept {
   return kind == MessageKind::fetched || kind == MessageKind::append;
 }
@@ -51,7 +55,7 @@ std::vector<std::byte> encode(const Message& message) {
     out.put(std::uint16_t{0});
     out.put_bytes(entry.payload);
   }
-  if (message.kind == MessageKind::snapshot) {
+  if (carries_part(message.kind)) {
     out.put(message.part_of);
     out.put_bytes(message.part);
   }
@@ -78,7 +82,7 @@ Result<Message> decode_message(base::Bytes bytes) {
   Message message;
   const auto kind = in.get<std::uint8_t>();
   if (kind < static_cast<std::uint8_t>(MessageKind::probe) ||
-      kind > static_cast<std::uint8_t>(MessageKind::lane)) {
+      kind > static_cast<std::uint8_t>(MessageKind::fetched_part)) {
     return damaged();
   }
   message.kind = static_cast<MessageKind>(kind);
@@ -120,7 +124,7 @@ Result<Message> decode_message(base::Bytes bytes) {
     if (!is_well_formed(entry)) return damaged();
     message.entries.push_back(std::move(entry));
   }
-  if (message.kind == MessageKind::snapshot) {
+  if (carries_part(message.kind)) {
     message.part_of = in.get<std::uint64_t>();
     const base::Bytes part = in.take(in.remaining());
     if (message.part_of == 0 || message.part_of > kSnapshotBytesMax) return damaged();

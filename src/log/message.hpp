@@ -67,6 +67,7 @@ enum class MessageKind : std::uint8_t {
   snapshot_taken = 12,  ///< of the one that ends at `position` I have `stable` bytes
   want_lane = 13,       ///< give me your lane number `position.index` of `epoch`
   lane = 14,            ///< you have it; it takes `stable` bytes
+  fetched_part = 15,    ///< instead of fetched, where the entries are gone: as snapshot
 };
 
 /// Every message carries the sender's epoch, probe and probe_yes the one that would be asked for;

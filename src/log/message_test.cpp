@@ -42,13 +42,13 @@ Errc error_of(const std::vector<std::byte>& bytes) {
 }
 
 TEST(Message, ComesBackAsItWas) {
-  for (std::uint8_t kind = 1; kind <= 14; ++kind) {
+  for (std::uint8_t kind = 1; kind <= 15; ++kind) {
     Message message = example();
     message.kind = static_cast<MessageKind>(kind);
     if (message.kind != MessageKind::append && message.kind != MessageKind::fetched) {
       message.entries.clear();
     }
-    if (message.kind == MessageKind::snapshot) {
+    if (message.kind == MessageKind::snapshot || message.kind == MessageKind::fetched_part) {
       message.part = payload("of a snapshot");
       message.part_of = message.stable + message.part.size();
     }

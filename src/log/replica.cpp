@@ -276,6 +276,8 @@ void Replica::receive(std::uint64_t now_ns, ReplicaId from, const Message& messa
       return on_refuse(now_ns, sender, message);
     case MessageKind::fetched:
       return on_fetched(now_ns, from, message);
+    case MessageKind::fetched_part:
+      return on_fetched_part(now_ns, from, message);
     case MessageKind::snapshot:
       return on_snapshot(now_ns, from, message);
     case MessageKind::snapshot_taken:
@@ -330,7 +332,12 @@ void Replica::on_fetch(ReplicaId from, const Message& message) {
   }
   const Index behind = message.position.index;
   if (behind > last_index()) return;
-  if (behind < base_.index) return send(from, part_of_snapshot(*snapshot_, message.stable));
+  if (behind < base_.index) {
+    Message part = part_of_snapshot(*snapshot_, message.stable);
+    // Not the leader's word: it may come late, to one that asks no more.
+    part.kind = MessageKind::fetched_part;
+    return send(from, std::move(part));
+  }
   Message answer{.kind = MessageKind::fetched, .epoch = epoch_, .position = position_at(behind)};
   std::size_t bytes = 0;
   for (Index i = behind + 1; i <= last_index(); ++i) {

@@ -326,6 +326,7 @@ class Replica {
   void on_fetched(std::uint64_t now_ns, ReplicaId from, const Message& message);
   void on_append(std::uint64_t now_ns, ReplicaId from, const Message& message);
   void on_answer(std::uint64_t now_ns, Peer& from, const Message& message);
+  void on_fetched_part(std::uint64_t now_ns, ReplicaId from, const Message& message);
   void on_snapshot(std::uint64_t now_ns, ReplicaId from, const Message& message);
   void on_snapshot_taken(std::uint64_t now_ns, Peer& from, const Message& message);
 

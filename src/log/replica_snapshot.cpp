@@ -95,24 +95,26 @@ SnapshotPtr Replica::collect(ReplicaId from, const Message& message) {
   return *snapshot;
 }
 
-void Replica::on_snapshot(std::uint64_t now_ns, ReplicaId from, const Message& message) {
-  const bool is_fetched = role_ == Role::candidate && stage_ == Stage::fetching &&
-                          from == source_ && message.epoch == epoch_;
-  if (is_fetched) {
-    if (message.position.index <= stable_ || message.position > source_end_) return;
-    const std::size_t had = incoming_.bytes.size();
-    const SnapshotPtr snapshot = collect(from, message);
-    if (snapshot == nullptr) {
-      // Only what is new is answered: else repeated messages would breed.
-      if (incoming_.bytes.size() <= had) return;
-      rest_until_silence(now_ns);
-      return fetch_more(now_ns);
-    }
+void Replica::on_fetched_part(std::uint64_t now_ns, ReplicaId from, const Message& message) {
+  if (role_ != Role::candidate || stage_ != Stage::fetching || from != source_) return;
+  if (message.epoch != epoch_) return;
+  if (message.position.index <= stable_ || message.position > source_end_) return;
+  const std::size_t had = incoming_.bytes.size();
+  const SnapshotPtr snapshot = collect(from, message);
+  if (snapshot == nullptr) {
+    // Only what is new is answered: else repeated messages would breed.
+    if (incoming_.bytes.size() <= had) return;
     rest_until_silence(now_ns);
-    install(snapshot);
-    fetched_.clear();
-    return base_.index < source_end_.index ? fetch_more(now_ns) : finish_fetching(now_ns);
+    return fetch_more(now_ns);
   }
+  rest_until_silence(now_ns);
+  install(snapshot);
+  fetched_.clear();
+  if (base_.index < source_end_.index) return fetch_more(now_ns);
+  finish_fetching(now_ns);
+}
+
+void Replica::on_snapshot(std::uint64_t now_ns, ReplicaId from, const Message& message) {
   if (!hear_leader(now_ns, from, message.epoch)) return;
   const bool is_lent = message.position.index <= stable_ && is_witness();
   if (is_lent && (snapshot_ == nullptr || message.position.index > snapshot_->last().index)) {

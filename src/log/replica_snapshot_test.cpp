@@ -55,6 +55,28 @@ TEST_F(ReplicaSnapshotTest, WhoIsBehindTheBeginningOfTheLogGetsTheSnapshot) {
   EXPECT_EQ(at(3).stable(), snapshot->last().index);
 }
 
+TEST_F(ReplicaSnapshotTest, ALateAnswerToAFetchIsNotALeadersWord) {
+  elect(1, 2);
+  propose(1, 5);
+  settle({1, 2});
+  lose_mail();
+  const SnapshotPtr snapshot = compact(1);
+  const base::Bytes part = snapshot->bytes();
+  const auto before = at(3).leader();
+  ASSERT_NE(before, id(2));
+  Message late{.kind = MessageKind::fetched_part,
+               .epoch = at(1).epoch(),
+               .position = snapshot->last(),
+               .part = {part.begin(), part.end()},
+               .part_of = part.size()};
+  at(3).receive(now_ns_, id(2), late);
+  EXPECT_EQ(at(3).leader(), before);
+  EXPECT_LT(at(3).base(), snapshot->last());
+  late.kind = MessageKind::snapshot;  // a leader would have said so
+  at(3).receive(now_ns_, id(2), late);
+  EXPECT_EQ(at(3).leader(), id(2));
+}
+
 TEST_F(ReplicaSnapshotTest, WhatWasNotDecidedAndContradictsTheSnapshotIsGone) {
   elect(3, 2);
   propose(3, 4);  // nobody hears of them

@@ -187,7 +187,9 @@ void GroupJudge::look_at_leader(Seen& seen, const log::Replica& replica) {
   if (const auto leader = replica.leader(); leader && *leader != seen.id) {
     const auto known_leader = checks_.leader_of(seen.epoch);
     if (known_leader && *known_leader != static_cast<std::size_t>(*leader)) {
-      fail(seen, "it follows another leader than its epoch has (I4)");
+      fail(seen, text("it follows another leader than its epoch has (I4): ",
+                      static_cast<std::uint64_t>(*leader)) +
+                     text(" instead of ", *known_leader));
     }
   }
   if (replica.role() != log::Role::leader || seen.led == seen.epoch) return;
@@ -220,6 +222,8 @@ void GroupJudge::look_at_what_is_forgotten(const Seen& seen, const log::Replica&
   }
   for (const log::Position place : {seen.base, covered}) {
     if (place.index == 0) continue;
+    // Decided and forgotten in one step: nobody has told of it yet.
+    if (group_.takes_in_at_once && place.index > checks_.decided()) continue;
     if (place.index > checks_.decided() || decided(place.index) != place) {
       return fail(seen, text("a snapshot of what nobody decided (I12): ", place.index));
     }
