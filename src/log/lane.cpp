@@ -22,15 +22,6 @@ std::uint64_t seed_of(Epoch epoch) noexcept { return base::mix_seed(kLaneMagic, 
 
 std::unexpected<Error> damaged() { return fail(Errc::corrupt, "a lane's header"); }
 
-/// Words that others write meanwhile, each as a whole. Requires: multiples of 8.
-void copy_out(base::MutableBytes into, base::Bytes from) noexcept {
-  for (std::size_t i = 0; i < into.size(); i += sizeof(std::uint64_t)) {
-    const auto* const word =
-        static_cast<const std::uint64_t*>(static_cast<const void*>(from.data() + i));
-    base::store(into, i, __atomic_load_n(word, __ATOMIC_RELAXED));
-  }
-}
-
 struct Head {
   Index index;
   Epoch origin;
@@ -47,6 +38,14 @@ bool is_possible(const Head& head, Epoch epoch) noexcept {
 }
 
 }  // namespace
+
+void copy_shared(base::MutableBytes into, base::Bytes from) noexcept {
+  for (std::size_t i = 0; i < into.size(); i += sizeof(std::uint64_t)) {
+    const auto* const word =
+        static_cast<const std::uint64_t*>(static_cast<const void*>(from.data() + i));
+    base::store(into, i, __atomic_load_n(word, __ATOMIC_RELAXED));
+  }
+}
 
 void encode_lane_header(base::MutableBytes lane, const LaneHeader& header) {
   base::ByteWriter out;
@@ -67,7 +66,7 @@ void encode_lane_header(base::MutableBytes lane, const LaneHeader& header) {
 Result<LaneHeader> decode_lane_header(base::Bytes lane) {
   if (lane.size() < kLaneHeaderBytes) return damaged();
   alignas(std::uint64_t) std::array<std::byte, kLaneHeaderBytes> front;
-  copy_out(front, lane.first(kLaneHeaderBytes));
+  copy_shared(front, lane.first(kLaneHeaderBytes));
   base::ByteReader in(front);
   if (in.get<std::uint32_t>() != kLaneMagic) return damaged();
   const auto version = in.get<std::uint32_t>();
@@ -113,7 +112,7 @@ std::optional<LaneEntry> decode_lane_entry(base::Bytes lane, std::size_t offset,
                                            Index index) {
   if (offset > lane.size() || lane.size() - offset < kLaneEntryHeaderBytes) return std::nullopt;
   std::array<std::byte, kLaneEntryHeaderBytes> front;
-  copy_out(front, lane.subspan(offset, kLaneEntryHeaderBytes));
+  copy_shared(front, lane.subspan(offset, kLaneEntryHeaderBytes));
   const auto kind = base::load<std::uint32_t>(front, 36);
   const Head head{.index = base::load<Index>(front, 8),
                   .origin = base::load<Epoch>(front, 16),
@@ -127,8 +126,8 @@ std::optional<LaneEntry> decode_lane_entry(base::Bytes lane, std::size_t offset,
   // The payload's own memory holds the whole at first, so that one allocation serves both.
   std::vector<std::byte> whole(bytes);
   std::ranges::copy(front, whole.begin());
-  copy_out(base::MutableBytes(whole).subspan(kLaneEntryHeaderBytes),
-           lane.subspan(offset + kLaneEntryHeaderBytes, bytes - kLaneEntryHeaderBytes));
+  copy_shared(base::MutableBytes(whole).subspan(kLaneEntryHeaderBytes),
+              lane.subspan(offset + kLaneEntryHeaderBytes, bytes - kLaneEntryHeaderBytes));
   const base::Bytes body = base::Bytes(whole).subspan(kChecksumBytes);
   if (base::load<std::uint64_t>(whole) != base::checksum64(body, seed_of(epoch)) &&
       !DOLMEN_PLANTED("log.lane_unchecked")) {
