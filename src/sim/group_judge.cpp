@@ -156,6 +156,9 @@ bool GroupJudge::is_held(const log::Configuration& configuration, log::Index ind
   const auto count = std::ranges::count_if(configuration.voters, [&](log::ReplicaId id) {
     if (id == decider.id) return true;  // its own disk: look_at_decision()
     const Seen* const voter = current(id);
+    // A witness that is memory alone is no replica that could be looked at.
+    const bool is_memory = voter == nullptr && group_.is_direct && configuration.is_witness(id);
+    if (is_memory) return replica.role() != log::Role::leader || replica.matched(id) >= index;
     if (voter == nullptr) return false;
     if (holds(*voter, decided(index))) return true;
     // Landed there, and to be taken in before it goes to another epoch.
@@ -197,7 +200,8 @@ void GroupJudge::look_at_leader(Seen& seen, const log::Replica& replica) {
   for (const log::Configuration& configuration : replica.deciding()) {
     const auto count = std::ranges::count_if(configuration.voters, [&](log::ReplicaId id) {
       const Seen* const voter = current(id);
-      return id == seen.id || (voter != nullptr && voter->epoch >= seen.epoch);
+      if (voter == nullptr) return group_.is_direct && configuration.is_witness(id);
+      return id == seen.id || voter->epoch >= seen.epoch;
     });
     if (2 * static_cast<std::size_t>(count) > configuration.voters.size()) continue;
     fail(seen, "it leads, and no majority has granted that (I5)");
