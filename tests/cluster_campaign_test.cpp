@@ -52,7 +52,8 @@ TEST(ClusterCampaign, ClientsOfEveryGroupSeeOneCounterWhateverFails) {
   }
   std::printf(
       "%lu seeds, %.1f simulated minutes, %lu events, %lu packets, %lu commands answered, %lu "
-      "attempts more, %lu processes ended, %lu members by their disks, %lu ends of connections, %lu "
+      "attempts more, %lu processes ended, %lu members by their disks, %lu ends of connections, "
+      "%lu "
       "changes of members\n",
       seeds, static_cast<double>(total.simulated_ns) / 6e10, total.events, total.packets,
       total.answered, total.attempts, total.ended, total.disks_ended, total.connections_lost,

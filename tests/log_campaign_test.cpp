@@ -51,6 +51,7 @@ TEST(LogCampaign, NothingAcknowledgedIsLostWhateverFails) {
     std::uint64_t noticed = 0;
   } slowest;
   std::uint64_t witnesses = 0;
+  std::uint64_t memory_witnesses = 0;
   std::uint64_t taken_over = 0;
   // An assertion that fails ends the process: then at least with the seed.
   static std::uint64_t running = 0;
@@ -72,6 +73,7 @@ TEST(LogCampaign, NothingAcknowledgedIsLostWhateverFails) {
     auto& without = result.was_noticed ? slowest.noticed : slowest.without_one;
     without = std::max(without, result.without_one_until_decided_ns);
     witnesses += result.has_witness ? 1 : 0;
+    memory_witnesses += result.has_memory_witness ? 1 : 0;
     taken_over += result.lost_leader ? 1 : 0;
   }
   std::printf(
@@ -82,10 +84,11 @@ TEST(LogCampaign, NothingAcknowledgedIsLostWhateverFails) {
       total.crashes, total.configurations, total.lane_writes, total.acknowledged, total.proposed,
       3.0 / static_cast<double>(seeds));
   std::printf(
-      "%lu with a witness, %lu times the leader was taken away at the end; longest until something "
+      "%lu with a witness (%lu: memory alone), %lu times the leader was taken away at the end; "
+      "longest until something "
       "was decided: %.0f ms after the faults, %.0f ms without one, %.0f ms where its end was "
       "told\n",
-      witnesses, taken_over, static_cast<double>(slowest.calm) / 1e6,
+      witnesses, memory_witnesses, taken_over, static_cast<double>(slowest.calm) / 1e6,
       static_cast<double>(slowest.without_one) / 1e6, static_cast<double>(slowest.noticed) / 1e6);
   EXPECT_GT(total.acknowledged, seeds * 100);
   EXPECT_GT(total.leaders, seeds * 2);
@@ -111,6 +114,10 @@ TEST(LogCampaign, EveryRarePlaceIsReached) {
                                   "log.split",
                                   "log.gave_way",
                                   "log.snapshot_lent",
+                                  "log.memory_granted",
+                                  "log.adopted_from_memory",
+                                  "log.memory_lane",
+                                  "log.memory_lost",
                                   "log.compacted",
                                   "log.installed",
                                   "log.snapshot_sent",
@@ -242,7 +249,7 @@ constexpr PlantedBug kBugs[] = {
     {"log.old_voters_only", kAll},
     {"log.two_configurations", kAll},
     {"log.compact_unstable"},
-    {"log.snapshot_old_members", kAll, false, 60},
+    {"log.snapshot_old_members", kAll, false, 437},
     {"log.counter_never_stops", kSameMembers, false, 1170},
     {"log.witness_leads"},
     {"log.witness_forgets"},
@@ -254,6 +261,10 @@ constexpr PlantedBug kBugs[] = {
     {"log.lane_in_place", kSameMembers, true},
     {"log.lane_unchecked", kSameMembers, true},
     {"restart_empty", kSameMembers, true},
+    {"log.areas_unread", kSameMembers, true},
+    {"log.area_in_place", kSameMembers, true},
+    {"log.area_kept_blindly", kSameMembers, true},
+    {"log.witness_grants_twice", kSameMembers, true},
 };
 INSTANTIATE_TEST_SUITE_P(All, PlantedLogBug, testing::ValuesIn(kBugs));
 

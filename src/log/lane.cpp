@@ -24,15 +24,6 @@ std::uint64_t seed_of(Epoch epoch) noexcept { return base::mix_seed(kLaneMagic, 
 
 std::unexpected<Error> damaged() { return fail(Errc::corrupt, "a lane's header"); }
 
-/// Words that others write meanwhile, each as a whole. Requires: multiples of 8.
-void copy_out(base::MutableBytes into, base::Bytes from) noexcept {
-  for (std::size_t i = 0; i < into.size(); i += sizeof(std::uint64_t)) {
-    const auto* const word =
-        static_cast<const std::uint64_t*>(static_cast<const void*>(from.data() + i));
-    base::store(into, i, __atomic_load_n(word, __ATOMIC_RELAXED));
-  }
-}
-
 struct Head {
   Index index;
   Epoch origin;
@@ -49,6 +40,14 @@ bool is_possible(const Head& head, Epoch epoch) noexcept {
 }
 
 }  // namespace
+
+void copy_shared(base::MutableBytes into, base::Bytes from) noexcept {
+  for (std::size_t i = 0; i < into.size(); i += sizeof(std::uint64_t)) {
+    const auto* const word =
+        static_cast<const std::uint64_t*>(static_cast<const void*>(from.data() + i));
+    base::store(into, i, __atomic_load_n(word, __ATOMIC_RELAXED));
+  }
+}
 
 void encode_lane_header(base::MutableBytes lane, const LaneHeader& header) {
   base::ByteWriter out;
@@ -69,7 +68,7 @@ void encode_lane_header(base::MutableBytes lane, const LaneHeader& header) {
 Result<LaneHeader> decode_lane_header(base::Bytes lane) {
   if (lane.size() < kLaneHeaderBytes) return damaged();
   alignas(std::uint64_t) std::array<std::byte, kLaneHeaderBytes> front;
-  copy_out(front, lane.first(kLaneHeaderBytes));
+  copy_shared(front, lane.first(kLaneHeaderBytes));
   base::ByteReader in(front);
   if (in.get<std::uint32_t>() != kLaneMagic) return damaged();
   const auto version = in.get<std::uint32_t>();
@@ -115,7 +114,7 @@ std::optional<LaneEntry> decode_lane_entry(base::Bytes lane, std::size_t offset,
                                            Index index) {
   if (offset > lane.size() || lane.size() - offset < kLaneEntryHeaderBytes) return std::nullopt;
   std::array<std::byte, kLaneEntryHeaderBytes> front;
-  copy_out(front, lane.subspan(offset, kLaneEntryHeaderBytes));
+  copy_shared(front, lane.subspan(offset, kLaneEntryHeaderBytes));
   const auto kind = base::load<std::uint32_t>(front, 36);
   const Head head{.index = base::load<Index>(front, 8),
                   .origin = base::load<Epoch>(front, 16),
@@ -132,8 +131,8 @@ std::optional<LaneEntry> decode_lane_entry(base::Bytes lane, std::size_t offset,
   const base::MutableBytes whole =
       large.empty() ? base::MutableBytes(small).first(bytes) : base::MutableBytes(large);
   std::ranges::copy(front, whole.begin());
-  copy_out(whole.subspan(kLaneEntryHeaderBytes),
-           lane.subspan(offset + kLaneEntryHeaderBytes, bytes - kLaneEntryHeaderBytes));
+  copy_shared(whole.subspan(kLaneEntryHeaderBytes),
+              lane.subspan(offset + kLaneEntryHeaderBytes, bytes - kLaneEntryHeaderBytes));
   const base::Bytes body = whole.subspan(kChecksumBytes);
   if (base::load<std::uint64_t>(whole) != base::checksum64(body, seed_of(epoch)) &&
       !DOLMEN_PLANTED("log.lane_unchecked")) {

@@ -69,10 +69,18 @@ void encode_lane_entry(base::MutableBytes place, const Entry& entry, Index stabl
 [[nodiscard]] std::optional<LaneEntry> decode_lane_entry(base::Bytes lane, std::size_t offset,
                                                          Epoch epoch, Index index);
 
+/// Words that others write meanwhile, each as a whole. Requires: both are of the same length, and
+/// that and where `from` begins are multiples of 8.
+void copy_shared(base::MutableBytes into, base::Bytes from) noexcept;
+
 /// What a replica asks of another's memory: land these bytes in its lane, then load its epoch word
 /// behind a full fence, and give that to Replica::landed(). Operations to one member are carried
 /// out, and reported, in the order in which they were taken; one that fails is told to
 /// lane_failed().
+///
+/// At a witness without compute the lane stands in an area of the writer's, and one of the
+/// operations is to raise its word to lane.epoch, as LaneMemory::raise() does, and then to read all
+/// its areas: that is given to Replica::raised(), or raise_failed().
 struct LaneWrite {
   ReplicaId to{};
   LaneName lane{};
@@ -81,6 +89,20 @@ struct LaneWrite {
   /// lane was dropped.
   base::Bytes bytes{};
   Index end = 0;  ///< the last entry in them
+  /// Which of the writer's areas, where they are memory of a witness without compute.
+  std::optional<std::uint32_t> area{};
+  bool is_raise = false;
+  std::vector<std::byte> made{};  ///< if there are any: instead of `bytes`
+  [[nodiscard]] base::Bytes content() const noexcept {
+    return made.empty() ? bytes : base::Bytes(made);
+  }
+};
+
+/// An area of a witness without compute, as whoever raised its word finds it.
+struct AreaView {
+  /// Which of the own ones; nothing: another server's.
+  std::optional<std::uint32_t> own{};
+  base::Bytes bytes{};  ///< others may be writing there; begins at a multiple of 8
 };
 
 /// A replica's own memory. Whoever implements it keeps the word and the lanes where the other

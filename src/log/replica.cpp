@@ -127,6 +127,7 @@ void Replica::know_members() {
     std::ranges::for_each(configured.configuration.voters, add);
     std::ranges::for_each(configured.configuration.learners, add);
   }
+  for (Peer& one : known) one.is_memory = is_memory(one.id);
   peers_ = std::move(known);
 }
 
@@ -149,7 +150,8 @@ Replica::Peer* Replica::peer(ReplicaId id) noexcept {
 }
 
 void Replica::send(ReplicaId to, Message message) {
-  if (is_superseded_) return;
+  const Peer* const receiver = peer(to);
+  if (is_superseded_ || (receiver != nullptr && receiver->is_memory)) return;
   output_.letters.push_back({to, std::move(message)});
 }
 
@@ -160,6 +162,7 @@ void Replica::send_when_durable(ReplicaId to, Message message) {
 
 void Replica::record_epoch(Epoch epoch, ReplicaId granted_to) {
   if (memory_ != nullptr && epoch > epoch_) raise_and_drain(epoch);
+  if (epoch > epoch_) forget_operations();
   epoch_ = epoch;
   granted_to_ = granted_to;
   if (memory_ == nullptr) {
@@ -263,6 +266,7 @@ void Replica::receive(std::uint64_t now_ns, ReplicaId from, const Message& messa
   // What raises the epoch takes in the lanes after that, and not before as well.
   if (message.epoch <= epoch_) poll();
   Peer* const sender = peer(from);
+  if (sender != nullptr && sender->is_memory) return;  // memory says nothing
   switch (message.kind) {
     case MessageKind::probe:
       return on_probe(now_ns, from, message);

@@ -22,6 +22,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <utility>
@@ -32,6 +33,7 @@
 #include "log/lane.hpp"
 #include "log/message.hpp"
 #include "log/snapshot.hpp"
+#include "log/witness_area.hpp"
 
 namespace dolmen::log {
 
@@ -83,6 +85,9 @@ struct ReplicaOptions {
   std::size_t lane_bytes = 4u << 20;
   /// No state machine is here: it never leads, whatever the configuration says of it.
   bool has_machine = true;
+  /// With memory: the group's witnesses are memory alone, which candidates and leaders read and
+  /// write themselves. The same in all replicas of a group.
+  bool witnesses_are_memory = false;
 };
 
 struct Output {
@@ -143,6 +148,14 @@ class Replica {
   /// One was not, or only in part: the lane is not written again, and what is reported of it later
   /// counts no more.
   void lane_failed(std::uint64_t now_ns, ReplicaId to, LaneName lane);
+  /// The word of a witness without compute was raised to `epoch` (and is that, or more): `former`
+  /// is what it was before. `areas` are read before this returns.
+  void raised(std::uint64_t now_ns, ReplicaId witness, Epoch epoch, Epoch former,
+              std::span<const AreaView> areas);
+  /// Nothing is known of its word.
+  void raise_failed(std::uint64_t now_ns, ReplicaId witness, Epoch epoch);
+  /// Leader: a witness without compute runs short of room, which a newer snapshot would make.
+  [[nodiscard]] bool wants_snapshot() const noexcept;
   /// With memory: another process has taken it over. This replica neither sends nor decides
   /// anything any more.
   [[nodiscard]] bool is_superseded() const noexcept { return is_superseded_; }
@@ -215,6 +228,21 @@ class Replica {
     /// Of the entries, in order, and of what follows on the last one.
     std::vector<std::uint32_t> offsets{};
   };
+  /// What a candidate or leader knows of a witness without compute. Of the lane that is written
+  /// there Peer says the rest.
+  struct AtWitness {
+    bool is_raised = false;       ///< its word is the epoch, and the areas were read after that
+    std::uint64_t under_way = 0;  ///< operations of which nothing is known yet
+    std::uint32_t kept = 0;       ///< the own area with the later lane
+    std::size_t area_bytes = 0;
+    std::uint32_t area = 0;      ///< of the lane that is being written
+    bool is_landed = false;      ///< … which has all that the other area has
+    std::size_t entries_at = 0;  ///< in it
+    Index snapshot_end = 0;      ///< of the snapshot in it
+    bool lacks_room = false;     ///< a lane that begins with the snapshot up to `lacked_at` does
+    Index lacked_at = 0;
+    std::shared_ptr<const AreaLog> latest{};  ///< candidate: the latest log in any of its areas
+  };
   /// What a leader knows of another member, or a candidate of who granted.
   struct Peer {
     ReplicaId id{};
@@ -243,6 +271,8 @@ class Replica {
     std::uint32_t lanes_dropped = 0;  ///< what is reported of these counts no more
     std::uint64_t wanted_ns = 0;      ///< when a lane was last asked for
     SnapshotPtr lent{};               ///< leader: what it is being sent because it asked
+    bool is_memory = false;           ///< a witness without compute
+    AtWitness at_witness{};
   };
   enum class Stage : std::uint8_t { probing, asking, fetching };
 
@@ -354,6 +384,21 @@ class Replica {
   void want_lane(std::uint64_t now_ns, Peer& follower);
   void on_want_lane(std::uint64_t now_ns, ReplicaId from, const Message& message);
   void on_lane(std::uint64_t now_ns, Peer& from, const Message& message);
+
+  // Witnesses without compute: replica_witness.cpp.
+  [[nodiscard]] bool is_memory(ReplicaId id) const noexcept;
+  void forget_operations();
+  void ask_memory(Peer& witness);
+  void adopt_from_memory(std::uint64_t now_ns, Peer& witness);
+  void tick_memory(std::uint64_t now_ns, Peer& witness);
+  /// What it lacks.
+  void write_memory(Peer& witness);
+  void begin_lane_there(Peer& witness);
+  void push_memory_write(Peer& witness, LaneWrite write);
+  void landed_in_memory(std::uint64_t now_ns, Peer& witness, LaneName lane, Index end, Epoch word);
+  void memory_failed(Peer& witness, LaneName lane);
+  void lose_memory(Peer& witness);
+  [[nodiscard]] static bool is_filling(const Peer& witness) noexcept;
 
   const ReplicaId self_;
   const ReplicaOptions options_;

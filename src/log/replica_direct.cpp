@@ -109,7 +109,7 @@ std::size_t Replica::drain(InLane& lane, std::size_t most) {
 // Everybody who is written to has got what is in the lane before.
 void Replica::begin_own_lane(std::uint64_t now_ns, std::size_t entry_bytes) {
   for (Peer& follower : peers_) {
-    if (follower.is_direct) write_lane(now_ns, follower);
+    if (follower.is_direct && !follower.is_memory) write_lane(now_ns, follower);
   }
   if (own_lane_.name.number != 0) memory_->drop_lane(own_lane_.name);
   const std::size_t bytes = std::max(options_.lane_bytes, kLaneHeaderBytes + entry_bytes);
@@ -120,7 +120,7 @@ void Replica::begin_own_lane(std::uint64_t now_ns, std::size_t entry_bytes) {
   if (own_lane_.bytes.empty()) {
     DOLMEN_PROBE("log.no_room_for_lane");
     for (Peer& follower : peers_) {
-      if (follower.is_direct) leave_direct(now_ns, follower);
+      if (follower.is_direct && !follower.is_memory) leave_direct(now_ns, follower);
     }
     return;
   }
@@ -267,8 +267,9 @@ void Replica::take_lane_writes(std::vector<LaneWrite>& writes) {
 void Replica::landed(std::uint64_t now_ns, ReplicaId to, LaneName lane, Index end, Epoch word) {
   Peer* const follower = peer(to);
   if (role_ != Role::leader || lane.epoch != epoch_ || follower == nullptr) return;
-  if (lane.number <= follower->lanes_dropped || lane.number > follower->lanes_given) return;
   if (end > own_written_ || is_superseded_) return;
+  if (follower->is_memory) return landed_in_memory(now_ns, *follower, lane, end, word);
+  if (lane.number <= follower->lanes_dropped || lane.number > follower->lanes_given) return;
   if (word > epoch_ && word <= kEpochMax) return enter_epoch(now_ns, word, kNobody);
   if (word != epoch_) return lane_failed(now_ns, to, lane);
   if (end > follower->matched) {
@@ -282,6 +283,7 @@ void Replica::landed(std::uint64_t now_ns, ReplicaId to, LaneName lane, Index en
 void Replica::lane_failed(std::uint64_t now_ns, ReplicaId to, LaneName lane) {
   Peer* const follower = peer(to);
   if (role_ != Role::leader || lane.epoch != epoch_ || follower == nullptr) return;
+  if (follower->is_memory) return memory_failed(*follower, lane);
   if (lane.number <= follower->lanes_dropped || lane.number > follower->lanes_given) return;
   const bool was_direct = follower->is_direct;
   abandon_lane(*follower);

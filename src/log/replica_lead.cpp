@@ -68,6 +68,10 @@ void Replica::tick_as_leader(std::uint64_t now_ns) {
     return give_up(now_ns, true);
   }
   for (Peer& follower : peers_) {
+    if (follower.is_memory) {
+      tick_memory(now_ns, follower);
+      continue;
+    }
     const bool is_late =
         follower.waits_ns != 0 &&
         (now_ns >= follower.waits_ns + options_.resend_ns || DOLMEN_BUGGIFY("log.send_again"));
@@ -109,6 +113,7 @@ void Replica::start_probe(std::uint64_t now_ns) {
   incoming_ = {};
   rest_until_silence(now_ns);
   for (Peer& voter : peers_) voter.granted = false;
+  forget_operations();
   ask_the_rest(now_ns);
   count_grants(now_ns);
 }
@@ -166,9 +171,11 @@ void Replica::ask_again(std::uint64_t now_ns) {
 
 void Replica::ask_the_rest(std::uint64_t now_ns) {
   asked_ns_ = now_ns;
-  for (const Peer& voter : peers_) {
+  for (Peer& voter : peers_) {
     if (voter.granted) continue;
-    if (stage_ == Stage::probing) {
+    if (voter.is_memory) {
+      ask_memory(voter);
+    } else if (stage_ == Stage::probing) {
       send(voter.id, {.kind = MessageKind::probe, .epoch = epoch_ + 1, .position = end()});
     } else {
       send(voter.id, {.kind = MessageKind::ask, .epoch = epoch_});
@@ -204,6 +211,7 @@ void Replica::count_grants(std::uint64_t now_ns) {
     }
   }
   if (latest == nullptr || DOLMEN_PLANTED("log.adopt_own")) return lead(now_ns);
+  if (latest->is_memory) return adopt_from_memory(now_ns, *peer(latest->id));
   DOLMEN_PROBE("log.fetched");
   stage_ = Stage::fetching;
   source_ = latest->id;
@@ -258,11 +266,20 @@ void Replica::lead(std::uint64_t now_ns) {
   own_written_ = adopted;
   own_counted_ = 0;
   for (Peer& follower : peers_) {
-    follower = {.id = follower.id, .heard_ns = now_ns};
+    AtWitness there = std::move(follower.at_witness);
+    there.latest.reset();
+    follower = {.id = follower.id,
+                .heard_ns = now_ns,
+                .is_memory = follower.is_memory,
+                .at_witness = std::move(there)};
+    if (follower.is_memory) continue;
     retry(now_ns, follower, adopted);
     if (memory_ != nullptr) want_lane(now_ns, follower);
   }
   count_matches(now_ns);
+  for (Peer& follower : peers_) {
+    if (role_ == Role::leader && follower.is_memory) tick_memory(now_ns, follower);
+  }
 }
 
 std::optional<Position> Replica::propose(std::uint64_t now_ns, std::vector<std::byte> payload) {
@@ -289,7 +306,9 @@ void Replica::send_proposed(std::uint64_t now_ns) {
 void Replica::distribute(std::uint64_t now_ns, Index first) {
   land_own(now_ns);
   for (Peer& follower : peers_) {
-    if (follower.is_direct) {
+    if (follower.is_memory) {
+      write_memory(follower);
+    } else if (follower.is_direct) {
       write_lane(now_ns, follower);
     } else if (follower.in_step && follower.sent + 1 == first) {
       send_entries(now_ns, follower);
@@ -447,7 +466,9 @@ void Replica::settle(std::uint64_t now_ns) {
   }
   if (can_lead() || !settled()) return;
   DOLMEN_PROBE("log.left");
-  for (Peer& follower : peers_) send_entries(now_ns, follower);  // what is decided, once more
+  for (Peer& follower : peers_) {
+    if (!follower.is_memory) send_entries(now_ns, follower);  // what is decided, once more
+  }
   follow(now_ns);
 }
 

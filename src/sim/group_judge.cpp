@@ -17,8 +17,8 @@ std::string text(const char* what, std::uint64_t number) {
 }  // namespace
 
 void GroupJudge::fail(const Seen& seen, const std::string& what) {
-  checks_.fail(text("replica ", static_cast<std::uint64_t>(seen.id)) + text(" in epoch ", seen.epoch) +
-               ": " + what);
+  checks_.fail(text("replica ", static_cast<std::uint64_t>(seen.id)) +
+               text(" in epoch ", seen.epoch) + ": " + what);
 }
 
 const GroupJudge::Known* GroupJudge::known(log::Position place) const {
@@ -97,9 +97,9 @@ void GroupJudge::look_at_entry(Seen& seen, const log::Replica& replica, log::Ind
   const log::Entry& entry = replica.at(index);
   seen.origins[index - 1] = entry.origin;
   if (entry.index != index) return fail(seen, text("no entry of its place (I8): ", index));
-  const log::Epoch before = index == 1                         ? 0
+  const log::Epoch before = index == 1                     ? 0
                             : index - 1 == seen.base.index ? seen.base.origin
-                                                               : seen.origins[index - 2];
+                                                           : seen.origins[index - 2];
   if (entry.origin < before) return fail(seen, text("an earlier origin behind a later: ", index));
   if (entry.origin > seen.epoch) return fail(seen, text("an entry of an epoch to come: ", index));
   const std::uint64_t sum = LogChecks::sum_of(entry);
@@ -153,18 +153,21 @@ void GroupJudge::look_at_stable(Seen& seen, const log::Replica& replica) {
 
 bool GroupJudge::is_held(const log::Configuration& configuration, log::Index index,
                          const Seen& decider, const log::Replica& replica) const {
-  const auto count = std::ranges::count_if(configuration.voters, [&](log::ReplicaId id) {
-    if (id == decider.id) return true;  // its own disk: look_at_decision()
-    const Seen* const voter = current(id);
-    if (voter == nullptr) return false;
-    if (holds(*voter, decided(index))) return true;
-    // Landed there, and to be taken in before it goes to another epoch.
-    if (!group_.is_direct || voter->epoch > decider.epoch) return false;
-    if (replica.role() != log::Role::leader) return true;
+  const auto may_have_landed = [&](log::ReplicaId id) {
+    if (!group_.is_direct) return false;
     // Of who is no member any more a leader forgets what landed there.
     const bool is_known = std::ranges::any_of(
         replica.deciding(), [&](const log::Configuration& one) { return one.is_voter(id); });
-    return !is_known || replica.matched(id) >= index;
+    return replica.role() != log::Role::leader || !is_known || replica.matched(id) >= index;
+  };
+  const auto count = std::ranges::count_if(configuration.voters, [&](log::ReplicaId id) {
+    if (id == decider.id) return true;  // its own disk: look_at_decision()
+    const Seen* const voter = current(id);
+    // A witness that is memory alone is no replica that could be looked at.
+    if (voter == nullptr) return may_have_landed(id);
+    if (holds(*voter, decided(index))) return true;
+    // To be taken in before it goes to another epoch.
+    return voter->epoch <= decider.epoch && may_have_landed(id);
   });
   return 2 * static_cast<std::size_t>(count) > configuration.voters.size();
 }
@@ -199,7 +202,8 @@ void GroupJudge::look_at_leader(Seen& seen, const log::Replica& replica) {
   for (const log::Configuration& configuration : replica.deciding()) {
     const auto count = std::ranges::count_if(configuration.voters, [&](log::ReplicaId id) {
       const Seen* const voter = current(id);
-      return id == seen.id || (voter != nullptr && voter->epoch >= seen.epoch);
+      if (voter == nullptr) return group_.is_direct;
+      return id == seen.id || voter->epoch >= seen.epoch;
     });
     if (2 * static_cast<std::size_t>(count) > configuration.voters.size()) continue;
     fail(seen, "it leads, and no majority has granted that (I5)");

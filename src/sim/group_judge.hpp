@@ -111,9 +111,9 @@ class GroupJudge {
   LogChecks checks_;
   std::vector<Seen> lives_;
   std::map<log::ReplicaId, Life> current_;
-  std::vector<std::vector<Known>> known_;      ///< by index - 1
-  std::vector<Configured> configurations_;     ///< that were decided
-  std::vector<log::Epoch> decided_in_;         ///< by index - 1: not before this epoch was known
+  std::vector<std::vector<Known>> known_;   ///< by index - 1
+  std::vector<Configured> configurations_;  ///< that were decided
+  std::vector<log::Epoch> decided_in_;      ///< by index - 1: not before this epoch was known
   std::map<log::ReplicaId, Counted> counted_;
   /// Where its log ended when it left that epoch for one without a leader yet.
   std::map<std::pair<log::ReplicaId, log::Epoch>, log::Position> left_;

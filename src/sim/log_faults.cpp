@@ -156,7 +156,7 @@ void LogRun::lose(std::size_t number, const log::Configuration& members) {
   };
   for (const log::ReplicaId id : members.voters) {
     const Node& node = nodes_[node_of(id)];
-    if (node.is_lost) continue;
+    if (node.is_lost || is_memory(node_of(id))) continue;
     // What its memory holds and its log does not yet may be a configuration.
     if (is_direct_ && node.replica == nullptr) return;
     // A poll takes a part, or by the hooks' will nothing.
@@ -255,6 +255,7 @@ void LogRun::use_memory() {
                   ++lane_writes_;
                   trace(write.end);
                   trace(word.value_or(0));
+                  if (write.is_raise) return raised(node, writer.node, write, word);
                   if (!word) return node.replica->lane_failed(local_ns(node), write.to, write.lane);
                   const log::Index before = node.replica->stable();
                   node.replica->landed(local_ns(node), write.to, write.lane, write.end, *word);
@@ -264,6 +265,14 @@ void LogRun::use_memory() {
                   }
                 });
               }});
+}
+
+void LogRun::raised(Node& node, std::size_t number, const log::LaneWrite& write,
+                    std::optional<log::Epoch> former) {
+  const log::Epoch epoch = write.lane.epoch;
+  if (!former) return node.replica->raise_failed(local_ns(node), write.to, epoch);
+  node.replica->raised(local_ns(node), write.to, epoch, *former,
+                       memory_->areas_of(node_of(write.to), number));
 }
 
 void LogRun::replace(std::size_t number) {

@@ -55,12 +55,14 @@ void LogRun::take_one_away() {
   if (!checks_.violation().empty()) return;
   const std::size_t leader = node_of(leading_node()->replica->self());
   const std::size_t number = chance(4) ? any_node() : leader;
-  if (nodes_[number].replica == nullptr || !can_do_without(number)) return;
+  if (nodes_[number].is_lost || !can_do_without(number)) return;
+  if (nodes_[number].replica == nullptr && !is_memory(number)) return;
   gone_ = number;
   gone_led_ = number == leader;
   gone_crashed_ = chance(2);
   stage_began_ns_ = queue_.now_ns();
   first_acknowledged_ns_ = 0;
+  if (is_memory(number)) return memory_->set_away(number, true);
   if (gone_crashed_) return crash(number, ~std::uint64_t{0} / 2);
   for (std::size_t other = 0; other < nodes_.size(); ++other) {
     network_.cut(number, other, ~std::uint64_t{0} / 2);
@@ -104,6 +106,7 @@ void LogRun::compact_all() {
 void LogRun::bring_it_back() {
   if (!checks_.violation().empty() || gone_ == kNone) return;
   network_.heal();
+  if (is_memory(gone_)) return memory_->set_away(gone_, false);
   if (gone_crashed_) restart(gone_);
 }
 
@@ -112,7 +115,7 @@ log::Index LogRun::stable_everywhere() {
   for (const log::Configuration& configuration : leading_node()->replica->deciding()) {
     for (const log::ReplicaId id : configuration.voters) {
       const Node& node = nodes_[node_of(id)];
-      if (!node.is_lost) everywhere = std::min(everywhere, node.stable);
+      if (!node.is_lost && !is_memory(node_of(id))) everywhere = std::min(everywhere, node.stable);
     }
   }
   return everywhere;

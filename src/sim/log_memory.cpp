@@ -82,11 +82,35 @@ std::vector<base::Bytes> LogMemory::Area::kept_lanes() {
   return kept;
 }
 
+std::optional<base::MutableBytes> LogMemory::place_of(Area& area, const Operation& operation) {
+  const log::LaneWrite& write = operation.write;
+  if (write.is_raise || write.area) {
+    auto& own = area.of_servers_[operation.writer.node];
+    for (auto& words : own) words.resize(area_bytes_ / 8);
+    return std::as_writable_bytes(std::span(own[write.area.value_or(0)]));
+  }
+  const auto found = area.lanes_.find({write.lane.epoch, write.lane.number});
+  if (found == area.lanes_.end()) return std::nullopt;
+  return bytes_of(found->second);
+}
+
+std::vector<log::AreaView> LogMemory::areas_of(std::size_t node, std::size_t reader) {
+  std::vector<log::AreaView> views;
+  for (const auto& [server, areas] : areas_[node]->of_servers_) {
+    for (std::uint32_t i = 0; i < areas.size(); ++i) {
+      views.push_back({.own = server == reader ? std::optional(i) : std::nullopt,
+                       .bytes = std::as_bytes(std::span(areas[i]))});
+    }
+  }
+  return views;
+}
+
 void LogMemory::lose(std::size_t node) { areas_[node]->is_lost_ = true; }
 
 void LogMemory::forget(std::size_t node) {
   areas_[node]->word_ = 0;
   areas_[node]->lanes_.clear();
+  areas_[node]->of_servers_.clear();
 }
 
 bool LogMemory::holds(std::size_t node, log::Position where) const {
@@ -96,6 +120,15 @@ bool LogMemory::holds(std::size_t node, log::Position where) const {
     while (const auto found = log::decode_lane_entry(bytes_of(lane), offset, name.first, 0)) {
       if (found->entry.position() == where) return true;
       offset += found->bytes;
+    }
+  }
+  for (const auto& [server, areas] : areas_[node]->of_servers_) {
+    for (const auto& words : areas) {
+      const auto found = log::read_area(std::as_bytes(std::span(words)));
+      if (!found || found->end().index < where.index) continue;
+      const log::Index covered = found->snapshot ? found->snapshot->last().index : 0;
+      if (where.index <= covered) return true;
+      if (found->entries[where.index - covered - 1].position() == where) return true;
     }
   }
   return false;
@@ -111,7 +144,7 @@ void LogMemory::write(Writer writer, std::size_t to, const log::LaneWrite& opera
   link(writer.node, to)
       .operations.push_back({.writer = writer,
                              .write = operation,
-                             .bytes = {operation.bytes.begin(), operation.bytes.end()}});
+                             .bytes = {operation.content().begin(), operation.content().end()}});
   schedule(writer.node, to);
 }
 
@@ -143,12 +176,15 @@ bool LogMemory::step(std::size_t from, std::size_t to) {
     between.operations.pop_front();
     return true;
   }
-  const auto found = area.lanes_.find({first.write.lane.epoch, first.write.lane.number});
+  const auto place = place_of(area, first);
   const bool fails =
-      area.is_lost_ || found == area.lanes_.end() || (!is_mapped_ && world_.is_cut(from, to));
+      area.is_lost_ || area.is_away_ || !place || (!is_mapped_ && world_.is_cut(from, to));
   if (!fails && first.landed < first.bytes.size()) {
-    const std::size_t bytes = std::min(kPieceBytes, first.bytes.size() - first.landed);
-    const base::MutableBytes lane = bytes_of(found->second);
+    // What is large is in fewer pieces than it could be.
+    const std::size_t piece_bytes =
+        std::max(kPieceBytes, first.bytes.size() / 32 / kPieceBytes * kPieceBytes);
+    const std::size_t bytes = std::min(piece_bytes, first.bytes.size() - first.landed);
+    const base::MutableBytes lane = *place;
     const std::size_t offset = first.write.offset + first.landed;
     std::ranges::copy(base::Bytes(first.bytes).subspan(first.landed, bytes),
                       lane.subspan(offset, bytes).begin());
@@ -159,6 +195,7 @@ bool LogMemory::step(std::size_t from, std::size_t to) {
   between.operations.pop_front();
   std::optional<log::Epoch> word;
   if (!fails) word = area.word_;
+  if (!fails && done.write.is_raise) area.word_ = std::max(area.word_, done.write.lane.epoch);
   queue_.after(1 + random_.below(step_max_ns_),
                [this, done, word] { world_.report(done.writer, done.write, word); });
   return true;

@@ -12,6 +12,7 @@
 // Threads: one. Deterministic: everything comes from the seed and the order of calls.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -23,6 +24,7 @@
 
 #include "base/random.hpp"
 #include "log/lane.hpp"
+#include "log/witness_area.hpp"
 #include "sim/event_queue.hpp"
 
 namespace dolmen::sim {
@@ -40,7 +42,7 @@ class LogMemory {
     /// Nothing: the process has ended. Else: until when it stands still.
     std::function<std::optional<std::uint64_t>(Writer)> paused_until_ns;
     std::function<bool(std::size_t from, std::size_t to)> is_cut;
-    /// Of an operation; `word` is nothing for one that failed.
+    /// Of an operation; `word` is nothing for one that failed, and of a raise what it was before.
     std::function<void(Writer, const log::LaneWrite&, std::optional<log::Epoch> word)> report;
   };
 
@@ -50,6 +52,12 @@ class LogMemory {
 
   [[nodiscard]] log::LaneMemory& of(std::size_t node) { return *areas_[node]; }
   void write(Writer writer, std::size_t to, const log::LaneWrite& operation);
+  /// It is a witness's, in areas of so many bytes.
+  void use_areas(std::size_t bytes) { area_bytes_ = bytes; }
+  /// Its areas, as `reader` finds them.
+  [[nodiscard]] std::vector<log::AreaView> areas_of(std::size_t node, std::size_t reader);
+  /// While it is, nothing reaches it.
+  void set_away(std::size_t node, bool is_away) { areas_[node]->is_away_ = is_away; }
   /// Everything in it, now and later.
   void lose(std::size_t node);
   /// … and is empty memory from then on.
@@ -82,6 +90,9 @@ class LogMemory {
     log::Epoch word_ = 0;
     std::optional<log::Epoch> stored_{};  ///< a plain store of the owner's that nobody sees yet
     bool is_lost_ = false;
+    bool is_away_ = false;
+    /// Of a witness: of each node, its areas.
+    std::map<std::size_t, std::array<std::vector<std::uint64_t>, log::kAreasOfServer>> of_servers_;
     std::map<std::pair<log::Epoch, std::uint32_t>, Lane> lanes_;
   };
   struct Operation {
@@ -99,6 +110,8 @@ class LogMemory {
   [[nodiscard]] bool chance(std::uint64_t one_in) { return random_.below(one_in) == 0; }
   Link& link(std::size_t from, std::size_t to) { return links_[from * areas_.size() + to]; }
   void schedule(std::size_t from, std::size_t to);
+  /// Where an operation's bytes go; nothing: there is no such lane.
+  [[nodiscard]] std::optional<base::MutableBytes> place_of(Area& area, const Operation& operation);
   /// The next thing of the first operation; false: its process stands still.
   bool step(std::size_t from, std::size_t to);
   /// Anything that is on its way to `node` may go on while its owner is at work.
@@ -114,6 +127,7 @@ class LogMemory {
   std::uint64_t late_one_in_;  ///< of the steps; 0: none
   std::uint64_t late_max_ns_;
   bool lacks_room_;
+  std::size_t area_bytes_ = 0;
 };
 
 }  // namespace dolmen::sim

@@ -56,6 +56,13 @@ class LogRun {
     const bool members_stay = !has(kMembers) && !has(kLoseDisk);
     if (has(kMute) && !is_direct_ && members_stay && first_voters_ > 1) mute_ = random_.below(2);
     if (has(kWitness) && first_voters_ > 1) witness_ = first_voters_ - 1;
+    if (witness_ != kNone && is_direct_ && base::mix_seed(options.seed, 2) % 2 == 0) {
+      witness_is_memory_ = true;
+      replica_options_.witnesses_are_memory = true;
+      // Room for what may be undecided when a leader that decides nothing gives up.
+      const std::uint64_t undecided = 3000 * kMs / propose_every_ns_ + 50;
+      memory_->use_areas((undecided * 160 + 4096) / 8 * 8);
+    }
     if (has(kCompact)) {
       compact_one_in_ = 1 + random_.below(300);
       replica_options_.part_bytes = 1 + random_.below(150);
@@ -102,6 +109,10 @@ class LogRun {
     std::vector<Pending> pending;
   };
 
+  [[nodiscard]] bool is_memory(std::size_t number) const {
+    return witness_is_memory_ && number == witness_;
+  }
+
   static std::uint32_t some_faults(base::Random& random) {
     const std::uint64_t half = random();
     return static_cast<std::uint32_t>(random.below(2) == 0 ? half : half | random());
@@ -147,6 +158,9 @@ class LogRun {
   }
 
   void use_memory();
+  /// The word of a memory that nobody looks after; nothing: it failed.
+  void raised(Node& node, std::size_t number, const log::LaneWrite& write,
+              std::optional<log::Epoch> former);
   /// Another process takes over the memory of one that stands still, and does not know.
   void replace(std::size_t number);
   /// The process that had this life of the node, if it still runs.
@@ -264,6 +278,7 @@ class LogRun {
   bool notices_ = false;      ///< crashes are told
   std::size_t mute_ = kNone;  ///< whose entries reach nobody
   std::size_t witness_ = kNone;
+  bool witness_is_memory_ = false;    ///< which no replica looks after
   std::uint64_t compact_one_in_ = 0;  ///< of the times that a replica did something; 0: never
   std::uint64_t commands_ = 0;
   std::uint64_t acknowledged_ = 0;

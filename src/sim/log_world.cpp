@@ -49,6 +49,7 @@ LogWorldResult LogRun::run() {
           .lost_leader = gone_led_,
           .was_noticed = gone_led_ && gone_crashed_ && notices_,
           .has_witness = witness_ != kNone,
+          .has_memory_witness = witness_is_memory_,
           .simulated_ns = queue_.now_ns()};
 }
 
@@ -68,6 +69,7 @@ void LogRun::start(std::size_t number) {
   Node& node = nodes_[number];
   ++node.life;
   node.is_used = true;
+  if (is_memory(number)) return;
   node.synced = 0;
   node.syncing = false;
   node.wakeup_ns = 0;
@@ -162,8 +164,8 @@ void LogRun::install(Node& node, const log::Snapshot& snapshot) {
 }
 
 void LogRun::compact(Node& node) {
-  if (compact_one_in_ == 0 || !chance(compact_one_in_)) return;
   log::Replica& replica = *node.replica;
+  if (!replica.wants_snapshot() && (compact_one_in_ == 0 || !chance(compact_one_in_))) return;
   if (!node.has_machine) {
     if (queue_.now_ns() >= node.asked_ns + kAskEveryNs) {
       node.asked_ns = queue_.now_ns();

@@ -80,6 +80,7 @@ struct LogWorldResult {
   bool lost_leader = false;  ///< … which led
   bool was_noticed = false;  ///< … and whose end the others were told of
   bool has_witness = false;
+  bool has_memory_witness = false;  ///< … that is memory alone
   std::uint64_t simulated_ns = 0;
 };
 
