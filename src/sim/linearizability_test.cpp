@@ -472,7 +472,9 @@ void expect_random_accepted(Draw draw, std::size_t operations) {
 /// Small histories as they were, then with one thing changed: judged like the slow search does.
 template <class M, class Draw>
 void expect_like_every_order(Draw draw) {
-  const std::uint64_t seeds = base::at_full_length() ? 1'000'000 : base::kSanitized ? 3'000 : 20'000;
+  const std::uint64_t seeds = base::at_full_length() ? 1'000'000
+                              : base::kSanitized     ? 3'000
+                                                     : 20'000;
   std::uint64_t bad = 0;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     base::Random random(seed);

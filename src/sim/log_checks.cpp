@@ -50,8 +50,8 @@ LogChecks::CommandId LogChecks::command_of(const log::Entry& entry) {
 }
 
 void LogChecks::learned_stable(std::size_t node, const log::Entry& entry) {
-  learned_stable(
-      node, {.place = entry.position(), .command = command_of(entry), .sum = sum_of(entry)});
+  learned_stable(node,
+                 {.place = entry.position(), .command = command_of(entry), .sum = sum_of(entry)});
 }
 
 void LogChecks::learned_stable(std::size_t node, const Learned& entry) {

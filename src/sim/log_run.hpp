@@ -103,8 +103,8 @@ class LogRun {
     log::Index stable = 0;        ///< what was seen of it
     log::Epoch led = 0;           ///< the last epoch in which it was seen to lead
     GroupJudge::Life judged = 0;
-    std::uint64_t asked_ns = 0;   ///< a witness: when it last asked for a snapshot
-    bool has_machine = true;      ///< a witness has none
+    std::uint64_t asked_ns = 0;  ///< a witness: when it last asked for a snapshot
+    bool has_machine = true;     ///< a witness has none
     LogMachine machine;
     std::vector<Pending> pending;
   };
