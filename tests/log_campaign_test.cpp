@@ -265,7 +265,7 @@ constexpr PlantedBug kBugs[] = {
     {"log.areas_unread", kSameMembers, true},
     {"log.area_in_place", kSameMembers, true},
     {"log.area_kept_blindly", kSameMembers, true},
-    {"log.witness_grants_twice", kSameMembers, true},
+    {"log.witness_grants_twice", kSameMembers, true, 270},
 };
 INSTANTIATE_TEST_SUITE_P(All, PlantedLogBug, testing::ValuesIn(kBugs));
 
