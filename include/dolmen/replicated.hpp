@@ -54,6 +54,10 @@ struct ReplicatedOptions {
   /// How long the loop looks for work itself before it lets the system wake it: lower latency for a
   /// core. microseconds::max(): it never sleeps.
   std::chrono::microseconds spin{0};
+  /// As a leader, except in shared memory: a member without which there is a majority gets entries
+  /// this much later, all at once. Saves a message per command; commands wait so long when a member
+  /// that was needed becomes silent. 0: at once. Worth it where members share cores or a slow link.
+  std::chrono::microseconds spare{0};
   ReplicatedLevel level = ReplicatedLevel::durable;
   /// create() makes a member of a group that is there already: ReplicatedClient::add_member() or
   /// replace_member() takes it in. Under a number that another had it is somebody else. Durable

@@ -88,6 +88,11 @@ struct ReplicaOptions {
   /// With memory: the group's witnesses are memory alone, which candidates and leaders read and
   /// write themselves. The same in all replicas of a group.
   bool witnesses_are_memory = false;
+  /// As a leader over messages: a follower without which there is a majority gets entries this much
+  /// later, all at once ("thrifty" in EPaxos, Moraru et al., SOSP 2013). That saves the work of one
+  /// message per entry; when a follower becomes silent, entries wait so long for the others. 0: at
+  /// once.
+  std::uint64_t spare_ns = 0;
 };
 
 struct Output {
@@ -272,6 +277,7 @@ class Replica {
     std::uint64_t wanted_ns = 0;      ///< when a lane was last asked for
     SnapshotPtr lent{};               ///< leader: what it is being sent because it asked
     bool is_memory = false;           ///< a witness without compute
+    std::uint64_t spared_ns = 0;      ///< since when there is something that it is not sent yet
     AtWitness at_witness{};
   };
   enum class Stage : std::uint8_t { probing, asking, fetching };
@@ -347,6 +353,7 @@ class Replica {
   void count_matches(std::uint64_t now_ns);
   Position send_last(std::uint64_t now_ns);
   /// Entries from `first` on, to everybody who has got all before.
+  void choose_spared(std::uint64_t now_ns);
   void distribute(std::uint64_t now_ns, Index first);
 
   void on_probe(std::uint64_t now_ns, ReplicaId from, const Message& message);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include <dolmen/assert.hpp>
 
@@ -26,6 +27,9 @@ std::uint64_t Replica::next_wakeup_ns() const noexcept {
   if (role_ != Role::leader) return wakeup_ns;
   for (const Peer& follower : peers_) {
     wakeup_ns = std::min(wakeup_ns, follower.sent_ns + options_.heartbeat_ns);
+    if (follower.spared_ns != 0) {
+      wakeup_ns = std::min(wakeup_ns, follower.spared_ns + options_.spare_ns);
+    }
     if (follower.waits_ns != 0) {
       wakeup_ns = std::min(wakeup_ns, follower.waits_ns + options_.resend_ns);
     }
@@ -77,7 +81,8 @@ void Replica::tick_as_leader(std::uint64_t now_ns) {
         (now_ns >= follower.waits_ns + options_.resend_ns || DOLMEN_BUGGIFY("log.send_again"));
     if (is_late) {
       retry(now_ns, follower, follower.in_step ? follower.matched : follower.sent);
-    } else if (now_ns >= follower.sent_ns + options_.heartbeat_ns) {
+    } else if (now_ns >= follower.sent_ns + options_.heartbeat_ns ||
+               (follower.spared_ns != 0 && now_ns >= follower.spared_ns + options_.spare_ns)) {
       send_entries(now_ns, follower);
     }
     if (memory_ == nullptr) continue;
@@ -303,14 +308,47 @@ void Replica::send_proposed(std::uint64_t now_ns) {
   count_matches(now_ns);
 }
 
+/// Those that a majority of each configuration can do without: the ones with the shortest logs.
+void Replica::choose_spared(std::uint64_t now_ns) {
+  if (options_.spare_ns == 0 || memory_ != nullptr) return;
+  std::vector<Peer*> followers;
+  for (Peer& follower : peers_) {
+    if (follower.in_step) followers.push_back(&follower);
+  }
+  std::ranges::stable_sort(followers, std::greater<>(), &Peer::matched);
+  const std::span<const Configured> configurations = counting();
+  std::array<std::size_t, 2> reached{};
+  DOLMEN_ASSERT_CMP(configurations.size(), <=, reached.size());
+  const auto count = [&](ReplicaId id) {
+    bool is_needed = false;
+    for (std::size_t i = 0; i < configurations.size(); ++i) {
+      const Configuration& one = configurations[i].configuration;
+      if (!one.is_voter(id)) continue;
+      is_needed |= reached[i] < one.voters.size() / 2 + 1;
+      ++reached[i];
+    }
+    return is_needed;
+  };
+  (void)count(self_);
+  for (Peer* const follower : followers) {
+    if (!count(follower->id)) {
+      if (follower->spared_ns == 0) follower->spared_ns = now_ns;
+      DOLMEN_PROBE("log.spared");
+    } else if (follower->spared_ns != 0) {
+      send_entries(now_ns, *follower);
+    }
+  }
+}
+
 void Replica::distribute(std::uint64_t now_ns, Index first) {
   land_own(now_ns);
+  choose_spared(now_ns);
   for (Peer& follower : peers_) {
     if (follower.is_memory) {
       write_memory(follower);
     } else if (follower.is_direct) {
       write_lane(now_ns, follower);
-    } else if (follower.in_step && follower.sent + 1 == first) {
+    } else if (follower.in_step && follower.sent + 1 == first && follower.spared_ns == 0) {
       send_entries(now_ns, follower);
     }
   }
@@ -338,6 +376,7 @@ Position Replica::send_last(std::uint64_t now_ns) {
 // To a follower that is in step, what it has not been sent; else what follows on the place that is
 // being tried. Without entries it is a heartbeat.
 void Replica::send_entries(std::uint64_t now_ns, Peer& follower) {
+  follower.spared_ns = 0;
   if (follower.is_direct) {
     if (follower.matched >= base_.index) {
       // Of what has landed, so that it does not arrive before that.
@@ -413,7 +452,10 @@ void Replica::on_answer(std::uint64_t now_ns, Peer& from, const Message& message
   }
   from.sent = std::max(from.sent, from.matched);
   if (memory_ != nullptr) begin_direct(now_ns, from);
-  if (from.in_step && !from.is_direct && from.sent < last_index()) send_entries(now_ns, from);
+  const bool is_spared = from.spared_ns != 0;
+  if (from.in_step && !from.is_direct && !is_spared && from.sent < last_index()) {
+    send_entries(now_ns, from);
+  }
   count_matches(now_ns);  // and then `from` may be a member no more
 }
 

@@ -31,6 +31,65 @@ TEST_F(ReplicaTest, ACommandIsDecidedWhenAMajorityHasItDurably) {
   EXPECT_EQ(at(1).stable(), where->index);
 }
 
+class SparingReplicaTest : public ReplicaTest {
+ protected:
+  void SetUp() override {
+    options_.spare_ns = 2 * kMs;
+    ReplicaTest::SetUp();
+  }
+  std::size_t entries_for(std::uint64_t from, std::uint64_t to) {
+    collect(from);
+    std::size_t count = 0;
+    for (const Output::Letter& letter : nodes_[from].outbox) {
+      if (letter.to == id(to)) count += letter.message.entries.size();
+    }
+    return count;
+  }
+};
+
+TEST_F(SparingReplicaTest, WhomNoMajorityNeedsGetsEntriesLaterAndTogether) {
+  elect(1, 2);
+  catch_up(1);
+  lose_mail();
+  const auto where = at(1).propose(now_ns_, bytes("x"));
+  const std::uint64_t needed = entries_for(1, 2) == 1 ? 2 : 3;
+  const std::uint64_t spared = 5 - needed;
+  EXPECT_EQ(entries_for(1, needed), 1u);
+  EXPECT_EQ(entries_for(1, spared), 0u);
+  sync(1);
+  carry(1, needed);
+  sync(needed);
+  carry(needed, 1);
+  EXPECT_EQ(at(1).stable(), where->index);
+  ASSERT_TRUE(at(1).propose(now_ns_, bytes("y")));
+  EXPECT_EQ(entries_for(1, spared), 0u);
+  EXPECT_LE(at(1).next_wakeup_ns(), now_ns_ + options_.spare_ns);
+  now_ns_ += options_.spare_ns;
+  at(1).tick(now_ns_);
+  EXPECT_EQ(entries_for(1, spared), 2u);
+}
+
+TEST_F(SparingReplicaTest, WhenTheOneThatIsNeededIsSilentTheOtherOneIs) {
+  elect(1, 2);
+  catch_up(1);
+  lose_mail();
+  const auto where = at(1).propose(now_ns_, bytes("x"));
+  const std::uint64_t needed = entries_for(1, 2) == 1 ? 2 : 3;
+  const std::uint64_t spared = 5 - needed;
+  sync(1);
+  lose_mail();  // what was for the one that is needed
+  EXPECT_LT(at(1).stable(), where->index);
+  now_ns_ += options_.spare_ns;
+  at(1).tick(now_ns_);
+  carry(1, spared);
+  sync(spared);
+  carry(spared, 1);
+  EXPECT_EQ(at(1).stable(), where->index);
+  lose_mail();
+  ASSERT_TRUE(at(1).propose(now_ns_, bytes("y")));
+  EXPECT_EQ(entries_for(1, spared), 1u) << "whose log is longer now";
+}
+
 TEST_F(ReplicaTest, OnlyALeaderTakesProposals) {
   EXPECT_FALSE(at(2).propose(now_ns_, bytes("x")));
   elect(1, 2);

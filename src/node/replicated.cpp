@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A member: its journal, its endpoint and its loop.
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <set>
 #include <utility>
 
@@ -169,6 +171,10 @@ Result<std::unique_ptr<Replicated::Impl>> Replicated::open(const ReplicatedOptio
                                         options.spin));
   impl->endpoint = std::move(joined.endpoint);
   replication::MemberOptions member_options{.addresses = plan.addresses};
+  // A leader is heard by everybody more often than that.
+  constexpr std::chrono::microseconds kSpareMax = std::chrono::seconds(1);
+  const auto spare = std::clamp(options.spare, std::chrono::microseconds(0), kSpareMax);
+  member_options.replica.spare_ns = static_cast<std::uint64_t>(spare.count()) * 1000;
   if (joined.tcp != nullptr) {
     member_options.on_addresses = [endpoint = joined.tcp,
                                    self](const replication::Addresses& addresses) {

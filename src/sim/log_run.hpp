@@ -53,6 +53,9 @@ class LogRun {
     uses_journals_ = chance(8) && !options.restart_empty && !options.restart_without_grant;
     if (is_direct_) use_memory();
     notices_ = chance(2);
+    if (base::mix_seed(options.seed, 3) % 4 == 0) {
+      replica_options_.spare_ns = 1 + base::mix_seed(options.seed, 4) % (20 * kMs);
+    }
     const bool members_stay = !has(kMembers) && !has(kLoseDisk);
     if (has(kMute) && !is_direct_ && members_stay && first_voters_ > 1) mute_ = random_.below(2);
     if (has(kWitness) && first_voters_ > 1) witness_ = first_voters_ - 1;
