@@ -9,7 +9,6 @@
 
 #include <gtest/gtest.h>
 
-#include "base/hooks.hpp"
 #include "log/replica_fixture.hpp"
 
 namespace dolmen::log {
@@ -50,22 +49,6 @@ class Memory final : public LaneMemory {
   Epoch word_ = 0;
   std::map<std::pair<Epoch, std::uint32_t>, std::vector<std::uint64_t>> lanes_;
   std::vector<std::vector<std::uint64_t>> dropped_;
-};
-
-/// Plants one bug as long as it lives.
-class Planted final : public base::Hooks {
- public:
-  explicit Planted(std::string_view bug) : bug_(bug), former_(base::install_hooks(this)) {}
-  ~Planted() override { base::install_hooks(former_); }
-  Planted(const Planted&) = delete;
-  Planted& operator=(const Planted&) = delete;
-  bool buggify(std::string_view) override { return false; }
-  void probe(std::string_view) override {}
-  bool planted(std::string_view bug) override { return bug == bug_; }
-
- private:
-  std::string_view bug_;
-  base::Hooks* former_;
 };
 
 class DirectTest : public ReplicaTest {

@@ -14,6 +14,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/hooks.hpp"
 #include "log/replica.hpp"
 
 namespace dolmen::log {
@@ -24,6 +25,22 @@ inline std::vector<std::byte> bytes(std::string_view text) {
   const base::Bytes all = base::as_bytes(text);
   return {all.begin(), all.end()};
 }
+
+/// Plants one bug as long as it lives.
+class Planted final : public base::Hooks {
+ public:
+  explicit Planted(std::string_view bug) : bug_(bug), former_(base::install_hooks(this)) {}
+  ~Planted() override { base::install_hooks(former_); }
+  Planted(const Planted&) = delete;
+  Planted& operator=(const Planted&) = delete;
+  bool buggify(std::string_view) override { return false; }
+  void probe(std::string_view) override {}
+  bool planted(std::string_view bug) override { return bug == bug_; }
+
+ private:
+  std::string_view bug_;
+  base::Hooks* former_;
+};
 
 class ReplicaTest : public testing::Test {
  protected:
