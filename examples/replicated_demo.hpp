@@ -128,7 +128,8 @@ class Trio {
   std::vector<pid_t> pids_ = std::vector<pid_t>(4, 0);
 };
 
-/// What main() does with its words: serves, if they say so. The level may be the last of them.
+/// What main() does with its words: serves, if they say so. Behind the addresses the level may
+/// follow, and `witness` with the number of one.
 inline bool is_member(int count, char** words) {
   return count >= 4 && std::string(words[1]) == "serve";
 }
@@ -136,10 +137,13 @@ inline int serve(char** words, std::span<const dolmen::ReplicatedMachine> machin
   dolmen::ReplicatedGroup group{.members = {}, .key_file = "group.key"};
   auto level = dolmen::ReplicatedLevel::durable;
   for (char** word = words + 3; *word != nullptr; ++word) {
-    if (std::string(*word) == "replicated") {
+    const std::string text = *word;
+    if (text == "replicated") {
       level = dolmen::ReplicatedLevel::replicated;
+    } else if (text == "witness") {
+      group.witnesses.push_back(static_cast<std::uint32_t>(std::atoi(*++word)));
     } else {
-      group.members.emplace_back(*word);
+      group.members.push_back(text);
     }
   }
   dolmen::ReplicatedOptions options =

@@ -202,6 +202,8 @@ class Campaign {
     options.is_in_memory = true;
     options.has_other_group = has_other_group(where, seed);
     options.is_mapped = random.below(3) != 0;
+    options.has_witness = options.is_mapped && random.below(2) == 0;
+    options.area_bytes = std::size_t{1} << random.between(13, 16);
     options.member.memory_log_bytes = 4u << 10;
     options.member.replica.lane_bytes = std::size_t{1} << random.between(10, 16);
     return options;
@@ -251,6 +253,7 @@ class Campaign {
   }
   void judge() {
     for (std::size_t i = 1; i < world_.size(); ++i) {
+      if (world_.is_memory_alone(i)) continue;
       if (world_.machine(i).value() == world_.machine(0).value()) continue;
       violation_ = "member " + std::to_string(i) + " has another state than member 0";
       return;
@@ -275,7 +278,7 @@ class Campaign {
       return i != lost && world_.is_up(i) && world_.status(i, group).self == voter;
     };
     for (std::size_t i = 0; i < world_.size(); ++i) {
-      if (!world_.is_up(i)) continue;
+      if (!world_.is_up(i) || world_.is_memory_alone(i)) continue;
       const Roster roster = world_.member(i).roster(group);
       if (!roster.configuration->is_voter(world_.status(i, group).self)) continue;
       const auto& voters = roster.configuration->voters;

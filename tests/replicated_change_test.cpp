@@ -81,8 +81,9 @@ void print_statuses(dolmen::ReplicatedClient& client) {
 
 /// What memory holds is kept while a majority lives: so one is killed at a time, and the next when
 /// the new life of that one counts again.
-void kill_one_after_another(const std::vector<std::string>& addresses, int kills) {
-  Members members(addresses, {}, dolmen::ReplicatedLevel::replicated);
+void kill_one_after_another(const std::vector<std::string>& addresses, int kills,
+                            std::uint32_t witness = 0) {
+  Members members(addresses, {}, dolmen::ReplicatedLevel::replicated, witness);
   Clients clients(members.group(), 4);
   auto watcher = dolmen::ReplicatedClient::make(members.group()).value();
   dolmen::base::Random random(4);
@@ -127,6 +128,14 @@ TEST(ReplicatedChange, NothingAcknowledgedIsLostFromMemoryWhileAMajorityLivesOve
 
 TEST(ReplicatedChange, NothingAcknowledgedIsLostFromMemoryWhileAMajorityLivesOverTcp) {
   kill_one_after_another(loopback(), kills_in_memory());
+}
+
+// The witness runs no replica: servers write and read its memory, of which each life begins with
+// none.
+TEST(ReplicatedChange, TwoServersAndAWitnessThatIsMemoryAloneSurviveAnyOneFailureOverShm) {
+  if (kWitnessProgram == nullptr) GTEST_SKIP() << "builds without the command dolmen";
+  const SharedFolder folder;
+  kill_one_after_another(folder.addresses(), kills_in_memory(), 3);
 }
 
 /// What `change` gives, while whoever leads is killed, if so wished, at some moment of it.

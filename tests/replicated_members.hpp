@@ -88,11 +88,17 @@ class Members {
           words.end(),
           {kWitnessProgram, "log", "witness", "member" + std::to_string(member), "--member",
            std::to_string(member), "--members", members.substr(1), "--key", group_.key_file});
+      if (level_ == dolmen::ReplicatedLevel::replicated) {
+        words.insert(words.end(), {"--level", "replicated"});
+      }
     } else {
       words.insert(words.end(), {DOLMEN_MEMBER_PROGRAM, "serve", std::to_string(member)});
       // Who was there at first knows only those; who came later itself as well.
       for (const std::string& address : addresses_for(member)) words.push_back(address);
-      if (level_ == dolmen::ReplicatedLevel::replicated) words.push_back("replicated");
+      if (level_ == dolmen::ReplicatedLevel::replicated) {
+        words.push_back("replicated");
+        if (witness_ != 0) words.insert(words.end(), {"witness", std::to_string(witness_)});
+      }
     }
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());

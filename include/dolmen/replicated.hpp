@@ -7,6 +7,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -42,8 +43,10 @@ struct ReplicatedGroup {
   /// the user may do anything.
   std::string key_file;
   /// Which of the members, 1, 2, …, are witnesses: they keep what clients were told like the
-  /// others, count in majorities, and have no state machine, so that they cost little but a disk.
-  /// The same for all members, when their directories are made; later the group's log knows.
+  /// others, count in majorities, and have no state machine, so that they cost little but a disk;
+  /// in a memory-only group, which has them in shared memory, nothing but that memory. The same for
+  /// all members, when their directories are made; later the group's log knows, memory-only: also
+  /// at every start.
   std::vector<std::uint32_t> witnesses{};
 };
 
@@ -59,6 +62,10 @@ struct ReplicatedOptions {
   /// that was needed becomes silent. 0: at once. Worth it where members share cores or a slow link.
   std::chrono::microseconds spare{0};
   ReplicatedLevel level = ReplicatedLevel::durable;
+  /// Of a witness of a memory-only group: it keeps two areas of so many bytes for each server, in
+  /// memory from its start on. The state of a group may take half of one, else the witness stays
+  /// behind and the group does without it. A multiple of 8, from 4 KiB to 1 GiB.
+  std::size_t area_bytes = std::size_t{32} << 20;
   /// create() makes a member of a group that is there already: ReplicatedClient::add_member() or
   /// replace_member() takes it in. Under a number that another had it is somebody else. Durable
   /// groups only: a later life of a memory-only member is taken in by itself.
@@ -92,9 +99,11 @@ class Replicated {
   [[nodiscard]] static Result<Replicated> start(const ReplicatedOptions& options,
                                                 StateMachine& machine);
   /// The same for a witness, which any program can run: it knows nothing of the state machine.
-  /// Errors: as of start(), and invalid_argument where the group has this member as a server, as
-  /// start() has where it is a witness.
-  [[nodiscard]] static Result<Replicated> start_witness(const ReplicatedOptions& options);
+  /// `groups`, memory-only: the numbers of all that the servers run; none: group 1 (a durable one
+  /// finds them in its journal). Errors: as of start(), and invalid_argument where the group has
+  /// this member as a server, as start() has where it is a witness; out_of_memory.
+  [[nodiscard]] static Result<Replicated> start_witness(
+      const ReplicatedOptions& options, std::span<const std::uint64_t> groups = {});
   /// … of several groups. One that the journal has and that is not given keeps what it has, and
   /// its group does without this member meanwhile.
   [[nodiscard]] static Result<Replicated> start(const ReplicatedOptions& options,

@@ -97,7 +97,7 @@ int init(const LogOptions& options) {
 
 // Runs until it is told to end. Whoever cares for it starts it again when it fails.
 int witness(const LogOptions& options) {
-  auto member = Replicated::start_witness(options.member);
+  auto member = Replicated::start_witness(options.member, options.groups);
   if (!member) return failed(member.error());
   static Replicated* running = nullptr;
   running = &*member;
@@ -276,6 +276,18 @@ void add_group(CLI::App& command, LogOptions& options) {
                      "the group's key file; not used with shm:");
 }
 
+void add_level(CLI::App& command, LogOptions& options) {
+  command
+      .add_option("--level", options.member.level,
+                  "durable: on disks; replicated: in memory alone; the same for all members")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, ReplicatedLevel>{
+          {"durable", ReplicatedLevel::durable}, {"replicated", ReplicatedLevel::replicated}}));
+  command
+      .add_option("--witness", options.member.group.witnesses,
+                  "members that have no state machine; the same for all of them")
+      ->delimiter(',');
+}
+
 void add_groups(CLI::App& command, LogOptions& options) {
   command.add_option("--groups", options.groups, "numbers of groups; all if not given")
       ->delimiter(',');
@@ -304,15 +316,7 @@ void add_log(CLI::App& app, Chosen& chosen) {
   make_member->add_option("--member", options->member.member, "which of them this is: 1, 2, …")
       ->required();
   add_group(*make_member, *options);
-  make_member
-      ->add_option("--level", options->member.level,
-                   "durable: on disks; replicated: in memory alone, the same for all members")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, ReplicatedLevel>{
-          {"durable", ReplicatedLevel::durable}, {"replicated", ReplicatedLevel::replicated}}));
-  make_member
-      ->add_option("--witness", options->member.group.witnesses,
-                   "members that have no state machine; the same for all of them")
-      ->delimiter(',');
+  add_level(*make_member, *options);
   make_member->add_option("--groups", options->groups, "its groups' numbers; 1 if not given")
       ->delimiter(',');
   make_member->add_flag("--joins", options->member.joins,
@@ -329,6 +333,13 @@ void add_log(CLI::App& app, Chosen& chosen) {
   serve->add_option("--member", options->member.member, "which of them this is: 1, 2, …")
       ->required();
   add_group(*serve, *options);
+  add_level(*serve, *options);
+  serve->add_option("--groups", options->groups, "replicated: its groups' numbers; 1 if not given")
+      ->delimiter(',');
+  serve
+      ->add_option("--area-bytes", options->member.area_bytes,
+                   "replicated: memory of an area; each server has two, and a state may take half")
+      ->capture_default_str();
   serve->callback([options, &chosen] { chosen.run = [options] { return witness(*options); }; });
 
   CLI::App* const show = add_command(

@@ -11,6 +11,7 @@
 #include <dolmen/replicated.hpp>
 
 #include "node/replicated_group.hpp"
+#include "replication/memory_witness.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen {
@@ -20,6 +21,7 @@ struct Replicated::Impl {
   std::unique_ptr<sys::FileLock> lock;  // on it
   std::unique_ptr<fabric::Endpoint> endpoint;
   std::unique_ptr<replication::Member> member;  // goes before its endpoint
+  std::unique_ptr<replication::MemoryWitness> memory_witness;  // instead
   std::atomic<bool> is_stopping{false};
 };
 
@@ -46,6 +48,47 @@ std::uint32_t new_life(sys::Entropy& entropy) {
     life = base::load<std::uint32_t>(random);
   }
   return life;
+}
+
+Result<void> check_witnesses(const ReplicatedOptions& options, const node::GroupPlan& plan) {
+  const bool is_in_memory = options.level == ReplicatedLevel::replicated;
+  if (options.group.witnesses.empty() || !is_in_memory || !plan.shared_directory.empty()) return {};
+  return fail(Errc::invalid_argument,
+              "witnesses: a memory-only group has them in shared memory alone (shm:)");
+}
+
+/// A witness that is memory alone, of these groups. Last of all it begins a life: a start that
+/// fails costs none.
+Result<std::unique_ptr<replication::MemoryWitness>> keep_memory(
+    const ReplicatedOptions& options, const node::GroupPlan& plan, fabric::Endpoint& endpoint,
+    sys::Disk& disk, std::span<const std::uint64_t> groups) {
+  std::vector<std::uint32_t> witnesses = options.group.witnesses;
+  if (witnesses.empty()) witnesses.push_back(options.member);
+  const log::Configuration first = node::first_members(plan, witnesses);
+  const fabric::NodeId self{options.member};
+  if (!is_valid(first) ||
+      !first.is_witness(replication::replica_of(self, replication::kFirstLife))) {
+    return fail(Errc::invalid_argument, "a witness: the group has this member as a server");
+  }
+  DOLMEN_TRY(auto witness, replication::MemoryWitness::make(
+                               sys::linux_env(), endpoint, {.area_bytes = options.area_bytes}));
+  DOLMEN_TRY(const std::uint32_t life, node::begin_life(disk));
+  for (const std::uint64_t number : groups) {
+    if (number == 0) return fail(Errc::invalid_argument, "a group's number", number);
+    DOLMEN_CHECK(
+        witness->add(node::group_of(number), replication::replica_of(self, life), first));
+  }
+  return witness;
+}
+
+/// Until it is stopped.
+template <class Kept>
+Result<void> run_until(const std::atomic<bool>& is_stopping, Kept& kept) {
+  while (!is_stopping.load(std::memory_order_relaxed)) {
+    DOLMEN_TRY(const bool was_busy, kept.turn());
+    if (!was_busy) DOLMEN_CHECK(kept.wait());
+  }
+  return {};
 }
 
 /// What came of hosting a group, and whether it is this member's.
@@ -77,9 +120,7 @@ Result<void> Replicated::create(const ReplicatedOptions& options,
     return fail(Errc::invalid_argument,
                 "joins: a later life of a memory-only member is taken in by itself");
   }
-  if (!options.group.witnesses.empty() && !is_durable) {
-    return fail(Errc::invalid_argument, "witnesses: a memory-only group has none");
-  }
+  DOLMEN_CHECK(check_witnesses(options, plan));
   log::Configuration first = node::first_members(plan, options.group.witnesses);
   const fabric::NodeId self{options.member};
   log::ReplicaId replica = replication::replica_of(self, replication::kFirstLife);
@@ -115,6 +156,7 @@ Result<Replicated> Replicated::start(const ReplicatedOptions& options,
     }
   }
   DOLMEN_TRY(const node::GroupPlan plan, plan_of(options));
+  DOLMEN_CHECK(check_witnesses(options, plan));
   DOLMEN_TRY(auto impl, open(options, plan));
   if (options.level == ReplicatedLevel::replicated) {
     // Last: a start that fails costs no life.
@@ -132,12 +174,22 @@ Result<Replicated> Replicated::start(const ReplicatedOptions& options,
   return Replicated(std::move(impl));
 }
 
-Result<Replicated> Replicated::start_witness(const ReplicatedOptions& options) {
-  if (options.level == ReplicatedLevel::replicated) {
-    return fail(Errc::invalid_argument, "witnesses: a memory-only group has none");
-  }
+Result<Replicated> Replicated::start_witness(const ReplicatedOptions& options,
+                                             std::span<const std::uint64_t> groups) {
   DOLMEN_TRY(const node::GroupPlan plan, plan_of(options));
+  DOLMEN_CHECK(check_witnesses(options, plan));
   DOLMEN_TRY(auto impl, open(options, plan));
+  if (options.level == ReplicatedLevel::replicated) {
+    impl->member.reset();
+    constexpr std::uint64_t kOne = 1;
+    DOLMEN_TRY(impl->memory_witness,
+               keep_memory(options, plan, *impl->endpoint, *impl->disk,
+                           groups.empty() ? std::span(&kOne, 1) : groups));
+    return Replicated(std::move(impl));
+  }
+  if (!groups.empty()) {
+    return fail(Errc::invalid_argument, "groups: a durable witness has those of its journal");
+  }
   for (const replication::GroupId& group : impl->member->found()) {
     DOLMEN_CHECK(check(impl->member->host_witness(group), options, *impl->member, group.low));
   }
@@ -174,6 +226,7 @@ Result<std::unique_ptr<Replicated::Impl>> Replicated::open(const ReplicatedOptio
   // A leader is heard by everybody more often than that.
   constexpr std::chrono::microseconds kSpareMax = std::chrono::seconds(1);
   const auto spare = std::clamp(options.spare, std::chrono::microseconds(0), kSpareMax);
+  member_options.replica.witnesses_are_memory = !plan.shared_directory.empty();
   member_options.replica.spare_ns = static_cast<std::uint64_t>(spare.count()) * 1000;
   if (joined.tcp != nullptr) {
     member_options.on_addresses = [endpoint = joined.tcp,
@@ -193,10 +246,8 @@ Replicated& Replicated::operator=(Replicated&&) noexcept = default;
 Replicated::~Replicated() = default;
 
 Result<void> Replicated::run() {
-  while (!impl_->is_stopping.load(std::memory_order_relaxed)) {
-    DOLMEN_TRY(const bool was_busy, impl_->member->turn());
-    if (!was_busy) DOLMEN_CHECK(impl_->member->wait());
-  }
+  if (impl_->memory_witness) return run_until(impl_->is_stopping, *impl_->memory_witness);
+  DOLMEN_CHECK(run_until(impl_->is_stopping, *impl_->member));
   return impl_->member->close();
 }
 

@@ -483,8 +483,12 @@ bool Member::compact(Hosting& hosting) {
   const log::Index known = replica.snapshot() ? replica.snapshot()->last().index : 0;
   if (executed <= known) return true;
   auto snapshot = log::Snapshot::make(replica.place_at(executed), hosting.executor->snapshot());
-  // Too large: the log stays, which is all that is lost by it.
-  if (snapshot) replica.compact(std::move(*snapshot));
+  if (snapshot) {
+    replica.compact(std::move(*snapshot));
+  } else {
+    // Too large: the log stays, which is all that is lost by it.
+    hosting.snapshot_not_before_ns = now_ns() + options_.checkpoint_retry_ns;
+  }
   return true;
 }
 

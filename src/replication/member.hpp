@@ -158,6 +158,7 @@ class Member final : private fabric::Sink {
     std::unique_ptr<LaneWriter> writer{};
     std::size_t bytes_held = 0;       ///< of entries executed since the last snapshot
     std::uint64_t join_at_ns = 0;     ///< when this replica asks again to be a voter
+    std::uint64_t snapshot_not_before_ns = 0;  ///< after one that was too large
     std::uint64_t prepare_at_ns = 0;  ///< when it makes room for a lane; 0: there is some
     std::map<fabric::NodeId, log::ReplicaId> joining{};  ///< leader: new lives that asked
   };
@@ -177,6 +178,7 @@ class Member final : private fabric::Sink {
                                       std::uint64_t sequence);
   [[nodiscard]] Result<void> carry_out(const GroupId& group, Hosting& hosting);
   void write_lanes(Hosting& hosting);
+  void raise(Hosting& hosting, const log::LaneWrite& write);
   [[nodiscard]] Result<bool> carry_out_once(const GroupId& group, Hosting& hosting);
   [[nodiscard]] Result<void> carry_out_all();
   void execute(Hosting& hosting, log::Index up_to);

@@ -21,6 +21,7 @@
 #include "base/sanitizers.hpp"
 #include "fabric/tcp_sim_world.hpp"
 #include "replication/member.hpp"
+#include "replication/memory_witness.hpp"
 #include "sim/crash_plan.hpp"
 #include "sim/group_judge.hpp"
 #include "sim/mapped_memory.hpp"
@@ -43,10 +44,11 @@ struct MemberWorldOptions {
   std::size_t founders = 0;  ///< the first so many; the others wait to be taken in. 0: all
   bool has_other_group = false;
   bool is_ahead = false;
-  /// No journals: each start is a new life, whose memory is its own. Requires: no witness, and that
-  /// all are founders.
+  /// No journals: each start is a new life, whose memory is its own. Requires: all are founders,
+  /// and memory is mapped if there is a witness, which is memory alone then.
   bool is_in_memory = false;
   bool is_mapped = false;  ///< … and members write into each other's
+  std::size_t area_bytes = 64u << 10;
   JournalOptions journal{.segment_bytes = 8u << 10, .tail_bytes_max = 24u << 10};
   MemberOptions member{.replica = {.part_bytes = 4u << 10, .trailing_bytes = 2u << 10}};
   std::uint64_t step_ns = 50'000;
@@ -175,7 +177,8 @@ class MemberWorld {
   /// A new life of a member that does not run.
   void start(std::size_t i) {
     Node& node = *nodes_[i];
-    ASSERT_EQ(node.member, nullptr);
+    ASSERT_FALSE(is_up(i));
+    if (is_memory_alone(i)) return start_memory_witness(i);
     open(i);
     const auto hosted = is_witness(i) ? node.member->host_witness(kTestGroup)
                                       : node.member->host(kTestGroup, *node.machine);
@@ -198,13 +201,9 @@ class MemberWorld {
     node.judged.clear();
     node.paused_until_ns = 0;
     node.machine = std::make_unique<Tally>(options_.is_ahead);
-    node.endpoint =
-        network_.make(fabric::TcpSimWorld::options(fabric::NodeName{id(i), ++node.incarnation}));
-    if (options_.is_mapped) {
-      node.endpoint =
-          std::make_unique<sim::MappedEndpoint>(std::move(node.endpoint), mapped_memory_);
-    }
+    make_endpoint(i);
     MemberOptions options = options_.member;
+    options.replica.witnesses_are_memory = options_.is_in_memory && options_.has_witness;
     for (const log::ReplicaId founder : first_.voters) {
       const fabric::NodeId node_id = node_of(founder);
       options.addresses[node_id] = address(static_cast<std::size_t>(node_id) - 1);
@@ -232,6 +231,7 @@ class MemberWorld {
     Node& node = *nodes_[i];
     if (!node.endpoint) return;
     node.member.reset();
+    node.memory_witness.reset();
     network_.before_end(id(i));
     node.endpoint.reset();
   }
@@ -250,6 +250,11 @@ class MemberWorld {
     bool did_something = false;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
       Node& node = *nodes_[i];
+      if (node.memory_witness) {
+        const auto turned = node.memory_witness->turn();
+        ASSERT_TRUE(turned) << turned.error().message();
+        did_something |= *turned;
+      }
       if (!node.member || now_ns() < node.paused_until_ns) continue;
       const auto turned = node.member->turn();
       look_at(i);
@@ -280,30 +285,37 @@ class MemberWorld {
   [[nodiscard]] bool is_witness(std::size_t i) const {
     return options_.has_witness && i + 1 == options_.members;
   }
-  [[nodiscard]] bool is_up(std::size_t i) const { return nodes_[i]->member != nullptr; }
+  /// … that no replica runs for.
+  [[nodiscard]] bool is_memory_alone(std::size_t i) const {
+    return options_.is_in_memory && is_witness(i);
+  }
+  [[nodiscard]] bool is_up(std::size_t i) const { return nodes_[i]->endpoint != nullptr; }
   /// Why it ended by itself.
   [[nodiscard]] const std::optional<Error>& why(std::size_t i) const { return nodes_[i]->why; }
   [[nodiscard]] Member& member(std::size_t i) { return *nodes_[i]->member; }
+  [[nodiscard]] MemoryWitness& memory_witness(std::size_t i) { return *nodes_[i]->memory_witness; }
   [[nodiscard]] Tally& machine(std::size_t i) { return *nodes_[i]->machine; }
   [[nodiscard]] sim::SimDisk& disk(std::size_t i) { return *nodes_[i]->disk; }
   [[nodiscard]] Tally& other_machine(std::size_t i) { return *nodes_[i]->other_machine; }
   /// What it was told to dial.
   [[nodiscard]] const Addresses& addresses(std::size_t i) { return nodes_[i]->addresses; }
   [[nodiscard]] MemberStatus status(std::size_t i, const GroupId& group = kTestGroup) {
-    return *member(i).status(group);
+    return is_memory_alone(i) ? *memory_witness(i).status(group) : *member(i).status(group);
   }
   [[nodiscard]] fabric::TcpSimWorld& network() { return network_; }
   [[nodiscard]] std::uint64_t now_ns() { return network_.now_ns(); }
 
   /// Who leads with the highest epoch, and is followed by a majority of those that run.
   [[nodiscard]] std::optional<std::size_t> leader(const GroupId& group = kTestGroup) {
+    const auto follows = [&](std::size_t k, const MemberStatus& its) {
+      if (!is_up(k)) return false;
+      if (is_memory_alone(k)) return memory_witness(k).word(group) == its.epoch;
+      return status(k, group).epoch == its.epoch && status(k, group).leader == its.self;
+    };
     for (std::size_t i = 0; i < size(); ++i) {
-      if (!is_up(i) || status(i, group).role != log::Role::leader) continue;
+      if (!is_up(i) || is_memory_alone(i) || status(i, group).role != log::Role::leader) continue;
       std::size_t following = 0;
-      for (std::size_t k = 0; k < size(); ++k) {
-        following += is_up(k) && status(k, group).epoch == status(i, group).epoch &&
-                     status(k, group).leader == status(i, group).self;
-      }
+      for (std::size_t k = 0; k < size(); ++k) following += follows(k, status(i, group));
       if (2 * following > status(i, group).configuration.voters.size()) return i;
     }
     return std::nullopt;
@@ -321,6 +333,10 @@ class MemberWorld {
     for (std::size_t i = 0; i < size(); ++i) {
       if (!is_up(i)) continue;
       const MemberStatus one = status(i);
+      if (is_memory_alone(i)) {
+        if (one.epoch != right.epoch || one.end != right.end) return false;
+        continue;
+      }
       if (one.epoch != right.epoch || one.end != right.end ||
           one.applied != (is_witness(i) ? 0 : right.end.index) || one.stable != right.end.index) {
         return false;
@@ -357,6 +373,7 @@ class MemberWorld {
     std::unique_ptr<Tally> other_machine;
     Addresses addresses;
     std::unique_ptr<Member> member;
+    std::unique_ptr<MemoryWitness> memory_witness;  ///< instead
     std::uint64_t incarnation = 0;
     std::uint64_t paused_until_ns = 0;
     std::optional<Error> why;
@@ -367,6 +384,26 @@ class MemberWorld {
     std::vector<GroupId> all{kTestGroup};
     if (options_.has_other_group) all.push_back(kOtherGroup);
     return all;
+  }
+  void make_endpoint(std::size_t i) {
+    Node& node = *nodes_[i];
+    node.endpoint =
+        network_.make(fabric::TcpSimWorld::options(fabric::NodeName{id(i), ++node.incarnation}));
+    if (!options_.is_mapped) return;
+    node.endpoint = std::make_unique<sim::MappedEndpoint>(std::move(node.endpoint), mapped_memory_);
+  }
+  void start_memory_witness(std::size_t i) {
+    Node& node = *nodes_[i];
+    make_endpoint(i);
+    auto made =
+        MemoryWitness::make(node.env, *node.endpoint, {.area_bytes = options_.area_bytes});
+    ASSERT_TRUE(made) << made.error().message();
+    node.memory_witness = std::move(*made);
+    const auto life = static_cast<std::uint32_t>(node.incarnation);
+    for (const GroupId& group : groups()) {
+      const auto added = node.memory_witness->add(group, replica_of(id(i), life), first_);
+      ASSERT_TRUE(added) << added.error().message();
+    }
   }
   void look_at(std::size_t i) {
     const Node& node = *nodes_[i];

@@ -46,6 +46,10 @@ void Member::write_lanes(Hosting& hosting) {
     hosting.replica.take_lane_writes(lane_writes_);
     if (lane_writes_.empty()) return hosting.lanes->carried_out();
     std::erase_if(lane_writes_, [&](const log::LaneWrite& write) {
+      if (write.is_raise) {
+        raise(hosting, write);
+        return true;
+      }
       if (hosting.writer->land(write)) return false;
       hosting.replica.lane_failed(now_ns(), write.to, write.lane);
       return true;
@@ -56,6 +60,12 @@ void Member::write_lanes(Hosting& hosting) {
                              hosting.writer->word(write.to));
     }
   }
+}
+
+void Member::raise(Hosting& hosting, const log::LaneWrite& write) {
+  const auto raised = hosting.writer->raise(write.to, write.lane.epoch);
+  if (!raised) return hosting.replica.raise_failed(now_ns(), write.to, write.lane.epoch);
+  hosting.replica.raised(now_ns(), write.to, write.lane.epoch, raised->former, raised->areas);
 }
 
 // A new life takes the seat of the one before, in two steps, so that no majority has to wait for
@@ -77,7 +87,14 @@ void Member::admit(Hosting& hosting) {
     const auto is_its_earlier = [&](log::ReplicaId id) { return is_earlier(id, self); };
     log::Configuration next = now;
     std::erase_if(next.learners, is_its_earlier);
-    if (!now.is_learner(self)) {
+    if (hosting.lanes && options_.replica.witnesses_are_memory &&
+        std::ranges::any_of(now.witnesses, is_its_earlier)) {
+      // It can learn nothing: the servers hold what is decided with its vote until it has it.
+      std::ranges::replace_if(next.witnesses, is_its_earlier, self);
+      std::ranges::replace_if(next.voters, is_its_earlier, self);
+      std::ranges::sort(next.witnesses);
+      std::ranges::sort(next.voters);
+    } else if (!now.is_learner(self)) {
       next.learners.push_back(self);
       std::ranges::sort(next.learners);
     } else {
@@ -112,7 +129,12 @@ Result<void> Member::look_after_memory(bool is_busy) {
     if (!is_busy && hosting.lanes) prepare_lane(hosting);
     const log::SnapshotPtr& last = hosting.replica.snapshot();
     const std::size_t state_bytes = last ? last->state().size() : 0;
-    if (hosting.bytes_held < std::max(options_.memory_log_bytes, state_bytes)) continue;
+    const bool is_wanted =
+        hosting.replica.wants_snapshot() && now_ns() >= hosting.snapshot_not_before_ns;
+    if (!is_wanted && hosting.bytes_held < std::max(options_.memory_log_bytes, state_bytes)) {
+      hosting.is_draining = false;  // a witness that wanted one may be gone
+      continue;
+    }
     DOLMEN_CHECK(carry_out(group, hosting));
     if (compact(hosting)) hosting.bytes_held = 0;
   }

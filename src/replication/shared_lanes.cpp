@@ -10,6 +10,7 @@
 #include "base/checksum.hpp"
 #include "base/hooks.hpp"
 #include "fabric/shm_memory.hpp"
+#include "log/witness_area.hpp"
 
 namespace dolmen::replication {
 
@@ -19,6 +20,16 @@ using fabric::shm::word_at;
 
 /// Of one group on one node, lanes that wait for their writer included.
 constexpr std::size_t kLanesMax = 64;
+
+/// Raises it unless it is higher; a full fence behind that. The word as it was.
+log::Epoch raise_word(base::MutableBytes directory, log::Epoch epoch) {
+  const auto word = word_at<std::uint64_t>(directory, kDirectoryWordAt);
+  std::uint64_t before = word.load(std::memory_order_seq_cst);
+  while (before < epoch && !word.compare_exchange_weak(before, epoch, std::memory_order_seq_cst)) {
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return before;
+}
 
 }  // namespace
 
@@ -50,14 +61,7 @@ log::Epoch SharedLanes::word() {
   return word_at<std::uint64_t>(directory_, kDirectoryWordAt).load(std::memory_order_seq_cst);
 }
 
-log::Epoch SharedLanes::raise(log::Epoch epoch) {
-  const auto word = word_at<std::uint64_t>(directory_, kDirectoryWordAt);
-  std::uint64_t before = word.load(std::memory_order_seq_cst);
-  while (before < epoch && !word.compare_exchange_weak(before, epoch, std::memory_order_seq_cst)) {
-  }
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  return before;
-}
+log::Epoch SharedLanes::raise(log::Epoch epoch) { return raise_word(directory_, epoch); }
 
 base::MutableBytes SharedLanes::make_lane(log::ReplicaId writer, log::LaneName name,
                                           std::size_t bytes) {
@@ -201,6 +205,17 @@ LaneWriter::Target* LaneWriter::target_of(log::ReplicaId to) {
   return found == targets_.end() ? nullptr : &*found;
 }
 
+LaneWriter::Target* LaneWriter::reach(log::ReplicaId to) {
+  const auto name = endpoint_.connected(node_of(to));
+  if (!name) return nullptr;
+  Target* target = target_of(to);
+  if (target == nullptr) {
+    targets_.push_back({.id = to});
+    target = &targets_.back();
+  }
+  return target->name == *name || open(*target, *name) ? target : nullptr;
+}
+
 bool LaneWriter::open(Target& target, const fabric::NodeName& name) const {
   const log::ReplicaId id = target.id;
   target = {.id = id};
@@ -209,13 +224,40 @@ bool LaneWriter::open(Target& target, const fabric::NodeName& name) const {
   std::array<std::byte, kDirectorySlotsAt - kDirectoryCardAt> copy;
   fabric::shm::copy_from_shared(copy, directory->data() + kDirectoryCardAt);
   base::ByteReader card(copy);
-  if (card.get<std::uint32_t>() != kDirectoryMagic) return false;
+  const auto magic = card.get<std::uint32_t>();
+  if (magic != kDirectoryMagic && magic != kWitnessDirectoryMagic) return false;
   if (card.get<std::uint32_t>() != kDirectoryVersion) return false;
   if (card.get_id() != group_) return false;
   if (card.get<std::uint64_t>() != static_cast<std::uint64_t>(id)) return false;
+  if (magic == kWitnessDirectoryMagic) {
+    auto areas = open_areas(name, *directory);
+    if (!areas) return false;
+    target.areas = std::move(*areas);
+  }
   target.name = name;
   target.directory = *directory;
   return true;
+}
+
+std::optional<std::vector<LaneWriter::Area>> LaneWriter::open_areas(const fabric::NodeName& name,
+                                                                    base::Bytes directory) const {
+  std::array<std::byte, kWitnessSlots * kDirectorySlotBytes> copy;
+  fabric::shm::copy_from_shared(copy, directory.data() + kDirectorySlotsAt);
+  base::ByteReader slots(copy);
+  std::vector<Area> areas;
+  for (std::size_t slot = 0; slot < kWitnessSlots; ++slot) {
+    Area area{.server = fabric::NodeId{slots.get<std::uint64_t>()},
+              .number = slots.get<std::uint32_t>()};
+    const fabric::RegionId region{slots.get<std::uint32_t>()};
+    if (area.server == fabric::NodeId::nobody) continue;
+    const auto bytes = endpoint_.map(name, region);
+    if (!bytes || area.number >= log::kAreasOfServer || bytes->size() < log::kAreaHeaderBytes) {
+      return std::nullopt;
+    }
+    area.bytes = bytes->first(bytes->size() / 8 * 8);
+    areas.push_back(area);
+  }
+  return areas;
 }
 
 bool LaneWriter::open_lane(Target& target, log::LaneName name) const {
@@ -240,21 +282,35 @@ bool LaneWriter::open_lane(Target& target, log::LaneName name) const {
 }
 
 bool LaneWriter::land(const log::LaneWrite& write) {
-  const auto name = endpoint_.connected(node_of(write.to));
-  if (!name) return false;
-  Target* target = target_of(write.to);
-  if (target == nullptr) {
-    targets_.push_back({.id = write.to});
-    target = &targets_.back();
+  Target* const target = reach(write.to);
+  if (target == nullptr) return false;
+  base::MutableBytes into;
+  if (write.area) {
+    const auto area = std::ranges::find_if(target->areas, [&](const Area& one) {
+      return one.server == endpoint_.self().node && one.number == *write.area;
+    });
+    if (area == target->areas.end()) return false;
+    into = area->bytes;
+  } else {
+    if (target->lane_name != write.lane && !open_lane(*target, write.lane)) return false;
+    into = target->lane;
   }
-  if (target->name != *name && !open(*target, *name)) return false;
-  if (target->lane_name != write.lane && !open_lane(*target, write.lane)) return false;
-  if (write.offset > target->lane.size() ||
-      write.bytes.size() > target->lane.size() - write.offset) {
-    return false;
-  }
-  fabric::shm::copy_to_shared(target->lane.data() + write.offset, write.bytes);
+  const base::Bytes content = write.content();
+  if (write.offset > into.size() || content.size() > into.size() - write.offset) return false;
+  fabric::shm::copy_to_shared(into.data() + write.offset, content);
   return true;
+}
+
+std::optional<LaneWriter::Raised> LaneWriter::raise(log::ReplicaId to, log::Epoch epoch) {
+  Target* const target = reach(to);
+  if (target == nullptr || target->areas.empty()) return std::nullopt;
+  Raised raised{.former = raise_word(target->directory, epoch)};
+  for (const Area& area : target->areas) {
+    const bool is_own = area.server == endpoint_.self().node;
+    raised.areas.push_back({.own = is_own ? std::optional(area.number) : std::nullopt,
+                            .bytes = area.bytes});
+  }
+  return raised;
 }
 
 log::Epoch LaneWriter::word(log::ReplicaId to) {

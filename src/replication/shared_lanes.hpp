@@ -31,6 +31,10 @@ inline constexpr std::size_t kDirectoryCardAt = 64;    ///< magic, version, grou
 inline constexpr std::size_t kDirectorySlotsAt = 128;  ///< {u64 epoch, u32 number, u32 region}
 inline constexpr std::size_t kDirectorySlotBytes = 16;
 inline constexpr std::size_t kDirectorySlots = 32;
+/// That of a witness that is memory alone: its slots are {u64 server, u32 which of its areas, u32
+/// region}, and stay as they are.
+inline constexpr std::uint32_t kWitnessDirectoryMagic = 0x57444C44;  // "DLDW"
+inline constexpr std::size_t kWitnessSlots = 128;
 
 /// The region of the directory of a group's replica on a node.
 [[nodiscard]] fabric::RegionId directory_region(const GroupId& group);
@@ -107,7 +111,7 @@ class SharedLanes final : public log::LaneMemory {
   bool has_no_room_ = false;  ///< prepare() found none: it does not try for ever
 };
 
-/// Others' lanes, as a leader reaches them.
+/// Others' lanes and the areas of witnesses, as a leader or a candidate reaches them.
 class LaneWriter {
  public:
   LaneWriter(fabric::Endpoint& endpoint, const GroupId& group)
@@ -118,16 +122,34 @@ class LaneWriter {
   /// Of a member for which land() gave true. Requires: a full fence since.
   [[nodiscard]] log::Epoch word(log::ReplicaId to);
 
+  struct Raised {
+    log::Epoch former = 0;
+    std::vector<log::AreaView> areas{};  ///< of all servers; good until the target is another life
+  };
+  /// Raises the word of a witness that is memory alone to `epoch` unless it is higher; a full fence
+  /// is behind that. Nothing: it cannot be reached, or its memory is of another life.
+  [[nodiscard]] std::optional<Raised> raise(log::ReplicaId to, log::Epoch epoch);
+
  private:
+  struct Area {
+    fabric::NodeId server{};
+    std::uint32_t number = 0;
+    base::MutableBytes bytes{};
+  };
   struct Target {
     log::ReplicaId id{};
     fabric::NodeName name{};
     base::MutableBytes directory{};
     log::LaneName lane_name{};
     base::MutableBytes lane{};
+    std::vector<Area> areas{};  ///< of a witness
   };
   [[nodiscard]] Target* target_of(log::ReplicaId to);
+  /// … whose memory is open; null: it is not there.
+  [[nodiscard]] Target* reach(log::ReplicaId to);
   [[nodiscard]] bool open(Target& target, const fabric::NodeName& name) const;
+  [[nodiscard]] std::optional<std::vector<Area>> open_areas(const fabric::NodeName& name,
+                                                            base::Bytes directory) const;
   [[nodiscard]] bool open_lane(Target& target, log::LaneName name) const;
 
   fabric::Endpoint& endpoint_;

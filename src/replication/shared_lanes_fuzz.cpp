@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a member reads of memory that others write. The first byte says which side is looked at:
-// a leader that lands entries in the memory of a member who fills its directory and its lanes with
-// anything, and changes them between two steps; or a member that takes in lanes in which anything
+// a leader that lands entries in the memory of a member or a witness who fills its directory and
+// its lanes or areas with anything, and changes them between two steps; or a member that takes in lanes in which anything
 // stands, with checksums that fit it.
 #include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -15,6 +16,7 @@
 
 #include "base/checksum.hpp"
 #include "log/replica.hpp"
+#include "log/witness_area.hpp"
 #include "replication/shared_lanes.hpp"
 #include "sim/mapped_memory.hpp"
 #include "sim/sim_fabric.hpp"
@@ -58,8 +60,9 @@ struct World {
 
 constexpr std::size_t kLanes = 3;
 constexpr std::size_t kLaneBytes = 256;
-constexpr std::size_t kSlotsEnd = replication::kDirectorySlotsAt +
-                                  replication::kDirectorySlots * replication::kDirectorySlotBytes;
+/// Of a witness, which has more of them.
+constexpr std::size_t kSlotsEnd =
+    replication::kDirectorySlotsAt + replication::kWitnessSlots * replication::kDirectorySlotBytes;
 
 class HostileMember {
  public:
@@ -70,6 +73,9 @@ class HostileMember {
     const fabric::RegionId directory = replication::directory_region(kGroup);
     DOLMEN_ASSERT(world.member.grant(directory, kLeaderNode, kAll).has_value());
     regions_.push_back(*world.leader.map({kMemberNode, 1}, directory));
+    if ((flags & 128) != 0) {
+      base::store(regions_[0], replication::kDirectoryCardAt, replication::kWitnessDirectoryMagic);
+    }
     const bool has_card = (flags & 1) == 0;
     fill(regions_[0].subspan(has_card ? replication::kDirectorySlotsAt : 0,
                              kSlotsEnd - (has_card ? replication::kDirectorySlotsAt : 0)),
@@ -124,20 +130,37 @@ bool has_landed(const std::vector<std::vector<std::byte>>& before,
   return false;
 }
 
+void raise(replication::LaneWriter& writer, log::Epoch epoch) {
+  const auto raised = writer.raise(kMember, epoch);
+  if (!raised) return;
+  DOLMEN_ASSERT_CMP(writer.word(kMember), >=, epoch);
+  for (const log::AreaView& area : raised->areas) (void)log::read_area(area.bytes);
+}
+
 void lead(base::ByteReader& in) {
   World world;
   HostileMember member(world, in);
   replication::LaneWriter writer(world.leader, kGroup);
   while (in.remaining() > 0) {
-    if (in.get<std::uint8_t>() % 2 == 0) {
+    const unsigned what = in.get<std::uint8_t>() % 4;
+    if (what % 2 == 0) {
       member.change(in);
+      continue;
+    }
+    if (what == 3 && in.get<std::uint8_t>() % 2 == 0) {
+      raise(writer, in.get<std::uint64_t>());
       continue;
     }
     const log::LaneName name{.epoch = in.get<std::uint8_t>(), .number = in.get<std::uint8_t>()};
     const std::uint64_t offset = in.get<std::uint16_t>();
     const std::vector<std::byte> bytes(in.get<std::uint8_t>(), std::byte{0xA5});
     const log::LaneWrite write{
-        .to = kMember, .lane = name, .offset = offset, .bytes = bytes, .end = 1};
+        .to = kMember,
+        .lane = name,
+        .offset = offset,
+        .bytes = bytes,
+        .end = 1,
+        .area = what == 3 ? std::optional<std::uint32_t>(name.number % 3) : std::nullopt};
     const auto before = member.contents();
     const bool landed = writer.land(write);
     DOLMEN_ASSERT(landed ? has_landed(before, member.contents(), write)

@@ -55,7 +55,7 @@ Result<base::MutableBytes> MappedEndpoint::map(const NodeName& target, RegionId 
   const auto found = memory_.regions_.find({target, region});
   if (found == memory_.regions_.end()) return fail(Errc::not_found, "a region");
   const Rights& rights = found->second->rights[self().node];
-  if (!rights.read || !rights.write) return fail(Errc::no_right, "the region's grant");
+  if (!rights.read) return fail(Errc::no_right, "the region's grant");
   if (std::ranges::find(mapped_, found->second) == mapped_.end()) mapped_.push_back(found->second);
   return found->second->memory();
 }

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Two servers and a witness that is memory alone, whichever of the three is lost.
+#include <array>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "replication/member_fixture.hpp"
+#include "sim/sim_hooks.hpp"
+
+namespace dolmen::replication {
+namespace {
+
+constexpr std::uint64_t kMs = 1'000'000;
+constexpr std::size_t kWitness = 2;
+
+class MemoryWitnessTest : public testing::Test {
+ protected:
+  MemoryWitnessTest() : world_(options()) {}
+  static MemberWorldOptions options() {
+    MemberWorldOptions options{
+        .has_witness = true, .is_in_memory = true, .is_mapped = true, .step_ns = 100'000};
+    options.member.memory_log_bytes = 1u << 20;
+    options.member.replica.lane_bytes = 16u << 10;
+    return options;
+  }
+  std::optional<std::uint64_t> add(std::uint64_t amount, std::size_t padding = 0) {
+    auto told = std::make_shared<std::optional<Executor::Outcome>>();
+    const std::vector<std::byte> command = Tally::add(amount, padding);
+    world_.member(world_.lead()).submit(kTestGroup, command, [told](const auto& outcome) {
+      *told = outcome;
+    });
+    if (!world_.run([&] { return told->has_value(); }, 2'000 * kMs)) return std::nullopt;
+    if ((*told)->status != ReplyStatus::done) return std::nullopt;
+    return Tally::value_of((*told)->result);
+  }
+  bool all_are_in() {
+    const auto leader = world_.leader();
+    if (!leader) return false;
+    for (std::size_t i = 0; i < world_.size(); ++i) {
+      if (!world_.is_up(i)) return false;
+      for (const std::size_t server : {std::size_t{0}, std::size_t{1}}) {
+        const Roster roster = world_.member(server).roster(kTestGroup);
+        if (!roster.is_settled || !roster.configuration->is_voter(world_.status(i).self)) {
+          return false;
+        }
+      }
+    }
+    return true;
+  }
+
+  const sim::SimHooks hooks_{{.buggify = false}};
+  MemberWorld world_;
+};
+
+TEST_F(MemoryWitnessTest, HoldsWhatWasToldAndDecidesNothing) {
+  for (std::uint64_t i = 1; i <= 50; ++i) ASSERT_EQ(add(1, 100), i);
+  ASSERT_TRUE(world_.run([&] { return world_.agrees(); }));
+  const std::size_t leader = world_.lead();
+  const MemberStatus status = world_.status(kWitness);
+  EXPECT_EQ(status.role, log::Role::follower);
+  EXPECT_EQ(status.leader, world_.status(leader).self);
+  EXPECT_EQ(status.end, world_.status(leader).end);
+  EXPECT_EQ(status.level, Level::replicated);
+  EXPECT_TRUE(world_.memory_witness(kWitness).is_taken_in(kTestGroup));
+  EXPECT_EQ(world_.status(leader).configuration.witnesses.size(), 1u);
+  EXPECT_EQ(world_.violation(), "");
+}
+
+TEST_F(MemoryWitnessTest, EachOfTheThreeInTurnIsLostAndTakenInAgain) {
+  std::uint64_t sum = 0;
+  for (std::size_t round = 0; round < 9; ++round) {
+    const std::size_t lost = round % 3;
+    ASSERT_EQ(add(1, 500), ++sum);
+    const log::ReplicaId before = world_.status(lost).self;
+    world_.crash(lost);
+    ASSERT_EQ(add(1, 500), ++sum) << "without " << lost;
+    world_.start(lost);
+    ASSERT_TRUE(world_.run([&] { return all_are_in(); })) << "round " << round;
+    EXPECT_GT(world_.status(lost).self, before);
+    ASSERT_TRUE(world_.run([&] { return world_.agrees(); }));
+    EXPECT_EQ(world_.violation(), "");
+  }
+  for (const std::size_t server : {std::size_t{0}, std::size_t{1}}) {
+    EXPECT_EQ(world_.machine(server).value(), sum);
+  }
+}
+
+// The other server stands still from the beginning on: the witness alone has what was told.
+TEST_F(MemoryWitnessTest, GivesTheOtherServerWhatItLacks) {
+  ASSERT_EQ(add(1), 1u);
+  ASSERT_TRUE(world_.run([&] { return world_.agrees(); }));
+  const std::size_t leader = world_.lead();
+  const std::size_t other = 1 - leader;
+  world_.pause(other, 60'000 * kMs);
+  for (std::uint64_t i = 2; i <= 200; ++i) ASSERT_EQ(add(1, 1000), i);
+  EXPECT_GT(hooks_.probes()["log.memory_lane"], 1u) << "the area never filled";
+  world_.crash(leader);
+  world_.pause(other, 0);
+  ASSERT_EQ(world_.lead(), other);
+  ASSERT_EQ(add(1), 201u);
+  EXPECT_GT(hooks_.probes()["log.adopted_from_memory"], 0u);
+  EXPECT_EQ(world_.violation(), "");
+}
+
+TEST_F(MemoryWitnessTest, NothingIsToldWhereOnlyAServerIsLeft) {
+  ASSERT_EQ(add(7), 7u);
+  ASSERT_TRUE(world_.run([&] { return world_.agrees(); }));
+  const std::size_t leader = world_.lead();
+  world_.crash(kWitness);
+  world_.crash(1 - leader);
+  ASSERT_TRUE(world_.run([&] { return world_.status(leader).role != log::Role::leader; }));
+  // A new life that has nothing is no witness for anybody.
+  world_.start(kWitness);
+  world_.run_for(2'000 * kMs);
+  EXPECT_NE(world_.status(leader).role, log::Role::leader);
+  EXPECT_FALSE(world_.memory_witness(kWitness).is_taken_in(kTestGroup));
+}
+
+// An application that is too large for it is served by the two servers.
+TEST(MemoryWitness, StaysBehindWhereTheStateIsLargerThanHalfAnArea) {
+  const sim::SimHooks hooks({.buggify = false});
+  MemberWorldOptions options{.has_witness = true,
+                             .is_in_memory = true,
+                             .is_mapped = true,
+                             .area_bytes = 4096,
+                             .step_ns = 100'000};
+  options.member.memory_log_bytes = 16u << 10;
+  MemberWorld world(options);
+  auto told = std::make_shared<std::size_t>(0);
+  for (int i = 0; i < 30; ++i) {
+    const std::size_t before = *told;
+    world.member(world.lead()).submit(kTestGroup, Tally::add(1, 3000), [told](const auto&) {
+      ++*told;
+    });
+    ASSERT_TRUE(world.run([&] { return *told > before; }));
+  }
+  EXPECT_EQ(world.machine(world.lead()).value(), 30u);
+  EXPECT_EQ(world.violation(), "");
+}
+
+TEST(MemoryWitness, SaysWhatItCannotBe) {
+  fabric::TcpSimWorld network(1);
+  const sys::Env env{&network.clock(), nullptr, nullptr, nullptr};
+  const auto plain = network.make(fabric::TcpSimWorld::options({fabric::NodeId{3}, 1}));
+  EXPECT_EQ(MemoryWitness::make(env, *plain, {}).error().code(), Errc::unsupported);
+  sim::MappedMemory memory;
+  sim::MappedEndpoint mapped(network.make(fabric::TcpSimWorld::options({fabric::NodeId{4}, 1})),
+                             memory);
+  for (const std::size_t bytes : {std::size_t{0}, std::size_t{4095}, std::size_t{4100},
+                                  (std::size_t{1} << 30) + 8}) {
+    const auto made = MemoryWitness::make(env, mapped, {.area_bytes = bytes});
+    ASSERT_FALSE(made) << bytes;
+    EXPECT_EQ(made.error().code(), Errc::invalid_argument);
+  }
+  auto witness = MemoryWitness::make(env, mapped, {.area_bytes = 4096});
+  ASSERT_TRUE(witness);
+  const auto id = [](std::uint64_t node) { return replica_of(fabric::NodeId{node}, 1); };
+  const log::Configuration as_server{.voters = {id(1), id(2), id(4)}, .witnesses = {id(2)}};
+  EXPECT_EQ((*witness)->add(kTestGroup, id(4), as_server).error().code(), Errc::invalid_argument);
+  EXPECT_EQ((*witness)->word(kTestGroup), 0u);
+  EXPECT_FALSE((*witness)->status(kTestGroup));
+  const log::Configuration right{.voters = {id(1), id(2), id(4)}, .witnesses = {id(4)}};
+  EXPECT_TRUE((*witness)->add(kTestGroup, id(4), right));
+  EXPECT_TRUE((*witness)->status(kTestGroup));
+}
+
+}  // namespace
+}  // namespace dolmen::replication
