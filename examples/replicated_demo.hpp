@@ -129,19 +129,21 @@ class Trio {
 };
 
 /// What main() does with its words: serves, if they say so. Behind the addresses the level may
-/// follow, and `witness` with the number of one.
+/// follow, and `witness` with the number of one and the size of its areas.
 inline bool is_member(int count, char** words) {
   return count >= 4 && std::string(words[1]) == "serve";
 }
 inline int serve(char** words, std::span<const dolmen::ReplicatedMachine> machines) {
   dolmen::ReplicatedGroup group{.members = {}, .key_file = "group.key"};
   auto level = dolmen::ReplicatedLevel::durable;
+  std::size_t area_bytes = dolmen::ReplicatedOptions{}.area_bytes;
   for (char** word = words + 3; *word != nullptr; ++word) {
     const std::string text = *word;
     if (text == "replicated") {
       level = dolmen::ReplicatedLevel::replicated;
     } else if (text == "witness") {
       group.witnesses.push_back(static_cast<std::uint32_t>(std::atoi(*++word)));
+      area_bytes = static_cast<std::size_t>(std::atoi(*++word));
     } else {
       group.members.push_back(text);
     }
@@ -149,6 +151,7 @@ inline int serve(char** words, std::span<const dolmen::ReplicatedMachine> machin
   dolmen::ReplicatedOptions options =
       Trio::options(group, static_cast<std::uint32_t>(std::atoi(words[2])));
   options.level = level;
+  options.area_bytes = area_bytes;
   return serve(options, machines);
 }
 inline int serve(char** words, dolmen::StateMachine& machine) {

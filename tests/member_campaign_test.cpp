@@ -166,7 +166,10 @@ class Campaign {
     const std::uint64_t healed_ns = world_.now_ns();
     while (violation_.empty() && !is_at_rest()) {
       step();
-      if (world_.now_ns() - healed_ns > 10'000 * kMs) violation_ = "it does not come to rest";
+      if (world_.now_ns() - healed_ns > 10'000 * kMs) {
+        violation_ = "it does not come to rest" + statuses(kTestGroup);
+        if (has_other_group_) violation_ += "; the other group" + statuses(kOtherGroup);
+      }
     }
     if (violation_.empty()) judge();
     for (const auto& asker : askers_) {
@@ -240,6 +243,28 @@ class Campaign {
     return std::ranges::all_of(askers_, is_done) && world_.agrees() &&
            (!is_in_memory_ || all_are_in(kTestGroup)) &&
            (!has_other_group_ || all_are_in(kOtherGroup));
+  }
+  [[nodiscard]] std::string statuses(const GroupId& group) {
+    std::string text;
+    const auto say = [&](const char* name, std::uint64_t value) {
+      text += std::string(name) + std::to_string(value);
+    };
+    for (std::size_t i = 0; i < world_.size(); ++i) {
+      const MemberStatus one = world_.status(i, group);
+      say("; node ", i + 1);
+      say(" life ", life_of(one.self));
+      say(" role ", static_cast<std::uint64_t>(one.role));
+      say(" epoch ", one.epoch);
+      say(" log ", one.base);
+      say(" to ", one.end.index);
+      say(" stable ", one.stable);
+      text += " voters";
+      for (const log::ReplicaId voter : one.configuration.voters) {
+        say(" ", static_cast<std::uint64_t>(node_of(voter)));
+        say(".", life_of(voter));
+      }
+    }
+    return text;
   }
   /// Whether the lives that run are the voters.
   [[nodiscard]] bool all_are_in(const GroupId& group) {
@@ -420,7 +445,8 @@ TEST(MemberCampaign, InMemoryAloneAsLongAsAMajorityHasIt) {
   const Totals totals = run_seeds(Where::memory, "memory_member_seeds", seeds);
   if (seeds < 20) return;
   expect_reached(hooks, {"replication.undone", "replication.taken_in", "replication.lane_again",
-                         "log.direct", "log.installed", "log.compacted"});
+                         "log.direct", "log.installed", "log.compacted", "log.memory_granted",
+                         "log.adopted_from_memory"});
   EXPECT_GT(totals.answered, seeds * 200);
   EXPECT_GT(totals.crashes, seeds);
 }
@@ -442,6 +468,11 @@ void expect_seen(const char* bug, std::uint64_t seeds_max) {
 // A new life that votes before it was taken in, under the name of the one that is lost.
 TEST(MemberCampaign, ANewLifeThatGoesOnAsTheOneBeforeIsSeen) {
   expect_seen("replication.life_again", 40);
+}
+
+// The same of a witness: its memory is empty, and the servers take it for the one that they wrote.
+TEST(MemberCampaign, AWitnessThatGoesOnWithoutItsMemoryIsSeen) {
+  expect_seen("replication.witness_again", 400);
 }
 
 }  // namespace

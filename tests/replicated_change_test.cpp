@@ -51,7 +51,7 @@ struct Whole {
 /// Who leads; 0: nobody does, or not all three vote, or one does not know that to be decided: while
 /// a life's place is not, its former one still counts, and nobody else may be lost.
 std::uint32_t leader_of_whole(dolmen::ReplicatedClient& client, Whole& seen) {
-  const auto statuses = client.status(milliseconds(500));
+  const auto statuses = client.status(milliseconds(100));  // one that starts does not answer yet
   if (!statuses) return 0;
   for (const dolmen::ReplicatedStatus& status : *statuses) {
     if (status.role != "leader" || status.epoch < seen.epoch || !status.learners.empty()) continue;
@@ -99,8 +99,9 @@ void kill_one_after_another(const std::vector<std::string>& addresses, int kills
       std::this_thread::sleep_for(milliseconds(1));
     }
     // Mostly whoever leads.
-    const auto member =
+    auto member =
         random.below(4) == 0 ? static_cast<std::uint32_t>(1 + random.below(kMembers)) : leader;
+    if (witness != 0 && kill % 3 == 2) member = witness;
     leaders += member == leader ? 1 : 0;
     members.end(member, SIGKILL);
     std::this_thread::sleep_for(milliseconds(random.below(50)));

@@ -39,6 +39,8 @@ using dolmen::sim::CounterModel;
 using std::chrono::milliseconds;
 
 inline constexpr std::uint32_t kMembers = 3;
+/// Of a witness in memory: so little that they are begun anew again and again.
+inline constexpr const char* kAreaBytes = "65536";
 #ifdef DOLMEN_WITNESS_PROGRAM
 inline constexpr const char* kWitnessProgram = DOLMEN_WITNESS_PROGRAM;
 #else
@@ -89,7 +91,7 @@ class Members {
           {kWitnessProgram, "log", "witness", "member" + std::to_string(member), "--member",
            std::to_string(member), "--members", members.substr(1), "--key", group_.key_file});
       if (level_ == dolmen::ReplicatedLevel::replicated) {
-        words.insert(words.end(), {"--level", "replicated"});
+        words.insert(words.end(), {"--level", "replicated", "--area-bytes", kAreaBytes});
       }
     } else {
       words.insert(words.end(), {DOLMEN_MEMBER_PROGRAM, "serve", std::to_string(member)});
@@ -97,7 +99,7 @@ class Members {
       for (const std::string& address : addresses_for(member)) words.push_back(address);
       if (level_ == dolmen::ReplicatedLevel::replicated) {
         words.push_back("replicated");
-        if (witness_ != 0) words.insert(words.end(), {"witness", std::to_string(witness_)});
+        if (witness_ != 0) words.insert(words.end(), {"witness", std::to_string(witness_), kAreaBytes});
       }
     }
     std::vector<char*> arguments;

@@ -62,9 +62,10 @@ struct ReplicatedOptions {
   /// that was needed becomes silent. 0: at once. Worth it where members share cores or a slow link.
   std::chrono::microseconds spare{0};
   ReplicatedLevel level = ReplicatedLevel::durable;
-  /// Of a witness of a memory-only group: it keeps two areas of so many bytes for each server, in
-  /// memory from its start on. The state of a group may take half of one, else the witness stays
-  /// behind and the group does without it. A multiple of 8, from 4 KiB to 1 GiB.
+  /// With a witness of a memory-only group, the same for all members: it keeps two areas of so many
+  /// bytes for each server, in memory from its start on. The state of a group may take half of one,
+  /// else the witness stays behind and the group does without it; a command may take an eighth. A
+  /// multiple of 8, from 4 KiB to 1 GiB.
   std::size_t area_bytes = std::size_t{32} << 20;
   /// create() makes a member of a group that is there already: ReplicatedClient::add_member() or
   /// replace_member() takes it in. Under a number that another had it is somebody else. Durable

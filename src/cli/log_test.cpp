@@ -74,6 +74,27 @@ TEST_F(Log, AWitnessIsSaidWhenItsDirectoryIsMade) {
   expect_error(dolmen(with_group({"witness", "data2", "--member", "2"})), kFailed, "not_found");
 }
 
+TEST_F(Log, AWitnessOfAGroupInMemoryIsInSharedMemoryAlone) {
+  ASSERT_EQ(dolmen({"log", "key", "group.key"}).exit, kOk);
+  expect_error(dolmen(with_group({"init", "data3", "--member", "3", "--witness", "3", "--level",
+                                  "replicated"})),
+               kFailed, "in shared memory alone");
+  const std::string at = "shm:" + path("meeting");
+  const auto in_memory = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), "log");
+    words.insert(words.end(), {"--members", at + "," + at + "," + at, "--level", "replicated"});
+    return words;
+  };
+  ASSERT_EQ(dolmen(in_memory({"init", "data3", "--member", "3", "--witness", "3"})).exit, kOk);
+  expect_error(dolmen(in_memory({"witness", "data3", "--member", "3", "--witness", "1"})), kFailed,
+               "the group has this member as a server");
+  expect_error(dolmen(in_memory({"witness", "data3", "--member", "3", "--area-bytes", "100"})),
+               kFailed, "an area's bytes: 4 KiB to 1 GiB");
+  expect_error(dolmen(in_memory({"witness", "data3", "--member", "3", "--groups", "0"})), kFailed,
+               "a group's number");
+  expect_error(dolmen(in_memory({"witness", "nothing", "--member", "3"})), kFailed, "not_found");
+}
+
 TEST_F(Log, AMemberThatJoinsIsMadeForSeveralGroups) {
   ASSERT_EQ(dolmen({"log", "key", "group.key"}).exit, kOk);
   const Json made = dolmen({"log", "init", "data4", "--member", "4", "--members",

@@ -72,9 +72,11 @@ Result<std::unique_ptr<replication::MemoryWitness>> keep_memory(
   }
   DOLMEN_TRY(auto witness, replication::MemoryWitness::make(
                                sys::linux_env(), endpoint, {.area_bytes = options.area_bytes}));
+  if (std::ranges::count(groups, std::uint64_t{0}) != 0) {
+    return fail(Errc::invalid_argument, "a group's number", 0);
+  }
   DOLMEN_TRY(const std::uint32_t life, node::begin_life(disk));
   for (const std::uint64_t number : groups) {
-    if (number == 0) return fail(Errc::invalid_argument, "a group's number", number);
     DOLMEN_CHECK(
         witness->add(node::group_of(number), replication::replica_of(self, life), first));
   }
@@ -226,6 +228,7 @@ Result<std::unique_ptr<Replicated::Impl>> Replicated::open(const ReplicatedOptio
   // A leader is heard by everybody more often than that.
   constexpr std::chrono::microseconds kSpareMax = std::chrono::seconds(1);
   const auto spare = std::clamp(options.spare, std::chrono::microseconds(0), kSpareMax);
+  member_options.undecided_bytes_max = options.area_bytes / 4;
   member_options.replica.witnesses_are_memory = !plan.shared_directory.empty();
   member_options.replica.spare_ns = static_cast<std::uint64_t>(spare.count()) * 1000;
   if (joined.tcp != nullptr) {

@@ -99,9 +99,7 @@ Result<bool> Member::turn() {
       ask_to_join(group, hosting);
       admit(hosting);
     }
-    // Who leads no more waits for no snapshot: what was asked of it is for another.
-    const bool waits = hosting.is_draining && hosting.replica.role() == log::Role::leader;
-    if (hosting.requests.empty() || waits) continue;
+    if (hosting.requests.empty() || !can_propose(hosting)) continue;
     busy = true;
     // A replica that took over another's log may lead already: first what it had executed of its
     // own is undone, or effect_of() would see it.
@@ -118,7 +116,10 @@ Result<bool> Member::turn() {
     for (auto& [group, hosting] : groups_) hosting.replica.persisted(now_ns(), hosting.appended);
     DOLMEN_CHECK(carry_out_all());
   }
-  for (auto& [group, hosting] : groups_) serve(group, hosting);
+  for (auto& [group, hosting] : groups_) {
+    serve(group, hosting);
+    busy |= !hosting.requests.empty() && can_propose(hosting);
+  }
   if (std::exchange(has_new_addresses_, false)) tell_addresses();
   DOLMEN_CHECK(journal_ ? look_after_journal() : look_after_memory(busy));
   return busy;
@@ -247,7 +248,12 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
   const bool is_ahead = hosting.executes_ahead();
   DOLMEN_ASSERT(hosting.taken.empty());
   hosting.taken.swap(hosting.requests);
+  const bool is_bounded = has_memory_witness(hosting);
   for (Waiting& waiting : hosting.taken) {
+    if (is_bounded && !can_propose(hosting)) {
+      hosting.requests.push_back(std::move(waiting));
+      continue;
+    }
     if (replica.role() != log::Role::leader) {
       answer(group, hosting, waiting.pending, {.status = ReplyStatus::not_leader});
       continue;
@@ -271,17 +277,37 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
         continue;
       }
     }
-    const auto where = replica.propose_unsent(std::move(payload));
+    waiting.pending.bytes = log::lane_entry_bytes(payload.size());
+    const bool is_too_large =
+        is_bounded && waiting.pending.bytes > options_.undecided_bytes_max / 2;
+    const auto where =
+        is_too_large ? std::nullopt : replica.propose_unsent(std::move(payload));
     if (!where) {
       answer(group, hosting, waiting.pending, {.status = ReplyStatus::refused});  // too large
       continue;
     }
     waiting.pending.place = *where;
+    hosting.pending_bytes += waiting.pending.bytes;
     DOLMEN_ASSERT(hosting.pending.empty() || hosting.pending.back().place < *where);
     hosting.pending.push_back(std::move(waiting.pending));
   }
   hosting.taken.clear();
   replica.send_proposed(now_ns());
+}
+
+bool Member::has_memory_witness(const Hosting& hosting) const {
+  return hosting.lanes && options_.replica.witnesses_are_memory &&
+         !hosting.replica.deciding().back().witnesses.empty();
+}
+
+// What is not decided has to fit into the areas of witnesses that are memory alone: of one leader
+// after the other, so that none adds to what it found before that is decided.
+bool Member::can_propose(const Hosting& hosting) const {
+  // Who leads no more waits for nothing: what was asked of it is for another.
+  if (hosting.replica.role() != log::Role::leader) return true;
+  if (hosting.is_draining) return false;
+  if (!has_memory_witness(hosting)) return true;
+  return leads(hosting) && hosting.pending_bytes <= options_.undecided_bytes_max / 2;
 }
 
 /// Whether this command of a session is among those that were not executed yet.
@@ -382,11 +408,14 @@ Result<void> Member::execute_again(Hosting& hosting, log::Index up_to) {
 
 void Member::serve(const GroupId& group, Hosting& hosting) {
   const log::Replica& replica = hosting.replica;
-  const bool is_ahead = hosting.executes_ahead() && replica.role() == log::Role::leader;
+  // With such witnesses not before a snapshot can no more be needed for that to be decided.
+  const bool is_ahead = hosting.executes_ahead() && replica.role() == log::Role::leader &&
+                        (!has_memory_witness(hosting) || leads(hosting));
   execute(hosting, is_ahead ? replica.end().index : replica.stable());
   while (!hosting.pending.empty() && hosting.pending.front().place.index <= replica.stable()) {
     const Pending pending = std::move(hosting.pending.front());
     hosting.pending.pop_front();
+    hosting.pending_bytes -= pending.bytes;
     const bool is_own = pending.place.index > replica.base().index &&
                         replica.at(pending.place.index).origin == pending.place.origin &&
                         pending.outcome;
@@ -402,6 +431,7 @@ void Member::give_up(const GroupId& group, Hosting& hosting, log::Index from) {
   std::ranges::move(first, hosting.pending.end(), std::back_inserter(lost));
   hosting.pending.erase(first, hosting.pending.end());
   for (const Pending& pending : lost) {
+    hosting.pending_bytes -= pending.bytes;
     answer(group, hosting, pending, {.status = ReplyStatus::lost});
   }
 }
@@ -494,8 +524,11 @@ bool Member::compact(Hosting& hosting) {
 
 bool Member::leads(const GroupId& group) const {
   const auto found = groups_.find(group);
-  if (found == groups_.end()) return false;
-  const log::Replica& replica = found->second.replica;
+  return found != groups_.end() && leads(found->second);
+}
+
+bool Member::leads(const Hosting& hosting) {
+  const log::Replica& replica = hosting.replica;
   return replica.role() == log::Role::leader && replica.stable() > replica.base().index &&
          replica.at(replica.stable()).origin == replica.epoch();
 }

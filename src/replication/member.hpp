@@ -50,6 +50,9 @@ struct MemberOptions {
   std::size_t memory_log_bytes = 8u << 20;
   /// Without a journal: a new life that is no voter yet asks for that so often.
   std::uint64_t join_ns = 20'000'000;
+  /// With witnesses that are memory alone: most bytes of entries that are not decided. A quarter of
+  /// an area, so that what a new leader finds fits behind a snapshot there.
+  std::size_t undecided_bytes_max = 8u << 20;
   /// Where no machine makes snapshots, the leader is asked for one this often while one is wanted.
   std::uint64_t snapshot_retry_ns = 100'000'000;
 };
@@ -118,7 +121,8 @@ class Member final : private fabric::Sink {
     log::Position place{};  ///< of its entry
     fabric::NodeName client{};
     std::uint64_t number = 0;
-    Answer answer{};  ///< instead of a client
+    std::size_t bytes = 0;  ///< of its entry in a lane
+    Answer answer{};        ///< instead of a client
     std::optional<Executor::Outcome> outcome{};
   };
   struct Waiting {
@@ -146,6 +150,7 @@ class Member final : private fabric::Sink {
     std::vector<Waiting> requests;
     std::vector<Waiting> taken;   ///< … that are being proposed; kept for its memory
     std::deque<Pending> pending;  ///< ascending
+    std::size_t pending_bytes = 0;
     Addresses addresses;          ///< of the log, decided or not
     /// Of a witness, at the last checkpoint; and since when it waits for a newer one, 0: it does
     /// not.
@@ -174,6 +179,8 @@ class Member final : private fabric::Sink {
   void look_at_clock() { now_ns_ = env_.clock->monotonic_ns(); }
   void take_request(const GroupId& group, Hosting& hosting, Waiting waiting);
   void propose(const GroupId& group, Hosting& hosting);
+  [[nodiscard]] bool has_memory_witness(const Hosting& hosting) const;
+  [[nodiscard]] bool can_propose(const Hosting& hosting) const;
   [[nodiscard]] static bool is_in_log(const Hosting& hosting, std::uint64_t session,
                                       std::uint64_t sequence);
   [[nodiscard]] Result<void> carry_out(const GroupId& group, Hosting& hosting);
@@ -189,6 +196,7 @@ class Member final : private fabric::Sink {
   void give_up(const GroupId& group, Hosting& hosting, log::Index from);
   [[nodiscard]] static std::deque<Pending>::iterator first_pending(Hosting& hosting,
                                                                    log::Index index);
+  [[nodiscard]] static bool leads(const Hosting& hosting);
   [[nodiscard]] bool is_outside(const Hosting& hosting) const;
   void ask_to_join(const GroupId& group, Hosting& hosting);
   void admit(Hosting& hosting);

@@ -203,6 +203,7 @@ class MemberWorld {
     node.machine = std::make_unique<Tally>(options_.is_ahead);
     make_endpoint(i);
     MemberOptions options = options_.member;
+    options.undecided_bytes_max = options_.area_bytes / 4;
     options.replica.witnesses_are_memory = options_.is_in_memory && options_.has_witness;
     for (const log::ReplicaId founder : first_.voters) {
       const fabric::NodeId node_id = node_of(founder);

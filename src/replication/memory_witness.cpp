@@ -38,7 +38,8 @@ Result<std::unique_ptr<MemoryWitness>> MemoryWitness::make(const sys::Env& env,
 
 Result<void> MemoryWitness::add(const GroupId& group, log::ReplicaId self,
                                 const log::Configuration& first) {
-  Kept kept{.self = self};
+  const bool is_again = DOLMEN_PLANTED("replication.witness_again");
+  Kept kept{.self = is_again ? replica_of(node_of(self), kFirstLife) : self};
   bool is_witness = false;
   for (const log::ReplicaId voter : first.voters) {
     if (node_of(voter) == node_of(self)) is_witness = first.is_witness(voter);

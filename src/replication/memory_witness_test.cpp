@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Two servers and a witness that is memory alone, whichever of the three is lost.
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <optional>
@@ -120,7 +121,7 @@ TEST_F(MemoryWitnessTest, NothingIsToldWhereOnlyAServerIsLeft) {
   EXPECT_FALSE(world_.memory_witness(kWitness).is_taken_in(kTestGroup));
 }
 
-// An application that is too large for it is served by the two servers.
+// The state is what is known of clients' sessions.
 TEST(MemoryWitness, StaysBehindWhereTheStateIsLargerThanHalfAnArea) {
   const sim::SimHooks hooks({.buggify = false});
   MemberWorldOptions options{.has_witness = true,
@@ -128,18 +129,44 @@ TEST(MemoryWitness, StaysBehindWhereTheStateIsLargerThanHalfAnArea) {
                              .is_mapped = true,
                              .area_bytes = 4096,
                              .step_ns = 100'000};
-  options.member.memory_log_bytes = 16u << 10;
+  options.member.memory_log_bytes = 1024;
   MemberWorld world(options);
-  auto told = std::make_shared<std::size_t>(0);
-  for (int i = 0; i < 30; ++i) {
-    const std::size_t before = *told;
-    world.member(world.lead()).submit(kTestGroup, Tally::add(1, 3000), [told](const auto&) {
-      ++*told;
-    });
-    ASSERT_TRUE(world.run([&] { return *told > before; }));
+  MemberClient client(world, fabric::NodeId{100});
+  for (int i = 0; i < 200; ++i) {
+    const std::size_t leader = world.lead();
+    std::optional<std::uint64_t> asked;
+    ASSERT_TRUE(world.run([&] { return (asked = client.ask(leader, 0, 0, {})).has_value(); }));
+    ASSERT_TRUE(world.run([&] { return client.answer_to(*asked).has_value(); })) << i;
   }
-  EXPECT_EQ(world.machine(world.lead()).value(), 30u);
+  EXPECT_GT(hooks.probes()["log.memory_lacks_room"], 0u);
+  const std::size_t leader = world.lead();
+  EXPECT_LT(world.status(kWitness).end, world.status(leader).end);
+  EXPECT_TRUE(world.run(
+      [&] { return world.status(1 - leader).stable == world.status(leader).stable; }));
   EXPECT_EQ(world.violation(), "");
+}
+
+// A command that is too large for the areas is refused, and as many as there may be wait until what
+// came before them is decided.
+TEST_F(MemoryWitnessTest, ProposesOnlyWhatFitsIntoAnArea) {
+  const std::size_t leader = world_.lead();
+  std::vector<ReplyStatus> told;
+  const auto submit = [&](std::size_t padding) {
+    world_.member(leader).submit(kTestGroup, Tally::add(1, padding),
+                                 [&](const auto& outcome) { told.push_back(outcome.status); });
+  };
+  submit(9000);
+  ASSERT_TRUE(world_.run([&] { return told.size() == 1; }));
+  EXPECT_EQ(told.front(), ReplyStatus::refused);
+  told.clear();
+  for (int i = 0; i < 200; ++i) submit(1000);
+  ASSERT_TRUE(world_.run([&] { return told.size() == 200; }));
+  EXPECT_EQ(std::ranges::count(told, ReplyStatus::done), 200);
+  world_.crash(1 - leader);
+  for (int i = 0; i < 200; ++i) submit(1000);
+  ASSERT_TRUE(world_.run([&] { return told.size() == 400; }));
+  EXPECT_EQ(std::ranges::count(told, ReplyStatus::done), 400);
+  EXPECT_EQ(world_.machine(leader).value(), 400u);
 }
 
 TEST(MemoryWitness, SaysWhatItCannotBe) {
