@@ -444,9 +444,9 @@ TEST(MemberCampaign, InMemoryAloneAsLongAsAMajorityHasIt) {
   std::uint64_t seeds = 0;
   const Totals totals = run_seeds(Where::memory, "memory_member_seeds", seeds);
   if (seeds < 20) return;
-  expect_reached(hooks, {"replication.undone", "replication.taken_in", "replication.lane_again",
-                         "log.direct", "log.installed", "log.compacted", "log.memory_granted",
-                         "log.adopted_from_memory"});
+  expect_reached(
+      hooks, {"replication.undone", "replication.taken_in", "replication.lane_again", "log.direct",
+              "log.installed", "log.compacted", "log.memory_granted", "log.adopted_from_memory"});
   EXPECT_GT(totals.answered, seeds * 200);
   EXPECT_GT(totals.crashes, seeds);
 }

@@ -99,7 +99,8 @@ class Members {
       for (const std::string& address : addresses_for(member)) words.push_back(address);
       if (level_ == dolmen::ReplicatedLevel::replicated) {
         words.push_back("replicated");
-        if (witness_ != 0) words.insert(words.end(), {"witness", std::to_string(witness_), kAreaBytes});
+        if (witness_ != 0)
+          words.insert(words.end(), {"witness", std::to_string(witness_), kAreaBytes});
       }
     }
     std::vector<char*> arguments;

@@ -103,8 +103,8 @@ class Replicated {
   /// `groups`, memory-only: the numbers of all that the servers run; none: group 1 (a durable one
   /// finds them in its journal). Errors: as of start(), and invalid_argument where the group has
   /// this member as a server, as start() has where it is a witness; out_of_memory.
-  [[nodiscard]] static Result<Replicated> start_witness(
-      const ReplicatedOptions& options, std::span<const std::uint64_t> groups = {});
+  [[nodiscard]] static Result<Replicated> start_witness(const ReplicatedOptions& options,
+                                                        std::span<const std::uint64_t> groups = {});
   /// … of several groups. One that the journal has and that is not given keeps what it has, and
   /// its group does without this member meanwhile.
   [[nodiscard]] static Result<Replicated> start(const ReplicatedOptions& options,

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <filesystem>
+
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/command_test_tools.hpp"
 
@@ -76,10 +79,11 @@ TEST_F(Log, AWitnessIsSaidWhenItsDirectoryIsMade) {
 
 TEST_F(Log, AWitnessOfAGroupInMemoryIsInSharedMemoryAlone) {
   ASSERT_EQ(dolmen({"log", "key", "group.key"}).exit, kOk);
-  expect_error(dolmen(with_group({"init", "data3", "--member", "3", "--witness", "3", "--level",
-                                  "replicated"})),
+  expect_error(dolmen(with_group(
+                   {"init", "data3", "--member", "3", "--witness", "3", "--level", "replicated"})),
                kFailed, "in shared memory alone");
-  const std::string at = "shm:" + path("meeting");
+  const std::filesystem::path meeting = "/dev/shm/dolmen-log-test-" + std::to_string(::getpid());
+  const std::string at = "shm:" + meeting.string();
   const auto in_memory = [&](std::vector<std::string> words) {
     words.insert(words.begin(), "log");
     words.insert(words.end(), {"--members", at + "," + at + "," + at, "--level", "replicated"});
@@ -93,6 +97,7 @@ TEST_F(Log, AWitnessOfAGroupInMemoryIsInSharedMemoryAlone) {
   expect_error(dolmen(in_memory({"witness", "data3", "--member", "3", "--groups", "0"})), kFailed,
                "a group's number");
   expect_error(dolmen(in_memory({"witness", "nothing", "--member", "3"})), kFailed, "not_found");
+  std::filesystem::remove_all(meeting);
 }
 
 TEST_F(Log, AMemberThatJoinsIsMadeForSeveralGroups) {

@@ -20,7 +20,7 @@ struct Replicated::Impl {
   std::unique_ptr<sys::Disk> disk;      // of a memory-only member
   std::unique_ptr<sys::FileLock> lock;  // on it
   std::unique_ptr<fabric::Endpoint> endpoint;
-  std::unique_ptr<replication::Member> member;  // goes before its endpoint
+  std::unique_ptr<replication::Member> member;                 // goes before its endpoint
   std::unique_ptr<replication::MemoryWitness> memory_witness;  // instead
   std::atomic<bool> is_stopping{false};
 };
@@ -70,15 +70,14 @@ Result<std::unique_ptr<replication::MemoryWitness>> keep_memory(
       !first.is_witness(replication::replica_of(self, replication::kFirstLife))) {
     return fail(Errc::invalid_argument, "a witness: the group has this member as a server");
   }
-  DOLMEN_TRY(auto witness, replication::MemoryWitness::make(
-                               sys::linux_env(), endpoint, {.area_bytes = options.area_bytes}));
+  DOLMEN_TRY(auto witness, replication::MemoryWitness::make(sys::linux_env(), endpoint,
+                                                            {.area_bytes = options.area_bytes}));
   if (std::ranges::count(groups, std::uint64_t{0}) != 0) {
     return fail(Errc::invalid_argument, "a group's number", 0);
   }
   DOLMEN_TRY(const std::uint32_t life, node::begin_life(disk));
   for (const std::uint64_t number : groups) {
-    DOLMEN_CHECK(
-        witness->add(node::group_of(number), replication::replica_of(self, life), first));
+    DOLMEN_CHECK(witness->add(node::group_of(number), replication::replica_of(self, life), first));
   }
   return witness;
 }
@@ -184,9 +183,8 @@ Result<Replicated> Replicated::start_witness(const ReplicatedOptions& options,
   if (options.level == ReplicatedLevel::replicated) {
     impl->member.reset();
     constexpr std::uint64_t kOne = 1;
-    DOLMEN_TRY(impl->memory_witness,
-               keep_memory(options, plan, *impl->endpoint, *impl->disk,
-                           groups.empty() ? std::span(&kOne, 1) : groups));
+    DOLMEN_TRY(impl->memory_witness, keep_memory(options, plan, *impl->endpoint, *impl->disk,
+                                                 groups.empty() ? std::span(&kOne, 1) : groups));
     return Replicated(std::move(impl));
   }
   if (!groups.empty()) {

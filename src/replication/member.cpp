@@ -280,8 +280,7 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
     waiting.pending.bytes = log::lane_entry_bytes(payload.size());
     const bool is_too_large =
         is_bounded && waiting.pending.bytes > options_.undecided_bytes_max / 2;
-    const auto where =
-        is_too_large ? std::nullopt : replica.propose_unsent(std::move(payload));
+    const auto where = is_too_large ? std::nullopt : replica.propose_unsent(std::move(payload));
     if (!where) {
       answer(group, hosting, waiting.pending, {.status = ReplyStatus::refused});  // too large
       continue;

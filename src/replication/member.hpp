@@ -151,7 +151,7 @@ class Member final : private fabric::Sink {
     std::vector<Waiting> taken;   ///< … that are being proposed; kept for its memory
     std::deque<Pending> pending;  ///< ascending
     std::size_t pending_bytes = 0;
-    Addresses addresses;          ///< of the log, decided or not
+    Addresses addresses;  ///< of the log, decided or not
     /// Of a witness, at the last checkpoint; and since when it waits for a newer one, 0: it does
     /// not.
     log::Index cut_at = 0;
@@ -161,10 +161,10 @@ class Member final : private fabric::Sink {
     // Without a journal:
     std::unique_ptr<SharedLanes> lanes{};  ///< where memory is mapped
     std::unique_ptr<LaneWriter> writer{};
-    std::size_t bytes_held = 0;       ///< of entries executed since the last snapshot
-    std::uint64_t join_at_ns = 0;     ///< when this replica asks again to be a voter
+    std::size_t bytes_held = 0;                ///< of entries executed since the last snapshot
+    std::uint64_t join_at_ns = 0;              ///< when this replica asks again to be a voter
     std::uint64_t snapshot_not_before_ns = 0;  ///< after one that was too large
-    std::uint64_t prepare_at_ns = 0;  ///< when it makes room for a lane; 0: there is some
+    std::uint64_t prepare_at_ns = 0;           ///< when it makes room for a lane; 0: there is some
     std::map<fabric::NodeId, log::ReplicaId> joining{};  ///< leader: new lives that asked
   };
 

@@ -396,8 +396,7 @@ class MemberWorld {
   void start_memory_witness(std::size_t i) {
     Node& node = *nodes_[i];
     make_endpoint(i);
-    auto made =
-        MemoryWitness::make(node.env, *node.endpoint, {.area_bytes = options_.area_bytes});
+    auto made = MemoryWitness::make(node.env, *node.endpoint, {.area_bytes = options_.area_bytes});
     ASSERT_TRUE(made) << made.error().message();
     node.memory_witness = std::move(*made);
     const auto life = static_cast<std::uint32_t>(node.incarnation);

@@ -39,7 +39,7 @@ Result<std::unique_ptr<MemoryWitness>> MemoryWitness::make(const sys::Env& env,
 Result<void> MemoryWitness::add(const GroupId& group, log::ReplicaId self,
                                 const log::Configuration& first) {
   const bool is_again = DOLMEN_PLANTED("replication.witness_again");
-  Kept kept{.self = is_again ? replica_of(node_of(self), kFirstLife) : self};
+  Kept kept{.self = is_again ? replica_of(node_of(self), kFirstLife) : self, .first = first};
   bool is_witness = false;
   for (const log::ReplicaId voter : first.voters) {
     if (node_of(voter) == node_of(self)) is_witness = first.is_witness(voter);
@@ -209,7 +209,7 @@ MemberStatus MemoryWitness::status_of(const Kept& kept) {
   MemberStatus status{
       .self = kept.self,
       .epoch = kept.word(),
-      .configuration = kept.roster.configuration.value_or(log::Configuration{}),
+      .configuration = kept.roster.configuration.value_or(kept.first),
       .level = Level::replicated,
   };
   for (const base::MutableBytes area : kept.areas) {

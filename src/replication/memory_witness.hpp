@@ -60,6 +60,7 @@ class MemoryWitness final : private fabric::Sink {
  private:
   struct Kept {
     log::ReplicaId self{};
+    log::Configuration first{};
     base::MutableBytes directory{};
     std::vector<base::MutableBytes> areas{};
     std::vector<fabric::NodeId> servers{};

@@ -141,8 +141,8 @@ TEST(MemoryWitness, StaysBehindWhereTheStateIsLargerThanHalfAnArea) {
   EXPECT_GT(hooks.probes()["log.memory_lacks_room"], 0u);
   const std::size_t leader = world.lead();
   EXPECT_LT(world.status(kWitness).end, world.status(leader).end);
-  EXPECT_TRUE(world.run(
-      [&] { return world.status(1 - leader).stable == world.status(leader).stable; }));
+  EXPECT_TRUE(
+      world.run([&] { return world.status(1 - leader).stable == world.status(leader).stable; }));
   EXPECT_EQ(world.violation(), "");
 }
 
@@ -177,8 +177,8 @@ TEST(MemoryWitness, SaysWhatItCannotBe) {
   sim::MappedMemory memory;
   sim::MappedEndpoint mapped(network.make(fabric::TcpSimWorld::options({fabric::NodeId{4}, 1})),
                              memory);
-  for (const std::size_t bytes : {std::size_t{0}, std::size_t{4095}, std::size_t{4100},
-                                  (std::size_t{1} << 30) + 8}) {
+  for (const std::size_t bytes :
+       {std::size_t{0}, std::size_t{4095}, std::size_t{4100}, (std::size_t{1} << 30) + 8}) {
     const auto made = MemoryWitness::make(env, mapped, {.area_bytes = bytes});
     ASSERT_FALSE(made) << bytes;
     EXPECT_EQ(made.error().code(), Errc::invalid_argument);
@@ -192,7 +192,11 @@ TEST(MemoryWitness, SaysWhatItCannotBe) {
   EXPECT_FALSE((*witness)->status(kTestGroup));
   const log::Configuration right{.voters = {id(1), id(2), id(4)}, .witnesses = {id(4)}};
   EXPECT_TRUE((*witness)->add(kTestGroup, id(4), right));
-  EXPECT_TRUE((*witness)->status(kTestGroup));
+  const auto status = (*witness)->status(kTestGroup);
+  ASSERT_TRUE(status);
+  const auto sent = decode_status(encode(*status));  // as it is for whoever asks
+  ASSERT_TRUE(sent) << sent.error().message();
+  EXPECT_EQ(sent->configuration, right);
 }
 
 }  // namespace

@@ -307,8 +307,8 @@ std::optional<LaneWriter::Raised> LaneWriter::raise(log::ReplicaId to, log::Epoc
   Raised raised{.former = raise_word(target->directory, epoch)};
   for (const Area& area : target->areas) {
     const bool is_own = area.server == endpoint_.self().node;
-    raised.areas.push_back({.own = is_own ? std::optional(area.number) : std::nullopt,
-                            .bytes = area.bytes});
+    raised.areas.push_back(
+        {.own = is_own ? std::optional(area.number) : std::nullopt, .bytes = area.bytes});
   }
   return raised;
 }

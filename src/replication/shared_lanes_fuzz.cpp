@@ -2,8 +2,8 @@
 //
 // What a member reads of memory that others write. The first byte says which side is looked at:
 // a leader that lands entries in the memory of a member or a witness who fills its directory and
-// its lanes or areas with anything, and changes them between two steps; or a member that takes in lanes in which anything
-// stands, with checksums that fit it.
+// its lanes or areas with anything, and changes them between two steps; or a member that takes in
+// lanes in which anything stands, with checksums that fit it.
 #include <algorithm>
 #include <array>
 #include <cstdint>
