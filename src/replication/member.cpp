@@ -528,8 +528,10 @@ bool Member::leads(const GroupId& group) const {
 
 bool Member::leads(const Hosting& hosting) {
   const log::Replica& replica = hosting.replica;
-  return replica.role() == log::Role::leader && replica.stable() > replica.base().index &&
-         replica.at(replica.stable()).origin == replica.epoch();
+  const log::Position decided = replica.stable() > replica.base().index
+                                    ? replica.at(replica.stable()).position()
+                                    : replica.base();
+  return replica.role() == log::Role::leader && decided.origin == replica.epoch();
 }
 
 /// False: it waits for the leader's snapshot. Not for ever, for other groups are on this disk too:
