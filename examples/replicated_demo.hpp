@@ -5,20 +5,19 @@
 // it again.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,17 +44,26 @@ inline int serve(const dolmen::ReplicatedOptions& options,
   return ended ? 0 : 1;
 }
 
-/// "127.0.0.1:port", of a port that is free now.
-inline std::string free_address() {
-  const int probe = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
-  socklen_t bytes = sizeof address;
-  auto* const raw = static_cast<sockaddr*>(static_cast<void*>(&address));
-  if (::bind(probe, raw, bytes) != 0 || ::getsockname(probe, raw, &bytes) != 0) std::abort();
-  ::close(probe);
-  return "127.0.0.1:" + std::to_string(::ntohs(address.sin_port));
+/// Of a loopback address that is this process's own, and below the ports that the system gives to
+/// outgoing connections: a member that was killed finds it free when it starts again.
+inline std::string address_of(std::uint32_t member) {
+  const auto pid = static_cast<std::uint32_t>(::getpid());  // below 2^22
+  return "127." + std::to_string(1 + (pid >> 16)) + "." + std::to_string(pid >> 8 & 0xff) + "." +
+         std::to_string(pid & 0xff) + ":" + std::to_string(7400 + member);
+}
+
+/// What the program is at, for whoever finds that it stands still.
+inline std::atomic<const char*> doing = "making three members";
+
+/// Ends the program, and with it its members, if it takes this long.
+inline void end_in(unsigned limit_s) {
+  std::signal(SIGALRM, [](int) {
+    for (const char* const text : {"gave up while ", doing.load(), "\n"}) {
+      (void)!::write(STDERR_FILENO, text, std::strlen(text));
+    }
+    ::_exit(1);
+  });
+  ::alarm(limit_s);
 }
 
 /// Three members, each a process of its own: this program with the words
@@ -64,6 +72,11 @@ class Trio {
  public:
   /// With so many groups, numbered from 1.
   explicit Trio(std::uint64_t groups = 1) {
+    std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // also where it is a pipe
+    end_in(240);
+    ::sigemptyset(&child_ended_);
+    ::sigaddset(&child_ended_, SIGCHLD);
+    ::sigprocmask(SIG_BLOCK, &child_ended_, nullptr);  // end() waits for it
     std::vector<std::uint64_t> numbers;
     for (std::uint64_t number = 1; number <= groups; ++number) numbers.push_back(number);
     ::umask(077);  // the key is nobody else's
@@ -73,15 +86,18 @@ class Trio {
       std::ifstream random("/dev/urandom", std::ios::binary);
       for (int i = 0; i < 64; ++i) key << "0123456789abcdef"[random.get() & 15];
     }
-    for (int i = 0; i < 3; ++i) group_.members.push_back(free_address());
+    for (std::uint32_t member = 1; member <= 3; ++member) {
+      group_.members.push_back(address_of(member));
+    }
     group_.key_file = "group.key";
     for (std::uint32_t member = 1; member <= 3; ++member) {
       dolmen::Replicated::create(options(group_, member), numbers).value();
       start(member);
     }
+    doing = "calling the group";
   }
   ~Trio() {
-    for (std::uint32_t member = 1; member <= 3; ++member) end(member, SIGTERM);
+    for (std::uint32_t member = 1; member <= 3; ++member) (void)end(member, SIGKILL);
   }
   Trio(const Trio&) = delete;
   Trio& operator=(const Trio&) = delete;
@@ -97,18 +113,55 @@ class Trio {
                            group_.members[0], group_.members[1], group_.members[2]};
     char* arguments[] = {words[0].data(), words[1].data(), words[2].data(), words[3].data(),
                          words[4].data(), words[5].data(), nullptr};
+    const pid_t parent = ::getpid();
     const pid_t child = ::fork();
     if (child == 0) {
-      ::execv(arguments[0], arguments);
+      // No member is left over, however this program ends.
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (::getppid() == parent) ::execv(arguments[0], arguments);
       ::_exit(127);
+    }
+    if (child < 0) {
+      std::perror("fork");
+      std::exit(1);
     }
     pids_[member] = child;
   }
-  void end(std::uint32_t member, int signal) {
+  /// Whether it ended by the signal, or in good order after SIGTERM; who has not after 20 seconds
+  /// is killed.
+  bool end(std::uint32_t member, int signal) {
     const pid_t pid = std::exchange(pids_[member], 0);
-    if (pid == 0) return;
+    if (pid == 0) return true;
     ::kill(pid, signal);
-    ::waitpid(pid, nullptr, 0);
+    int status = 0;
+    pid_t ended = 0;
+    const timespec patience{.tv_sec = 20, .tv_nsec = 0};
+    while ((ended = ::waitpid(pid, &status, WNOHANG)) == 0 &&
+           ::sigtimedwait(&child_ended_, nullptr, &patience) > 0) {
+    }
+    if (ended == 0) {
+      std::string where;
+      std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/wchan"), where);
+      std::fprintf(stderr, "member %u runs 20 s after signal %d, in %s\n", member, signal,
+                   where.c_str());
+      ::kill(pid, SIGKILL);
+      ::waitpid(pid, nullptr, 0);
+      return false;
+    }
+    const bool is_killed = WIFSIGNALED(status) && WTERMSIG(status) == signal;
+    if (is_killed || (signal == SIGTERM && WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
+      return true;
+    }
+    std::fprintf(stderr, "member %u ended with wait status %#x\n", member,
+                 static_cast<unsigned>(status));
+    return false;
+  }
+  /// Ends all; whether all of them did so in good order, the killed ones before it as well.
+  bool stop() {
+    doing = "ending the members";
+    for (std::uint32_t member = 1; member <= 3; ++member) is_sound_ &= end(member, SIGTERM);
+    doing = "exiting";
+    return is_sound_;
   }
   /// kill -9 of whoever leads, which is started again; its number, 0 if nobody leads.
   std::uint32_t kill_leader(dolmen::ReplicatedClient& client) {
@@ -116,8 +169,13 @@ class Trio {
     if (!statuses) return 0;
     for (const dolmen::ReplicatedStatus& status : *statuses) {
       if (status.role != "leader") continue;
-      end(status.member, SIGKILL);
+      doing = "killing who leads";
+      is_sound_ &= end(status.member, SIGKILL);
       start(status.member);
+      doing = "calling the group";
+      const auto now = std::chrono::steady_clock::now() - began_;
+      std::printf("%.1f s: member %u led and was killed\n",
+                  std::chrono::duration<double>(now).count(), status.member);
       return status.member;
     }
     return 0;
@@ -126,6 +184,9 @@ class Trio {
  private:
   dolmen::ReplicatedGroup group_;
   std::vector<pid_t> pids_ = std::vector<pid_t>(4, 0);
+  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  sigset_t child_ended_{};
+  bool is_sound_ = true;
 };
 
 /// What main() does with its words: serves, if they say so. Behind the addresses the level may

@@ -161,5 +161,5 @@ int main(int count, char** words) {
   std::printf("%llu orders, volume %lld; the leader was killed %u times meanwhile\n",
               static_cast<unsigned long long>(last.orders), static_cast<long long>(last.volume),
               kills);
-  return kills > 0 && last.volume > 0 ? 0 : 1;
+  return members.stop() && kills > 0 && last.volume > 0 ? 0 : 1;
 }

@@ -48,5 +48,5 @@ int main(int count, char** words) {
   std::printf("counted to %llu and %llu; a leader was killed %u times meanwhile\n",
               static_cast<unsigned long long>(expected[0]),
               static_cast<unsigned long long>(expected[1]), kills);
-  return expected[0] == 400 && expected[1] == 800 && kills > 0 ? 0 : 1;
+  return members.stop() && expected[0] == 400 && expected[1] == 800 && kills > 0 ? 0 : 1;
 }

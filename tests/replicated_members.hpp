@@ -111,6 +111,7 @@ class Members {
       if (::chdir(root_.c_str()) == 0) ::execvp(arguments[0], arguments.data());
       ::_exit(127);
     }
+    if (child < 0) std::abort();  // kill(-1) would be everybody's
     pids_[member] = child;
   }
   void signal(std::uint32_t member, int number) { ::kill(pids_[member], number); }

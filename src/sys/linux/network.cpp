@@ -318,7 +318,11 @@ class LinuxNetwork final : public Network {
     DOLMEN_TRY(SystemAddress system, system_address(address));
     DOLMEN_TRY(const int fd, make_socket(system.storage.ss_family, about));
     Descriptor descriptor(fd);
-    if (!set(fd, IPPROTO_TCP, TCP_NODELAY, 1)) return failure(errno, about);
+    // The system may give this end the port of somebody who listens there again after a crash: a
+    // connection that forbids it would keep that port for as long as it lasts, and a minute more.
+    if (!set(fd, IPPROTO_TCP, TCP_NODELAY, 1) || !set(fd, SOL_SOCKET, SO_REUSEADDR, 1)) {
+      return failure(errno, about);
+    }
     const bool is_connected = ::connect(fd, system.get(), system.bytes) == 0;
     if (!is_connected && errno != EINPROGRESS && errno != EINTR) {
       return stream_failure(errno, about.c_str());

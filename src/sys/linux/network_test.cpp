@@ -206,6 +206,31 @@ TEST(Network, AnAddressCanBeListenedAtAgainAtOnce) {
   EXPECT_TRUE(network().listen(address));
 }
 
+/// The port of the end that dialled. Requires: no other pair.
+std::uint16_t source_port(const Pair& pair) {
+  for (const int fd : tcp_descriptors()) {
+    sockaddr_in bound{};
+    socklen_t bytes = sizeof bound;
+    EXPECT_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &bytes), 0);
+    const std::uint16_t port = ntohs(bound.sin_port);
+    if (port != pair.listener->address().port) return port;
+  }
+  return 0;
+}
+
+// The system may have given the port of a member that was killed to an outgoing connection.
+TEST(Network, TheSourcePortOfAConnectionCanBeListenedAt) {
+  {
+    const Pair pair;
+    EXPECT_TRUE(network().listen({"127.0.0.1", source_port(pair)}));
+  }
+  Pair pair;
+  const std::uint16_t port = source_port(pair);
+  pair.dialled.reset();  // this end closes first, and its address is remembered for a minute
+  pair.accepted.reset();
+  EXPECT_TRUE(network().listen({"127.0.0.1", port}));
+}
+
 TEST(Network, SocketsEndWithExecAndDoNotDelaySmallWrites) {
   const std::vector<int> before = tcp_descriptors();
   Pair pair;
