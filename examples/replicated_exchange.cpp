@@ -135,7 +135,7 @@ int main(int count, char** words) {
   std::int64_t told = 0;  // the sum of what single orders were told
   unsigned kills = 0;
   Execution last;
-  constexpr std::uint64_t kOrders = 600;
+  constexpr std::uint64_t kOrders = 300;
   for (std::uint64_t id = 1; id <= kOrders; ++id) {
     const Order order{
         .id = id,
@@ -156,7 +156,7 @@ int main(int count, char** words) {
                    static_cast<long long>(last.volume), static_cast<long long>(told));
       return 1;
     }
-    if (id % 100 == 0 && members.kill_leader(client) != 0) ++kills;
+    if (id % 50 == 0 && members.kill_leader(client) != 0) ++kills;
   }
   std::printf("%llu orders, volume %lld; the leader was killed %u times meanwhile\n",
               static_cast<unsigned long long>(last.orders), static_cast<long long>(last.volume),
