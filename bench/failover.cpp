@@ -112,6 +112,7 @@ class Trio {
   double fail_over() {
     const std::uint32_t leader =
         wait_for([](Told& told) { return word(told.is_whole).load() != 0; }, 0);
+    ended_.clear();
     // At no special point of anybody's timers.
     std::this_thread::sleep_for(std::chrono::microseconds(20'000 + 1'000 * (rounds_++ * 7 % 13)));
     const std::uint64_t epoch = word(board_[leader].leads_epoch).load();
@@ -126,7 +127,8 @@ class Trio {
       (void)wait_for([this, leader](Told&) { return word(board_[leader].leads_epoch).load() == 0; },
                      0);
     } else {
-      servers_[leader].reset();
+      servers_[leader]->wait_for_end();
+      ended_.push_back(std::move(*servers_[leader]));
       start(leader);
     }
     return static_cast<double>(end - begin) / 1e6;
@@ -164,6 +166,9 @@ class Trio {
   MemberPlan plan_;
   std::array<std::uint32_t, kGroupMembers + 1> lives_{};
   std::array<std::optional<Server>, kGroupMembers + 1> servers_;
+  /// Reaped later: the last thread of a process is still at work in the kernel when its end is
+  /// told, and who reaps at once spins until it is through, on a busy machine for seconds.
+  std::vector<Server> ended_;
   unsigned rounds_ = 0;
 };
 

@@ -185,6 +185,13 @@ void Server::signal(int number) const noexcept {
   if (pid_ != 0) ::kill(pid_, number);
 }
 
+void Server::wait_for_end() const {
+  siginfo_t ended{};
+  while (::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOWAIT) != 0) {
+    if (errno != EINTR) fail_errno("a process that is to end");
+  }
+}
+
 void Server::wait_until(const std::function<bool()>& is_ready) {
   const auto give_up = std::chrono::steady_clock::now() + kStartPatience;
   for (;;) {

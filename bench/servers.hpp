@@ -79,6 +79,8 @@ class Server {
 
   /// Sends it to the process.
   void signal(int number) const noexcept;
+  /// Until the process has ended; it is reaped when the Server goes away.
+  void wait_for_end() const;
   /// Tries again and again until `is_ready` gives true, or throws a Failure with the last line that
   /// the server wrote: it ended, or kStartPatience is over. A Failure of is_ready means: not yet.
   void wait_until(const std::function<bool()>& is_ready);

@@ -59,13 +59,9 @@ std::vector<std::byte> encode(const Message& message) {
     out.put(message.part_of);
     out.put_bytes(message.part);
   }
-  std::vector<std::byte> bytes = out.release();
-  const std::uint64_t sum = base::checksum64(bytes, kMessageSeed);
-  base::ByteWriter end;
-  end.put(sum);
-  bytes.insert(bytes.end(), end.bytes().begin(), end.bytes().end());
-  DOLMEN_ASSERT(bytes.size() <= kMessageBytesMax);
-  return bytes;
+  out.put(base::checksum64(out.bytes(), kMessageSeed));
+  DOLMEN_ASSERT(out.size() <= kMessageBytesMax);
+  return out.release();
 }
 
 Result<Message> decode_message(base::Bytes bytes) {

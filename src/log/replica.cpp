@@ -55,7 +55,8 @@ Replica::Replica(ReplicaId self, Configuration first, const ReplicaOptions& opti
       entries_(std::move(state.entries)),
       detector_({.beat_ns = std::max(options.heartbeat_ns, options.silence_ns / 10),
                  .period_max_ns = options.silence_ns / 3}),
-      entry_records_(memory == nullptr ? entries_.size() : 0, 0) {
+      makes_records_(memory == nullptr && options.has_disk),
+      entry_records_(makes_records_ ? entries_.size() : 0, 0) {
   DOLMEN_ASSERT(is_valid(first));
   DOLMEN_ASSERT(self != kNobody);
   DOLMEN_ASSERT(base_.index <= (snapshot_ ? snapshot_->last().index : 0));
@@ -165,24 +166,22 @@ void Replica::record_epoch(Epoch epoch, ReplicaId granted_to) {
   if (epoch > epoch_) forget_operations();
   epoch_ = epoch;
   granted_to_ = granted_to;
-  if (memory_ == nullptr) {
-    output_.records.push_back({.epoch = epoch, .granted_to = granted_to});
-  }
+  if (makes_records_) output_.records.push_back({.epoch = epoch, .granted_to = granted_to});
   epoch_record_ = count_record();
 }
 
 RecordCount Replica::count_record() {
   ++records_made_;
-  if (memory_ != nullptr) records_durable_ = records_made_;
+  if (!makes_records_) records_durable_ = records_made_;
   return records_made_;
 }
 
 void Replica::append(Entry entry) {
   DOLMEN_ASSERT_CMP(entry.index, ==, last_index() + 1);
   DOLMEN_ASSERT_CMP(entry.origin, >=, end().origin);
-  if (memory_ == nullptr) output_.records.push_back({.entry = entry});
+  if (makes_records_) output_.records.push_back({.entry = entry});
   const RecordCount record = count_record();
-  if (memory_ == nullptr) entry_records_.push_back(record);
+  if (makes_records_) entry_records_.push_back(record);
   entries_.push_back(std::move(entry));
   take_note(entries_.back());
 }
@@ -219,7 +218,7 @@ void Replica::truncate_from(Index index) {
   if (index > last_index()) return;
   DOLMEN_PROBE("log.truncated");
   entries_.resize(index - base_.index - 1);
-  if (memory_ == nullptr) entry_records_.resize(entries_.size());
+  if (makes_records_) entry_records_.resize(entries_.size());
   while (configurations_.back().index >= index) {
     DOLMEN_PROBE("log.configuration_truncated");
     configurations_.pop_back();
@@ -425,7 +424,7 @@ bool Replica::take_over(Entry entry) {
 }
 
 Index Replica::durable() const {
-  if (memory_ != nullptr) return last_index();
+  if (!makes_records_) return last_index();
   if (base_record_ > records_durable_) return 0;
   const auto end = std::ranges::upper_bound(entry_records_, records_durable_);
   return base_.index + static_cast<Index>(end - entry_records_.begin());

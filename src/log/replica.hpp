@@ -85,6 +85,9 @@ struct ReplicaOptions {
   std::size_t lane_bytes = 4u << 20;
   /// No state machine is here: it never leads, whatever the configuration says of it.
   bool has_machine = true;
+  /// False: no records are made, and what the replica has counts at once. With memory none are
+  /// made anyway.
+  bool has_disk = true;
   /// With memory: the group's witnesses are memory alone, which candidates and leaders read and
   /// write themselves. The same in all replicas of a group.
   bool witnesses_are_memory = false;
@@ -188,6 +191,12 @@ class Replica {
   /// The configurations whose majorities count now: the last one, and before it, while the last is
   /// not known to be decided, the one that it follows.
   [[nodiscard]] std::vector<Configuration> deciding() const;
+  /// The last one of its log, decided or not.
+  [[nodiscard]] const Configuration& last_configuration() const noexcept {
+    return configurations_.back().configuration;
+  }
+  /// Whether this replica votes in that.
+  [[nodiscard]] bool is_voter() const noexcept { return last_configuration().is_voter(self_); }
   /// Whether this replica is a witness in a configuration that counts.
   [[nodiscard]] bool is_witness() const noexcept;
   /// Whether the proof that the last configuration is decided is itself stable: who is no member
@@ -431,8 +440,9 @@ class Replica {
   Index accepted_ = 0;             ///< follower: the log equals the leader's up to here
   Index acknowledged_ = 0;         ///< … and it was told so
 
-  Index opening_ = 0;  ///< leader: its first entry
-  Index unsent_ = 0;   ///< leader: proposed from here on and not sent yet; 0: nothing is
+  Index opening_ = 0;                 ///< leader: its first entry
+  std::uint64_t direct_from_ns_ = 0;  ///< … and when it begins to write into others' memory
+  Index unsent_ = 0;  ///< leader: proposed from here on and not sent yet; 0: nothing is
   /// Leader: what was decided when it last looked, and since when that is so although there is more
   /// to decide; and how often in vain, that is with how much more patience.
   Index seen_stable_ = 0;
@@ -456,11 +466,12 @@ class Replica {
   };
   Incoming incoming_;
 
+  const bool makes_records_;
   RecordCount records_made_ = 0;
   RecordCount records_durable_ = 0;
   RecordCount epoch_record_ = 0;            ///< the record of epoch_
   RecordCount base_record_ = 0;             ///< of the snapshot that was installed last
-  std::vector<RecordCount> entry_records_;  ///< of entries_, in the same order; empty with memory
+  std::vector<RecordCount> entry_records_;  ///< of entries_, in the same order; if made
   struct Waiting {
     RecordCount record;
     Output::Letter letter;

@@ -150,6 +150,8 @@ void Replica::land_own(std::uint64_t now_ns) {
 
 void Replica::begin_direct(std::uint64_t now_ns, Peer& follower) {
   if (follower.is_direct || !follower.in_step || own_lane_.bytes.empty()) return;
+  // To reach another's memory for the first time takes as long as the rest of a take-over.
+  if (now_ns < direct_from_ns_) return;
   // What it lacks has to be in the own lane, and to fit.
   if (follower.matched + 1 < own_lane_.first || follower.next_lane.number == 0) return;
   const std::size_t begin = own_offset(follower.matched + 1);

@@ -270,6 +270,7 @@ void Replica::lead(std::uint64_t now_ns) {
   opening_ = adopted + 1;
   own_written_ = adopted;
   own_counted_ = 0;
+  direct_from_ns_ = now_ns + options_.heartbeat_ns;
   for (Peer& follower : peers_) {
     AtWitness there = std::move(follower.at_witness);
     there.latest.reset();
@@ -311,13 +312,19 @@ void Replica::send_proposed(std::uint64_t now_ns) {
 /// Those that a majority of each configuration can do without: the ones with the shortest logs.
 void Replica::choose_spared(std::uint64_t now_ns) {
   if (options_.spare_ns == 0 || memory_ != nullptr) return;
-  std::vector<Peer*> followers;
+  constexpr std::size_t kConfigurationsMax = 2;
+  std::array<Peer*, kConfigurationsMax * kMembersMax> places;
+  std::size_t in_step = 0;
   for (Peer& follower : peers_) {
-    if (follower.in_step) followers.push_back(&follower);
+    if (follower.in_step) places[in_step++] = &follower;
   }
-  std::ranges::stable_sort(followers, std::greater<>(), &Peer::matched);
+  // Of equals always the same ones, or they would take turns.
+  const std::span followers = std::span(places).first(in_step);
+  std::ranges::sort(followers, [](const Peer* one, const Peer* other) {
+    return one->matched != other->matched ? one->matched > other->matched : one < other;
+  });
   const std::span<const Configured> configurations = counting();
-  std::array<std::size_t, 2> reached{};
+  std::array<std::size_t, kConfigurationsMax> reached{};
   DOLMEN_ASSERT_CMP(configurations.size(), <=, reached.size());
   const auto count = [&](ReplicaId id) {
     bool is_needed = false;

@@ -42,7 +42,7 @@ void Replica::forget_entries(Index up_to) {
   const auto count = static_cast<std::ptrdiff_t>(up_to - base_.index);
   base_ = position_at(up_to);
   entries_.erase(entries_.begin(), entries_.begin() + count);
-  if (memory_ == nullptr) {
+  if (makes_records_) {
     entry_records_.erase(entry_records_.begin(), entry_records_.begin() + count);
   }
   // The last one that the snapshot covers is what its place names.
@@ -72,7 +72,7 @@ void Replica::install(SnapshotPtr snapshot) {
       configurations_.assign(1, {place.configured_at, place.configuration, place.settled_at});
   }
   know_members();
-  if (memory_ == nullptr) output_.records.push_back({.snapshot = snapshot_});
+  if (makes_records_) output_.records.push_back({.snapshot = snapshot_});
   base_record_ = count_record();
   output_.installed = snapshot_;
   output_.undo_from.reset();
@@ -221,7 +221,7 @@ void Replica::replace_entries(SnapshotPtr snapshot) {
   const Position last = snapshot->last();
   if (position_at(last.index) != last) return;  // another state than of this log
   compact(std::move(snapshot));
-  if (memory_ == nullptr) output_.records.push_back({.snapshot = snapshot_});
+  if (makes_records_) output_.records.push_back({.snapshot = snapshot_});
   (void)count_record();
 }
 

@@ -44,6 +44,7 @@ Result<void> Member::add(const GroupId& group, StateMachine* machine) {
   }
   log::ReplicaOptions options = options_.replica;
   options.has_machine = machine != nullptr;
+  options.has_disk = journal_ != nullptr;
   log::Replica replica(hosted.self, hosted.first, options, hosted.state,
                        base::load<std::uint64_t>(seed), now_ns(), lanes.get());
   // One that is no member yet becomes what it was made to stand in for.
@@ -85,9 +86,12 @@ std::vector<GroupId> Member::found() const {
 
 Result<bool> Member::turn() {
   look_at_clock();
-  DOLMEN_TRY(bool busy, endpoint_.poll(*this));
+  // What was asked for since the last turn leaves with this poll().
+  DOLMEN_TRY(bool busy, propose_all());
+  DOLMEN_TRY(const bool has_arrived, endpoint_.poll(*this));
+  busy |= has_arrived;
   // Again, if there was anything: time-outs are judged by what is true now.
-  if (busy) look_at_clock();
+  if (has_arrived) look_at_clock();
   for (auto& [group, hosting] : groups_) {
     if (now_ns() >= hosting.replica.next_wakeup_ns()) {
       hosting.replica.tick(now_ns());
@@ -99,13 +103,9 @@ Result<bool> Member::turn() {
       ask_to_join(group, hosting);
       admit(hosting);
     }
-    if (hosting.requests.empty() || !can_propose(hosting)) continue;
-    busy = true;
-    // A replica that took over another's log may lead already: first what it had executed of its
-    // own is undone, or effect_of() would see it.
-    DOLMEN_CHECK(carry_out(group, hosting));
-    propose(group, hosting);
   }
+  DOLMEN_TRY(const bool has_proposed, propose_all());
+  busy |= has_proposed;
   DOLMEN_CHECK(carry_out_all());
   if (!is_synced_) {
     busy = true;
@@ -242,6 +242,21 @@ void Member::take_request(const GroupId& group, Hosting& hosting, Waiting waitin
 
 // --- what follows from it ------------------------------------------------------------------------
 
+/// What clients asked for. False: nothing.
+Result<bool> Member::propose_all() {
+  bool busy = false;
+  for (auto& [group, hosting] : groups_) {
+    if (hosting.requests.empty() || !can_propose(hosting)) continue;
+    busy = true;
+    // A replica that took over another's log may lead already: first what it had executed of its
+    // own is undone, or effect_of() would see it.
+    DOLMEN_CHECK(carry_out(group, hosting));
+    propose(group, hosting);
+    DOLMEN_CHECK(carry_out(group, hosting));
+  }
+  return busy;
+}
+
 void Member::propose(const GroupId& group, Hosting& hosting) {
   log::Replica& replica = hosting.replica;
   DOLMEN_ASSERT(hosting.executor || replica.role() != log::Role::leader);
@@ -296,7 +311,7 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
 
 bool Member::has_memory_witness(const Hosting& hosting) const {
   return hosting.lanes && options_.replica.witnesses_are_memory &&
-         !hosting.replica.deciding().back().witnesses.empty();
+         !hosting.replica.last_configuration().witnesses.empty();
 }
 
 // What is not decided has to fit into the areas of witnesses that are memory alone: of one leader
@@ -329,15 +344,6 @@ Result<void> Member::carry_out_all() {
 }
 
 Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
-  DOLMEN_TRY(bool again, carry_out_once(group, hosting));
-  while (again) {
-    DOLMEN_TRY(again, carry_out_once(group, hosting));
-  }
-  return {};
-}
-
-/// True: there may be more, because what was made is kept as well as it will be.
-Result<bool> Member::carry_out_once(const GroupId& group, Hosting& hosting) {
   write_lanes(hosting);
   log::Output output = hosting.replica.take_output();
   if (output.installed) {
@@ -358,7 +364,7 @@ Result<bool> Member::carry_out_once(const GroupId& group, Hosting& hosting) {
   }
   if (hosting.replica.role() != log::Role::leader) give_up(group, hosting, 0);
   hosting.appended += output.records.size();
-  if (!output.records.empty() && journal_) {
+  if (!output.records.empty()) {
     DOLMEN_CHECK(journal_->append(group, output.records));
     is_synced_ = false;
     for (const log::Record& record : output.records) {
@@ -380,9 +386,7 @@ Result<bool> Member::carry_out_once(const GroupId& group, Hosting& hosting) {
           .to = letter.to},
          log::encode(letter.message));
   }
-  if (journal_ || output.records.empty()) return false;
-  hosting.replica.persisted(now_ns(), hosting.appended);
-  return true;
+  return {};
 }
 
 void Member::execute(Hosting& hosting, log::Index up_to) {
@@ -412,14 +416,14 @@ void Member::serve(const GroupId& group, Hosting& hosting) {
                         (!has_memory_witness(hosting) || leads(hosting));
   execute(hosting, is_ahead ? replica.end().index : replica.stable());
   while (!hosting.pending.empty() && hosting.pending.front().place.index <= replica.stable()) {
-    const Pending pending = std::move(hosting.pending.front());
+    Pending pending = std::move(hosting.pending.front());
     hosting.pending.pop_front();
     hosting.pending_bytes -= pending.bytes;
     const bool is_own = pending.place.index > replica.base().index &&
                         replica.at(pending.place.index).origin == pending.place.origin &&
                         pending.outcome;
-    answer(group, hosting, pending,
-           is_own ? *pending.outcome : Executor::Outcome{.status = ReplyStatus::lost});
+    if (!is_own) pending.outcome = Executor::Outcome{.status = ReplyStatus::lost};
+    answer(group, hosting, pending, *pending.outcome);
   }
 }
 
@@ -437,6 +441,13 @@ void Member::give_up(const GroupId& group, Hosting& hosting, log::Index from) {
 
 /// The first one that waits for the entry at `index` or one behind it.
 std::deque<Member::Pending>::iterator Member::first_pending(Hosting& hosting, log::Index index) {
+  // Mostly each entry has one that waits for it.
+  if (!hosting.pending.empty() && hosting.pending.front().place.index <= index) {
+    const log::Index behind = index - hosting.pending.front().place.index;
+    const auto there = hosting.pending.begin() +
+                       static_cast<std::ptrdiff_t>(std::min(behind, hosting.pending.size() - 1));
+    if (there->place.index == index) return there;
+  }
   return std::ranges::lower_bound(hosting.pending, index, {},
                                   [](const Pending& pending) { return pending.place.index; });
 }

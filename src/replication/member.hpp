@@ -178,6 +178,7 @@ class Member final : private fabric::Sink {
   [[nodiscard]] std::uint64_t now_ns() const noexcept { return now_ns_; }
   void look_at_clock() { now_ns_ = env_.clock->monotonic_ns(); }
   void take_request(const GroupId& group, Hosting& hosting, Waiting waiting);
+  [[nodiscard]] Result<bool> propose_all();
   void propose(const GroupId& group, Hosting& hosting);
   [[nodiscard]] bool has_memory_witness(const Hosting& hosting) const;
   [[nodiscard]] bool can_propose(const Hosting& hosting) const;
@@ -186,7 +187,6 @@ class Member final : private fabric::Sink {
   [[nodiscard]] Result<void> carry_out(const GroupId& group, Hosting& hosting);
   void write_lanes(Hosting& hosting);
   void raise(Hosting& hosting, const log::LaneWrite& write);
-  [[nodiscard]] Result<bool> carry_out_once(const GroupId& group, Hosting& hosting);
   [[nodiscard]] Result<void> carry_out_all();
   void execute(Hosting& hosting, log::Index up_to);
   [[nodiscard]] Result<void> execute_again(Hosting& hosting, log::Index up_to);

@@ -22,13 +22,11 @@ void Member::add_in_memory(const GroupId& group, log::ReplicaId self,
 
 /// Whether this is a new life of a voter's node, as far as its log says.
 bool Member::is_outside(const Hosting& hosting) const {
-  if (journal_) return false;
-  const std::vector<log::Configuration> deciding = hosting.replica.deciding();
-  return !deciding.back().is_voter(hosting.replica.self());
+  return journal_ == nullptr && !hosting.replica.is_voter();
 }
 
 void Member::ask_to_join(const GroupId& group, Hosting& hosting) {
-  if (now_ns() < hosting.join_at_ns || !is_outside(hosting)) return;
+  if (!is_outside(hosting) || now_ns() < hosting.join_at_ns) return;
   hosting.join_at_ns = now_ns() + options_.join_ns;
   const log::Configuration known = hosting.replica.deciding().back();
   for (const log::ReplicaId voter : known.voters) {
