@@ -438,9 +438,9 @@ class Replica {
   Index accepted_ = 0;             ///< follower: the log equals the leader's up to here
   Index acknowledged_ = 0;         ///< … and it was told so
 
-  Index opening_ = 0;  ///< leader: its first entry
+  Index opening_ = 0;                 ///< leader: its first entry
   std::uint64_t direct_from_ns_ = 0;  ///< … and when it begins to write into others' memory
-  Index unsent_ = 0;   ///< leader: proposed from here on and not sent yet; 0: nothing is
+  Index unsent_ = 0;  ///< leader: proposed from here on and not sent yet; 0: nothing is
   /// Leader: what was decided when it last looked, and since when that is so although there is more
   /// to decide; and how often in vain, that is with how much more patience.
   Index seen_stable_ = 0;
