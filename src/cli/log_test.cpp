@@ -94,8 +94,8 @@ TEST_F(Log, AWitnessOfAGroupInMemoryIsInSharedMemoryAlone) {
                "the group has this member as a server");
   expect_error(dolmen(in_memory({"witness", "data3", "--member", "3", "--area-bytes", "100"})),
                kFailed, "an area's bytes: 4 KiB to 1 GiB");
-  expect_error(dolmen(in_memory({"witness", "data3", "--member", "3", "--groups", "0"})), kFailed,
-               "a group's number");
+  expect_error(dolmen(in_memory({"witness", "data3", "--member", "3", "--groups", "2,2"})), kFailed,
+               "none twice");
   expect_error(dolmen(in_memory({"witness", "nothing", "--member", "3"})), kFailed, "not_found");
   std::filesystem::remove_all(meeting);
 }

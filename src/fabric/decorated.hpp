@@ -54,6 +54,9 @@ class Decorated : public Endpoint {
   [[nodiscard]] Result<MutableBytes> map(const NodeName& target, RegionId region) override {
     return inner_->map(target, region);
   }
+  void unmap(const NodeName& target, RegionId region) noexcept override {
+    inner_->unmap(target, region);
+  }
   [[nodiscard]] Result<bool> poll(Sink& sink) override { return inner_->poll(sink); }
   [[nodiscard]] Result<void> wait(std::uint64_t until_ns) override {
     return inner_->wait(until_ns);

@@ -164,9 +164,13 @@ class Endpoint {
   /// Wraps around.
   [[nodiscard]] virtual Result<void> fetch_add(OpId op, const Place& place,
                                                std::uint64_t delta) = 0;
-  /// The region in this process's memory, as far as its grant to this node goes; good until the
-  /// endpoint ends. Errors: unsupported, not_found, no_right, not_connected.
+  /// The region in this process's memory, as far as its grant to this node goes; good until
+  /// unmap() or the end of the endpoint, also when its owner is gone. Errors: unsupported,
+  /// not_found, no_right, not_connected.
   [[nodiscard]] virtual Result<MutableBytes> map(const NodeName& target, RegionId region) = 0;
+  /// The caller uses what map() gave of it no more, whoever asked for it: what only that kept is
+  /// given back.
+  virtual void unmap(const NodeName& /*target*/, RegionId /*region*/) noexcept {}
 
   // --- Progress. ---
 

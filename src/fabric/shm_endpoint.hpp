@@ -84,6 +84,7 @@ class ShmEndpoint final : public Endpoint {
                                 std::uint64_t desired) override;
   Result<void> fetch_add(OpId op, const Place& place, std::uint64_t delta) override;
   Result<MutableBytes> map(const NodeName& target, RegionId region) override;
+  void unmap(const NodeName& target, RegionId region) noexcept override;
   Result<bool> poll(Sink& sink) override;
   Result<void> wait(std::uint64_t until_ns) override;
   void wake() noexcept override;

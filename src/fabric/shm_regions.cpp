@@ -226,4 +226,16 @@ Result<MutableBytes> ShmEndpoint::map(const NodeName& target, RegionId region) {
   return mapped->hand_out(*directory_, self().node);
 }
 
+void ShmEndpoint::unmap(const NodeName& target, RegionId region) noexcept {
+  const auto is_meant = [&](const RemoteRegion& one) {
+    return one.owner() == target && one.id() == region;
+  };
+  std::erase_if(kept_regions_, is_meant);
+  // While its owner is connected its operations use it, too.
+  Peer* const peer = find_connected(target);
+  if (peer == nullptr) return;
+  const auto found = std::ranges::find_if(peer->regions, is_meant);
+  if (found != peer->regions.end()) found->take_back();
+}
+
 }  // namespace dolmen::fabric::shm

@@ -39,6 +39,7 @@ class RemoteRegion {
   [[nodiscard]] static Result<RemoteRegion> open(sys::SharedDirectory& directory,
                                                  const NodeName& owner, RegionId region);
   [[nodiscard]] RegionId id() const noexcept { return card_.region; }
+  [[nodiscard]] const NodeName& owner() const noexcept { return card_.owner; }
   [[nodiscard]] MutableBytes bytes() const noexcept;
   /// Whether `self` was granted all of these. What was granted once stays so: looked up at most
   /// once.
@@ -46,6 +47,7 @@ class RemoteRegion {
   /// For a caller of map(), by whom it is kept: writable if `self` may write.
   [[nodiscard]] Result<MutableBytes> hand_out(sys::SharedDirectory& directory, NodeId self);
   [[nodiscard]] bool handed_out() const noexcept { return handed_out_; }
+  void take_back() noexcept { handed_out_ = false; }
 
  private:
   RemoteRegion(const RegionCard& card, std::unique_ptr<sys::SharedObject> object) noexcept

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <fstream>
+#include <string>
 #include <thread>
 
 #include "base/random.hpp"
@@ -296,6 +298,32 @@ TEST_F(Shm, MappedMemoryGoesAsFarAsTheGrantAndOutlivesItsOwner) {
   settle(one);
   EXPECT_EQ(mapped[99], std::byte{5});
   EXPECT_EQ(one->map(life(2), kRegion).error().code(), Errc::not_connected);
+}
+
+/// How many mappings this process has of regions.
+std::size_t mapped_regions() {
+  std::ifstream maps("/proc/self/maps");
+  std::size_t count = 0;
+  for (std::string line; std::getline(maps, line);) count += line.find("/region") != line.npos ? 1 : 0;
+  return count;
+}
+
+TEST_F(Shm, MappedMemoryThatIsUsedNoMoreIsGivenBack) {
+  Node one = join(life(1));
+  Node two = join(life(2));
+  settle(one, two);
+  for (const RegionId region : {kRegion, RegionId{8}}) {
+    ASSERT_TRUE(two->make_region(region, 100));
+    ASSERT_TRUE(two->grant(region, life(1).node, {.read = true, .write = true}));
+    ASSERT_TRUE(one->map(life(2), region));
+  }
+  one->unmap(life(2), kRegion);  // while its owner is there
+  one->unmap(life(2), RegionId{9});
+  two.endpoint.reset();
+  settle(one);
+  EXPECT_EQ(mapped_regions(), 1u);
+  one->unmap(life(2), RegionId{8});
+  EXPECT_EQ(mapped_regions(), 0u);
 }
 
 TEST_F(Shm, OperationsThatNobodyPollsForAreLimited) {

@@ -164,6 +164,8 @@ class Replica {
   void raise_failed(std::uint64_t now_ns, ReplicaId witness, Epoch epoch);
   /// Leader: a witness without compute runs short of room, which a newer snapshot would make.
   [[nodiscard]] bool wants_snapshot() const noexcept;
+  /// Leader: of the smallest area of its own at a witness without compute; nothing: none is known.
+  [[nodiscard]] std::optional<std::size_t> area_bytes() const noexcept;
   /// With memory: another process has taken it over. This replica neither sends nor decides
   /// anything any more.
   [[nodiscard]] bool is_superseded() const noexcept { return is_superseded_; }

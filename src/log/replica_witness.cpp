@@ -134,6 +134,16 @@ bool Replica::wants_snapshot() const noexcept {
   });
 }
 
+std::optional<std::size_t> Replica::area_bytes() const noexcept {
+  std::optional<std::size_t> smallest;
+  for (const Peer& peer : peers_) {
+    const std::size_t bytes = peer.at_witness.area_bytes;
+    if (!peer.is_memory || !peer.at_witness.is_raised || bytes == 0) continue;
+    smallest = std::min(smallest.value_or(bytes), bytes);
+  }
+  return smallest;
+}
+
 // As much of the log as there is room for, at least up to an entry of this epoch: then the lane has
 // all that the one in the kept area has.
 void Replica::begin_lane_there(Peer& witness) {

@@ -52,13 +52,15 @@ std::uint32_t new_life(sys::Entropy& entropy) {
 
 Result<void> check_witnesses(const ReplicatedOptions& options, const node::GroupPlan& plan) {
   const bool is_in_memory = options.level == ReplicatedLevel::replicated;
-  if (options.group.witnesses.empty() || !is_in_memory || !plan.shared_directory.empty()) return {};
-  return fail(Errc::invalid_argument,
-              "witnesses: a memory-only group has them in shared memory alone (shm:)");
+  if (options.group.witnesses.empty() || !is_in_memory) return {};
+  if (plan.shared_directory.empty()) {
+    return fail(Errc::invalid_argument,
+                "witnesses: a memory-only group has them in shared memory alone (shm:)");
+  }
+  return replication::check_area_bytes(options.area_bytes);
 }
 
-/// A witness that is memory alone, of these groups. Last of all it begins a life: a start that
-/// fails costs none.
+/// A witness that is memory alone, of these groups. A start with wrong options costs no life.
 Result<std::unique_ptr<replication::MemoryWitness>> keep_memory(
     const ReplicatedOptions& options, const node::GroupPlan& plan, fabric::Endpoint& endpoint,
     sys::Disk& disk, std::span<const std::uint64_t> groups) {
@@ -72,11 +74,12 @@ Result<std::unique_ptr<replication::MemoryWitness>> keep_memory(
   }
   DOLMEN_TRY(auto witness, replication::MemoryWitness::make(sys::linux_env(), endpoint,
                                                             {.area_bytes = options.area_bytes}));
-  if (std::ranges::count(groups, std::uint64_t{0}) != 0) {
-    return fail(Errc::invalid_argument, "a group's number", 0);
+  const std::set<std::uint64_t> numbers(groups.begin(), groups.end());
+  if (numbers.contains(0) || numbers.size() != groups.size()) {
+    return fail(Errc::invalid_argument, "groups: numbers from 1, none twice", groups.size());
   }
   DOLMEN_TRY(const std::uint32_t life, node::begin_life(disk));
-  for (const std::uint64_t number : groups) {
+  for (const std::uint64_t number : numbers) {
     DOLMEN_CHECK(witness->add(node::group_of(number), replication::replica_of(self, life), first));
   }
   return witness;

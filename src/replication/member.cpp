@@ -116,12 +116,13 @@ Result<bool> Member::turn() {
     for (auto& [group, hosting] : groups_) hosting.replica.persisted(now_ns(), hosting.appended);
     DOLMEN_CHECK(carry_out_all());
   }
-  for (auto& [group, hosting] : groups_) {
-    serve(group, hosting);
-    busy |= !hosting.requests.empty() && can_propose(hosting);
-  }
+  for (auto& [group, hosting] : groups_) serve(group, hosting);
   if (std::exchange(has_new_addresses_, false)) tell_addresses();
   DOLMEN_CHECK(journal_ ? look_after_journal() : look_after_memory(busy));
+  // What may be proposed only now waits for nothing that would wake this one.
+  for (const auto& [group, hosting] : groups_) {
+    busy |= !hosting.requests.empty() && can_propose(hosting);
+  }
   return busy;
 }
 
@@ -294,7 +295,7 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
     }
     waiting.pending.bytes = log::lane_entry_bytes(payload.size());
     const bool is_too_large =
-        is_bounded && waiting.pending.bytes > options_.undecided_bytes_max / 2;
+        is_bounded && waiting.pending.bytes > undecided_bytes_max(hosting) / 2;
     const auto where = is_too_large ? std::nullopt : replica.propose_unsent(std::move(payload));
     if (!where) {
       answer(group, hosting, waiting.pending, {.status = ReplyStatus::refused});  // too large
@@ -307,21 +308,6 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
   }
   hosting.taken.clear();
   replica.send_proposed(now_ns());
-}
-
-bool Member::has_memory_witness(const Hosting& hosting) const {
-  return hosting.lanes && options_.replica.witnesses_are_memory &&
-         !hosting.replica.last_configuration().witnesses.empty();
-}
-
-// What is not decided has to fit into the areas of witnesses that are memory alone: of one leader
-// after the other, so that none adds to what it found before that is decided.
-bool Member::can_propose(const Hosting& hosting) const {
-  // Who leads no more waits for nothing: what was asked of it is for another.
-  if (hosting.replica.role() != log::Role::leader) return true;
-  if (hosting.is_draining) return false;
-  if (!has_memory_witness(hosting)) return true;
-  return leads(hosting) && hosting.pending_bytes <= options_.undecided_bytes_max / 2;
 }
 
 /// Whether this command of a session is among those that were not executed yet.

@@ -51,7 +51,8 @@ struct MemberOptions {
   /// Without a journal: a new life that is no voter yet asks for that so often.
   std::uint64_t join_ns = 20'000'000;
   /// With witnesses that are memory alone: most bytes of entries that are not decided. A quarter of
-  /// an area, so that what a new leader finds fits behind a snapshot there.
+  /// an area, so that what a new leader finds fits behind a snapshot there; where areas turn out to
+  /// be smaller, a quarter of those.
   std::size_t undecided_bytes_max = 8u << 20;
   /// Where no machine makes snapshots, the leader is asked for one this often while one is wanted.
   std::uint64_t snapshot_retry_ns = 100'000'000;
@@ -181,6 +182,7 @@ class Member final : private fabric::Sink {
   [[nodiscard]] Result<bool> propose_all();
   void propose(const GroupId& group, Hosting& hosting);
   [[nodiscard]] bool has_memory_witness(const Hosting& hosting) const;
+  [[nodiscard]] std::size_t undecided_bytes_max(const Hosting& hosting) const;
   [[nodiscard]] bool can_propose(const Hosting& hosting) const;
   [[nodiscard]] static bool is_in_log(const Hosting& hosting, std::uint64_t session,
                                       std::uint64_t sequence);

@@ -49,6 +49,7 @@ struct MemberWorldOptions {
   bool is_in_memory = false;
   bool is_mapped = false;  ///< … and members write into each other's
   std::size_t area_bytes = 64u << 10;
+  std::size_t told_area_bytes = 0;  ///< … as servers are told; 0: the same
   JournalOptions journal{.segment_bytes = 8u << 10, .tail_bytes_max = 24u << 10};
   MemberOptions member{.replica = {.part_bytes = 4u << 10, .trailing_bytes = 2u << 10}};
   std::uint64_t step_ns = 50'000;
@@ -203,7 +204,8 @@ class MemberWorld {
     node.machine = std::make_unique<Tally>(options_.is_ahead);
     make_endpoint(i);
     MemberOptions options = options_.member;
-    options.undecided_bytes_max = options_.area_bytes / 4;
+    options.undecided_bytes_max =
+        (options_.told_area_bytes == 0 ? options_.area_bytes : options_.told_area_bytes) / 4;
     options.replica.witnesses_are_memory = options_.is_in_memory && options_.has_witness;
     for (const log::ReplicaId founder : first_.voters) {
       const fabric::NodeId node_id = node_of(founder);
@@ -294,6 +296,10 @@ class MemberWorld {
   /// Why it ended by itself.
   [[nodiscard]] const std::optional<Error>& why(std::size_t i) const { return nodes_[i]->why; }
   [[nodiscard]] Member& member(std::size_t i) { return *nodes_[i]->member; }
+  /// Of others, by its endpoint. Requires: memory is mapped.
+  [[nodiscard]] std::size_t mapped_regions(std::size_t i) {
+    return dynamic_cast<sim::MappedEndpoint&>(*nodes_[i]->endpoint).mapped();
+  }
   [[nodiscard]] MemoryWitness& memory_witness(std::size_t i) { return *nodes_[i]->memory_witness; }
   [[nodiscard]] Tally& machine(std::size_t i) { return *nodes_[i]->machine; }
   [[nodiscard]] sim::SimDisk& disk(std::size_t i) { return *nodes_[i]->disk; }

@@ -66,6 +66,27 @@ void Member::raise(Hosting& hosting, const log::LaneWrite& write) {
   hosting.replica.raised(now_ns(), write.to, write.lane.epoch, raised->former, raised->areas);
 }
 
+bool Member::has_memory_witness(const Hosting& hosting) const {
+  return hosting.lanes && options_.replica.witnesses_are_memory &&
+         !hosting.replica.last_configuration().witnesses.empty();
+}
+
+// Whoever was told of other areas than there are would leave more than fits there.
+std::size_t Member::undecided_bytes_max(const Hosting& hosting) const {
+  const std::size_t told = options_.undecided_bytes_max;
+  return std::min(told, hosting.replica.area_bytes().value_or(4 * told) / 4);
+}
+
+// What is not decided has to fit into the areas of witnesses that are memory alone: of one leader
+// after the other, so that none adds to what it found before that is decided.
+bool Member::can_propose(const Hosting& hosting) const {
+  // Who leads no more waits for nothing: what was asked of it is for another.
+  if (hosting.replica.role() != log::Role::leader) return true;
+  if (hosting.is_draining) return false;
+  if (!has_memory_witness(hosting)) return true;
+  return leads(hosting) && hosting.pending_bytes <= undecided_bytes_max(hosting) / 2;
+}
+
 // A new life takes the seat of the one before, in two steps, so that no majority has to wait for
 // it: a learner first, and a voter once it has what the others have. Nobody waits for one that has
 // ended meanwhile.
@@ -134,6 +155,11 @@ Result<void> Member::look_after_memory(bool is_busy) {
       continue;
     }
     DOLMEN_CHECK(carry_out(group, hosting));
+    // What it executed ahead when it led before is decided only with such a snapshot.
+    if (is_wanted && hosting.executor && !leads(hosting) &&
+        hosting.executor->executed() > hosting.replica.stable()) {
+      DOLMEN_CHECK(execute_again(hosting, hosting.replica.stable()));
+    }
     if (compact(hosting)) hosting.bytes_held = 0;
   }
   return {};

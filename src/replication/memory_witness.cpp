@@ -22,17 +22,18 @@ constexpr std::size_t kAreaBytesMin = 4096;
 
 }  // namespace
 
+Result<void> check_area_bytes(std::size_t bytes) {
+  if (bytes >= kAreaBytesMin && bytes <= log::kLaneBytesMax && bytes % 8 == 0) return {};
+  return fail(Errc::invalid_argument, "an area's bytes: 4 KiB to 1 GiB, a multiple of 8", bytes);
+}
+
 Result<std::unique_ptr<MemoryWitness>> MemoryWitness::make(const sys::Env& env,
                                                            fabric::Endpoint& endpoint,
                                                            const MemoryWitnessOptions& options) {
   if (!endpoint.traits().mapped) {
     return fail(Errc::unsupported, "a witness that is memory alone, where memory is not mapped");
   }
-  if (options.area_bytes < kAreaBytesMin || options.area_bytes > log::kLaneBytesMax ||
-      options.area_bytes % 8 != 0) {
-    return fail(Errc::invalid_argument, "an area's bytes: 4 KiB to 1 GiB, a multiple of 8",
-                options.area_bytes);
-  }
+  DOLMEN_CHECK(check_area_bytes(options.area_bytes));
   return std::unique_ptr<MemoryWitness>(new MemoryWitness(env, endpoint, options));
 }
 

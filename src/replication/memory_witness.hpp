@@ -30,10 +30,13 @@ struct MemoryWitnessOptions {
   std::uint64_t join_ns = 20'000'000;
 };
 
+/// Errors: invalid_argument (another size than a multiple of 8 from 4 KiB to 1 GiB).
+[[nodiscard]] Result<void> check_area_bytes(std::size_t bytes);
+
 class MemoryWitness final : private fabric::Sink {
  public:
   /// `env` and `endpoint` outlive it. Errors: unsupported (an endpoint whose memory others cannot
-  /// map), invalid_argument (areas of another size than a multiple of 8, from 4 KiB to 1 GiB).
+  /// map), those of check_area_bytes().
   [[nodiscard]] static Result<std::unique_ptr<MemoryWitness>> make(
       const sys::Env& env, fabric::Endpoint& endpoint, const MemoryWitnessOptions& options);
 
@@ -50,7 +53,7 @@ class MemoryWitness final : private fabric::Sink {
   /// Until a turn may have something to do.
   [[nodiscard]] Result<void> wait();
 
-  /// Whether some server knows, and knows to be decided, that it votes.
+  /// Whether some server knows, and knows to be decided, that it votes. The other one may not yet.
   [[nodiscard]] bool is_taken_in(const GroupId& group) const;
   /// Its epoch word; 0: no such group.
   [[nodiscard]] log::Epoch word(const GroupId& group) const;

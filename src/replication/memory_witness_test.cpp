@@ -107,6 +107,22 @@ TEST_F(MemoryWitnessTest, GivesTheOtherServerWhatItLacks) {
   EXPECT_EQ(world_.violation(), "");
 }
 
+// A life of it that is over leaves nothing in the servers' memory.
+TEST_F(MemoryWitnessTest, WhatWasMappedOfFormerLivesIsGivenBack) {
+  ASSERT_EQ(add(1), 1u);
+  ASSERT_TRUE(world_.run([&] { return all_are_in() && world_.agrees(); }));
+  const std::size_t leader = world_.lead();
+  const std::size_t before = world_.mapped_regions(leader);
+  for (std::uint64_t life = 2; life < 6; ++life) {
+    world_.crash(kWitness);
+    ASSERT_EQ(add(1), life);
+    world_.start(kWitness);
+    ASSERT_TRUE(world_.run([&] { return all_are_in() && world_.agrees(); }));
+    ASSERT_EQ(world_.lead(), leader);
+    EXPECT_LE(world_.mapped_regions(leader), before + 1) << "one more lane of the other server";
+  }
+}
+
 TEST_F(MemoryWitnessTest, NothingIsToldWhereOnlyAServerIsLeft) {
   ASSERT_EQ(add(7), 7u);
   ASSERT_TRUE(world_.run([&] { return world_.agrees(); }));
@@ -167,6 +183,77 @@ TEST_F(MemoryWitnessTest, ProposesOnlyWhatFitsIntoAnArea) {
   ASSERT_TRUE(world_.run([&] { return told.size() == 400; }));
   EXPECT_EQ(std::ranges::count(told, ReplyStatus::done), 400);
   EXPECT_EQ(world_.machine(leader).value(), 400u);
+}
+
+// A server that was told of larger areas goes by those that it finds: what it leaves undecided fits
+// there when the other one takes over.
+TEST(MemoryWitness, IsNotGivenMoreThanItsAreasTakeByWhoTakesThemForLarger) {
+  const sim::SimHooks hooks({.buggify = false});
+  MemberWorld world({.has_witness = true,
+                     .is_in_memory = true,
+                     .is_mapped = true,
+                     .area_bytes = 16u << 10,
+                     .told_area_bytes = 1u << 20,
+                     .step_ns = 100'000});
+  const std::size_t leader = world.lead();
+  ASSERT_TRUE(world.run([&] { return world.agrees(); }));
+  int told = 0;
+  for (int i = 0; i < 100; ++i) {
+    world.member(leader).submit(kTestGroup, Tally::add(1, 1000), [&](const auto& outcome) {
+      told += outcome.status == ReplyStatus::done ? 1 : 0;
+    });
+  }
+  ASSERT_TRUE(world.run([&] { return told > 0; }));
+  world.crash(leader);
+  const std::size_t other = world.lead();
+  ASSERT_EQ(other, 1 - leader);
+  EXPECT_TRUE(world.run([&] { return world.member(other).leads(kTestGroup); }));
+  EXPECT_GE(world.machine(other).value(), static_cast<std::uint64_t>(told));
+  EXPECT_EQ(world.violation(), "");
+}
+
+// The server that goes on executed what is not decided, and the witness needs a snapshot for that
+// to be decided: it takes back what it executed.
+TEST(MemoryWitness, AServerThatExecutedAheadGivesItASnapshot) {
+  const sim::SimHooks hooks({.buggify = false});
+  MemberWorldOptions options{.has_witness = true,
+                             .is_ahead = true,
+                             .is_in_memory = true,
+                             .is_mapped = true,
+                             .area_bytes = 16u << 10,
+                             .step_ns = 100'000};
+  options.member.memory_log_bytes = 1u << 20;
+  options.member.replica.lane_bytes = 1024;  // too short for a command: they travel as messages
+  MemberWorld world(options);
+  const std::size_t leader = world.lead();
+  ASSERT_TRUE(world.run([&] { return world.agrees(); }));
+  std::uint64_t asked = 0;
+  std::uint64_t done = 0;
+  const auto submit = [&] {
+    ++asked;
+    world.member(leader).submit(kTestGroup, Tally::add(1, 1500), [&](const auto& outcome) {
+      done += outcome.status == ReplyStatus::done ? 1 : 0;
+    });
+  };
+  world.crash(kWitness);
+  for (int i = 0; i < 40; ++i) {
+    submit();
+    ASSERT_TRUE(world.run([&] { return done == asked; }));
+  }
+  world.start(kWitness);
+  const log::ReplicaId later = world.status(kWitness).self;
+  std::uint64_t last_ns = 0;
+  ASSERT_TRUE(world.run([&] {
+    if (done == asked && std::exchange(last_ns, world.now_ns()) != world.now_ns()) submit();
+    const auto deciding = world.member(leader).inside(kTestGroup)->replica->deciding();
+    return done != asked && deciding.size() == 1 && deciding.back().is_voter(later);
+  }));
+  const auto inside = world.member(leader).inside(kTestGroup);
+  ASSERT_GT(inside->executed, inside->replica->stable());
+  world.crash(1 - leader);
+  world.run_for(1'000 * kMs);  // what it leads of now is another epoch
+  EXPECT_TRUE(world.run([&] { return world.member(leader).leads(kTestGroup); }));
+  EXPECT_EQ(world.violation(), "");
 }
 
 TEST(MemoryWitness, SaysWhatItCannotBe) {

@@ -213,14 +213,44 @@ LaneWriter::Target* LaneWriter::reach(log::ReplicaId to) {
     targets_.push_back({.id = to});
     target = &targets_.back();
   }
-  return target->name == *name || open(*target, *name) ? target : nullptr;
+  if (target->name == *name) return target;
+  if (!open(*target, *name)) return nullptr;
+  // What was mapped of earlier lives of the node would stay in memory as long as this process.
+  std::erase_if(targets_, [&](Target& earlier) {
+    if (node_of(earlier.id) != node_of(to) || earlier.id >= to) return false;
+    close(earlier);
+    return true;
+  });
+  return target_of(to);
+}
+
+std::optional<base::MutableBytes> LaneWriter::map(Target& target, fabric::RegionId region) const {
+  const auto mapped = endpoint_.map(target.name, region);
+  if (!mapped) return std::nullopt;
+  if (std::ranges::find(target.regions, region) == target.regions.end()) {
+    target.regions.push_back(region);
+  }
+  return *mapped;
+}
+
+void LaneWriter::close(Target& target) const noexcept {
+  for (const fabric::RegionId region : target.regions) endpoint_.unmap(target.name, region);
+  const log::ReplicaId id = target.id;
+  target = {.id = id};
 }
 
 bool LaneWriter::open(Target& target, const fabric::NodeName& name) const {
-  const log::ReplicaId id = target.id;
-  target = {.id = id};
-  const auto directory = endpoint_.map(name, directory_region(group_));
+  close(target);
+  target.name = name;
+  if (read_directory(target)) return true;
+  close(target);
+  return false;
+}
+
+bool LaneWriter::read_directory(Target& target) const {
+  const auto directory = map(target, directory_region(group_));
   if (!directory || directory->size() < kDirectoryBytes) return false;
+  target.directory = *directory;
   std::array<std::byte, kDirectorySlotsAt - kDirectoryCardAt> copy;
   fabric::shm::copy_from_shared(copy, directory->data() + kDirectoryCardAt);
   base::ByteReader card(copy);
@@ -228,36 +258,27 @@ bool LaneWriter::open(Target& target, const fabric::NodeName& name) const {
   if (magic != kDirectoryMagic && magic != kWitnessDirectoryMagic) return false;
   if (card.get<std::uint32_t>() != kDirectoryVersion) return false;
   if (card.get_id() != group_) return false;
-  if (card.get<std::uint64_t>() != static_cast<std::uint64_t>(id)) return false;
-  if (magic == kWitnessDirectoryMagic) {
-    auto areas = open_areas(name, *directory);
-    if (!areas) return false;
-    target.areas = std::move(*areas);
-  }
-  target.name = name;
-  target.directory = *directory;
-  return true;
+  if (card.get<std::uint64_t>() != static_cast<std::uint64_t>(target.id)) return false;
+  return magic == kDirectoryMagic || open_areas(target);
 }
 
-std::optional<std::vector<LaneWriter::Area>> LaneWriter::open_areas(const fabric::NodeName& name,
-                                                                    base::Bytes directory) const {
+bool LaneWriter::open_areas(Target& target) const {
   std::array<std::byte, kWitnessSlots * kDirectorySlotBytes> copy;
-  fabric::shm::copy_from_shared(copy, directory.data() + kDirectorySlotsAt);
+  fabric::shm::copy_from_shared(copy, target.directory.data() + kDirectorySlotsAt);
   base::ByteReader slots(copy);
-  std::vector<Area> areas;
   for (std::size_t slot = 0; slot < kWitnessSlots; ++slot) {
     Area area{.server = fabric::NodeId{slots.get<std::uint64_t>()},
               .number = slots.get<std::uint32_t>()};
     const fabric::RegionId region{slots.get<std::uint32_t>()};
     if (area.server == fabric::NodeId::nobody) continue;
-    const auto bytes = endpoint_.map(name, region);
+    const auto bytes = map(target, region);
     if (!bytes || area.number >= log::kAreasOfServer || bytes->size() < log::kAreaHeaderBytes) {
-      return std::nullopt;
+      return false;
     }
     area.bytes = bytes->first(bytes->size() / 8 * 8);
-    areas.push_back(area);
+    target.areas.push_back(area);
   }
-  return areas;
+  return true;
 }
 
 bool LaneWriter::open_lane(Target& target, log::LaneName name) const {
@@ -270,7 +291,7 @@ bool LaneWriter::open_lane(Target& target, log::LaneName name) const {
     if (epoch != name.epoch || number != name.number) continue;
     const fabric::RegionId region{
         word_at<std::uint32_t>(target.directory, at + 12).load(std::memory_order_relaxed)};
-    const auto lane = endpoint_.map(target.name, region);
+    const auto lane = map(target, region);
     if (!lane) return false;
     const auto header = log::decode_lane_header(*lane);
     if (!header || header->owner != target.id || header->name != name) return false;

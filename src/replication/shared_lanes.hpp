@@ -142,14 +142,18 @@ class LaneWriter {
     base::MutableBytes directory{};
     log::LaneName lane_name{};
     base::MutableBytes lane{};
-    std::vector<Area> areas{};  ///< of a witness
+    std::vector<Area> areas{};                ///< of a witness
+    std::vector<fabric::RegionId> regions{};  ///< all that are mapped
   };
   [[nodiscard]] Target* target_of(log::ReplicaId to);
   /// … whose memory is open; null: it is not there.
   [[nodiscard]] Target* reach(log::ReplicaId to);
   [[nodiscard]] bool open(Target& target, const fabric::NodeName& name) const;
-  [[nodiscard]] std::optional<std::vector<Area>> open_areas(const fabric::NodeName& name,
-                                                            base::Bytes directory) const;
+  [[nodiscard]] bool read_directory(Target& target) const;
+  [[nodiscard]] bool open_areas(Target& target) const;
+  [[nodiscard]] std::optional<base::MutableBytes> map(Target& target,
+                                                      fabric::RegionId region) const;
+  void close(Target& target) const noexcept;
   [[nodiscard]] bool open_lane(Target& target, log::LaneName name) const;
 
   fabric::Endpoint& endpoint_;

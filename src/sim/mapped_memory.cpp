@@ -56,8 +56,12 @@ Result<base::MutableBytes> MappedEndpoint::map(const NodeName& target, RegionId 
   if (found == memory_.regions_.end()) return fail(Errc::not_found, "a region");
   const Rights& rights = found->second->rights[self().node];
   if (!rights.read) return fail(Errc::no_right, "the region's grant");
-  if (std::ranges::find(mapped_, found->second) == mapped_.end()) mapped_.push_back(found->second);
+  mapped_[found->first] = found->second;
   return found->second->memory();
+}
+
+void MappedEndpoint::unmap(const fabric::NodeName& target, fabric::RegionId region) noexcept {
+  mapped_.erase({target, region});
 }
 
 }  // namespace dolmen::sim

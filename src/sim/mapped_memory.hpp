@@ -55,11 +55,15 @@ class MappedEndpoint final : public fabric::Decorated {
   [[nodiscard]] Result<void> revoke(fabric::RegionId region, fabric::NodeId node) override;
   [[nodiscard]] Result<base::MutableBytes> map(const fabric::NodeName& target,
                                                fabric::RegionId region) override;
+  /// Of all owners, also such that are gone.
+  [[nodiscard]] std::size_t mapped() const noexcept { return mapped_.size(); }
+  /// What was mapped is gone with its owner's.
+  void unmap(const fabric::NodeName& target, fabric::RegionId region) noexcept override;
 
  private:
   MappedMemory& memory_;
   fabric::Traits traits_;
-  std::vector<std::shared_ptr<MappedMemory::Region>> mapped_;
+  std::map<MappedMemory::Key, std::shared_ptr<MappedMemory::Region>> mapped_;
 };
 
 }  // namespace dolmen::sim
