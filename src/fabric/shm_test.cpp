@@ -304,7 +304,8 @@ TEST_F(Shm, MappedMemoryGoesAsFarAsTheGrantAndOutlivesItsOwner) {
 std::size_t mapped_regions() {
   std::ifstream maps("/proc/self/maps");
   std::size_t count = 0;
-  for (std::string line; std::getline(maps, line);) count += line.find("/region") != line.npos ? 1 : 0;
+  for (std::string line; std::getline(maps, line);)
+    count += line.find("/region") != line.npos ? 1 : 0;
   return count;
 }
 

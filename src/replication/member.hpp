@@ -166,6 +166,7 @@ class Member final : private fabric::Sink {
     std::uint64_t join_at_ns = 0;              ///< when this replica asks again to be a voter
     std::uint64_t snapshot_not_before_ns = 0;  ///< after one that was too large
     std::uint64_t prepare_at_ns = 0;           ///< when it makes room for a lane; 0: there is some
+    std::uint64_t map_at_ns = 0;               ///< when it looks again whether witnesses are mapped
     std::map<fabric::NodeId, log::ReplicaId> joining{};  ///< leader: new lives that asked
   };
 
@@ -203,6 +204,7 @@ class Member final : private fabric::Sink {
   void ask_to_join(const GroupId& group, Hosting& hosting);
   void admit(Hosting& hosting);
   void prepare_lane(Hosting& hosting);
+  void prepare_witnesses(Hosting& hosting);
   [[nodiscard]] Result<void> look_after_memory(bool is_busy);
   void send(const fabric::NodeName& to, const Envelope& envelope, base::Bytes body);
   [[nodiscard]] Result<void> look_after_journal();

@@ -143,9 +143,22 @@ void Member::prepare_lane(Hosting& hosting) {
   }
 }
 
+/// So that a candidate finds them mapped: that may take longer than all else that it does.
+void Member::prepare_witnesses(Hosting& hosting) {
+  if (hosting.replica.role() != log::Role::follower || !has_memory_witness(hosting)) return;
+  if (now_ns() < hosting.map_at_ns) return;
+  hosting.map_at_ns = now_ns() + options_.join_ns;
+  for (const log::ReplicaId witness : hosting.replica.last_configuration().witnesses) {
+    hosting.writer->prepare(witness);
+  }
+}
+
 Result<void> Member::look_after_memory(bool is_busy) {
   for (auto& [group, hosting] : groups_) {
-    if (!is_busy && hosting.lanes) prepare_lane(hosting);
+    if (!is_busy && hosting.lanes) {
+      prepare_lane(hosting);
+      prepare_witnesses(hosting);
+    }
     const log::SnapshotPtr& last = hosting.replica.snapshot();
     const std::size_t state_bytes = last ? last->state().size() : 0;
     const bool is_wanted =

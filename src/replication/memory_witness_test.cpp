@@ -67,6 +67,8 @@ TEST_F(MemoryWitnessTest, HoldsWhatWasToldAndDecidesNothing) {
   EXPECT_EQ(status.end, world_.status(leader).end);
   EXPECT_EQ(status.level, Level::replicated);
   EXPECT_TRUE(world_.memory_witness(kWitness).is_taken_in(kTestGroup));
+  // Its directory and four areas, and not only when it has to take over.
+  EXPECT_TRUE(world_.run([&] { return world_.mapped_regions(1 - leader) >= 5; }));
   EXPECT_EQ(world_.status(leader).configuration.witnesses.size(), 1u);
   EXPECT_EQ(world_.violation(), "");
 }

@@ -122,6 +122,9 @@ class LaneWriter {
   /// Of a member for which land() gave true. Requires: a full fence since.
   [[nodiscard]] log::Epoch word(log::ReplicaId to);
 
+  /// Maps what is needed to write to it, or to raise its word: a millisecond for some MiB.
+  void prepare(log::ReplicaId to) { (void)reach(to); }
+
   struct Raised {
     log::Epoch former = 0;
     std::vector<log::AreaView> areas{};  ///< of all servers; good until the target is another life
