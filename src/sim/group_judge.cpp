@@ -245,6 +245,7 @@ void GroupJudge::look_at_counts(const Seen& seen, const log::Replica& replica) {
     const log::Position place{seen.epoch, index};
     if (place <= counted.last) continue;
     counted.last = place;
+    counted.is_taken_away = false;
     const bool is_decided = index <= checks_.decided() && decided(index) == place;
     if (is_decided) counted.decided = place;
     look_at_what_was_counted(lives_[life], false);
@@ -257,7 +258,8 @@ void GroupJudge::look_at_what_was_counted(const Seen& seen, bool had_its_turn) {
   if (found == counted_.end()) return;
   Counted& counted = found->second;
   const log::Position last = counted.last;
-  if (last.index <= checks_.decided() && decided(last.index) == last) counted.decided = last;
+  const bool is_decided = last.index <= checks_.decided() && decided(last.index) == last;
+  if (is_decided && !counted.is_taken_away) counted.decided = last;
   const auto check = [&](log::Position place) {
     if (place.index == 0 || holds(seen, place)) return;
     const bool has_taken_in = had_its_turn && group_.takes_in_at_once;
@@ -268,6 +270,7 @@ void GroupJudge::look_at_what_was_counted(const Seen& seen, bool had_its_turn) {
   check(counted.decided);
   // A later leader may have taken the rest away; but it had it when it left that epoch.
   if (seen.epoch == last.origin) return check(last);
+  if (!is_decided && seen.epoch > last.origin && !holds(seen, last)) counted.is_taken_away = true;
   const auto left = left_.find({seen.id, last.origin});
   if (left == left_.end()) return;
   if (left->second.origin == last.origin && left->second.index >= last.index) return;

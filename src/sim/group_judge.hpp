@@ -83,6 +83,8 @@ class GroupJudge {
   struct Counted {
     log::Position last{};
     log::Position decided{};
+    /// A later leader took `last` away before it was decided: then others may decide it later on.
+    bool is_taken_away = false;
   };
 
   void fail(const Seen& seen, const std::string& what);
