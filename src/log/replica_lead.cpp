@@ -427,6 +427,7 @@ void Replica::retry(std::uint64_t now_ns, Peer& follower, Index behind) {
   follower.in_step = false;
   follower.sent = behind;
   follower.waits_ns = 0;
+  follower.spared_ns = 0;  // all of it is sent again
   follower.parts_taken = follower.parts_said;
   if (behind < base_.index) return send_part(now_ns, follower, false);
   send_entries(now_ns, follower);
