@@ -49,7 +49,7 @@ struct LogWorldOptions {
   std::uint64_t calm_ns = 4'000'000'000;
   /// Then one of them is taken away for so long, and the others have to go on; and it comes back.
   std::uint64_t without_one_ns = 1'500'000'000;
-  std::uint64_t back_again_ns = 500'000'000;
+  std::uint64_t back_again_ns = 1'000'000'000;
   /// Faults that a run may have; the seed chooses among them.
   std::uint32_t faults = kAllLogFaults;
   /// Whether the group lives in memory alone and its leaders write into others'; else: one seed of
