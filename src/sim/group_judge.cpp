@@ -83,11 +83,14 @@ void GroupJudge::look_at_log(Seen& seen, const log::Replica& replica) {
       fail(seen, text("it drops what is decided (I1, I9): index ", same + 1));
     }
   }
+  // A snapshot of what others decided took the place of a log that had gone another way.
+  const bool is_other_past = base.index > seen.base.index && same == base.index &&
+                             seen.origins[base.index - 1] != base.origin;
   seen.origins.resize(end);
   seen.base = base;
   seen.end = replica.end();
   std::erase_if(seen.marks, [&](const Mark& mark) { return mark.index > same; });
-  if (same < base.index) seen.marks.clear();
+  if (same < base.index || is_other_past) seen.marks.clear();
   for (log::Index i = std::max(same, base.index) + 1; i <= end; ++i) {
     look_at_entry(seen, replica, i);
   }
