@@ -35,6 +35,7 @@ class SparingReplicaTest : public ReplicaTest {
  protected:
   void SetUp() override {
     options_.spare_ns = 2 * kMs;
+    options_.trailing_bytes = 0;
     ReplicaTest::SetUp();
   }
   std::size_t entries_for(std::uint64_t from, std::uint64_t to) {
@@ -88,6 +89,26 @@ TEST_F(SparingReplicaTest, WhenTheOneThatIsNeededIsSilentTheOtherOneIs) {
   lose_mail();
   ASSERT_TRUE(at(1).propose(now_ns_, bytes("y")));
   EXPECT_EQ(entries_for(1, spared), 1u) << "whose log is longer now";
+}
+
+TEST_F(SparingReplicaTest, WhoNeedsASnapshotIsSparedNothingMore) {
+  elect(1, 2);
+  catch_up(1);
+  lose_mail();
+  ASSERT_TRUE(at(1).propose(now_ns_, bytes("x")));
+  const std::uint64_t needed = entries_for(1, 2) == 1 ? 2 : 3;
+  now_ns_ += options_.spare_ns;
+  at(1).tick(now_ns_);  // to the other one, too, which never answers
+  const auto where = at(1).propose(now_ns_, bytes("y"));
+  sync(1);
+  carry(1, needed);
+  sync(needed);
+  carry(needed, 1);
+  ASSERT_EQ(at(1).stable(), where->index);
+  at(1).compact(Snapshot::make(at(1).place_at(where->index), bytes("state")).value());
+  now_ns_ += options_.resend_ns;
+  at(1).tick(now_ns_);
+  EXPECT_GT(at(1).next_wakeup_ns(), now_ns_);
 }
 
 TEST_F(ReplicaTest, OnlyALeaderTakesProposals) {

@@ -145,7 +145,9 @@ void MemoryWitness::on_message(const fabric::NodeName& from, base::Bytes message
   const auto found = groups_.find(envelope.group);
   if (found == groups_.end()) return;
   Kept& kept = found->second;
-  const Envelope reply{.group = envelope.group, .from = kept.self};
+  const auto reply = [&](EnvelopeKind kind, base::Bytes answer) {
+    send(from, {.kind = kind, .group = envelope.group, .from = kept.self}, answer);
+  };
   switch (envelope.kind) {
     case EnvelopeKind::roster: {
       auto told = decode_roster(body);
@@ -153,26 +155,20 @@ void MemoryWitness::on_message(const fabric::NodeName& from, base::Bytes message
       kept.roster = std::move(*told);
       return;
     }
-    case EnvelopeKind::ask_status: {
-      Envelope answer = reply;
-      answer.kind = EnvelopeKind::status;
-      return send(from, answer, encode(status_of(kept)));
-    }
+    case EnvelopeKind::ask_status:
+      return reply(EnvelopeKind::status, encode(status_of(kept)));
     case EnvelopeKind::request: {
       const auto request = decode_request(body);
       if (!request) return;
-      Envelope answer = reply;
-      answer.kind = EnvelopeKind::reply;
-      return send(from, answer,
-                  encode(Reply{.number = request->number, .status = ReplyStatus::not_leader}));
+      return reply(EnvelopeKind::reply,
+                   encode(Reply{.number = request->number, .status = ReplyStatus::not_leader}));
     }
     case EnvelopeKind::change: {
       const auto asked = decode_change(body);
       if (!asked) return;
-      Envelope answer = reply;
-      answer.kind = EnvelopeKind::change_reply;
-      return send(from, answer,
-                  encode(ChangeReply{.number = asked->number, .status = ChangeStatus::not_leader}));
+      return reply(
+          EnvelopeKind::change_reply,
+          encode(ChangeReply{.number = asked->number, .status = ChangeStatus::not_leader}));
     }
     default:
       return;  // nobody has anything else to say to it
