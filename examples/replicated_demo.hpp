@@ -5,6 +5,7 @@
 // it again.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -28,20 +29,29 @@ namespace demo {
 
 inline dolmen::Replicated* running = nullptr;
 
-/// The member `options` until SIGTERM.
+/// What a member ends with.
+enum Exit : int { kInGoodOrder = 0, kNotStarted = 2, kNotServing = 3 };
+
+/// The member `options` until SIGTERM, also one that comes while it starts.
 inline int serve(const dolmen::ReplicatedOptions& options,
                  std::span<const dolmen::ReplicatedMachine> machines) {
+  sigset_t term;
+  ::sigemptyset(&term);
+  ::sigaddset(&term, SIGTERM);
+  ::sigprocmask(SIG_BLOCK, &term, nullptr);
   auto member = dolmen::Replicated::start(options, machines);
   if (!member) {
     std::fprintf(stderr, "member %u: %s\n", options.member, member.error().message().c_str());
-    return 1;
+    return kNotStarted;
   }
   running = &*member;
   std::signal(SIGTERM, [](int) { running->stop(); });
+  ::sigprocmask(SIG_UNBLOCK, &term, nullptr);
   const auto ended = member->run();
+  std::signal(SIGTERM, SIG_IGN);  // there is nothing left to stop
   if (!ended)
     std::fprintf(stderr, "member %u: %s\n", options.member, ended.error().message().c_str());
-  return ended ? 0 : 1;
+  return ended ? kInGoodOrder : kNotServing;
 }
 
 /// Of a loopback address that is this process's own, and below the ports that the system gives to
@@ -126,6 +136,7 @@ class Trio {
       std::exit(1);
     }
     pids_[member] = child;
+    started_[member] = std::chrono::steady_clock::now();
   }
   /// Whether it ended by the signal, or in good order after SIGTERM; who has not after 20 seconds
   /// is killed.
@@ -152,12 +163,23 @@ class Trio {
     if (is_killed || (signal == SIGTERM && WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
       return true;
     }
-    std::fprintf(stderr, "member %u ended with wait status %#x\n", member,
-                 static_cast<unsigned>(status));
+    const auto ran = std::chrono::steady_clock::now() - started_[member];
+    std::fprintf(stderr, "member %u ended with wait status %#x, %.3f s old, after signal %d\n",
+                 member, static_cast<unsigned>(status), std::chrono::duration<double>(ran).count(),
+                 signal);
     return false;
   }
-  /// Ends all; whether all of them did so in good order, the killed ones before it as well.
+  /// Ends all, when the last one that was killed serves again; whether all of them did so in good
+  /// order, the killed ones before it as well.
   bool stop() {
+    doing = "waiting for who was killed";
+    auto client = dolmen::ReplicatedClient::make(group_).value();
+    for (std::size_t reached = 0; reached < group_.members.size();) {
+      const auto statuses = client.status(std::chrono::milliseconds(500));
+      if (!statuses) continue;
+      reached = static_cast<std::size_t>(std::ranges::count_if(
+          *statuses, [](const dolmen::ReplicatedStatus& status) { return status.is_reached; }));
+    }
     doing = "ending the members";
     for (std::uint32_t member = 1; member <= 3; ++member) is_sound_ &= end(member, SIGTERM);
     doing = "exiting";
@@ -184,6 +206,8 @@ class Trio {
  private:
   dolmen::ReplicatedGroup group_;
   std::vector<pid_t> pids_ = std::vector<pid_t>(4, 0);
+  std::vector<std::chrono::steady_clock::time_point> started_ =
+      std::vector<std::chrono::steady_clock::time_point>(4);
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   sigset_t child_ended_{};
   bool is_sound_ = true;
