@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -36,10 +37,31 @@ class StateMachine {
   /// undone by restoring the last snapshot and executing again.
   [[nodiscard]] virtual bool executes_ahead() const { return false; }
   /// At the leader, before a request goes into the log: the command that goes there instead. Here
-  /// a program may look at whatever it likes. An error refuses the request; nothing happens.
+  /// a program may look at whatever it likes. An error refuses the request; nothing happens. After
+  /// busy the client tries again, perhaps elsewhere.
   [[nodiscard]] virtual Result<std::vector<std::byte>> effect_of(Bytes request) {
     return std::vector<std::byte>(request.begin(), request.end());
   }
+
+  // For a machine that keeps its state on a disk of its own: what is there is only to follow when
+  // it cannot be taken back any more, and need not be made anew when the member starts again.
+
+  /// apply(), with the command's place in the log; places ascend, with gaps.
+  [[nodiscard]] virtual std::vector<std::byte> apply_at(std::uint64_t index, Bytes command) {
+    (void)index;
+    return apply(command);
+  }
+  /// What was applied up to this place is decided: it is never undone. An error ends the member.
+  [[nodiscard]] virtual Result<void> decided(std::uint64_t index) {
+    (void)index;
+    return {};
+  }
+  /// True: effect_of() is not called before everything in the log is decided, and decided() is
+  /// called again though nothing is new.
+  [[nodiscard]] virtual bool waits_for_decided() const { return false; }
+  /// snapshot(), called when everything applied is decided. Errors: too_large (the log stays, and
+  /// it is asked for again later); others end the member.
+  [[nodiscard]] virtual Result<std::vector<std::byte>> try_snapshot() { return snapshot(); }
 };
 
 }  // namespace dolmen

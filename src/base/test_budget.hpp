@@ -38,6 +38,7 @@ inline constexpr Campaign kCampaigns[] = {
     {"member_seeds", "seeds of whole members", 100, 8, 5'000, 15, 15},
     {"memory_member_seeds", "seeds of whole members in memory alone", 60, 6, 5'000, 8, 7},
     {"cluster_seeds", "seeds of clusters of five groups", 300, 6, 20'000, 12, 11},
+    {"space_seeds", "seeds of clusters with a space", 150, 4, 10'000, 20, 12},
     {"process_kills", "kills of members", 100, 10, 5'000, 25, 5},
     {"process_pauses", "pauses of members", 15, 3, 500, 18, 5},
     {"witness_rounds", "rounds of kills of two servers and a witness", 15, 3, 300, 20, 5},

@@ -64,7 +64,7 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
     if (fits && !told->second.empty()) addresses_[told->first] = std::move(told->second);
     return {};
   }
-  if (session == kNoSession) return {.result = machine_.apply(in.take(in.remaining()))};
+  if (session == kNoSession) return {.result = machine_.apply_at(entry.index, in.take(in.remaining()))};
   const auto found = sessions_.find(session);
   if (found == sessions_.end()) return {.status = ReplyStatus::expired};
   Session& known = found->second;
@@ -74,7 +74,7 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
   if (sequence < known.sequence) return {.status = ReplyStatus::expired};
   if (sequence > known.sequence) {
     known.sequence = sequence;
-    known.outcome = {.result = machine_.apply(in.take(in.remaining()))};
+    known.outcome = {.result = machine_.apply_at(entry.index, in.take(in.remaining()))};
   }
   return known.outcome;
 }
@@ -85,7 +85,8 @@ void Executor::make_room() {
   by_use_.erase(by_use_.begin());
 }
 
-std::vector<std::byte> Executor::snapshot() const {
+Result<std::vector<std::byte>> Executor::snapshot() const {
+  DOLMEN_TRY(const std::vector<std::byte> state, machine_.try_snapshot());
   base::ByteWriter out;
   out.put(static_cast<std::uint32_t>(sessions_.size()));
   out.put(static_cast<std::uint32_t>(addresses_.size()));
@@ -97,7 +98,7 @@ std::vector<std::byte> Executor::snapshot() const {
     out.put_bytes(session.outcome.result);
   }
   put_addresses(out, addresses_);
-  out.put_bytes(machine_.snapshot());
+  out.put_bytes(state);
   return out.release();
 }
 

@@ -64,7 +64,8 @@ class Executor {
   /// Where the group's log says that nodes are.
   [[nodiscard]] const Addresses& addresses() const noexcept { return addresses_; }
 
-  [[nodiscard]] std::vector<std::byte> snapshot() const;
+  /// Errors: the machine's.
+  [[nodiscard]] Result<std::vector<std::byte>> snapshot() const;
   /// The state behind its last entry; null: before everything. Errors: corrupt (the sessions are
   /// then as they were).
   [[nodiscard]] Result<void> restore(const log::Snapshot* snapshot);

@@ -116,7 +116,7 @@ Result<bool> Member::turn() {
     for (auto& [group, hosting] : groups_) hosting.replica.persisted(now_ns(), hosting.appended);
     DOLMEN_CHECK(carry_out_all());
   }
-  for (auto& [group, hosting] : groups_) serve(group, hosting);
+  for (auto& [group, hosting] : groups_) DOLMEN_CHECK(serve(group, hosting));
   if (std::exchange(has_new_addresses_, false)) tell_addresses();
   DOLMEN_CHECK(journal_ ? look_after_journal() : look_after_memory(busy));
   // What may be proposed only now waits for nothing that would wake this one.
@@ -266,7 +266,7 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
   hosting.taken.swap(hosting.requests);
   const bool is_bounded = has_memory_witness(hosting);
   for (Waiting& waiting : hosting.taken) {
-    if (is_bounded && !can_propose(hosting)) {
+    if ((is_bounded || hosting.machine->waits_for_decided()) && !can_propose(hosting)) {
       hosting.requests.push_back(std::move(waiting));
       continue;
     }
@@ -282,14 +282,16 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
       // hold it. The entry is for its place in the log alone, and its result.
       if (hosting.executor->has_run(waiting.session, waiting.sequence)) {
         payload.resize(kCommandHeadBytes);
-      } else if (const auto effect = hosting.machine->effect_of(command)) {
+      } else if (const auto effect = hosting.machine->effect_of(command); effect) {
         if (!std::ranges::equal(*effect, command)) {
           payload = encode_command(waiting.session, waiting.sequence, *effect);
         }
       } else if (is_in_log(hosting, waiting.session, waiting.sequence)) {
         payload.resize(kCommandHeadBytes);
       } else {
-        answer(group, hosting, waiting.pending, {.status = ReplyStatus::refused});
+        const bool is_busy = effect.error().code() == Errc::busy;
+        answer(group, hosting, waiting.pending,
+               {.status = is_busy ? ReplyStatus::busy : ReplyStatus::refused});
         continue;
       }
     }
@@ -335,6 +337,7 @@ Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
   if (output.installed) {
     give_up(group, hosting, 0);
     if (hosting.executor) {
+      hosting.told_decided = 0;
       DOLMEN_CHECK(hosting.executor->restore(output.installed.get()));
       for (const auto& [node, text] : hosting.executor->addresses()) {
         hosting.addresses.insert_or_assign(node, text);
@@ -390,12 +393,13 @@ void Member::execute(Hosting& hosting, log::Index up_to) {
 
 Result<void> Member::execute_again(Hosting& hosting, log::Index up_to) {
   DOLMEN_PROBE("replication.undone");
+  hosting.told_decided = 0;
   DOLMEN_CHECK(hosting.executor->restore(hosting.replica.snapshot().get()));
   execute(hosting, up_to);
   return {};
 }
 
-void Member::serve(const GroupId& group, Hosting& hosting) {
+Result<void> Member::serve(const GroupId& group, Hosting& hosting) {
   const log::Replica& replica = hosting.replica;
   // With such witnesses not before a snapshot can no more be needed for that to be decided.
   const bool is_ahead = hosting.executes_ahead() && replica.role() == log::Role::leader &&
@@ -411,6 +415,7 @@ void Member::serve(const GroupId& group, Hosting& hosting) {
     if (!is_own) pending.outcome = Executor::Outcome{.status = ReplyStatus::lost};
     answer(group, hosting, pending, *pending.outcome);
   }
+  return tell_decided(hosting);
 }
 
 void Member::give_up(const GroupId& group, Hosting& hosting, log::Index from) {
@@ -475,7 +480,10 @@ Result<void> Member::look_after_journal() {
   if (now_ns() < checkpoint_not_before_ns_) return {};
   DOLMEN_CHECK(carry_out_all());
   bool can_start = true;
-  for (auto& [group, hosting] : groups_) can_start &= compact(hosting);
+  for (auto& [group, hosting] : groups_) {
+    DOLMEN_TRY(const bool is_compact, compact(hosting));
+    can_start &= is_compact;
+  }
   if (!can_start) return {};
   // Replicas that nobody runs are kept as they were found.
   std::map<GroupId, Hosted> replicas = found_;
@@ -499,25 +507,6 @@ Result<void> Member::look_after_journal() {
   return {};
 }
 
-/// False: the machine is ahead of what is decided, and has to wait for it.
-bool Member::compact(Hosting& hosting) {
-  if (!hosting.executor) return compact_witness(hosting);
-  log::Replica& replica = hosting.replica;
-  const log::Index executed = hosting.executor->executed();
-  hosting.is_draining = executed > replica.stable();
-  if (hosting.is_draining) return false;
-  const log::Index known = replica.snapshot() ? replica.snapshot()->last().index : 0;
-  if (executed <= known) return true;
-  auto snapshot = log::Snapshot::make(replica.place_at(executed), hosting.executor->snapshot());
-  if (snapshot) {
-    replica.compact(std::move(*snapshot));
-  } else {
-    // Too large: the log stays, which is all that is lost by it.
-    hosting.snapshot_not_before_ns = now_ns() + options_.checkpoint_retry_ns;
-  }
-  return true;
-}
-
 bool Member::leads(const GroupId& group) const {
   const auto found = groups_.find(group);
   return found != groups_.end() && leads(found->second);
@@ -529,25 +518,6 @@ bool Member::leads(const Hosting& hosting) {
                                     ? replica.at(replica.stable()).position()
                                     : replica.base();
   return replica.role() == log::Role::leader && decided.origin == replica.epoch();
-}
-
-/// False: it waits for the leader's snapshot. Not for ever, for other groups are on this disk too:
-/// then its entries are kept once more as they are.
-bool Member::compact_witness(Hosting& hosting) {
-  const log::Replica& replica = hosting.replica;
-  const log::Index known = replica.snapshot() ? replica.snapshot()->last().index : 0;
-  if (known <= hosting.cut_at) {
-    if (hosting.waits_ns == 0) hosting.waits_ns = now_ns();
-    if (now_ns() >= hosting.asked_ns + options_.snapshot_retry_ns) {
-      hosting.asked_ns = now_ns();
-      hosting.replica.ask_for_snapshot();
-    }
-    if (now_ns() < hosting.waits_ns + options_.checkpoint_retry_ns) return false;
-  }
-  DOLMEN_PROBE("replication.witness_compacted");
-  hosting.cut_at = known;
-  hosting.waits_ns = 0;
-  return true;
 }
 
 std::optional<MemberStatus> Member::status(const GroupId& group) const {

@@ -148,6 +148,7 @@ class Member final : private fabric::Sink {
     log::Replica replica;
     log::Configuration first;
     log::RecordCount appended = 0;
+    log::Index told_decided = 0;  ///< what the machine knows of since its last restore()
     std::vector<Waiting> requests;
     std::vector<Waiting> taken;   ///< … that are being proposed; kept for its memory
     std::deque<Pending> pending;  ///< ascending
@@ -193,7 +194,7 @@ class Member final : private fabric::Sink {
   [[nodiscard]] Result<void> carry_out_all();
   void execute(Hosting& hosting, log::Index up_to);
   [[nodiscard]] Result<void> execute_again(Hosting& hosting, log::Index up_to);
-  void serve(const GroupId& group, Hosting& hosting);
+  [[nodiscard]] Result<void> serve(const GroupId& group, Hosting& hosting);
   void answer(const GroupId& group, const Hosting& hosting, const Pending& pending,
               const Executor::Outcome& outcome);
   void give_up(const GroupId& group, Hosting& hosting, log::Index from);
@@ -208,7 +209,8 @@ class Member final : private fabric::Sink {
   [[nodiscard]] Result<void> look_after_memory(bool is_busy);
   void send(const fabric::NodeName& to, const Envelope& envelope, base::Bytes body);
   [[nodiscard]] Result<void> look_after_journal();
-  [[nodiscard]] bool compact(Hosting& hosting);
+  [[nodiscard]] static Result<void> tell_decided(Hosting& hosting);
+  [[nodiscard]] Result<bool> compact(Hosting& hosting);
   [[nodiscard]] bool compact_witness(Hosting& hosting);
   /// Takes the replica out of what was found.
   [[nodiscard]] Result<void> add(const GroupId& group, StateMachine* machine);

@@ -83,6 +83,10 @@ bool Member::can_propose(const Hosting& hosting) const {
   // Who leads no more waits for nothing: what was asked of it is for another.
   if (hosting.replica.role() != log::Role::leader) return true;
   if (hosting.is_draining) return false;
+  if (hosting.machine->waits_for_decided() &&
+      hosting.told_decided < hosting.replica.end().index) {
+    return false;
+  }
   if (!has_memory_witness(hosting)) return true;
   return leads(hosting) && hosting.pending_bytes <= undecided_bytes_max(hosting) / 2;
 }
@@ -173,7 +177,8 @@ Result<void> Member::look_after_memory(bool is_busy) {
         hosting.executor->executed() > hosting.replica.stable()) {
       DOLMEN_CHECK(execute_again(hosting, hosting.replica.stable()));
     }
-    if (compact(hosting)) hosting.bytes_held = 0;
+    DOLMEN_TRY(const bool is_compact, compact(hosting));
+    if (is_compact) hosting.bytes_held = 0;
   }
   return {};
 }

@@ -18,6 +18,7 @@
 #include "replication/envelope.hpp"
 #include "sim/linearizability_models.hpp"
 #include "sim/sim_fabric.hpp"
+#include "sim/space_tally.hpp"
 #include "sim/tally.hpp"
 
 namespace dolmen::sim {
@@ -30,6 +31,7 @@ class ClusterClient final : private fabric::Sink {
     replication::GroupId group;
     std::vector<fabric::NodeId> members;
     std::size_t number = 0;  ///< of the client in the history
+    bool is_space = false;   ///< the group keeps one
   };
 
   ClusterClient(SimFabric& fabric, SimEndpointOptions endpoint, Place place,
@@ -61,6 +63,7 @@ class ClusterClient final : private fabric::Sink {
   [[nodiscard]] const std::string& violation() const { return violation_; }
   [[nodiscard]] std::uint64_t answered() const { return answered_; }
   [[nodiscard]] std::uint64_t attempts() const { return attempts_; }
+  [[nodiscard]] bool is_of_space() const { return place_.is_space; }
 
  private:
   using Status = replication::ReplyStatus;
@@ -68,7 +71,8 @@ class ClusterClient final : private fabric::Sink {
 
   void begin() {
     const std::uint64_t amount = random_.below(3) == 0 ? 0 : 1 + random_.below(1'000'000);
-    command_ = Tally::add(amount, random_.below(300));
+    const std::uint64_t padding = random_.below(300);
+    command_ = place_.is_space ? SpaceTally::add(amount) : Tally::add(amount, padding);
     operation_ = history_.invoke(place_.number, {.added = amount});
     ++sequence_;
   }
@@ -104,7 +108,9 @@ class ClusterClient final : private fabric::Sink {
           session_ = reply.value;
           return;
         }
-        history_.respond(*operation_).value = Tally::value_of(reply.result);
+        history_.respond(*operation_).value =
+            place_.is_space ? SpaceTally::value_of(reply.result).value_or(~std::uint64_t{0})
+                            : Tally::value_of(reply.result);
         operation_.reset();
         ++answered_;
         not_before_ns_ = fabric_.now_ns() + random_.below(10 * kMs);  // it thinks

@@ -110,15 +110,19 @@ void ClusterRun::strike_once() {
       return;
     case kDiskErrors:
       if (!node.member) return;
-      if (random_.chance(1, 3)) {
-        return node.disk->inject(
-            {.on = FaultOn::allocate, .nth = 1 + random_.below(3), .code = Errc::no_space});
-      }
-      return node.disk->inject({.on = random_.chance(1, 2) ? FaultOn::sync : FaultOn::write,
-                                .nth = 1 + random_.below(20)});
+      return spoil(node.space_disk && random_.chance(1, 2) ? *node.space_disk : *node.disk);
     default:
       return;
   }
+}
+
+void ClusterRun::spoil(SimDisk& disk) {
+  if (random_.chance(1, 3)) {
+    return disk.inject(
+        {.on = FaultOn::allocate, .nth = 1 + random_.below(3), .code = Errc::no_space});
+  }
+  disk.inject({.on = random_.chance(1, 2) ? FaultOn::sync : FaultOn::write,
+               .nth = 1 + random_.below(20)});
 }
 
 void ClusterRun::change_members() {
@@ -157,6 +161,7 @@ void ClusterRun::heal() {
     node.turn_ns = 2'000;
     node.sync_ns = 200'000;
     node.disk->clear_faults();
+    if (node.space_disk) node.space_disk->clear_faults();
     node.disk->set_latency(node.clock,
                            {.read_ns = 1'000, .write_ns = 2'000, .sync_ns = node.sync_ns});
     start(i);

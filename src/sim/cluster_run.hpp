@@ -21,6 +21,7 @@
 #include "sim/sim_disk.hpp"
 #include "sim/sim_env.hpp"
 #include "sim/sim_fabric.hpp"
+#include "sim/space_tally.hpp"
 #include "sim/tally.hpp"
 
 namespace dolmen::sim {
@@ -51,11 +52,14 @@ class ClusterRun {
           process(1),
           env{.clock = &clock, .entropy = &entropy, .process = &process} {}
     std::unique_ptr<SimDisk> disk;
+    std::unique_ptr<SimDisk> space_disk{};  ///< of a group's space
     HostClock clock;
     SimEntropy entropy;
     SimProcess process;
     sys::Env env;
     std::map<replication::GroupId, std::unique_ptr<Tally>> machines{};
+    /// Of a group that keeps one its null tally stands above; null while the process is down.
+    std::unique_ptr<SpaceTally> space{};
     std::map<replication::GroupId, GroupJudge::Life> judged{};
     std::unique_ptr<fabric::Endpoint> endpoint{};
     std::unique_ptr<replication::Member> member{};
@@ -70,6 +74,7 @@ class ClusterRun {
     std::vector<std::size_t> nodes{};   ///< the founders', and then the spare ones'
     std::vector<log::ReplicaId> ids{};  ///< in the same order
     bool is_ahead = false;
+    bool is_space = false;
     ClusterHistory history{};
     std::unique_ptr<GroupJudge> judge{};
   };
@@ -106,6 +111,7 @@ class ClusterRun {
   void strike();
   void strike_once();
   void kill(std::size_t i);
+  void spoil(SimDisk& disk);
   void heal();
   /// One step of what an operator would do with the members of some group.
   void change_members();
@@ -113,6 +119,9 @@ class ClusterRun {
   // Judgement.
   [[nodiscard]] std::optional<std::size_t> leader_of(const Group& group);
   [[nodiscard]] bool agrees(const Group& group);
+  /// What the node's machine has; nothing: not known.
+  [[nodiscard]] std::optional<std::uint64_t> value_at(const Node& node, const Group& group) const;
+  void judge_images(const Group& group, const std::vector<std::size_t>& voters);
   [[nodiscard]] bool is_at_rest();
   /// Those of the voters' nodes.
   [[nodiscard]] std::vector<std::size_t> voters_of(const Group& group,

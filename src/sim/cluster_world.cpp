@@ -46,7 +46,10 @@ ClusterRun::ClusterRun(const ClusterWorldOptions& options)
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     for (std::size_t k = 0; k < options.clients; ++k) {
       const std::size_t number = clients_.size();
-      ClusterClient::Place place{.group = groups_[g].id, .members = {}, .number = k};
+      ClusterClient::Place place{.group = groups_[g].id,
+                                 .members = {},
+                                 .number = k,
+                                 .is_space = groups_[g].is_space};
       for (const std::size_t node : groups_[g].nodes) place.members.push_back(id_of(node));
       SimEndpointOptions endpoint{.self = {fabric::NodeId{kFirstClient + number}, 1},
                                   .is_client = true};
@@ -78,6 +81,8 @@ void ClusterRun::lay_out() {
     Group& group = groups_[g];
     group.id = {5, g + 1};
     group.is_ahead = random_.chance(1, 2);
+    // One, because a node has one disk for it, and it costs more than the others.
+    group.is_space = options_.memory != nullptr && g == 0;
     for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
     const std::size_t members = std::min(options_.nodes, random_.between(3, 5));
     for (std::size_t m = 0; m < members; ++m) {
@@ -102,6 +107,10 @@ void ClusterRun::lay_out() {
       const auto added = journal->add(group.id, group.ids[m], first);
       if (!added || !journal->close()) violated("a journal cannot be made");
       node.machines[group.id] = nullptr;
+      if (!group.is_space) continue;
+      node.env.memory = options_.memory;
+      node.space_disk =
+          std::make_unique<SimDisk>(base::mix_seed(options_.seed, 100 + group.nodes[m]));
     }
   }
 }
@@ -130,8 +139,16 @@ void ClusterRun::start(std::size_t i) {
                                                       member_options());
   for (auto& [group, machine] : node.machines) {
     const auto found = std::ranges::find(groups_, group, &Group::id);
-    machine = std::make_unique<Tally>(found->is_ahead);
-    const auto hosted = node.member->host(group, *machine);
+    if (found->is_space) {
+      auto space = SpaceTally::open(node.env, *node.space_disk);
+      if (!space) return violated("an image does not open: " + space.error().message());
+      node.space = std::move(*space);
+    } else {
+      machine = std::make_unique<Tally>(found->is_ahead);
+    }
+    StateMachine* const its =
+        found->is_space ? static_cast<StateMachine*>(node.space.get()) : machine.get();
+    const auto hosted = node.member->host(group, *its);
     if (!hosted) return violated("a replica is not hosted: " + hosted.error().message());
     node.judged[group] = found->judge->begins(*node.member->inside(group)->replica);
   }
@@ -147,7 +164,9 @@ void ClusterRun::end(std::size_t i) {
   Node& node = *nodes_[i];
   node.member.reset();
   node.endpoint.reset();
+  node.space.reset();
   node.disk->clear_faults();
+  if (node.space_disk) node.space_disk->clear_faults();
 }
 
 void ClusterRun::power_off(std::size_t i) {
@@ -158,8 +177,15 @@ void ClusterRun::power_off(std::size_t i) {
   auto left =
       node.disk->crash({.kind = kKinds[random_.below(3)], .argument = random_()}, node.incarnation);
   node.disk->power_off();
+  std::unique_ptr<SimDisk> space_left;
+  if (node.space_disk) {
+    space_left = node.space_disk->crash({.kind = kKinds[random_.below(3)], .argument = random_()},
+                                        node.incarnation);
+    node.space_disk->power_off();
+  }
   end(i);
   node.disk = std::move(left);
+  node.space_disk = std::move(space_left);
 }
 
 void ClusterRun::schedule(std::size_t i, std::uint64_t at_ns) {
@@ -221,8 +247,9 @@ void ClusterRun::look_at(std::size_t i) {
     const auto inside = node.member->inside(id);
     group->judge->look_at(node.judged.at(id), *inside->replica);
     // Ahead of what is decided its state is nobody else's business.
-    if (inside->executed <= inside->replica->stable()) {
-      group->judge->executed(inside->executed, machine->value());
+    const auto value = value_at(node, *group);
+    if (value && inside->executed <= inside->replica->stable()) {
+      group->judge->executed(inside->executed, *value);
     }
     if (group->judge->violation().empty()) continue;
     violated("group " + std::to_string(id.low) + ": " + group->judge->violation());
@@ -269,18 +296,38 @@ bool ClusterRun::is_at_rest() {
          std::ranges::all_of(groups_, [&](const Group& group) { return agrees(group); });
 }
 
+std::optional<std::uint64_t> ClusterRun::value_at(const Node& node, const Group& group) const {
+  return group.is_space ? node.space->value() : node.machines.at(group.id)->value();
+}
+
+/// Who executed the same has the same bytes.
+void ClusterRun::judge_images(const Group& group, const std::vector<std::size_t>& voters) {
+  std::optional<std::vector<std::byte>> first;
+  for (const std::size_t i : voters) {
+    const auto image = nodes_[i]->space->image();
+    if (!image) return violated("an image does not read: " + image.error().message());
+    if (!first) first = *image;
+    if (*first == *image) continue;
+    return violated("group " + std::to_string(group.id.low) + ": node " + std::to_string(i + 1) +
+                    " has another image");
+  }
+}
+
 void ClusterRun::judge(Group& group) {
   const std::string name = "group " + std::to_string(group.id.low);
   const std::size_t leader = *leader_of(group);
-  const std::uint64_t value = nodes_[leader]->machines.at(group.id)->value();
+  const auto value = value_at(*nodes_[leader], group);
   const auto status = *nodes_[leader]->member->status(group.id);
-  for (const std::size_t i : voters_of(group, status.configuration)) {
-    if (nodes_[i]->machines.at(group.id)->value() != value) {
+  const std::vector<std::size_t> voters = voters_of(group, status.configuration);
+  for (const std::size_t i : voters) {
+    const auto its = value_at(*nodes_[i], group);
+    if (its && value && *its != *value) {
       return violated(name + ": node " + std::to_string(i + 1) + " has another state");
     }
   }
+  if (group.is_space) judge_images(group, voters);
   // What all of them have at the end is one more thing that was seen.
-  group.history.respond(group.history.invoke(99, {.added = 0})).value = value;
+  if (value) group.history.respond(group.history.invoke(99, {.added = 0})).value = *value;
   CounterModel counter;
   const auto judgement = check_linearizability(counter, group.history.operations());
   if (judgement.verdict != Verdict::linearizable) violated(name + ": " + judgement.text);
@@ -333,10 +380,13 @@ ClusterWorldResult ClusterRun::run() {
   for (const Client& one : clients_) {
     result_.answered += one.client->answered();
     result_.attempts += one.client->attempts();
+    if (one.client->is_of_space()) result_.in_spaces += one.client->answered();
   }
   result_.trace_hash = fabric_.trace_hash();
   for (const auto& node : nodes_) {
     result_.trace_hash = base::mix_seed(result_.trace_hash, node->disk->trace_hash());
+    if (!node->space_disk) continue;
+    result_.trace_hash = base::mix_seed(result_.trace_hash, node->space_disk->trace_hash());
   }
   result_.events = fabric_.queue().events_run();
   result_.simulated_ns = now_ns();

@@ -13,6 +13,10 @@
 #include <cstdint>
 #include <string>
 
+namespace dolmen::sys {
+class Memory;
+}
+
 namespace dolmen::sim {
 
 /// Kinds of faults, as bits.
@@ -44,6 +48,8 @@ struct ClusterWorldOptions {
   std::size_t nodes = 12;
   std::size_t groups = 5;   ///< of three to five members each
   std::size_t clients = 2;  ///< of each group
+  /// Where spaces have their address space: then some groups keep one each. Null: none do.
+  sys::Memory* memory = nullptr;
   std::uint64_t faulty_ns = 1'000'000'000;
   /// After it, without faults: by then everybody agrees.
   std::uint64_t calm_ns = 20'000'000'000;
@@ -64,6 +70,7 @@ struct ClusterWorldResult {
   std::uint64_t disks_ended = 0;  ///< members, by their disks
   std::uint64_t connections_lost = 0;
   std::uint64_t packets = 0;
+  std::uint64_t in_spaces = 0;  ///< of the commands answered, by groups that keep a space
 };
 
 /// One run. Its hooks are those that are installed.

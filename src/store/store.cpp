@@ -85,12 +85,14 @@ Result<std::unique_ptr<Store>> Store::create(const sys::Env& env, std::unique_pt
   DOLMEN_CHECK(require_empty(*disk, options.unfinished));
 
   Root root;
-  root.space = new_space_id(env);
+  root.space = options.space.is_null() ? new_space_id(env) : options.space;
   root.generation = 1;
   root.created_wall_ns = env.clock->wall_ns();
   root.segment_bytes = options.segment_bytes;
   root.tail_bytes_max = options.tail_bytes_max;
   root.contents = options.contents;
+  root.checkpoint_index = options.base_index;
+  root.durable_index = options.base_index;
   const std::string_view root_file = options.unfinished ? kUnfinishedRootFile : kNewRootFile;
   // From here on a crash leaves a directory that create() takes over and open() refuses.
   DOLMEN_TRY(auto file, disk->open(root_file, sys::OpenMode::create_or_open));

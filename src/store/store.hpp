@@ -62,6 +62,10 @@ struct CreateOptions {
   Contents contents = Contents::objects;
   std::uint32_t segment_bytes = 16u << 20;   ///< size of one log segment; multiple of 4 KiB
   std::uint64_t tail_bytes_max = 64u << 20;  ///< log kept before a checkpoint is due
+  /// Of a copy: the space that it is one of, and the index of the last record that is in it already;
+  /// the first one that is appended gets the next. Else null and 0: a space of its own.
+  ObjectId space{};
+  std::uint64_t base_index = 0;
   /// The space is filled first: nobody can open it before finish(), and after a crash nobody ever.
   bool unfinished = false;
 };

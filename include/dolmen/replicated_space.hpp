@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A space that the members of a replica group keep the same: objects, pointers and containers as in
+// space.hpp, which survive the loss of a machine. docs/replicated-space.md shows a whole program.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dolmen/error.hpp>
+#include <dolmen/replicated.hpp>
+#include <dolmen/space.hpp>
+#include <dolmen/state_machine.hpp>
+
+namespace dolmen {
+
+/// A transaction that clients call by name. It runs in the memory of whoever leads the group, alone
+/// and once; what it commits, in any number of transactions, is one entry of the group's log, and
+/// what it returns is told when a majority has that durably. It may look at anything, and must keep
+/// nothing of the space (views, references, addresses). An error or an exception is the caller's
+/// result; what was committed before it stays.
+using SpaceFunction =
+    std::function<Result<std::vector<std::byte>>(Space& space, std::span<const std::byte>)>;
+/// By name; up to 255 bytes.
+using SpaceFunctions = std::map<std::string, SpaceFunction, std::less<>>;
+
+namespace node {
+class SpaceMachine;
+}
+
+/// One member's copy. Give machine() to Replicated::start(), on every member with the same
+/// functions: whoever leads runs them. Threads: run() of the member uses it; the rest before and
+/// after.
+class ReplicatedSpace {
+ public:
+  /// `directory` is this copy's alone, and made if it is not there. With the member's own it belongs
+  /// together: both are of one member of one group, and are made and cleared together. Between runs
+  /// it is a space like any other for `dolmen inspect`, which may lack what the member's log holds.
+  /// Errors: held, corrupt, already_exists (files that are no space's), version_unsupported,
+  /// io_error, invalid_argument (a name of more than 255 bytes, a function that is none).
+  [[nodiscard]] static Result<ReplicatedSpace> open(const std::string& directory,
+                                                    SpaceFunctions functions,
+                                                    const SpaceOptions& options = {});
+  ReplicatedSpace(ReplicatedSpace&&) noexcept;
+  ReplicatedSpace& operator=(ReplicatedSpace&&) noexcept;
+  ~ReplicatedSpace();
+
+  /// Good as long as this is.
+  [[nodiscard]] StateMachine& machine() noexcept;
+
+ private:
+  explicit ReplicatedSpace(std::unique_ptr<node::SpaceMachine> machine) noexcept;
+  std::unique_ptr<node::SpaceMachine> machine_;
+};
+
+/// Runs a function of the group's space; what it returned. Errors: the function's own; not_found
+/// (there is none of that name); aborted (it threw something that is no dolmen error); too_large
+/// (its records take more than 512 MiB); those of ReplicatedClient::call().
+[[nodiscard]] Result<std::vector<std::byte>> call_space(
+    ReplicatedClient& client, std::string_view function, std::span<const std::byte> arguments = {},
+    std::chrono::milliseconds patience = std::chrono::seconds(10));
+
+}  // namespace dolmen

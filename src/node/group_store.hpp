@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a leader's space stands on: pages come from the image, as it was when the space was opened;
+// records go nowhere but to the owner, who puts them into the group's log. Nothing waits for
+// durability here: whatever leaves the home depends on the entry that the records become.
+//
+// Threads: one for everything but reading.
+#pragma once
+
+#include <atomic>
+#include <vector>
+
+#include "store/store.hpp"
+
+namespace dolmen::node {
+
+class GroupStore final : public store::Store {
+ public:
+  /// `image` outlives it, and holds everything up to its last record when this is made.
+  explicit GroupStore(store::Store& image) noexcept
+      : image_(image), last_index_(image.last_index()) {}
+
+  /// The records since the last time, in their order.
+  [[nodiscard]] std::vector<std::vector<std::byte>> take_records() {
+    return std::exchange(records_, {});
+  }
+
+  Result<store::Index> append(base::Bytes payload, store::Reserve reserve,
+                              void (*on_index)(void*, store::Index), void* argument) override;
+  void with_append_lock(void (*body)(void*, store::Index), void* argument) override {
+    body(argument, last_index());
+  }
+  Result<void> wait_durable(store::Index) override { return {}; }
+  Result<void> prepare_segments() override { return {}; }
+  store::Index last_index() const noexcept override { return last_index_.load(); }
+  store::Index durable_index() const noexcept override { return last_index(); }
+  const std::atomic<bool>& failed_flag() const noexcept override { return image_.failed_flag(); }
+
+  Result<std::optional<store::ObjectInfo>> find(const ObjectId& object) override {
+    return image_.find(object);
+  }
+  Result<void> read_page(const store::PageKey& key, base::MutableBytes out) override {
+    return image_.read_page(key, out);
+  }
+  Result<void> for_each_object(
+      const std::function<bool(const store::ObjectInfo&)>& visit) override {
+    return image_.for_each_object(visit);
+  }
+  Result<std::uint32_t> page_count(const ObjectId& object) override {
+    return image_.page_count(object);
+  }
+  std::vector<store::PageKey> recovered_dirty_pages() override {
+    return image_.recovered_dirty_pages();
+  }
+  std::vector<store::ObjectInfo> recovered_created() override {
+    return image_.recovered_created();
+  }
+  std::vector<ObjectId> recovered_erased() override { return image_.recovered_erased(); }
+
+  bool checkpoint_due() const noexcept override { return image_.checkpoint_due(); }
+  /// Requires: the image holds every record up to request.as_of.
+  Result<store::CheckpointStats> checkpoint(const store::CheckpointRequest& request) override;
+  Result<store::ScrubReport> scrub(
+      const std::function<void(std::uint64_t done, std::uint64_t total)>& progress) override {
+    return image_.scrub(progress);
+  }
+  store::StoreStats stats() override;
+  Result<std::unique_ptr<sys::File>> scratch_file() override { return image_.scratch_file(); }
+  Result<void> finish() override { return fail(Errc::unsupported, "finish"); }
+  Result<void> close() override { return {}; }
+
+ private:
+  store::Store& image_;
+  std::atomic<store::Index> last_index_;
+  std::vector<std::vector<std::byte>> records_;
+};
+
+}  // namespace dolmen::node

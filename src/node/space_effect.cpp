@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/space_effect.hpp"
+
+#include <algorithm>
+#include <string>
+
+#include <dolmen/assert.hpp>
+
+#include "base/commit_record.hpp"
+#include "store/store.hpp"
+
+namespace dolmen::node {
+
+namespace {
+
+constexpr std::uint16_t kVersion = 1;
+constexpr std::size_t kImageHeadBytes = 32;
+enum class Kind : std::uint16_t { call = 1, effect = 2, reply = 3, image = 4 };
+
+std::unexpected<Error> damaged(const char* what) { return fail(Errc::corrupt, what); }
+
+void put_head(base::ByteWriter& out, Kind kind) {
+  out.put(kVersion);
+  out.put(static_cast<std::uint16_t>(kind));
+}
+
+[[nodiscard]] bool has_head(base::ByteReader& in, Kind kind) {
+  const auto version = in.get<std::uint16_t>();
+  const auto found = in.get<std::uint16_t>();
+  return !in.failed() && version == kVersion && found == static_cast<std::uint16_t>(kind);
+}
+
+[[nodiscard]] bool is_known(std::uint16_t code) {
+  return std::ranges::any_of(kErrorTable, [code](const ErrorRow& row) {
+    return static_cast<std::uint16_t>(row.code) == code;
+  });
+}
+
+}  // namespace
+
+std::vector<std::byte> encode(const SpaceCall& call) {
+  DOLMEN_ASSERT_CMP(call.function.size(), <=, kFunctionNameMax);
+  base::ByteWriter out;
+  put_head(out, Kind::call);
+  out.put_string(call.function);
+  out.put_bytes(call.arguments);
+  return out.release();
+}
+
+Result<SpaceCall> decode_space_call(base::Bytes bytes) {
+  base::ByteReader in(bytes);
+  SpaceCall call;
+  if (!has_head(in, Kind::call)) return damaged("a call of a replicated space");
+  call.function = in.get_string();
+  call.arguments = in.take(in.remaining());
+  if (in.failed() || call.function.size() > kFunctionNameMax) {
+    return damaged("a call of a replicated space");
+  }
+  return call;
+}
+
+std::vector<std::byte> encode(const SpaceEffect& effect) {
+  base::ByteWriter out;
+  put_head(out, Kind::effect);
+  out.put(static_cast<std::uint32_t>(effect.records.size()));
+  out.put_id(effect.space);
+  for (const base::Bytes record : effect.records) {
+    out.put(static_cast<std::uint32_t>(record.size()));
+    out.put_bytes(record);
+  }
+  out.put_bytes(effect.reply);
+  return out.release();
+}
+
+Result<SpaceEffect> decode_space_effect(base::Bytes bytes) {
+  base::ByteReader in(bytes);
+  if (!has_head(in, Kind::effect)) return damaged("an effect on a replicated space");
+  SpaceEffect effect;
+  const auto count = in.get<std::uint32_t>();
+  effect.space = in.get_id();
+  for (std::uint32_t i = 0; i < count && !in.failed(); ++i) {
+    const base::Bytes record = in.take(in.get<std::uint32_t>());
+    // A record that changes nothing is never made.
+    if (record.empty()) in.fail();
+    effect.records.push_back(record);
+  }
+  effect.reply = in.take(in.remaining());
+  if (in.failed() || (!effect.space.is_null() && effect.records.empty())) {
+    return damaged("an effect on a replicated space");
+  }
+  return effect;
+}
+
+std::vector<std::byte> encode_reply(const Result<std::vector<std::byte>>& result) {
+  base::ByteWriter out;
+  put_head(out, Kind::reply);
+  out.put(result ? std::uint16_t{0} : static_cast<std::uint16_t>(result.error().code()));
+  if (result) {
+    out.put_bytes(*result);
+    return out.release();
+  }
+  constexpr std::size_t kContextMax = 1000;
+  out.put(result.error().detail());
+  out.put_string(result.error().context().substr(0, kContextMax));
+  return out.release();
+}
+
+Result<std::vector<std::byte>> decode_reply(base::Bytes bytes) {
+  base::ByteReader in(bytes);
+  if (!has_head(in, Kind::reply)) return damaged("a reply of a replicated space");
+  const auto code = in.get<std::uint16_t>();
+  if (!in.failed() && code == 0) {
+    const base::Bytes result = in.take(in.remaining());
+    return std::vector<std::byte>(result.begin(), result.end());
+  }
+  const auto detail = in.get<std::uint64_t>();
+  const std::string context(in.get_string());
+  if (!in.finished() || !is_known(code)) return damaged("a reply of a replicated space");
+  return fail(static_cast<Errc>(code), interned(context), detail);
+}
+
+// --- images --------------------------------------------------------------------------------------
+
+ImageWriter::ImageWriter(const ImageHead& head) {
+  base::ByteWriter out;
+  put_head(out, Kind::image);
+  out.put(std::uint32_t{0});
+  out.put_id(head.space);
+  out.put(head.last_index);
+  DOLMEN_ASSERT_CMP(out.size(), ==, kImageHeadBytes);
+  bytes_ = out.release();
+}
+
+void ImageWriter::begin(const ObjectId& id, std::uint8_t capacity_log2) {
+  base::ByteWriter out;
+  out.put_id(id);
+  out.put(static_cast<std::uint32_t>(capacity_log2));
+  out.put(std::uint32_t{0});
+  count_at_ = bytes_.size() + out.size() - sizeof(std::uint32_t);
+  bytes_.insert(bytes_.end(), out.bytes().begin(), out.bytes().end());
+}
+
+base::MutableBytes ImageWriter::page(std::uint32_t number, std::size_t bytes) {
+  const std::size_t at = bytes_.size();
+  last_page_bytes_ = 2 * sizeof(std::uint32_t) + bytes;
+  bytes_.resize(at + last_page_bytes_);
+  base::store(base::MutableBytes(bytes_), at, number);
+  const auto count = base::load<std::uint32_t>(bytes_, count_at_);
+  base::store(base::MutableBytes(bytes_), count_at_, count + 1);
+  return base::MutableBytes(bytes_).last(bytes);
+}
+
+void ImageWriter::take_back() {
+  bytes_.resize(bytes_.size() - last_page_bytes_);
+  const auto count = base::load<std::uint32_t>(bytes_, count_at_);
+  base::store(base::MutableBytes(bytes_), count_at_, count - 1);
+}
+
+std::vector<std::byte> ImageWriter::finish() { return std::move(bytes_); }
+
+Result<ImageHead> decode_image_head(base::Bytes bytes) {
+  base::ByteReader in(bytes);
+  ImageHead head;
+  if (!has_head(in, Kind::image) || in.get<std::uint32_t>() != 0) {
+    return damaged("an image of a replicated space");
+  }
+  head.space = in.get_id();
+  head.last_index = in.get<std::uint64_t>();
+  if (in.failed() || (head.space.is_null() && (head.last_index != 0 || in.remaining() != 0))) {
+    return damaged("an image of a replicated space");
+  }
+  return head;
+}
+
+Result<DecodedImage> decode_image(base::Bytes bytes) {
+  DecodedImage image;
+  DOLMEN_TRY(image.head, decode_image_head(bytes));
+  base::ByteReader in(bytes.subspan(kImageHeadBytes));
+  while (!in.failed() && in.remaining() > 0) {
+    ImageObject object;
+    object.id = in.get_id();
+    const auto capacity_log2 = in.get<std::uint32_t>();
+    const auto count = in.get<std::uint32_t>();
+    const bool ascends = image.objects.empty() || image.objects.back().id < object.id;
+    if (in.failed() || object.id.is_null() || !ascends || capacity_log2 < base::kMinCapacityLog2 ||
+        capacity_log2 > base::kMaxCapacityLog2) {
+      return damaged("an image of a replicated space");
+    }
+    object.capacity_log2 = static_cast<std::uint8_t>(capacity_log2);
+    const std::uint32_t page_bytes = store::page_bytes(capacity_log2);
+    const std::uint32_t limit = (1u << capacity_log2) / page_bytes;
+    for (std::uint32_t i = 0; i < count && !in.failed(); ++i) {
+      const auto number = in.get<std::uint32_t>();
+      if (in.get<std::uint32_t>() != 0) in.fail();
+      const base::Bytes page = in.take(page_bytes);
+      const bool follows = object.pages.empty() || object.pages.back().number < number;
+      if (!follows || number >= limit) in.fail();
+      object.pages.push_back({.number = number, .bytes = page});
+    }
+    image.objects.push_back(std::move(object));
+  }
+  if (in.failed()) return damaged("an image of a replicated space");
+  return image;
+}
+
+}  // namespace dolmen::node

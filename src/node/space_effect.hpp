@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a replicated space puts into its group's log, asks of it, and tells: calls, effects, replies
+// and whole images, as bytes. docs/formats/replicated-space.md has the tables.
+//
+// Decoders are bounded: hostile bytes give corrupt, never a read outside. What they give points
+// into the bytes that they were given. Pure functions; safe from any thread.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include <dolmen/error.hpp>
+#include <dolmen/id.hpp>
+
+#include "base/bytes.hpp"
+
+namespace dolmen::node {
+
+/// What the records of one effect may take together.
+inline constexpr std::size_t kEffectBytesMax = std::size_t{512} << 20;
+inline constexpr std::size_t kFunctionNameMax = 255;
+
+/// What a client asks for.
+struct SpaceCall {
+  std::string_view function;
+  base::Bytes arguments;
+};
+/// Requires: function.size() <= kFunctionNameMax.
+[[nodiscard]] std::vector<std::byte> encode(const SpaceCall& call);
+[[nodiscard]] Result<SpaceCall> decode_space_call(base::Bytes bytes);
+
+/// What a function did: its commit records, in their order, and its reply.
+struct SpaceEffect {
+  /// Of the space that these are the first records of; null: they are not.
+  ObjectId space;
+  std::vector<base::Bytes> records;
+  base::Bytes reply;
+};
+[[nodiscard]] std::vector<std::byte> encode(const SpaceEffect& effect);
+[[nodiscard]] Result<SpaceEffect> decode_space_effect(base::Bytes bytes);
+
+/// What a caller is told: the function's result, or its error.
+[[nodiscard]] std::vector<std::byte> encode_reply(const Result<std::vector<std::byte>>& result);
+/// Errors: the function's own; corrupt.
+[[nodiscard]] Result<std::vector<std::byte>> decode_reply(base::Bytes bytes);
+
+/// A whole image: what a member that lacks too much is sent. Objects by ascending id, pages of each
+/// by ascending number; a page that is not there is zeros.
+struct ImageObject {
+  ObjectId id;
+  std::uint8_t capacity_log2 = 0;
+  struct Page {
+    std::uint32_t number = 0;
+    base::Bytes bytes;  ///< store::page_bytes() of the object's class
+  };
+  std::vector<Page> pages;
+};
+struct ImageHead {
+  ObjectId space;                ///< null: there is none yet, and nothing follows
+  std::uint64_t last_index = 0;  ///< of the records that it holds
+};
+
+/// Writes one; each object's pages follow its begin().
+class ImageWriter {
+ public:
+  explicit ImageWriter(const ImageHead& head);
+  void begin(const ObjectId& id, std::uint8_t capacity_log2);
+  /// Room for the page's bytes, to be filled before the next call. `take_back` undoes the last one.
+  [[nodiscard]] base::MutableBytes page(std::uint32_t number, std::size_t bytes);
+  void take_back();
+  [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
+  [[nodiscard]] std::vector<std::byte> finish();
+
+ private:
+  std::vector<std::byte> bytes_;
+  std::size_t count_at_ = 0;  ///< where the number of pages of the present object stands
+  std::size_t last_page_bytes_ = 0;
+};
+
+struct DecodedImage {
+  ImageHead head;
+  std::vector<ImageObject> objects;
+};
+[[nodiscard]] Result<ImageHead> decode_image_head(base::Bytes bytes);
+[[nodiscard]] Result<DecodedImage> decode_image(base::Bytes bytes);
+
+}  // namespace dolmen::node

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/space_image.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <dolmen/assert.hpp>
+
+#include "base/commit_record.hpp"
+#include "base/hooks.hpp"
+#include "sys/borrowed_disk.hpp"
+
+namespace dolmen::node {
+
+namespace {
+
+/// Pages of a store as it was opened.
+class AsOpened final : public store::PageSource {
+ public:
+  explicit AsOpened(store::Store& store) noexcept : store_(store) {}
+  Result<void> read_page_as_of(const store::PageKey& key, store::Index,
+                               base::MutableBytes out) override {
+    return store_.read_page(key, out);
+  }
+
+ private:
+  store::Store& store_;
+};
+
+/// Pages of an image that came as bytes.
+class AsSent final : public store::PageSource {
+ public:
+  explicit AsSent(const DecodedImage& image) noexcept : image_(image) {}
+  Result<void> read_page_as_of(const store::PageKey& key, store::Index,
+                               base::MutableBytes out) override {
+    std::ranges::fill(out, std::byte{0});
+    const auto object = std::ranges::lower_bound(image_.objects, key.object, {}, &ImageObject::id);
+    if (object == image_.objects.end() || object->id != key.object) return {};
+    const auto page =
+        std::ranges::lower_bound(object->pages, key.page, {}, &ImageObject::Page::number);
+    if (page == object->pages.end() || page->number != key.page) return {};
+    std::ranges::copy(page->bytes, out.begin());
+    return {};
+  }
+
+ private:
+  const DecodedImage& image_;
+};
+
+[[nodiscard]] bool is_commit_record(base::Bytes record) {
+  base::CommitRecordReader reader(record);
+  base::CommitSection section;
+  base::CommitRun run;
+  while (reader.next_section(section)) {
+    while (reader.next_run(run)) {
+    }
+  }
+  return !reader.failed();
+}
+
+[[nodiscard]] bool is_zero(base::Bytes bytes) {
+  return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SpaceImage>> SpaceImage::open(const sys::Env& env,
+                                                     std::unique_ptr<sys::Disk> disk,
+                                                     const SpaceImageOptions& options) {
+  std::unique_ptr<SpaceImage> image(new SpaceImage(env, std::move(disk), options));
+  const auto opened = image->open_store();
+  if (opened) return image;
+  const Errc code = opened.error().code();
+  if (code != Errc::not_a_space && code != Errc::unfinished) {
+    return std::unexpected(opened.error());
+  }
+  DOLMEN_CHECK(image->clear());
+  return image;
+}
+
+Result<void> SpaceImage::open_store() {
+  DOLMEN_TRY(store_, store::Store::open(env_, std::make_unique<sys::BorrowedDisk>(*disk_)));
+  space_ = store_->stats().space_id;
+  settled_at_ = store_->last_index();
+  return {};
+}
+
+/// What makes the directory a space goes first: what a crash leaves is none.
+Result<void> SpaceImage::clear() {
+  store_.reset();
+  space_ = {};
+  settled_at_ = 0;
+  DOLMEN_TRY(const auto names, disk_->list());
+  constexpr std::string_view kRoot = "space";
+  if (std::ranges::find(names, kRoot) != names.end()) {
+    DOLMEN_CHECK(disk_->remove(kRoot));
+    DOLMEN_CHECK(disk_->sync_directory());
+  }
+  for (const std::string& name : names) {
+    if (name == kRoot) continue;
+    const bool is_ours = name == "pages" || name == "lock" || name == "scratch" ||
+                         name.starts_with("space") || name.starts_with("log/") ||
+                         name.starts_with("readers/");
+    if (!is_ours) return fail(Errc::already_exists, interned(disk_->describe() + "/" + name));
+    DOLMEN_CHECK(disk_->remove(name));
+  }
+  return disk_->sync_directory();
+}
+
+store::CreateOptions SpaceImage::create_options(const ObjectId& space) const {
+  store::CreateOptions options;
+  options.segment_bytes = options_.segment_bytes;
+  options.tail_bytes_max = options_.tail_bytes_max;
+  options.space = space;
+  return options;
+}
+
+Result<void> SpaceImage::create(const ObjectId& space) {
+  DOLMEN_ASSERT(!space.is_null());
+  DOLMEN_CHECK(clear());
+  DOLMEN_TRY(store_, store::Store::create(env_, std::make_unique<sys::BorrowedDisk>(*disk_),
+                                          create_options(space)));
+  space_ = space;
+  return {};
+}
+
+Result<void> SpaceImage::load(base::Bytes state) {
+  DOLMEN_TRY(const DecodedImage image, decode_image(state));
+  DOLMEN_CHECK(clear());
+  if (image.head.space.is_null()) return {};
+  store::CreateOptions options = create_options(image.head.space);
+  options.base_index = image.head.last_index;
+  options.unfinished = true;
+  DOLMEN_TRY(store_,
+             store::Store::create(env_, std::make_unique<sys::BorrowedDisk>(*disk_), options));
+  AsSent source(image);
+  store::CheckpointRequest request;
+  request.as_of = image.head.last_index;
+  request.source = &source;
+  for (const ImageObject& object : image.objects) {
+    request.capacity_log2.emplace_back(object.id, object.capacity_log2);
+    for (const ImageObject::Page& page : object.pages) {
+      request.pages.push_back({object.id, page.number});
+    }
+  }
+  DOLMEN_CHECK(store_->checkpoint(request));
+  DOLMEN_PROBE("space_image.loaded");
+  DOLMEN_CHECK(store_->finish());
+  space_ = image.head.space;
+  settled_at_ = store_->last_index();
+  DOLMEN_ASSERT_CMP(settled_at_, ==, image.head.last_index);
+  return {};
+}
+
+Result<void> SpaceImage::append(base::Bytes record) {
+  // The store trusts its owner; this came from another machine.
+  if (!is_commit_record(record)) return fail(Errc::corrupt, "a record of a replicated space");
+  // What is decided has to go in: the reserve is for nothing else here.
+  DOLMEN_CHECK(store_->append(record, store::Reserve::use));
+  return {};
+}
+
+Result<void> SpaceImage::settle() {
+  if (!store_ || store_->last_index() == settled_at_) return {};
+  DOLMEN_CHECK(store_->close());
+  store_.reset();
+  return open_store();
+}
+
+Result<void> SpaceImage::checkpoint() {
+  if (!store_) return {};
+  DOLMEN_CHECK(settle());
+  DOLMEN_CHECK(store_->wait_durable(store_->last_index()));
+  AsOpened source(*store_);
+  store::CheckpointRequest request;
+  request.as_of = store_->last_index();
+  request.source = &source;
+  for (const store::ObjectInfo& info : store_->recovered_created()) {
+    // One that was erased again never reaches the disk.
+    DOLMEN_TRY(const auto found, store_->find(info.object));
+    if (found) request.capacity_log2.emplace_back(info.object, info.capacity_log2);
+  }
+  for (const store::PageKey& key : store_->recovered_dirty_pages()) {
+    DOLMEN_TRY(const auto found, store_->find(key.object));
+    if (found) request.pages.push_back(key);
+  }
+  request.erased = store_->recovered_erased();
+  DOLMEN_CHECK(store_->checkpoint(request));
+  return {};
+}
+
+Result<std::vector<std::byte>> SpaceImage::snapshot(std::size_t bytes_max) {
+  ImageWriter out({.space = space_, .last_index = last_index()});
+  if (!store_) return out.finish();
+  DOLMEN_CHECK(store_->wait_durable(store_->last_index()));
+  // Beside whoever uses the store: a reader sees everything that is durable.
+  DOLMEN_TRY(const auto reader,
+             store::Store::open(env_, std::make_unique<sys::BorrowedDisk>(*disk_),
+                                {.read_only = true, .reserve_segments = 0}));
+  DOLMEN_ASSERT_CMP(reader->last_index(), ==, store_->last_index());
+  std::vector<store::ObjectInfo> objects;
+  DOLMEN_CHECK(reader->for_each_object([&](const store::ObjectInfo& info) {
+    objects.push_back(info);
+    return true;
+  }));
+  for (const store::ObjectInfo& info : objects) {
+    out.begin(info.object, info.capacity_log2);
+    DOLMEN_TRY(const std::uint32_t count, reader->page_count(info.object));
+    for (std::uint32_t number = 0; number < count; ++number) {
+      const base::MutableBytes room = out.page(number, store::page_bytes(info.capacity_log2));
+      DOLMEN_CHECK(reader->read_page({info.object, number}, room));
+      if (is_zero(room)) out.take_back();
+      if (out.size() > bytes_max) return fail(Errc::too_large, "a snapshot of a space", bytes_max);
+    }
+  }
+  return out.finish();
+}
+
+Result<void> SpaceImage::close() {
+  if (!store_) return {};
+  const auto closed = store_->close();
+  store_.reset();
+  return closed;
+}
+
+}  // namespace dolmen::node

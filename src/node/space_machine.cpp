@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/space_machine.hpp"
+
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <utility>
+
+#include <dolmen/assert.hpp>
+
+#include "base/hooks.hpp"
+#include "node/open_space.hpp"
+#include "txn/space_core.hpp"
+
+namespace dolmen::node {
+
+namespace {
+
+[[nodiscard]] ObjectId new_space_id(sys::Entropy& entropy) {
+  ObjectId id;
+  while (id.is_null()) {
+    std::array<std::byte, 16> random{};
+    entropy.fill(random);
+    id = {base::load<std::uint64_t>(random), base::load<std::uint64_t>(random, 8)};
+  }
+  return id;
+}
+
+}  // namespace
+
+SpaceMachine::SpaceMachine(const sys::Env& env, sys::FaultDriver driver, SpaceFunctions functions,
+                           const SpaceMachineOptions& options)
+    : env_(env), driver_(driver), functions_(std::move(functions)), options_(options) {}
+
+SpaceMachine::~SpaceMachine() { forget_space(); }
+
+Result<std::unique_ptr<SpaceMachine>> SpaceMachine::open(const sys::Env& env,
+                                                         std::unique_ptr<sys::Disk> disk,
+                                                         sys::FaultDriver driver,
+                                                         SpaceFunctions functions,
+                                                         const SpaceMachineOptions& options) {
+  for (const auto& [name, function] : functions) {
+    if (name.size() > kFunctionNameMax || !function) {
+      return fail(Errc::invalid_argument, "a function of a replicated space", name.size());
+    }
+  }
+  std::unique_ptr<SpaceMachine> machine(
+      new SpaceMachine(env, driver, std::move(functions), options));
+  DOLMEN_TRY(machine->image_, SpaceImage::open(env, std::move(disk), options.image));
+  return machine;
+}
+
+Result<void> SpaceMachine::open_space() {
+  DOLMEN_ASSERT(waiting_.empty());
+  if (position_ == 0) {
+    if (image_->last_index() != 0) {
+      return fail(Errc::already_exists, "a space of which the group's log knows nothing");
+    }
+    // The first one to lead gives the space its identity, with the first effect.
+    DOLMEN_CHECK(image_->create(new_space_id(*env_.entropy)));
+  }
+  DOLMEN_ASSERT_CMP(image_->last_index(), ==, position_);
+  DOLMEN_CHECK(image_->settle());
+  auto store = std::make_unique<GroupStore>(image_->store());
+  GroupStore* const records = store.get();
+  SpaceOptions options = options_.space;
+  options.background = false;
+  DOLMEN_TRY(Space space, node::open_space(env_, std::move(store), options, driver_));
+  space_ = std::make_unique<Space>(std::move(space));
+  store_ = records;
+  DOLMEN_PROBE("space_machine.opened");
+  return {};
+}
+
+void SpaceMachine::forget_space() noexcept {
+  space_.reset();
+  store_ = nullptr;
+}
+
+Result<std::vector<std::byte>> SpaceMachine::run(const SpaceCall& call) {
+  const auto found = functions_.find(call.function);
+  if (found == functions_.end()) {
+    return fail(Errc::not_found, interned("function " + std::string(call.function)));
+  }
+  try {
+    return found->second(*space_, call.arguments);
+  } catch (const AccessError& access) {
+    return std::unexpected(access.error());
+  } catch (const std::exception& exception) {
+    return fail(Errc::aborted, interned(exception.what()));
+  } catch (...) {
+    return fail(Errc::aborted, "an exception");
+  }
+}
+
+Result<std::vector<std::byte>> SpaceMachine::effect_of(Bytes request) {
+  DOLMEN_TRY(const SpaceCall call, decode_space_call(request));
+  if (made_) {
+    // It did not get into the log, and the space is not to be what it is.
+    made_.reset();
+    forget_space();
+  }
+  if (!space_) {
+    if (!waiting_.empty()) return fail(Errc::busy, "a space that is being opened");
+    if (const auto opened = open_space(); !opened) {
+      // Another member's image may be better; this one ends with its next turn.
+      failure_ = opened.error();
+      return fail(Errc::busy, "a space that cannot be opened");
+    }
+  }
+  const std::vector<std::byte> reply = encode_reply(run(call));
+  const std::vector<std::vector<std::byte>> records = store_->take_records();
+  SpaceEffect effect{.space = {}, .records = {records.begin(), records.end()}, .reply = reply};
+  std::size_t bytes = 0;
+  for (const base::Bytes record : effect.records) bytes += record.size();
+  if (bytes > kEffectBytesMax) {
+    forget_space();
+    effect.records.clear();
+    const std::vector<std::byte> too_large =
+        encode_reply(fail(Errc::too_large, "an effect on a replicated space", bytes));
+    effect.reply = too_large;
+    return encode(effect);
+  }
+  if (position_ == 0 && !records.empty()) effect.space = image_->space();
+  made_ = encode(effect);
+  return *made_;
+}
+
+std::vector<std::byte> SpaceMachine::apply(Bytes) {
+  DOLMEN_ASSERT(!"apply_at() is called instead");
+  return {};
+}
+
+std::vector<std::byte> SpaceMachine::apply_at(std::uint64_t index, Bytes command) {
+  const bool is_own = made_ && std::ranges::equal(*made_, command);
+  made_.reset();
+  const auto effect = decode_space_effect(command);
+  // All members refuse it alike.
+  if (!effect) return encode_reply(std::unexpected(effect.error()));
+  if (!is_own && !effect->records.empty()) forget_space();
+  ObjectId space = effect->space;
+  for (const base::Bytes record : effect->records) {
+    ++position_;
+    if (position_ > image_->last_index() + waiting_.size()) {
+      waiting_.push_back({.index = index, .space = space, .record = {record.begin(), record.end()}});
+    }
+    space = {};
+  }
+  return {effect->reply.begin(), effect->reply.end()};
+}
+
+Result<void> SpaceMachine::put(const Waiting& waiting) {
+  if (!waiting.space.is_null() && image_->last_index() == 0 && image_->space() != waiting.space) {
+    // It may have been made for a space that nobody decided for.
+    DOLMEN_ASSERT(!space_);
+    DOLMEN_CHECK(image_->create(waiting.space));
+  }
+  if (image_->space().is_null()) return fail(Errc::corrupt, "a replicated space has no beginning");
+  return image_->append(waiting.record);
+}
+
+Result<void> SpaceMachine::decided(std::uint64_t index) {
+  if (failure_) return std::unexpected(*failure_);
+  while (!waiting_.empty() && waiting_.front().index <= index) {
+    DOLMEN_CHECK(put(waiting_.front()));
+    waiting_.pop_front();
+  }
+  const bool is_due = !image_->space().is_null() && image_->store().checkpoint_due();
+  return is_due && waiting_.empty() && !made_ ? checkpoint() : Result<void>();
+}
+
+/// Requires: nothing waits.
+Result<void> SpaceMachine::checkpoint() {
+  const auto written = space_ ? space_->checkpoint() : image_->checkpoint();
+  // The log stays longer then, which is all that is lost by it.
+  if (!written && written.error().code() == Errc::no_space) return {};
+  return written;
+}
+
+Result<std::vector<std::byte>> SpaceMachine::try_snapshot() {
+  DOLMEN_ASSERT(waiting_.empty() && !made_);
+  // The log that it stands for is cut soon; so is the image's.
+  DOLMEN_CHECK(checkpoint());
+  return image_->snapshot(options_.snapshot_bytes_max);
+}
+
+std::vector<std::byte> SpaceMachine::snapshot() const {
+  DOLMEN_ASSERT(!"try_snapshot() is called instead");
+  return {};
+}
+
+Result<void> SpaceMachine::restore(Bytes state) {
+  DOLMEN_TRY(const ImageHead head, decode_image_head(state));
+  reset();
+  // What the image has beyond it was decided as well, and is not taken in again.
+  if (image_->last_index() != 0 && image_->space() != head.space) {
+    return fail(Errc::corrupt, "a member's image is of another space");
+  }
+  const bool has_it = image_->space() == head.space && image_->last_index() >= head.last_index;
+  if (!has_it) DOLMEN_CHECK(image_->load(state));
+  position_ = head.last_index;
+  return {};
+}
+
+void SpaceMachine::reset() {
+  forget_space();
+  made_.reset();
+  waiting_.clear();
+  position_ = 0;
+}
+
+Result<void> SpaceMachine::close() {
+  forget_space();
+  return image_->close();
+}
+
+}  // namespace dolmen::node

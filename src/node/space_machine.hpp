@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A space as a replicated state machine. docs/replicated-space.md says how it works.
+//
+// Invariants:
+//   1. The image holds decided records only; position() - image.last_index() records wait.
+//   2. While the space is open, it is the image, the waiting records, and the records of the one
+//      effect that is not applied yet: whatever else is applied closes it.
+//   3. The space is opened on an image for which nothing waits.
+//
+// Threads: one (the member's).
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <dolmen/replicated_space.hpp>
+#include <dolmen/space.hpp>
+#include <dolmen/state_machine.hpp>
+
+#include "node/group_store.hpp"
+#include "node/space_image.hpp"
+#include "sys/memory.hpp"
+
+namespace dolmen::node {
+
+struct SpaceMachineOptions {
+  SpaceImageOptions image{};
+  SpaceOptions space{};
+  std::size_t snapshot_bytes_max = std::size_t{1} << 30;
+};
+
+class SpaceMachine final : public StateMachine {
+ public:
+  /// `env` outlives it. Errors: as SpaceImage::open().
+  [[nodiscard]] static Result<std::unique_ptr<SpaceMachine>> open(
+      const sys::Env& env, std::unique_ptr<sys::Disk> disk, sys::FaultDriver driver,
+      SpaceFunctions functions, const SpaceMachineOptions& options);
+  ~SpaceMachine() override;
+
+  Result<std::vector<std::byte>> effect_of(Bytes request) override;
+  std::vector<std::byte> apply_at(std::uint64_t index, Bytes command) override;
+  std::vector<std::byte> apply(Bytes command) override;
+  Result<void> decided(std::uint64_t index) override;
+  [[nodiscard]] bool executes_ahead() const override { return true; }
+  [[nodiscard]] bool waits_for_decided() const override { return space_ == nullptr; }
+  Result<std::vector<std::byte>> try_snapshot() override;
+  [[nodiscard]] std::vector<std::byte> snapshot() const override;
+  Result<void> restore(Bytes state) override;
+  void reset() override;
+
+  /// How many records the space has had, decided or not.
+  [[nodiscard]] store::Index position() const noexcept { return position_; }
+  [[nodiscard]] SpaceImage& image() noexcept { return *image_; }
+  /// Syncs the image and ends. Errors: store_failed.
+  [[nodiscard]] Result<void> close();
+
+ private:
+  struct Waiting {
+    std::uint64_t index = 0;  ///< of the effect's entry
+    ObjectId space;           ///< null: not its first record
+    std::vector<std::byte> record;
+  };
+
+  SpaceMachine(const sys::Env& env, sys::FaultDriver driver, SpaceFunctions functions,
+               const SpaceMachineOptions& options);
+  [[nodiscard]] Result<void> open_space();
+  void forget_space() noexcept;
+  [[nodiscard]] Result<std::vector<std::byte>> run(const SpaceCall& call);
+  [[nodiscard]] Result<void> put(const Waiting& waiting);
+  [[nodiscard]] Result<void> checkpoint();
+
+  const sys::Env& env_;
+  const sys::FaultDriver driver_;
+  const SpaceFunctions functions_;
+  const SpaceMachineOptions options_;
+  std::unique_ptr<SpaceImage> image_;
+  store::Index position_ = 0;
+  std::deque<Waiting> waiting_;
+  GroupStore* store_ = nullptr;  ///< of the space
+  std::unique_ptr<Space> space_;
+  std::optional<Error> failure_;               ///< of the image: the member has to end
+  std::optional<std::vector<std::byte>> made_;  ///< the last effect, until it is applied
+};
+
+}  // namespace dolmen::node

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A replicated space as a state machine of simulated members: the number of tally.hpp, kept in
+// objects that point into each other, which come, grow and go meanwhile.
+//
+// Threads: one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <dolmen/state_machine.hpp>
+
+#include "node/space_machine.hpp"
+#include "sys/disk.hpp"
+#include "sys/env.hpp"
+
+namespace dolmen::sim {
+
+class SpaceTally final : public StateMachine {
+ public:
+  /// `env`, which has memory, and `disk` outlive it. Errors: as SpaceMachine::open().
+  [[nodiscard]] static Result<std::unique_ptr<SpaceTally>> open(const sys::Env& env,
+                                                                sys::Disk& disk);
+  /// A command that adds an amount, and its result; nothing: it failed, and did nothing.
+  [[nodiscard]] static std::vector<std::byte> add(std::uint64_t amount);
+  [[nodiscard]] static std::optional<std::uint64_t> value_of(base::Bytes result);
+
+  std::vector<std::byte> apply(Bytes command) override { return machine_->apply(command); }
+  std::vector<std::byte> apply_at(std::uint64_t index, Bytes command) override;
+  std::vector<std::byte> snapshot() const override { return machine_->snapshot(); }
+  Result<void> restore(Bytes state) override;
+  void reset() override;
+  bool executes_ahead() const override { return true; }
+  bool waits_for_decided() const override { return machine_->waits_for_decided(); }
+  Result<std::vector<std::byte>> effect_of(Bytes request) override {
+    return machine_->effect_of(request);
+  }
+  Result<void> decided(std::uint64_t index) override { return machine_->decided(index); }
+  Result<std::vector<std::byte>> try_snapshot() override { return machine_->try_snapshot(); }
+
+  /// What the last command gave; nothing: not known since a restore().
+  [[nodiscard]] std::optional<std::uint64_t> value() const noexcept { return value_; }
+  /// Every page of the image. Errors: as SpaceImage::snapshot().
+  [[nodiscard]] Result<std::vector<std::byte>> image();
+
+ private:
+  explicit SpaceTally(std::unique_ptr<node::SpaceMachine> machine) noexcept
+      : machine_(std::move(machine)) {}
+  std::unique_ptr<node::SpaceMachine> machine_;
+  std::optional<std::uint64_t> value_ = 0;
+};
+
+}  // namespace dolmen::sim

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Clusters of which a group keeps a space, under faults: what clients see is one counter, and at the
+// end all members have the same pages. A seed again: the command that a failure prints.
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "base/test_budget.hpp"
+#include "sim/cluster_world.hpp"
+#include "sim/sim_hooks.hpp"
+#include "sys/linux/linux.hpp"
+
+namespace dolmen::sim {
+namespace {
+
+std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
+  const char* const text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+ClusterWorldOptions options_of(std::uint64_t seed) {
+  return {.seed = seed,
+          .nodes = 5,
+          .groups = 2,
+          .clients = 3,
+          .memory = sys::linux_env().memory,
+          .faults = static_cast<std::uint32_t>(
+              from_environment("DOLMEN_CLUSTER_FAULTS", kAllClusterFaults))};
+}
+
+TEST(SpaceCampaign, ASpaceIsOneAndTheSameOnAllMembersWhateverFails) {
+  const std::uint64_t seeds =
+      from_environment("DOLMEN_SPACE_SEEDS", base::budget("space_seeds"));
+  const std::uint64_t first = from_environment("DOLMEN_SPACE_FIRST", 1);
+  static std::uint64_t running = 0;
+  std::signal(SIGABRT,
+              [](int) { std::fprintf(stderr, "with DOLMEN_SPACE_FIRST=%lu\n", running); });
+  const SimHooks hooks({.seed = 1, .buggify = false});
+  ClusterWorldResult total;
+  for (std::uint64_t seed = first; seed < first + seeds; ++seed) {
+    running = seed;
+    const ClusterWorldOptions options = options_of(seed);
+    const ClusterWorldResult result = run_cluster_world(options);
+    ASSERT_EQ(result.violation, "")
+        << "DOLMEN_SPACE_FIRST=" << seed << " DOLMEN_SPACE_SEEDS=1\n" << result.state;
+    total.simulated_ns += result.simulated_ns;
+    total.in_spaces += result.in_spaces;
+    total.ended += result.ended;
+    total.disks_ended += result.disks_ended;
+    total.changes += result.changes;
+  }
+  auto probes = hooks.probes();
+  std::printf(
+      "%lu seeds, %.1f simulated minutes, %lu commands answered in spaces, %lu processes ended, "
+      "%lu members by their disks, %lu changes of members, %lu spaces opened, %lu images loaded\n",
+      seeds, static_cast<double>(total.simulated_ns) / 6e10, total.in_spaces, total.ended,
+      total.disks_ended, total.changes, probes["space_machine.opened"],
+      probes["space_image.loaded"]);
+  EXPECT_GT(total.in_spaces, seeds * 50);
+  if (seeds < 50) return;
+  for (const char* const place : {"replication.undone", "log.installed", "log.compacted",
+                                  "space_machine.opened", "space_image.loaded"}) {
+    EXPECT_GT(probes[place], 0u) << place;
+  }
+}
+
+TEST(SpaceCampaign, ARunIsTheSameAgain) {
+  const ClusterWorldOptions options = options_of(3);
+  const ClusterWorldResult result = run_cluster_world(options);
+  EXPECT_EQ(result.violation, "") << result.state;
+  const ClusterWorldResult again = run_cluster_world(options);
+  EXPECT_EQ(again.trace_hash, result.trace_hash);
+  EXPECT_EQ(again.events, result.events);
+}
+
+}  // namespace
+}  // namespace dolmen::sim
