@@ -40,11 +40,12 @@ class SpaceMachine;
 /// after.
 class ReplicatedSpace {
  public:
-  /// `directory` is this copy's alone, and made if it is not there. With the member's own it belongs
-  /// together: both are of one member of one group, and are made and cleared together. Between runs
-  /// it is a space like any other for `dolmen inspect`, which may lack what the member's log holds.
-  /// Errors: held, corrupt, already_exists (files that are no space's), version_unsupported,
-  /// io_error, invalid_argument (a name of more than 255 bytes, a function that is none).
+  /// `directory` is this copy's alone, and made if it is not there. With the member's own it
+  /// belongs together: both are of one member of one group, and are made and cleared together.
+  /// Between runs it is a space like any other for `dolmen inspect`, which may lack what the
+  /// member's log holds. Errors: held, corrupt, already_exists (files that are no space's),
+  /// version_unsupported, io_error, invalid_argument (a name of more than 255 bytes, a function
+  /// that is none).
   [[nodiscard]] static Result<ReplicatedSpace> open(const std::string& directory,
                                                     SpaceFunctions functions,
                                                     const SpaceOptions& options = {});

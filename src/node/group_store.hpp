@@ -49,12 +49,14 @@ class GroupStore final : public store::Store {
   Result<std::uint32_t> page_count(const ObjectId& object) override {
     return image_.page_count(object);
   }
+  Result<std::optional<std::uint32_t>> checkpointed_page_below(const ObjectId& object,
+                                                               std::uint32_t below) override {
+    return image_.checkpointed_page_below(object, below);
+  }
   std::vector<store::PageKey> recovered_dirty_pages() override {
     return image_.recovered_dirty_pages();
   }
-  std::vector<store::ObjectInfo> recovered_created() override {
-    return image_.recovered_created();
-  }
+  std::vector<store::ObjectInfo> recovered_created() override { return image_.recovered_created(); }
   std::vector<ObjectId> recovered_erased() override { return image_.recovered_erased(); }
 
   bool checkpoint_due() const noexcept override { return image_.checkpoint_due(); }

@@ -2,6 +2,7 @@
 #include "node/space_image.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include <dolmen/assert.hpp>
@@ -58,8 +59,32 @@ class AsSent final : public store::PageSource {
   return !reader.failed();
 }
 
+/// Of the object, those that may not be zeros, ascending. `changed`: sorted, of the log.
+[[nodiscard]] Result<std::vector<std::uint32_t>> pages_of(store::Store& store,
+                                                          const store::ObjectInfo& info,
+                                                          std::span<const store::PageKey> changed) {
+  const std::uint32_t limit = (1u << info.capacity_log2) / store::page_bytes(info.capacity_log2);
+  std::vector<std::uint32_t> pages;
+  std::uint32_t below = limit;
+  while (true) {
+    DOLMEN_TRY(const auto page, store.checkpointed_page_below(info.object, below));
+    if (!page) break;
+    pages.push_back(*page);
+    below = *page;
+  }
+  auto next = std::ranges::lower_bound(changed, store::PageKey{info.object, 0});
+  for (; next != changed.end() && next->object == info.object; ++next) {
+    if (next->page < limit) pages.push_back(next->page);
+  }
+  std::ranges::sort(pages);
+  const auto twice = std::ranges::unique(pages);
+  pages.erase(twice.begin(), twice.end());
+  return pages;
+}
+
 [[nodiscard]] bool is_zero(base::Bytes bytes) {
-  return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
+  return bytes.empty() || (bytes[0] == std::byte{0} &&
+                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 }  // namespace
@@ -203,11 +228,14 @@ Result<std::vector<std::byte>> SpaceImage::snapshot(std::size_t bytes_max) {
     objects.push_back(info);
     return true;
   }));
+  std::vector<store::PageKey> changed = reader->recovered_dirty_pages();
+  std::ranges::sort(changed);
   for (const store::ObjectInfo& info : objects) {
     out.begin(info.object, info.capacity_log2);
-    DOLMEN_TRY(const std::uint32_t count, reader->page_count(info.object));
-    for (std::uint32_t number = 0; number < count; ++number) {
-      const base::MutableBytes room = out.page(number, store::page_bytes(info.capacity_log2));
+    const std::size_t page_bytes = store::page_bytes(info.capacity_log2);
+    DOLMEN_TRY(const auto numbers, pages_of(*reader, info, changed));
+    for (const std::uint32_t number : numbers) {
+      const base::MutableBytes room = out.page(number, page_bytes);
       DOLMEN_CHECK(reader->read_page({info.object, number}, room));
       if (is_zero(room)) out.take_back();
       if (out.size() > bytes_max) return fail(Errc::too_large, "a snapshot of a space", bytes_max);

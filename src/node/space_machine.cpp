@@ -60,7 +60,7 @@ Result<void> SpaceMachine::open_space() {
     DOLMEN_CHECK(image_->create(new_space_id(*env_.entropy)));
   }
   DOLMEN_ASSERT_CMP(image_->last_index(), ==, position_);
-  DOLMEN_CHECK(image_->settle());
+  if (!DOLMEN_PLANTED("space.old_pages")) DOLMEN_CHECK(image_->settle());
   auto store = std::make_unique<GroupStore>(image_->store());
   GroupStore* const records = store.get();
   SpaceOptions options = options_.space;
@@ -137,12 +137,15 @@ std::vector<std::byte> SpaceMachine::apply_at(std::uint64_t index, Bytes command
   const auto effect = decode_space_effect(command);
   // All members refuse it alike.
   if (!effect) return encode_reply(std::unexpected(effect.error()));
-  if (!is_own && !effect->records.empty()) forget_space();
+  const bool stays = DOLMEN_PLANTED("space.stays_open");
+  if (!is_own && !effect->records.empty() && !stays) forget_space();
   ObjectId space = effect->space;
   for (const base::Bytes record : effect->records) {
     ++position_;
-    if (position_ > image_->last_index() + waiting_.size()) {
-      waiting_.push_back({.index = index, .space = space, .record = {record.begin(), record.end()}});
+    const bool is_new = position_ > image_->last_index() + waiting_.size();
+    if (is_new || DOLMEN_PLANTED("space.record_twice")) {
+      waiting_.push_back(
+          {.index = index, .space = space, .record = {record.begin(), record.end()}});
     }
     space = {};
   }
@@ -161,7 +164,8 @@ Result<void> SpaceMachine::put(const Waiting& waiting) {
 
 Result<void> SpaceMachine::decided(std::uint64_t index) {
   if (failure_) return std::unexpected(*failure_);
-  while (!waiting_.empty() && waiting_.front().index <= index) {
+  const bool is_early = DOLMEN_PLANTED("space.image_ahead");
+  while (!waiting_.empty() && (waiting_.front().index <= index || is_early)) {
     DOLMEN_CHECK(put(waiting_.front()));
     waiting_.pop_front();
   }
@@ -180,6 +184,8 @@ Result<void> SpaceMachine::checkpoint() {
 Result<std::vector<std::byte>> SpaceMachine::try_snapshot() {
   DOLMEN_ASSERT(waiting_.empty() && !made_);
   // The log that it stands for is cut soon; so is the image's.
+  // Whom the first record will belong to is not decided before it.
+  if (position_ == 0) return ImageWriter({}).finish();
   DOLMEN_CHECK(checkpoint());
   return image_->snapshot(options_.snapshot_bytes_max);
 }
@@ -193,10 +199,12 @@ Result<void> SpaceMachine::restore(Bytes state) {
   DOLMEN_TRY(const ImageHead head, decode_image_head(state));
   reset();
   // What the image has beyond it was decided as well, and is not taken in again.
+  if (head.last_index == 0) return {};
   if (image_->last_index() != 0 && image_->space() != head.space) {
     return fail(Errc::corrupt, "a member's image is of another space");
   }
-  const bool has_it = image_->space() == head.space && image_->last_index() >= head.last_index;
+  const bool has_it = (image_->space() == head.space && image_->last_index() >= head.last_index) ||
+                      DOLMEN_PLANTED("space.not_loaded");
   if (!has_it) DOLMEN_CHECK(image_->load(state));
   position_ = head.last_index;
   return {};

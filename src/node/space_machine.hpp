@@ -84,7 +84,7 @@ class SpaceMachine final : public StateMachine {
   std::deque<Waiting> waiting_;
   GroupStore* store_ = nullptr;  ///< of the space
   std::unique_ptr<Space> space_;
-  std::optional<Error> failure_;               ///< of the image: the member has to end
+  std::optional<Error> failure_;                ///< of the image: the member has to end
   std::optional<std::vector<std::byte>> made_;  ///< the last effect, until it is applied
 };
 

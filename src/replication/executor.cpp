@@ -64,7 +64,8 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
     if (fits && !told->second.empty()) addresses_[told->first] = std::move(told->second);
     return {};
   }
-  if (session == kNoSession) return {.result = machine_.apply_at(entry.index, in.take(in.remaining()))};
+  if (session == kNoSession)
+    return {.result = machine_.apply_at(entry.index, in.take(in.remaining()))};
   const auto found = sessions_.find(session);
   if (found == sessions_.end()) return {.status = ReplyStatus::expired};
   Session& known = found->second;

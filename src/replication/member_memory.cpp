@@ -83,8 +83,7 @@ bool Member::can_propose(const Hosting& hosting) const {
   // Who leads no more waits for nothing: what was asked of it is for another.
   if (hosting.replica.role() != log::Role::leader) return true;
   if (hosting.is_draining) return false;
-  if (hosting.machine->waits_for_decided() &&
-      hosting.told_decided < hosting.replica.end().index) {
+  if (hosting.machine->waits_for_decided() && hosting.told_decided < hosting.replica.end().index) {
     return false;
   }
   if (!has_memory_witness(hosting)) return true;

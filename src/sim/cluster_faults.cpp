@@ -38,8 +38,10 @@ void ClusterRun::kill(std::size_t i) {
 }
 
 void ClusterRun::strike_once() {
-  const std::size_t i = random_.below(nodes_.size());
+  std::size_t i = random_.below(nodes_.size());
   const std::size_t k = random_.below(nodes_.size());
+  // Who leads has the space open, and undoes what it was ahead.
+  if (options_.memory != nullptr && random_.chance(1, 2)) i = leader_of(groups_[0]).value_or(i);
   Node& node = *nodes_[i];
   std::vector<std::uint32_t> possible;
   for (std::uint32_t fault = 1; fault < kAllClusterFaults; fault <<= 1) {
@@ -121,8 +123,8 @@ void ClusterRun::spoil(SimDisk& disk) {
     return disk.inject(
         {.on = FaultOn::allocate, .nth = 1 + random_.below(3), .code = Errc::no_space});
   }
-  disk.inject({.on = random_.chance(1, 2) ? FaultOn::sync : FaultOn::write,
-               .nth = 1 + random_.below(20)});
+  disk.inject(
+      {.on = random_.chance(1, 2) ? FaultOn::sync : FaultOn::write, .nth = 1 + random_.below(20)});
 }
 
 void ClusterRun::change_members() {

@@ -46,10 +46,8 @@ ClusterRun::ClusterRun(const ClusterWorldOptions& options)
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     for (std::size_t k = 0; k < options.clients; ++k) {
       const std::size_t number = clients_.size();
-      ClusterClient::Place place{.group = groups_[g].id,
-                                 .members = {},
-                                 .number = k,
-                                 .is_space = groups_[g].is_space};
+      ClusterClient::Place place{
+          .group = groups_[g].id, .members = {}, .number = k, .is_space = groups_[g].is_space};
       for (const std::size_t node : groups_[g].nodes) place.members.push_back(id_of(node));
       SimEndpointOptions endpoint{.self = {fabric::NodeId{kFirstClient + number}, 1},
                                   .is_client = true};
@@ -141,7 +139,10 @@ void ClusterRun::start(std::size_t i) {
     const auto found = std::ranges::find(groups_, group, &Group::id);
     if (found->is_space) {
       auto space = SpaceTally::open(node.env, *node.space_disk);
-      if (!space) return violated("an image does not open: " + space.error().message());
+      if (!space) {
+        violated("an image does not open: " + space.error().message());
+        return end(i);
+      }
       node.space = std::move(*space);
     } else {
       machine = std::make_unique<Tally>(found->is_ahead);
@@ -149,7 +150,10 @@ void ClusterRun::start(std::size_t i) {
     StateMachine* const its =
         found->is_space ? static_cast<StateMachine*>(node.space.get()) : machine.get();
     const auto hosted = node.member->host(group, *its);
-    if (!hosted) return violated("a replica is not hosted: " + hosted.error().message());
+    if (!hosted) {
+      violated("a replica is not hosted: " + hosted.error().message());
+      return end(i);
+    }
     node.judged[group] = found->judge->begins(*node.member->inside(group)->replica);
   }
   look_at(i);

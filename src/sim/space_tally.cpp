@@ -83,11 +83,10 @@ Result<std::vector<std::byte>> run_add(Space& space, base::Bytes arguments) {
       DOLMEN_CHECK(space.resize(shards[0].id(), kSmallBytes << amount % 3));
     }
   }
-  DOLMEN_TRY(const std::uint64_t total,
-             space.read(everything, [&] {
-               const auto first = space.root(shards[0]);
-               return first->next ? total_of(*first) : std::uint64_t{0};
-             }));
+  DOLMEN_TRY(const std::uint64_t total, space.read(everything, [&] {
+    const auto first = space.root(shards[0]);
+    return first->next ? total_of(*first) : std::uint64_t{0};
+  }));
   return as_result(total);
 }
 

@@ -217,6 +217,11 @@ Result<std::uint32_t> DurableStore::page_count(const ObjectId& object) {
   return std::min(count, page_limit(changed->capacity_log2));
 }
 
+Result<std::optional<std::uint32_t>> DurableStore::checkpointed_page_below(const ObjectId& object,
+                                                                           std::uint32_t below) {
+  return pages_->page_below(object, below);
+}
+
 std::vector<PageKey> DurableStore::recovered_dirty_pages() {
   std::vector<PageKey> pages = forgotten_pages_;
   if (const auto tail = this->tail()) {

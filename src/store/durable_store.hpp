@@ -72,6 +72,8 @@ class DurableStore final : public Store {
   Result<void> read_page(const PageKey& key, base::MutableBytes out) override;
   Result<void> for_each_object(const std::function<bool(const ObjectInfo&)>& visit) override;
   Result<std::uint32_t> page_count(const ObjectId& object) override;
+  Result<std::optional<std::uint32_t>> checkpointed_page_below(const ObjectId& object,
+                                                               std::uint32_t below) override;
   std::vector<PageKey> recovered_dirty_pages() override;
   std::vector<ObjectInfo> recovered_created() override;
   std::vector<ObjectId> recovered_erased() override;

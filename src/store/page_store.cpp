@@ -284,9 +284,17 @@ Result<void> PageStore::for_each_object(const std::function<bool(const ObjectInf
 }
 
 Result<std::uint32_t> PageStore::page_count(const ObjectId& object) {
+  DOLMEN_TRY(const auto last, page_below(object, kMaxPages));
+  return last ? *last + 1 : 0;
+}
+
+Result<std::optional<std::uint32_t>> PageStore::page_below(const ObjectId& object,
+                                                           std::uint32_t below) {
+  if (below == 0) return std::nullopt;
   const auto root = impl_->pin();
-  DOLMEN_TRY(const auto last, impl_->reader.floor(*root, {object, kMaxPages}));
-  return last && last->key.object == object ? last->key.page + 1 : 0;
+  DOLMEN_TRY(const auto last, impl_->reader.floor(*root, {object, below - 1}));
+  if (!last || last->key.object != object) return std::nullopt;
+  return last->key.page;
 }
 
 Result<TreeRoot> PageStore::write_checkpoint(const CheckpointRequest& request,

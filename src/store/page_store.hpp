@@ -73,6 +73,9 @@ class PageStore {
   /// The object's highest stored page plus one; 0 when it does not exist. Errors: corrupt,
   /// io_error.
   [[nodiscard]] Result<std::uint32_t> page_count(const ObjectId& object);
+  /// The object's highest page below this one; nothing: there is none.
+  [[nodiscard]] Result<std::optional<std::uint32_t>> page_below(const ObjectId& object,
+                                                                std::uint32_t below);
 
   // --- checkpoints -----------------------------------------------------------------------------
 

@@ -62,8 +62,8 @@ struct CreateOptions {
   Contents contents = Contents::objects;
   std::uint32_t segment_bytes = 16u << 20;   ///< size of one log segment; multiple of 4 KiB
   std::uint64_t tail_bytes_max = 64u << 20;  ///< log kept before a checkpoint is due
-  /// Of a copy: the space that it is one of, and the index of the last record that is in it already;
-  /// the first one that is appended gets the next. Else null and 0: a space of its own.
+  /// Of a copy: the space that it is one of, and the index of the last record that is in it
+  /// already; the first one that is appended gets the next. Else null and 0: a space of its own.
   ObjectId space{};
   std::uint64_t base_index = 0;
   /// The space is filled first: nobody can open it before finish(), and after a crash nobody ever.
@@ -217,6 +217,10 @@ class Store {
       const std::function<bool(const ObjectInfo&)>& visit) = 0;
   /// Number of the object's highest page that may be non-zero, plus one.
   [[nodiscard]] virtual Result<std::uint32_t> page_count(const ObjectId& object) = 0;
+  /// The highest page of the object, below this one, that the last checkpoint keeps; nothing: none.
+  /// With recovered_dirty_pages() that gives every page that is not zeros as of recovery.
+  [[nodiscard]] virtual Result<std::optional<std::uint32_t>> checkpointed_page_below(
+      const ObjectId& object, std::uint32_t below) = 0;
   /// Pages that the recovered log tail changed (they are part of the next checkpoint).
   [[nodiscard]] virtual std::vector<PageKey> recovered_dirty_pages() = 0;
   /// Objects created or resized, and erased, in the recovered log tail.

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/space_effect.hpp"
+
+#include <gtest/gtest.h>
+
+#include "base/commit_record.hpp"
+#include "store/golden_file.hpp"
+
+namespace dolmen::node {
+namespace {
+
+std::vector<std::byte> bytes_of(std::string_view text) {
+  const base::Bytes bytes = base::as_bytes(text);
+  return {bytes.begin(), bytes.end()};
+}
+
+std::vector<std::byte> some_call() {
+  const auto arguments = bytes_of("ten");
+  return encode(SpaceCall{.function = "deposit", .arguments = arguments});
+}
+
+std::vector<std::byte> some_effect() {
+  base::CommitRecordWriter record;
+  record.create({1, 2}, 12);
+  const auto reply = encode_reply(bytes_of("done"));
+  return encode(SpaceEffect{.space = {3, 4}, .records = {record.bytes()}, .reply = reply});
+}
+
+std::vector<std::byte> some_image() {
+  ImageWriter image({.space = {3, 4}, .last_index = 17});
+  image.begin({1, 2}, 9);
+  std::ranges::fill(image.page(0, 512), std::byte{0x2A});
+  image.begin({1, 3}, 13);
+  (void)image.page(0, 4096);
+  image.take_back();
+  std::ranges::fill(image.page(1, 4096), std::byte{0x2B});
+  return image.finish();
+}
+
+TEST(SpaceEffect, BytesAreAsDocumented) {
+  EXPECT_EQ(some_call(), store::read_golden("space_call_v1.bin"));
+  EXPECT_EQ(some_effect(), store::read_golden("space_effect_v1.bin"));
+  EXPECT_EQ(encode_reply(fail(Errc::not_found, "function x", 7)),
+            store::read_golden("space_reply_v1.bin"));
+  EXPECT_EQ(some_image(), store::read_golden("space_image_v1.bin"));
+}
+
+TEST(SpaceEffect, ComesBackAsItWent) {
+  const auto call_bytes = some_call();
+  const SpaceCall call = decode_space_call(call_bytes).value();
+  EXPECT_EQ(call.function, "deposit");
+  EXPECT_TRUE(std::ranges::equal(call.arguments, bytes_of("ten")));
+
+  const auto effect_bytes = some_effect();
+  const SpaceEffect effect = decode_space_effect(effect_bytes).value();
+  EXPECT_EQ(effect.space, (ObjectId{3, 4}));
+  ASSERT_EQ(effect.records.size(), 1u);
+  EXPECT_EQ(decode_reply(effect.reply).value(), bytes_of("done"));
+
+  const auto refused = decode_reply(encode_reply(fail(Errc::not_found, "function x", 7)));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Errc::not_found);
+  EXPECT_EQ(refused.error().context(), "function x");
+  EXPECT_EQ(refused.error().detail(), 7u);
+
+  const auto image_bytes = some_image();
+  const DecodedImage image = decode_image(image_bytes).value();
+  EXPECT_EQ(image.head.last_index, 17u);
+  ASSERT_EQ(image.objects.size(), 2u);
+  ASSERT_EQ(image.objects[1].pages.size(), 1u);
+  EXPECT_EQ(image.objects[1].pages[0].number, 1u);
+}
+
+TEST(SpaceEffect, CutBytesAreCorrupt) {
+  const auto is_corrupt = [](const auto& result) {
+    return !result && result.error().code() == Errc::corrupt;
+  };
+  const auto call = some_call();
+  const auto effect = some_effect();
+  const auto image = some_image();
+  // What follows the last field is the owner's: only the fixed parts can be cut short.
+  for (std::size_t cut = 0; cut < 13; ++cut) {
+    EXPECT_TRUE(is_corrupt(decode_space_call(base::Bytes(call).first(cut)))) << cut;
+  }
+  for (std::size_t cut = 0; cut < 52; ++cut) {
+    EXPECT_TRUE(is_corrupt(decode_space_effect(base::Bytes(effect).first(cut)))) << cut;
+  }
+  for (std::size_t cut = 0; cut < image.size(); ++cut) {
+    const auto decoded = decode_image(base::Bytes(image).first(cut));
+    // Between objects it is an image with fewer of them.
+    if (cut == 32 || cut == 32 + 24 + 8 + 512) {
+      EXPECT_TRUE(decoded) << cut;
+    } else {
+      EXPECT_TRUE(is_corrupt(decoded)) << cut;
+    }
+  }
+}
+
+TEST(SpaceEffect, ImagesThatNobodyWritesAreCorrupt) {
+  const auto is_corrupt = [](std::vector<std::byte> image, std::size_t at, std::uint32_t value) {
+    base::store(base::MutableBytes(image), at, value);
+    const auto decoded = decode_image(image);
+    return !decoded && decoded.error().code() == Errc::corrupt;
+  };
+  const auto image = some_image();
+  EXPECT_TRUE(is_corrupt(image, 0, 2));            // version
+  EXPECT_TRUE(is_corrupt(image, 4, 1));            // reserved
+  EXPECT_TRUE(is_corrupt(image, 32 + 16, 8));      // too small an object
+  EXPECT_TRUE(is_corrupt(image, 32 + 16, 31));     // too large
+  EXPECT_TRUE(is_corrupt(image, 32 + 24, 1));      // a page outside
+  EXPECT_TRUE(is_corrupt(image, 32 + 24 + 4, 1));  // reserved
+  constexpr std::size_t kSecond = 32 + 24 + 8 + 512;
+  EXPECT_TRUE(is_corrupt(image, kSecond, 0));       // not ascending
+  EXPECT_TRUE(is_corrupt(image, kSecond + 20, 2));  // a page that is not there
+}
+
+}  // namespace
+}  // namespace dolmen::node

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Members' machines of one space without a group: what is decided, and when, is said here.
+#include "node/space_machine.hpp"
+
+#include <cstring>
+#include <stdexcept>
+
+#include <gtest/gtest.h>
+
+#include "sim/sim_disk.hpp"
+#include "sim/sim_hooks.hpp"
+#include "sys/borrowed_disk.hpp"
+#include "sys/linux/linux.hpp"
+
+namespace dolmen::node {
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+struct Item {
+  std::uint64_t value = 0;
+  ptr<Item> next;
+};
+struct Pile {
+  std::uint64_t count = 0;
+  ptr<Item> top;
+};
+
+Bytes bytes_of(std::uint64_t value) {
+  Bytes bytes(sizeof value);
+  base::store(base::MutableBytes(bytes), 0, value);
+  return bytes;
+}
+
+Result<Bytes> push(Space& space, std::span<const std::byte> arguments) {
+  const auto value = base::load<std::uint64_t>(arguments);
+  DOLMEN_TRY(const auto pile, space.find_or_create<Pile>("pile"));
+  DOLMEN_TRY(const std::uint64_t count, space.transact(pile, [&](mut<Pile> p) {
+    p->top = make<Item>(p, value, p->top);
+    return ++p->count;
+  }));
+  return bytes_of(count);
+}
+
+Result<Bytes> sum(Space& space, std::span<const std::byte>) {
+  DOLMEN_TRY(const auto pile, space.find<Pile>("pile"));
+  DOLMEN_TRY(const std::uint64_t total, space.read(pile, [&](ref<Pile> p) {
+    std::uint64_t of_all = 0;
+    for (ptr<Item> item = p->top; item; item = item->next) of_all += item->value;
+    return of_all;
+  }));
+  return bytes_of(total);
+}
+
+struct Entry {
+  std::uint64_t index = 0;
+  Bytes effect;
+};
+
+class Member {
+ public:
+  Member() { start(); }
+  void start(std::size_t snapshot_bytes_max = std::size_t{1} << 30) {
+    SpaceFunctions functions;
+    functions["push"] = push;
+    functions["sum"] = sum;
+    functions["throw"] = [](Space& space, std::span<const std::byte> arguments) -> Result<Bytes> {
+      if (!push(space, arguments)) return fail(Errc::corrupt, "test");
+      throw std::runtime_error("changed its mind");
+    };
+    functions["refuse"] = [](Space&, std::span<const std::byte>) -> Result<Bytes> {
+      return fail(Errc::limit, "a test's", 7);
+    };
+    machine_.reset();
+    auto opened =
+        SpaceMachine::open(sys::linux_env(), std::make_unique<sys::BorrowedDisk>(*disk_),
+                           sys::linux_env().memory->best_driver(), std::move(functions),
+                           {.image = {.segment_bytes = 16u << 10, .tail_bytes_max = 64u << 10},
+                            .snapshot_bytes_max = snapshot_bytes_max});
+    if (!opened) throw std::runtime_error(opened.error().message());
+    machine_ = std::move(*opened);
+  }
+  /// As the leader: the effect, and its reply.
+  Result<Bytes> call(std::string_view function, std::uint64_t argument, Entry& entry) {
+    const Bytes arguments = bytes_of(argument);
+    DOLMEN_TRY(entry.effect, machine_->effect_of(
+                                 encode(SpaceCall{.function = function, .arguments = arguments})));
+    return decode_reply(machine_->apply_at(entry.index, entry.effect));
+  }
+  Result<std::uint64_t> number(std::string_view function, std::uint64_t argument, Entry& entry) {
+    DOLMEN_TRY(const Bytes reply, call(function, argument, entry));
+    return base::load<std::uint64_t>(reply);
+  }
+  void apply(const Entry& entry) { (void)machine_->apply_at(entry.index, entry.effect); }
+  [[nodiscard]] Bytes pages() { return machine_->image().snapshot(std::size_t{1} << 30).value(); }
+  SpaceMachine& machine() { return *machine_; }
+  sim::SimDisk& disk() { return *disk_; }
+  void lose_power() {
+    auto left = disk_->crash({.kind = sim::CrashPlan::Kind::none}, 1);
+    machine_.reset();
+    disk_ = std::move(left);
+    start();
+  }
+
+ private:
+  std::unique_ptr<sim::SimDisk> disk_ = std::make_unique<sim::SimDisk>(1);
+  std::unique_ptr<SpaceMachine> machine_;
+};
+
+class SpaceMachineTest : public testing::Test {
+ protected:
+  /// One call at `leader`, decided everywhere at once.
+  std::uint64_t decide(Member& leader, std::string_view function, std::uint64_t argument,
+                       std::initializer_list<Member*> others) {
+    Entry entry{.index = ++index_, .effect = {}};
+    const std::uint64_t reply = leader.number(function, argument, entry).value();
+    EXPECT_TRUE(leader.machine().decided(index_));
+    for (Member* const other : others) {
+      other->apply(entry);
+      EXPECT_TRUE(other->machine().decided(index_));
+    }
+    log_.push_back(entry);
+    return reply;
+  }
+  void replay(Member& member) {
+    member.machine().reset();
+    for (const Entry& entry : log_) member.apply(entry);
+    EXPECT_TRUE(member.machine().decided(index_));
+  }
+
+  std::uint64_t index_ = 0;
+  std::vector<Entry> log_;
+};
+
+TEST_F(SpaceMachineTest, MembersHaveTheSamePages) {
+  Member a;
+  Member b;
+  for (std::uint64_t i = 1; i <= 20; ++i) EXPECT_EQ(decide(a, "push", i, {&b}), i);
+  EXPECT_EQ(a.pages(), b.pages());
+  EXPECT_GT(a.pages().size(), 4096u);
+  // The other one leads: it has the objects, and the names.
+  EXPECT_EQ(decide(b, "sum", 0, {&a}), 210u);
+  EXPECT_EQ(decide(b, "push", 21, {&a}), 21u);
+  EXPECT_EQ(a.pages(), b.pages());
+}
+
+// A leader sees what it did; its image does not before it is decided.
+TEST_F(SpaceMachineTest, ImagesHoldWhatIsDecided) {
+  Member a;
+  decide(a, "push", 1, {});
+  const Bytes before = a.pages();
+  Entry first{.index = 2, .effect = {}};
+  Entry second{.index = 3, .effect = {}};
+  EXPECT_EQ(a.number("push", 2, first).value(), 2u);
+  EXPECT_EQ(a.number("push", 3, second).value(), 3u);
+  EXPECT_EQ(a.pages(), before);
+  ASSERT_TRUE(a.machine().decided(2));
+  const Bytes between = a.pages();
+  EXPECT_NE(between, before);
+  ASSERT_TRUE(a.machine().decided(3));
+  EXPECT_NE(a.pages(), between);
+}
+
+// The member led, and somebody else decides instead, whether or not what it did was undone first.
+TEST_F(SpaceMachineTest, WhatIsNotDecidedIsForgotten) {
+  for (const bool is_told : {true, false}) {
+    index_ = 0;
+    log_.clear();
+    Member a;
+    Member b;
+    decide(a, "push", 1, {&b});
+    if (is_told) {
+      Entry lost{.index = 2, .effect = {}};
+      ASSERT_EQ(a.number("push", 100, lost).value(), 2u);
+      replay(a);  // as Member::execute_again() does
+    }
+    EXPECT_EQ(decide(b, "push", 2, {&a}), 2u);
+    EXPECT_EQ(a.pages(), b.pages());
+    EXPECT_EQ(decide(a, "sum", 0, {&b}), 3u);
+  }
+}
+
+TEST_F(SpaceMachineTest, ASpaceThatStaysOpenIsSeen) {
+  const sim::SimHooks hooks({.seed = 1, .buggify = false, .planted = "space.stays_open"});
+  Member a;
+  Member b;
+  decide(a, "push", 1, {&b});
+  decide(b, "push", 2, {&a});
+  EXPECT_NE(decide(a, "sum", 0, {&b}), 3u);
+}
+
+TEST_F(SpaceMachineTest, AnImageThatIsAheadIsSeen) {
+  const sim::SimHooks hooks({.seed = 1, .buggify = false, .planted = "space.image_ahead"});
+  Member a;
+  Member b;
+  decide(a, "push", 1, {&b});
+  Entry lost{.index = 2, .effect = {}};
+  ASSERT_EQ(a.number("push", 100, lost).value(), 2u);
+  ASSERT_TRUE(a.machine().decided(1));
+  replay(a);
+  decide(b, "push", 2, {&a});
+  EXPECT_NE(a.pages(), b.pages());
+}
+
+TEST_F(SpaceMachineTest, AnEffectThatNeverGotIntoTheLogHasNotHappened) {
+  Member a;
+  decide(a, "push", 1, {});
+  ASSERT_TRUE(
+      a.machine().effect_of(encode(SpaceCall{.function = "push", .arguments = bytes_of(50)})));
+  EXPECT_EQ(decide(a, "sum", 0, {}), 1u);
+}
+
+TEST_F(SpaceMachineTest, ErrorsAndExceptionsAreTheCallers) {
+  Member a;
+  Entry entry{.index = ++index_, .effect = {}};
+  EXPECT_EQ(a.call("nothing", 0, entry).error().code(), Errc::not_found);
+  entry.index = ++index_;
+  const auto refused = a.call("refuse", 0, entry);
+  EXPECT_EQ(refused.error().code(), Errc::limit);
+  EXPECT_EQ(refused.error().detail(), 7u);
+  entry.index = ++index_;
+  const auto thrown = a.call("throw", 5, entry);
+  EXPECT_EQ(thrown.error().code(), Errc::aborted);
+  EXPECT_EQ(thrown.error().context(), "changed its mind");
+  ASSERT_TRUE(a.machine().decided(index_));
+  // What it had committed before stays.
+  EXPECT_EQ(decide(a, "sum", 0, {}), 5u);
+}
+
+TEST_F(SpaceMachineTest, HostileRequestsAndCommandsAreCorrupt) {
+  Member a;
+  EXPECT_EQ(a.machine().effect_of(bytes_of(1)).error().code(), Errc::corrupt);
+  EXPECT_EQ(decode_reply(a.machine().apply_at(1, bytes_of(1))).error().code(), Errc::corrupt);
+  // An effect whose record is none ends the member, when it is decided.
+  const Bytes rubbish = bytes_of(~std::uint64_t{0});
+  const Bytes effect = encode(SpaceEffect{.space = {1, 1}, .records = {rubbish}, .reply = {}});
+  (void)a.machine().apply_at(2, effect);
+  EXPECT_EQ(a.machine().decided(2).error().code(), Errc::corrupt);
+}
+
+// Whatever of its image a member lost, the log has it; nothing is taken in twice.
+TEST_F(SpaceMachineTest, ACrashLosesNothing) {
+  Member a;
+  Member b;
+  for (std::uint64_t i = 1; i <= 10; ++i) decide(a, "push", i, {&b});
+  ASSERT_TRUE(b.machine().try_snapshot());
+  for (std::uint64_t i = 11; i <= 15; ++i) decide(a, "push", i, {&b});
+  b.lose_power();
+  EXPECT_LT(b.machine().image().last_index(), a.machine().image().last_index());
+  replay(b);
+  EXPECT_EQ(a.pages(), b.pages());
+  b.start();  // a process that ended
+  replay(b);
+  EXPECT_EQ(a.pages(), b.pages());
+  EXPECT_EQ(decide(b, "sum", 0, {&a}), 120u);
+}
+
+TEST_F(SpaceMachineTest, ASnapshotIsTakenInWhereItIsMissing) {
+  Member a;
+  for (std::uint64_t i = 1; i <= 10; ++i) decide(a, "push", i, {});
+  const Bytes state = a.machine().try_snapshot().value();
+  Member b;
+  ASSERT_TRUE(b.machine().restore(state));
+  EXPECT_EQ(b.machine().position(), a.machine().position());
+  EXPECT_EQ(a.pages(), b.pages());
+  EXPECT_EQ(decide(a, "push", 11, {&b}), 11u);
+  EXPECT_EQ(a.pages(), b.pages());
+  // Who has it keeps it, and what came behind it.
+  const store::Index had = b.machine().image().last_index();
+  ASSERT_TRUE(b.machine().restore(state));
+  EXPECT_EQ(b.machine().image().last_index(), had);
+  EXPECT_LT(b.machine().position(), had);
+  b.apply(log_.back());
+  EXPECT_EQ(b.machine().position(), had);
+  EXPECT_EQ(decide(b, "sum", 0, {&a}), 66u);
+}
+
+TEST_F(SpaceMachineTest, AnotherSpacesStateIsNotTakenForIts) {
+  Member a;
+  Member b;
+  decide(a, "push", 1, {});
+  index_ = 0;
+  log_.clear();
+  decide(b, "push", 1, {});
+  const Bytes state = a.machine().try_snapshot().value();
+  EXPECT_EQ(b.machine().restore(state).error().code(), Errc::corrupt);
+  // Nor is an image of which the log says nothing.
+  b.machine().reset();
+  EXPECT_EQ(
+      b.machine().effect_of(encode(SpaceCall{.function = "sum", .arguments = {}})).error().code(),
+      Errc::busy);
+  EXPECT_EQ(b.machine().decided(0).error().code(), Errc::already_exists);
+}
+
+TEST_F(SpaceMachineTest, AStateThatIsTooLargeSaysSo) {
+  Member a;
+  a.start(4096);
+  decide(a, "push", 1, {});
+  EXPECT_EQ(a.machine().try_snapshot().error().code(), Errc::too_large);
+  EXPECT_EQ(decide(a, "push", 2, {}), 2u);
+}
+
+TEST_F(SpaceMachineTest, AFullDiskEndsTheMember) {
+  Member a;
+  decide(a, "push", 1, {});
+  a.disk().inject({.on = sim::FaultOn::write, .nth = 1, .code = Errc::io_error});
+  a.disk().inject({.on = sim::FaultOn::sync, .nth = 1, .code = Errc::io_error});
+  Result<void> ended;
+  for (std::uint64_t i = 2; ended && i < 20'000; ++i) {
+    Entry entry{.index = ++index_, .effect = {}};
+    ASSERT_TRUE(a.call("push", i, entry));
+    ended = a.machine().decided(index_);
+  }
+  ASSERT_FALSE(ended);
+}
+
+}  // namespace
+}  // namespace dolmen::node
