@@ -63,7 +63,7 @@ Demo::Demo(const DemoOptions& options, const Paths& paths, const sys::Env& env, 
 Result<void> Demo::run() {
   const std::uint64_t start_ns = now_ns();
   for (const auto step : {&Demo::gather, &Demo::load_and_kill, &Demo::resume, &Demo::reopen,
-                          &Demo::ask, &Demo::compare, &Demo::write_beside_view}) {
+                          &Demo::ask, &Demo::compare, &Demo::write_beside_view, &Demo::replicate}) {
     DOLMEN_CHECK((this->*step)());
     if (interrupted()) return fail(Errc::aborted, "interrupted");
   }

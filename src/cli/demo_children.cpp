@@ -95,6 +95,9 @@ int run_demo_child(const DemoOptions& options) {
   try {
     if (options.child == "load") done = load(options);
     if (options.child == "open") done = open(options);
+    if (options.child.starts_with("node") && options.child.size() == 5) {
+      done = run_demo_node(options, static_cast<std::uint32_t>(options.child[4] - '0'));
+    }
   } catch (const AccessError& error) {
     done = std::unexpected(error.error());
   }

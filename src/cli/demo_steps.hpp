@@ -5,6 +5,7 @@
 // Thread contract: one thread; write_beside_view() runs one more while it lasts.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <dolmen/replicated.hpp>
 #include <dolmen/space.hpp>
 
 #include "base/random.hpp"
@@ -58,6 +60,12 @@ class Demo {
   Result<void> compare();
   void race(const packages::Catalogue& debian, const packages::RawGraph& raw);
   Result<void> write_beside_view();
+  // demo_cluster.cpp
+  Result<void> replicate();
+  Result<void> replicate_in(const std::string& directory);
+  Result<void> load_nodes(ReplicatedClient& client);
+  Result<std::uint32_t> ask_while_killing(ReplicatedClient& client,
+                                          const std::function<void(std::uint32_t)>& kill);
 
   void check(const std::string& what, bool held);
   [[nodiscard]] std::uint64_t now_ns() const { return env_.clock->monotonic_ns(); }
@@ -94,5 +102,9 @@ class Demo {
 /// The parts that other processes play: "load" loads options.input into options.directory and
 /// reports on standard output; "open" reads one value, of the package named options.input.
 [[nodiscard]] int run_demo_child(const DemoOptions& options);
+
+/// "node1", "node2", "node3": one of the processes that keep a space in options.directory, until it
+/// is killed.
+[[nodiscard]] Result<void> run_demo_node(const DemoOptions& options, std::uint32_t member);
 
 }  // namespace dolmen::cli
