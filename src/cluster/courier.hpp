@@ -93,8 +93,8 @@ class Courier {
   };
   /// One channel.
   struct Link {
-    Window sent;      ///< and not acknowledged, as far as was heard
-    Window proposed;  ///< of those that arrived, and not applied
+    Window sent;               ///< and not acknowledged, as far as was heard
+    Window proposed;           ///< of those that arrived, and not applied
     MailSequence heard = 0;    ///< the other group consumed up to here
     MailSequence trimmed = 0;  ///< … and that was proposed up to here
     MailSequence told = 0;     ///< to the other group: consumed up to here

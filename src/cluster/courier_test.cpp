@@ -86,10 +86,10 @@ TEST_F(CourierTest, SendsWhatIsStableAndNothingElse) {
   EXPECT_EQ(mails(), Counts{});
   settle();
   ASSERT_EQ(sent_.size(), 1u);
-  EXPECT_EQ(sent_[0], (MailMessage{.from = group(1),
-                                   .to = group(2),
-                                   .first = 1,
-                                   .mails = {bytes("one"), bytes("two")}}));
+  EXPECT_EQ(
+      sent_[0],
+      (MailMessage{
+          .from = group(1), .to = group(2), .first = 1, .mails = {bytes("one"), bytes("two")}}));
   changed();
   EXPECT_EQ(mails(), Counts{2}) << "and once";
 }
@@ -278,10 +278,8 @@ TEST_F(CourierTest, MailInTheOwnLogIsNotProposedByTheNextLeaderEither) {
 
 TEST_F(CourierTest, WhatIsForOthersIsDropped) {
   lead();
-  courier_->receive(now_ns_,
-                    {.from = group(2), .to = group(3), .first = 1, .mails = {bytes("x")}});
-  courier_->receive(now_ns_,
-                    {.from = group(1), .to = group(1), .first = 1, .mails = {bytes("x")}});
+  courier_->receive(now_ns_, {.from = group(2), .to = group(3), .first = 1, .mails = {bytes("x")}});
+  courier_->receive(now_ns_, {.from = group(1), .to = group(1), .first = 1, .mails = {bytes("x")}});
   take();
   EXPECT_TRUE(proposed_.empty());
   EXPECT_EQ(courier_->next_wakeup_ns(), Courier::kNever);

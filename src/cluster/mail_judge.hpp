@@ -50,7 +50,8 @@ class MailJudge {
   /// An entry of the group was decided, and made `after` of `before`; the mail that it consumed.
   void decided(const GroupId& group, const Channels& before, const Channels& after,
                const MailChange::Received* consumed) {
-    const MailContent content = consumed == nullptr ? MailContent{} : MailContent::of(consumed->bytes);
+    const MailContent content =
+        consumed == nullptr ? MailContent{} : MailContent::of(consumed->bytes);
     if (consumed != nullptr) {
       const auto& posted = posted_[{consumed->from, group}];
       auto& arrived = consumed_[{consumed->from, group}];

@@ -88,10 +88,8 @@ MailVerdict Mailbox::apply(log::Index index, MailChange change) {
   if (change.received) {
     const auto& [from, sequence, bytes] = *change.received;
     Channel& channel = channels_[from];
-    steps_.push_back({.index = index,
-                      .kind = Step::Kind::consumed,
-                      .peer = from,
-                      .former = channel.consumed});
+    steps_.push_back(
+        {.index = index, .kind = Step::Kind::consumed, .peer = from, .former = channel.consumed});
     channel.consumed = std::max(channel.consumed, sequence);
   }
   for (const auto& [by, up_to] : change.acknowledged) trim(index, by, up_to);
@@ -110,10 +108,8 @@ void Mailbox::post(log::Index index, Letter letter) {
 void Mailbox::trim(log::Index index, const GroupId& by, MailSequence up_to) {
   Channel& channel = channels_.at(by);
   if (up_to <= channel.acknowledged) return;
-  Step step{.index = index,
-            .kind = Step::Kind::acknowledged,
-            .peer = by,
-            .former = channel.acknowledged};
+  Step step{
+      .index = index, .kind = Step::Kind::acknowledged, .peer = by, .former = channel.acknowledged};
   for (; channel.acknowledged < up_to; ++channel.acknowledged) {
     bytes_ -= kept_bytes(channel.unacknowledged.front().size());
     step.trimmed.push_back(std::move(channel.unacknowledged.front()));

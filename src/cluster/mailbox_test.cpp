@@ -70,7 +70,8 @@ TEST_F(MailboxTest, AMailIsConsumedOnceAndInOrder) {
   EXPECT_EQ(apply(receive(2, 1)), MailVerdict::duplicate);
   EXPECT_EQ(apply(receive(2, 3)), MailVerdict::gap);
   EXPECT_EQ(apply(receive(2, 2)), MailVerdict::applied);
-  EXPECT_EQ(apply(receive(3, 1)), MailVerdict::applied) << "channels have nothing to do with others";
+  EXPECT_EQ(apply(receive(3, 1)), MailVerdict::applied)
+      << "channels have nothing to do with others";
   EXPECT_EQ(channel(2).consumed, 2u);
 }
 
