@@ -91,9 +91,12 @@ void Courier::take_in(const Mailbox::Channel* channel, Link& link, const MailMes
       return;
     }
     if (sequence <= stable) link.is_asked = true;
-    if (sequence == link.proposed.end() + 1) {
+    const bool is_next = sequence == link.proposed.end() + 1;
+    if (is_next) {
       if (!link.proposed.has_room(mail.size(), options_.proposed_bytes)) return;
       link.proposed.push(mail.size());
+    }
+    if (is_next || (sequence > consumed && DOLMEN_PLANTED("cluster.proposed_again"))) {
       output_.proposals.push_back(
           {.received = {{.from = message.from, .sequence = sequence, .bytes = mail}}});
     }

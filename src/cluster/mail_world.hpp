@@ -80,7 +80,8 @@ class MailWorld {
     std::size_t known = 0;     ///< entries that it knows to be decided
     Mailbox mailbox;
     std::optional<Courier> courier{};
-    std::deque<MailChange> waiting{};  ///< proposals that are not in the log yet
+    std::deque<MailChange> waiting{};            ///< proposals that are not in the log yet
+    std::map<GroupId, MailSequence> proposed{};  ///< mails up to here, by this courier
   };
   struct Group {
     Group(GroupId self, const MailLimits& limits) : id(self), machine(self, limits) {}
@@ -185,10 +186,16 @@ class MailWorld {
       if (&leader != group.leader.get()) ++tally_.said_by_deposed;
       put_on_the_way(std::move(message));
     }
+    for (const MailChange& change : output.proposals) {
+      if (!change.received) continue;
+      MailSequence& last = leader.proposed[change.received->from];
+      judge_.require(!is_strict_ || change.received->sequence > last, "a mail was proposed twice");
+      last = change.received->sequence;
+    }
     for (MailChange& change : output.proposals) {
       if (happens(carelessness_)) {
         ++tally_.declined;
-        leader.courier->declined(now_ns_, change);
+        decline(leader, change);
         // It may be proposed all the same: whoever declined it did not know.
         if (happens(50)) continue;
       }
@@ -216,8 +223,15 @@ class MailWorld {
     const MailVerdict verdict = append(leader, std::move(change));
     if (verdict == MailVerdict::duplicate) ++tally_.duplicates;
     if (verdict != MailVerdict::applied && verdict != MailVerdict::duplicate) {
-      leader.courier->declined(now_ns_, original);
+      decline(leader, original);
     }
+  }
+
+  void decline(Leader& leader, const MailChange& change) {
+    leader.courier->declined(now_ns_, change);
+    if (!change.received) return;
+    MailSequence& last = leader.proposed[change.received->from];
+    last = std::min(last, change.received->sequence - 1);
   }
 
   void put_on_the_way(MailMessage message) {
@@ -330,6 +344,7 @@ class MailWorld {
   void follow(Leader& leader, const std::vector<Entry>& log) {
     leader.courier.reset();
     leader.waiting.clear();
+    leader.proposed.clear();
     std::size_t common = 0;
     while (common < std::min(log.size(), leader.log.size()) &&
            log[common].number == leader.log[common].number) {

@@ -78,6 +78,7 @@ INSTANTIATE_TEST_SUITE_P(, MailWorldBug,
                                          PlantedCase{"cluster.inbox_forgotten", false},
                                          PlantedCase{"cluster.consumed_not_undone", true},
                                          PlantedCase{"cluster.consumed_not_undone", false},
+                                         PlantedCase{"cluster.proposed_again", true},
                                          PlantedCase{"cluster.told_once", false}));
 
 }  // namespace
