@@ -37,6 +37,8 @@ inline constexpr Campaign kCampaigns[] = {
     {"log_bug_seeds", "seeds for a planted bug, at most", 300, 20, 2'500, 60, 5},
     {"member_seeds", "seeds of whole members", 100, 8, 5'000, 15, 15},
     {"memory_member_seeds", "seeds of whole members in memory alone", 60, 6, 5'000, 8, 7},
+    {"mail_seeds", "seeds of groups with mail", 1'000, 25, 200'000, 10, 9},
+    {"mail_bug_seeds", "seeds for a planted bug of mail, at most", 300, 0, 2'500, 5, 1},
     {"cluster_seeds", "seeds of clusters of five groups", 300, 6, 20'000, 12, 11},
     {"space_seeds", "seeds of clusters with a space", 150, 4, 10'000, 20, 12},
     {"process_kills", "kills of members", 100, 10, 5'000, 25, 5},
