@@ -174,8 +174,7 @@ Result<void> Demo::load_nodes(ReplicatedClient& client) {
   screen_.end_progress();
   const std::uint64_t took_ns = now_ns() - start_ns;
   const double rate = static_cast<double>(total_) * 1e9 / static_cast<double>(took_ns);
-  figures_["nodes"] = {{"load_ms", static_cast<double>(took_ns) / 1e6},
-                       {"packages_per_s", rate}};
+  figures_["nodes"] = {{"load_ms", static_cast<double>(took_ns) / 1e6}, {"packages_per_s", rate}};
   screen_.figure("loaded in", duration_text(took_ns) + ", " +
                                   grouped(static_cast<std::uint64_t>(rate)) +
                                   " packages/s, each batch on the disks of two of three");
@@ -200,8 +199,8 @@ Result<std::uint32_t> Demo::ask_while_killing(ReplicatedClient& client,
       const packages::Catalogue& debian = *view[debian_];
       const Package& package = *debian.packages.at(random_.below(debian.packages.size()));
       name = package.name.str();
-      right = packages::Walker<Package>(debian.packages.size())
-                  .closure(package, &Package::dependents);
+      right =
+          packages::Walker<Package>(debian.packages.size()).closure(package, &Package::dependents);
     }));
     if (i == kill_at) {
       killed = leader_of(client);
@@ -209,8 +208,8 @@ Result<std::uint32_t> Demo::ask_while_killing(ReplicatedClient& client,
       kill(killed);  // SIGKILL
     }
     const std::uint64_t start_ns = now_ns();
-    DOLMEN_TRY(const Bytes reply,
-               call_space(client, "would break", base::as_bytes(std::string_view(name)), kPatience));
+    DOLMEN_TRY(const Bytes reply, call_space(client, "would break",
+                                             base::as_bytes(std::string_view(name)), kPatience));
     took_ns.push_back(now_ns() - start_ns);
     if (i == kill_at) outage_ns = took_ns.back();
     DOLMEN_TRY(const auto answer, value_of<packages::Closure>(reply));
@@ -226,13 +225,15 @@ Result<std::uint32_t> Demo::ask_while_killing(ReplicatedClient& client,
   figures["answers_wrong"] = wrong;
   figures["answer_ms"] = static_cast<double>(took_ns[took_ns.size() / 2]) / 1e6;
   figures["outage_ms"] = static_cast<double>(outage_ns) / 1e6;
-  screen_.figure("questions", grouped(questions) + ", one after the other; half of them took less "
-                                                   "than " +
+  screen_.figure("questions", grouped(questions) +
+                                  ", one after the other; half of them took less "
+                                  "than " +
                                   duration_text(took_ns[took_ns.size() / 2]));
-  screen_.figure("killed with SIGKILL", "node " + std::to_string(killed) + ", which led, before question " +
-                                            grouped(kill_at + 1));
-  screen_.figure("that question took", duration_text(outage_ns) +
-                                           ", with another node that took over and opened the space");
+  screen_.figure("killed with SIGKILL", "node " + std::to_string(killed) +
+                                            ", which led, before question " + grouped(kill_at + 1));
+  screen_.figure(
+      "that question took",
+      duration_text(outage_ns) + ", with another node that took over and opened the space");
   check("every answer was right, before and after", wrong == 0);
   return killed;
 }
@@ -257,9 +258,8 @@ Result<void> Demo::replicate_in(const std::string& directory) {
   DOLMEN_TRY(ReplicatedClient client, ReplicatedClient::make(options_of(directory, 1).group));
   DOLMEN_CHECK(load_nodes(client));
   if (interrupted()) return fail(Errc::aborted, "interrupted");
-  DOLMEN_TRY(const std::uint32_t killed, ask_while_killing(client, [&](std::uint32_t member) {
-               nodes.kill(member);
-             }));
+  DOLMEN_TRY(const std::uint32_t killed,
+             ask_while_killing(client, [&](std::uint32_t member) { nodes.kill(member); }));
   DOLMEN_TRY(const Bytes reply, call_space(client, "count", {}, kPatience));
   DOLMEN_TRY(const auto found, value_of<std::uint64_t>(reply));
   check("nothing is lost: all " + grouped(total_ / 2) + " packages and their links are there",
