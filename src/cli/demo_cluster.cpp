@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 
 #include <dolmen/replicated_space.hpp>
 
@@ -50,11 +51,41 @@ std::string text_of(std::span<const std::byte> bytes) {
   return text;
 }
 
+/// The key of the three, and where they are: ports of a loopback address that is this process's
+/// own, below those that the system gives away.
+Result<void> make_group(const std::string& directory, const sys::Env& env) {
+  fs::create_directories(directory);
+  std::ofstream(directory + "/key").close();
+  fs::permissions(directory + "/key", fs::perms::owner_read | fs::perms::owner_write);
+  std::array<std::byte, 32> secret{};
+  env.entropy->fill(secret);
+  std::ofstream key(directory + "/key");
+  for (const std::byte byte : secret) {
+    for (const int shift : {4, 0}) {
+      key << "0123456789abcdef"[std::to_integer<unsigned>(byte) >> shift & 15];
+    }
+  }
+  const std::uint64_t pid = env.process->pid();
+  std::ofstream where(directory + "/addresses");
+  for (std::uint32_t member = 1; member <= kNodes; ++member) {
+    where << "127." << 1 + (pid >> 16 & 0x7f) << '.' << (pid >> 8 & 0xff) << '.' << (pid & 0xff)
+          << ':' << 7400 + member << '\n';
+  }
+  key.close();
+  where.close();
+  if (!key || !where) return fail(Errc::io_error, interned(directory));
+  return {};
+}
+
 ReplicatedOptions options_of(const std::string& directory, std::uint32_t member) {
-  const std::string where = "shm:" + directory + "/meet";
-  return {.group = {.members = std::vector<std::string>(kNodes, where), .key_file = {}},
-          .member = member,
-          .directory = directory + "/log" + std::to_string(member)};
+  ReplicatedOptions options{.group = {.members = {}, .key_file = directory + "/key"},
+                            .member = member,
+                            .directory = directory + "/log" + std::to_string(member)};
+  std::ifstream where(directory + "/addresses");
+  for (std::string address; std::getline(where, address);) {
+    options.group.members.push_back(address);
+  }
+  return options;
 }
 
 // [demo:functions]
@@ -90,8 +121,8 @@ class Nodes {
   Nodes(std::string program, std::string directory, std::string input)
       : program_(std::move(program)), directory_(std::move(directory)), input_(std::move(input)) {}
 
-  Result<void> make() {
-    fs::create_directories(directory_);
+  Result<void> make(const sys::Env& env) {
+    DOLMEN_CHECK(make_group(directory_, env));
     for (std::uint32_t member = 1; member <= kNodes; ++member) {
       DOLMEN_CHECK(Replicated::create(options_of(directory_, member)));
       DOLMEN_CHECK(start(member));
@@ -253,7 +284,7 @@ Result<void> Demo::replicate() {
 
 Result<void> Demo::replicate_in(const std::string& directory) {
   Nodes nodes(program_, directory, paths_.input);
-  DOLMEN_CHECK(nodes.make());
+  DOLMEN_CHECK(nodes.make(env_));
   DOLMEN_TRY(space_, Space::open(paths_.space));
   DOLMEN_TRY(ReplicatedClient client, ReplicatedClient::make(options_of(directory, 1).group));
   DOLMEN_CHECK(load_nodes(client));
