@@ -59,8 +59,8 @@ class StateMachine {
   /// True: effect_of() is not called before everything in the log is decided, and decided() is
   /// called again though nothing is new.
   [[nodiscard]] virtual bool waits_for_decided() const { return false; }
-  /// snapshot(), called when everything applied is decided. Errors: too_large (the log stays, and
-  /// it is asked for again later); others end the member.
+  /// snapshot(), called when everything applied is decided. Errors: too_large, and
+  /// busy, not now (the log stays, and it is asked for again later); others end the member.
   [[nodiscard]] virtual Result<std::vector<std::byte>> try_snapshot() { return snapshot(); }
 };
 

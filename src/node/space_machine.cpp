@@ -186,6 +186,8 @@ Result<std::vector<std::byte>> SpaceMachine::try_snapshot() {
   // The log that it stands for is cut soon; so is the image's.
   // Whom the first record will belong to is not decided before it.
   if (position_ == 0) return ImageWriter({}).finish();
+  // Started again, it takes in what its image has had already: that is no state of this position.
+  if (image_->last_index() != position_) return fail(Errc::busy, "an image that is ahead");
   DOLMEN_CHECK(checkpoint());
   return image_->snapshot(options_.snapshot_bytes_max);
 }

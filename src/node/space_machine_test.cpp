@@ -276,6 +276,19 @@ TEST_F(SpaceMachineTest, ASnapshotIsTakenInWhereItIsMissing) {
   EXPECT_EQ(decide(b, "sum", 0, {&a}), 66u);
 }
 
+// The image of a member that starts again may be of a later entry than the one it is at.
+TEST_F(SpaceMachineTest, NoSnapshotIsOfAnotherPosition) {
+  Member a;
+  for (std::uint64_t i = 1; i <= 5; ++i) decide(a, "push", i, {});
+  a.machine().reset();
+  for (std::size_t i = 0; i < 3; ++i) a.apply(log_[i]);
+  ASSERT_TRUE(a.machine().decided(3));
+  EXPECT_EQ(a.machine().try_snapshot().error().code(), Errc::busy);
+  for (std::size_t i = 3; i < 5; ++i) a.apply(log_[i]);
+  ASSERT_TRUE(a.machine().decided(5));
+  EXPECT_TRUE(a.machine().try_snapshot());
+}
+
 TEST_F(SpaceMachineTest, AnotherSpacesStateIsNotTakenForIts) {
   Member a;
   Member b;

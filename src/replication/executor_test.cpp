@@ -69,7 +69,7 @@ struct History {
   Executor::Outcome say(std::uint64_t session, std::uint64_t sequence, std::string_view text) {
     return add(encode_command(session, sequence, base::as_bytes(text)));
   }
-  [[nodiscard]] log::SnapshotPtr snapshot() const { return made_of(executor.snapshot()); }
+  [[nodiscard]] log::SnapshotPtr snapshot() const { return made_of(executor.snapshot().value()); }
   [[nodiscard]] log::SnapshotPtr made_of(const std::vector<std::byte>& state) const {
     const log::SnapshotPlace place{.last = {.origin = 1, .index = executor.executed()},
                                    .configuration = {.voters = {log::ReplicaId{1}}}};
@@ -143,7 +143,7 @@ TEST(Executor, TheQuietestSessionGivesWayAndIsTold) {
     EXPECT_EQ(each->say(5, 1, "f").status, ReplyStatus::expired);
     EXPECT_EQ(each->say(6, 1, "g").status, ReplyStatus::done);
   }
-  EXPECT_EQ(run.executor.snapshot(), other.executor.snapshot());
+  EXPECT_EQ(run.executor.snapshot().value(), other.executor.snapshot().value());
 }
 
 TEST(Executor, ASnapshotHoldsTheStateAndTheSessions) {
@@ -155,7 +155,7 @@ TEST(Executor, ASnapshotHoldsTheStateAndTheSessions) {
   History other;
   ASSERT_TRUE(other.executor.restore(run.snapshot().get()));
   EXPECT_EQ(other.executor.executed(), run.executor.executed());
-  EXPECT_EQ(other.executor.snapshot(), run.executor.snapshot());
+  EXPECT_EQ(other.executor.snapshot().value(), run.executor.snapshot().value());
   const Executor::Outcome again = other.say(session, 2, "b");
   EXPECT_EQ(again.status, ReplyStatus::done);
   EXPECT_EQ(result_of(again), "2 b");
@@ -164,7 +164,7 @@ TEST(Executor, ASnapshotHoldsTheStateAndTheSessions) {
   EXPECT_EQ(other.diary.text(), "a\nb\nc\n");
   ASSERT_TRUE(other.executor.restore(nullptr));
   EXPECT_EQ(other.executor.executed(), 0u);
-  EXPECT_EQ(other.executor.snapshot(), History().executor.snapshot());
+  EXPECT_EQ(other.executor.snapshot().value(), History().executor.snapshot().value());
 }
 
 TEST(Executor, TheSameEntriesGiveTheSameBytesWhereverASnapshotWasBetween) {
@@ -196,7 +196,8 @@ TEST(Executor, TheSameEntriesGiveTheSameBytesWhereverASnapshotWasBetween) {
         ASSERT_EQ(a.status, b.status);
         ASSERT_EQ(a.result, b.result);
       }
-      ASSERT_EQ(one.executor.snapshot(), other.executor.snapshot()) << "seed " << seed;
+      ASSERT_EQ(one.executor.snapshot().value(), other.executor.snapshot().value())
+          << "seed " << seed;
     }
   }
 }
@@ -236,7 +237,7 @@ class HostileState : public testing::Test {
     first_ = run_.open();
     second_ = run_.open();
     (void)run_.say(first_, 7, "a");
-    right_ = run_.executor.snapshot();
+    right_ = run_.executor.snapshot().value();
   }
   [[nodiscard]] Errc error_of(const std::vector<std::byte>& state) const {
     History other;
@@ -300,11 +301,11 @@ TEST_F(HostileState, AnyChangeIsRefusedOrUnderstoodExactly) {
     const auto restored = other.executor.restore(run_.made_of(state).get());
     if (!restored) {
       ASSERT_EQ(restored.error().code(), Errc::corrupt);
-      ASSERT_EQ(other.executor.snapshot(), History().executor.snapshot());
+      ASSERT_EQ(other.executor.snapshot().value(), History().executor.snapshot().value());
       continue;
     }
     ++understood;
-    ASSERT_EQ(other.executor.snapshot(), state);
+    ASSERT_EQ(other.executor.snapshot().value(), state);
   }
   EXPECT_GT(understood, 1'000);
 }

@@ -28,7 +28,10 @@ Result<bool> Member::compact(Hosting& hosting) {
   if (executed <= known) return true;
   DOLMEN_CHECK(tell_decided(hosting));
   auto state = hosting.executor->snapshot();
-  if (!state && state.error().code() != Errc::too_large) return std::unexpected(state.error());
+  if (!state) {
+    const Errc code = state.error().code();
+    if (code != Errc::too_large && code != Errc::busy) return std::unexpected(state.error());
+  }
   if (state) {
     auto snapshot = log::Snapshot::make(replica.place_at(executed), std::move(*state));
     if (snapshot) {

@@ -304,6 +304,41 @@ std::optional<std::uint64_t> ClusterRun::value_at(const Node& node, const Group&
   return group.is_space ? node.space->value() : node.machines.at(group.id)->value();
 }
 
+namespace {
+
+/// Where two images first differ.
+std::string difference_of(base::Bytes a, base::Bytes b) {
+  const auto one = node::decode_image(a);
+  const auto other = node::decode_image(b);
+  if (!one || !other) return "one is none";
+  if (one->head.last_index != other->head.last_index) {
+    return "records up to " + std::to_string(one->head.last_index) + " and up to " +
+           std::to_string(other->head.last_index);
+  }
+  if (one->head.space != other->head.space) return "of two spaces";
+  for (std::size_t i = 0; i < std::min(one->objects.size(), other->objects.size()); ++i) {
+    const node::ImageObject& x = one->objects[i];
+    const node::ImageObject& y = other->objects[i];
+    const std::string name = "object " + std::to_string(i);
+    if (x.id != y.id) return name + " is another one";
+    if (x.capacity_log2 != y.capacity_log2) {
+      return name + " of " + std::to_string(x.capacity_log2) + " and of " +
+             std::to_string(y.capacity_log2);
+    }
+    for (std::size_t p = 0; p < std::min(x.pages.size(), y.pages.size()); ++p) {
+      if (x.pages[p].number != y.pages[p].number ||
+          !std::ranges::equal(x.pages[p].bytes, y.pages[p].bytes)) {
+        return name + ", pages " + std::to_string(x.pages[p].number) + " and " +
+               std::to_string(y.pages[p].number);
+      }
+    }
+    if (x.pages.size() != y.pages.size()) return name + ": number of pages";
+  }
+  return "number of objects";
+}
+
+}  // namespace
+
 /// Who executed the same has the same bytes.
 void ClusterRun::judge_images(const Group& group, const std::vector<std::size_t>& voters) {
   std::optional<std::vector<std::byte>> first;
@@ -313,7 +348,7 @@ void ClusterRun::judge_images(const Group& group, const std::vector<std::size_t>
     if (!first) first = *image;
     if (*first == *image) continue;
     return violated("group " + std::to_string(group.id.low) + ": node " + std::to_string(i + 1) +
-                    " has another image");
+                    " has another image: " + difference_of(*first, *image));
   }
 }
 
