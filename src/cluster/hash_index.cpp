@@ -259,18 +259,17 @@ void HashIndex::merge(BucketNumber number) {
     whole.depth = static_cast<std::uint8_t>(whole.depth - 1);
     whole.prefix >>= 1;
     whole.link = kNoBucket;
+    const Bucket claimed = whole;
     for (std::size_t slot = 0; slot < upper.count; ++slot) {
       add_slot(whole, upper.slots[slot], (upper.second >> slot & 1) != 0);
     }
-    if (DOLMEN_PLANTED("cluster.merge_forgets_first")) {
+    if (DOLMEN_PLANTED("cluster.merge_claims_first")) {
+      memory_.write_bucket(heir, claimed);
       retire_bucket(retired, upper, heir);
-      lead_to(heir, whole);
-      memory_.write_bucket(heir, whole);
-    } else {
-      memory_.write_bucket(heir, whole);
-      retire_bucket(retired, upper, heir);
-      lead_to(heir, whole);
     }
+    memory_.write_bucket(heir, whole);
+    if (!DOLMEN_PLANTED("cluster.merge_claims_first")) retire_bucket(retired, upper, heir);
+    lead_to(heir, whole);
     number = heir;
   }
 }

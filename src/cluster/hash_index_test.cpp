@@ -263,9 +263,7 @@ bool respects_the_grace() {
       table.apply(IndexCommand::release(released));
     }
     for (BucketNumber number = 1; number <= 200; ++number) {
-      const auto bucket =
-          decode_bucket(base::Bytes(table.region()).subspan(table.geometry().bucket_at(number), kBucketBytes),
-                        number, table.geometry());
+      const auto bucket = table.bucket(number);
       if (!bucket) continue;
       if (bucket->state == BucketState::forward) {
         retired[number] = bucket->retired_at;
@@ -282,6 +280,39 @@ TEST(HashIndex, WhatIsRetiredWaitsForItsGrace) { EXPECT_TRUE(respects_the_grace(
 TEST(HashIndexBugs, ReuseWithoutAGraceIsSeen) {
   const IndexHooks planted("cluster.reuse_at_once");
   EXPECT_FALSE(respects_the_grace());
+}
+
+/// Whether each key stays where it is by the same position, until it is erased.
+bool keeps_positions() {
+  Table table;
+  base::Random random(11);
+  std::map<ObjectId, unsigned> places;
+  for (int i = 0; i < 6'000; ++i) {
+    const std::uint64_t key = random.below(200);
+    if (random.chance(i / 500 % 2 == 0 ? 1 : 7, 8)) {
+      table.apply(table.erase_command(key));
+      places.erase(id_of(key));
+    } else {
+      table.apply(table.put_command(key, 1));
+    }
+    table.apply(IndexCommand::release(table.last()));
+    for (BucketNumber number = 1; number <= table.geometry().bucket_count; ++number) {
+      const auto bucket = table.bucket(number);
+      if (!bucket) continue;
+      for (std::size_t slot = 0; slot < bucket->count; ++slot) {
+        const unsigned place = bucket->second >> slot & 1u;
+        if (places.try_emplace(bucket->slots[slot].key, place).first->second != place) return false;
+      }
+    }
+  }
+  return true;
+}
+
+TEST(HashIndex, AKeyNeverMovesBetweenItsCandidates) { EXPECT_TRUE(keeps_positions()); }
+
+TEST(HashIndexBugs, AKeyThatMovesBetweenItsCandidatesIsSeen) {
+  const IndexHooks planted("cluster.position_forgotten");
+  EXPECT_FALSE(keeps_positions());
 }
 
 TEST(HashIndexBugs, APutThatLooksInOneBucketIsSeen) {

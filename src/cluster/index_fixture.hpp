@@ -54,10 +54,10 @@ struct TableSizes {
 /// A key is a number; what a record's key looks like is derived from it.
 inline ObjectId id_of(std::uint64_t key) { return {key * 0x9E3779B97F4A7C15ull + 1, key}; }
 inline std::string text_of(std::uint64_t key) {
-  return "key " + std::to_string(key) + std::string(key % 23, 'k');
+  return "key " + std::to_string(key) + std::string(key % 3 * 10, 'k');
 }
 inline std::string value_text(std::uint64_t value) {
-  return std::to_string(value) + std::string(value % 211, 'v');
+  return std::to_string(value) + std::string(value % 5 * 40, 'v');
 }
 
 class Table {
@@ -94,6 +94,11 @@ class Table {
     return is_homes() ? IndexCommand::erase(id_of(key))
                       : IndexCommand::erase(base::as_bytes(text_of(key)));
   }
+  /// As readers see it.
+  std::optional<Bucket> bucket(BucketNumber number) {
+    return decode_bucket(base::Bytes(region()).subspan(geometry_.bucket_at(number), kBucketBytes),
+                         number, geometry_);
+  }
   /// What `find()` gives, as a number.
   std::optional<std::uint64_t> find(std::uint64_t key) const {
     if (is_homes()) {
@@ -106,11 +111,15 @@ class Table {
     if (!bytes) return std::nullopt;
     return number_of(*bytes);
   }
-  static std::uint64_t number_of(base::Bytes value) {
-    std::string text(value.size(), ' ');
-    std::ranges::transform(value, text.begin(), [](std::byte b) { return static_cast<char>(b); });
-    const std::uint64_t number = std::stoull(text);
-    EXPECT_EQ(text, value_text(number));
+  /// Nothing: it is not what any put wrote.
+  static std::optional<std::uint64_t> number_of(base::Bytes value) {
+    std::uint64_t number = 0;
+    for (const std::byte digit : value) {
+      if (digit < std::byte{'0'} || digit > std::byte{'9'}) break;
+      number = number * 10 + (static_cast<std::uint64_t>(digit) - '0');
+    }
+    const std::string text = value_text(number);
+    if (!std::ranges::equal(value, base::as_bytes(text))) return std::nullopt;
     return number;
   }
   log::Index last() const { return last_; }
