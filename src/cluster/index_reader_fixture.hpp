@@ -5,9 +5,13 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
+#include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,6 +20,23 @@
 #include "cluster/index_reader.hpp"
 
 namespace dolmen::cluster {
+
+inline IndexLookup lookup_of(const Table& table, IndexHints& hints, std::uint64_t key,
+                             ReadLevel level, std::uint32_t copies = 1, std::uint32_t epoch = 1) {
+  if (table.is_homes()) {
+    return {table.geometry(), epoch, hints, id_of(key), level, copies};
+  }
+  return {table.geometry(), epoch, hints, base::as_bytes(text_of(key)), level, copies};
+}
+
+/// What a look-up for that key found. Nothing: what no put wrote for it.
+inline std::optional<std::uint64_t> number_in(const Table& table, const IndexLookup& lookup,
+                                              std::uint64_t key) {
+  if (!table.is_homes()) return Table::number_of(lookup.value());
+  const std::uint64_t number = lookup.home().location;
+  if (table.put_command(key, number).home != lookup.home()) return std::nullopt;
+  return number;
+}
 
 /// One look-up under way: each read of a round is copied piece by piece.
 class SlowLookup {
@@ -26,15 +47,17 @@ class SlowLookup {
   }
   [[nodiscard]] const IndexLookup& lookup() const { return lookup_; }
   [[nodiscard]] bool is_over() const { return lookup_.state() != LookupState::reading; }
-  /// Copies one piece; when that was the last one of the round, the look-up goes on.
-  void step(base::Bytes region, base::Random& random) {
+  /// Copies one piece; when that was the last one of the round, the look-up goes on. `regions`: of
+  /// the copies.
+  void step(std::span<const base::Bytes> regions, base::Random& random) {
     const std::size_t chosen = random.below(pieces_.size());
     std::swap(pieces_[chosen], pieces_.back());
     const auto [read, at] = pieces_.back();
     pieces_.pop_back();
     const IndexRead& from = lookup_.reads()[read];
     const std::size_t size = std::min<std::size_t>(piece_bytes_, from.bytes - at);
-    std::ranges::copy(region.subspan(from.offset + at, size), buffers_[read].begin() + at);
+    const base::Bytes piece = regions[from.copy].subspan(from.offset + at, size);
+    std::ranges::copy(piece, buffers_[read].begin() + at);
     if (!pieces_.empty()) return;
     const std::vector<base::Bytes> bytes(buffers_.begin(), buffers_.end());
     lookup_.arrived(bytes, {.issued_ns = 1, .completed_ns = 2, .lease_until_ns = 3});
@@ -66,14 +89,18 @@ class SlowLookup {
 class IndexJudge {
  public:
   using Value = std::optional<std::uint64_t>;
-  /// The writer begins, and ends, to give a key this value.
-  void begins(std::uint64_t key, Value value) { values_of(key).push_back({value, ++now_, kNever}); }
-  void ends(std::uint64_t key) { values_of(key).back().ended = ++now_; }
+  /// The writer begins to give a key this value; the number of that.
+  std::uint64_t begins(std::uint64_t key, Value value) {
+    values_of(key).push_back({value, kNever});
+    return values_of(key).size() - 1;
+  }
+  /// It is acknowledged, and so is what came before.
+  void ends(std::uint64_t key, std::uint64_t number) { values_of(key)[number].ended = ++now_; }
   /// A reader begins; `said()` takes what this gives.
   std::uint64_t asks(std::uint64_t key) {
     const auto& values = values_of(key);
     std::uint64_t least = seen_[key];
-    while (least + 1 < values.size() && values[least + 1].ended < now_) ++least;
+    while (least + 1 < values.size() && values[least + 1].ended <= now_) ++least;
     ++now_;
     return least;
   }
@@ -93,12 +120,11 @@ class IndexJudge {
   static constexpr std::uint64_t kNever = ~std::uint64_t{0};
   struct Version {
     Value value;
-    std::uint64_t began;
     std::uint64_t ended;
   };
   std::vector<Version>& values_of(std::uint64_t key) {
     auto& values = values_[key];
-    if (values.empty()) values.push_back({std::nullopt, 0, 0});
+    if (values.empty()) values.push_back({std::nullopt, 0});
     return values;
   }
 
@@ -155,11 +181,11 @@ class TornCampaign {
   };
 
   void change(std::uint64_t key, IndexJudge::Value value) {
-    judge_.begins(key, value);
+    const std::uint64_t number = judge_.begins(key, value);
     const auto outcome =
         table_.apply(value ? table_.put_command(key, *value) : table_.erase_command(key));
     if (outcome == IndexOutcome::no_space) report_.is_wrong = true;  // the table is large enough
-    judge_.ends(key);
+    judge_.ends(key, number);
   }
 
   void read() {
@@ -173,14 +199,11 @@ class TornCampaign {
     if (!reader.lookup) {
       reader.key = random_.below(keys_);
       reader.least = judge_.asks(reader.key);
-      const IndexGeometry& geometry = table_.geometry();
-      IndexLookup lookup =
-          table_.is_homes()
-              ? IndexLookup(geometry, 1, reader.hints, id_of(reader.key), level_)
-              : IndexLookup(geometry, 1, reader.hints, base::as_bytes(text_of(reader.key)), level_);
+      IndexLookup lookup = lookup_of(table_, reader.hints, reader.key, level_);
       reader.lookup = std::make_unique<SlowLookup>(std::move(lookup), piece_bytes_);
     }
-    reader.lookup->step(table_.region(), random_);
+    const std::array<base::Bytes, 1> regions{table_.region()};
+    reader.lookup->step(regions, random_);
     if (!reader.lookup->is_over()) return;
     const IndexLookup& over = reader.lookup->lookup();
     switch (over.state()) {
@@ -200,11 +223,8 @@ class TornCampaign {
   }
 
   void judge_found(const Reader& reader, const IndexLookup& over) {
-    const IndexJudge::Value number =
-        table_.is_homes() ? over.home().location : Table::number_of(over.value());
-    const bool is_written = number && (!table_.is_homes() ||
-                                       table_.put_command(reader.key, *number).home == over.home());
-    if (is_written) return judge(reader, number);
+    const IndexJudge::Value number = number_in(table_, over, reader.key);
+    if (number) return judge(reader, number);
     report_.is_wrong = true;
     report_.wrong_key = reader.key;
   }
