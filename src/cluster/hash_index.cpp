@@ -191,7 +191,8 @@ std::optional<std::uint32_t> HashIndex::splits_for(const Bucket& bucket,
   // As many as it takes for one of those there to part from the new one.
   std::uint32_t depth = geometry().depth_max + 1u;
   for (std::size_t slot = 0; slot < bucket.count; ++slot) {
-    const auto common = static_cast<std::uint32_t>(std::countl_zero(position_in(bucket, slot) ^ position));
+    const auto common =
+        static_cast<std::uint32_t>(std::countl_zero(position_in(bucket, slot) ^ position));
     depth = std::min(depth, common + 1);
   }
   if (depth > geometry().depth_max) return std::nullopt;
@@ -276,7 +277,8 @@ void HashIndex::merge(BucketNumber number) {
 
 void HashIndex::lead_to(BucketNumber number, const Bucket& bucket) {
   const std::uint32_t below = state_.depth - bucket.depth;
-  const std::size_t first = (std::size_t{1} << state_.depth) + (std::size_t{bucket.prefix} << below);
+  const std::size_t first =
+      (std::size_t{1} << state_.depth) + (std::size_t{bucket.prefix} << below);
   for (std::size_t word = first; word < first + (std::size_t{1} << below); ++word) {
     const std::size_t at = kDirectoryAt + 4 * word;
     if (memory_.half(at) != number) memory_.store_half(at, number);

@@ -6,7 +6,8 @@
 //
 // What stays true after each entry:
 //  1. The region is the fold of the entries: equal entries give equal bytes.
-//  2. Each key is in one slot of one live bucket, that of one of its two positions, always the same.
+//  2. Each key is in one slot of one live bucket, that of one of its two positions, always the
+//  same.
 //  3. Each word of the directory of the table's depth leads to the live bucket with its prefix.
 //  4. Each bucket that was ever used is live, retired or free; so is each block of the heap.
 // And between any two stores: a bucket that can be read as a whole is right as of some moment of
@@ -103,8 +104,7 @@ class HashIndex {
     std::uint32_t splits = 0;
   };
 
-  HashIndex(base::MutableBytes region, const IndexGeometry& geometry)
-      : memory_(region, geometry) {}
+  HashIndex(base::MutableBytes region, const IndexGeometry& geometry) : memory_(region, geometry) {}
 
   void start(std::uint32_t epoch);
   [[nodiscard]] ObjectId slot_key_of(const IndexCommand& command) const;

@@ -132,7 +132,10 @@ void HashIndex::become(const IndexState& state, base::Bytes ranges) {
 }
 
 Result<void> HashIndex::check() const {
-  if (!is_possible(state_) || memory_.half(kDepthAt) != state_.depth) {
+  constexpr std::size_t kSpareAt = kIndexStateAt + sizeof(IndexState);
+  const bool is_spare_empty = std::ranges::all_of(memory_.bytes(kSpareAt, kDirectoryAt - kSpareAt),
+                                                  [](std::byte b) { return b == std::byte{0}; });
+  if (!is_possible(state_) || memory_.half(kDepthAt) != state_.depth || !is_spare_empty) {
     return bad_index("the state of an index", 0);
   }
   DOLMEN_CHECK(check_buckets());
@@ -145,8 +148,8 @@ Result<void> HashIndex::check() const {
 Result<void> HashIndex::check_bucket(BucketNumber number, const Bucket& bucket) const {
   const auto bad = [&] { return bad_index("a bucket of an index", number); };
   const auto state_of = [&](BucketNumber other) {
-    const auto found = decode_bucket(memory_.bytes(geometry().bucket_at(other), kBucketBytes),
-                                     other, geometry());
+    const auto found =
+        decode_bucket(memory_.bytes(geometry().bucket_at(other), kBucketBytes), other, geometry());
     return found ? found->state : BucketState::free;
   };
   if (bucket.epoch != state_.epoch || bucket.link > state_.buckets_used ||
@@ -261,9 +264,10 @@ Result<void> HashIndex::check_keys() const {
 Result<void> HashIndex::check_heap() const {
   const auto bad = [](HeapGranule block) { return bad_index("the heap of an index", block); };
   if (geometry().kind == IndexKind::homes) {
-    const bool is_none = state_.block_retired_first == kNoBlock &&
-                         state_.block_retired_last == kNoBlock && state_.record_bytes == 0 &&
-                         std::ranges::all_of(state_.free_block, [](HeapGranule b) { return b == 0; });
+    const bool is_none =
+        state_.block_retired_first == kNoBlock && state_.block_retired_last == kNoBlock &&
+        state_.record_bytes == 0 &&
+        std::ranges::all_of(state_.free_block, [](HeapGranule b) { return b == 0; });
     return is_none ? Result<void>{} : bad(0);
   }
   BlockCensus blocks;
@@ -280,7 +284,8 @@ Result<void> HashIndex::check_heap() const {
     const Bucket bucket = memory_.bucket(number);
     for (std::size_t slot = 0; slot < bucket.count; ++slot) {
       const auto place = RecordPlace::of(bucket.slots[slot], geometry());
-      const auto block_class = place->granule == 0 ? std::nullopt : blocks.count(place->granule - 1);
+      const auto block_class =
+          place->granule == 0 ? std::nullopt : blocks.count(place->granule - 1);
       if (!block_class || kBlockHeaderBytes + place->bytes > block_bytes(*block_class)) {
         return bad(place->granule);
       }

@@ -56,8 +56,7 @@ testing::AssertionResult holds(Table& table, const Model& model, std::uint64_t k
   for (std::uint64_t key = 0; key < keys; ++key) {
     const auto found = table.find(key);
     const auto expected = model.find(key);
-    if (found.has_value() != (expected != model.end()) ||
-        (found && *found != expected->second)) {
+    if (found.has_value() != (expected != model.end()) || (found && *found != expected->second)) {
       return testing::AssertionFailure() << "key " << key;
     }
   }
@@ -324,8 +323,7 @@ TEST(HashIndexBugs, APutThatLooksInOneBucketIsSeen) {
   EXPECT_TRUE(is_seen);
 }
 
-INSTANTIATE_TEST_SUITE_P(Both, HashIndexTest,
-                         testing::Values(IndexKind::homes, IndexKind::records),
+INSTANTIATE_TEST_SUITE_P(Both, HashIndexTest, testing::Values(IndexKind::homes, IndexKind::records),
                          [](const auto& info) {
                            return info.param == IndexKind::homes ? "Homes" : "Records";
                          });

@@ -32,7 +32,8 @@ bool is_consistent(const Bucket& bucket, BucketNumber number, const IndexGeometr
   const bool is_live = bucket.state == BucketState::live;
   if (!is_live && bucket.count != 0) return false;
   if (bucket.second >> bucket.count != 0) return false;
-  if ((bucket.state == BucketState::forward) != (!is_live && bucket.link != kNoBucket)) return false;
+  if ((bucket.state == BucketState::forward) != (!is_live && bucket.link != kNoBucket))
+    return false;
   if (bucket.state != BucketState::forward && bucket.retired_at != 0) return false;
   for (std::size_t i = 0; i < bucket.count; ++i) {
     if (bucket.slots[i].key.is_null()) return false;
@@ -126,9 +127,8 @@ std::optional<Home> Home::of(const IndexSlot& slot) noexcept {
 }
 
 IndexSlot RecordPlace::slot_of(const ObjectId& key) const noexcept {
-  return {.key = key,
-          .word = std::uint64_t{granule} | std::uint64_t{bytes} << 32,
-          .tail = generation};
+  return {
+      .key = key, .word = std::uint64_t{granule} | std::uint64_t{bytes} << 32, .tail = generation};
 }
 
 std::optional<RecordPlace> RecordPlace::of(const IndexSlot& slot,
@@ -222,7 +222,8 @@ JudgedBucket judge_bucket(base::Bytes bytes, BucketNumber number, std::uint32_t 
   if (bucket->covers(position) || DOLMEN_PLANTED("cluster.prefix_unchecked")) {
     return judged(BucketVerdict::speaks);
   }
-  const bool is_other_half = bucket->depth != 0 && position >> (32 - bucket->depth) == (bucket->prefix ^ 1);
+  const bool is_other_half =
+      bucket->depth != 0 && position >> (32 - bucket->depth) == (bucket->prefix ^ 1);
   if (is_other_half && bucket->link != kNoBucket) return judged(BucketVerdict::sibling);
   return judged(BucketVerdict::elsewhere);
 }

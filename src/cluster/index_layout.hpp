@@ -35,7 +35,7 @@ static_assert(kBucketHeaderBytes + kSlotsOfBucket * kSlotBytes == kBucketBytes);
 inline constexpr std::uint32_t kIndexDepthMax = 28;
 /// Places in the heap are multiples of this.
 inline constexpr std::size_t kHeapGranuleBytes = 16;
-inline constexpr std::uint64_t kHeapBytesMax = std::uint64_t{1} << 36;
+inline constexpr std::uint64_t kHeapBytesMax = std::uint64_t{1} << 35;
 
 /// Buckets are numbered from 1.
 using BucketNumber = std::uint32_t;

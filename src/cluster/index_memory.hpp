@@ -51,7 +51,8 @@ struct IndexState {
 };
 static_assert(std::is_trivially_copyable_v<IndexState> && sizeof(IndexState) % 8 == 0 &&
               std::has_unique_object_representations_v<IndexState>);
-static_assert(kIndexStateAt + sizeof(IndexState) <= kDirectoryAt);
+static_assert(sizeof(IndexState) == 304 && kIndexStateAt + sizeof(IndexState) <= kDirectoryAt,
+              "a part of the format");
 /// Where readers find the directory's depth (the low half of a word).
 inline constexpr std::size_t kDepthAt = kIndexStateAt + offsetof(IndexState, depth);
 static_assert(kDepthAt % 8 == 0);

@@ -147,7 +147,8 @@ void IndexLookup::ask_for_reads() {
 
 bool IndexLookup::is_in_time(const ReadTimes& times) const noexcept {
   if (level_ != ReadLevel::lease) return true;
-  if (DOLMEN_PLANTED("cluster.lease_looked_at_before")) return times.issued_ns < times.lease_until_ns;
+  if (DOLMEN_PLANTED("cluster.lease_looked_at_before"))
+    return times.issued_ns < times.lease_until_ns;
   return times.completed_ns < times.lease_until_ns;
 }
 
@@ -297,8 +298,7 @@ void IndexLookup::again() {
 }
 
 void IndexLookup::answer_absent() {
-  const bool may_say_so =
-      level_ != ReadLevel::hint || DOLMEN_PLANTED("cluster.hint_says_absent");
+  const bool may_say_so = level_ != ReadLevel::hint || DOLMEN_PLANTED("cluster.hint_says_absent");
   end(may_say_so ? LookupState::absent : LookupState::ask);
 }
 
