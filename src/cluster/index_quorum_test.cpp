@@ -163,7 +163,7 @@ class QuorumCampaign {
 class IndexQuorumTest : public testing::TestWithParam<IndexKind> {};
 
 TEST_P(IndexQuorumTest, IsLinearizableWhereAMajorityAppliedFirst) {
-  const std::uint64_t seeds = base::at_full_length() ? 20'000 : 100;
+  const std::uint64_t seeds = base::budget("index_quorum_seeds");
   TornReport sum;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     const TornReport report =
@@ -174,6 +174,7 @@ TEST_P(IndexQuorumTest, IsLinearizableWhereAMajorityAppliedFirst) {
     sum.asked += report.asked;
   }
   std::printf("%lu found, %lu absent, %lu asked by message\n", sum.found, sum.absent, sum.asked);
+  base::say_bound("index_quorum_seeds", seeds);
   EXPECT_GT(sum.found, 1'000u);
   EXPECT_GT(sum.absent, 1'000u);
 }
@@ -188,13 +189,20 @@ std::uint64_t wrong_after(std::string_view bug, Acknowledged acknowledged) {
   return 0;
 }
 
-TEST(IndexQuorumBugs, AnAcknowledgementBeforeAMajorityAppliedIsSeen) {
+class IndexQuorumBugs : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (base::kSanitized) GTEST_SKIP() << "the release build looks for planted bugs";
+  }
+};
+
+TEST_F(IndexQuorumBugs, AnAcknowledgementBeforeAMajorityAppliedIsSeen) {
   EXPECT_NE(wrong_after({}, Acknowledged::when_the_leader_applied), 0u);
 }
-TEST(IndexQuorumBugs, CopiesThatNeedNotAgreeAreSeen) {
+TEST_F(IndexQuorumBugs, CopiesThatNeedNotAgreeAreSeen) {
   EXPECT_NE(wrong_after("cluster.quorum_of_one", Acknowledged::when_a_majority_applied), 0u);
 }
-TEST(IndexQuorumBugs, ASequenceNumberOfFourBitsIsSeen) {
+TEST_F(IndexQuorumBugs, ASequenceNumberOfFourBitsIsSeen) {
   EXPECT_NE(wrong_after("cluster.sequence_wraps", Acknowledged::when_a_majority_applied), 0u);
 }
 

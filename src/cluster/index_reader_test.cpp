@@ -214,7 +214,7 @@ TEST(IndexReader, ASequenceNumberOfFourBitsIsNotEnough) {
 
 // Readers in between all stores, who copy words or cache lines in any order.
 TEST_P(IndexReaderTest, NothingTornOrRecycledIsBelieved) {
-  const std::uint64_t seeds = base::at_full_length() ? 20'000 : 150;
+  const std::uint64_t seeds = base::budget("index_torn_seeds");
   TornReport sum;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     const ReadLevel level = seed % 4 == 0 ? ReadLevel::hint : ReadLevel::lease;
@@ -229,6 +229,7 @@ TEST_P(IndexReaderTest, NothingTornOrRecycledIsBelieved) {
     sum.asked += report.asked;
   }
   std::printf("%lu found, %lu absent, %lu asked by message\n", sum.found, sum.absent, sum.asked);
+  base::say_bound("index_torn_seeds", seeds);
   EXPECT_GT(sum.found, 1'000u);
   EXPECT_GT(sum.absent, 1'000u);
   EXPECT_LT(sum.asked * 4, sum.found + sum.absent);
@@ -245,19 +246,26 @@ std::uint64_t seen_after(IndexKind kind, std::string_view bug, std::uint64_t see
   return 0;
 }
 
-TEST(IndexReaderBugs, ABucketWithoutAChecksumIsSeen) {
+class IndexReaderBugs : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (base::kSanitized) GTEST_SKIP() << "the release build looks for planted bugs";
+  }
+};
+
+TEST_F(IndexReaderBugs, ABucketWithoutAChecksumIsSeen) {
   EXPECT_NE(seen_after(IndexKind::homes, "cluster.bucket_unchecked", 100), 0u);
 }
-TEST(IndexReaderBugs, ADirectoryThatIsFlippedBeforeTheCopyIsSeen) {
+TEST_F(IndexReaderBugs, ADirectoryThatIsFlippedBeforeTheCopyIsSeen) {
   EXPECT_NE(seen_after(IndexKind::homes, "cluster.split_flips_first", 100), 0u);
 }
-TEST(IndexReaderBugs, AMergeThatClaimsBeforeItHasIsSeen) {
+TEST_F(IndexReaderBugs, AMergeThatClaimsBeforeItHasIsSeen) {
   EXPECT_NE(seen_after(IndexKind::homes, "cluster.merge_claims_first", 100), 0u);
 }
-TEST(IndexReaderBugs, ABucketThatSpeaksForEverybodyIsSeen) {
+TEST_F(IndexReaderBugs, ABucketThatSpeaksForEverybodyIsSeen) {
   EXPECT_NE(seen_after(IndexKind::homes, "cluster.prefix_unchecked", 100), 0u);
 }
-TEST(IndexReaderBugs, ARecordThatIsNotComparedIsSeen) {
+TEST_F(IndexReaderBugs, ARecordThatIsNotComparedIsSeen) {
   EXPECT_NE(seen_after(IndexKind::records, "cluster.record_unmatched", 100), 0u);
 }
 
