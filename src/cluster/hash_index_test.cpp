@@ -247,8 +247,8 @@ TEST_P(HashIndexTest, AnImpossibleGeometryIsRefused) {
   EXPECT_EQ(error_of([](IndexGeometry& g) { g.kind = IndexKind{3}; }), Errc::invalid_argument);
 }
 
-/// So many changes a table grows, and then shrinks. A sanitizer is a hundred times slower.
-constexpr std::uint64_t kTurn = base::kSanitized ? 250 : 500;
+/// So many changes a table grows, and then shrinks.
+constexpr std::uint64_t kTurn = 500;
 
 // What was retired less than the grace ago is never used (X4).
 bool respects_the_grace() {
