@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/index_reader.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <dolmen/assert.hpp>
+
+#include "base/hooks.hpp"
+#include "cluster/index_memory.hpp"
+
+namespace dolmen::cluster {
+
+namespace {
+
+/// So often it reads again what was not whole.
+constexpr std::uint32_t kFutileMax = 3;
+/// Beside one hop for each bit of the directory.
+constexpr std::uint32_t kRoundTripsMore = 6;
+
+/// Where the aligned word is that holds such a word of a directory.
+std::size_t word_around(std::uint32_t depth, std::uint32_t position) noexcept {
+  return IndexGeometry::directory_word_at(depth, position) / 8 * 8;
+}
+
+/// Whether two copies show the same.
+bool agree(const Bucket& one, const Bucket& other) noexcept {
+  if (DOLMEN_PLANTED("cluster.quorum_of_one")) return true;
+  if (DOLMEN_PLANTED("cluster.sequence_wraps")) return (one.sequence ^ other.sequence) % 16 == 0;
+  return one == other;
+}
+
+}  // namespace
+
+std::optional<std::uint32_t> IndexHints::depth() const noexcept {
+  if (words_.empty()) return std::nullopt;
+  std::uint32_t depth = 0;
+  while (std::size_t{1} << depth < words_.size()) ++depth;
+  return depth;
+}
+
+BucketNumber IndexHints::bucket_for(std::uint32_t position) const noexcept {
+  const auto bits = depth();
+  if (!bits) return kNoBucket;
+  return words_[*bits == 0 ? 0 : position >> (32 - *bits)];
+}
+
+void IndexHints::learn_depth(std::uint32_t depth) {
+  if (depth > geometry_.depth_max) return;
+  if (words_.empty()) words_.push_back(kNoBucket);
+  while (words_.size() < std::size_t{1} << depth) {
+    std::vector<BucketNumber> twice(words_.size() * 2);
+    for (std::size_t i = 0; i < twice.size(); ++i) twice[i] = words_[i / 2];
+    words_ = std::move(twice);
+  }
+}
+
+void IndexHints::learn(BucketNumber number, const Bucket& bucket) {
+  learn_depth(bucket.depth);
+  const std::uint32_t below = *depth() - bucket.depth;
+  const auto first = words_.begin() + (std::ptrdiff_t{bucket.prefix} << below);
+  std::fill(first, first + (std::ptrdiff_t{1} << below), number);
+}
+
+void IndexHints::learn_all(std::uint32_t depth, base::Bytes words) {
+  if (depth > geometry_.depth_max || words.size() != std::size_t{4} << depth) return;
+  words_.assign(std::size_t{1} << depth, kNoBucket);
+  for (std::size_t i = 0; i < words_.size(); ++i) {
+    const auto number = base::load<BucketNumber>(words, i * 4);
+    words_[i] = number <= geometry_.bucket_count ? number : kNoBucket;
+  }
+}
+
+IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
+                         const ObjectId& id, ReadLevel level, std::uint32_t copies)
+    : IndexLookup(geometry, epoch, hints, id, std::vector<std::byte>{}, level, copies) {
+  DOLMEN_ASSERT(geometry.kind == IndexKind::homes);
+}
+
+IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
+                         base::Bytes key, ReadLevel level, std::uint32_t copies)
+    : IndexLookup(geometry, epoch, hints, hash_of_key(key, geometry.seed),
+                  std::vector<std::byte>(key.begin(), key.end()), level, copies) {
+  DOLMEN_ASSERT(geometry.kind == IndexKind::records);
+}
+
+IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
+                         const ObjectId& slot_key, std::vector<std::byte> key, ReadLevel level,
+                         std::uint32_t copies)
+    : geometry_(geometry),
+      epoch_(epoch),
+      hints_(&hints),
+      slot_key_(slot_key),
+      key_(std::move(key)),
+      level_(level),
+      copies_(copies) {
+  DOLMEN_ASSERT(copies >= 1 && (copies == 1 || level == ReadLevel::quorum));
+  begin();
+}
+
+void IndexLookup::begin() {
+  candidates_.clear();
+  places_.clear();
+  for (std::uint32_t copy = 0; copy < copies_; ++copy) {
+    for (const std::uint32_t position : positions_of(slot_key_, geometry_.seed)) {
+      candidates_.push_back({.copy = copy, .position = position});
+      look_up(candidates_.back());
+    }
+  }
+  ask_for_reads();
+}
+
+void IndexLookup::look_up(Candidate& candidate) {
+  candidate.number = hints_->bucket_for(candidate.position);
+  candidate.step = Candidate::Step::bucket;
+  if (candidate.number == kNoBucket) look_into_directory(candidate);
+}
+
+void IndexLookup::look_into_directory(Candidate& candidate) {
+  const auto depth = hints_->depth();
+  candidate.step = depth ? Candidate::Step::directory : Candidate::Step::depth;
+  candidate.depth = depth.value_or(0);
+}
+
+void IndexLookup::ask_for_reads() {
+  reads_.clear();
+  for (const Candidate& candidate : candidates_) {
+    const auto read = [&](std::size_t offset, std::size_t bytes) {
+      reads_.push_back({candidate.copy, offset, static_cast<std::uint32_t>(bytes)});
+    };
+    switch (candidate.step) {
+      case Candidate::Step::depth:
+        read(kDepthAt, 8);
+        break;
+      case Candidate::Step::directory:
+        read(kDepthAt, 8);
+        read(word_around(candidate.depth, candidate.position), 8);
+        break;
+      case Candidate::Step::bucket:
+        read(geometry_.bucket_at(candidate.number), kBucketBytes);
+        break;
+      case Candidate::Step::settled:
+        break;
+    }
+  }
+}
+
+bool IndexLookup::is_in_time(const ReadTimes& times) const noexcept {
+  if (level_ != ReadLevel::lease) return true;
+  if (DOLMEN_PLANTED("cluster.lease_looked_at_before"))
+    return times.issued_ns < times.lease_until_ns;
+  return times.completed_ns < times.lease_until_ns;
+}
+
+LookupState IndexLookup::arrived(std::span<const base::Bytes> bytes, const ReadTimes& times) {
+  DOLMEN_ASSERT(state_ == LookupState::reading && bytes.size() == reads_.size());
+  ++round_trips_;
+  bool is_complete = true;
+  for (std::size_t i = 0; i < bytes.size(); ++i) is_complete &= bytes[i].size() == reads_[i].bytes;
+  if (!is_complete || !is_in_time(times)) {
+    end(LookupState::ask);
+    return state_;
+  }
+  if (!places_.empty()) {
+    take_records(bytes);
+    return state_;
+  }
+  std::size_t next = 0;
+  for (Candidate& candidate : candidates_) {
+    if (state_ != LookupState::reading) return state_;
+    switch (candidate.step) {
+      case Candidate::Step::depth:
+        take_depth(candidate, bytes[next++]);
+        break;
+      case Candidate::Step::directory:
+        take_directory(candidate, bytes[next], bytes[next + 1]);
+        next += 2;
+        break;
+      case Candidate::Step::bucket:
+        take_bucket(candidate, bytes[next++]);
+        break;
+      case Candidate::Step::settled:
+        break;
+    }
+  }
+  if (state_ != LookupState::reading) return state_;
+  const bool is_settled = std::ranges::all_of(candidates_, [](const Candidate& candidate) {
+    return candidate.step == Candidate::Step::settled;
+  });
+  if (is_settled) {
+    settle();
+  } else if (futile_ > kFutileMax || round_trips_ > geometry_.depth_max + kRoundTripsMore) {
+    end(LookupState::ask);
+  } else {
+    ask_for_reads();
+  }
+  return state_;
+}
+
+void IndexLookup::take_depth(Candidate& candidate, base::Bytes bytes) {
+  hints_->learn_depth(base::load<std::uint32_t>(bytes));
+  if (!hints_->depth()) {
+    ++futile_;
+    return;
+  }
+  look_into_directory(candidate);
+}
+
+void IndexLookup::take_directory(Candidate& candidate, base::Bytes depth, base::Bytes word) {
+  hints_->learn_depth(base::load<std::uint32_t>(depth));
+  if (hints_->depth() != candidate.depth) {  // there is a deeper one
+    look_into_directory(candidate);
+    return;
+  }
+  const std::size_t at = IndexGeometry::directory_word_at(candidate.depth, candidate.position) % 8;
+  const auto number = base::load<BucketNumber>(word, at);
+  if (number == kNoBucket || number > geometry_.bucket_count) {
+    ++futile_;
+    return;
+  }
+  candidate.number = number;
+  candidate.step = Candidate::Step::bucket;
+}
+
+void IndexLookup::take_bucket(Candidate& candidate, base::Bytes bytes) {
+  JudgedBucket judged =
+      judge_bucket(bytes, candidate.number, candidate.position, epoch_, geometry_);
+  switch (judged.verdict) {
+    case BucketVerdict::speaks:
+      hints_->learn(candidate.number, judged.bucket);
+      candidate.bucket = judged.bucket;
+      candidate.step = Candidate::Step::settled;
+      break;
+    case BucketVerdict::torn:
+      ++futile_;
+      break;
+    case BucketVerdict::wrong_epoch:
+      end(LookupState::wrong_epoch);
+      break;
+    case BucketVerdict::forward:
+    case BucketVerdict::sibling:
+      candidate.number = judged.bucket.link;
+      break;
+    case BucketVerdict::elsewhere:
+      look_into_directory(candidate);
+      break;
+  }
+}
+
+void IndexLookup::settle() {
+  // Candidates of copy 0 come first, then the same ones of the others.
+  for (std::size_t i = 2; i < candidates_.size(); ++i) {
+    const Candidate& own = candidates_[i % 2];
+    if (candidates_[i].number != own.number || !agree(candidates_[i].bucket, own.bucket)) {
+      end(LookupState::ask);
+      return;
+    }
+  }
+  for (std::size_t i = 0; i < 2; ++i) {
+    if (i == 1 && candidates_[1].number == candidates_[0].number) break;
+    const Bucket& bucket = candidates_[i].bucket;
+    for (std::size_t slot = 0; slot < bucket.count; ++slot) {
+      if (bucket.slots[slot].key != slot_key_) continue;
+      if (geometry_.kind == IndexKind::records) {
+        const auto place = RecordPlace::of(bucket.slots[slot], geometry_);
+        if (!place) return end(LookupState::ask);
+        places_.push_back(*place);
+        continue;
+      }
+      const auto home = Home::of(bucket.slots[slot]);
+      if (!home) return end(LookupState::ask);
+      home_ = *home;
+      return end(LookupState::found);
+    }
+  }
+  if (places_.empty()) return answer_absent();
+  reads_.clear();
+  for (const RecordPlace& place : places_) reads_.push_back({0, place.at(geometry_), place.bytes});
+}
+
+void IndexLookup::take_records(std::span<const base::Bytes> bytes) {
+  for (std::size_t i = 0; i < places_.size(); ++i) {
+    const auto record = decode_record(bytes[i], places_[i], geometry_);
+    if (!record) return again();
+    if (!std::ranges::equal(record->key, key_) && !DOLMEN_PLANTED("cluster.record_unmatched")) {
+      continue;
+    }
+    value_.assign(record->value.begin(), record->value.end());
+    return end(LookupState::found);
+  }
+  answer_absent();
+}
+
+// The record is another one by now.
+void IndexLookup::again() {
+  if (++futile_ > kFutileMax) return end(LookupState::ask);
+  begin();
+}
+
+void IndexLookup::answer_absent() {
+  const bool may_say_so = level_ != ReadLevel::hint || DOLMEN_PLANTED("cluster.hint_says_absent");
+  end(may_say_so ? LookupState::absent : LookupState::ask);
+}
+
+void IndexLookup::end(LookupState state) {
+  state_ = state;
+  reads_.clear();
+}
+
+}  // namespace dolmen::cluster

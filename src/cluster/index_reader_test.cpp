@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/index_reader.hpp"
+
+#include <cstdint>
+#include <cstdio>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/test_budget.hpp"
+#include "cluster/index_reader_fixture.hpp"
+
+namespace dolmen::cluster {
+namespace {
+
+/// Reads whole regions until the look-up is over.
+void finish(IndexLookup& lookup, const std::vector<base::Bytes>& regions,
+            const ReadTimes& times = {.issued_ns = 1, .completed_ns = 2, .lease_until_ns = 3}) {
+  while (lookup.state() == LookupState::reading) {
+    std::vector<base::Bytes> bytes;
+    for (const IndexRead& read : lookup.reads()) {
+      ASSERT_EQ(read.offset % 8, 0u);
+      bytes.push_back(regions[read.copy].subspan(read.offset, read.bytes));
+    }
+    lookup.arrived(bytes, times);
+  }
+}
+
+class IndexReaderTest : public testing::TestWithParam<IndexKind> {
+ protected:
+  LookupState look(std::uint64_t key, ReadLevel level = ReadLevel::lease) {
+    IndexLookup lookup = lookup_of(table_, hints_, key, level);
+    finish(lookup, {table_.region()});
+    round_trips_ = lookup.round_trips();
+    value_.reset();
+    if (lookup.state() == LookupState::found) value_ = number_in(table_, lookup, key);
+    return lookup.state();
+  }
+
+  Table table_{sizes_of(GetParam())};
+  IndexHints hints_{table_.geometry()};
+  std::uint32_t round_trips_ = 0;
+  std::optional<std::uint64_t> value_;
+};
+
+TEST_P(IndexReaderTest, FindsEverythingInOneRoundTripOrTwo) {
+  for (std::uint64_t key = 0; key < 200; ++key) table_.apply(table_.put_command(key, key));
+  for (std::uint64_t key = 0; key < 200; ++key) look(key);  // warms the hints up
+  for (std::uint64_t key = 0; key < 200; ++key) {
+    ASSERT_EQ(look(key), LookupState::found) << key;
+    EXPECT_EQ(value_, key);
+    EXPECT_EQ(round_trips_, table_.is_homes() ? 1u : 2u) << key;
+  }
+  EXPECT_EQ(look(1'000), LookupState::absent);
+}
+
+TEST_P(IndexReaderTest, AReaderMayBeginWithAWholeDirectory) {
+  for (std::uint64_t key = 0; key < 200; ++key) table_.apply(table_.put_command(key, key));
+  const std::uint32_t depth = table_.index().statistics().depth;
+  hints_.learn_all(depth, base::Bytes(table_.region())
+                              .subspan(IndexGeometry::directory_word_at(depth, 0), 4u << depth));
+  for (std::uint64_t key = 0; key < 200; ++key) {
+    ASSERT_EQ(look(key), LookupState::found) << key;
+    EXPECT_EQ(round_trips_, table_.is_homes() ? 1u : 2u) << key;
+  }
+}
+
+// X6.
+TEST_P(IndexReaderTest, AHintNeverSaysAbsent) {
+  table_.apply(table_.put_command(1, 10));
+  EXPECT_EQ(look(1, ReadLevel::hint), LookupState::found);
+  EXPECT_EQ(look(2, ReadLevel::hint), LookupState::ask);
+  const IndexHooks planted("cluster.hint_says_absent");
+  EXPECT_EQ(look(2, ReadLevel::hint), LookupState::absent);
+}
+
+// X3.
+TEST_P(IndexReaderTest, ALeaseHasToCoverTheEndOfTheRead) {
+  table_.apply(table_.put_command(1, 10));
+  const auto state_at = [&](std::uint64_t completed_ns) {
+    IndexLookup lookup = lookup_of(table_, hints_, 1, ReadLevel::lease);
+    finish(lookup, {table_.region()},
+           {.issued_ns = 5, .completed_ns = completed_ns, .lease_until_ns = 20});
+    return lookup.state();
+  };
+  EXPECT_EQ(state_at(19), LookupState::found);
+  EXPECT_EQ(state_at(20), LookupState::ask);
+  const IndexHooks planted("cluster.lease_looked_at_before");
+  EXPECT_EQ(state_at(20), LookupState::found);
+}
+
+TEST_P(IndexReaderTest, AnotherEpochIsNoAnswer) {
+  table_.apply(table_.put_command(1, 10));
+  table_.apply(IndexCommand::restamp(2));
+  EXPECT_EQ(look(1), LookupState::wrong_epoch);
+  IndexLookup lookup = lookup_of(table_, hints_, 1, ReadLevel::lease, 1, 2);
+  finish(lookup, {table_.region()});
+  EXPECT_EQ(lookup.state(), LookupState::found);
+}
+
+TEST_P(IndexReaderTest, AReadThatFailsIsAskedByMessage) {
+  IndexLookup lookup = lookup_of(table_, hints_, 1, ReadLevel::lease);
+  const std::vector<base::Bytes> nothing(lookup.reads().size());
+  EXPECT_EQ(lookup.arrived(nothing), LookupState::ask);
+}
+
+// Bytes that are no table: it comes to an end, and claims nothing.
+TEST_P(IndexReaderTest, AnyBytesEndInAMessage) {
+  table_.apply(table_.put_command(1, 10));
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    base::Random random(seed);
+    IndexHints hints(table_.geometry());
+    IndexLookup lookup = lookup_of(table_, hints, 1, ReadLevel::lease);
+    while (lookup.state() == LookupState::reading) {
+      std::vector<std::vector<std::byte>> buffers;
+      for (const IndexRead& read : lookup.reads()) {
+        ASSERT_LE(read.offset + read.bytes, table_.region().size());
+        buffers.emplace_back(read.bytes);
+        const bool is_small = random.chance(1, 2);
+        for (std::byte& b : buffers.back()) {
+          b = static_cast<std::byte>(is_small ? random.below(2) : random());
+        }
+      }
+      const std::vector<base::Bytes> bytes(buffers.begin(), buffers.end());
+      lookup.arrived(bytes, {.completed_ns = 1, .lease_until_ns = 2});
+    }
+    ASSERT_EQ(lookup.state(), LookupState::ask) << seed;
+  }
+}
+
+// X5: whatever old directory a reader has, it gets there, in no more hops than the directory has
+// bits.
+TEST_P(IndexReaderTest, AnyOldDirectoryLeadsThere) {
+  base::Random random(5);
+  std::vector<IndexHints> old{hints_};
+  Model model;
+  for (int i = 0; i < 1'500; ++i) {
+    const std::uint64_t key = random.below(250);
+    if (random.chance(i / 250 % 2 == 0 ? 1 : 4, 5)) {
+      table_.apply(table_.erase_command(key));
+      model.erase(key);
+    } else if (table_.apply(table_.put_command(key, 7)) != IndexOutcome::no_space) {
+      model[key] = 7;
+    }
+    if (random.chance(1, 20)) table_.apply(IndexCommand::release(table_.last()));
+    if (i % 100 == 0) {
+      look(key);
+      const std::uint32_t depth = table_.index().statistics().depth;
+      IndexHints now(table_.geometry());
+      now.learn_all(depth, base::Bytes(table_.region())
+                               .subspan(IndexGeometry::directory_word_at(depth, 0), 4u << depth));
+      old.push_back(now);
+    }
+    if (i % 10 != 0) continue;
+    for (const IndexHints& hints : old) {
+      const std::uint64_t asked = random.below(250);
+      IndexHints copy = hints;
+      IndexLookup lookup = lookup_of(table_, copy, asked, ReadLevel::lease);
+      finish(lookup, {table_.region()});
+      ASSERT_EQ(lookup.state(), model.contains(asked) ? LookupState::found : LookupState::absent);
+      EXPECT_LE(lookup.round_trips(), table_.geometry().depth_max + 2u);
+    }
+  }
+}
+
+// One of the copies lags: it agrees on the keys whose buckets did not change, and on no other.
+TEST_P(IndexReaderTest, AQuorumAnswersWhereAllCopiesAgree) {
+  Table other(sizes_of(GetParam()));
+  const auto both = [&](const IndexCommand& command) {
+    table_.apply(command);
+    other.apply(command);
+  };
+  for (std::uint64_t key = 0; key < 150; ++key) both(table_.put_command(key, key));
+  const auto look_at_both = [&](std::uint64_t key) {
+    IndexLookup lookup = lookup_of(table_, hints_, key, ReadLevel::quorum, 2);
+    finish(lookup, {table_.region(), other.region()});
+    value_.reset();
+    if (lookup.state() == LookupState::found) value_ = number_in(table_, lookup, key);
+    return lookup.state();
+  };
+  for (std::uint64_t key = 0; key < 150; ++key) {
+    ASSERT_EQ(look_at_both(key), LookupState::found);
+    EXPECT_EQ(value_, key);
+  }
+  EXPECT_EQ(look_at_both(999), LookupState::absent);
+  table_.apply(table_.put_command(3, 33));
+  EXPECT_EQ(look_at_both(3), LookupState::ask);
+  table_.apply(table_.erase_command(4));
+  EXPECT_EQ(look_at_both(4), LookupState::ask);
+  table_.apply(table_.put_command(500, 5));
+  EXPECT_EQ(look_at_both(500), LookupState::ask);
+  int agreed = 0;
+  for (std::uint64_t key = 5; key < 150; ++key) agreed += look_at_both(key) == LookupState::found;
+  EXPECT_GT(agreed, 100);
+}
+
+TEST(IndexReader, ASequenceNumberOfFourBitsIsNotEnough) {
+  Table table;
+  Table other;
+  IndexHints hints(table.geometry());
+  for (Table* each : {&other, &table}) each->apply(each->put_command(1, 1));
+  for (std::uint64_t value = 2; value < 10; ++value) table.apply(table.put_command(1, value));
+  const auto look = [&] {
+    IndexLookup lookup = lookup_of(table, hints, 1, ReadLevel::quorum, 2);
+    finish(lookup, {other.region(), table.region()});
+    return lookup.state();
+  };
+  EXPECT_EQ(look(), LookupState::ask);
+  const IndexHooks planted("cluster.sequence_wraps");
+  EXPECT_EQ(look(), LookupState::found);  // and it is the old value
+}
+
+// Readers in between all stores, who copy words or cache lines in any order.
+TEST_P(IndexReaderTest, NothingTornOrRecycledIsBelieved) {
+  const std::uint64_t seeds = base::budget("index_torn_seeds");
+  TornReport sum;
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+    const ReadLevel level = seed % 4 == 0 ? ReadLevel::hint : ReadLevel::lease;
+    const TornReport report = TornCampaign(GetParam(), seed, level).run({});
+    ASSERT_FALSE(report.is_wrong) << "seed " << seed << " key " << report.wrong_key;
+    if (level == ReadLevel::hint) {
+      ASSERT_EQ(report.absent, 0u);
+      continue;
+    }
+    sum.found += report.found;
+    sum.absent += report.absent;
+    sum.asked += report.asked;
+  }
+  std::printf("%lu found, %lu absent, %lu asked by message\n", sum.found, sum.absent, sum.asked);
+  base::say_bound("index_torn_seeds", seeds);
+  EXPECT_GT(sum.found, 1'000u);
+  EXPECT_GT(sum.absent, 1'000u);
+  EXPECT_LT(sum.asked * 4, sum.found + sum.absent);
+}
+
+/// After how many seeds that bug is seen; 0: it is not.
+std::uint64_t seen_after(IndexKind kind, std::string_view bug, std::uint64_t seeds) {
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+    if (TornCampaign(kind, seed, ReadLevel::lease).run(bug).is_wrong) {
+      std::printf("%s: seen after %lu seeds\n", std::string(bug).c_str(), seed);
+      return seed;
+    }
+  }
+  return 0;
+}
+
+class IndexReaderBugs : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (base::kSanitized) GTEST_SKIP() << "the release build looks for planted bugs";
+  }
+};
+
+TEST_F(IndexReaderBugs, ABucketWithoutAChecksumIsSeen) {
+  EXPECT_NE(seen_after(IndexKind::homes, "cluster.bucket_unchecked", 100), 0u);
+}
+TEST_F(IndexReaderBugs, ADirectoryThatIsFlippedBeforeTheCopyIsSeen) {
+  EXPECT_NE(seen_after(IndexKind::homes, "cluster.split_flips_first", 100), 0u);
+}
+TEST_F(IndexReaderBugs, AMergeThatClaimsBeforeItHasIsSeen) {
+  EXPECT_NE(seen_after(IndexKind::homes, "cluster.merge_claims_first", 100), 0u);
+}
+TEST_F(IndexReaderBugs, ABucketThatSpeaksForEverybodyIsSeen) {
+  EXPECT_NE(seen_after(IndexKind::homes, "cluster.prefix_unchecked", 100), 0u);
+}
+TEST_F(IndexReaderBugs, ARecordThatIsNotComparedIsSeen) {
+  EXPECT_NE(seen_after(IndexKind::records, "cluster.record_unmatched", 100), 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Both, IndexReaderTest,
+                         testing::Values(IndexKind::homes, IndexKind::records),
+                         [](const auto& info) {
+                           return info.param == IndexKind::homes ? "Homes" : "Records";
+                         });
+
+}  // namespace
+}  // namespace dolmen::cluster
