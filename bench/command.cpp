@@ -22,7 +22,7 @@ struct SuiteEntry {
   void (*run)(Report&);
 };
 
-constexpr std::array<SuiteEntry, 9> kSuites{{
+constexpr std::array<SuiteEntry, 10> kSuites{{
     {"pointers", "following pointers, against raw, Boost offset_ptr, PMDK", pointers_suite},
     {"kv", "a million records: get, scan, put, load, against LMDB, SQLite, std maps", kv_suite},
     {"commits", "small transactions, deferred and durable, against LMDB, SQLite, PMDK, fdatasync",
@@ -34,6 +34,8 @@ constexpr std::array<SuiteEntry, 9> kSuites{{
      fabric_suite},
     {"sim", "simulated time and events per second of a core", sim_suite},
     {"failover", "from the end of a log's leader to the next acknowledged command", failover_suite},
+    {"cluster", "transactions in a space of three processes, against one process, etcd",
+     cluster_suite},
 }};
 
 void print_help(std::FILE* out) {

@@ -66,6 +66,10 @@ void add_log_two_sided(LogWork& work);
 void add_log_libraft(LogWork& work);
 void add_log_etcd(LogWork& work);
 void add_log_redis(LogWork& work);
+/// Three members that keep a space: an entry is a transaction in it.
+[[nodiscard]] std::shared_ptr<LogSystem> start_replicated_space(const LogWork& work);
+/// Null, and said so: etcd is not installed.
+[[nodiscard]] std::shared_ptr<LogSystem> start_etcd(const LogWork& work);
 /// Nothing on disk. Null, and said so: Redis is not installed.
 [[nodiscard]] std::shared_ptr<LogSystem> start_redis_in_memory(const LogWork& work);
 /// The cases in memory alone: a race each.

@@ -11,9 +11,12 @@
 #include <thread>
 #include <utility>
 
+#include <dolmen/hash_map.hpp>
+
 #include "bench/log.hpp"
 #include "bench/servers.hpp"
 #include "fabric/tcp_endpoint.hpp"
+#include "node/space_machine.hpp"
 #include "replication/member.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -52,11 +55,42 @@ class Counter final : public StateMachine {
   std::uint64_t count_ = 0;
 };
 
-/// One of the three, in this process.
+struct Cell {
+  std::array<std::uint64_t, kLogEntryBytes / 8> words{};
+};
+struct Table {
+  hash_map<std::uint64_t, Cell> cells;
+};
+
+/// A transaction in a replicated space: the client's cell gets other 64 bytes.
+Result<std::vector<std::byte>> put(Space& space, std::span<const std::byte> arguments) {
+  DOLMEN_TRY(const auto table, space.find_or_create<Table>("table"));
+  Cell cell;
+  for (std::size_t i = 0; i < cell.words.size(); ++i) {
+    cell.words[i] = base::load<std::uint64_t>(arguments, 8 * i);
+  }
+  DOLMEN_CHECK(space.transact(
+      table, [&](mut<Table> t) { t->cells.insert_or_assign(cell.words[0] % kLogClients, cell); }));
+  return std::vector<std::byte>{};
+}
+
+std::unique_ptr<StateMachine> make_machine(const std::string& kind, const std::string& directory) {
+  if (kind == "counter") return std::make_unique<Counter>();
+  const sys::Env& env = sys::linux_env();
+  SpaceFunctions functions;
+  functions["put"] = put;
+  auto disk = value_of(sys::open_directory(directory, sys::DirectoryMode::create), "a directory");
+  return value_of(node::SpaceMachine::open(env, std::move(disk), env.memory->best_driver(),
+                                           std::move(functions), {}),
+                  "an image");
+}
+
+/// One of the three, in this process. `kind`: "counter" or "space".
 class OneMember {
  public:
-  OneMember(std::size_t number, const std::vector<std::uint16_t>& ports,
-            const std::string& directory) {
+  OneMember(const std::string& kind, std::size_t number, const std::vector<std::uint16_t>& ports,
+            const std::string& directory)
+      : machine_(make_machine(kind, directory + "_space")) {
     const sys::Env& env = sys::linux_env();
     const std::array<std::byte, 32> key{};
     fabric::TcpOptions tcp{.self = {fabric::NodeId{number}, 1}, .key = fabric::Secret(key)};
@@ -82,7 +116,7 @@ class OneMember {
     member_ = std::make_unique<replication::Member>(
         env, *endpoint_, std::move(journal),
         replication::MemberOptions{.replica = {.silence_ns = silence_ns}});
-    value_of(member_->host(kGroup, counter_), "the state machine");
+    value_of(member_->host(kGroup, *machine_), "the state machine");
   }
 
   void turn() {
@@ -98,22 +132,23 @@ class OneMember {
   }
 
  private:
-  Counter counter_;
+  std::unique_ptr<StateMachine> machine_;
   std::unique_ptr<fabric::TcpEndpoint> endpoint_;
   std::unique_ptr<replication::Member> member_;
 };
 
 class Dolmen final : public LogSystem {
  public:
-  explicit Dolmen(const LogWork& work) {
+  Dolmen(const LogWork& work, const std::string& kind) : kind_(kind) {
     const std::vector<std::uint16_t> ports = free_ports(kMembers);
-    const std::string folder = work.folder().path() + "/dolmen";
+    const std::string folder = work.folder().path() + "/dolmen_" + kind;
     for (std::size_t i = 2; i <= kMembers; ++i) {
-      std::vector<std::string> words{"log-dolmen", std::to_string(i), folder + std::to_string(i)};
+      std::vector<std::string> words{"log-dolmen", kind, std::to_string(i),
+                                     folder + std::to_string(i)};
       for (const std::uint16_t port : ports) words.push_back(std::to_string(port));
       followers_.push_back(Server::part(words, folder + std::to_string(i) + ".log"));
     }
-    leader_.emplace(1, ports, folder + "1");
+    leader_.emplace(kind, 1, ports, folder + "1");
     lead();
     // Between measurements somebody has to say that the leader is there.
     between_ = std::thread([this] {
@@ -181,13 +216,22 @@ class Dolmen final : public LogSystem {
       leader_->turn();
     }
   }
+  /// Another one each time, so that a space has something to change.
+  std::vector<std::byte> next_request() {
+    base::store(base::MutableBytes(entry_), 0, ++count_);
+    if (kind_ == "counter") return {entry_.begin(), entry_.end()};
+    return node::encode(node::SpaceCall{.function = "put", .arguments = entry_});
+  }
   void submit(std::function<void()> told) {
-    leader_->submit(entry_, [told = std::move(told)](const auto& outcome) {
+    const std::vector<std::byte> request = next_request();
+    leader_->submit(request, [told = std::move(told)](const auto& outcome) {
       if (outcome.status != replication::ReplyStatus::done) throw Failure("an entry was not taken");
       told();
     });
   }
 
+  const std::string kind_;
+  std::uint64_t count_ = 0;
   std::array<std::byte, kLogEntryBytes> entry_{};
   std::vector<Server> followers_;
   std::optional<OneMember> leader_;
@@ -202,15 +246,19 @@ void add_log_dolmen(LogWork& work) {
   work.compete("dolmen",
                "three members over tcp (encrypted), the loop blocks when there is nothing to do; "
                "clients in the leader's process",
-               std::make_shared<Dolmen>(work));
+               std::make_shared<Dolmen>(work, "counter"));
+}
+
+std::shared_ptr<LogSystem> start_replicated_space(const LogWork& work) {
+  return std::make_shared<Dolmen>(work, "space");
 }
 
 void dolmen_log_child(const std::vector<std::string>& arguments) {
   std::vector<std::uint16_t> ports;
-  for (std::size_t i = 2; i < arguments.size(); ++i) {
+  for (std::size_t i = 3; i < arguments.size(); ++i) {
     ports.push_back(static_cast<std::uint16_t>(std::stoul(arguments[i])));
   }
-  OneMember member(std::stoul(arguments[0]), ports, arguments[1]);
+  OneMember member(arguments[0], std::stoul(arguments[1]), ports, arguments[2]);
   for (;;) member.turn();
 }
 

@@ -111,14 +111,21 @@ class Etcd final : public RequestLog {
 
 }  // namespace
 
-void add_log_etcd(LogWork& work) {
+std::shared_ptr<LogSystem> start_etcd(const LogWork& work) {
   const std::string program = find_program("etcd");
-  if (program.empty()) return work.report().not_installed("etcd", "etcd-server");
+  if (!program.empty()) return std::make_shared<Etcd>(work, program);
+  work.report().not_installed("etcd", "etcd-server");
+  return nullptr;
+}
+
+void add_log_etcd(LogWork& work) {
+  auto etcd = start_etcd(work);
+  if (!etcd) return;
   work.compete(
       "etcd",
       "three members, defaults; clients outside, each with an HTTP connection to the leader "
       "that stays open: POST /v3/kv/put (JSON), a key per client",
-      std::make_shared<Etcd>(work, program));
+      std::move(etcd));
 }
 
 }  // namespace dolmen::bench

@@ -22,6 +22,7 @@ void log_suite(Report& report);
 void fabric_suite(Report& report);
 void sim_suite(Report& report);
 void failover_suite(Report& report);
+void cluster_suite(Report& report);
 
 /// Parts behind `bench --child <name> <arguments>`; each prints its figures on stdout. Throw
 /// Failure.

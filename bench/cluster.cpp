@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cluster suite: what it costs to keep a space on three members instead of one.
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include <dolmen/hash_map.hpp>
+#include <dolmen/space.hpp>
+
+#include "bench/log.hpp"
+#include "bench/suites.hpp"
+
+namespace dolmen::bench {
+namespace {
+
+struct Cell {
+  std::array<std::uint64_t, kLogEntryBytes / 8> words{};
+};
+struct Table {
+  hash_map<std::uint64_t, Cell> cells;
+};
+
+/// The same transaction in a space of one process, whose threads are the clients.
+class OneSpace final : public LogSystem {
+ public:
+  explicit OneSpace(const std::string& directory)
+      : space_(Space::open(directory).value()), table_(space_.create<Table>("table").value()) {}
+
+  std::vector<double> times_us(std::size_t entries) override {
+    std::vector<double> times;
+    for (std::size_t i = 0; i < entries; ++i) {
+      const auto start = std::chrono::steady_clock::now();
+      put(0);
+      times.push_back(
+          std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start)
+              .count());
+    }
+    return times;
+  }
+  double rate(double seconds) override {
+    const auto start = std::chrono::steady_clock::now();
+    const auto end = start + std::chrono::duration<double>(seconds);
+    std::atomic<std::size_t> told{0};
+    {
+      std::vector<std::jthread> clients;
+      for (std::size_t client = 0; client < kLogClients; ++client) {
+        clients.emplace_back([&, client] {
+          while (std::chrono::steady_clock::now() < end) {
+            put(client);
+            ++told;
+          }
+        });
+      }
+    }
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    return static_cast<double>(told) / taken.count();
+  }
+
+ private:
+  void put(std::size_t client) {
+    Cell cell;
+    cell.words[0] = ++count_;
+    const auto done = space_.transact(
+        table_, [&](mut<Table> table) { table->cells.insert_or_assign(client, cell); });
+    if (!done) throw Failure("a transaction: " + done.error().message());
+  }
+
+  Space space_;
+  Object<Table> table_;
+  std::atomic<std::uint64_t> count_{0};
+};
+
+}  // namespace
+
+void cluster_suite(Report& report) {
+  const Folder folder(report.options().directory + "/cluster");
+  const LogWork work(report, folder);
+  std::vector<Contestant> one;
+  std::vector<Contestant> many;
+  const std::size_t entries = report.quick() ? 50 : 500;
+  const double seconds = report.quick() ? 0.1 : 1.0;
+  const auto add = [&](const std::string& system, const std::string& told,
+                       const std::shared_ptr<LogSystem>& log) {
+    one.push_back({system, report.scaled("50 transactions") + report.scheduling() + told,
+                   [entries, log]() -> Values {
+                     const RealTime real_time;
+                     return {median_of(log->times_us(entries))};
+                   }});
+    many.push_back(
+        {system, report.scaled("0.1 s") + report.scheduling() + told, [seconds, log]() -> Values {
+           const RealTime real_time;
+           return {log->rate(seconds)};
+         }});
+  };
+  report.attempt("dolmen", [&] {
+    add("dolmen",
+        "a space on three members over tcp (encrypted); clients in the leader's process, each "
+        "transaction on the disks of two",
+        start_replicated_space(work));
+  });
+  report.attempt("dolmen_one", [&] {
+    add("dolmen_one", "a space of one process, a thread per client, each transaction on its disk",
+        std::make_shared<OneSpace>(folder.path() + "/one"));
+  });
+  report.attempt("etcd", [&] {
+    if (auto etcd = start_etcd(work)) {
+      add("etcd",
+          "three members, defaults; POST /v3/kv/put (JSON), a key and a connection per client",
+          etcd);
+    }
+  });
+  report.race("replicas_3_over_1_1c", "us", std::move(one));
+  report.race("replicas_3_over_1", "1/s", std::move(many));
+}
+
+}  // namespace dolmen::bench
