@@ -79,7 +79,7 @@ class Handshake {
   /// How long the next message from the peer is; 0 when none is due.
   [[nodiscard]] std::size_t due_bytes() const noexcept;
   /// Takes one message of due_bytes() bytes; an initiator begins with none. After an error the
-  /// handshake is over. About 0.1 ms on either side, and no more memory than the messages. Errors:
+  /// handshake is over. About 0.15 ms on either side, and no more memory than the messages. Errors:
   /// corrupt (not as such a message is), version_unsupported (detail: the peer's),
   /// not_authentic (another cluster, changed on its way, not the key that it says, one that is
   /// unknown or revoked), invalid_argument (initiator: somebody else than was meant; or a call out

@@ -83,7 +83,7 @@ class Key {
   [[nodiscard]] const Identity& identity() const noexcept { return identity_; }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] const PublicKey& public_key() const noexcept { return public_; }
-  /// About 30 us. What is signed begins with a text that says what it is, so that no signature can
+  /// About 20 us. What is signed begins with a text that says what it is, so that no signature can
   /// be shown as one of something else.
   [[nodiscard]] Signature sign(base::Bytes message) const;
 
