@@ -5,6 +5,8 @@
 
 #include <memory>
 
+#include <gtest/gtest.h>
+
 #include "fabric/tcp_loopback.hpp"
 #include "fabric/tcp_sim_world.hpp"
 #include "security/test_cluster.hpp"
