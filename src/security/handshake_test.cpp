@@ -8,8 +8,11 @@
 #include <optional>
 #include <vector>
 
+#include <sodium.h>
+
 #include <gtest/gtest.h>
 
+#include "security/raw_bytes.hpp"
 #include "security/test_cluster.hpp"
 
 namespace dolmen::security {
@@ -267,6 +270,105 @@ TEST_F(Link, WhoIsNotTrustedIsRefusedByEitherSide) {
   EXPECT_EQ(from(cluster.node(1), cluster.self(cluster.node(2))).context(), kNotTrusted);
   ASSERT_TRUE(cluster.trust.revoke(cluster.node(2).public_key()));
   EXPECT_EQ(from(cluster.client(1), two).context(), kNotTrusted);
+}
+
+/// An initiator made from docs/formats/link.md, which can say of itself what it likes.
+class HandMade {
+ public:
+  explicit HandMade(const ClusterId& cluster) {
+    mix(base::as_bytes("dolmen link 1"));
+    mix({});
+    hello_ = {std::byte{1}, std::byte{1}, std::byte{0}, std::byte{0}};
+    hello_.insert(hello_.end(), cluster.bytes.begin(), cluster.bytes.end());
+    Secret own;
+    EXPECT_EQ(crypto_scalarmult_base(own.data(), ephemeral_.data()), 0);
+    hello_.insert(hello_.end(), own.bytes().begin(), own.bytes().end());
+    mix(hello_);
+  }
+  [[nodiscard]] const Bytes& hello() const { return hello_; }
+  /// `signer` signs what is said of `claim`, under `label`.
+  [[nodiscard]] Bytes proof(const Bytes& answer, const Claim& claim, const Key& signer,
+                            std::string_view label = "dolmen link proof") {
+    mix(std::span(answer).first(36));
+    Secret point;
+    EXPECT_EQ(
+        crypto_scalarmult(point.data(), ephemeral_.data(), raw(std::span(answer).subspan(4, 32))),
+        0);
+    const Secret shared = hmac(hash_, point.bytes());
+    Bytes theirs(answer.begin() + 36, answer.end() - 16);
+    const Secret key = hmac(shared.bytes(), text_and_hash("dolmen link answer"));
+    EXPECT_EQ(
+        crypto_aead_chacha20poly1305_ietf_decrypt_detached(
+            raw(base::MutableBytes(theirs)), nullptr, raw(base::Bytes(theirs)), theirs.size(),
+            raw(std::span(answer).last(16)), raw(base::Bytes(hash_)), 32, kZero.data(), key.data()),
+        0);
+    mix(theirs);
+    const auto said = encode(claim);
+    Bytes covered = text_and_hash(label);
+    covered.insert(covered.end(), said.begin(), said.end());
+    const Signature signature = signer.sign(covered);
+    Bytes sealed(said.begin(), said.end());
+    sealed.insert(sealed.end(), signature.bytes.begin(), signature.bytes.end());
+    const Secret own_key = hmac(shared.bytes(), text_and_hash("dolmen link proof"));
+    std::array<std::byte, 16> tag{};
+    crypto_aead_chacha20poly1305_ietf_encrypt_detached(
+        raw(base::MutableBytes(sealed)), raw(base::MutableBytes(tag)), nullptr,
+        raw(base::Bytes(sealed)), sealed.size(), raw(base::Bytes(hash_)), 32, nullptr, kZero.data(),
+        own_key.data());
+    Bytes proof{std::byte{1}, std::byte{3}, std::byte{0}, std::byte{0}};
+    proof.insert(proof.end(), sealed.begin(), sealed.end());
+    proof.insert(proof.end(), tag.begin(), tag.end());
+    return proof;
+  }
+
+ private:
+  static constexpr std::array<unsigned char, 12> kZero{};
+  void mix(base::Bytes bytes) {
+    Bytes both(hash_.begin(), hash_.end());
+    both.insert(both.end(), bytes.begin(), bytes.end());
+    crypto_hash_sha256(raw(base::MutableBytes(hash_)), raw(base::Bytes(both)), both.size());
+  }
+  static Secret hmac(base::Bytes key, base::Bytes text) {
+    Secret out;
+    EXPECT_EQ(crypto_auth_hmacsha256(out.data(), raw(text), text.size(), raw(key)), 0);
+    return out;
+  }
+  [[nodiscard]] Bytes text_and_hash(std::string_view text) const {
+    const base::Bytes words = base::as_bytes(text);
+    Bytes both(words.begin(), words.end());
+    both.insert(both.end(), hash_.begin(), hash_.end());
+    return both;
+  }
+
+  const Secret ephemeral_ = filled_secret(0x53);
+  std::array<std::byte, 32> hash_{};
+  Bytes hello_;
+};
+
+TEST_F(Link, APublicKeyProvesNothingWithoutItsSignature) {
+  const TestCluster cluster;
+  const Key one = cluster.node(1);
+  const auto outcome = [&](const Key& signer, std::string_view label, bool is_of_this_connection) {
+    HandMade other(cluster.id);
+    HandMade hand(cluster.id);
+    Handshake side = responder(cluster.self(cluster.node(2)));
+    const Bytes answer = say(side, hand.hello()).value();
+    const Claim claim{kNode1, one.public_key(), filled_payload(1)};
+    Bytes proof = hand.proof(answer, claim, signer, label);
+    if (!is_of_this_connection) {
+      Handshake elsewhere = responder(cluster.self(cluster.node(2)), 0x62);
+      proof = other.proof(say(elsewhere, other.hello()).value(), claim, signer, label);
+    }
+    const auto end = say(side, proof);
+    return end ? std::string() : std::string(end.error().context());
+  };
+  EXPECT_EQ(outcome(one, "dolmen link proof", true), "");
+  const std::string kOfAnother = "a signature of another key";
+  EXPECT_EQ(outcome(cluster.node(3), "dolmen link proof", true), kOfAnother) << "who knows it";
+  EXPECT_EQ(outcome(cluster.client(1), "dolmen link proof", true), kOfAnother) << "a member, too";
+  EXPECT_EQ(outcome(cluster.owner, "dolmen link proof", true), kOfAnother) << "and the owner";
+  EXPECT_EQ(outcome(one, "dolmen link answer", true), kOfAnother) << "signed as an answer";
+  EXPECT_NE(outcome(one, "dolmen link proof", false), "") << "for another connection";
 }
 
 TEST_F(Link, AnotherClusterIsRefused) {
