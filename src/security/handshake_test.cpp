@@ -278,11 +278,9 @@ class HandMade {
   explicit HandMade(const ClusterId& cluster) {
     mix(base::as_bytes("dolmen link 1"));
     mix({});
-    hello_ = {std::byte{1}, std::byte{1}, std::byte{0}, std::byte{0}};
-    hello_.insert(hello_.end(), cluster.bytes.begin(), cluster.bytes.end());
     Secret own;
     EXPECT_EQ(crypto_scalarmult_base(own.data(), ephemeral_.data()), 0);
-    hello_.insert(hello_.end(), own.bytes().begin(), own.bytes().end());
+    hello_ = joined({kHelloHead, cluster.bytes, own.bytes()});
     mix(hello_);
   }
   [[nodiscard]] const Bytes& hello() const { return hello_; }
@@ -304,28 +302,28 @@ class HandMade {
         0);
     mix(theirs);
     const auto said = encode(claim);
-    Bytes covered = text_and_hash(label);
-    covered.insert(covered.end(), said.begin(), said.end());
-    const Signature signature = signer.sign(covered);
-    Bytes sealed(said.begin(), said.end());
-    sealed.insert(sealed.end(), signature.bytes.begin(), signature.bytes.end());
+    const Signature signature = signer.sign(joined({base::as_bytes(label), hash_, said}));
+    Bytes sealed = joined({said, signature.bytes});
     const Secret own_key = hmac(shared.bytes(), text_and_hash("dolmen link proof"));
     std::array<std::byte, 16> tag{};
     crypto_aead_chacha20poly1305_ietf_encrypt_detached(
         raw(base::MutableBytes(sealed)), raw(base::MutableBytes(tag)), nullptr,
         raw(base::Bytes(sealed)), sealed.size(), raw(base::Bytes(hash_)), 32, nullptr, kZero.data(),
         own_key.data());
-    Bytes proof{std::byte{1}, std::byte{3}, std::byte{0}, std::byte{0}};
-    proof.insert(proof.end(), sealed.begin(), sealed.end());
-    proof.insert(proof.end(), tag.begin(), tag.end());
-    return proof;
+    return joined({kProofHead, sealed, tag});
   }
 
  private:
   static constexpr std::array<unsigned char, 12> kZero{};
+  static constexpr std::array kHelloHead{std::byte{1}, std::byte{1}, std::byte{0}, std::byte{0}};
+  static constexpr std::array kProofHead{std::byte{1}, std::byte{3}, std::byte{0}, std::byte{0}};
+  static Bytes joined(std::initializer_list<base::Bytes> parts) {
+    base::ByteWriter out;
+    for (const base::Bytes part : parts) out.put_bytes(part);
+    return out.release();
+  }
   void mix(base::Bytes bytes) {
-    Bytes both(hash_.begin(), hash_.end());
-    both.insert(both.end(), bytes.begin(), bytes.end());
+    const Bytes both = joined({hash_, bytes});
     crypto_hash_sha256(raw(base::MutableBytes(hash_)), raw(base::Bytes(both)), both.size());
   }
   static Secret hmac(base::Bytes key, base::Bytes text) {
@@ -334,10 +332,7 @@ class HandMade {
     return out;
   }
   [[nodiscard]] Bytes text_and_hash(std::string_view text) const {
-    const base::Bytes words = base::as_bytes(text);
-    Bytes both(words.begin(), words.end());
-    both.insert(both.end(), hash_.begin(), hash_.end());
-    return both;
+    return joined({base::as_bytes(text), hash_});
   }
 
   const Secret ephemeral_ = filled_secret(0x53);
