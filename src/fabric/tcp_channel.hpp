@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One connection's protocol without its socket: bytes come in, units come out, and the other way
-// round. Before the peer has proved that it holds the key a channel keeps less than a kilobyte.
+// round. Before the peer has proved that it holds the key a channel keeps less than two kilobytes.
 //
 // Thread contract: one thread at a time.
 #pragma once
