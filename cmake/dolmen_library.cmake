@@ -2,7 +2,7 @@
 # dolmen::dolmen, the one library that users link: every object file of the product's layers in one archive
 # (or shared library). It needs libc, libstdc++, pthread and libsodium (and libibverbs, if it has
 # RDMA, and libfabric, if it has other fabrics), and shows its users include/ only.
-set(dolmen_product base sys sys_linux object store txn fabric log cluster replication node)
+set(dolmen_product base sys sys_linux object store txn log cluster security fabric replication node)
 get_property(dolmen_built GLOBAL PROPERTY DOLMEN_LAYERS_WITH_SOURCES)
 
 set(dolmen_objects)

@@ -32,6 +32,7 @@ struct Chosen {
 
 /// Each adds its subcommand to the program.
 void add_init(CLI::App& app, Chosen& chosen);
+void add_cluster(CLI::App& app, Chosen& chosen);
 void add_ls(CLI::App& app, Chosen& chosen);
 void add_inspect(CLI::App& app, Chosen& chosen);
 void add_stat(CLI::App& app, Chosen& chosen);

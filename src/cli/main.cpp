@@ -42,6 +42,7 @@ int run(int count, char** words) {
       "  dolmen init web.dolmen && dolmen ls web.dolmen");
   Chosen chosen;
   add_init(app, chosen);
+  add_cluster(app, chosen);
   add_ls(app, chosen);
   add_tree(app, chosen);
   add_log(app, chosen);

@@ -61,19 +61,12 @@ std::array<Secret, 3> derive(const Secret& chaining_key, base::Bytes material) {
 }  // namespace
 
 Result<void> prepare_cryptography() {
-  if (sodium_init() < 0) return fail(Errc::unsupported, "libsodium does not start");
+  DOLMEN_CHECK(security::prepare());
   if (crypto_aead_aes256gcm_is_available() != 1) {
     return fail(Errc::unsupported, "connections need a processor with AES instructions");
   }
   return {};
 }
-
-Secret::Secret(base::Bytes bytes) {
-  DOLMEN_ASSERT_CMP(bytes.size(), ==, bytes_.size());
-  std::memcpy(bytes_.data(), bytes.data(), bytes_.size());
-}
-
-Secret::~Secret() { sodium_memzero(bytes_.data(), bytes_.size()); }
 
 // On the heap: it wants 16-byte alignment and is expanded from the key once.
 struct Cipher::State {

@@ -19,6 +19,7 @@
 #include <dolmen/error.hpp>
 
 #include "base/bytes.hpp"
+#include "security/secret.hpp"
 
 namespace dolmen::fabric {
 
@@ -27,24 +28,7 @@ inline constexpr std::size_t kPublicKeyBytes = 32;
 /// What a handshake message takes beside its payload.
 inline constexpr std::size_t kHandshakeOverhead = kPublicKeyBytes + kTagBytes;
 
-/// 32 bytes that are wiped when they are given up.
-class Secret {
- public:
-  Secret() = default;
-  explicit Secret(base::Bytes bytes);  ///< Requires: 32 bytes
-  Secret(const Secret&) = default;
-  Secret& operator=(const Secret&) = default;
-  ~Secret();
-
-  [[nodiscard]] const unsigned char* data() const noexcept { return bytes_.data(); }
-  [[nodiscard]] unsigned char* data() noexcept { return bytes_.data(); }
-  [[nodiscard]] base::MutableBytes bytes() noexcept {
-    return std::as_writable_bytes(std::span(bytes_));
-  }
-
- private:
-  std::array<unsigned char, 32> bytes_{};
-};
+using security::Secret;
 
 /// Once per process, before anything else here. Errors: unsupported (no AES instructions).
 [[nodiscard]] Result<void> prepare_cryptography();

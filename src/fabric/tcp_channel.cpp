@@ -11,10 +11,6 @@
 namespace dolmen::fabric {
 namespace {
 
-/// Room for one greeting, and for what proves that it was no repetition.
-constexpr std::size_t kGreetingRoom = 256;
-/// Room for the longest record and as much of the next one.
-constexpr std::size_t kRoom = 2 * (kRecordLengthBytes + kRecordPlainMax + kTagBytes);
 /// More than this is not kept for a rainy day.
 constexpr std::size_t kKeptBytes = 1u << 20;
 
@@ -83,7 +79,13 @@ std::unexpected<Error> TcpChannel::end(const Error& why) {
 Result<TcpChannel::What> TcpChannel::next() {
   switch (state_) {
     case State::greeting:
+    case State::proving:
+    case State::awaiting:
       return next_greeting();
+    case State::welcomed:
+      hold(kRoom);
+      state_ = State::open;
+      return What::opened;
     case State::judged:
     case State::ended:
       return What::nothing;
@@ -123,19 +125,42 @@ Result<TcpChannel::What> TcpChannel::next_greeting() {
     }
     return end(greeting.error());
   }
-  const auto is = [&](GreetingKind kind, std::size_t body_bytes) {
-    return greeting->kind == kind && greeting->body_bytes == body_bytes;
-  };
-  const bool is_due = side_ == Side::acceptor
-                          ? is(GreetingKind::hello, kHandshakeOverhead + kHelloBytes)
-                          : is(GreetingKind::answer, kHandshakeOverhead + kAnswerBytes) ||
-                                is(GreetingKind::refusal, kRefusalBytes);
-  if (!is_due) return end(Error(Errc::corrupt, "a greeting out of turn"));
+  const GreetingKind other = link_ ? GreetingKind::hello : GreetingKind::link_hello;
+  if (side_ == Side::acceptor && state_ == State::greeting && greeting->kind == other) {
+    greet(GreetingKind::refusal, encode_refusal(Errc::not_authentic));
+    return end(Error(Errc::not_authentic,
+                     link_ ? "somebody who connects with a shared key, not with one of its own"
+                           : "somebody who connects with a key of its own, not the shared one"));
+  }
+  if (!is_due(*greeting)) return end(Error(Errc::corrupt, "a greeting out of turn"));
   if (held < kGreetingBytes + greeting->body_bytes) return What::nothing;
   in_begin_ += kGreetingBytes + greeting->body_bytes;
   const MutableBytes body = bytes.subspan(kGreetingBytes, greeting->body_bytes);
   if (greeting->kind == GreetingKind::refusal) return end(decode_refusal(body));
+  if (link_) return take_link(greeting->kind, body);
   return side_ == Side::acceptor ? take_hello(body) : take_answer(body);
+}
+
+bool TcpChannel::is_due(const Greeting& greeting) const noexcept {
+  const auto is = [&](GreetingKind kind, std::size_t body_bytes) {
+    return greeting.kind == kind && greeting.body_bytes == body_bytes;
+  };
+  if (side_ == Side::dialler && is(GreetingKind::refusal, kRefusalBytes)) return true;
+  if (!link_) {
+    return side_ == Side::acceptor ? is(GreetingKind::hello, kHandshakeOverhead + kHelloBytes)
+                                   : is(GreetingKind::answer, kHandshakeOverhead + kAnswerBytes);
+  }
+  switch (state_) {
+    case State::greeting:
+      return side_ == Side::acceptor ? is(GreetingKind::link_hello, security::kHelloBytes)
+                                     : is(GreetingKind::link_answer, security::kAnswerBytes);
+    case State::proving:
+      return is(GreetingKind::link_proof, security::kProofBytes);
+    case State::awaiting:
+      return is(GreetingKind::link_verdict, kSealedVerdictBytes);
+    default:
+      return false;
+  }
 }
 
 Result<TcpChannel::What> TcpChannel::take_hello(MutableBytes body) {
@@ -157,6 +182,7 @@ Result<TcpChannel::What> TcpChannel::take_hello(MutableBytes body) {
 
 void TcpChannel::answer(Errc refused) {
   DOLMEN_ASSERT(state_ == State::judged);
+  if (link_) return give_verdict(refused);
   std::array<std::byte, kHandshakeOverhead + kAnswerBytes> body{};
   if (!handshake_->write(encode(Answer{.self = self_, .refused = refused}), body)) {
     refused = Errc::corrupt;  // its public key is none

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One connection's protocol without its socket: bytes come in, units come out, and the other way
-// round. Before the peer has proved that it holds the key a channel keeps less than a kilobyte.
+// round. Before the peer has proved that it holds the key a channel keeps less than two kilobytes.
 //
 // Thread contract: one thread at a time.
 #pragma once
@@ -18,6 +18,7 @@
 #include "fabric/fabric.hpp"
 #include "fabric/noise.hpp"
 #include "fabric/tcp_format.hpp"
+#include "security/handshake.hpp"
 
 namespace dolmen::fabric {
 
@@ -39,6 +40,10 @@ class TcpChannel {
   /// bytes of this connection alone.
   TcpChannel(Side side, const NodeName& self, NodeId target, const Secret& key,
              const Secret& ephemeral);
+  /// Where everybody has a key of its own. Requires: check(link); self.node, and of a dialler
+  /// `target`, is a name that identity_of() knows.
+  TcpChannel(Side side, const NodeName& self, NodeId target, const security::LinkSelf& link,
+             const Secret& ephemeral);
 
   /// Where the next bytes from the peer go; never empty after next() gave nothing.
   [[nodiscard]] MutableBytes room();
@@ -51,6 +56,8 @@ class TcpChannel {
   /// Since greeted (acceptor) or opened (dialler).
   [[nodiscard]] const NodeName& peer() const noexcept { return peer_; }
   [[nodiscard]] NodeId target() const noexcept { return target_; }
+  /// What the peer has proved, where everybody has a key of its own; since greeted or opened.
+  [[nodiscard]] const std::optional<security::Claim>& proved() const noexcept { return proved_; }
   [[nodiscard]] bool is_open() const noexcept { return state_ == State::open; }
 
   /// Once, after What::greeted: welcome, or why not (a code of refusal_error()); after a refusal
@@ -69,11 +76,33 @@ class TcpChannel {
   [[nodiscard]] std::size_t queued() const noexcept { return out_.size() - out_begin_; }
 
  private:
-  enum class State : std::uint8_t { greeting, judged, confirming, open, ended };
+  /// Room for one greeting, and for what proves that it was no repetition.
+  static constexpr std::size_t kGreetingRoom = 256;
+  /// Room for the longest record and as much of the next one.
+  static constexpr std::size_t kRoom = 2 * (kRecordLengthBytes + kRecordPlainMax + kTagBytes);
+
+  enum class State : std::uint8_t {
+    greeting,
+    proving,  ///< acceptor with keys: the answer is out, the proof is due
+    judged,
+    confirming,
+    welcomed,  ///< acceptor with keys: opened, but next() has not said so
+    awaiting,  ///< dialler with keys: the proof is out, the verdict is due
+    open,
+    ended
+  };
 
   [[nodiscard]] Result<What> next_greeting();
   [[nodiscard]] Result<What> take_hello(MutableBytes body);
   [[nodiscard]] Result<What> take_answer(MutableBytes body);
+  [[nodiscard]] bool is_due(const Greeting& greeting) const noexcept;
+  // With keys of their own (tcp_channel_link.cpp).
+  [[nodiscard]] Result<What> take_link(GreetingKind kind, MutableBytes body);
+  [[nodiscard]] Result<What> take_link_proof(Bytes body);
+  [[nodiscard]] Result<What> take_link_answer(Bytes body);
+  [[nodiscard]] Result<What> take_verdict(MutableBytes body);
+  [[nodiscard]] Result<void> take_proved();
+  void give_verdict(Errc refused);
   [[nodiscard]] std::unexpected<Error> end(const Error& why);
   [[nodiscard]] Result<bool> next_record(std::size_t sealed_bytes_max);
   [[nodiscard]] Result<bool> next_unit();
@@ -89,6 +118,8 @@ class TcpChannel {
   State state_ = State::greeting;
   NodeName peer_;
   std::optional<Handshake> handshake_;
+  std::optional<security::Handshake> link_;
+  std::optional<security::Claim> proved_;
   Handshake::Ciphers ciphers_;
 
   // What came: [in_begin_, in_end_) is not looked at yet; plain_ is what is left of the record

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Whatever a peer sends: to an acceptor, to a dialler, and sealed with the right keys to an open
-// channel. The first byte says which.
+// channel, with a shared key and with keys of their own. The first byte says which.
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -12,6 +12,7 @@
 
 #include "fabric/tcp_channel.hpp"
 #include "fabric/tcp_hand_made_peer_test.hpp"
+#include "security/test_cluster.hpp"
 
 namespace {
 
@@ -51,12 +52,48 @@ bool feed(TcpChannel& channel, Bytes bytes) {
   return true;
 }
 
+/// The same between holders of keys of their own.
+void feed_link(unsigned mode, Bytes input) {
+  static const dolmen::security::TestCluster cluster;
+  static const auto one = cluster.self(cluster.node(1));
+  static const auto two = cluster.self(cluster.node(2));
+  TcpChannel dialler(TcpChannel::Side::dialler, kDialler, kAcceptor.node, one, filled(2));
+  if (mode == 3) {
+    (void)feed(dialler, input);
+    (void)dialler.to_write();
+    return;
+  }
+  TcpChannel acceptor(TcpChannel::Side::acceptor, kAcceptor, dolmen::fabric::NodeId::nobody, two,
+                      filled(3));
+  if (mode == 5) {
+    // It has proved itself, and says what it likes under the seal of its verdict.
+    const auto say = [](TcpChannel& from, TcpChannel& to) {
+      const Bytes bytes = from.to_write();
+      DOLMEN_ASSERT(feed(to, bytes));
+      from.written(bytes.size());
+    };
+    say(dialler, acceptor);
+    say(acceptor, dialler);
+    say(dialler, acceptor);
+    (void)feed(dialler, input);
+    (void)dolmen::fabric::decode_verdict(input);
+    (void)dolmen::fabric::decode_name(input);
+    return;
+  }
+  (void)feed(acceptor, input);
+  (void)acceptor.to_write();
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0 || !dolmen::fabric::prepare_cryptography()) return 0;
   const Bytes input = std::as_bytes(std::span(data, size)).subspan(1);
-  const unsigned mode = data[0] % 3;
+  const unsigned mode = data[0] % 6;
+  if (mode > 2) {
+    feed_link(mode, input);
+    return 0;
+  }
   if (mode == 0) {
     TcpChannel dialler(TcpChannel::Side::dialler, kDialler, kAcceptor.node, filled(1), filled(2));
     (void)feed(dialler, input);

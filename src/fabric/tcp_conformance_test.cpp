@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fabric/conformance.hpp"
+#include "fabric/tcp_link_world.hpp"
 #include "fabric/tcp_loopback.hpp"
 #include "fabric/tcp_sim_world.hpp"
 
@@ -15,7 +16,9 @@ struct TcpSimSlow final : TcpSimWorld {
 
 INSTANTIATE_TEST_SUITE_P(Tcp, FabricConformance,
                          testing::Values(world<TcpLoopback>("Loopback"), world<TcpSimWorld>("Sim"),
-                                         world<TcpSimSlow>("SimSlow")),
+                                         world<TcpSimSlow>("SimSlow"),
+                                         world<TcpLinkLoopback>("LinkLoopback"),
+                                         world<TcpLinkSim>("LinkSim")),
                          world_name);
 
 }  // namespace dolmen::fabric

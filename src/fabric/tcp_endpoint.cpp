@@ -15,6 +15,7 @@ constexpr std::uint64_t kListenerTag = 0;
 constexpr std::uint64_t kNever = ~std::uint64_t{0};
 /// While there are no descriptors for new connections.
 constexpr std::uint64_t kListenAgainNs = 100'000'000;
+constexpr const char* kTrustedNoMore = "a key that is trusted no more";
 
 std::uint64_t seed_from(sys::Entropy& entropy) {
   std::array<std::byte, 8> bytes{};
@@ -28,6 +29,13 @@ Result<std::unique_ptr<TcpEndpoint>> TcpEndpoint::make(const TcpOptions& options
                                                        const TcpWorld& world) {
   if (options.self.node == NodeId::nobody) return fail(Errc::invalid_argument, "a node's id");
   DOLMEN_CHECK(prepare_cryptography());
+  if (options.link) {
+    DOLMEN_CHECK(security::check(*options.link));
+    if (identity_of(options.self.node) != options.link->key->identity()) {
+      return fail(Errc::invalid_argument, "a name that the key does not prove",
+                  static_cast<std::uint64_t>(options.self.node));
+    }
+  }
   DOLMEN_TRY(auto poller, world.network->make_poller());
   std::unique_ptr<sys::Listener> listener;
   if (options.listen) {
@@ -68,6 +76,12 @@ Result<void> TcpEndpoint::set_peers(const std::vector<TcpPeer>& peers) {
   for (const TcpPeer& peer : peers) {
     if (peer.node == NodeId::nobody || peer.node == options_.self.node || peer.address.port == 0) {
       return fail(Errc::invalid_argument, "a peer of a node",
+                  static_cast<std::uint64_t>(peer.node));
+    }
+    if (!options_.link) continue;
+    const auto identity = identity_of(peer.node);
+    if (!identity || identity->role != security::Role::node) {
+      return fail(Errc::invalid_argument, "a peer that is no node",
                   static_cast<std::uint64_t>(peer.node));
     }
   }
@@ -121,10 +135,30 @@ bool TcpEndpoint::dials(NodeId node, const Peer& peer) const noexcept {
          (!listener_ || options_.self.node < node);
 }
 
-Secret TcpEndpoint::ephemeral() {
-  Secret secret;
-  world_.entropy->fill(secret.bytes());
-  return secret;
+TcpChannel TcpEndpoint::channel(TcpChannel::Side side, NodeId target) {
+  Secret ephemeral;
+  world_.entropy->fill(ephemeral.bytes());
+  if (options_.link) return {side, options_.self, target, *options_.link, ephemeral};
+  return {side, options_.self, target, options_.key, ephemeral};
+}
+
+Result<void> TcpEndpoint::set_trust(std::shared_ptr<const security::Trust> trust) {
+  if (!options_.link) return fail(Errc::invalid_argument, "trust beside a shared key");
+  DOLMEN_CHECK(security::check({options_.link->key, trust}));
+  if (trust->serial() < options_.link->trust->serial()) {
+    return fail(Errc::invalid_argument, "an earlier trust file", trust->serial());
+  }
+  options_.link->trust = std::move(trust);
+  for (const auto& [number, connection] : connections_) {
+    if (is_trusted(*connection)) continue;
+    fail_connection(*connection, Error(Errc::not_authentic, kTrustedNoMore));
+  }
+  return {};
+}
+
+bool TcpEndpoint::is_trusted(const TcpConnection& connection) const {
+  const auto& proved = connection.channel.proved();
+  return !proved || options_.link->trust->trusts(proved->identity, proved->key);
 }
 
 TcpConnection* TcpEndpoint::add(std::unique_ptr<sys::Socket> socket, TcpChannel channel,
@@ -155,8 +189,7 @@ void TcpEndpoint::dial(NodeId node, Peer& peer, std::uint64_t now_ns, Sink& sink
   std::optional<Error> why;
   auto socket = world_.network->connect(*peer.address);
   if (socket) {
-    TcpChannel channel(TcpChannel::Side::dialler, options_.self, node, options_.key, ephemeral());
-    const auto* const added = add(std::move(*socket), std::move(channel),
+    const auto* const added = add(std::move(*socket), channel(TcpChannel::Side::dialler, node),
                                   TcpConnection::Phase::connecting, true, now_ns, why);
     peer.is_dialling = added != nullptr;
   } else {
@@ -178,10 +211,8 @@ void TcpEndpoint::accept_some(std::uint64_t now_ns, Sink& sink) {
       return;
     } else {
       make_room_for_handshake();
-      TcpChannel channel(TcpChannel::Side::acceptor, options_.self, NodeId::nobody, options_.key,
-                         ephemeral());
-      (void)add(std::move(*socket), std::move(channel), TcpConnection::Phase::greeting, false,
-                now_ns, why);
+      (void)add(std::move(*socket), channel(TcpChannel::Side::acceptor, NodeId::nobody),
+                TcpConnection::Phase::greeting, false, now_ns, why);
     }
     if (!why) continue;
     // The connection stays queued, and the poller would report it for ever.
@@ -224,6 +255,11 @@ Errc TcpEndpoint::judge(const NodeName& peer) const {
 
 void TcpEndpoint::open(TcpConnection& connection, Sink& sink) {
   const NodeName name = connection.channel.peer();
+  // The trust may be another one since the handshake began.
+  if (!is_trusted(connection)) {
+    fail_connection(connection, Error(Errc::not_authentic, kTrustedNoMore));
+    return;
+  }
   // Others may have come since it was judged.
   if (const Errc refused = judge(name); refused != Errc{}) {
     fail_connection(connection, Error(refused, "a node that another one came before"));

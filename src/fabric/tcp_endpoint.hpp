@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The fabric over TCP: one encrypted connection per pair of nodes (docs/formats/fabric-tcp.md).
-// Whoever holds the cluster's key is a member and is believed its name; nobody else gets past the
+// Either everybody has a key of its own, which proves its name (docs/links.md); or whoever holds
+// the cluster's shared key is a member and is believed its name. Nobody else gets past the
 // handshake. One-sided operations are served by the target's poll(), check and copy in one step, so
 // revoke() is a fence.
 //
@@ -38,7 +39,9 @@ struct TcpPeer {
 
 struct TcpOptions {
   NodeName self;
-  Secret key;  ///< the cluster's
+  Secret key{};  ///< the cluster's, where all share one
+  /// Set: instead, every member has a key of its own, and is who its key proves (identity_of()).
+  std::optional<security::LinkSelf> link{};
   std::optional<sys::NetworkAddress> listen{};
   std::vector<TcpPeer> peers{};
   WaitPolicy wait{};
@@ -65,7 +68,8 @@ struct TcpWorld {
 class TcpEndpoint final : public Endpoint {
  public:
   /// Listens at once; dials in poll(). `world` outlives it. Errors: invalid_argument (no name, the
-  /// own or an impossible peer), unsupported (no AES instructions), those of Network::listen().
+  /// own or an impossible peer, a name that the key does not prove), unsupported (no AES
+  /// instructions), those of Network::listen().
   [[nodiscard]] static Result<std::unique_ptr<TcpEndpoint>> make(const TcpOptions& options,
                                                                  const TcpWorld& world);
   ~TcpEndpoint() override;
@@ -74,6 +78,10 @@ class TcpEndpoint final : public Endpoint {
 
   /// Replaces what is known; connections stay. Errors: invalid_argument, as make().
   [[nodiscard]] Result<void> set_peers(const std::vector<TcpPeer>& peers);
+  /// A later trust file: connections whose key it does not trust end in poll() (on_lost,
+  /// not_authentic), and those to come are judged by it. Errors: invalid_argument (none of this
+  /// cluster, an earlier one, an endpoint with a shared key).
+  [[nodiscard]] Result<void> set_trust(std::shared_ptr<const security::Trust> trust);
   /// Where it listens.
   [[nodiscard]] std::optional<sys::NetworkAddress> address() const;
 
@@ -127,10 +135,11 @@ class TcpEndpoint final : public Endpoint {
   void schedule_dial(NodeId node, Peer& peer, std::uint64_t now_ns);
   void accept_some(std::uint64_t now_ns, Sink& sink);
   void make_room_for_handshake();
-  [[nodiscard]] Secret ephemeral();
+  [[nodiscard]] TcpChannel channel(TcpChannel::Side side, NodeId target);
   TcpConnection* add(std::unique_ptr<sys::Socket> socket, TcpChannel channel,
                      TcpConnection::Phase phase, bool dialled, std::uint64_t now_ns,
                      std::optional<Error>& why);
+  [[nodiscard]] bool is_trusted(const TcpConnection& connection) const;
   [[nodiscard]] Errc judge(const NodeName& peer) const;
   void open(TcpConnection& connection, Sink& sink);
   void run_timers(std::uint64_t now_ns, Sink& sink);
@@ -157,7 +166,7 @@ class TcpEndpoint final : public Endpoint {
   void answer(TcpConnection& connection, std::uint16_t number, Status status, Bytes body);
   void complete(TcpConnection& connection, Sink& sink);
 
-  const TcpOptions options_;
+  TcpOptions options_;
   const TcpWorld world_;
   const std::unique_ptr<sys::Poller> poller_;
   const std::unique_ptr<sys::Listener> listener_;

@@ -66,6 +66,10 @@ Result<Greeting> decode_greeting(Bytes bytes) {
     case GreetingKind::hello:
     case GreetingKind::answer:
     case GreetingKind::refusal:
+    case GreetingKind::link_hello:
+    case GreetingKind::link_answer:
+    case GreetingKind::link_proof:
+    case GreetingKind::link_verdict:
       return greeting;
   }
   return damaged();
@@ -128,6 +132,30 @@ Error decode_refusal(Bytes bytes) {
     default:
       return damaged().error();
   }
+}
+
+std::array<std::byte, kVerdictBytes> encode_verdict(Errc refused) noexcept {
+  return Fixed<kVerdictBytes>().put(refused).put(std::uint16_t{0}).put(std::uint32_t{0}).finish();
+}
+
+Result<Errc> decode_verdict(Bytes bytes) {
+  base::ByteReader in(bytes);
+  const auto refused = static_cast<Errc>(in.get<std::uint16_t>());
+  const bool spare = in.get<std::uint16_t>() != 0 || in.get<std::uint32_t>() != 0;
+  if (!in.finished() || spare) return damaged();
+  if (refused != Errc{} && refusal_error(refused).code() == Errc::corrupt) return damaged();
+  return refused;
+}
+
+security::Payload encode_name(const NodeName& name) noexcept {
+  return Fixed<security::kPayloadBytes>().put(name.node).put(name.incarnation).finish();
+}
+
+Result<NodeName> decode_name(Bytes bytes) {
+  base::ByteReader in(bytes);
+  const NodeName name = get_name(in);
+  if (!in.finished()) return damaged();
+  return name;
 }
 
 Error refusal_error(Errc code) {

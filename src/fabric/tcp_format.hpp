@@ -7,10 +7,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include <dolmen/error.hpp>
 
 #include "fabric/fabric.hpp"
+#include "security/handshake.hpp"
 
 namespace dolmen::fabric {
 
@@ -21,12 +23,34 @@ inline constexpr std::size_t kTcpBytesMax = 16u << 20;
 inline constexpr std::size_t kTcpOperationsMax = 4096;
 inline constexpr std::size_t kTcpReadBytesMax = kTcpBytesMax;
 
+// --- Who has which name, where everybody has a key of its own. ---
+
+/// Whose key proves this name: below 2^31 the node of that number; a client's has the highest bit,
+/// then 31 bits of its number, and the rest as it likes, for each of its endpoints another.
+[[nodiscard]] constexpr std::optional<security::Identity> identity_of(NodeId node) noexcept {
+  constexpr std::uint64_t kClient = std::uint64_t{1} << 63;
+  const auto value = static_cast<std::uint64_t>(node);
+  const std::uint64_t number = (value & kClient) != 0 ? (value & ~kClient) >> 32 : value;
+  if (number == 0 || number > security::kNumberMax) return std::nullopt;
+  const auto role = (value & kClient) != 0 ? security::Role::client : security::Role::node;
+  return security::Identity{role, static_cast<std::uint32_t>(number)};
+}
+/// The name of one endpoint of a client. Requires: number from 1 to kNumberMax.
+[[nodiscard]] constexpr NodeId client_node(std::uint32_t number, std::uint32_t endpoint) noexcept {
+  return NodeId{std::uint64_t{1} << 63 | std::uint64_t{number} << 32 | endpoint};
+}
+
 // --- Greetings: in the clear, before there are keys. ---
 
 enum class GreetingKind : std::uint8_t {
   hello = 1,    ///< dialler: the first handshake message, with Hello
   answer = 2,   ///< acceptor: the second, with Answer
   refusal = 3,  ///< acceptor: no handshake; why, without proof
+  // With keys of their own (security/handshake.hpp):
+  link_hello = 4,    ///< dialler
+  link_answer = 5,   ///< acceptor
+  link_proof = 6,    ///< dialler
+  link_verdict = 7,  ///< acceptor: the connection's first sealed bytes; welcome, or why not
 };
 struct Greeting {
   GreetingKind kind = GreetingKind::hello;
@@ -47,6 +71,8 @@ struct Answer {
 };
 inline constexpr std::size_t kAnswerBytes = 24;
 inline constexpr std::size_t kRefusalBytes = 4;
+inline constexpr std::size_t kVerdictBytes = 8;
+inline constexpr std::size_t kSealedVerdictBytes = kVerdictBytes + 16;
 
 [[nodiscard]] std::array<std::byte, kGreetingBytes> encode(const Greeting& greeting) noexcept;
 /// Errors: corrupt; version_unsupported (detail: the peer's version). Requires: kGreetingBytes.
@@ -61,6 +87,14 @@ inline constexpr std::size_t kRefusalBytes = 4;
 [[nodiscard]] std::array<std::byte, kRefusalBytes> encode_refusal(Errc why) noexcept;
 /// The error that a refusal stands for; corrupt when it is none.
 [[nodiscard]] Error decode_refusal(Bytes bytes);
+/// Requires: as of an answer.
+[[nodiscard]] std::array<std::byte, kVerdictBytes> encode_verdict(Errc refused) noexcept;
+/// Why not, or no error: welcome. Errors: corrupt.
+[[nodiscard]] Result<Errc> decode_verdict(Bytes bytes);
+/// The name that a side proves beside its key.
+[[nodiscard]] security::Payload encode_name(const NodeName& name) noexcept;
+/// Errors: corrupt.
+[[nodiscard]] Result<NodeName> decode_name(Bytes bytes);
 /// What the other side's refusal means here; `code` as an Answer holds it.
 [[nodiscard]] Error refusal_error(Errc code);
 

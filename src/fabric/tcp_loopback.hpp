@@ -28,12 +28,10 @@ inline TcpWorld linux_world() {
   return {.network = env.network, .clock = env.clock, .entropy = env.entropy};
 }
 
-class TcpLoopback final : public World {
+class TcpLoopback : public World {
  public:
   std::unique_ptr<Endpoint> make(const NodeName& name) override {
-    TcpOptions options{
-        .self = name, .key = test_key(), .listen = sys::NetworkAddress{"127.0.0.1", 0}};
-    auto endpoint = TcpEndpoint::make(options, linux_world());
+    auto endpoint = TcpEndpoint::make(options(name), linux_world());
     EXPECT_TRUE(endpoint) << endpoint.error().message();
     nodes_.push_back(endpoint->get());
     introduce();
@@ -45,6 +43,11 @@ class TcpLoopback final : public World {
   std::uint64_t now_ns() override { return sys::linux_env().clock->monotonic_ns(); }
   void pass_time() override { std::this_thread::yield(); }
   [[nodiscard]] bool is_real_time() const override { return true; }
+
+ protected:
+  virtual TcpOptions options(const NodeName& name) {
+    return {.self = name, .key = test_key(), .listen = sys::NetworkAddress{"127.0.0.1", 0}};
+  }
 
  private:
   void introduce() {

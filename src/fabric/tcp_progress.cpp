@@ -151,6 +151,10 @@ void TcpEndpoint::process(TcpConnection& connection, Sink& sink) {
     }
     switch (*what) {
       case TcpChannel::What::nothing:
+        // A handshake with keys of their own goes to and fro before there is anything to report.
+        if (connection.phase == TcpConnection::Phase::greeting && connection.channel.queued() > 0) {
+          list(connection);
+        }
         return;
       case TcpChannel::What::greeted: {
         const Errc refused = judge(connection.channel.peer());

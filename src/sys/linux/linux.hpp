@@ -4,9 +4,13 @@
 // interfaces (they wrap process-wide facts) and one Disk per directory.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "base/bytes.hpp"
 #include "sys/env.hpp"
 #include "sys/ofi.hpp"
 #include "sys/rdma.hpp"
@@ -22,6 +26,18 @@ enum class DirectoryMode { open_existing, create, open_or_create };
 /// The files of one directory. Errors: not_found, already_exists, io_error.
 [[nodiscard]] Result<std::unique_ptr<Disk>> open_directory(const std::string& path,
                                                            DirectoryMode mode);
+
+/// Whether others may read a file.
+enum class Secrecy : std::uint8_t { open, secret };
+/// A whole file. Errors: not_found, io_error; invalid_argument: longer than `bytes_max`, no
+/// ordinary file, or, of a secret, another user's or one that others can reach.
+[[nodiscard]] Result<std::vector<std::byte>> read_small_file(const std::string& path,
+                                                             std::size_t bytes_max,
+                                                             Secrecy secrecy);
+/// Whole and durable, or not at all; a secret is never readable by others. Errors: already_exists
+/// (unless it `replaces`), not_found (the directory), no_space, io_error.
+[[nodiscard]] Result<void> write_small_file(const std::string& path, base::Bytes bytes,
+                                            Secrecy secrecy, bool replaces);
 
 /// The shared memory of one directory, which is made (for this user alone) if it is not there. An
 /// empty path: `dolmen` in $XDG_RUNTIME_DIR, or else `dolmen-<user id>` in /dev/shm. Errors:
