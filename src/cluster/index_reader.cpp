@@ -257,7 +257,12 @@ void IndexLookup::settle() {
     }
   }
   for (std::size_t i = 0; i < 2; ++i) {
-    if (i == 1 && candidates_[1].number == candidates_[0].number) break;
+    // The same bucket at another moment may have taken in the key's other candidate.
+    const bool is_same = i == 1 && candidates_[1].number == candidates_[0].number;
+    if (is_same && (candidates_[1].bucket.sequence == candidates_[0].bucket.sequence ||
+                    DOLMEN_PLANTED("cluster.second_look_skipped"))) {
+      break;
+    }
     const Bucket& bucket = candidates_[i].bucket;
     for (std::size_t slot = 0; slot < bucket.count; ++slot) {
       if (bucket.slots[slot].key != slot_key_) continue;

@@ -165,6 +165,56 @@ TEST_P(IndexReaderTest, AnyOldDirectoryLeadsThere) {
   }
 }
 
+/// Looks for keys that nobody touches while a table shrinks and grows; the first read of each
+/// candidate is from before that or from after. Whether all are found.
+bool finds_what_stays(IndexKind kind, std::uint64_t seed) {
+  base::Random random(seed);
+  Table table(sizes_of(kind));
+  constexpr std::uint64_t kStay = 3;
+  constexpr std::uint64_t kOthers = 100;
+  const auto stay = [&] {
+    for (std::uint64_t key = 0; key < kStay; ++key) table.apply(table.put_command(key, key));
+  };
+  for (int turn = 0; turn < 40; ++turn) {
+    const std::uint64_t first = kStay + random.below(100'000);
+    const std::uint64_t others = random.below(kOthers);
+    for (std::uint64_t key = first; key < first + others; ++key) {
+      table.apply(table.put_command(key, key));
+      if (key == first + others / 2) stay();  // in a table that has grown they are anywhere
+    }
+    if (others < 2) stay();
+    std::vector<IndexHints> hints(kStay, IndexHints(table.geometry()));
+    for (std::uint64_t key = 0; key < kStay; ++key) {
+      IndexLookup lookup = lookup_of(table, hints[key], key, ReadLevel::lease);
+      finish(lookup, {table.region()});
+    }
+    const std::vector<std::byte> before(table.region().begin(), table.region().end());
+    for (std::uint64_t key = first; key < first + others; ++key) {
+      table.apply(table.erase_command(key));
+    }
+    for (std::uint64_t key = 0; key < kStay; ++key) {
+      IndexLookup lookup = lookup_of(table, hints[key], key, ReadLevel::lease);
+      std::vector<base::Bytes> bytes;
+      for (const IndexRead& read : lookup.reads()) {
+        const base::Bytes from = random.chance(1, 2) ? base::Bytes(before) : table.region();
+        bytes.push_back(from.subspan(read.offset, read.bytes));
+      }
+      lookup.arrived(bytes, {.completed_ns = 1, .lease_until_ns = 2});
+      finish(lookup, {table.region()});
+      if (lookup.state() != LookupState::found) return false;
+    }
+    for (std::uint64_t key = 0; key < kStay; ++key) table.apply(table.erase_command(key));
+    table.apply(IndexCommand::release(table.last()));
+  }
+  return true;
+}
+
+TEST_P(IndexReaderTest, FindsWhatStaysWhereverItsBucketsGo) {
+  for (std::uint64_t seed = 1; seed <= (base::kSanitized ? 3 : 50); ++seed) {
+    ASSERT_TRUE(finds_what_stays(GetParam(), seed)) << seed;
+  }
+}
+
 // One of the copies lags: it agrees on the keys whose buckets did not change, and on no other.
 TEST_P(IndexReaderTest, AQuorumAnswersWhereAllCopiesAgree) {
   Table other(sizes_of(GetParam()));
@@ -267,6 +317,15 @@ TEST_F(IndexReaderBugs, ABucketThatSpeaksForEverybodyIsSeen) {
 }
 TEST_F(IndexReaderBugs, ARecordThatIsNotComparedIsSeen) {
   EXPECT_NE(seen_after(IndexKind::records, "cluster.record_unmatched", 100), 0u);
+}
+
+TEST_F(IndexReaderBugs, ABucketThatIsLookedAtOnceForBothCandidatesIsSeen) {
+  const IndexHooks planted("cluster.second_look_skipped");
+  bool is_seen = false;
+  for (std::uint64_t seed = 1; seed <= 200 && !is_seen; ++seed) {
+    is_seen = !finds_what_stays(IndexKind::homes, seed);
+  }
+  EXPECT_TRUE(is_seen);
 }
 
 INSTANTIATE_TEST_SUITE_P(Both, IndexReaderTest,
