@@ -15,8 +15,7 @@ Result<ReplicatedSpace> ReplicatedSpace::open(const std::string& directory,
   const sys::Env& env = sys::linux_env();
   DOLMEN_TRY(auto disk, sys::open_directory(directory, sys::DirectoryMode::open_or_create));
   node::SpaceMachineOptions machine_options;
-  machine_options.image = {.segment_bytes = options.log_segment_bytes,
-                           .tail_bytes_max = options.log_tail_bytes_max};
+  machine_options.image.tail_bytes_max = options.log_tail_bytes_max;
   machine_options.space = options;
   DOLMEN_TRY(auto machine, node::SpaceMachine::open(env, std::move(disk), env.memory->best_driver(),
                                                     std::move(functions), machine_options));

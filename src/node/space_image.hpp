@@ -21,7 +21,7 @@
 namespace dolmen::node {
 
 struct SpaceImageOptions {
-  std::uint32_t segment_bytes = 16u << 20;
+  std::uint32_t segment_bytes = 4u << 20;  ///< two are written when one is made
   std::uint64_t tail_bytes_max = 64u << 20;
 };
 
