@@ -64,7 +64,7 @@ class ReplicatedSpace {
 
 /// Runs a function of the group's space; what it returned. Errors: the function's own; not_found
 /// (there is none of that name); aborted (it threw something that is no dolmen error); too_large
-/// (its records take more than 512 MiB); those of ReplicatedClient::call().
+/// (its records and its reply take more than 8 MiB); those of ReplicatedClient::call().
 [[nodiscard]] Result<std::vector<std::byte>> call_space(
     ReplicatedClient& client, std::string_view function, std::span<const std::byte> arguments = {},
     std::chrono::milliseconds patience = std::chrono::seconds(10));

@@ -46,6 +46,8 @@ class StateMachine {
   // For a machine that keeps its state on a disk of its own: what is there is only to follow when
   // it cannot be taken back any more, and need not be made anew when the member starts again.
 
+  /// True: it has a disk of its own, and needs a group that has its log on one too (durable).
+  [[nodiscard]] virtual bool keeps_state() const { return false; }
   /// apply(), with the command's place in the log; places ascend, with gaps.
   [[nodiscard]] virtual std::vector<std::byte> apply_at(std::uint64_t index, Bytes command) {
     (void)index;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/group_store.hpp"
 
-#include <dolmen/assert.hpp>
-
 namespace dolmen::node {
 
 Result<store::Index> GroupStore::append(base::Bytes payload, store::Reserve,
                                         void (*on_index)(void*, store::Index), void* argument) {
+  if (payload.size() > record_bytes_max_) {
+    return fail(Errc::too_large, "a record of a replicated space", payload.size());
+  }
+  const base::Lock lock(mutex_);
   records_.emplace_back(payload.begin(), payload.end());
   const store::Index index = last_index() + 1;
   last_index_ = index;
@@ -15,7 +17,9 @@ Result<store::Index> GroupStore::append(base::Bytes payload, store::Reserve,
 }
 
 Result<store::CheckpointStats> GroupStore::checkpoint(const store::CheckpointRequest& request) {
-  DOLMEN_ASSERT_CMP(image_.last_index(), >=, request.as_of);
+  if (image_.last_index() < request.as_of) {
+    return fail(Errc::unsupported, "a checkpoint of what is not decided");
+  }
   DOLMEN_CHECK(image_.wait_durable(request.as_of));
   return image_.checkpoint(request);
 }

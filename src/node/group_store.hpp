@@ -4,30 +4,35 @@
 // records go nowhere but to the owner, who puts them into the group's log. Nothing waits for
 // durability here: whatever leaves the home depends on the entry that the records become.
 //
-// Threads: one for everything but reading.
+// Threads: append(), with_append_lock(), wait_durable() and reading from any thread, as a function
+// may have some; the rest from one.
 #pragma once
 
 #include <atomic>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "store/store.hpp"
 
 namespace dolmen::node {
 
 class GroupStore final : public store::Store {
  public:
-  /// `image` outlives it, and holds everything up to its last record when this is made.
-  explicit GroupStore(store::Store& image) noexcept
-      : image_(image), last_index_(image.last_index()) {}
+  /// `image` outlives it, and holds everything up to its last record when this is made. A record of
+  /// more than `record_bytes_max` is too_large.
+  GroupStore(store::Store& image, std::size_t record_bytes_max) noexcept
+      : image_(image), record_bytes_max_(record_bytes_max), last_index_(image.last_index()) {}
 
   /// The records since the last time, in their order.
   [[nodiscard]] std::vector<std::vector<std::byte>> take_records() {
+    const base::Lock lock(mutex_);
     return std::exchange(records_, {});
   }
 
   Result<store::Index> append(base::Bytes payload, store::Reserve reserve,
                               void (*on_index)(void*, store::Index), void* argument) override;
   void with_append_lock(void (*body)(void*, store::Index), void* argument) override {
+    const base::Lock lock(mutex_);
     body(argument, last_index());
   }
   Result<void> wait_durable(store::Index) override { return {}; }
@@ -60,7 +65,8 @@ class GroupStore final : public store::Store {
   std::vector<ObjectId> recovered_erased() override { return image_.recovered_erased(); }
 
   bool checkpoint_due() const noexcept override { return image_.checkpoint_due(); }
-  /// Requires: the image holds every record up to request.as_of.
+  /// Errors: unsupported (the image does not hold every record up to request.as_of: a function asks
+  /// for it).
   Result<store::CheckpointStats> checkpoint(const store::CheckpointRequest& request) override;
   Result<store::ScrubReport> scrub(
       const std::function<void(std::uint64_t done, std::uint64_t total)>& progress) override {
@@ -73,8 +79,10 @@ class GroupStore final : public store::Store {
 
  private:
   store::Store& image_;
+  const std::size_t record_bytes_max_;
+  base::Mutex mutex_;
   std::atomic<store::Index> last_index_;
-  std::vector<std::vector<std::byte>> records_;
+  std::vector<std::vector<std::byte>> records_ DOLMEN_GUARDED_BY(mutex_);
 };
 
 }  // namespace dolmen::node

@@ -13,6 +13,11 @@
 
 namespace dolmen::node {
 
+/// What this process needs before it opens its first space, and `options` with what its environment
+/// adds to them. Errors: out_of_memory.
+[[nodiscard]] Result<SpaceOptions> prepare_process(const sys::Env& env,
+                                                   const SpaceOptions& options);
+
 /// `env` must outlive the Space. An empty directory becomes a new space if options.create says so.
 /// Errors: as Space::open().
 [[nodiscard]] Result<Space> open_space(const sys::Env& env, std::unique_ptr<sys::Disk> disk,

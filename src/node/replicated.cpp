@@ -158,6 +158,12 @@ Result<Replicated> Replicated::start(const ReplicatedOptions& options,
     if (machine == nullptr || number == 0 || !is_new) {
       return fail(Errc::invalid_argument, "a group and its state machine", number);
     }
+    // Whose log is gone with its members would find what a former group left.
+    if (machine->keeps_state() && options.level != ReplicatedLevel::durable) {
+      return fail(Errc::invalid_argument,
+                  "a state machine that keeps its state on a disk: the group has to be durable",
+                  number);
+    }
   }
   DOLMEN_TRY(const node::GroupPlan plan, plan_of(options));
   DOLMEN_CHECK(check_witnesses(options, plan));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <dolmen/replicated_space.hpp>
 
+#include "node/open_space.hpp"
 #include "node/space_effect.hpp"
 #include "node/space_machine.hpp"
 #include "sys/linux/linux.hpp"
@@ -12,11 +13,13 @@ Result<ReplicatedSpace> ReplicatedSpace::open(const std::string& directory,
                                               SpaceFunctions functions,
                                               const SpaceOptions& options) {
   if (detail::SpaceCore::has_lost_arena()) return fail(Errc::forked, "open");
+  if (options.read_only) return fail(Errc::invalid_argument, "a replicated space: read_only");
   const sys::Env& env = sys::linux_env();
+  DOLMEN_TRY(const SpaceOptions prepared, node::prepare_process(env, options));
   DOLMEN_TRY(auto disk, sys::open_directory(directory, sys::DirectoryMode::open_or_create));
   node::SpaceMachineOptions machine_options;
   machine_options.image.tail_bytes_max = options.log_tail_bytes_max;
-  machine_options.space = options;
+  machine_options.space = prepared;
   DOLMEN_TRY(auto machine, node::SpaceMachine::open(env, std::move(disk), env.memory->best_driver(),
                                                     std::move(functions), machine_options));
   return ReplicatedSpace(std::move(machine));

@@ -82,25 +82,30 @@ Result<Space> open_space(const sys::Env& env, std::unique_ptr<store::Store> stor
   return SpaceAccess::make(env, std::move(core), options.background && !options.read_only);
 }
 
-}  // namespace node
-
-Result<Space> Space::open(const std::string& directory, const SpaceOptions& options) {
-  // Before anything is touched: the arena of the process that opened one is not here.
-  if (detail::SpaceCore::has_lost_arena()) return fail(Errc::forked, "open");
-  const sys::Env& env = sys::linux_env();
+Result<SpaceOptions> prepare_process(const sys::Env& env, const SpaceOptions& options) {
   // Here, since a simulated process, which may have been the first to open one, does not fork.
   static std::atomic<bool> noticed{false};
   if (!noticed.load(std::memory_order_acquire)) {
     DOLMEN_CHECK(env.process->on_fork_child(&detail::SpaceCore::on_fork_child, nullptr));
     noticed.store(true, std::memory_order_release);
   }
-  DOLMEN_TRY(auto disk, sys::open_directory(directory, options.create && !options.read_only
-                                                           ? sys::DirectoryMode::open_or_create
-                                                           : sys::DirectoryMode::open_existing));
   SpaceOptions guarded = options;
   const std::string wanted = env.process->environment("DOLMEN_GUARD_STORES");
   if (!wanted.empty() && wanted != "0") guarded.guard_stores = true;
-  return node::open_space(env, std::move(disk), guarded, env.memory->best_driver());
+  return guarded;
+}
+
+}  // namespace node
+
+Result<Space> Space::open(const std::string& directory, const SpaceOptions& options) {
+  // Before anything is touched: the arena of the process that opened one is not here.
+  if (detail::SpaceCore::has_lost_arena()) return fail(Errc::forked, "open");
+  const sys::Env& env = sys::linux_env();
+  DOLMEN_TRY(const SpaceOptions prepared, node::prepare_process(env, options));
+  DOLMEN_TRY(auto disk, sys::open_directory(directory, options.create && !options.read_only
+                                                           ? sys::DirectoryMode::open_or_create
+                                                           : sys::DirectoryMode::open_existing));
+  return node::open_space(env, std::move(disk), prepared, env.memory->best_driver());
 }
 
 Result<void> Space::close() {

@@ -15,11 +15,14 @@
 #include <dolmen/id.hpp>
 
 #include "base/bytes.hpp"
+#include "log/message.hpp"
+#include "replication/executor.hpp"
 
 namespace dolmen::node {
 
-/// What the records of one effect may take together.
-inline constexpr std::size_t kEffectBytesMax = std::size_t{512} << 20;
+/// What an effect may take, with its records and its reply: more would not get into the log.
+inline constexpr std::size_t kEffectBytesMax =
+    log::kPayloadBytesMax - replication::kCommandHeadBytes;
 inline constexpr std::size_t kFunctionNameMax = 255;
 
 /// What a client asks for.

@@ -187,9 +187,12 @@ Result<void> SpaceImage::append(base::Bytes record) {
 
 Result<void> SpaceImage::settle() {
   if (!store_ || store_->last_index() == settled_at_) return {};
+  const store::Index last = store_->last_index();
   DOLMEN_CHECK(store_->close());
   store_.reset();
-  return open_store();
+  DOLMEN_CHECK(open_store());
+  if (store_->last_index() != last) return fail(Errc::corrupt, "the log of a space's image", last);
+  return {};
 }
 
 Result<void> SpaceImage::checkpoint() {
@@ -222,7 +225,9 @@ Result<std::vector<std::byte>> SpaceImage::snapshot(std::size_t bytes_max) {
   DOLMEN_TRY(const auto reader,
              store::Store::open(env_, std::make_unique<sys::BorrowedDisk>(*disk_),
                                 {.read_only = true, .reserve_segments = 0}));
-  DOLMEN_ASSERT_CMP(reader->last_index(), ==, store_->last_index());
+  if (reader->last_index() != store_->last_index()) {
+    return fail(Errc::corrupt, "the log of a space's image", reader->last_index());
+  }
   std::vector<store::ObjectInfo> objects;
   DOLMEN_CHECK(reader->for_each_object([&](const store::ObjectInfo& info) {
     objects.push_back(info);

@@ -61,7 +61,10 @@ Result<void> SpaceMachine::open_space() {
   }
   DOLMEN_ASSERT_CMP(image_->last_index(), ==, position_);
   if (!DOLMEN_PLANTED("space.old_pages")) DOLMEN_CHECK(image_->settle());
-  auto store = std::make_unique<GroupStore>(image_->store());
+  // So that every image takes it, with what its log holds already.
+  constexpr std::size_t kSegmentsMax = 16;
+  auto store =
+      std::make_unique<GroupStore>(image_->store(), kSegmentsMax * options_.image.segment_bytes);
   GroupStore* const records = store.get();
   SpaceOptions options = options_.space;
   options.background = false;
@@ -95,11 +98,7 @@ Result<std::vector<std::byte>> SpaceMachine::run(const SpaceCall& call) {
 
 Result<std::vector<std::byte>> SpaceMachine::effect_of(Bytes request) {
   DOLMEN_TRY(const SpaceCall call, decode_space_call(request));
-  if (made_) {
-    // It did not get into the log, and the space is not to be what it is.
-    made_.reset();
-    forget_space();
-  }
+  leave_behind();
   if (!space_) {
     if (!waiting_.empty()) return fail(Errc::busy, "a space that is being opened");
     if (const auto opened = open_space(); !opened) {
@@ -111,19 +110,25 @@ Result<std::vector<std::byte>> SpaceMachine::effect_of(Bytes request) {
   const std::vector<std::byte> reply = encode_reply(run(call));
   const std::vector<std::vector<std::byte>> records = store_->take_records();
   SpaceEffect effect{.space = {}, .records = {records.begin(), records.end()}, .reply = reply};
-  std::size_t bytes = 0;
-  for (const base::Bytes record : effect.records) bytes += record.size();
-  if (bytes > kEffectBytesMax) {
-    forget_space();
-    effect.records.clear();
-    const std::vector<std::byte> too_large =
-        encode_reply(fail(Errc::too_large, "an effect on a replicated space", bytes));
-    effect.reply = too_large;
-    return encode(effect);
-  }
   if (position_ == 0 && !records.empty()) effect.space = image_->space();
   made_ = encode(effect);
+  const std::size_t bytes = made_->size();
+  if (bytes > kEffectBytesMax) {
+    leave_behind();
+    const std::vector<std::byte> too_large =
+        encode_reply(fail(Errc::too_large, "an effect on a replicated space", bytes));
+    return encode(SpaceEffect{.space = {}, .records = {}, .reply = too_large});
+  }
+  // The function may have closed it.
+  if (!space_->sync()) forget_space();
   return *made_;
+}
+
+/// What was made last did not get into the log, and the space is not to be what it is.
+void SpaceMachine::leave_behind() noexcept {
+  if (!made_) return;
+  made_.reset();
+  forget_space();
 }
 
 std::vector<std::byte> SpaceMachine::apply(Bytes) {
@@ -132,14 +137,18 @@ std::vector<std::byte> SpaceMachine::apply(Bytes) {
 }
 
 std::vector<std::byte> SpaceMachine::apply_at(std::uint64_t index, Bytes command) {
+  const bool stays = DOLMEN_PLANTED("space.stays_open");
   const bool is_own = made_ && std::ranges::equal(*made_, command);
-  made_.reset();
+  if (is_own || stays) made_.reset();
+  leave_behind();
   const auto effect = decode_space_effect(command);
   // All members refuse it alike.
   if (!effect) return encode_reply(std::unexpected(effect.error()));
-  const bool stays = DOLMEN_PLANTED("space.stays_open");
   if (!is_own && !effect->records.empty() && !stays) forget_space();
   ObjectId space = effect->space;
+  if (!space.is_null() && image_->last_index() != 0 && image_->space() != space) {
+    failure_ = Error(Errc::corrupt, "a member's image is of another space");
+  }
   for (const base::Bytes record : effect->records) {
     ++position_;
     const bool is_new = position_ > image_->last_index() + waiting_.size();
@@ -168,21 +177,32 @@ Result<void> SpaceMachine::decided(std::uint64_t index) {
   while (!waiting_.empty() && (waiting_.front().index <= index || is_early)) {
     DOLMEN_CHECK(put(waiting_.front()));
     waiting_.pop_front();
+    // A member that starts has a whole log of them, for which the image's may have no room.
+    if (!space_ && is_checkpoint_due()) DOLMEN_CHECK(checkpoint());
   }
-  const bool is_due = !image_->space().is_null() && image_->store().checkpoint_due();
-  return is_due && waiting_.empty() && !made_ ? checkpoint() : Result<void>();
+  return waiting_.empty() && !made_ && is_checkpoint_due() ? checkpoint() : Result<void>();
 }
 
-/// Requires: nothing waits.
+bool SpaceMachine::is_checkpoint_due() {
+  return !image_->space().is_null() && image_->store().checkpoint_due() &&
+         image_->store().stats().log_tail_bytes >= retry_at_bytes_;
+}
+
+/// Requires: nothing waits, or the space is not open.
 Result<void> SpaceMachine::checkpoint() {
   const auto written = space_ ? space_->checkpoint() : image_->checkpoint();
-  // The log stays longer then, which is all that is lost by it.
-  if (!written && written.error().code() == Errc::no_space) return {};
+  retry_at_bytes_ = 0;
+  // The log stays longer then, which is all that is lost by it. Not with every turn anew.
+  if (!written && written.error().code() == Errc::no_space) {
+    retry_at_bytes_ = image_->store().stats().log_tail_bytes + options_.image.tail_bytes_max / 8;
+    return {};
+  }
   return written;
 }
 
 Result<std::vector<std::byte>> SpaceMachine::try_snapshot() {
-  DOLMEN_ASSERT(waiting_.empty() && !made_);
+  DOLMEN_ASSERT(waiting_.empty());
+  leave_behind();
   // The log that it stands for is cut soon; so is the image's.
   // Whom the first record will belong to is not decided before it.
   if (position_ == 0) return ImageWriter({}).finish();
@@ -216,6 +236,7 @@ void SpaceMachine::reset() {
   forget_space();
   made_.reset();
   waiting_.clear();
+  retry_at_bytes_ = 0;
   position_ = 0;
 }
 

@@ -48,6 +48,7 @@ class SpaceMachine final : public StateMachine {
   std::vector<std::byte> apply(Bytes command) override;
   Result<void> decided(std::uint64_t index) override;
   [[nodiscard]] bool executes_ahead() const override { return true; }
+  [[nodiscard]] bool keeps_state() const override { return true; }
   [[nodiscard]] bool waits_for_decided() const override { return space_ == nullptr; }
   Result<std::vector<std::byte>> try_snapshot() override;
   [[nodiscard]] std::vector<std::byte> snapshot() const override;
@@ -71,9 +72,11 @@ class SpaceMachine final : public StateMachine {
                const SpaceMachineOptions& options);
   [[nodiscard]] Result<void> open_space();
   void forget_space() noexcept;
+  void leave_behind() noexcept;
   [[nodiscard]] Result<std::vector<std::byte>> run(const SpaceCall& call);
   [[nodiscard]] Result<void> put(const Waiting& waiting);
   [[nodiscard]] Result<void> checkpoint();
+  [[nodiscard]] bool is_checkpoint_due();
 
   const sys::Env& env_;
   const sys::FaultDriver driver_;
@@ -82,7 +85,8 @@ class SpaceMachine final : public StateMachine {
   std::unique_ptr<SpaceImage> image_;
   store::Index position_ = 0;
   std::deque<Waiting> waiting_;
-  GroupStore* store_ = nullptr;  ///< of the space
+  std::uint64_t retry_at_bytes_ = 0;  ///< of the image's log: after a checkpoint without room
+  GroupStore* store_ = nullptr;       ///< of the space
   std::unique_ptr<Space> space_;
   std::optional<Error> failure_;                ///< of the image: the member has to end
   std::optional<std::vector<std::byte>> made_;  ///< the last effect, until it is applied

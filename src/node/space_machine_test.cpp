@@ -3,11 +3,18 @@
 // Members' machines of one space without a group: what is decided, and when, is said here.
 #include "node/space_machine.hpp"
 
+#include <atomic>
 #include <cstring>
 #include <stdexcept>
+#include <string>
+#include <thread>
 
 #include <gtest/gtest.h>
 
+#include <dolmen/vector.hpp>
+
+#include "log/message.hpp"
+#include "replication/executor.hpp"
 #include "sim/sim_disk.hpp"
 #include "sim/sim_hooks.hpp"
 #include "sys/borrowed_disk.hpp"
@@ -53,6 +60,41 @@ Result<Bytes> sum(Space& space, std::span<const std::byte>) {
   return bytes_of(total);
 }
 
+struct Words {
+  vector<std::uint64_t> all;
+};
+
+/// So many words that are not like each other.
+Result<Bytes> fill(Space& space, std::span<const std::byte> arguments) {
+  const auto count = base::load<std::uint64_t>(arguments);
+  DOLMEN_TRY(const auto words, space.find_or_create<Words>("words"));
+  DOLMEN_CHECK(space.transact(words, [&](mut<Words> w) {
+    const std::uint64_t salt = w->all.size() + 1;
+    w->all.clear();
+    for (std::uint64_t i = 1; i <= count; ++i) {
+      w->all.push_back((i + salt) * 0x9E3779B97F4A7C15);
+    }
+  }));
+  return bytes_of(count);
+}
+
+/// As many transactions in each of four threads, which end before it does.
+Result<Bytes> crowd(Space& space, std::span<const std::byte> arguments) {
+  const auto count = base::load<std::uint64_t>(arguments);
+  std::atomic<std::uint64_t> done{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      const auto pile = space.find_or_create<Pile>("pile" + std::to_string(i));
+      for (std::uint64_t n = 0; pile && n < count; ++n) {
+        if (space.transact(*pile, [](mut<Pile> p) { ++p->count; })) ++done;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return bytes_of(done);
+}
+
 struct Entry {
   std::uint64_t index = 0;
   Bytes effect;
@@ -61,10 +103,26 @@ struct Entry {
 class Member {
  public:
   Member() { start(); }
-  void start(std::size_t snapshot_bytes_max = std::size_t{1} << 30) {
+  void start(std::size_t snapshot_bytes_max = std::size_t{1} << 30,
+             std::uint32_t segment_bytes = 16u << 10) {
     SpaceFunctions functions;
     functions["push"] = push;
     functions["sum"] = sum;
+    functions["fill"] = fill;
+    functions["crowd"] = crowd;
+    functions["shout"] = [](Space&, std::span<const std::byte> arguments) -> Result<Bytes> {
+      return Bytes(base::load<std::uint64_t>(arguments));
+    };
+    functions["close"] = [](Space& space, std::span<const std::byte> arguments) -> Result<Bytes> {
+      DOLMEN_TRY(Bytes reply, push(space, arguments));
+      DOLMEN_CHECK(space.close());
+      return reply;
+    };
+    functions["cut"] = [](Space& space, std::span<const std::byte> arguments) -> Result<Bytes> {
+      DOLMEN_CHECK(push(space, arguments));
+      DOLMEN_CHECK(space.checkpoint());
+      return Bytes{};
+    };
     functions["throw"] = [](Space& space, std::span<const std::byte> arguments) -> Result<Bytes> {
       if (!push(space, arguments)) return fail(Errc::corrupt, "test");
       throw std::runtime_error("changed its mind");
@@ -76,7 +134,7 @@ class Member {
     auto opened =
         SpaceMachine::open(sys::linux_env(), std::make_unique<sys::BorrowedDisk>(*disk_),
                            sys::linux_env().memory->best_driver(), std::move(functions),
-                           {.image = {.segment_bytes = 16u << 10, .tail_bytes_max = 64u << 10},
+                           {.image = {.segment_bytes = segment_bytes, .tail_bytes_max = 64u << 10},
                             .snapshot_bytes_max = snapshot_bytes_max});
     if (!opened) throw std::runtime_error(opened.error().message());
     machine_ = std::move(*opened);
@@ -326,6 +384,125 @@ TEST_F(SpaceMachineTest, AFullDiskEndsTheMember) {
     ended = a.machine().decided(index_);
   }
   ASSERT_FALSE(ended);
+}
+
+// A leader that is deposed has not executed what it made last, and nothing is undone for it.
+TEST_F(SpaceMachineTest, AnEffectThatWasLeftBehindIsForgotten) {
+  const Bytes lost = encode(SpaceCall{.function = "push", .arguments = bytes_of(100)});
+  Member a;
+  Member b;
+  decide(a, "push", 1, {&b});
+  ASSERT_TRUE(a.machine().effect_of(lost));
+  EXPECT_EQ(decide(b, "sum", 0, {&a}), 1u);  // which changes nothing
+  EXPECT_EQ(decide(a, "sum", 0, {&b}), 1u);
+  EXPECT_EQ(decide(a, "push", 2, {&b}), 2u);
+  EXPECT_EQ(a.pages(), b.pages());
+  ASSERT_TRUE(a.machine().effect_of(lost));
+  (void)a.machine().apply_at(++index_, bytes_of(1));  // nor does this
+  EXPECT_EQ(decide(a, "sum", 0, {&b}), 3u);
+}
+
+TEST_F(SpaceMachineTest, ASnapshotIsTakenBesideAnEffectThatWasLeftBehind) {
+  Member a;
+  Member b;
+  decide(a, "push", 1, {&b});
+  Entry next{.index = index_ + 1, .effect = {}};
+  next.effect = a.machine()
+                    .effect_of(encode(SpaceCall{.function = "push", .arguments = bytes_of(2)}))
+                    .value();
+  ASSERT_TRUE(a.machine().try_snapshot());
+  // It may be decided all the same.
+  for (Member* const member : {&a, &b}) {
+    member->apply(next);
+    ASSERT_TRUE(member->machine().decided(next.index));
+  }
+  index_ = next.index;
+  EXPECT_EQ(a.pages(), b.pages());
+  EXPECT_EQ(decide(a, "sum", 0, {&b}), 3u);
+}
+
+// What a log does not take would be lost without a word.
+TEST_F(SpaceMachineTest, WhatIsTooLargeForTheLogHasNotHappened) {
+  constexpr std::size_t kMax = log::kPayloadBytesMax - replication::kCommandHeadBytes;
+  Member a;
+  a.start(std::size_t{1} << 30, 16u << 20);
+  for (const auto& [function, size] : {std::pair{"fill", kMax / 8}, std::pair{"shout", kMax},
+                                       std::pair{"fill", std::size_t{200}}}) {
+    Entry entry{.index = ++index_, .effect = {}};
+    const auto reply = a.call(function, size, entry);
+    EXPECT_LE(entry.effect.size(), kMax);
+    const Errc code = reply ? Errc{} : reply.error().code();
+    EXPECT_EQ(code, size == 200 ? Errc{} : Errc::too_large) << function;
+    ASSERT_TRUE(a.machine().decided(index_));
+  }
+}
+
+// All members would end with it, at every start.
+TEST_F(SpaceMachineTest, WhatIsTooLargeForAnImageIsTheCallersError) {
+  Member a;
+  Entry entry{.index = ++index_, .effect = {}};
+  EXPECT_EQ(a.call("fill", 400'000, entry).error().code(), Errc::too_large);
+  ASSERT_TRUE(a.machine().decided(index_));
+  EXPECT_EQ(decide(a, "push", 1, {}), 1u);
+}
+
+TEST_F(SpaceMachineTest, ALongLogIsTakenInAtOnce) {
+  Member a;
+  for (std::uint64_t i = 1; i <= 250; ++i) decide(a, "fill", 300 + i, {});
+  Member b;
+  replay(b);
+  EXPECT_EQ(a.pages(), b.pages());
+}
+
+TEST_F(SpaceMachineTest, AFunctionCannotCutTheLog) {
+  Member a;
+  Entry entry{.index = ++index_, .effect = {}};
+  EXPECT_EQ(a.call("cut", 1, entry).error().code(), Errc::unsupported);
+  ASSERT_TRUE(a.machine().decided(index_));
+  ASSERT_TRUE(a.machine().try_snapshot());
+  EXPECT_EQ(decide(a, "sum", 0, {}), 1u);
+}
+
+TEST_F(SpaceMachineTest, AFunctionThatClosesTheSpaceHarmsNoOther) {
+  Member a;
+  Member b;
+  EXPECT_EQ(decide(a, "close", 1, {&b}), 1u);
+  EXPECT_EQ(decide(a, "push", 2, {&b}), 2u);
+  EXPECT_EQ(a.pages(), b.pages());
+}
+
+TEST_F(SpaceMachineTest, AFunctionMayHaveThreads) {
+  Member a;
+  Member b;
+  EXPECT_EQ(decide(a, "crowd", 500, {&b}), 2000u);
+  EXPECT_EQ(a.pages(), b.pages());
+  EXPECT_EQ(decide(b, "crowd", 500, {&a}), 2000u);
+  EXPECT_EQ(a.pages(), b.pages());
+}
+
+// Its directory was not cleared with the member's.
+TEST_F(SpaceMachineTest, AnotherSpacesRecordsAreNotTakenForItsOwn) {
+  Member b;
+  for (std::uint64_t i = 1; i <= 3; ++i) decide(b, "push", i, {});
+  index_ = 0;
+  log_.clear();
+  Member a;
+  decide(a, "push", 10, {});
+  b.machine().reset();
+  b.apply(log_.back());
+  EXPECT_EQ(b.machine().decided(index_).error().code(), Errc::corrupt);
+}
+
+TEST_F(SpaceMachineTest, ADamagedLogIsAnError) {
+  Member a;
+  for (std::uint64_t i = 1; i <= 5; ++i) decide(a, "push", i, {});
+  (void)a.pages();
+  const auto names = a.disk().list().value();
+  for (const std::string& name : names) {
+    if (!name.starts_with("log/")) continue;
+    for (std::uint64_t at = 4096; at < 16'384; at += 64) a.disk().flip_bit(name, at, 3);
+  }
+  EXPECT_FALSE(a.machine().image().snapshot(std::size_t{1} << 30));
 }
 
 }  // namespace
