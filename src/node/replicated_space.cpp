@@ -20,8 +20,9 @@ Result<ReplicatedSpace> ReplicatedSpace::open(const std::string& directory,
   DOLMEN_TRY(const SpaceOptions prepared, node::prepare_process(env, options));
   DOLMEN_TRY(auto disk, sys::open_directory(directory, sys::DirectoryMode::open_or_create));
   node::SpaceMachineOptions machine_options;
-  // Whatever one entry of the group's log holds has to fit into the image's.
-  constexpr std::uint32_t kSegmentBytesMin = 1u << 20;
+  // Whatever one entry of the group's log holds has to fit into a segment, on all members.
+  constexpr std::uint32_t kSegmentBytesMin = 16u << 20;
+  static_assert(kSegmentBytesMin >= 2 * node::kEffectBytesMax);
   machine_options.image = {.segment_bytes = std::max(options.log_segment_bytes, kSegmentBytesMin),
                            .tail_bytes_max = options.log_tail_bytes_max};
   machine_options.space = prepared;
