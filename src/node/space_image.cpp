@@ -9,6 +9,7 @@
 
 #include "base/commit_record.hpp"
 #include "base/hooks.hpp"
+#include "store/log_format.hpp"
 #include "sys/borrowed_disk.hpp"
 
 namespace dolmen::node {
@@ -177,12 +178,25 @@ Result<void> SpaceImage::load(base::Bytes state) {
   return {};
 }
 
+static_assert(SpaceImageOptions{}.segment_bytes - store::kSegmentHeaderBytes -
+                  store::kRecordHeaderBytes >
+              kEffectBytesMax);
+
+std::size_t SpaceImage::record_bytes_max() const noexcept {
+  return options_.segment_bytes - store::kSegmentHeaderBytes - store::kRecordHeaderBytes;
+}
+
 Result<void> SpaceImage::append(base::Bytes record) {
   // The store trusts its owner; this came from another machine.
   if (!is_commit_record(record)) return fail(Errc::corrupt, "a record of a replicated space");
   // What is decided has to go in: the reserve is for nothing else here.
-  DOLMEN_CHECK(store_->append(record, store::Reserve::use));
-  return {};
+  const store::Index last = store_->last_index();
+  if (record.size() > record_bytes_max()) {
+    return fail(Errc::too_large, "a record of a replicated space", record.size());
+  }
+  DOLMEN_TRY(const store::Index index, store_->append(record, store::Reserve::use));
+  if (index == last + 1) return {};
+  return fail(Errc::corrupt, "an image with smaller segments than its options say", index);
 }
 
 Result<void> SpaceImage::settle() {

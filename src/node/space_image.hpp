@@ -21,7 +21,9 @@
 namespace dolmen::node {
 
 struct SpaceImageOptions {
-  std::uint32_t segment_bytes = 4u << 20;  ///< two are written when one is made
+  /// Of the log; two are written when an image is made. One has room for whatever one entry of the
+  /// group's log holds.
+  std::uint32_t segment_bytes = 9u << 20;
   std::uint64_t tail_bytes_max = 64u << 20;
 };
 
@@ -46,8 +48,10 @@ class SpaceImage {
   /// that, or none. Errors: corrupt (a state that is none; what was there stays), io_error,
   /// no_space.
   [[nodiscard]] Result<void> load(base::Bytes state);
+  /// What one segment of the log holds: in parts, a record would have several indices.
+  [[nodiscard]] std::size_t record_bytes_max() const noexcept;
   /// The record behind the last one. Requires: space() is not null. Errors: no_space, io_error,
-  /// store_failed, corrupt (not a commit record).
+  /// store_failed, corrupt (not a commit record), too_large.
   [[nodiscard]] Result<void> append(base::Bytes record);
 
   /// From now on pages read as of the last record. Errors: as open(). Requires: nobody uses

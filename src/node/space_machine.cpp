@@ -61,10 +61,7 @@ Result<void> SpaceMachine::open_space() {
   }
   DOLMEN_ASSERT_CMP(image_->last_index(), ==, position_);
   if (!DOLMEN_PLANTED("space.old_pages")) DOLMEN_CHECK(image_->settle());
-  // So that every image takes it, with what its log holds already.
-  constexpr std::size_t kSegmentsMax = 16;
-  auto store =
-      std::make_unique<GroupStore>(image_->store(), kSegmentsMax * options_.image.segment_bytes);
+  auto store = std::make_unique<GroupStore>(image_->store(), image_->record_bytes_max());
   GroupStore* const records = store.get();
   SpaceOptions options = options_.space;
   options.background = false;
