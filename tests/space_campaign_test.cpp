@@ -37,6 +37,35 @@ ClusterWorldOptions options_of(std::uint64_t seed) {
               from_environment("DOLMEN_CLUSTER_FAULTS", kAllClusterFaults))};
 }
 
+// First: a child of a process that has opened spaces cannot use any.
+/// The first seed whose run shows the bug, by a violation or by an assertion; 0: none.
+std::uint64_t first_seen(const char* bug, std::uint64_t seeds_max) {
+  for (std::uint64_t seed = 1; seed <= seeds_max; ++seed) {
+    const pid_t child = fork();
+    if (child == 0) {
+      alarm(60);
+      if (std::freopen("/dev/null", "w", stderr) == nullptr) _exit(3);
+      const SimHooks hooks({.seed = seed, .buggify = false, .planted = bug});
+      _exit(run_cluster_world(options_of(seed)).violation.empty() ? 0 : 1);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 1) return seed;
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) return seed;
+  }
+  return 0;
+}
+
+TEST(SpaceCampaign, PlantedBugsAreSeen) {
+  if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
+  // space.stays_open and space.image_ahead need a leader that is deposed alive: SpaceMachineTest.
+  for (const char* const bug : {"space.record_twice", "space.not_loaded", "space.old_pages"}) {
+    const std::uint64_t seed = first_seen(bug, 60);
+    EXPECT_NE(seed, 0u) << bug;
+    std::printf("%s: seed %lu\n", bug, seed);
+  }
+}
+
 TEST(SpaceCampaign, ASpaceIsOneAndTheSameOnAllMembersWhateverFails) {
   const std::uint64_t seeds = from_environment("DOLMEN_SPACE_SEEDS", base::budget("space_seeds"));
   const std::uint64_t first = from_environment("DOLMEN_SPACE_FIRST", 1);
@@ -68,34 +97,6 @@ TEST(SpaceCampaign, ASpaceIsOneAndTheSameOnAllMembersWhateverFails) {
   for (const char* const place : {"replication.undone", "log.installed", "log.compacted",
                                   "space_machine.opened", "space_image.loaded"}) {
     EXPECT_GT(probes[place], 0u) << place;
-  }
-}
-
-/// The first seed whose run shows the bug, by a violation or by an assertion; 0: none.
-std::uint64_t first_seen(const char* bug, std::uint64_t seeds_max) {
-  for (std::uint64_t seed = 1; seed <= seeds_max; ++seed) {
-    const pid_t child = fork();
-    if (child == 0) {
-      alarm(60);
-      if (std::freopen("/dev/null", "w", stderr) == nullptr) _exit(3);
-      const SimHooks hooks({.seed = seed, .buggify = false, .planted = bug});
-      _exit(run_cluster_world(options_of(seed)).violation.empty() ? 0 : 1);
-    }
-    int status = 0;
-    waitpid(child, &status, 0);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 1) return seed;
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) return seed;
-  }
-  return 0;
-}
-
-TEST(SpaceCampaign, PlantedBugsAreSeen) {
-  if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
-  // space.stays_open and space.image_ahead need a leader that is deposed alive: SpaceMachineTest.
-  for (const char* const bug : {"space.record_twice", "space.not_loaded", "space.old_pages"}) {
-    const std::uint64_t seed = first_seen(bug, 60);
-    EXPECT_NE(seed, 0u) << bug;
-    std::printf("%s: seed %lu\n", bug, seed);
   }
 }
 

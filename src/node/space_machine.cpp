@@ -80,7 +80,7 @@ void SpaceMachine::forget_space() noexcept {
 Result<std::vector<std::byte>> SpaceMachine::run(const SpaceCall& call) {
   const auto found = functions_.find(call.function);
   if (found == functions_.end()) {
-    return fail(Errc::not_found, interned("function " + std::string(call.function)));
+    return fail(Errc::not_found, "a function of that name");  // which a client knows, and chose
   }
   try {
     return found->second(*space_, call.arguments);
