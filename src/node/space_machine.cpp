@@ -129,7 +129,7 @@ void SpaceMachine::leave_behind() noexcept {
 }
 
 std::vector<std::byte> SpaceMachine::apply(Bytes) {
-  DOLMEN_ASSERT(!"apply_at() is called instead");
+  DOLMEN_ASSERT(false && "apply_at() is called instead");
   return {};
 }
 
@@ -210,7 +210,7 @@ Result<std::vector<std::byte>> SpaceMachine::try_snapshot() {
 }
 
 std::vector<std::byte> SpaceMachine::snapshot() const {
-  DOLMEN_ASSERT(!"try_snapshot() is called instead");
+  DOLMEN_ASSERT(false && "try_snapshot() is called instead");
   return {};
 }
 
