@@ -7,15 +7,13 @@
 #include <cstdlib>
 #include <string>
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <gtest/gtest.h>
 
 #include "base/sanitizers.hpp"
 #include "base/test_budget.hpp"
 #include "sim/cluster_world.hpp"
 #include "sim/sim_hooks.hpp"
+#include "tests/planted_bug.hpp"
 
 namespace dolmen::sim {
 namespace {
@@ -91,29 +89,12 @@ TEST(ClusterCampaign, ThirtyNodesAndTwelveGroups) {
   EXPECT_GT(result.answered, 100u);
 }
 
-/// The first seed whose run shows the bug, by a violation or by an assertion; 0: none. Each in a
-/// process of its own, with a time limit: not to end is not to be seen.
-std::uint64_t first_seen(const std::string& bug, std::uint64_t seeds_max) {
-  for (std::uint64_t seed = 1; seed <= seeds_max; ++seed) {
-    const pid_t child = fork();
-    if (child == 0) {
-      alarm(60);
-      if (std::freopen("/dev/null", "w", stderr) == nullptr) _exit(3);
-      const SimHooks hooks({.seed = seed, .buggify = false, .planted = bug});
-      _exit(run_cluster_world({.seed = seed}).violation.empty() ? 0 : 1);
-    }
-    int status = 0;
-    waitpid(child, &status, 0);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 1) return seed;
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) return seed;
-  }
-  return 0;
-}
-
 TEST(ClusterCampaign, PlantedBugsAreSeen) {
   if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
   for (const char* const bug : {"log.adopt_own", "log.decide_by_minority", "journal.no_sync"}) {
-    const std::uint64_t seed = first_seen(bug, 60);
+    const std::uint64_t seed = first_seen(bug, 60, [](std::uint64_t run) {
+      return !run_cluster_world({.seed = run}).violation.empty();
+    });
     EXPECT_NE(seed, 0u) << bug;
     std::printf("%s: seed %lu\n", bug, seed);
   }

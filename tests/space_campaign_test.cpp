@@ -7,9 +7,6 @@
 #include <cstdlib>
 #include <string>
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <gtest/gtest.h>
 
 #include "base/sanitizers.hpp"
@@ -17,6 +14,7 @@
 #include "sim/cluster_world.hpp"
 #include "sim/sim_hooks.hpp"
 #include "sys/linux/linux.hpp"
+#include "tests/planted_bug.hpp"
 
 namespace dolmen::sim {
 namespace {
@@ -38,29 +36,13 @@ ClusterWorldOptions options_of(std::uint64_t seed) {
 }
 
 // First: a child of a process that has opened spaces cannot use any.
-/// The first seed whose run shows the bug, by a violation or by an assertion; 0: none.
-std::uint64_t first_seen(const char* bug, std::uint64_t seeds_max) {
-  for (std::uint64_t seed = 1; seed <= seeds_max; ++seed) {
-    const pid_t child = fork();
-    if (child == 0) {
-      alarm(60);
-      if (std::freopen("/dev/null", "w", stderr) == nullptr) _exit(3);
-      const SimHooks hooks({.seed = seed, .buggify = false, .planted = bug});
-      _exit(run_cluster_world(options_of(seed)).violation.empty() ? 0 : 1);
-    }
-    int status = 0;
-    waitpid(child, &status, 0);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 1) return seed;
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) return seed;
-  }
-  return 0;
-}
-
 TEST(SpaceCampaign, PlantedBugsAreSeen) {
   if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
   // space.stays_open and space.image_ahead need a leader that is deposed alive: SpaceMachineTest.
   for (const char* const bug : {"space.record_twice", "space.not_loaded", "space.old_pages"}) {
-    const std::uint64_t seed = first_seen(bug, 60);
+    const std::uint64_t seed = first_seen(bug, 60, [](std::uint64_t run) {
+      return !run_cluster_world(options_of(run)).violation.empty();
+    });
     EXPECT_NE(seed, 0u) << bug;
     std::printf("%s: seed %lu\n", bug, seed);
   }

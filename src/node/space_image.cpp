@@ -142,11 +142,10 @@ store::CreateOptions SpaceImage::create_options(const ObjectId& space) const {
 }
 
 Result<void> SpaceImage::create(const ObjectId& space) {
-  DOLMEN_ASSERT(!space.is_null());
   DOLMEN_CHECK(clear());
   DOLMEN_TRY(store_, store::Store::create(env_, std::make_unique<sys::BorrowedDisk>(*disk_),
                                           create_options(space)));
-  space_ = space;
+  space_ = store_->stats().space_id;
   return {};
 }
 

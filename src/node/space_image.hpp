@@ -42,7 +42,8 @@ class SpaceImage {
     return store_ ? store_->last_index() : 0;
   }
 
-  /// An empty one, in place of what is there. Errors: io_error, no_space.
+  /// An empty one, in place of what is there; null: of a space of its own. Errors: io_error,
+  /// no_space.
   [[nodiscard]] Result<void> create(const ObjectId& space);
   /// Becomes what snapshot() gave at another member, in place of what is there. A crash leaves
   /// that, or none. Errors: corrupt (a state that is none; what was there stays), io_error,

@@ -2,7 +2,6 @@
 #include "node/space_machine.hpp"
 
 #include <algorithm>
-#include <array>
 #include <exception>
 #include <utility>
 
@@ -13,20 +12,6 @@
 #include "txn/space_core.hpp"
 
 namespace dolmen::node {
-
-namespace {
-
-[[nodiscard]] ObjectId new_space_id(sys::Entropy& entropy) {
-  ObjectId id;
-  while (id.is_null()) {
-    std::array<std::byte, 16> random{};
-    entropy.fill(random);
-    id = {base::load<std::uint64_t>(random), base::load<std::uint64_t>(random, 8)};
-  }
-  return id;
-}
-
-}  // namespace
 
 SpaceMachine::SpaceMachine(const sys::Env& env, sys::FaultDriver driver, SpaceFunctions functions,
                            const SpaceMachineOptions& options)
@@ -57,7 +42,7 @@ Result<void> SpaceMachine::open_space() {
       return fail(Errc::already_exists, "a space of which the group's log knows nothing");
     }
     // The first one to lead gives the space its identity, with the first effect.
-    DOLMEN_CHECK(image_->create(new_space_id(*env_.entropy)));
+    DOLMEN_CHECK(image_->create({}));
   }
   DOLMEN_ASSERT_CMP(image_->last_index(), ==, position_);
   if (!DOLMEN_PLANTED("space.old_pages")) DOLMEN_CHECK(image_->settle());
