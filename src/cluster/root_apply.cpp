@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <utility>
+
+#include <dolmen/assert.hpp>
+
+#include "base/hooks.hpp"
+#include "cluster/root.hpp"
+
+namespace dolmen::cluster {
+
+namespace {
+
+constexpr RootReply kUnchanged{RootStatus::unchanged};
+
+bool is_address(std::string_view text) { return is_word(text, kNodeAddressBytesMax); }
+bool is_weight(std::uint32_t weight) { return weight >= 1 && weight <= kNodeWeightMax; }
+bool is_size(std::uint32_t size) { return size >= 1 && size <= kGroupSizeMax; }
+bool is_group_name(std::string_view name) {
+  return name.empty() || is_word(name, kGroupNameBytesMax);
+}
+
+}  // namespace
+
+/// One command. Each overload refuses before it changes anything, and says `done` only if it did.
+struct RootExecutor {
+  RootState& state;
+  log::Index index = 0;
+
+  RootReply operator()(const root::Init& init) {
+    if (state.is_begun()) {
+      return {init.cluster == state.cluster_ ? RootStatus::unchanged : RootStatus::begun};
+    }
+    if (init.cluster.is_null() || init.nodes.empty() || !is_size(init.size) ||
+        init.nodes.size() > kGroupMembersMax || init.shard_bits > kShardBitsMax) {
+      return {RootStatus::invalid};
+    }
+    // Built aside: what is refused leaves no trace.
+    RootState begun;
+    RootGroup group{.kind = GroupKind::root, .name = "root", .size = init.size};
+    for (const root::Founder& founder : init.nodes) {
+      RootExecutor executor{begun, index};
+      const RootReply reply = executor.add({.name = founder.name,
+                                            .address = founder.address,
+                                            .identity = founder.identity,
+                                            .weight = 1});
+      if (reply.status != RootStatus::done) return reply;
+      const auto number = static_cast<NodeNumber>(reply.value);
+      group.members.emplace(number, NodeLife{0});
+      group.founders.push_back(number);
+    }
+    begun.cluster_ = init.cluster;
+    begun.next_group_ = kRootGroup + 1;
+    begun.groups_.emplace(kRootGroup, std::move(group));
+    begun.shards_.assign(std::size_t{1} << init.shard_bits, 0);
+    state = std::move(begun);
+    return {};
+  }
+
+  RootReply operator()(const root::AddNode& command) {
+    const NodeNumber known = state.node_with(command.identity);
+    const NodeNumber named = state.node_named(command.name);
+    // Who has no key is known by its name alone.
+    const bool is_again = named != 0 && state.nodes_.at(named).identity == command.identity;
+    if (!is_again) return add(command);
+    DOLMEN_ASSERT(known == 0 || known == named);
+    if (!is_address(command.address) || !is_weight(command.weight)) return {RootStatus::invalid};
+    RootNode& node = state.nodes_.at(named);
+    const bool is_same = node.address == command.address && node.weight == command.weight;
+    node.address = command.address;
+    node.weight = command.weight;
+    return {is_same ? RootStatus::unchanged : RootStatus::done, named};
+  }
+
+  RootReply operator()(const root::SetAddress& command) {
+    if (!is_address(command.address)) return {RootStatus::invalid};
+    return change(command.node, [&](RootNode& node) { node.address = command.address; });
+  }
+  RootReply operator()(const root::NodeLost& command) {
+    return change(command.node, [](RootNode& node) { node.is_lost = true; });
+  }
+  RootReply operator()(const root::NodeBack& command) {
+    return change(command.node, [](RootNode& node) { node.is_lost = false; });
+  }
+  RootReply operator()(const root::Drain& command) {
+    return change(command.node, [](RootNode& node) { node.state = NodeState::draining; });
+  }
+  RootReply operator()(const root::Undrain& command) {
+    return change(command.node, [](RootNode& node) { node.state = NodeState::active; });
+  }
+
+  RootReply operator()(const root::SetLife& command) {
+    if (command.life == 0) return {RootStatus::invalid};
+    const RootNode* const node = state.node(command.node);
+    const bool is_first = node != nullptr && node->life == 0;
+    const RootReply reply =
+        change(command.node, [&](RootNode& changed) { changed.life = command.life; });
+    if (reply.status != RootStatus::done || !is_first) return reply;
+    for (auto& [number, group] : state.groups_) {
+      const auto seat = group.members.find(command.node);
+      if (seat != group.members.end()) seat->second = command.life;
+      if (group.change && group.change->add == command.node) group.change->add_life = command.life;
+    }
+    return reply;
+  }
+
+  RootReply operator()(const root::RemoveNode& command) {
+    const auto found = state.nodes_.find(command.node);
+    if (found == state.nodes_.end()) return {RootStatus::unknown_node};
+    if (found->second.state == NodeState::removed) return kUnchanged;
+    for (const auto& [number, group] : state.groups_) {
+      if (group.members.contains(command.node) ||
+          (group.change && group.change->add == command.node)) {
+        return {RootStatus::has_seats, number};
+      }
+    }
+    found->second = {.name = std::move(found->second.name),
+                     .identity = found->second.identity,
+                     .state = NodeState::removed};
+    forget_oldest_removed();
+    return {};
+  }
+
+  RootReply operator()(const root::CreateGroup& command) {
+    if (command.kind == GroupKind::root) return {RootStatus::wrong_kind};
+    if (!is_size(command.size) || !is_group_name(command.name)) return {RootStatus::invalid};
+    if (const GroupNumber taken = state.group_named(command.name)) {
+      return {RootStatus::name_taken, taken};
+    }
+    if (state.groups_.size() >= kGroupsMax) return {RootStatus::full};
+    RootGroup group{.kind = command.kind, .name = command.name, .size = command.size};
+    group.founders = state.least_loaded(command.size);
+    if (group.founders.empty()) return {RootStatus::no_nodes};
+    for (const NodeNumber number : group.founders) {
+      group.members.emplace(number, state.nodes_.at(number).life);
+    }
+    const GroupNumber number = state.next_group_++;
+    state.groups_.emplace_hint(state.groups_.end(), number, std::move(group));
+    return {RootStatus::done, number};
+  }
+
+  RootReply operator()(const root::SetSize& command) {
+    const auto found = state.groups_.find(command.group);
+    if (found == state.groups_.end()) return {RootStatus::unknown_group};
+    if (!is_size(command.size)) return {RootStatus::invalid};
+    if (found->second.size == command.size) return kUnchanged;
+    found->second.size = command.size;
+    return {};
+  }
+
+  RootReply operator()(const root::BeginChange& command) {
+    const RootReply reply = state.judge(command);
+    if (reply.status != RootStatus::done) return reply;
+    state.groups_.at(command.group).change = {
+        .add = command.add,
+        .add_life = command.add == 0 ? NodeLife{0} : state.nodes_.at(command.add).life,
+        .leave = command.leave,
+        .since = index};
+    return {RootStatus::done, index};
+  }
+
+  RootReply operator()(const root::EndChange& command) {
+    const auto found = state.groups_.find(command.group);
+    if (found == state.groups_.end()) return {RootStatus::unknown_group};
+    RootGroup& group = found->second;
+    const log::Index since = group.change ? group.change->since : 0;
+    if (command.since != since && !DOLMEN_PLANTED("cluster.any_change_ended")) {
+      return {RootStatus::other_change, since};
+    }
+    if (const RootStatus status = judge(group, command); status != RootStatus::done) {
+      return {status};
+    }
+    std::map<NodeNumber, NodeLife> members;
+    for (const NodeNumber number : command.members) {
+      const auto seat = group.members.find(number);
+      const bool is_new = command.is_done && group.change && group.change->add == number;
+      members.emplace_hint(members.end(), number,
+                           is_new                        ? group.change->add_life
+                           : seat != group.members.end() ? seat->second
+                                                         : state.nodes_.at(number).life);
+    }
+    if (!group.change && members == group.members) return kUnchanged;
+    group.members = std::move(members);
+    group.as_of = command.as_of;
+    group.change.reset();
+    return {};
+  }
+
+  RootReply operator()(const root::AssignShard& command) {
+    if (command.shard >= state.shards_.size()) return {RootStatus::unknown_shard};
+    if (command.group != 0) {
+      const RootGroup* const group = state.group(command.group);
+      if (group == nullptr) return {RootStatus::unknown_group};
+      if (group->kind != GroupKind::index) return {RootStatus::wrong_kind};
+    }
+    if (state.shards_[command.shard] == command.group) return kUnchanged;
+    state.shards_[command.shard] = command.group;
+    return {};
+  }
+
+ private:
+  template <class Body>
+  RootReply change(NodeNumber number, const Body& body) {
+    const auto found = state.nodes_.find(number);
+    if (found == state.nodes_.end()) return {RootStatus::unknown_node};
+    if (found->second.state == NodeState::removed) return {RootStatus::removed};
+    const RootNode before = found->second;
+    body(found->second);
+    return {found->second == before ? RootStatus::unchanged : RootStatus::done, number};
+  }
+
+  /// A node that was not there.
+  RootReply add(const root::AddNode& command) {
+    if (!is_word(command.name, kNodeNameBytesMax) || !is_address(command.address) ||
+        !is_weight(command.weight)) {
+      return {RootStatus::invalid};
+    }
+    if (const NodeNumber taken = state.node_with(command.identity)) {
+      return {RootStatus::identity_taken, taken};
+    }
+    if (const NodeNumber taken = state.node_named(command.name)) {
+      return {RootStatus::name_taken, taken};
+    }
+    if (count_removed() + kNodesMax <= state.nodes_.size()) return {RootStatus::full};
+    if (state.next_node_ == ~NodeNumber{0}) return {RootStatus::full};
+    const NodeNumber number = state.next_node_++;
+    state.nodes_.emplace_hint(state.nodes_.end(), number,
+                              RootNode{.name = command.name,
+                                       .address = command.address,
+                                       .identity = command.identity,
+                                       .weight = command.weight});
+    return {RootStatus::done, number};
+  }
+
+  [[nodiscard]] std::size_t count_removed() const {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        state.nodes_, [](const auto& entry) { return entry.second.state == NodeState::removed; }));
+  }
+  void forget_oldest_removed() {
+    if (count_removed() <= kRemovedNodesMax) return;
+    const auto oldest = std::ranges::find_if(
+        state.nodes_, [](const auto& entry) { return entry.second.state == NodeState::removed; });
+    state.nodes_.erase(oldest);
+  }
+
+  [[nodiscard]] RootStatus judge(const RootGroup& group, const root::EndChange& command) const {
+    const auto& members = command.members;
+    if (members.empty() || members.size() > kGroupMembersMax) return RootStatus::invalid;
+    if (std::ranges::adjacent_find(members, std::ranges::greater_equal{}) != members.end()) {
+      return RootStatus::invalid;
+    }
+    for (const NodeNumber number : members) {
+      if (state.node(number) == nullptr) return RootStatus::unknown_node;
+    }
+    if (group.change ? command.as_of < group.as_of : command.as_of <= group.as_of) {
+      return RootStatus::outdated;
+    }
+    if (!group.change) return RootStatus::done;
+    const auto& [add, add_life, leave, since] = *group.change;
+    const bool has_add = std::ranges::binary_search(members, add);
+    const bool has_leave = std::ranges::binary_search(members, leave);
+    if (command.is_done && ((add != 0 && !has_add) || (leave != add && has_leave))) {
+      return RootStatus::invalid;
+    }
+    return RootStatus::done;
+  }
+};
+
+RootReply RootState::apply(log::Index index, const RootCommand& command) {
+  DOLMEN_ASSERT(index > version_);
+  if (!is_begun() && !std::holds_alternative<root::Init>(command)) return {RootStatus::not_begun};
+  const RootReply reply = std::visit(RootExecutor{*this, index}, command);
+  if (reply.status == RootStatus::done) version_ = index;
+  return reply;
+}
+
+}  // namespace dolmen::cluster

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The bytes of commands and replies (docs/formats/root.md). A command is understood whatever its
+// values are: the state refuses those that are none. Only what would be no command is `corrupt`.
+#include <algorithm>
+#include <utility>
+
+#include "cluster/root.hpp"
+
+namespace dolmen::cluster {
+
+namespace {
+
+constexpr std::uint16_t kReplyVersion = 1;
+
+std::unexpected<Error> damaged_command() { return fail(Errc::corrupt, "a command to the root"); }
+std::unexpected<Error> damaged_reply() { return fail(Errc::corrupt, "an answer of the root"); }
+
+/// Visits the fields of each kind in the order of its bytes. `Io` reads or writes them.
+template <class Io>
+struct RootFields {
+  Io io;
+
+  template <class C>
+  void visit(C& c)
+    requires requires { c.cluster; }
+  {
+    io.id(c.cluster);
+    io.number(c.size);
+    io.number(c.shard_bits);
+    io.list(c.nodes, [this](auto& founder) {
+      io.string(founder.name);
+      io.string(founder.address);
+      io.identity(founder.identity);
+    });
+  }
+  template <class C>
+  void visit(C& c)
+    requires requires { c.weight; }
+  {
+    io.string(c.name);
+    io.string(c.address);
+    io.identity(c.identity);
+    io.number(c.weight);
+  }
+  template <class C>
+  void visit(C& c)
+    requires requires { c.node; }
+  {
+    io.number(c.node);
+    if constexpr (requires { c.address; }) io.string(c.address);
+    if constexpr (requires { c.life; }) io.number(c.life);
+  }
+  template <class C>
+  void visit(C& c)
+    requires requires { c.kind; }
+  {
+    io.kind(c.kind);
+    io.number(c.size);
+    io.string(c.name);
+  }
+  template <class C>
+  void visit(C& c)
+    requires requires { c.group; }
+  {
+    if constexpr (requires { c.shard; }) io.number(c.shard);
+    io.number(c.group);
+    if constexpr (requires { c.size; }) io.number(c.size);
+    if constexpr (requires { c.add; }) {
+      io.number(c.add);
+      io.number(c.leave);
+    }
+    if constexpr (requires { c.since; }) {
+      io.number(c.since);
+      io.number(c.as_of);
+      io.flag(c.is_done);
+      io.list(c.members, [this](auto& member) { io.number(member); });
+    }
+  }
+};
+
+struct RootWriter {
+  base::ByteWriter& out;
+
+  void id(const ObjectId& id) { out.put_id(id); }
+  template <class T>
+  void number(T value) {
+    out.put(value);
+  }
+  void flag(bool value) { out.put(static_cast<std::uint8_t>(value ? 1 : 0)); }
+  void kind(GroupKind kind) { out.put(static_cast<std::uint8_t>(kind)); }
+  void string(const std::string& text) { out.put_string(text); }
+  void identity(const NodeIdentity& identity) { out.put_bytes(identity); }
+  template <class T, class Body>
+  void list(const std::vector<T>& all, const Body& body) {
+    out.put(static_cast<std::uint16_t>(all.size()));
+    for (const T& each : all) body(each);
+  }
+};
+
+struct RootReader {
+  base::ByteReader& in;
+
+  void id(ObjectId& id) { id = in.get_id(); }
+  template <class T>
+  void number(T& value) {
+    value = in.get<T>();
+  }
+  void flag(bool& value) {
+    const auto byte = in.get<std::uint8_t>();
+    if (byte > 1) in.fail();
+    value = byte == 1;
+  }
+  void kind(GroupKind& kind) {
+    const auto byte = in.get<std::uint8_t>();
+    if (byte < 1 || byte > 3) in.fail();
+    kind = static_cast<GroupKind>(byte);
+  }
+  void string(std::string& text) { text = in.get_string(); }
+  void identity(NodeIdentity& identity) {
+    const base::Bytes bytes = in.take(identity.size());
+    if (!in.failed()) std::ranges::copy(bytes, identity.begin());
+  }
+  template <class T, class Body>
+  void list(std::vector<T>& all, const Body& body) {
+    const std::size_t count = in.get<std::uint16_t>();
+    for (std::size_t i = 0; i < count && !in.failed(); ++i) body(all.emplace_back());
+  }
+};
+
+/// The kind in the bytes is the place in the variant, from 1 on.
+template <std::size_t Place = 0>
+bool take(RootCommand& command, std::size_t place, base::ByteReader& in) {
+  if constexpr (Place < std::variant_size_v<RootCommand>) {
+    if (place != Place) return take<Place + 1>(command, place, in);
+    RootFields<RootReader>{.io = {in}}.visit(command.emplace<Place>());
+    return true;
+  } else {
+    return false;
+  }
+}
+
+}  // namespace
+
+std::vector<std::byte> encode(const RootCommand& command) {
+  base::ByteWriter out;
+  out.put(static_cast<std::uint16_t>(kRootCommandVersion));
+  out.put(static_cast<std::uint16_t>(command.index() + 1));
+  std::visit([&](const auto& one) { RootFields<RootWriter>{.io = {out}}.visit(one); }, command);
+  return out.release();
+}
+
+Result<RootCommand> decode_root_command(base::Bytes bytes) {
+  if (bytes.size() > kRootCommandBytesMax) return damaged_command();
+  base::ByteReader in(bytes);
+  const auto version = in.get<std::uint16_t>();
+  const std::size_t kind = in.get<std::uint16_t>();
+  if (in.failed()) return damaged_command();
+  if (version != kRootCommandVersion) {
+    return fail(Errc::version_unsupported, "a command to the root", version);
+  }
+  RootCommand command;
+  if (kind == 0 || !take(command, kind - 1, in) || !in.finished()) return damaged_command();
+  return command;
+}
+
+std::vector<std::byte> encode(const RootReply& reply) {
+  base::ByteWriter out;
+  out.put(kReplyVersion);
+  out.put(static_cast<std::uint8_t>(reply.status));
+  out.put(std::uint8_t{0});
+  out.put(std::uint32_t{0});
+  out.put(reply.value);
+  return out.release();
+}
+
+Result<RootReply> decode_root_reply(base::Bytes bytes) {
+  base::ByteReader in(bytes);
+  const auto version = in.get<std::uint16_t>();
+  if (version != kReplyVersion) {
+    if (in.failed()) return damaged_reply();
+    return fail(Errc::version_unsupported, "an answer of the root", version);
+  }
+  // A status that this program does not know is one that it can show and refuse.
+  RootReply reply{.status = static_cast<RootStatus>(in.get<std::uint8_t>())};
+  const bool is_padded = in.get<std::uint8_t>() == 0 && in.get<std::uint32_t>() == 0;
+  reply.value = in.get<std::uint64_t>();
+  if (!in.finished() || !is_padded || reply.status == RootStatus{}) return damaged_reply();
+  return reply;
+}
+
+}  // namespace dolmen::cluster

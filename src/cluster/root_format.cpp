@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The bytes of docs/formats/root.md.
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include <dolmen/assert.hpp>
+
+#include "cluster/root.hpp"
+
+namespace dolmen::cluster {
+
+namespace {
+
+std::unexpected<Error> damaged_state() { return fail(Errc::corrupt, "the state of a root group"); }
+
+constexpr std::uint16_t kIsBegun = 1;
+constexpr std::uint8_t kIsLost = 1;
+constexpr std::uint8_t kHasChange = 1;
+
+void put_identity(base::ByteWriter& out, const NodeIdentity& identity) { out.put_bytes(identity); }
+
+void get_identity(base::ByteReader& in, NodeIdentity& identity) {
+  const base::Bytes bytes = in.take(identity.size());
+  if (!in.failed()) std::ranges::copy(bytes, identity.begin());
+}
+
+/// A string of one length byte. More than `most`: `in` fails.
+std::string get_short(base::ByteReader& in, std::size_t most) {
+  const std::size_t length = in.get<std::uint8_t>();
+  if (length > most) in.fail();
+  const base::Bytes bytes = in.take(length);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+void put_short(base::ByteWriter& out, std::string_view text) {
+  out.put(static_cast<std::uint8_t>(text.size()));
+  out.put_bytes(base::as_bytes(text));
+}
+
+void put_node(base::ByteWriter& out, NodeNumber number, const RootNode& node) {
+  out.put(number);
+  out.put(static_cast<std::uint8_t>(node.state));
+  out.put(node.is_lost ? kIsLost : std::uint8_t{0});
+  out.put(static_cast<std::uint16_t>(node.weight));
+  out.put(node.life);
+  put_identity(out, node.identity);
+  put_short(out, node.name);
+  put_short(out, node.address);
+}
+
+void put_group(base::ByteWriter& out, GroupNumber number, const RootGroup& group) {
+  out.put(number);
+  out.put(static_cast<std::uint8_t>(group.kind));
+  out.put(static_cast<std::uint8_t>(group.level));
+  out.put(static_cast<std::uint8_t>(group.size));
+  out.put(group.change ? kHasChange : std::uint8_t{0});
+  out.put(group.as_of);
+  put_short(out, group.name);
+  out.put(static_cast<std::uint8_t>(group.members.size()));
+  out.put(static_cast<std::uint8_t>(group.founders.size()));
+  for (const auto& [member, life] : group.members) {
+    out.put(member);
+    out.put(life);
+  }
+  for (const NodeNumber founder : group.founders) out.put(founder);
+  if (!group.change) return;
+  out.put(group.change->add);
+  out.put(group.change->add_life);
+  out.put(group.change->leave);
+  out.put(group.change->since);
+}
+
+}  // namespace
+
+/// What decode_root() has read so far, and whether it can be.
+struct RootFormat {
+  base::ByteReader in;
+  RootState state{};
+  std::set<std::string, std::less<>> names{};
+  std::set<NodeIdentity> identities{};
+  std::set<std::string, std::less<>> group_names{};
+
+  [[nodiscard]] bool take_head(std::uint16_t flags) {
+    state.cluster_ = in.get_id();
+    state.version_ = in.get<std::uint64_t>();
+    state.next_node_ = in.get<std::uint32_t>();
+    state.next_group_ = in.get<std::uint32_t>();
+    if (in.failed() || flags > kIsBegun) return false;
+    if (flags != kIsBegun) return state == RootState{};
+    return !state.cluster_.is_null() && state.version_ != 0 && state.next_node_ > 1 &&
+           state.next_group_ > kRootGroup;
+  }
+
+  [[nodiscard]] bool take_node() {
+    const auto number = in.get<std::uint32_t>();
+    const auto node_state = in.get<std::uint8_t>();
+    const auto lost = in.get<std::uint8_t>();
+    RootNode node{.state = static_cast<NodeState>(node_state), .is_lost = lost == kIsLost};
+    node.weight = in.get<std::uint16_t>();
+    node.life = in.get<std::uint32_t>();
+    get_identity(in, node.identity);
+    node.name = get_short(in, kNodeNameBytesMax);
+    node.address = get_short(in, kNodeAddressBytesMax);
+    if (in.failed() || number == 0 || number >= state.next_node_ || lost > kIsLost) return false;
+    if (!state.nodes_.empty() && number <= state.nodes_.rbegin()->first) return false;
+    if (!is_word(node.name, kNodeNameBytesMax)) return false;
+    if (node.identity != NodeIdentity{} && !identities.insert(node.identity).second) return false;
+    if (node.state == NodeState::removed) {
+      const RootNode removed{
+          .name = node.name, .identity = node.identity, .state = NodeState::removed};
+      if (node != removed) return false;
+    } else {
+      if (node.state != NodeState::active && node.state != NodeState::draining) return false;
+      if (node.weight < 1 || node.weight > kNodeWeightMax) return false;
+      if (!is_word(node.address, kNodeAddressBytesMax)) return false;
+      if (!names.insert(node.name).second) return false;
+    }
+    state.nodes_.emplace_hint(state.nodes_.end(), number, std::move(node));
+    return true;
+  }
+
+  [[nodiscard]] bool take_nodes() {
+    const auto count = in.get<std::uint32_t>();
+    if (in.failed() || count > kNodesMax + kRemovedNodesMax) return false;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      if (!take_node()) return false;
+    }
+    return names.size() <= kNodesMax && state.nodes_.size() - names.size() <= kRemovedNodesMax;
+  }
+
+  [[nodiscard]] bool is_possible(const RootGroup& group, const GroupChange& change) const {
+    const auto& [add, add_life, leave, since] = change;
+    if (since == 0 || since > state.version_ || (add == 0 && leave == 0)) return false;
+    if (add == 0 && add_life != 0) return false;
+    if (add != 0 && state.node(add) == nullptr) return false;
+    if (add != leave && group.members.contains(add)) return false;
+    return leave == 0 || group.members.contains(leave);
+  }
+
+  [[nodiscard]] bool take_group() {
+    const auto number = in.get<std::uint32_t>();
+    RootGroup group{.kind = static_cast<GroupKind>(in.get<std::uint8_t>()),
+                    .level = static_cast<GroupLevel>(in.get<std::uint8_t>())};
+    group.size = in.get<std::uint8_t>();
+    const auto has_change = in.get<std::uint8_t>();
+    group.as_of = in.get<std::uint64_t>();
+    group.name = get_short(in, kGroupNameBytesMax);
+    const std::size_t members = in.get<std::uint8_t>();
+    const std::size_t founders = in.get<std::uint8_t>();
+    if (in.failed() || number >= state.next_group_ || has_change > kHasChange) return false;
+    // The root is the first one, and the only one of its kind.
+    const bool is_root = state.groups_.empty();
+    if (is_root ? number != kRootGroup : number <= state.groups_.rbegin()->first) return false;
+    if (is_root != (group.kind == GroupKind::root)) return false;
+    if (!is_root && group.kind != GroupKind::space && group.kind != GroupKind::index) return false;
+    if (group.level != GroupLevel::durable) return false;
+    if (group.size < 1 || group.size > kGroupSizeMax) return false;
+    if (!group.name.empty() &&
+        (!is_word(group.name, kGroupNameBytesMax) || !group_names.insert(group.name).second)) {
+      return false;
+    }
+    if (members < 1 || members > kGroupMembersMax) return false;
+    if (founders < 1 || founders > kGroupMembersMax) return false;
+    for (std::size_t i = 0; i < members; ++i) {
+      const auto member = in.get<std::uint32_t>();
+      const auto life = in.get<std::uint32_t>();
+      if (!group.members.empty() && member <= group.members.rbegin()->first) return false;
+      if (state.node(member) == nullptr) return false;
+      group.members.emplace_hint(group.members.end(), member, life);
+    }
+    for (std::size_t i = 0; i < founders; ++i) {
+      const auto founder = in.get<std::uint32_t>();
+      if (founder <= (group.founders.empty() ? 0 : group.founders.back())) return false;
+      if (founder >= state.next_node_) return false;
+      group.founders.push_back(founder);
+    }
+    if (has_change == kHasChange) {
+      GroupChange change{.add = in.get<std::uint32_t>()};
+      change.add_life = in.get<std::uint32_t>();
+      change.leave = in.get<std::uint32_t>();
+      change.since = in.get<std::uint64_t>();
+      if (in.failed() || !is_possible(group, change)) return false;
+      group.change = change;
+    }
+    state.groups_.emplace_hint(state.groups_.end(), number, std::move(group));
+    return !in.failed();
+  }
+
+  [[nodiscard]] bool take_groups() {
+    const auto count = in.get<std::uint32_t>();
+    if (in.failed() || count > kGroupsMax || (count != 0) != state.is_begun()) return false;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      if (!take_group()) return false;
+    }
+    return true;
+  }
+
+  [[nodiscard]] bool take_shards() {
+    const auto count = in.get<std::uint32_t>();
+    if (in.failed() || count > std::size_t{1} << kShardBitsMax) return false;
+    if (state.is_begun() ? !std::has_single_bit(count) : count != 0) return false;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const auto number = in.get<std::uint32_t>();
+      if (number != 0) {
+        const RootGroup* const group = state.group(number);
+        if (group == nullptr || group->kind != GroupKind::index) return false;
+      }
+      state.shards_.push_back(number);
+    }
+    return in.finished();
+  }
+};
+
+std::vector<std::byte> encode_root(const RootState& state) {
+  base::ByteWriter out;
+  out.put(kRootStateMagic);
+  out.put(static_cast<std::uint16_t>(kRootStateVersion));
+  out.put(state.is_begun() ? kIsBegun : std::uint16_t{0});
+  out.put_id(state.cluster());
+  out.put(state.version());
+  out.put(state.next_node());
+  out.put(state.next_group());
+  out.put(static_cast<std::uint32_t>(state.nodes().size()));
+  for (const auto& [number, node] : state.nodes()) put_node(out, number, node);
+  out.put(static_cast<std::uint32_t>(state.groups().size()));
+  for (const auto& [number, group] : state.groups()) put_group(out, number, group);
+  out.put(static_cast<std::uint32_t>(state.shards().size()));
+  for (const GroupNumber group : state.shards()) out.put(group);
+  return out.release();
+}
+
+Result<RootState> decode_root(base::Bytes bytes) {
+  RootFormat format{.in = base::ByteReader(bytes)};
+  base::ByteReader& in = format.in;
+  if (in.get<std::uint32_t>() != kRootStateMagic) return damaged_state();
+  const auto version = in.get<std::uint16_t>();
+  const auto flags = in.get<std::uint16_t>();
+  if (in.failed()) return damaged_state();
+  if (version != kRootStateVersion) {
+    return fail(Errc::version_unsupported, "the state of a root group", version);
+  }
+  if (!format.take_head(flags) || !format.take_nodes() || !format.take_groups() ||
+      !format.take_shards()) {
+    return damaged_state();
+  }
+  return std::move(format.state);
+}
+
+}  // namespace dolmen::cluster
