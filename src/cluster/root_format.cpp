@@ -26,16 +26,11 @@ void get_identity(base::ByteReader& in, NodeIdentity& identity) {
   if (!in.failed()) std::ranges::copy(bytes, identity.begin());
 }
 
-/// A string of one length byte. More than `most`: `in` fails.
-std::string get_short(base::ByteReader& in, std::size_t most) {
-  const std::size_t length = in.get<std::uint8_t>();
-  if (length > most) in.fail();
-  const base::Bytes bytes = in.take(length);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-void put_short(base::ByteWriter& out, std::string_view text) {
-  out.put(static_cast<std::uint8_t>(text.size()));
-  out.put_bytes(base::as_bytes(text));
+/// More bytes than `most`: `in` fails.
+std::string get_bounded(base::ByteReader& in, std::size_t most) {
+  const std::string_view text = in.get_string();
+  if (text.size() > most) in.fail();
+  return std::string(in.failed() ? std::string_view{} : text);
 }
 
 void put_node(base::ByteWriter& out, NodeNumber number, const RootNode& node) {
@@ -45,8 +40,8 @@ void put_node(base::ByteWriter& out, NodeNumber number, const RootNode& node) {
   out.put(static_cast<std::uint16_t>(node.weight));
   out.put(node.life);
   put_identity(out, node.identity);
-  put_short(out, node.name);
-  put_short(out, node.address);
+  out.put_string(node.name);
+  out.put_string(node.address);
 }
 
 void put_group(base::ByteWriter& out, GroupNumber number, const RootGroup& group) {
@@ -56,7 +51,7 @@ void put_group(base::ByteWriter& out, GroupNumber number, const RootGroup& group
   out.put(static_cast<std::uint8_t>(group.size));
   out.put(group.change ? kHasChange : std::uint8_t{0});
   out.put(group.as_of);
-  put_short(out, group.name);
+  out.put_string(group.name);
   out.put(static_cast<std::uint8_t>(group.members.size()));
   out.put(static_cast<std::uint8_t>(group.founders.size()));
   for (const auto& [member, life] : group.members) {
@@ -100,8 +95,8 @@ struct RootFormat {
     node.weight = in.get<std::uint16_t>();
     node.life = in.get<std::uint32_t>();
     get_identity(in, node.identity);
-    node.name = get_short(in, kNodeNameBytesMax);
-    node.address = get_short(in, kNodeAddressBytesMax);
+    node.name = get_bounded(in, kNodeNameBytesMax);
+    node.address = get_bounded(in, kNodeAddressBytesMax);
     if (in.failed() || number == 0 || number >= state.next_node_ || lost > kIsLost) return false;
     if (!state.nodes_.empty() && number <= state.nodes_.rbegin()->first) return false;
     if (!is_word(node.name, kNodeNameBytesMax)) return false;
@@ -145,7 +140,7 @@ struct RootFormat {
     group.size = in.get<std::uint8_t>();
     const auto has_change = in.get<std::uint8_t>();
     group.as_of = in.get<std::uint64_t>();
-    group.name = get_short(in, kGroupNameBytesMax);
+    group.name = get_bounded(in, kGroupNameBytesMax);
     const std::size_t members = in.get<std::uint8_t>();
     const std::size_t founders = in.get<std::uint8_t>();
     if (in.failed() || number >= state.next_group_ || has_change > kHasChange) return false;
