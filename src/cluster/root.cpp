@@ -117,14 +117,16 @@ bool RootState::is_live(const RootGroup& group, NodeNumber member) const {
          found->life == seat->second;
 }
 
-std::size_t RootState::seats(NodeNumber number) const {
-  std::size_t count = 0;
-  for (const auto& [group_number, group] : groups_) {
-    const bool is_added = group.change && group.change->add == number;
-    const bool is_leaving = group.change && group.change->leave == number;
-    if (is_added || (group.members.contains(number) && !is_leaving)) ++count;
+std::map<NodeNumber, std::size_t> RootState::seats() const {
+  std::map<NodeNumber, std::size_t> counts;
+  for (const auto& [number, group] : groups_) {
+    const auto [add, add_life, leave, since] = group.change.value_or(GroupChange{});
+    for (const auto& [member, life] : group.members) {
+      if (member != leave) ++counts[member];
+    }
+    if (add != 0) ++counts[add];
   }
-  return count;
+  return counts;
 }
 
 std::vector<NodeNumber> RootState::least_loaded(std::size_t size) const {
@@ -133,13 +135,7 @@ std::vector<NodeNumber> RootState::least_loaded(std::size_t size) const {
     std::uint32_t weight;
     NodeNumber number;
   };
-  std::map<NodeNumber, std::size_t> counts;
-  for (const auto& [group_number, group] : groups_) {
-    for (const auto& [member, life] : group.members) {
-      if (!group.change || group.change->leave != member) ++counts[member];
-    }
-    if (group.change && group.change->add != 0) ++counts[group.change->add];
-  }
+  std::map<NodeNumber, std::size_t> counts = seats();
   std::vector<Load> loads;
   for (const auto& [number, node] : nodes_) {
     if (is_available(number)) loads.push_back({counts[number], node.weight, number});

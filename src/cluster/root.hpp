@@ -279,8 +279,8 @@ class RootState {
   /// Whether a member votes there as far as is known: it is not lost, and lives with the disk with
   /// which it got the seat.
   [[nodiscard]] bool is_live(const RootGroup& group, NodeNumber member) const;
-  /// The seats that the node has when all changes are done.
-  [[nodiscard]] std::size_t seats(NodeNumber number) const;
+  /// The seats that each node has when all changes are done. Cost: all groups.
+  [[nodiscard]] std::map<NodeNumber, std::size_t> seats() const;
   /// What BeginChange would say, with what it would leave behind taken into account: at no point
   /// may fewer than a majority of the members be live.
   [[nodiscard]] RootReply judge(const root::BeginChange& change) const;

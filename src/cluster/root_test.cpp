@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/root.hpp"
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "cluster/root_fixture.hpp"
+
+namespace dolmen::cluster {
+namespace {
+
+using Numbers = std::vector<NodeNumber>;
+
+class RootTest : public testing::Test {
+ protected:
+  /// The status, of a command that is refused and leaves no trace.
+  RootStatus refused(const RootCommand& command) {
+    const RootState before = history_.state;
+    const RootReply reply = history_.apply(command);
+    EXPECT_NE(reply.status, RootStatus::done);
+    EXPECT_EQ(history_.state, before);
+    EXPECT_EQ(encode_root(history_.state), encode_root(before));
+    return reply.status;
+  }
+  RootStatus apply(const RootCommand& command) { return history_.apply(command).status; }
+
+  RootHistory history_;
+};
+
+TEST_F(RootTest, BeginsOnce) {
+  EXPECT_EQ(refused(root::AddNode{"n1", "a:1"}), RootStatus::not_begun);
+  root::Init init{.cluster = kTestCluster, .nodes = {RootHistory::founder(1)}, .size = 3};
+  root::Init wrong = init;
+  wrong.cluster = {};
+  EXPECT_EQ(refused(wrong), RootStatus::invalid);
+  wrong = init;
+  wrong.nodes.clear();
+  EXPECT_EQ(refused(wrong), RootStatus::invalid);
+  wrong.nodes.assign(kGroupMembersMax + 1, RootHistory::founder(1));
+  EXPECT_EQ(refused(wrong), RootStatus::invalid);
+  wrong.nodes.resize(2);
+  EXPECT_EQ(refused(wrong), RootStatus::identity_taken) << "the same twice";
+  wrong.nodes.back().identity = identity(2);
+  EXPECT_EQ(refused(wrong), RootStatus::name_taken);
+  wrong = init;
+  wrong.shard_bits = kShardBitsMax + 1;
+  EXPECT_EQ(refused(wrong), RootStatus::invalid);
+  EXPECT_FALSE(history_.state.is_begun());
+  EXPECT_EQ(apply(init), RootStatus::done);
+  EXPECT_EQ(history_.state.version(), history_.index);
+  EXPECT_EQ(refused(init), RootStatus::unchanged);
+  init.cluster.low += 1;
+  EXPECT_EQ(refused(init), RootStatus::begun);
+  EXPECT_EQ(history_.members(kRootGroup), Numbers{1});
+  EXPECT_EQ(history_.group(kRootGroup).founders, Numbers{1});
+  EXPECT_EQ(history_.state.shards(), std::vector<GroupNumber>{0});
+}
+
+TEST_F(RootTest, ANodeIsKnownByItsNameAndKey) {
+  history_.begin(4);
+  const root::Founder four = RootHistory::founder(4);
+  root::AddNode again{four.name, "10.0.9.9:1", four.identity};
+  EXPECT_EQ(history_.apply(again), (RootReply{RootStatus::done, 4}));
+  EXPECT_EQ(history_.state.node(4)->address, "10.0.9.9:1");
+  EXPECT_EQ(history_.apply(again), (RootReply{RootStatus::unchanged, 4}));
+  again.name = "other";
+  EXPECT_EQ(refused(again), RootStatus::identity_taken);
+  EXPECT_EQ(refused(root::AddNode{four.name, "a:1", identity(9)}), RootStatus::name_taken);
+  EXPECT_EQ(refused(root::AddNode{four.name, "a:1", {}}), RootStatus::name_taken) << "without its key";
+  EXPECT_EQ(history_.apply(root::AddNode{"plain", "a:1", {}}), (RootReply{RootStatus::done, 5}));
+  EXPECT_EQ(history_.apply(root::AddNode{"plain", "a:2", {}}), (RootReply{RootStatus::done, 5}));
+  EXPECT_EQ(history_.apply(root::AddNode{"plain2", "a:2", {}}), (RootReply{RootStatus::done, 6}));
+  for (const std::string& name : {std::string(), std::string("a b"), std::string("a\n"),
+                                  std::string(kNodeNameBytesMax + 1, 'x')}) {
+    EXPECT_EQ(refused(root::AddNode{name, "a:1", identity(50)}), RootStatus::invalid) << name;
+  }
+  EXPECT_EQ(refused(root::AddNode{"x", std::string(256, 'x'), identity(50)}), RootStatus::invalid);
+  EXPECT_EQ(refused(root::AddNode{"x", "a:1", identity(50), 0}), RootStatus::invalid);
+  EXPECT_EQ(refused(root::SetAddress{4, ""}), RootStatus::invalid);
+  EXPECT_EQ(refused(root::SetAddress{9, "a:1"}), RootStatus::unknown_node);
+  EXPECT_EQ(apply(root::SetAddress{4, "b:1"}), RootStatus::done);
+  EXPECT_EQ(refused(root::SetAddress{4, "b:1"}), RootStatus::unchanged);
+}
+
+TEST_F(RootTest, NumbersAndKeysOfRemovedNodesAreUsedUp) {
+  history_.begin(4);
+  EXPECT_EQ(refused(root::RemoveNode{1}), RootStatus::has_seats);
+  EXPECT_EQ(apply(root::RemoveNode{4}), RootStatus::done);
+  EXPECT_EQ(refused(root::RemoveNode{4}), RootStatus::unchanged);
+  EXPECT_EQ(history_.state.node(4), nullptr);
+  EXPECT_EQ(history_.state.nodes().at(4).address, "");
+  const root::Founder four = RootHistory::founder(4);
+  EXPECT_EQ(refused(root::AddNode{four.name, four.address, four.identity}),
+            RootStatus::identity_taken);
+  EXPECT_EQ(history_.apply(root::AddNode{four.name, four.address, identity(40)}),
+            (RootReply{RootStatus::done, 5}))
+      << "its name is free";
+  for (const RootCommand& command :
+       {RootCommand(root::NodeLost{4}), RootCommand(root::Drain{4}), RootCommand(root::Undrain{4}),
+        RootCommand(root::NodeBack{4}), RootCommand(root::SetLife{4, 2}),
+        RootCommand(root::SetAddress{4, "x:1"}), RootCommand(root::BeginChange{1, 4, 0})}) {
+    EXPECT_EQ(refused(command), RootStatus::removed);
+  }
+}
+
+TEST_F(RootTest, OfRemovedNodesTheOldestIsForgottenButNotItsNumber) {
+  history_.begin(3);
+  for (NodeNumber number = 4; number < 4 + kRemovedNodesMax + 2; ++number) {
+    ASSERT_EQ(history_.apply(root::AddNode{"x", "a:1", {}}), (RootReply{RootStatus::done, number}));
+    ASSERT_EQ(apply(root::RemoveNode{number}), RootStatus::done);
+  }
+  EXPECT_EQ(history_.state.nodes().size(), 3 + kRemovedNodesMax);
+  EXPECT_FALSE(history_.state.nodes().contains(4));
+  EXPECT_FALSE(history_.state.nodes().contains(5));
+  EXPECT_TRUE(history_.state.nodes().contains(6));
+  EXPECT_EQ(refused(root::Drain{4}), RootStatus::unknown_node);
+  EXPECT_TRUE(decode_root(encode_root(history_.state)));
+}
+
+TEST_F(RootTest, AFullClusterTakesNoMore) {
+  history_.begin(3);
+  for (std::size_t i = 4; i <= kNodesMax; ++i) {
+    ASSERT_EQ(apply(root::AddNode{"x" + std::to_string(i), "a:1", {}}), RootStatus::done);
+  }
+  EXPECT_EQ(refused(root::AddNode{"x", "a:1", {}}), RootStatus::full);
+  EXPECT_EQ(apply(root::RemoveNode{4}), RootStatus::done);
+  EXPECT_EQ(apply(root::AddNode{"x", "a:1", {}}), RootStatus::done);
+  for (std::size_t i = 2; i <= kGroupsMax; ++i) {
+    ASSERT_EQ(apply(root::CreateGroup{GroupKind::space, "", 1}), RootStatus::done);
+  }
+  EXPECT_EQ(refused(root::CreateGroup{GroupKind::space, "", 1}), RootStatus::full);
+  const std::vector<std::byte> bytes = encode_root(history_.state);
+  EXPECT_LT(bytes.size(), 2u << 20);
+  EXPECT_EQ(decode_root(bytes), history_.state);
+}
+
+TEST_F(RootTest, AGroupBeginsOnTheLeastLoadedNodes) {
+  history_.begin(6);
+  EXPECT_EQ(history_.create(3, "a"), 2u);
+  EXPECT_EQ(history_.members(2), (Numbers{4, 5, 6})) << "1 to 3 have the root group";
+  EXPECT_EQ(history_.group(2).founders, (Numbers{4, 5, 6}));
+  EXPECT_EQ(apply(root::NodeLost{1}), RootStatus::done);
+  EXPECT_EQ(apply(root::Drain{4}), RootStatus::done);
+  EXPECT_EQ(apply(root::AddNode{"n6", "a:1", identity(6), 4}), RootStatus::done) << "heavier now";
+  history_.create(2);
+  EXPECT_EQ(history_.members(3), (Numbers{2, 6}));
+  history_.create(9);
+  EXPECT_EQ(history_.members(4), (Numbers{2, 3, 5, 6})) << "as many as there are";
+  EXPECT_EQ(history_.group(4).size, 9u);
+  EXPECT_EQ(history_.apply(root::CreateGroup{GroupKind::index, "a", 1}),
+            (RootReply{RootStatus::name_taken, 2}));
+  EXPECT_EQ(history_.apply(root::CreateGroup{GroupKind::index, "root", 1}),
+            (RootReply{RootStatus::name_taken, 1}));
+  EXPECT_EQ(refused(root::CreateGroup{GroupKind::root, "b", 1}), RootStatus::wrong_kind);
+  EXPECT_EQ(refused(root::CreateGroup{GroupKind::space, "b", 0}), RootStatus::invalid);
+  EXPECT_EQ(refused(root::CreateGroup{GroupKind::space, "b", kGroupSizeMax + 1}),
+            RootStatus::invalid);
+  EXPECT_EQ(refused(root::CreateGroup{GroupKind::space, "b c", 1}), RootStatus::invalid);
+  for (const NodeNumber number : {2, 3, 5, 6}) apply(root::NodeLost{number});
+  EXPECT_EQ(refused(root::CreateGroup{GroupKind::space, "b", 1}), RootStatus::no_nodes);
+}
+
+TEST_F(RootTest, AChangeBeginsOnlyIfItCanEnd) {
+  history_.begin(6);
+  EXPECT_EQ(refused(root::BeginChange{9, 4, 0}), RootStatus::unknown_group);
+  EXPECT_EQ(refused(root::BeginChange{1, 0, 0}), RootStatus::invalid);
+  EXPECT_EQ(refused(root::BeginChange{1, 9, 0}), RootStatus::unknown_node);
+  EXPECT_EQ(refused(root::BeginChange{1, 4, 5}), RootStatus::no_member);
+  EXPECT_EQ(refused(root::BeginChange{1, 2, 0}), RootStatus::is_member);
+  EXPECT_EQ(refused(root::BeginChange{1, 2, 1}), RootStatus::is_member);
+  EXPECT_EQ(refused(root::BeginChange{1, 2, 2}), RootStatus::is_member) << "it has its seat";
+  EXPECT_EQ(refused(root::BeginChange{1, 0, 2}), RootStatus::too_few);
+  apply(root::Drain{4});
+  apply(root::NodeLost{5});
+  EXPECT_EQ(refused(root::BeginChange{1, 4, 0}), RootStatus::unavailable);
+  EXPECT_EQ(refused(root::BeginChange{1, 5, 0}), RootStatus::unavailable);
+  EXPECT_EQ(apply(root::BeginChange{1, 6, 1}), RootStatus::done);
+  const log::Index since = history_.index;
+  EXPECT_EQ(history_.group(1).change, (GroupChange{.add = 6, .leave = 1, .since = since}));
+  EXPECT_EQ(history_.apply(root::BeginChange{1, 6, 1}), (RootReply{RootStatus::under_way, since}));
+  EXPECT_EQ(refused(root::RemoveNode{6}), RootStatus::has_seats) << "it is about to";
+}
+
+TEST_F(RootTest, NoChangeGoesThroughAPointWithoutAMajority) {
+  history_.begin(6);
+  apply(root::NodeLost{1});
+  EXPECT_EQ(history_.state.judge({1, 4, 1}).status, RootStatus::done);
+  EXPECT_EQ(history_.state.judge({1, 4, 2}).status, RootStatus::done) << "1 is lost yet: 2 of 3";
+  apply(root::SetSize{1, 2});
+  EXPECT_EQ(refused(root::BeginChange{1, 0, 2}), RootStatus::no_majority);
+  EXPECT_EQ(history_.state.judge({1, 0, 1}).status, RootStatus::done);
+  apply(root::NodeLost{2});
+  EXPECT_EQ(refused(root::BeginChange{1, 4, 1}), RootStatus::no_majority) << "it cannot decide";
+  const GroupNumber pair = history_.create(2);
+  EXPECT_EQ(history_.members(pair), (Numbers{4, 5}));
+  apply(root::NodeLost{4});
+  EXPECT_EQ(refused(root::BeginChange{pair, 6, 4}), RootStatus::no_majority);
+}
+
+TEST_F(RootTest, AChangeEndsWithTheMembersThatAre) {
+  history_.begin(6);
+  apply(root::BeginChange{1, 4, 1});
+  const log::Index since = history_.index;
+  root::EndChange end{.group = 1, .since = since, .as_of = 7, .is_done = true, .members = {2, 3, 4}};
+  auto wrong = end;
+  wrong.since = since - 1;
+  EXPECT_EQ(refused(wrong), RootStatus::other_change);
+  wrong = end;
+  wrong.members = {1, 2, 3, 4};
+  EXPECT_EQ(refused(wrong), RootStatus::invalid) << "1 has not left";
+  wrong.members = {2, 3};
+  EXPECT_EQ(refused(wrong), RootStatus::invalid) << "4 is not in";
+  wrong.members = {2, 4, 3};
+  EXPECT_EQ(refused(wrong), RootStatus::invalid);
+  wrong.members = {};
+  EXPECT_EQ(refused(wrong), RootStatus::invalid);
+  wrong.members = {2, 3, 4, 9};
+  EXPECT_EQ(refused(wrong), RootStatus::unknown_node);
+  EXPECT_EQ(apply(end), RootStatus::done);
+  EXPECT_EQ(history_.members(1), (Numbers{2, 3, 4}));
+  EXPECT_EQ(refused(end), RootStatus::other_change) << "it ended";
+  EXPECT_EQ(history_.group(1).founders, (Numbers{1, 2, 3})) << "which does not change";
+
+  apply(root::BeginChange{1, 5, 2});
+  end = {.group = 1, .since = history_.index, .as_of = 6, .is_done = false, .members = {2, 3, 4}};
+  EXPECT_EQ(refused(end), RootStatus::outdated);
+  end.as_of = 9;
+  end.members = {2, 3, 4, 5};
+  EXPECT_EQ(apply(end), RootStatus::done) << "given up half-way";
+  EXPECT_EQ(history_.members(1), (Numbers{2, 3, 4, 5}));
+  EXPECT_EQ(apply(root::BeginChange{1, 0, 2}), RootStatus::done) << "and then the rest";
+  history_.finish(1);
+  EXPECT_EQ(history_.members(1), (Numbers{3, 4, 5}));
+}
+
+TEST_F(RootTest, WhatTheGroupSaysCorrectsWhatTheRootBelieves) {
+  history_.begin(6);
+  root::EndChange correction{.group = 1, .as_of = 0, .members = {1, 2, 4}};
+  EXPECT_EQ(refused(correction), RootStatus::outdated);
+  correction.as_of = 3;
+  EXPECT_EQ(apply(correction), RootStatus::done);
+  EXPECT_EQ(history_.members(1), (Numbers{1, 2, 4}));
+  correction.as_of = 4;
+  EXPECT_EQ(refused(correction), RootStatus::unchanged);
+  apply(root::BeginChange{1, 5, 1});
+  correction.members = {1, 2, 3};
+  EXPECT_EQ(refused(correction), RootStatus::other_change) << "a change is under way";
+}
+
+TEST_F(RootTest, ASeatIsForOneLifeOfADisk) {
+  history_.begin(4);
+  const auto is_live = [&] { return history_.state.is_live(history_.group(1), 2); };
+  EXPECT_EQ(apply(root::SetLife{2, 0}), RootStatus::invalid);
+  EXPECT_EQ(apply(root::SetLife{2, 11}), RootStatus::done);
+  EXPECT_TRUE(is_live()) << "the first that is known";
+  EXPECT_EQ(refused(root::SetLife{2, 11}), RootStatus::unchanged);
+  EXPECT_EQ(apply(root::SetLife{2, 12}), RootStatus::done);
+  EXPECT_FALSE(is_live());
+  apply(root::NodeLost{3});
+  EXPECT_EQ(refused(root::BeginChange{1, 2, 2}), RootStatus::no_majority);
+  apply(root::NodeBack{3});
+  EXPECT_EQ(apply(root::BeginChange{1, 2, 2}), RootStatus::done);
+  EXPECT_EQ(apply(root::SetLife{2, 13}), RootStatus::done) << "and again";
+  history_.finish(1);
+  EXPECT_FALSE(is_live()) << "what it got was for the one before";
+  apply(root::BeginChange{1, 2, 2});
+  EXPECT_EQ(apply(root::EndChange{.group = 1,
+                                  .since = history_.index,
+                                  .as_of = 9,
+                                  .is_done = false,
+                                  .members = {1, 2, 3}}),
+            RootStatus::done);
+  EXPECT_FALSE(is_live()) << "given up";
+  apply(root::BeginChange{1, 2, 2});
+  history_.finish(1);
+  EXPECT_TRUE(is_live());
+}
+
+TEST_F(RootTest, ShardsAreServedByGroupsOfTheirKind) {
+  root::Init init{.cluster = kTestCluster, .nodes = {RootHistory::founder(1)}, .shard_bits = 2};
+  ASSERT_EQ(apply(init), RootStatus::done);
+  history_.create(1, "space");
+  apply(root::CreateGroup{GroupKind::index, "index", 1});
+  EXPECT_EQ(refused(root::AssignShard{4, 3}), RootStatus::unknown_shard);
+  EXPECT_EQ(refused(root::AssignShard{3, 4}), RootStatus::unknown_group);
+  EXPECT_EQ(refused(root::AssignShard{3, 2}), RootStatus::wrong_kind);
+  EXPECT_EQ(refused(root::AssignShard{3, 0}), RootStatus::unchanged);
+  EXPECT_EQ(apply(root::AssignShard{3, 3}), RootStatus::done);
+  EXPECT_EQ(history_.state.shards(), (std::vector<GroupNumber>{0, 0, 0, 3}));
+  EXPECT_EQ(history_.state.shard_of({.high = ~0ull, .low = 0}), 3u);
+  EXPECT_EQ(history_.state.shard_of({.high = ~0ull >> 1, .low = 0}), 1u);
+  EXPECT_EQ(apply(root::AssignShard{3, 0}), RootStatus::done);
+}
+
+TEST_F(RootTest, ASizeIsChangedWithinItsBounds) {
+  history_.begin(3);
+  EXPECT_EQ(refused(root::SetSize{2, 3}), RootStatus::unknown_group);
+  EXPECT_EQ(refused(root::SetSize{1, 0}), RootStatus::invalid);
+  EXPECT_EQ(refused(root::SetSize{1, 3}), RootStatus::unchanged);
+  EXPECT_EQ(apply(root::SetSize{1, 5}), RootStatus::done);
+}
+
+TEST(RootText, EveryStatusHasItsSentence) {
+  std::set<std::string_view> sentences;
+  for (std::uint8_t status = 1; status <= 23; ++status) {
+    EXPECT_TRUE(sentences.insert(text(static_cast<RootStatus>(status))).second) << int{status};
+  }
+  EXPECT_FALSE(sentences.contains(text(static_cast<RootStatus>(200))));
+}
+
+}  // namespace
+}  // namespace dolmen::cluster
