@@ -22,7 +22,8 @@ namespace dolmen {
 
 namespace node {
 struct GroupPlan;
-}
+struct ClientOf;
+}  // namespace node
 
 /// Where a command is before its client is told. The same for all members of a group.
 enum class ReplicatedLevel : std::uint8_t {
@@ -213,6 +214,7 @@ class ReplicatedClient {
       const ReplicatedProgressSink& progress = {});
 
  private:
+  friend struct node::ClientOf;
   struct Impl;
   explicit ReplicatedClient(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;

@@ -43,6 +43,8 @@ void add_load(CLI::App& app, Chosen& chosen);
 void add_doctor(CLI::App& app, Chosen& chosen);
 void add_demo(CLI::App& app, Chosen& chosen);
 void add_log(CLI::App& app, Chosen& chosen);
+void add_node(CLI::App& app, Chosen& chosen);
+void add_up(CLI::App& app, Chosen& chosen);
 void add_tree(CLI::App& app, Chosen& chosen);
 
 /// A subcommand with --json and an example under its help.

@@ -46,6 +46,8 @@ int run(int count, char** words) {
   add_ls(app, chosen);
   add_tree(app, chosen);
   add_log(app, chosen);
+  add_node(app, chosen);
+  add_up(app, chosen);
   add_inspect(app, chosen);
   add_stat(app, chosen);
   add_check(app, chosen);

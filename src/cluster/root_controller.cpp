@@ -65,18 +65,16 @@ void RootController::finished(const ChangeReport& report, std::uint64_t now_ns) 
                               .members = report.members};
     return;
   }
-  job.next_ns =
-      now_ns + std::min(options_.retry_max_ns,
-                        options_.retry_ns << std::min(job.failures, kDoublingsMax));
+  job.next_ns = now_ns + std::min(options_.retry_max_ns,
+                                  options_.retry_ns << std::min(job.failures, kDoublingsMax));
   ++job.failures;
 }
 
 RootActions RootController::tick(std::uint64_t now_ns, const RootState& state) {
   RootActions actions;
   if (!state.is_begun()) return actions;
-  std::erase_if(proposed_, [&](const auto& entry) {
-    return now_ns - entry.second >= options_.repeat_ns;
-  });
+  std::erase_if(proposed_,
+                [&](const auto& entry) { return now_ns - entry.second >= options_.repeat_ns; });
   watch_nodes(now_ns, state, actions);
   drive_changes(now_ns, state, actions);
   correct(now_ns, state, actions);
@@ -117,8 +115,7 @@ void RootController::drive_changes(std::uint64_t now_ns, const RootState& state,
   // What is running for a change that ended is not waited for.
   std::erase_if(jobs_, [&](const auto& entry) {
     const RootGroup* const group = state.group(entry.first);
-    return group == nullptr || !group->change ||
-           group->change->since != entry.second.order.since;
+    return group == nullptr || !group->change || group->change->since != entry.second.order.since;
   });
   for (const auto& [number, group] : state.groups()) {
     if (!group.change) continue;
@@ -152,8 +149,7 @@ void RootController::drive(std::uint64_t now_ns, Job& job, RootActions& actions)
   actions.orders.push_back(job.order);
 }
 
-void RootController::correct(std::uint64_t now_ns, const RootState& state,
-                             RootActions& actions) {
+void RootController::correct(std::uint64_t now_ns, const RootState& state, RootActions& actions) {
   for (const auto& [number, known] : observed_) {
     const RootGroup* const group = state.group(number);
     if (group == nullptr || group->change || known.as_of <= group->as_of) continue;

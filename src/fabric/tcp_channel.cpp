@@ -173,7 +173,7 @@ Result<TcpChannel::What> TcpChannel::take_hello(MutableBytes body) {
   if (!hello) return end(hello.error());
   peer_ = hello->self;
   state_ = State::judged;
-  if (hello->target != self_.node) {
+  if (hello->target != NodeId::nobody && hello->target != self_.node) {
     answer(Errc::invalid_argument);
     return end(Error(Errc::invalid_argument, "a node that connects means another one"));
   }
@@ -204,7 +204,9 @@ Result<TcpChannel::What> TcpChannel::take_answer(MutableBytes body) {
   const Result<Answer> answer = decode_answer(payload);
   if (!answer) return end(answer.error());
   if (answer->refused != Errc{}) return end(refusal_error(answer->refused));
-  if (answer->self.node != target_) return end(refusal_error(Errc::invalid_argument));
+  if (target_ != NodeId::nobody && answer->self.node != target_) {
+    return end(refusal_error(Errc::invalid_argument));
+  }
   peer_ = answer->self;
   ciphers_ = handshake_->split();
   handshake_.reset();

@@ -36,7 +36,8 @@ class TcpChannel {
     Bytes body;  ///< until the next call of next() or room()
   };
 
-  /// `target`: whom the dialler means; of no account for an acceptor. `ephemeral`: 32 unpredictable
+  /// `target`: whom the dialler means, nobody: whoever answers; of no account for an acceptor.
+  /// `ephemeral`: 32 unpredictable
   /// bytes of this connection alone.
   TcpChannel(Side side, const NodeName& self, NodeId target, const Secret& key,
              const Secret& ephemeral);

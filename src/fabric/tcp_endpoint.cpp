@@ -74,7 +74,9 @@ Result<void> TcpEndpoint::watch(sys::Socket& bell) {
 
 Result<void> TcpEndpoint::set_peers(const std::vector<TcpPeer>& peers) {
   for (const TcpPeer& peer : peers) {
-    if (peer.node == NodeId::nobody || peer.node == options_.self.node || peer.address.port == 0) {
+    const bool is_anybody = peer.node == NodeId::nobody && !listener_ && !options_.link;
+    if ((peer.node == NodeId::nobody && !is_anybody) || peer.node == options_.self.node ||
+        peer.address.port == 0) {
       return fail(Errc::invalid_argument, "a peer of a node",
                   static_cast<std::uint64_t>(peer.node));
     }
@@ -277,6 +279,7 @@ void TcpEndpoint::open(TcpConnection& connection, Sink& sink) {
   peer.connection = &connection;
   peer.newest_incarnation = name.incarnation;
   peer.backoff_ns = 0;
+  // Whoever answered for "anybody" is connected under its own name, and the other is not dialled.
   if (connection.dialled) peer.is_dialling = false;
   list(connection);
   warm(connection);

@@ -112,6 +112,34 @@ TEST_F(TcpEndpointTest, AnotherNodeAtAnAddressIsNotTakenForTheOneThatIsMeant) {
   EXPECT_TRUE(server.sink.connects.empty() && other.sink.connects.empty());
 }
 
+TEST_F(TcpEndpointTest, WhoKnowsAnAddressAloneLearnsWhoAnswersThere) {
+  Node server(world_.alone(TcpSimWorld::options(kServerName)));
+  TcpOptions options = client({NodeId{9}, 1}, server);
+  options.peers[0].node = NodeId::nobody;
+  Node other(world_.alone(options));
+  ASSERT_TRUE(run({&server, &other}, [&] { return are_connected(server, other); }));
+  EXPECT_EQ(other.endpoint->connected(kServerName.node), kServerName);
+  // Once more after it broke, as with a name.
+  server.endpoint->disconnect(NodeId{9});
+  const auto have_connected = [&](std::size_t times) {
+    return other.sink.connects.size() == times && server.sink.connects.size() == times;
+  };
+  ASSERT_TRUE(run({&server, &other}, [&] { return have_connected(2); }));
+  // And no more when it is to be dialled by its name, which it has already.
+  ASSERT_TRUE(other.endpoint->set_peers({{kServerName.node, *server.endpoint->address()}}));
+  server.endpoint->disconnect(NodeId{9});
+  ASSERT_TRUE(run({&server, &other}, [&] { return have_connected(3); }));
+  ASSERT_TRUE(server.endpoint->send({NodeId{9}, 1}, base::as_bytes("welcome")));
+  ASSERT_TRUE(run({&server, &other}, [&] { return other.sink.messages.size() == 1; }));
+  EXPECT_TRUE(other.sink.refused.empty());
+}
+
+TEST_F(TcpEndpointTest, NobodyWhoListensDialsWhoeverAnswers) {
+  Node server(world_.alone(TcpSimWorld::options(kServerName)));
+  EXPECT_EQ(server.endpoint->set_peers({{NodeId::nobody, {"10.0.0.1", 7400}}}).error().code(),
+            Errc::invalid_argument);
+}
+
 TEST_F(TcpEndpointTest, TooManyClientsAreToldSo) {
   TcpOptions options = TcpSimWorld::options(kServerName);
   options.clients_max = 1;

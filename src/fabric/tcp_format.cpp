@@ -88,7 +88,7 @@ Result<Hello> decode_hello(Bytes bytes) {
   Hello hello;
   hello.self = get_name(in);
   hello.target = static_cast<NodeId>(in.get<std::uint64_t>());
-  if (!in.finished() || hello.target == NodeId::nobody) return damaged();
+  if (!in.finished()) return damaged();
   return hello;
 }
 

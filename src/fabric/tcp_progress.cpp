@@ -219,10 +219,13 @@ void TcpEndpoint::report(TcpConnection& connection, Sink& sink) {
   const bool was_open = connection.phase == TcpConnection::Phase::open;
   const NodeId meant =
       connection.dialled ? connection.channel.target() : connection.channel.peer().node;
-  const auto found = peers_.find(meant);
+  const auto found = peers_.find(was_open ? connection.channel.peer().node : meant);
   if (found != peers_.end()) {
     if (found->second.connection == &connection) found->second.connection = nullptr;
     if (connection.dialled && !was_open) found->second.is_dialling = false;
+  }
+  if (connection.dialled && meant == NodeId::nobody && peers_.contains(meant)) {
+    peers_[meant].is_dialling = false;
   }
   connection.is_reported = true;
   if (!was_open) {
@@ -262,9 +265,17 @@ bool TcpEndpoint::settle(std::uint64_t now_ns, Sink& sink) {
     }
   }
   for (const auto& connection : ended) {
-    const NodeId node =
-        connection->dialled ? connection->channel.target() : connection->channel.peer().node;
+    const bool was_open = connection->phase == TcpConnection::Phase::open;
+    const bool meant_anybody =
+        connection->dialled && connection->channel.target() == NodeId::nobody;
+    const NodeId node = was_open || !connection->dialled ? connection->channel.peer().node
+                                                         : connection->channel.target();
     if (!connection->is_reported) report(*connection, sink);
+    if (const auto anybody = peers_.find(NodeId::nobody);
+        meant_anybody && was_open && anybody != peers_.end()) {
+      schedule_dial(NodeId::nobody, anybody->second, now_ns);
+      if (!anybody->second.address) peers_.erase(anybody);
+    }
     const auto found = peers_.find(node);
     if (found == peers_.end()) continue;
     Peer& peer = found->second;

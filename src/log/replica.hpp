@@ -197,6 +197,8 @@ class Replica {
   [[nodiscard]] const Configuration& last_configuration() const noexcept {
     return configurations_.back().configuration;
   }
+  /// The entry that says it; 0: the group began with it.
+  [[nodiscard]] Index configured_at() const noexcept { return configurations_.back().index; }
   /// Whether this replica votes in that.
   [[nodiscard]] bool is_voter() const noexcept { return last_configuration().is_voter(self_); }
   /// Whether this replica is a witness in a configuration that counts.

@@ -190,12 +190,16 @@ Result<ReplicatedClient> ReplicatedClient::make(const ReplicatedGroup& group,
                                                 std::uint64_t number) {
   if (number == 0) return fail(Errc::invalid_argument, "a group's number", number);
   DOLMEN_TRY(const node::GroupPlan plan, node::plan(group));
+  return node::ClientOf::make(plan, number);
+}
+
+Result<ReplicatedClient> node::ClientOf::make(const node::GroupPlan& plan, std::uint64_t number) {
   const sys::Env& env = sys::linux_env();
   std::array<std::byte, 8> random{};
   env.entropy->fill(random);
   // Members have small numbers; a client's is its own as long as nobody draws it again.
   constexpr std::uint64_t kClient = std::uint64_t{1} << 63;
-  auto impl = std::make_unique<Impl>();
+  auto impl = std::make_unique<ReplicatedClient::Impl>();
   impl->group = node::group_of(number);
   impl->given = plan.addresses;
   impl->dialled = plan.addresses;

@@ -117,4 +117,12 @@ struct ReplicatedClient::Impl final : fabric::Sink {
                                      const ReplicatedProgressSink& progress);
 };
 
+namespace node {
+/// A client of a group whose members are known otherwise than as ReplicatedGroup says it.
+struct ClientOf {
+  /// Errors: as ReplicatedClient::make().
+  [[nodiscard]] static Result<ReplicatedClient> make(const GroupPlan& plan, std::uint64_t number);
+};
+}  // namespace node
+
 }  // namespace dolmen

@@ -28,7 +28,9 @@ std::optional<std::byte> digit(std::byte character) {
   return std::nullopt;
 }
 
-Result<fabric::Secret> read_key(const std::string& path) {
+}  // namespace
+
+Result<fabric::Secret> read_key_file(const std::string& path) {
   const std::size_t slash = path.rfind('/');
   const bool is_here = slash == std::string::npos;
   DOLMEN_TRY(const auto disk, sys::open_directory(is_here ? "." : path.substr(0, slash + 1),
@@ -53,8 +55,6 @@ Result<fabric::Secret> read_key(const std::string& path) {
   }
   return fabric::Secret(key);
 }
-
-}  // namespace
 
 Result<sys::NetworkAddress> address(const std::string& text) {
   const auto bad = [&] {
@@ -120,7 +120,7 @@ Result<void> plan_tcp(const ReplicatedGroup& group, GroupPlan& result) {
   }
   if (result.members.empty()) return fail(Errc::invalid_argument, "members", 0);
   if (group.key_file.empty()) return fail(Errc::invalid_argument, "which key file?");
-  DOLMEN_TRY(result.key, read_key(group.key_file));
+  DOLMEN_TRY(result.key, read_key_file(group.key_file));
   return {};
 }
 

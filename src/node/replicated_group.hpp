@@ -58,6 +58,8 @@ struct Joined {
 /// Whether this is such a directory.
 [[nodiscard]] bool counts_lives(const std::vector<std::string>& names);
 
+/// The key in a file. Errors: not_found, invalid_argument (none is in it), io_error.
+[[nodiscard]] Result<fabric::Secret> read_key_file(const std::string& path);
 /// The replicas that the group begins with. Requires: plan() took the group that has these
 /// witnesses.
 [[nodiscard]] log::Configuration first_members(const GroupPlan& plan,

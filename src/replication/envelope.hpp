@@ -28,7 +28,9 @@ enum class EnvelopeKind : std::uint8_t {
   roster = 7,      ///< membership.hpp
   change = 8,
   change_reply = 9,
-  join = 10,  ///< nothing follows: `from` is a new life of a node whose earlier one votes
+  join = 10,     ///< nothing follows: `from` is a new life of a node whose earlier one votes
+  ask_map = 13,  ///< node/cluster_map.hpp
+  map = 14,
 };
 
 /// What an entry has to outlive to count: see MemberOptions and Member.

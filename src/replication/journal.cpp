@@ -17,7 +17,7 @@ namespace dolmen::replication {
 
 namespace {
 
-/// The objects of a journal: who is there, then two for each replica, in the order of addition.
+/// The objects of a journal: who is there, then two for each replica, by its number.
 constexpr std::uint64_t kObjects = 0x6A6F75726E616C00;
 constexpr ObjectId kCatalog{kObjects, 1};
 ObjectId replica_object(std::uint64_t slot) { return {kObjects, 2 * slot + 2}; }
@@ -114,6 +114,10 @@ Result<std::unique_ptr<Journal>> Journal::read(const sys::Env& env, std::unique_
 Result<void> Journal::recover(const std::vector<Batch>& tail) {
   DOLMEN_CHECK(read_checkpoint());
   for (const Batch& batch : tail) {
+    if (batch.is_removed) {
+      if (recovered_.erase(batch.group) == 0) return damaged();
+      continue;
+    }
     if (batch.self != log::ReplicaId{}) {
       const Hosted hosted{.self = batch.self, .first = batch.first};
       if (!recovered_.emplace(batch.group, hosted).second) return damaged();
@@ -138,14 +142,16 @@ Result<void> Journal::read_checkpoint() {
   DOLMEN_TRY(const std::vector<std::byte> bytes, read_object(kCatalog));
   DOLMEN_TRY(const std::vector<GroupId> groups, decode_catalog(bytes));
   for (std::uint32_t slot = 0; slot < groups.size(); ++slot) {
+    if (groups[slot].is_null()) continue;
     log::SnapshotPtr snapshot;
     if (classes_.contains(snapshot_object(slot))) {
       DOLMEN_TRY(std::vector<std::byte> kept, read_object(snapshot_object(slot)));
       DOLMEN_TRY(snapshot, log::Snapshot::decode(std::move(kept)));
     }
     DOLMEN_TRY(const std::vector<std::byte> rest, read_object(replica_object(slot)));
-    const Slot known{.number = slot, .snapshot_end = snapshot ? snapshot->last().index : 0};
+    Slot known{.number = slot, .snapshot_end = snapshot ? snapshot->last().index : 0};
     DOLMEN_TRY(Hosted hosted, decode_hosted(rest, std::move(snapshot)));
+    known.self = hosted.self;
     if (!slots_.emplace(groups[slot], known).second) return damaged();
     recovered_.emplace(groups[slot], std::move(hosted));
   }
@@ -194,6 +200,14 @@ Result<void> Journal::add(const GroupId& group, log::ReplicaId self,
   });
 }
 
+Result<void> Journal::remove(const GroupId& group) {
+  DOLMEN_ASSERT(groups_.contains(group));
+  DOLMEN_CHECK(unless_out_of_memory([&] { return append_bytes(encode_removed_replica(group)); }));
+  groups_.erase(group);
+  recovered_.erase(group);
+  return sync();
+}
+
 Result<void> Journal::append(const GroupId& group, const std::vector<log::Record>& records) {
   DOLMEN_ASSERT(groups_.contains(group));
   if (records.empty()) return {};
@@ -222,10 +236,29 @@ Result<void> Journal::write_checkpoint(const Checkpoint& checkpoint) {
 Result<void> Journal::write(const Checkpoint& checkpoint) {
   DOLMEN_PROBE("journal.checkpoint");
   Objects objects;
-  std::map<GroupId, Slot> slots = slots_;
+  store::CheckpointRequest request;
+  std::map<ObjectId, std::uint8_t> classes = classes_;
+  std::map<GroupId, Slot> slots;
+  std::set<std::uint32_t>
+      taken;  // also what is erased now: not in one checkpoint with what follows
+  for (const auto& [group, slot] : slots_) {
+    taken.insert(slot.number);
+    const auto kept = checkpoint.replicas.find(group);
+    if (kept != checkpoint.replicas.end() && kept->second.self == slot.self) {
+      slots.emplace(group, slot);
+      continue;
+    }
+    for (const ObjectId& object : {replica_object(slot.number), snapshot_object(slot.number)}) {
+      if (classes.erase(object) > 0) request.erased.push_back(object);
+    }
+  }
   for (const auto& [group, hosted] : checkpoint.replicas) {
-    const auto next = static_cast<std::uint32_t>(slots.size());
-    Slot& slot = slots.try_emplace(group, Slot{.number = next}).first->second;
+    std::uint32_t next = 0;
+    while (taken.contains(next)) ++next;
+    const auto [place, is_new] =
+        slots.try_emplace(group, Slot{.number = next, .self = hosted.self});
+    Slot& slot = place->second;
+    if (is_new) taken.insert(next);
     const log::SnapshotPtr& snapshot = hosted.state.snapshot;
     if (snapshot && snapshot->last().index != slot.snapshot_end) {
       slot.snapshot_end = snapshot->last().index;
@@ -234,14 +267,15 @@ Result<void> Journal::write(const Checkpoint& checkpoint) {
     }
     DOLMEN_CHECK(objects.add(replica_object(slot.number), encode_hosted(hosted)));
   }
-  std::vector<GroupId> groups(slots.size());
-  for (const auto& [group, slot] : slots) groups[slot.number] = group;
+  std::vector<GroupId> groups;
+  for (const auto& [group, slot] : slots) {
+    if (groups.size() <= slot.number) groups.resize(slot.number + std::size_t{1});
+    groups[slot.number] = group;
+  }
   DOLMEN_CHECK(objects.add(kCatalog, encode_catalog(groups)));
 
-  store::CheckpointRequest request;
   request.as_of = checkpoint.as_of;
   request.source = &objects;
-  std::map<ObjectId, std::uint8_t> classes = classes_;
   for (const auto& [object, bytes] : objects.all()) {
     const std::uint8_t object_class = class_of(bytes.size());
     if (const auto old = classes.find(object);

@@ -52,6 +52,9 @@ class Journal {
   /// append(), as sync().
   [[nodiscard]] Result<void> add(const GroupId& group, log::ReplicaId self,
                                  const log::Configuration& first);
+  /// The replica is gone, with everything that is kept of it; add() may make another one. Durable
+  /// on return. Requires: it was added. Errors: as append(), as sync().
+  [[nodiscard]] Result<void> remove(const GroupId& group);
   /// Puts the replica's records behind all others, as one; durable with the next sync(). Requires:
   /// it was added. Errors, with nothing appended: no_space, io_error, out_of_memory, too_large (the
   /// batch has more than 1 GiB; a record alone never has: give fewer at once). store_failed.
@@ -67,7 +70,8 @@ class Journal {
     store::Index as_of = 0;
     std::map<GroupId, Hosted> replicas;
   };
-  /// Requires: they are all that were found or added, for of others the log would be cut as well.
+  /// Requires: they are all that were found or added and not removed, for of others the log would
+  /// be cut as well.
   [[nodiscard]] Checkpoint start_checkpoint(std::map<GroupId, Hosted> replicas) const;
   /// Writes it and cuts the log. On an error the last one stays in force, and but for store_failed
   /// the journal is usable. Errors: no_space, io_error, store_failed, out_of_memory, corrupt (the
@@ -93,10 +97,11 @@ class Journal {
 
   std::unique_ptr<store::Store> store_;
   std::map<GroupId, Hosted> recovered_;
-  std::set<GroupId> groups_;  ///< of all replicas that were found or added
+  std::set<GroupId> groups_;  ///< of all replicas that were found or added, and not removed
   /// Where the last checkpoint keeps a replica.
   struct Slot {
     std::uint32_t number = 0;
+    log::ReplicaId self{};
     log::Index snapshot_end = 0;  ///< of the snapshot there; 0: none
   };
   std::map<GroupId, Slot> slots_;

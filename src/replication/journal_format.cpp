@@ -7,7 +7,7 @@ namespace dolmen::replication {
 
 namespace {
 
-enum class Part : std::uint8_t { epoch = 1, entry = 2, snapshot = 3, new_replica = 4 };
+enum class Part : std::uint8_t { epoch = 1, entry = 2, snapshot = 3, new_replica = 4, removed = 5 };
 
 std::unexpected<Error> damaged() { return fail(Errc::corrupt, "a replica's journal"); }
 
@@ -116,6 +116,13 @@ std::vector<std::byte> encode_new_replica(const GroupId& group, log::ReplicaId s
   return out.release();
 }
 
+std::vector<std::byte> encode_removed_replica(const GroupId& group) {
+  base::ByteWriter out;
+  put_head(out, group);
+  put_part(out, Part::removed, 0, 0);
+  return out.release();
+}
+
 std::vector<std::byte> encode_records(const GroupId& group,
                                       const std::vector<log::Record>& records) {
   base::ByteWriter out;
@@ -140,6 +147,11 @@ Result<Batch> decode_batch(base::Bytes bytes) {
   Batch batch;
   DOLMEN_TRY(batch.group, take_head(in));
   if (in.remaining() == 0) return damaged();
+  if (static_cast<Part>(bytes[in.position()]) == Part::removed) {
+    batch.is_removed = in.get<std::uint64_t>() == static_cast<std::uint64_t>(Part::removed);
+    if (!in.finished() || !batch.is_removed) return damaged();
+    return batch;
+  }
   if (static_cast<Part>(bytes[in.position()]) == Part::new_replica) {
     const auto head = in.get<std::uint32_t>();
     const auto body_bytes = in.get<std::uint32_t>();
@@ -229,9 +241,9 @@ Result<std::vector<GroupId>> decode_catalog(base::Bytes bytes) {
   std::vector<GroupId> groups;
   while (in.remaining() > 0) {
     groups.push_back(in.get_id());
-    if (groups.back().is_null()) return damaged();
   }
   if (is_spare_used || !in.finished()) return damaged();
+  if (!groups.empty() && groups.back().is_null()) return damaged();
   return groups;
 }
 

@@ -28,9 +28,10 @@ struct Hosted {
   log::DurableState state{};
 };
 
-/// A record of the journal: this node's replica of a group is new, or made these records.
+/// A record of the journal: this node's replica of a group is new, made these records, or is gone.
 struct Batch {
   GroupId group;
+  bool is_removed = false;     ///< the rest is empty then
   log::ReplicaId self{};       ///< set: the replica is new, with the next
   log::Configuration first{};  ///< … and there are no records
   std::vector<log::Record> records{};
@@ -38,6 +39,7 @@ struct Batch {
 
 [[nodiscard]] std::vector<std::byte> encode_new_replica(const GroupId& group, log::ReplicaId self,
                                                         const log::Configuration& first);
+[[nodiscard]] std::vector<std::byte> encode_removed_replica(const GroupId& group);
 [[nodiscard]] std::vector<std::byte> encode_records(const GroupId& group,
                                                     const std::vector<log::Record>& records);
 /// Errors: corrupt, version_unsupported.
@@ -48,7 +50,7 @@ struct Batch {
 /// Requires: `snapshot` is what was kept beside it. Errors: corrupt, version_unsupported.
 [[nodiscard]] Result<Hosted> decode_hosted(base::Bytes bytes, log::SnapshotPtr snapshot);
 
-/// Whose replicas a checkpoint keeps, in the order in which they came.
+/// Whose replicas a checkpoint keeps, by their numbers; null: nobody's. The last one is somebody's.
 [[nodiscard]] std::vector<std::byte> encode_catalog(const std::vector<GroupId>& groups);
 /// Errors: corrupt, version_unsupported.
 [[nodiscard]] Result<std::vector<GroupId>> decode_catalog(base::Bytes bytes);

@@ -64,8 +64,9 @@ std::optional<replication::Batch> try_batch(base::Bytes bytes) {
   if (!batch) return std::nullopt;
   const bool is_new = batch->self != log::ReplicaId{};
   const std::vector<std::byte> again =
-      is_new ? replication::encode_new_replica(batch->group, batch->self, batch->first)
-             : replication::encode_records(batch->group, batch->records);
+      batch->is_removed ? replication::encode_removed_replica(batch->group)
+      : is_new          ? replication::encode_new_replica(batch->group, batch->self, batch->first)
+                        : replication::encode_records(batch->group, batch->records);
   DOLMEN_ASSERT(std::ranges::equal(again, bytes));
   return std::move(*batch);
 }

@@ -297,6 +297,20 @@ TEST(JournalFormat, ACatalogIsRefusedWhenItsFieldsAreImpossible) {
                             {"a spare field", 4, 1, 4}};
   expect_refused(encode_catalog(kGroups), changes, catalog_error);
   EXPECT_EQ(catalog_error(encode_catalog({kGroup, {}})), Errc::corrupt);
+  EXPECT_EQ(decode_catalog(encode_catalog({{}, kGroup})), (std::vector<GroupId>{{}, kGroup}));
+}
+
+TEST(JournalFormat, ARemovedReplicaComesBackAsItWasAndOtherBytesDoNot) {
+  const std::vector<std::byte> bytes = encode_removed_replica(kGroup);
+  const auto batch = decode_batch(bytes);
+  ASSERT_TRUE(batch);
+  EXPECT_TRUE(batch->is_removed && batch->records.empty());
+  EXPECT_EQ(batch->group, kGroup);
+  for (std::size_t at = 25; at < bytes.size(); ++at) {
+    std::vector<std::byte> changed = bytes;
+    changed[at] = std::byte{1};
+    EXPECT_FALSE(decode_batch(changed)) << at;
+  }
 }
 
 TEST(JournalFormat, WhatNoReplicaMakesIsNotApplied) {

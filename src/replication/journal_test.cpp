@@ -83,6 +83,57 @@ TEST_F(JournalTest, ReplicasComeBackAsTheyWere) {
   }
 }
 
+TEST_F(JournalTest, AReplicaThatWasRemovedIsGoneAndAnotherOneTakesItsPlace) {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    sim::SimDisk disk(seed);
+    base::Random random(seed);
+    std::map<GroupId, RecordMaker> here;
+    std::uint64_t made = 0;
+    for (int life = 0; life < 5; ++life) {
+      auto journal = open(disk);
+      ASSERT_TRUE(journal) << journal.error().message() << " with seed " << seed;
+      const auto found = (*journal)->take_recovered();
+      ASSERT_EQ(found.size(), here.size()) << "seed " << seed;
+      for (const auto& [group, hosted] : found) {
+        ASSERT_TRUE(here.contains(group));
+        EXPECT_EQ(hosted.self, here.at(group).hosted().self);
+        EXPECT_TRUE(means(hosted.state, here.at(group).hosted().state)) << "seed " << seed;
+      }
+      const auto all = [&] {
+        std::map<GroupId, Hosted> replicas;
+        for (const auto& [group, maker] : here) replicas.emplace(group, maker.hosted());
+        return replicas;
+      };
+      for (int step = 0; step < 30; ++step) {
+        const GroupId group{5, 1 + random.below(4)};
+        const auto there = here.find(group);
+        if (there == here.end()) {
+          ++made;
+          RecordMaker maker(log::ReplicaId{made}, seed + made);
+          ASSERT_TRUE((*journal)->add(group, maker.hosted().self, maker.hosted().first));
+          here.emplace(group, std::move(maker));
+        } else if (random.below(6) == 0) {
+          ASSERT_TRUE((*journal)->remove(group));
+          here.erase(there);
+        } else {
+          ASSERT_TRUE((*journal)->append(group, there->second.next()));
+        }
+        if (random.below(8) != 0 && !(*journal)->checkpoint_due()) continue;
+        for (auto& [id, maker] : here) maker.compact();
+        const auto checkpoint = (*journal)->start_checkpoint(all());
+        // Meanwhile one of them goes.
+        if (!here.empty() && random.below(3) == 0) {
+          ASSERT_TRUE((*journal)->remove(here.begin()->first));
+          here.erase(here.begin());
+        }
+        const auto written = (*journal)->write_checkpoint(checkpoint);
+        ASSERT_TRUE(written) << written.error().message() << " with seed " << seed;
+      }
+      ASSERT_TRUE((*journal)->sync());
+    }
+  }
+}
+
 TEST_F(JournalTest, ASpaceIsNoJournalAndAJournalNoSpace) {
   sim::SimDisk space(1);
   ASSERT_TRUE(store::Store::create(env_.env(), std::make_unique<sys::BorrowedDisk>(space), {}));

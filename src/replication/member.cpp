@@ -78,10 +78,39 @@ Result<void> Member::add(const GroupId& group, StateMachine* machine) {
   return {};
 }
 
+Result<void> Member::make(const GroupId& group, log::ReplicaId self,
+                          const log::Configuration& first) {
+  DOLMEN_ASSERT(journal_ != nullptr);
+  DOLMEN_CHECK(journal_->add(group, self, first));
+  found_.merge(journal_->take_recovered());
+  return {};
+}
+
+Result<void> Member::drop(const GroupId& group) {
+  DOLMEN_ASSERT(journal_ != nullptr);
+  const auto hosted = groups_.find(group);
+  if (hosted == groups_.end() && !found_.contains(group)) {
+    return fail(Errc::not_found, "a replica of this group on this node");
+  }
+  DOLMEN_CHECK(journal_->remove(group));
+  found_.erase(group);
+  if (hosted == groups_.end()) return {};
+  give_up(group, hosted->second, 0);
+  groups_.erase(hosted);
+  return {};
+}
+
 std::vector<GroupId> Member::found() const {
   std::vector<GroupId> groups;
   for (const auto& [group, hosted] : found_) groups.push_back(group);
   return groups;
+}
+
+std::map<GroupId, log::ReplicaId> Member::replicas() const {
+  std::map<GroupId, log::ReplicaId> all;
+  for (const auto& [group, hosted] : found_) all.emplace(group, hosted.self);
+  for (const auto& [group, hosting] : groups_) all.emplace(group, hosting.replica.self());
+  return all;
 }
 
 Result<bool> Member::turn() {
@@ -126,8 +155,7 @@ Result<bool> Member::turn() {
   return busy;
 }
 
-Result<void> Member::wait() {
-  std::uint64_t until_ns = ~std::uint64_t{0};
+Result<void> Member::wait(std::uint64_t until_ns) {
   for (const auto& [group, hosting] : groups_) {
     until_ns = std::min(until_ns, hosting.replica.next_wakeup_ns());
     if (is_outside(hosting)) until_ns = std::min(until_ns, hosting.join_at_ns);
@@ -158,6 +186,10 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
   if (envelope.kind == EnvelopeKind::ask_roster) {
     return send(from, {.kind = EnvelopeKind::roster, .group = envelope.group},
                 encode(roster(envelope.group)));
+  }
+  if (envelope.kind == EnvelopeKind::ask_map || envelope.kind == EnvelopeKind::map) {
+    if (options_.on_cluster) options_.on_cluster(from, envelope, body);
+    return;
   }
   const auto found = groups_.find(envelope.group);
   if (found == groups_.end()) return;
@@ -213,6 +245,8 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
     case EnvelopeKind::status:
     case EnvelopeKind::ask_roster:
     case EnvelopeKind::change_reply:
+    case EnvelopeKind::ask_map:
+    case EnvelopeKind::map:
       return;
   }
 }

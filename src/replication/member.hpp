@@ -45,6 +45,9 @@ struct MemberOptions {
   Addresses addresses{};
   /// Called by a turn when it is known of other places, with all that is known.
   std::function<void(const Addresses& addresses)> on_addresses{};
+  /// Called with ask_map and map, which are no replica's business. It may call say() and submit().
+  std::function<void(const fabric::NodeName& from, const Envelope& envelope, base::Bytes body)>
+      on_cluster{};
   /// Without a journal: entries of so many bytes, or of as many as the last snapshot, are held
   /// before a snapshot stands for them.
   std::size_t memory_log_bytes = 8u << 20;
@@ -73,8 +76,20 @@ class Member final : private fabric::Sink {
   /// is not of `first`, it asks the leader to be made a voter in place of the earlier life of its
   /// node, and counts for nothing until then. Requires: no journal; !group.is_null().
   void add_in_memory(const GroupId& group, log::ReplicaId self, const log::Configuration& first);
+  /// A replica of this node that never was before, to be hosted. Durable on return. `self` is an id
+  /// that nobody had before; if it is not of `first`, it waits to be made a member. Requires: a
+  /// journal; !group.is_null(), is_valid(first). Errors: as Journal::add().
+  [[nodiscard]] Result<void> make(const GroupId& group, log::ReplicaId self,
+                                  const log::Configuration& first);
+  /// Takes a replica of this node away, hosted or not, with everything that is kept of it: who
+  /// waits for an answer is told `lost`. Durable on return. A voter's promises go with it, so that
+  /// its id must not be used again, and its group has to have let it go before. Requires: a
+  /// journal; not within a call of this member. Errors: not_found, as Journal::remove().
+  [[nodiscard]] Result<void> drop(const GroupId& group);
   /// The groups of which there is a replica that nobody runs yet; ascending.
   [[nodiscard]] std::vector<GroupId> found() const;
+  /// All replicas of this node, hosted or not.
+  [[nodiscard]] std::map<GroupId, log::ReplicaId> replicas() const;
   /// Begins to run the group's replica. `machine` outlives it. Errors: not_found (the journal has
   /// no such replica), corrupt (a snapshot that the machine does not understand).
   [[nodiscard]] Result<void> host(const GroupId& group, StateMachine& machine);
@@ -86,8 +101,13 @@ class Member final : private fabric::Sink {
   /// Does what can be done now; false: there was nothing. Errors end the member: store_failed,
   /// no_space, io_error (its journal), corrupt (a state that is none), the endpoint's own.
   [[nodiscard]] Result<bool> turn();
-  /// Until a turn may have something to do.
-  [[nodiscard]] Result<void> wait();
+  /// Until a turn may have something to do, and not beyond `until_ns`.
+  [[nodiscard]] Result<void> wait(std::uint64_t until_ns = ~std::uint64_t{0});
+
+  /// A message of the kinds that on_cluster is called with. What cannot be sent is lost.
+  void say(const fabric::NodeName& to, EnvelopeKind kind, const GroupId& group, base::Bytes body) {
+    send(to, {.kind = kind, .group = group}, body);
+  }
 
   using Answer = std::function<void(const Executor::Outcome& outcome)>;
   /// A command from within this process, executed once if it is decided; `answer` is called by a

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Several machines as one memory: nodes that keep replica groups, and the root group, which knows
+// who is there and what is where. docs/cluster.md says how it works, and shows a whole program.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dolmen/error.hpp>
+#include <dolmen/replicated.hpp>
+#include <dolmen/replicated_space.hpp>
+#include <dolmen/space.hpp>
+
+namespace dolmen {
+
+/// Where nodes of a cluster listen, and what they are spoken to with. One that is there is enough:
+/// it knows the others.
+struct ClusterAddress {
+  std::vector<std::string> nodes;  ///< "192.0.2.7:7400" or "[2001:db8::7]:7400"
+  /// As of ReplicatedGroup: whoever has it may do anything.
+  std::string key_file;
+
+  /// Of "dolmen://192.0.2.7:7400,192.0.2.8:7400?key=/etc/dolmen/key". Without a key there: the one
+  /// that the environment variable DOLMEN_KEY names. Errors: invalid_argument.
+  [[nodiscard]] static Result<ClusterAddress> parse(std::string_view text);
+  [[nodiscard]] std::string text() const;
+};
+
+struct NodeOptions {
+  std::string directory;  ///< this node's alone
+  std::string address;    ///< where it listens, and where others reach it
+  std::string key_file;   ///< the cluster's
+  /// Who a new cluster begins with: the addresses of nodes 1, 2, …, this one's among them; the same
+  /// at all of them. At most 9.
+  std::vector<std::string> founders{};
+  /// Instead: of nodes of a cluster that is there, which this one joins.
+  std::vector<std::string> seeds{};
+  /// For people; 1 to 63 letters, digits and others that are no blanks. Empty: made of its number.
+  std::string name{};
+};
+
+struct NodeRunOptions {
+  /// Of all spaces that this node keeps: the same at every node.
+  SpaceFunctions functions{};
+  SpaceOptions space{};
+  /// A node that is silent for so long has its seats given to others, if there are any. Of whoever
+  /// leads the root group counts.
+  std::chrono::milliseconds lost_after{std::chrono::seconds(10)};
+  /// Of the loop, as ReplicatedOptions::spin.
+  std::chrono::microseconds spin{0};
+};
+
+/// A node: what this process keeps of a cluster. Threads: run() on one; stop() from any, and from a
+/// signal handler.
+class ClusterNode {
+ public:
+  /// Makes a new node's directory, once in its life, and the number that it has in the cluster. A
+  /// founder that lost its directory joins as another node instead: it would have forgotten what it
+  /// promised. What was cut short is done again by the same call. Errors: already_exists,
+  /// invalid_argument, io_error, no_space; of who joins: timed_out (no node of the cluster
+  /// answered, or no majority of its root group is there), not_authentic.
+  [[nodiscard]] static Result<void> create(
+      const NodeOptions& options, std::chrono::milliseconds patience = std::chrono::seconds(30));
+  /// Opens the directory (empty: the one that DOLMEN_NODE names, as `dolmen run` sets it), and
+  /// listens. Errors: not_found (create() it first), held, corrupt,
+  /// invalid_argument, io_error.
+  [[nodiscard]] static Result<ClusterNode> start(const std::string& directory,
+                                                 NodeRunOptions options = {});
+  ClusterNode(ClusterNode&&) noexcept;
+  ClusterNode& operator=(ClusterNode&&) noexcept;
+  ~ClusterNode();
+
+  [[nodiscard]] std::uint32_t number() const noexcept;
+  [[nodiscard]] const std::string& address() const noexcept;
+  /// Serves until stop(). Errors: store_failed, no_space, io_error, corrupt: the node is of no more
+  /// use, and start() will find what its disk holds; superseded: it was removed from the cluster,
+  /// or runs elsewhere.
+  [[nodiscard]] Result<void> run();
+  void stop() noexcept;
+
+ private:
+  struct Impl;
+  explicit ClusterNode(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// What the root group knows, and as far as they answer, how the groups are.
+struct ClusterStatus {
+  struct Node {
+    std::uint32_t number = 0;
+    std::string name{};
+    std::string address{};
+    std::string state{};  ///< "active", "draining", "lost", "removed"
+    std::uint64_t seats = 0;
+  };
+  struct Group {
+    std::uint32_t number = 0;
+    std::string name{};
+    std::string kind{};      ///< "root", "space", "index"
+    std::uint32_t size = 0;  ///< how many voters it shall have
+    std::vector<std::uint32_t> members{};
+    std::uint32_t adding = 0;        ///< a node that is about to be a member; 0: none
+    std::uint32_t leaving = 0;       ///< one that is about to be none
+    std::uint32_t leader = 0;        ///< 0: none was reached
+    std::uint64_t stable_index = 0;  ///< of the leader
+  };
+  std::string cluster{};      ///< its id, 32 hexadecimal digits
+  std::uint64_t version = 0;  ///< of the map: higher ones are later
+  std::vector<Node> nodes{};
+  std::vector<Group> groups{};
+};
+
+/// A client of a cluster. Threads: one at a time.
+class Cluster {
+ public:
+  /// Errors: invalid_argument, io_error, timed_out (no node answered), not_authentic.
+  [[nodiscard]] static Result<Cluster> open(
+      const ClusterAddress& address, std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// … at "dolmen://…"; empty: at the one that DOLMEN_CLUSTER names, as `dolmen run` sets it.
+  [[nodiscard]] static Result<Cluster> open(
+      std::string_view address, std::chrono::milliseconds patience = std::chrono::seconds(10));
+  Cluster(Cluster&&) noexcept;
+  Cluster& operator=(Cluster&&) noexcept;
+  ~Cluster();
+
+  /// As the node that answers first knows it: it may lag behind by a moment.
+  [[nodiscard]] Result<ClusterStatus> status(
+      std::chrono::milliseconds patience = std::chrono::seconds(2));
+
+  // Changes, each durable in the root group when it returns. Errors of all: timed_out (whether it
+  // happened is not known: the same call again finds out), invalid_argument (with why).
+
+  /// A space that `size` nodes keep, or as many as there are; its number. It is there when its
+  /// nodes have heard of it (a moment). The same name again: the one that is there.
+  [[nodiscard]] Result<std::uint32_t> create_space(
+      std::string_view name, std::uint32_t size = 3,
+      std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// Gives the seats of a node to others, one after the other, while it serves; afterwards it can
+  /// be removed. status() says how far it is.
+  [[nodiscard]] Result<void> drain(std::uint32_t node,
+                                   std::chrono::milliseconds patience = std::chrono::seconds(10));
+  [[nodiscard]] Result<void> undrain(std::uint32_t node,
+                                     std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// For ever: its number is not used again. Errors: also busy (it has seats still).
+  [[nodiscard]] Result<void> remove(std::uint32_t node,
+                                    std::chrono::milliseconds patience = std::chrono::seconds(10));
+
+  /// A client of the group with this name, to be used with call_space(). Errors: not_found.
+  [[nodiscard]] Result<ReplicatedClient> client(
+      std::string_view group, std::chrono::milliseconds patience = std::chrono::seconds(10));
+
+ private:
+  struct Impl;
+  explicit Cluster(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dolmen

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// dolmen node, serve and status: the nodes of a cluster (dolmen/cluster.hpp, docs/cluster.md).
+#include <csignal>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include <dolmen/cluster.hpp>
+
+#include "cli/command.hpp"
+
+namespace dolmen::cli {
+
+namespace {
+
+struct Options {
+  NodeOptions node;
+  std::string address;  ///< of a cluster: dolmen://…
+  std::string name;
+  std::uint32_t number = 0;
+  std::uint32_t size = 3;
+  double lost_after_s = 10;
+  double patience_s = 10;
+  bool json = false;
+};
+
+std::chrono::milliseconds patience_of(const Options& options) {
+  return std::chrono::milliseconds(static_cast<std::int64_t>(options.patience_s * 1000));
+}
+
+int make_node(const Options& options) {
+  const auto made = ClusterNode::create(options.node, patience_of(options));
+  if (!made) return failed(made.error());
+  if (options.json) {
+    print_json({{"directory", options.node.directory}, {"address", options.node.address}});
+  } else {
+    std::printf("made a node in %s; `dolmen serve %s` runs it\n", options.node.directory.c_str(),
+                options.node.directory.c_str());
+  }
+  return kOk;
+}
+
+// Runs until it is told to end. Whoever cares for it starts it again when it fails.
+int run_node(const Options& options) {
+  NodeRunOptions run;
+  run.lost_after =
+      std::chrono::milliseconds(static_cast<std::int64_t>(options.lost_after_s * 1000));
+  auto node = ClusterNode::start(options.node.directory, run);
+  if (!node) return failed(node.error());
+  static ClusterNode* running = nullptr;
+  running = &*node;
+  const auto end = [](int) { running->stop(); };
+  std::signal(SIGTERM, end);
+  std::signal(SIGINT, end);
+  if (!options.json) {
+    std::printf("node %u serves at %s\n", node->number(), node->address().c_str());
+    std::fflush(stdout);
+  }
+  const auto ended = node->run();
+  std::signal(SIGTERM, SIG_DFL);
+  std::signal(SIGINT, SIG_DFL);
+  if (!ended) return failed(ended.error());
+  if (options.json) print_json({{"node", node->number()}, {"ended", true}});
+  return kOk;
+}
+
+std::string list_of(const std::vector<std::uint32_t>& numbers) {
+  std::string text;
+  for (const std::uint32_t number : numbers) {
+    text += (text.empty() ? "" : ",") + std::to_string(number);
+  }
+  return text.empty() ? "-" : text;
+}
+
+void print(const ClusterStatus& status) {
+  std::printf("cluster %s, map %s\n\n%s%s%s%s%s\n", status.cluster.c_str(),
+              std::to_string(status.version).c_str(), column("NODE", 5).c_str(),
+              column("STATE", 9).c_str(), column("SEATS", 6).c_str(), column("ADDRESS", 24).c_str(),
+              "NAME");
+  for (const ClusterStatus::Node& node : status.nodes) {
+    std::printf("%s%s%s%s%s\n", column(std::to_string(node.number), 5).c_str(),
+                column(node.state, 9).c_str(), column(std::to_string(node.seats), 6).c_str(),
+                column(node.address, 24).c_str(), node.name.c_str());
+  }
+  std::printf("\n%s%s%s%s%s%s%s\n", column("GROUP", 6).c_str(), column("KIND", 6).c_str(),
+              column("SIZE", 5).c_str(), column("MEMBERS", 14).c_str(), column("LEADER", 7).c_str(),
+              column("CHANGE", 12).c_str(), "NAME");
+  for (const ClusterStatus::Group& group : status.groups) {
+    std::string change = "-";
+    if (group.adding != 0) change = "+" + std::to_string(group.adding);
+    if (group.leaving != 0) {
+      change = (group.adding != 0 ? change + " " : "") + "-" + std::to_string(group.leaving);
+    }
+    std::printf("%s%s%s%s%s%s%s\n", column(std::to_string(group.number), 6).c_str(),
+                column(group.kind, 6).c_str(), column(std::to_string(group.size), 5).c_str(),
+                column(list_of(group.members), 14).c_str(),
+                column(group.leader == 0 ? "-" : std::to_string(group.leader), 7).c_str(),
+                column(change, 12).c_str(), group.name.empty() ? "-" : group.name.c_str());
+  }
+}
+
+Json json_of(const ClusterStatus& status) {
+  Json nodes = Json::array();
+  for (const ClusterStatus::Node& node : status.nodes) {
+    nodes.push_back({{"node", node.number},
+                     {"name", node.name},
+                     {"address", node.address},
+                     {"state", node.state},
+                     {"seats", node.seats}});
+  }
+  Json groups = Json::array();
+  for (const ClusterStatus::Group& group : status.groups) {
+    groups.push_back({{"group", group.number},
+                      {"name", group.name},
+                      {"kind", group.kind},
+                      {"size", group.size},
+                      {"members", group.members},
+                      {"adding", group.adding},
+                      {"leaving", group.leaving},
+                      {"leader", group.leader},
+                      {"stable_index", group.stable_index}});
+  }
+  return {{"cluster", status.cluster},
+          {"version", status.version},
+          {"nodes", std::move(nodes)},
+          {"groups", std::move(groups)}};
+}
+
+int show_status(const Options& options) {
+  auto cluster = Cluster::open(options.address, patience_of(options));
+  if (!cluster) return failed(cluster.error());
+  const auto told = cluster->status(patience_of(options));
+  if (!told) return failed(told.error());
+  if (options.json) {
+    print_json(json_of(*told));
+  } else {
+    print(*told);
+  }
+  return kOk;
+}
+
+/// A change of a node that is there.
+int change(const Options& options,
+           Result<void> (Cluster::*make)(std::uint32_t, std::chrono::milliseconds),
+           const char* said) {
+  auto cluster = Cluster::open(options.address, patience_of(options));
+  if (!cluster) return failed(cluster.error());
+  const auto made = ((*cluster).*make)(options.number, patience_of(options));
+  if (!made) return failed(made.error());
+  if (options.json) {
+    print_json({{"node", options.number}});
+  } else {
+    std::printf("node %u %s\n", options.number, said);
+  }
+  return kOk;
+}
+
+int make_space(const Options& options) {
+  auto cluster = Cluster::open(options.address, patience_of(options));
+  if (!cluster) return failed(cluster.error());
+  const auto number = cluster->create_space(options.name, options.size, patience_of(options));
+  if (!number) return failed(number.error());
+  if (options.json) {
+    print_json({{"group", *number}, {"name", options.name}});
+  } else {
+    std::printf("space %s is group %u\n", options.name.c_str(), *number);
+  }
+  return kOk;
+}
+
+void add_address(CLI::App& command, Options& options) {
+  command
+      .add_option("ADDRESS", options.address,
+                  "of the cluster: dolmen://HOST:PORT[,HOST:PORT…][?key=FILE]")
+      ->required();
+  command.add_option("--patience", options.patience_s, "seconds that it may take")
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void add_node(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<Options>();
+  const auto choose = [&](CLI::App* command, std::function<int(const Options&)> run) {
+    command->callback([options, run = std::move(run), &chosen] {
+      chosen.run = [options, run] { return run(*options); };
+    });
+  };
+
+  CLI::App* const node = app.add_subcommand("node", "the nodes of a cluster");
+  node->require_subcommand(1);
+  CLI::App* const make = add_command(
+      *node, "init", "make a node's directory, of a new cluster or of one that is there",
+      "dolmen node init node1 --listen 127.0.0.1:7401 --key key "
+      "--founders 127.0.0.1:7401,127.0.0.1:7402,127.0.0.1:7403",
+      options->json);
+  make->add_option("DIR", options->node.directory, "the node's directory")->required();
+  make->add_option("--listen", options->node.address, "where it listens and is reached: HOST:PORT")
+      ->required();
+  make->add_option("--key", options->node.key_file, "the cluster's key (dolmen log key makes one)")
+      ->required();
+  make->add_option("--founders", options->node.founders,
+                   "all addresses that a new cluster begins with, in one order at all nodes")
+      ->delimiter(',');
+  make->add_option("--join", options->node.seeds, "instead: addresses of nodes that are there")
+      ->delimiter(',');
+  make->add_option("--name", options->node.name, "for people");
+  make->add_option("--patience", options->patience_s, "seconds that joining may take")
+      ->capture_default_str();
+  choose(make, make_node);
+
+  const auto add_change = [&](const char* name, const char* description, auto method,
+                              const char* said) {
+    CLI::App* const command = add_command(
+        *node, name, description,
+        std::string("dolmen node ") + name + " dolmen://127.0.0.1:7401?key=key 4", options->json);
+    add_address(*command, *options);
+    command->add_option("NODE", options->number, "its number")->required();
+    choose(command, [method, said](const Options& its) { return change(its, method, said); });
+  };
+  add_change("drain", "give a node's seats to others while it serves", &Cluster::drain,
+             "gives its seats away; dolmen status says how far it is");
+  add_change("undrain", "let a node have seats again", &Cluster::undrain, "may have seats again");
+  add_change("remove", "take a node without seats out of the cluster", &Cluster::remove,
+             "was removed");
+
+  CLI::App* const run =
+      add_command(app, "serve", "run a node", "dolmen serve node1", options->json);
+  run->add_option("DIR", options->node.directory, "the node's directory (dolmen node init)")
+      ->required();
+  run->add_option("--lost-after", options->lost_after_s,
+                  "seconds of silence after which a node's seats are given to others")
+      ->capture_default_str();
+  choose(run, run_node);
+
+  CLI::App* const look =
+      add_command(app, "status", "the nodes and groups of a cluster",
+                  "dolmen status dolmen://127.0.0.1:7401?key=key", options->json);
+  add_address(*look, *options);
+  choose(look, show_status);
+
+  CLI::App* const space = app.add_subcommand("space", "spaces that a cluster keeps");
+  space->require_subcommand(1);
+  CLI::App* const create =
+      add_command(*space, "create", "let nodes of a cluster keep a space",
+                  "dolmen space create dolmen://127.0.0.1:7401?key=key web", options->json);
+  add_address(*create, *options);
+  create->add_option("NAME", options->name, "the space's name")->required();
+  create->add_option("--size", options->size, "how many nodes keep it")->capture_default_str();
+  choose(create, make_space);
+}
+
+}  // namespace dolmen::cli

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// dolmen up and run: a cluster on this host, of nodes alone or of a program's own processes
+// (docs/cluster.md).
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <dolmen/cluster.hpp>
+
+#include "cli/command.hpp"
+#include "security/text.hpp"
+#include "sys/linux/children.hpp"
+#include "sys/linux/linux.hpp"
+
+namespace dolmen::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string directory;
+  std::uint32_t nodes = 3;
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 7400;
+  std::vector<std::string> program;
+  bool json = false;
+};
+
+/// The nodes' directories and the key; what is there already is left as it is.
+class LocalCluster {
+ public:
+  explicit LocalCluster(const Options& options) : directory_(fs::absolute(options.directory)) {
+    for (std::uint32_t number = 1; number <= options.nodes; ++number) {
+      address_.nodes.push_back(options.host + ":" + std::to_string(options.port + number));
+    }
+    address_.key_file = directory_ + "/key";
+  }
+
+  [[nodiscard]] Result<void> make() const {
+    std::error_code error;
+    fs::create_directories(directory_, error);
+    if (error) return fail(Errc::io_error, interned(directory_));
+    if (!fs::exists(address_.key_file, error)) {
+      std::array<std::byte, 32> random{};
+      sys::linux_env().entropy->fill(random);
+      const std::string text = security::to_hex(random) + "\n";
+      DOLMEN_CHECK(sys::write_small_file(address_.key_file, base::as_bytes(text),
+                                         sys::Secrecy::secret, false));
+    }
+    for (std::size_t i = 0; i < address_.nodes.size(); ++i) {
+      const auto made = ClusterNode::create({.directory = node_directory(i),
+                                             .address = address_.nodes[i],
+                                             .key_file = address_.key_file,
+                                             .founders = address_.nodes});
+      if (!made && made.error().code() != Errc::already_exists) return made;
+    }
+    return {};
+  }
+  [[nodiscard]] const ClusterAddress& address() const noexcept { return address_; }
+  [[nodiscard]] std::string node_directory(std::size_t i) const {
+    return directory_ + "/node-" + std::to_string(i + 1);
+  }
+
+ private:
+  std::string directory_;
+  ClusterAddress address_;
+};
+
+sys::Children* running = nullptr;
+volatile std::sig_atomic_t asked_to_end = 0;
+
+/// Until all have ended. One that fails ends the others; what it ended with is what this ends with.
+int wait_for(sys::Children& children, const char* what) {
+  running = &children;
+  const auto end = [](int) {
+    asked_to_end = 1;
+    running->terminate();
+  };
+  std::signal(SIGTERM, end);
+  std::signal(SIGINT, end);
+  int result = kOk;
+  while (children.running() > 0) {
+    const auto ended = children.wait();
+    if (!ended) return failed(ended.error());
+    if (!*ended) continue;
+    const auto& [number, how] = **ended;
+    if ((how.code == 0 && how.signal == 0) || asked_to_end != 0) continue;
+    const std::string why = how.signal != 0 ? "signal " + std::to_string(how.signal)
+                                            : "exit code " + std::to_string(how.code);
+    (void)failed(std::string(what) + " " + std::to_string(number + 1) + " ended with " + why);
+    if (result == kOk) result = how.code != 0 ? how.code : 128 + how.signal;
+    children.terminate();
+  }
+  std::signal(SIGTERM, SIG_DFL);
+  std::signal(SIGINT, SIG_DFL);
+  return result;
+}
+
+int bring_up(const Options& options) {
+  const LocalCluster cluster(options);
+  if (const auto made = cluster.make(); !made) return failed(made.error());
+  sys::Children children;
+  for (std::size_t i = 0; i < options.nodes; ++i) {
+    const auto started =
+        children.start("/proc/self/exe", {"serve", cluster.node_directory(i), "--json"}, {});
+    if (!started) return failed(started.error());
+  }
+  if (options.json) {
+    print_json({{"address", cluster.address().text()}});
+  } else {
+    std::printf(
+        "a cluster of %u nodes is at\n  %s\nlook at it: dolmen status '%s'\n"
+        "Ctrl-C ends it; the same command goes on with what is in %s\n",
+        options.nodes, cluster.address().text().c_str(), cluster.address().text().c_str(),
+        options.directory.c_str());
+  }
+  std::fflush(stdout);
+  return wait_for(children, "node");
+}
+
+int run_program(const Options& options) {
+  if (options.program.empty()) return misused("which program?", "run");
+  const LocalCluster cluster(options);
+  if (const auto made = cluster.make(); !made) return failed(made.error());
+  sys::Children children;
+  const std::vector<std::string> arguments(options.program.begin() + 1, options.program.end());
+  for (std::size_t i = 0; i < options.nodes; ++i) {
+    const auto started = children.start(options.program.front(), arguments,
+                                        {{"DOLMEN_NODE", cluster.node_directory(i)},
+                                         {"DOLMEN_CLUSTER", cluster.address().text()},
+                                         {"DOLMEN_RANK", std::to_string(i)},
+                                         {"DOLMEN_RANKS", std::to_string(options.nodes)}});
+    if (!started) return failed(started.error());
+  }
+  return wait_for(children, "process");
+}
+
+}  // namespace
+
+void add_up(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<Options>();
+  const auto add_shared = [&](CLI::App* command, int (*run)(const Options&)) {
+    command->add_option("-n,--nodes", options->nodes, "how many, 1 to 9")
+        ->check(CLI::Range(1, 9))
+        ->capture_default_str();
+    command->add_option("--host", options->host, "the address at which they listen")
+        ->capture_default_str();
+    command->add_option("--port", options->port, "they listen at the ports behind it")
+        ->check(CLI::Range(1024, 65'000))
+        ->capture_default_str();
+    command->callback(
+        [options, run, &chosen] { chosen.run = [options, run] { return run(*options); }; });
+  };
+  CLI::App* const up =
+      add_command(app, "up", "run a cluster of several nodes on this host, for trying",
+                  "dolmen up cluster -n 3", options->json);
+  up->add_option("DIR", options->directory, "what the nodes keep; made if it is not there")
+      ->required();
+  add_shared(up, bring_up);
+
+  CLI::App* const run = app.add_subcommand(
+      "run", "run a program several times, whose processes are the nodes of a cluster");
+  run->footer("Example:\n  dolmen run -n 3 --dir cluster -- ./program words");
+  run->add_option("--dir", options->directory, "what the nodes keep; made if it is not there")
+      ->required();
+  run->add_option("PROGRAM", options->program, "behind --: the program and its words");
+  add_shared(run, run_program);
+}
+
+}  // namespace dolmen::cli

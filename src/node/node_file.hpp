@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Who a node is, as its directory says (docs/formats/node.md): a text file that people can read.
+// Pure functions.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dolmen/error.hpp>
+#include <dolmen/id.hpp>
+
+namespace dolmen::node {
+
+inline constexpr std::size_t kNodeTextMax = 8192;
+inline constexpr std::size_t kFoundersMax = 9;
+
+struct NodeFile {
+  std::uint32_t number = 0;  ///< 0: it has none yet, and is about to join
+  std::uint32_t life = 0;    ///< of this directory, drawn at random; not 0
+  std::string name{};
+  std::string address{};
+  std::string key_file{};
+  std::vector<std::string> founders{};  ///< of whom this is one; none: it joined
+  std::vector<std::string> seeds{};     ///< through whom it joins
+  friend bool operator==(const NodeFile&, const NodeFile&) = default;
+};
+
+/// Requires: no field has a control character.
+[[nodiscard]] std::string text_of(const NodeFile& file);
+/// Errors: corrupt, version_unsupported (detail: the file's version).
+[[nodiscard]] Result<NodeFile> parse_node_file(std::string_view text);
+
+}  // namespace dolmen::node

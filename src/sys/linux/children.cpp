@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sys/linux/children.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/linux/system_error.hpp"
+
+namespace dolmen::sys {
+
+Children::~Children() {
+  for (const int pid : pids_) {
+    if (pid > 0) ::kill(pid, SIGKILL);
+  }
+  for (const int pid : pids_) {
+    if (pid > 0) (void)without_interruption([&] { return ::waitpid(pid, nullptr, 0); });
+  }
+}
+
+Result<std::size_t> Children::start(
+    const std::string& program, const std::vector<std::string>& arguments,
+    const std::vector<std::pair<std::string, std::string>>& variables) {
+  std::vector<char*> words;
+  words.push_back(const_cast<char*>(program.c_str()));
+  for (const std::string& word : arguments) words.push_back(const_cast<char*>(word.c_str()));
+  words.push_back(nullptr);
+  // All of it before the fork: behind it only what is safe there.
+  std::vector<std::string> texts;
+  for (const auto& [name, value] : variables) texts.push_back(name + "=" + value);
+  std::vector<char*> environment;
+  for (std::string& text : texts) environment.push_back(text.data());
+  for (char** own = environ; *own != nullptr; ++own) {
+    const std::string_view text = *own;
+    const bool is_replaced = std::ranges::any_of(
+        variables, [&](const auto& one) { return text.starts_with(one.first + "="); });
+    if (!is_replaced) environment.push_back(*own);
+  }
+  environment.push_back(nullptr);
+
+  pids_.reserve(pids_.size() + 1);
+  const pid_t parent = ::getpid();
+  const pid_t pid = ::fork();
+  if (pid < 0) return system_failure(errno, "fork");
+  if (pid == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() == parent) ::execvpe(program.c_str(), words.data(), environment.data());
+    ::_exit(127);
+  }
+  pids_.push_back(pid);
+  return pids_.size() - 1;
+}
+
+void Children::terminate() const noexcept {
+  for (const int pid : pids_) {
+    if (pid > 0) ::kill(pid, SIGTERM);
+  }
+}
+
+Result<std::optional<std::pair<std::size_t, Child::End>>> Children::wait() {
+  int status = 0;
+  const pid_t pid = ::waitpid(-1, &status, 0);
+  if (pid < 0 && errno == EINTR) return std::nullopt;
+  if (pid < 0) return system_failure(errno, "waitpid");
+  const auto found = std::ranges::find(pids_, pid);
+  if (found == pids_.end()) return std::nullopt;
+  *found = 0;
+  Child::End end;
+  if (WIFSIGNALED(status)) {
+    end.signal = WTERMSIG(status);
+  } else {
+    end.code = WEXITSTATUS(status);
+  }
+  return std::pair(static_cast<std::size_t>(found - pids_.begin()), end);
+}
+
+std::size_t Children::running() const noexcept {
+  return static_cast<std::size_t>(std::ranges::count_if(pids_, [](int pid) { return pid > 0; }));
+}
+
+}  // namespace dolmen::sys
