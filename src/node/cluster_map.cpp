@@ -5,6 +5,7 @@
 #include <array>
 
 #include "base/sha256.hpp"
+#include "node/cluster_message.hpp"
 #include "node/replicated_client.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -65,52 +66,6 @@ Result<std::optional<cluster::RootState>> ask_at(const std::string& where,
 
 }  // namespace
 
-std::vector<std::byte> encode(const AskMap& ask) {
-  base::ByteWriter out;
-  out.put(ask.version);
-  out.put(ask.life);
-  out.put(static_cast<std::uint16_t>(ask.holds.size()));
-  out.put(static_cast<std::uint16_t>(ask.leads.size()));
-  for (const cluster::GroupNumber group : ask.holds) out.put(group);
-  for (const AskMap::Led& led : ask.leads) {
-    out.put(led.group);
-    out.put(static_cast<std::uint32_t>(led.members.size()));
-    out.put(led.as_of);
-    for (const cluster::NodeNumber member : led.members) out.put(member);
-  }
-  return out.release();
-}
-
-Result<AskMap> decode_ask_map(base::Bytes body) {
-  const auto damaged = [] { return fail(Errc::corrupt, "who asks for a map"); };
-  base::ByteReader in(body);
-  AskMap ask{.version = in.get<std::uint64_t>(), .life = in.get<std::uint32_t>()};
-  const auto holds = in.get<std::uint16_t>();
-  const auto leads = in.get<std::uint16_t>();
-  if (in.failed() || holds > cluster::kGroupsMax || leads > cluster::kGroupsMax) return damaged();
-  for (std::size_t i = 0; i < holds && !in.failed(); ++i) {
-    const auto group = in.get<std::uint32_t>();
-    if (group <= (ask.holds.empty() ? 0 : ask.holds.back())) return damaged();
-    ask.holds.push_back(group);
-  }
-  for (std::size_t i = 0; i < leads && !in.failed(); ++i) {
-    AskMap::Led led{.group = in.get<std::uint32_t>()};
-    const auto members = in.get<std::uint32_t>();
-    led.as_of = in.get<std::uint64_t>();
-    if (in.failed() || led.group == 0 || members == 0 || members > cluster::kGroupMembersMax) {
-      return damaged();
-    }
-    for (std::size_t k = 0; k < members && !in.failed(); ++k) {
-      const auto member = in.get<std::uint32_t>();
-      if (member <= (led.members.empty() ? 0 : led.members.back())) return damaged();
-      led.members.push_back(member);
-    }
-    ask.leads.push_back(std::move(led));
-  }
-  if (!in.finished()) return damaged();
-  return ask;
-}
-
 ObjectId cluster_of(const fabric::Secret& key) {
   // Not the key itself, nor anything that it is found out by.
   std::vector<std::byte> bytes;
@@ -118,16 +73,6 @@ ObjectId cluster_of(const fabric::Secret& key) {
   for (const std::byte byte : key.bytes()) bytes.push_back(byte);
   const base::Sha256Digest digest = base::sha256(bytes);
   return {base::load<std::uint64_t>(digest, 0), base::load<std::uint64_t>(digest, 8)};
-}
-
-replication::Addresses addresses_in(const cluster::RootState& map) {
-  replication::Addresses addresses;
-  for (const auto& [number, one] : map.nodes()) {
-    if (one.state != cluster::NodeState::removed) {
-      addresses.emplace(fabric::NodeId{number}, one.address);
-    }
-  }
-  return addresses;
 }
 
 GroupPlan plan_of(const cluster::RootState& map, cluster::GroupNumber group,

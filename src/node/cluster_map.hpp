@@ -11,37 +11,14 @@
 #include <string>
 #include <vector>
 
-#include "cluster/root.hpp"
+#include "node/cluster_message.hpp"
 #include "node/replicated_group.hpp"
 
 namespace dolmen::node {
 
-/// What stands behind the head of an ask_map. That a node asks says that it is there; and what it
-/// knows, which is for whoever leads the root group.
-struct AskMap {
-  /// A group that the node leads, as its log says it, settled.
-  struct Led {
-    cluster::GroupNumber group = 0;
-    log::Index as_of = 0;
-    std::vector<cluster::NodeNumber> members{};  ///< who votes; ascending
-    friend bool operator==(const Led&, const Led&) = default;
-  };
-  std::uint64_t version = 0;                  ///< of the map that is known; 0: none
-  cluster::NodeLife life = 0;                 ///< 0: a client
-  std::vector<cluster::GroupNumber> holds{};  ///< groups of which it has a replica; ascending
-  std::vector<Led> leads{};
-  friend bool operator==(const AskMap&, const AskMap&) = default;
-};
-/// Requires: at most kGroupsMax groups, and kGroupMembersMax members of each.
-[[nodiscard]] std::vector<std::byte> encode(const AskMap& ask);
-/// Errors: corrupt.
-[[nodiscard]] Result<AskMap> decode_ask_map(base::Bytes body);
-
 /// The id of the cluster that the holders of a key found.
 [[nodiscard]] ObjectId cluster_of(const fabric::Secret& key);
 
-/// All nodes that were not removed, and where they are.
-[[nodiscard]] replication::Addresses addresses_in(const cluster::RootState& map);
 /// How a client reaches a group's members (and whoever is about to be one).
 [[nodiscard]] GroupPlan plan_of(const cluster::RootState& map, cluster::GroupNumber group,
                                 const fabric::Secret& key);

@@ -1,138 +1,205 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A node and the root group: how it comes by the map, and what it does where it leads.
+// A node and the root group: how it comes by the map, what it does where it leads the root, and
+// what it does for whoever leads it.
 #include <algorithm>
 #include <utility>
 
-#include "node/cluster_node.hpp"
-#include "sys/linux/linux.hpp"
+#include "base/hooks.hpp"
+#include "node/cluster_core.hpp"
+#include "node/replicated_group.hpp"
 
-namespace dolmen {
+namespace dolmen::node {
 
 using cluster::GroupNumber;
 using cluster::kRootGroup;
+using cluster::NodeNumber;
 using replication::EnvelopeKind;
 
-void ClusterNode::Impl::hear(const fabric::NodeName& from, const replication::Envelope& envelope,
-                             base::Bytes body) {
-  if (envelope.group != node::group_of(kRootGroup)) return;
-  if (envelope.kind == EnvelopeKind::map) {
-    auto latest = cluster::decode_root(body);
-    // A client has no map to give.
-    const bool is_node = static_cast<std::uint64_t>(from.node) <= cluster::kNodesMax * 64;
-    if (!latest || !is_node || latest->cluster() != node::cluster_of(key)) return;
-    if (const auto adopted = adopt(std::move(*latest)); !adopted) failure = adopted.error();
-    return;
-  }
-  const auto ask = node::decode_ask_map(body);
-  if (!ask) return;
-  if (controller && ask->life != 0) {
-    const auto number = static_cast<cluster::NodeNumber>(from.node);
-    const std::uint64_t now_ns = sys::linux_env().clock->monotonic_ns();
-    controller->heard(number, ask->life, now_ns);
-    controller->holds(number, ask->holds);
-    for (const auto& [group, as_of, members] : ask->leads) {
-      controller->observed(group, as_of, members);
-    }
-  }
-  if (map.version() <= ask->version) return;
-  member->say(from, EnvelopeKind::map, envelope.group, cluster::encode_root(map));
+namespace {
+
+/// Clients have higher ones.
+bool is_node(const fabric::NodeName& name) {
+  return static_cast<std::uint64_t>(name.node) <= ~std::uint32_t{0};
 }
 
-node::AskMap ClusterNode::Impl::asks() const {
-  node::AskMap ask{.version = map.version(), .life = file.life};
+}  // namespace
+
+void ClusterCore::hear(const fabric::NodeName& from, const replication::Envelope& envelope,
+                       base::Bytes body) {
+  if (envelope.group != group_of(kRootGroup)) return;
+  if (envelope.kind == EnvelopeKind::ask_map) return hear_ask(from, body);
+  if (!is_node(from)) return;  // a client has nothing else to say
+  if (envelope.kind == EnvelopeKind::map) hear_map(body);
+  if (envelope.kind == EnvelopeKind::order) hear_order(from, body);
+  if (envelope.kind == EnvelopeKind::report) hear_report(body);
+}
+
+void ClusterCore::hear_map(base::Bytes body) {
+  auto latest = cluster::decode_root(body);
+  if (!latest || latest->cluster() != options_.cluster) return;
+  if (const auto adopted = adopt(std::move(*latest)); !adopted) failure_ = adopted.error();
+}
+
+void ClusterCore::hear_ask(const fabric::NodeName& from, base::Bytes body) {
+  const auto ask = decode_ask_map(body);
+  if (!ask) return;
+  if (controller_ && ask->life != 0 && is_node(from)) {
+    const auto number = static_cast<NodeNumber>(from.node);
+    controller_->heard(number, ask->life, env_.clock->monotonic_ns());
+    controller_->holds(number, ask->holds);
+    for (const auto& [group, as_of, members] : ask->leads) {
+      controller_->observed(group, as_of, members);
+    }
+  }
+  if (map_.version() <= ask->version) return;
+  member_->say(from, EnvelopeKind::map, group_of(kRootGroup), cluster::encode_root(map_));
+}
+
+/// As of the group's log; nothing: this node does not lead it, or a change is not settled.
+std::optional<AskMap::Led> ClusterCore::led(GroupNumber number) const {
+  const replication::GroupId id = group_of(number);
+  const auto inside = member_->inside(id);
+  if (!inside || !member_->leads(id) || !inside->replica->settled()) return std::nullopt;
+  AskMap::Led led{.group = number, .as_of = inside->replica->stable()};
+  for (const log::ReplicaId voter : inside->replica->last_configuration().voters) {
+    led.members.push_back(member_of(voter));
+  }
+  std::ranges::sort(led.members);
+  return led;
+}
+
+AskMap ClusterCore::asks() const {
+  AskMap ask{.version = map_.version(), .life = options_.life};
   for (const auto& [number, life] : replicas()) {
     ask.holds.push_back(number);
-    const replication::GroupId id = node::group_of(number);
-    const auto inside = member->inside(id);
-    if (!inside || !member->leads(id) || !inside->replica->settled()) continue;
-    node::AskMap::Led led{.group = number, .as_of = inside->replica->stable()};
-    for (const log::ReplicaId voter : inside->replica->last_configuration().voters) {
-      led.members.push_back(node::member_of(voter));
-    }
-    std::ranges::sort(led.members);
-    ask.leads.push_back(std::move(led));
+    if (auto its = led(number)) ask.leads.push_back(std::move(*its));
   }
   return ask;
 }
 
-/// The members of the root group; who leads it learns so that this node is there.
-void ClusterNode::Impl::ask_for_map() {
-  const node::AskMap ask = asks();
-  const std::vector<std::byte> body = encode(ask);
-  const auto ask_node = [&](cluster::NodeNumber number) {
-    if (number == file.number) return;
-    const auto to = endpoint->connected(fabric::NodeId{number});
-    if (to) member->say(*to, EnvelopeKind::ask_map, node::group_of(kRootGroup), body);
+void ClusterCore::say(NodeNumber to, EnvelopeKind kind, base::Bytes body) {
+  const auto name = endpoint_.connected(fabric::NodeId{to});
+  if (name) member_->say(*name, kind, group_of(kRootGroup), body);
+}
+
+/// Of the members of the root group; who leads it learns so that this node is there.
+void ClusterCore::ask_for_map() {
+  const std::vector<std::byte> body = encode(asks());
+  const auto ask_node = [&](NodeNumber number) {
+    if (number != options_.self) say(number, EnvelopeKind::ask_map, body);
   };
-  if (const cluster::RootGroup* const group = map.group(kRootGroup)) {
-    for (const auto& [number, life] : group->members) ask_node(number);
-  } else {
-    for (cluster::NodeNumber number = 1; number <= file.founders.size(); ++number) {
-      ask_node(number);
-    }
+  if (!map_.is_begun()) {
+    for (NodeNumber number = 1; number <= options_.founders.size(); ++number) ask_node(number);
+    return;
   }
-  // All of them may have been exchanged while this one was away.
-  if (!map.is_begun() || controller) return;
-  ++asked;
-  auto next = map.nodes().upper_bound(static_cast<cluster::NodeNumber>(asked % map.nodes().size()));
-  if (next == map.nodes().end()) next = map.nodes().begin();
+  for (const auto& [number, life] : map_.group(kRootGroup)->members) ask_node(number);
+  // All of those may have been exchanged while this one was away.
+  auto next = map_.nodes().begin();
+  std::advance(next, static_cast<std::ptrdiff_t>(asked_++ % map_.nodes().size()));
   ask_node(next->first);
 }
 
-void ClusterNode::Impl::propose(const cluster::RootCommand& command) {
+void ClusterCore::propose(const cluster::RootCommand& command) {
   // What came of it is in the state; what is lost is proposed again.
-  member->submit(node::group_of(kRootGroup), cluster::encode(command),
-                 [](const replication::Executor::Outcome& /*outcome*/) {});
+  member_->submit(group_of(kRootGroup), cluster::encode(command),
+                  [](const replication::Executor::Outcome& /*outcome*/) {});
 }
 
-void ClusterNode::Impl::begin() {
-  cluster::root::Init init{.cluster = node::cluster_of(key)};
-  for (std::size_t i = 0; i < file.founders.size(); ++i) {
-    init.nodes.push_back({.name = "node-" + std::to_string(i + 1), .address = file.founders[i]});
+void ClusterCore::begin() {
+  cluster::root::Init init{.cluster = options_.cluster};
+  for (const std::string& where : options_.founders) {
+    const std::size_t number = init.nodes.size() + 1;
+    init.nodes.push_back({.name = "node-" + std::to_string(number), .address = where});
   }
   constexpr std::size_t kSizeMax = 5;
-  init.size = static_cast<std::uint32_t>(std::min(file.founders.size(), kSizeMax));
+  init.size = static_cast<std::uint32_t>(std::min(options_.founders.size(), kSizeMax));
   propose(init);
 }
 
-Result<void> ClusterNode::Impl::look_after_root(std::uint64_t now_ns) {
-  if (root.state().version() > map.version()) DOLMEN_CHECK(adopt(root.state()));
-  if (is_new_map) DOLMEN_CHECK(follow_map());
-  const bool leads = member->leads(node::group_of(kRootGroup));
-  if (!leads) controller.reset();
-  if (now_ns < ask_at_ns && !(leads && changes->has_reports())) return {};
-  ask_at_ns = now_ns + kAskNs;
-  ask_for_map();
-  if (leads) lead(now_ns);
-  return {};
-}
-
-void ClusterNode::Impl::lead(std::uint64_t now_ns) {
-  if (!root.state().is_begun()) {
-    if (now_ns < begin_at_ns || file.founders.empty()) return;
-    begin_at_ns = now_ns + kBeginNs;
+void ClusterCore::lead(std::uint64_t now_ns) {
+  if (!root_.state().is_begun()) {
+    if (now_ns < begin_at_ns_ || options_.founders.empty()) return;
+    begin_at_ns_ = now_ns + options_.begin_ns;
     return begin();
   }
-  if (!controller) {
-    const auto lost_ms = std::max<std::int64_t>(options.lost_after.count(), 1);
-    controller.emplace(now_ns, cluster::RootControllerOptions{
-                                   .lost_ns = static_cast<std::uint64_t>(lost_ms) * 1'000'000});
-  }
-  const node::AskMap own = asks();
-  controller->heard(file.number, file.life, now_ns);
-  controller->holds(file.number, own.holds);
+  if (!controller_) controller_.emplace(now_ns, options_.root);
+  const AskMap own = asks();
+  controller_->heard(options_.self, options_.life, now_ns);
+  controller_->holds(options_.self, own.holds);
   for (const auto& [group, as_of, members] : own.leads) {
-    controller->observed(group, as_of, members);
+    controller_->observed(group, as_of, members);
   }
-  for (const cluster::ChangeReport& report : changes->take_reports()) {
-    controller->finished(report, now_ns);
-  }
-  const cluster::RootActions actions = controller->tick(now_ns, root.state());
+  cluster::RootActions actions = controller_->tick(now_ns, root_.state());
   for (const cluster::RootCommand& command : actions.proposals) propose(command);
-  for (const cluster::ChangeOrder& order : actions.orders) {
-    changes->submit({.order = order, .plan = node::plan_of(map, order.group, key)});
+  for (cluster::ChangeOrder& order : actions.orders) {
+    const GroupNumber group = order.group;
+    ordered_[group] = {.order = std::move(order), .since_ns = now_ns};
+  }
+  give_orders(now_ns);
+}
+
+/// To everybody who may lead the group; who does carries a step out. Again until it reports.
+void ClusterCore::give_orders(std::uint64_t now_ns) {
+  std::vector<cluster::ChangeReport> failed;
+  std::erase_if(ordered_, [](const auto& one) { return one.second.is_reported; });
+  for (auto& [number, ordered] : ordered_) {
+    if (now_ns >= ordered.since_ns + options_.order_patience_ns) {
+      failed.push_back({.group = number, .since = ordered.order.since});
+      continue;
+    }
+    const cluster::RootGroup* const group = map_.group(number);
+    if (now_ns < ordered.next_ns || group == nullptr) continue;
+    ordered.next_ns = now_ns + options_.order_ns;
+    const std::vector<std::byte> body = encode(ordered.order);
+    std::vector<NodeNumber> to;
+    for (const auto& [member, life] : group->members) to.push_back(member);
+    if (ordered.order.add != 0) to.push_back(ordered.order.add);  // it may lead already
+    for (const NodeNumber node : to) {
+      if (node != options_.self) say(node, EnvelopeKind::order, body);
+    }
+    if (std::ranges::find(to, options_.self) != to.end()) hear_order(endpoint_.self(), body);
+  }
+  for (const cluster::ChangeReport& report : failed) {
+    ordered_.erase(report.group);
+    controller_->finished(report, now_ns);
   }
 }
 
-}  // namespace dolmen
+void ClusterCore::hear_order(const fabric::NodeName& from, base::Bytes body) {
+  const auto order = decode_order(body);
+  if (!order) return;
+  const replication::GroupId id = group_of(order->group);
+  const cluster::RootGroup* const group = map_.group(order->group);
+  // Of a change that has ended, or of which the map here does not know yet: it will come again.
+  if (group == nullptr || !group->change || group->change->since != order->since) return;
+  const auto inside = member_->inside(id);
+  if (!inside || !member_->leads(id)) return;
+  if (const auto step = next_step(*order, inside->replica->last_configuration())) {
+    (void)member_->change(id, *step);
+    return;
+  }
+  auto its = led(order->group);
+  if (!its) return;
+  const std::vector<std::byte> report =
+      encode(cluster::ChangeReport{.group = order->group,
+                                   .since = order->since,
+                                   .is_done = true,
+                                   .as_of = its->as_of,
+                                   .members = std::move(its->members)});
+  if (from == endpoint_.self()) return hear_report(report);
+  member_->say(from, EnvelopeKind::report, group_of(kRootGroup), report);
+}
+
+void ClusterCore::hear_report(base::Bytes body) {
+  const auto report = decode_report(body);
+  if (!report || !controller_) return;
+  const auto found = ordered_.find(report->group);
+  if (found == ordered_.end() || found->second.order.since != report->since) return;
+  // It stays for now: whoever gives orders may be walking through them.
+  if (std::exchange(found->second.is_reported, true)) return;
+  controller_->finished(*report, env_.clock->monotonic_ns());
+  has_reports_ = true;
+}
+
+}  // namespace dolmen::node

@@ -83,7 +83,7 @@ Result<Opened> decode_envelope(base::Bytes message) {
   opened.envelope.to = log::ReplicaId{in.get<std::uint64_t>()};
   if (in.failed() || is_spare_used || opened.envelope.group.is_null()) return damaged();
   if (kind < static_cast<std::uint8_t>(EnvelopeKind::replica) ||
-      kind > static_cast<std::uint8_t>(EnvelopeKind::map)) {
+      kind > static_cast<std::uint8_t>(EnvelopeKind::report)) {
     return damaged();
   }
   opened.body = in.take(in.remaining());

@@ -28,9 +28,12 @@ enum class EnvelopeKind : std::uint8_t {
   roster = 7,      ///< membership.hpp
   change = 8,
   change_reply = 9,
-  join = 10,     ///< nothing follows: `from` is a new life of a node whose earlier one votes
-  ask_map = 13,  ///< node/cluster_map.hpp
+  join = 10,  ///< nothing follows: `from` is a new life of a node whose earlier one votes
+  // Between nodes of a cluster, and from clients to them: node/cluster_message.hpp.
+  ask_map = 13,
   map = 14,
+  order = 19,
+  report = 20,
 };
 
 /// What an entry has to outlive to count: see MemberOptions and Member.

@@ -166,13 +166,14 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
                  {{"another magic", 0, 1, 4},
                   {"a newer version", 4, 2, 2, Errc::version_unsupported},
                   {"no kind", 6, 0, 1},
-                  {"an unknown kind", 6, 15, 1},
+                  {"an unknown kind", 6, 21, 1},
                   {"a spare byte", 7, 1, 1}},
                  head_error);
   Message nobody = request_message();
   std::fill_n(nobody.begin() + 8, 16, std::byte{0});
   EXPECT_EQ(head_error(nobody), Errc::corrupt) << "no group";
-  EXPECT_EQ(head_error(encode(Envelope{.kind = EnvelopeKind::map, .group = kHead.group})), Errc{});
+  EXPECT_EQ(head_error(encode(Envelope{.kind = EnvelopeKind::report, .group = kHead.group})),
+            Errc{});
 
   expect_refused(encode(request()),
                  {{"a sequence without a session", 8, 0, 8},

@@ -187,7 +187,8 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
     return send(from, {.kind = EnvelopeKind::roster, .group = envelope.group},
                 encode(roster(envelope.group)));
   }
-  if (envelope.kind == EnvelopeKind::ask_map || envelope.kind == EnvelopeKind::map) {
+  if (envelope.kind == EnvelopeKind::ask_map || envelope.kind == EnvelopeKind::map ||
+      envelope.kind == EnvelopeKind::order || envelope.kind == EnvelopeKind::report) {
     if (options_.on_cluster) options_.on_cluster(from, envelope, body);
     return;
   }
@@ -247,6 +248,8 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
     case EnvelopeKind::change_reply:
     case EnvelopeKind::ask_map:
     case EnvelopeKind::map:
+    case EnvelopeKind::order:
+    case EnvelopeKind::report:
       return;
   }
 }

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/cluster_node.hpp"
+#include "sys/linux/linux.hpp"
+
+namespace dolmen::node {
+
+Result<StateMachine*> SpaceMachines::open(cluster::GroupNumber number,
+                                          const cluster::RootGroup& group) {
+  if (group.kind != cluster::GroupKind::space) return nullptr;
+  DOLMEN_TRY(auto space, ReplicatedSpace::open(directory_of(number), functions_, options_));
+  auto& kept = spaces_[number];
+  kept = std::make_unique<ReplicatedSpace>(std::move(space));
+  return &kept->machine();
+}
+
+Result<void> SpaceMachines::clear(cluster::GroupNumber number) {
+  spaces_.erase(number);
+  const auto disk = sys::open_directory(directory_of(number), sys::DirectoryMode::open_existing);
+  if (!disk) return {};
+  DOLMEN_TRY(const auto names, (*disk)->list());
+  for (const std::string& name : names) DOLMEN_CHECK((*disk)->remove(name));
+  return (*disk)->sync_directory();
+}
+
+}  // namespace dolmen::node
