@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/hooks.hpp"
+
 namespace dolmen::cluster {
 
 namespace {
@@ -14,8 +16,7 @@ std::optional<ReplicaLife> life_to_be(GroupNumber number, const RootGroup& group
   if (group.change && group.change->add == self) {
     // In another life it would be given a seat with what this one does not have.
     if (group.change->add_life != 0 && group.change->add_life != life) return std::nullopt;
-    // Above a founder's, and another one for each change.
-    return static_cast<ReplicaLife>(group.change->since) + 1;
+    return added_life(group.change->since);
   }
   const auto seat = group.members.find(self);
   const bool founds = std::ranges::find(group.founders, self) != group.founders.end();
@@ -26,6 +27,11 @@ std::optional<ReplicaLife> life_to_be(GroupNumber number, const RootGroup& group
 }
 
 }  // namespace
+
+ReplicaLife added_life(log::Index since) noexcept {
+  if (DOLMEN_PLANTED("cluster.life_again")) return kFounderLife + 1;
+  return static_cast<ReplicaLife>(since) + 1;
+}
 
 std::vector<SeatStep> seats_to_take(const RootState& map, NodeNumber self, NodeLife life,
                                     const std::map<GroupNumber, ReplicaLife>& have) {
@@ -41,6 +47,7 @@ std::vector<SeatStep> seats_to_take(const RootState& map, NodeNumber self, NodeL
     if (!wanted) continue;
     // A member that was added later than a founder keeps what it was added with.
     if (own != have.end() && (own->second == *wanted || !is_adding)) continue;
+    if (own != have.end() && DOLMEN_PLANTED("cluster.keeps_old_replica")) continue;
     if (own != have.end()) steps.push_back({SeatStep::Kind::drop, number, own->second});
     steps.push_back({SeatStep::Kind::make, number, *wanted});
   }

@@ -20,6 +20,10 @@ namespace dolmen::cluster {
 using ReplicaLife = std::uint32_t;
 inline constexpr ReplicaLife kFounderLife = 1;
 
+/// Of the replica that a change which began with this entry of the root's log adds: above a
+/// founder's, and another one for each change. Requires: since < 2^32 - 1.
+[[nodiscard]] ReplicaLife added_life(log::Index since) noexcept;
+
 struct SeatStep {
   enum class Kind : std::uint8_t {
     drop = 1,  ///< the replica that is there

@@ -106,7 +106,7 @@ replication::Addresses ClusterCore::addresses() const {
 }
 
 Result<void> ClusterCore::adopt(cluster::RootState latest) {
-  if (latest.version() <= map_.version()) return {};
+  if (latest.version() <= map_.version() && !DOLMEN_PLANTED("cluster.earlier_map")) return {};
   map_ = std::move(latest);
   is_new_map_ = true;
   DOLMEN_CHECK(write_map(disk_, map_));
@@ -168,8 +168,7 @@ Result<void> ClusterCore::drop(GroupNumber number) {
   // will say so, and what it promised must not be forgotten.
   const auto inside = member_->inside(id);
   if (inside && inside->replica->is_voter() && group != nullptr &&
-      inside->replica->configured_at() > group->as_of &&
-      !DOLMEN_PLANTED("cluster.dropped_too_soon")) {
+      inside->replica->configured_at() > group->as_of) {
     DOLMEN_PROBE("cluster.not_dropped_yet");
     return {};
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cluster/root_controller.hpp"
+#include "cluster/seats.hpp"
 #include "replication/membership.hpp"
 
 namespace dolmen::node {
@@ -45,8 +46,8 @@ struct AskMap {
 [[nodiscard]] Result<cluster::ChangeReport> decode_report(base::Bytes body);
 
 /// The replica that a change which began with this entry adds.
-[[nodiscard]] constexpr log::ReplicaId added_replica(cluster::NodeNumber node, log::Index since) {
-  return replication::replica_of(fabric::NodeId{node}, static_cast<std::uint32_t>(since) + 1);
+[[nodiscard]] inline log::ReplicaId added_replica(cluster::NodeNumber node, log::Index since) {
+  return replication::replica_of(fabric::NodeId{node}, cluster::added_life(since));
 }
 
 /// The next step of an order for a group whose last configuration this is; nothing: it is carried

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Inside of node_world.hpp: one run. node_world.cpp has its nodes and its judgement,
+// node_faults.cpp the nemesis and the operator.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/random.hpp"
+#include "node/cluster_core.hpp"
+#include "node/replicated_group.hpp"
+#include "sim/cluster_client.hpp"
+#include "sim/crash_plan.hpp"
+#include "sim/group_judge.hpp"
+#include "sim/host_clock.hpp"
+#include "sim/node_world.hpp"
+#include "sim/sim_disk.hpp"
+#include "sim/sim_env.hpp"
+#include "sim/sim_fabric.hpp"
+#include "sim/tally.hpp"
+
+namespace dolmen::sim {
+
+/// A tally for each group.
+class TallyMachines final : public node::GroupMachines {
+ public:
+  Result<StateMachine*> open(cluster::GroupNumber number,
+                             const cluster::RootGroup& /*group*/) override {
+    auto& tally = tallies_[number];
+    tally = std::make_unique<Tally>();
+    return tally.get();
+  }
+  Result<void> clear(cluster::GroupNumber number) override {
+    tallies_.erase(number);
+    return {};
+  }
+  [[nodiscard]] std::optional<std::uint64_t> value(cluster::GroupNumber number) const {
+    const auto found = tallies_.find(number);
+    return found == tallies_.end() ? std::nullopt : std::optional(found->second->value());
+  }
+
+ private:
+  std::map<cluster::GroupNumber, std::unique_ptr<Tally>> tallies_;
+};
+
+class NodeRun {
+ public:
+  explicit NodeRun(const NodeWorldOptions& options);
+  ~NodeRun();
+  NodeRun(const NodeRun&) = delete;
+  NodeRun& operator=(const NodeRun&) = delete;
+
+  [[nodiscard]] NodeWorldResult run();
+
+ private:
+  static constexpr std::uint64_t kMs = 1'000'000;
+  static constexpr std::uint64_t kNever = ~std::uint64_t{0};
+  static constexpr std::size_t kNodesMax = 9;
+
+  /// Who has turns; at most one of them is due.
+  struct Turns {
+    std::uint64_t due_ns = kNever;
+    std::uint64_t number = 0;
+  };
+  /// One replica in one life of its process.
+  struct Judged {
+    log::ReplicaId id{};
+    GroupJudge::Life life = 0;
+  };
+  struct Node {
+    Node(const EventQueue& queue, std::uint64_t seed, std::int64_t drift_ppm)
+        : journal(std::make_unique<SimDisk>(seed)),
+          directory(std::make_unique<SimDisk>(base::mix_seed(seed, 1))),
+          clock(queue, drift_ppm),
+          entropy(seed),
+          process(1),
+          env{.clock = &clock, .entropy = &entropy, .process = &process} {}
+    std::unique_ptr<SimDisk> journal;
+    std::unique_ptr<SimDisk> directory;  ///< of the map
+    HostClock clock;
+    SimEntropy entropy;
+    SimProcess process;
+    sys::Env env;
+    cluster::NodeLife life = 0;
+    bool is_founder = false;
+    bool is_gone = false;  ///< for ever
+    TallyMachines machines{};
+    std::map<cluster::GroupNumber, Judged> judged{};
+    std::unique_ptr<fabric::Endpoint> endpoint{};
+    std::unique_ptr<node::ClusterCore> core{};
+    std::uint64_t incarnation = 0;
+    std::uint64_t turn_ns = 2'000;
+    std::uint64_t sync_ns = 200'000;
+    std::uint64_t paused_until_ns = 0;
+    Turns turns{};
+  };
+  struct Client {
+    std::unique_ptr<ClusterClient> client;
+    Turns turns{};
+  };
+  struct Group {
+    ClusterHistory history{};
+    std::unique_ptr<GroupJudge> judge{};
+  };
+
+  [[nodiscard]] std::uint32_t draw_faults();
+  [[nodiscard]] static fabric::NodeId id_of(std::size_t node) { return fabric::NodeId{node + 1}; }
+  [[nodiscard]] static cluster::NodeNumber number_of(std::size_t node) {
+    return static_cast<cluster::NodeNumber>(node + 1);
+  }
+  [[nodiscard]] bool has(std::uint32_t fault) const { return (faults_ & fault) != 0; }
+  [[nodiscard]] std::uint64_t now_ns() { return fabric_.now_ns(); }
+  void violated(const std::string& what) {
+    if (result_.violation.empty()) result_.violation = what;
+  }
+
+  // Nodes.
+  std::size_t add_node(bool is_founder);
+  [[nodiscard]] node::ClusterCoreOptions options_of(std::size_t i) const;
+  [[nodiscard]] std::unique_ptr<replication::Journal> open_journal(Node& node);
+  void start(std::size_t i);
+  void start_later(std::size_t i);
+  void end(std::size_t i);
+  void power_off(std::size_t i);
+  void slow_down(Node& node);
+  void schedule(std::size_t i, std::uint64_t at_ns);
+  void turn(std::size_t i);
+  void ended_with(std::size_t i, const Error& why);
+  void add_clients(cluster::GroupNumber number);
+  void schedule_client(std::size_t i, std::uint64_t at_ns);
+  void turn_client(std::size_t i);
+  /// After each step of a node: what its replicas are now.
+  void look_at(std::size_t i);
+  void look_at_map(const cluster::RootState& root);
+
+  // The nemesis and the operator (node_faults.cpp).
+  void strike();
+  void strike_once();
+  void kill(std::size_t i);
+  void heal();
+  void operate();
+  void operate_once();
+  void propose(const cluster::RootCommand& command);
+  [[nodiscard]] std::optional<std::size_t> leader_of(cluster::GroupNumber number) const;
+  [[nodiscard]] bool may_die(std::size_t i) const;
+
+  // Judgement.
+  [[nodiscard]] std::string unrest();
+  [[nodiscard]] std::string unrest_in(cluster::GroupNumber number, const cluster::RootGroup& group);
+  void judge(cluster::GroupNumber number);
+  [[nodiscard]] std::string state();
+
+  const NodeWorldOptions options_;
+  base::Random random_;
+  const std::uint32_t faults_;
+  SimFabric fabric_;
+  std::size_t founders_ = 3;
+  std::vector<std::unique_ptr<Node>> nodes_;  ///< node n is at n - 1
+  std::map<cluster::GroupNumber, Group> groups_;
+  std::vector<Client> clients_;
+  std::size_t groups_wanted_ = 2;
+  std::size_t asked_names_ = 0;                      ///< of nodes that are about to join
+  cluster::RootState root_;                          ///< the latest that any replica has applied
+  std::map<log::Index, std::uint64_t> root_hashes_;  ///< by version
+  NodeWorldResult result_;
+};
+
+}  // namespace dolmen::sim

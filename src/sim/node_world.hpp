@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A whole cluster of nodes in the simulated world: node/cluster_core.hpp on three to nine nodes,
+// with journals on simulated disks, over the simulated fabric; an operator who makes groups, adds,
+// drains and removes nodes; clients of the groups; and a nemesis. At the end all faults end, and
+// then the map has to be what the groups are, every group what it should be, and what the clients
+// of a group saw what one counter could have said.
+//
+// Threads: one. Runs of equal options are equal to the bit (trace_hash).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace dolmen::sim {
+
+/// Kinds of faults, as bits.
+enum NodeFault : std::uint32_t {
+  kNodePackets = 1,        ///< lost, late, repeated
+  kNodeCuts = 2,           ///< links cut in one direction; nodes cut off
+  kNodeKills = 4,          ///< processes end, and begin again
+  kNodePowersOff = 8,      ///< nodes lose their power, and what their disks had not synced
+  kNodePowersOffAll = 16,  ///< … all at once
+  kNodeKillsLeaders = 32,  ///< … who leads a group, mostly the root
+  kNodePauses = 64,        ///< processes stand still and go on
+  kNodeSlow = 128,         ///< slow turns, slow disks
+  kNodeDiskErrors = 256,   ///< calls fail, disks are full; nodes end of it
+  kNodeClockDrift = 512,   ///< clocks of different speed
+  kNodeDies = 1024,        ///< a node is gone for ever
+  kNodeOperator = 2048,    ///< no fault: nodes are added, drained and removed
+  kAllNodeFaults = 4095,
+};
+
+struct NodeWorldOptions {
+  std::uint64_t seed = 1;
+  std::uint64_t faulty_ns = 2'500'000'000;
+  /// After it, without faults: by then everybody agrees.
+  std::uint64_t calm_ns = 60'000'000'000;
+  /// Faults that a run may have; the seed chooses among them.
+  std::uint32_t faults = kAllNodeFaults;
+};
+
+struct NodeWorldResult {
+  std::string violation;  ///< empty: none
+  std::string state;      ///< with a violation: a line per node and group, as it was then
+  std::uint64_t trace_hash = 0;
+  std::uint64_t events = 0;
+  std::uint64_t simulated_ns = 0;
+  std::uint64_t answered = 0;  ///< commands
+  std::uint64_t ended = 0;     ///< processes, by the nemesis
+  std::uint64_t changes = 0;   ///< of members, that the root group began
+  std::uint64_t nodes = 0;     ///< that ever were
+};
+
+/// One run. Its hooks are those that are installed.
+[[nodiscard]] NodeWorldResult run_node_world(const NodeWorldOptions& options);
+
+}  // namespace dolmen::sim

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Whole clusters of nodes under faults, with a root group. A seed again:
+// DOLMEN_NODE_SEED=<seed> node_campaign_test --gtest_filter=NodeCampaign.OneSeed
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "base/sanitizers.hpp"
+#include "base/test_budget.hpp"
+#include "sim/node_world.hpp"
+#include "sim/sim_hooks.hpp"
+#include "tests/planted_bug.hpp"
+
+namespace dolmen::sim {
+namespace {
+
+std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
+  const char* const text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
+  const std::uint64_t first = from_environment("DOLMEN_NODE_FIRST", 1);
+  const std::uint64_t seeds = from_environment("DOLMEN_NODE_SEEDS", base::budget("node_seeds"));
+  // An assertion that fails ends the process: then at least with the seed.
+  static std::uint64_t running = 0;
+  std::signal(SIGABRT, [](int) { std::fprintf(stderr, "with DOLMEN_NODE_SEED=%lu\n", running); });
+  const SimHooks hooks({.seed = 1, .buggify = false});
+  NodeWorldResult total;
+  for (std::uint64_t seed = first; seed < first + seeds; ++seed) {
+    running = seed;
+    const NodeWorldResult result = run_node_world({.seed = seed});
+    ASSERT_EQ(result.violation, "") << "DOLMEN_NODE_SEED=" << seed << "\n" << result.state;
+    total.events += result.events;
+    total.simulated_ns += result.simulated_ns;
+    total.answered += result.answered;
+    total.ended += result.ended;
+    total.changes += result.changes;
+    total.nodes += result.nodes;
+  }
+  std::printf(
+      "%lu seeds, %.1f simulated minutes, %lu events, %lu commands answered, %lu processes ended, "
+      "%lu changes of members, %lu nodes\n",
+      seeds, static_cast<double>(total.simulated_ns) / 6e10, total.events, total.answered,
+      total.ended, total.changes, total.nodes);
+  base::say_bound("node_seeds", seeds);
+  EXPECT_GT(total.answered, seeds * 50);
+  EXPECT_GT(total.ended, seeds / 2);
+  EXPECT_GT(total.changes, seeds);
+}
+
+TEST(NodeCampaign, OneSeed) {
+  const NodeWorldOptions options{
+      .seed = from_environment("DOLMEN_NODE_SEED", 3),
+      .faulty_ns = from_environment("DOLMEN_NODE_MS", 1'000) * 1'000'000,
+      .faults = static_cast<std::uint32_t>(from_environment("DOLMEN_NODE_FAULTS", kAllNodeFaults))};
+  const NodeWorldResult result = run_node_world(options);
+  EXPECT_EQ(result.violation, "") << result.state;
+  const NodeWorldResult again = run_node_world(options);
+  EXPECT_EQ(again.trace_hash, result.trace_hash);
+  EXPECT_EQ(again.events, result.events);
+}
+
+TEST(NodeCampaign, PlantedBugsAreSeen) {
+  if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
+  for (const char* const bug : {"cluster.life_again", "cluster.keeps_old_replica",
+                                "cluster.earlier_map", "cluster.reports_unsettled"}) {
+    const std::uint64_t seed = first_seen(
+        bug, from_environment("DOLMEN_NODE_BUG_SEEDS", 300),
+        [](std::uint64_t run) { return !run_node_world({.seed = run}).violation.empty(); });
+    EXPECT_NE(seed, 0u) << bug;
+    std::printf("%s: seed %lu\n", bug, seed);
+  }
+}
+
+}  // namespace
+}  // namespace dolmen::sim
