@@ -66,9 +66,10 @@ class ClusterNode {
   /// answered, or no majority of its root group is there), not_authentic.
   [[nodiscard]] static Result<void> create(
       const NodeOptions& options, std::chrono::milliseconds patience = std::chrono::seconds(30));
-  /// Opens the directory (empty: the one that DOLMEN_NODE names, as `dolmen run` sets it), and
-  /// listens. Errors: not_found (create() it first), held, corrupt,
-  /// invalid_argument, io_error.
+  /// Opens the directory, and listens. Empty: in a program that `dolmen run`, srun or mpirun
+  /// started, whose processes are a cluster's nodes, the one that belongs to this process; it is
+  /// made if it is not there (docs/cluster.md). Errors: not_found (create() it first), held,
+  /// corrupt, invalid_argument, io_error.
   [[nodiscard]] static Result<ClusterNode> start(const std::string& directory,
                                                  NodeRunOptions options = {});
   ClusterNode(ClusterNode&&) noexcept;
@@ -121,7 +122,7 @@ class Cluster {
   /// Errors: invalid_argument, io_error, timed_out (no node answered), not_authentic.
   [[nodiscard]] static Result<Cluster> open(
       const ClusterAddress& address, std::chrono::milliseconds patience = std::chrono::seconds(10));
-  /// … at "dolmen://…"; empty: at the one that DOLMEN_CLUSTER names, as `dolmen run` sets it.
+  /// … at "dolmen://…"; empty: of the processes of the program that this one is of.
   [[nodiscard]] static Result<Cluster> open(
       std::string_view address, std::chrono::milliseconds patience = std::chrono::seconds(10));
   Cluster(Cluster&&) noexcept;

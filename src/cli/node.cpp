@@ -9,6 +9,7 @@
 #include <dolmen/cluster.hpp>
 
 #include "cli/command.hpp"
+#include "sys/linux/service.hpp"
 
 namespace dolmen::cli {
 
@@ -53,6 +54,7 @@ int run_node(const Options& options) {
   const auto end = [](int) { running->stop(); };
   std::signal(SIGTERM, end);
   std::signal(SIGINT, end);
+  if (const auto told = sys::tell_service_manager("READY=1"); !told) return failed(told.error());
   if (!options.json) {
     std::printf("node %u serves at %s\n", node->number(), node->address().c_str());
     std::fflush(stdout);

@@ -6,6 +6,7 @@
 #include <dolmen/cluster.hpp>
 
 #include "node/cluster_map.hpp"
+#include "node/job.hpp"
 #include "node/replicated_client.hpp"
 #include "security/text.hpp"
 #include "sys/linux/linux.hpp"
@@ -107,15 +108,33 @@ struct Cluster::Impl {
     return {};
   }
 
-  [[nodiscard]] Result<cluster::RootReply> ask(const cluster::RootCommand& command,
-                                               std::chrono::milliseconds patience) {
+  /// Nodes hear of what is new in a moment.
+  [[nodiscard]] Result<cluster::RootGroup> group(cluster::GroupNumber number,
+                                                 std::uint64_t deadline_ns) {
+    constexpr std::uint64_t kPauseNs = 20'000'000;
+    while (map.group(number) == nullptr && now_ns() < deadline_ns) {
+      DOLMEN_CHECK(refresh(deadline_ns));
+      if (map.group(number) == nullptr) sys::linux_env().clock->sleep_ns(kPauseNs);
+    }
+    if (const cluster::RootGroup* const found = map.group(number)) return *found;
+    return fail(Errc::timed_out, "no node knows of the group yet", number);
+  }
+
+  [[nodiscard]] Result<cluster::RootReply> tell(const cluster::RootCommand& command,
+                                                std::chrono::milliseconds patience) {
     if (!root) {
       DOLMEN_TRY(auto client, node::ClientOf::make(node::plan_of(map, cluster::kRootGroup, key),
                                                    cluster::kRootGroup));
       root = std::make_unique<ReplicatedClient>(std::move(client));
     }
     DOLMEN_TRY(const auto bytes, root->call(cluster::encode(command), patience));
-    DOLMEN_TRY(const cluster::RootReply reply, cluster::decode_root_reply(bytes));
+    return cluster::decode_root_reply(bytes);
+  }
+
+  /// Requires it to be so.
+  [[nodiscard]] Result<cluster::RootReply> ask(const cluster::RootCommand& command,
+                                               std::chrono::milliseconds patience) {
+    DOLMEN_TRY(const cluster::RootReply reply, tell(command, patience));
     if (reply.is_ok()) return reply;
     const bool is_later = reply.status == cluster::RootStatus::has_seats;
     return fail(is_later ? Errc::busy : Errc::invalid_argument,
@@ -124,9 +143,17 @@ struct Cluster::Impl {
 };
 
 Result<Cluster> Cluster::open(std::string_view address, std::chrono::milliseconds patience) {
-  const std::string here = sys::linux_env().process->environment("DOLMEN_CLUSTER");
-  DOLMEN_TRY(const ClusterAddress where,
-             ClusterAddress::parse(address.empty() ? std::string_view(here) : address));
+  sys::Process& process = *sys::linux_env().process;
+  std::string text(address);
+  if (text.empty()) text = process.environment("DOLMEN_CLUSTER");
+  if (text.empty()) {
+    DOLMEN_TRY(const auto job, node::job_of(process));
+    if (job) {
+      DOLMEN_TRY(const ClusterAddress where, node::cluster_of_job(*job, patience));
+      return open(where, patience);
+    }
+  }
+  DOLMEN_TRY(const ClusterAddress where, ClusterAddress::parse(text));
   return open(where, patience);
 }
 
@@ -185,12 +212,21 @@ Result<ClusterStatus> Cluster::status(std::chrono::milliseconds patience) {
 Result<std::uint32_t> Cluster::create_space(std::string_view name, std::uint32_t size,
                                             std::chrono::milliseconds patience) {
   if (name.empty()) return fail(Errc::invalid_argument, "a space without a name");
-  DOLMEN_TRY(const cluster::RootReply reply,
-             impl_->ask(
-                 cluster::root::CreateGroup{
-                     .kind = cluster::GroupKind::space, .name = std::string(name), .size = size},
-                 patience));
-  return static_cast<std::uint32_t>(reply.value);
+  const std::uint64_t deadline_ns = deadline_in(patience);
+  const cluster::root::CreateGroup create{
+      .kind = cluster::GroupKind::space, .name = std::string(name), .size = size};
+  DOLMEN_TRY(const cluster::RootReply reply, impl_->tell(create, patience));
+  const auto number = static_cast<cluster::GroupNumber>(reply.value);
+  if (reply.is_ok()) return number;
+  if (reply.status != cluster::RootStatus::name_taken) {
+    return fail(Errc::invalid_argument, interned(std::string(cluster::text(reply.status))),
+                reply.value);
+  }
+  // By a space: it is the one.
+  DOLMEN_TRY(const cluster::RootGroup group, impl_->group(number, deadline_ns));
+  if (group.kind == cluster::GroupKind::space) return number;
+  return fail(Errc::already_exists,
+              interned("a group called " + std::string(name) + ", which is no space"), number);
 }
 
 Result<void> Cluster::drain(std::uint32_t node, std::chrono::milliseconds patience) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "node/job.hpp"
 #include "replication/journal.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -156,10 +157,17 @@ Result<void> ClusterNode::create(const NodeOptions& options, std::chrono::millis
 }
 
 Result<ClusterNode> ClusterNode::start(const std::string& directory, NodeRunOptions options) {
-  const std::string where =
-      directory.empty() ? sys::linux_env().process->environment("DOLMEN_NODE") : directory;
+  sys::Process& process = *sys::linux_env().process;
+  std::string where = directory.empty() ? process.environment("DOLMEN_NODE") : directory;
   if (where.empty()) {
-    return fail(Errc::invalid_argument, "which directory? (DOLMEN_NODE; dolmen run sets it)");
+    DOLMEN_TRY(const auto job, node::job_of(process));
+    if (!job) {
+      return fail(Errc::invalid_argument,
+                  "which directory? (`dolmen run`, srun and mpirun say so: DOLMEN_NODE)");
+    }
+    constexpr std::chrono::seconds kPatience(60);
+    DOLMEN_TRY(const node::JobNode made, node::join_job(*job, kPatience));
+    where = made.directory;
   }
   DOLMEN_TRY(auto impl, Impl::open(where, std::move(options)));
   return ClusterNode(std::move(impl));

@@ -35,7 +35,8 @@ NodeRun::NodeRun(const NodeWorldOptions& options)
       random_(base::mix_seed(options.seed, 0xC2)),
       faults_(draw_faults()),
       fabric_(base::mix_seed(options.seed, 1)) {
-  founders_ = random_.between(1, 5);
+  // Not one: alone it decides, and forgets what it decided, within one turn, unseen by the judge.
+  founders_ = random_.between(2, 5);
   groups_wanted_ = random_.between(1, 3);
   for (std::size_t i = 0; i < founders_; ++i) add_node(true);
   for (std::size_t i = 0; i < founders_; ++i) start(i);

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/job.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "base/checksum.hpp"
+#include "node/node_file.hpp"
+#include "security/text.hpp"
+#include "sys/linux/linux.hpp"
+#include "sys/linux/service.hpp"
+
+namespace dolmen::node {
+
+namespace {
+
+/// What a batch system calls a process's number, and how many there are, and the job.
+struct Names {
+  const char* rank;
+  const char* ranks;
+  const char* job;
+};
+constexpr std::array<Names, 3> kSystems{{
+    {"SLURM_PROCID", "SLURM_NTASKS", "SLURM_JOB_ID"},
+    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMIX_NAMESPACE"},
+    {"PMI_RANK", "PMI_SIZE", "PMI_JOBID"},
+}};
+constexpr std::uint32_t kRanksMax = 1024;
+constexpr std::size_t kAddressTextMax = 512;
+constexpr std::uint64_t kLookNs = 20'000'000;
+
+std::optional<std::uint32_t> number_in(const std::string& text) {
+  std::uint32_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, failed] = std::from_chars(text.data(), end, number);
+  if (failed != std::errc{} || rest != end) return std::nullopt;
+  return number;
+}
+
+std::string key_file(const Job& job) { return job.directory + "/key"; }
+std::string address_file(const Job& job, std::uint32_t rank) {
+  return job.directory + "/address-" + std::to_string(rank);
+}
+
+/// Below the ports that systems give to outgoing connections; another one for each job, mostly, and
+/// for each of its processes, some of which share a host.
+std::uint16_t port_of(const Job& job) {
+  constexpr std::uint64_t kFirst = 10'000;
+  constexpr std::uint64_t kPorts = 20'000;
+  const std::uint64_t sum = base::checksum64(base::as_bytes(job.id), 1);
+  return static_cast<std::uint16_t>(kFirst + (sum % kPorts + job.rank) % kPorts);
+}
+
+/// The file when somebody has written it.
+Result<std::string> wait_for(const std::string& path, sys::Secrecy secrecy,
+                             std::uint64_t deadline_ns) {
+  sys::Clock& clock = *sys::linux_env().clock;
+  for (;;) {
+    const auto bytes = sys::read_small_file(path, kAddressTextMax, secrecy);
+    if (bytes) {
+      std::string text;
+      for (const std::byte byte : *bytes) text += static_cast<char>(byte);
+      return text;
+    }
+    if (bytes.error().code() != Errc::not_found) return std::unexpected(bytes.error());
+    if (clock.monotonic_ns() >= deadline_ns) {
+      return fail(Errc::timed_out,
+                  interned(path + " is not there: does every process see this directory "
+                                  "(DOLMEN_JOB names it), and do all of them start a node?"));
+    }
+    clock.sleep_ns(kLookNs);
+  }
+}
+
+std::uint64_t deadline_in(std::chrono::milliseconds patience) {
+  return sys::linux_env().clock->monotonic_ns() +
+         static_cast<std::uint64_t>(std::max<std::int64_t>(patience.count(), 0)) * 1'000'000;
+}
+
+Result<ClusterAddress> addresses_of(const Job& job, std::uint64_t deadline_ns) {
+  ClusterAddress all{.nodes = {}, .key_file = key_file(job)};
+  DOLMEN_CHECK(wait_for(all.key_file, sys::Secrecy::secret, deadline_ns));
+  for (std::uint32_t rank = 0; rank < job.ranks; ++rank) {
+    DOLMEN_TRY(std::string where,
+               wait_for(address_file(job, rank), sys::Secrecy::open, deadline_ns));
+    all.nodes.push_back(std::move(where));
+  }
+  return all;
+}
+
+}  // namespace
+
+Result<std::optional<Job>> job_of(sys::Process& process) {
+  for (const Names& names : kSystems) {
+    const std::string rank = process.environment(names.rank);
+    const std::string ranks = process.environment(names.ranks);
+    if (rank.empty() || ranks.empty()) continue;
+    const auto number = number_in(rank);
+    const auto count = number_in(ranks);
+    if (!number || !count || *count == 0 || *count > kRanksMax || *number >= *count) {
+      return fail(Errc::invalid_argument, interned(std::string(names.rank) + "=" + rank + ", " +
+                                                   names.ranks + "=" + ranks));
+    }
+    Job job{.rank = *number, .ranks = *count, .id = process.environment(names.job)};
+    if (job.id.empty()) job.id = "0";
+    job.directory = process.environment("DOLMEN_JOB");
+    if (job.directory.empty()) {
+      std::string word = "dolmen-job-";
+      for (const char c : job.id) {
+        const bool is_plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                              (c >= 'A' && c <= 'Z') || c == '.' || c == '-';
+        word += is_plain ? c : '_';
+      }
+      job.directory = word;
+    }
+    return job;
+  }
+  return std::nullopt;
+}
+
+Result<JobNode> join_job(const Job& job, std::chrono::milliseconds patience) {
+  const std::uint64_t deadline_ns = deadline_in(patience);
+  DOLMEN_CHECK(sys::open_directory(job.directory, sys::DirectoryMode::open_or_create));
+  if (job.rank == 0) {
+    std::array<std::byte, 32> random{};
+    sys::linux_env().entropy->fill(random);
+    const std::string text = security::to_hex(random) + "\n";
+    const auto made =
+        sys::write_small_file(key_file(job), base::as_bytes(text), sys::Secrecy::secret, false);
+    if (!made && made.error().code() != Errc::already_exists) return std::unexpected(made.error());
+  }
+  std::string host = sys::linux_env().process->environment("DOLMEN_HOST");
+  if (host.empty()) host = sys::own_host_address();
+  if (host.find(':') != std::string::npos) host = "[" + host + "]";
+  const std::string address = host + ":" + std::to_string(port_of(job));
+  DOLMEN_CHECK(sys::write_small_file(address_file(job, job.rank), base::as_bytes(address),
+                                     sys::Secrecy::open, true));
+  DOLMEN_TRY(ClusterAddress all, addresses_of(job, deadline_ns));
+
+  NodeOptions options{.directory = job.directory + "/node-" + std::to_string(job.rank),
+                      .address = address,
+                      .key_file = all.key_file,
+                      .name = "rank-" + std::to_string(job.rank)};
+  // The first ones found the cluster, and the others join it.
+  const std::size_t founders = std::min(all.nodes.size(), std::size_t{5});
+  std::vector<std::string> first(all.nodes.begin(),
+                                 all.nodes.begin() + static_cast<std::ptrdiff_t>(founders));
+  (job.rank < founders ? options.founders : options.seeds) = std::move(first);
+  const std::uint64_t now_ns = sys::linux_env().clock->monotonic_ns();
+  const std::chrono::milliseconds left(deadline_ns > now_ns ? (deadline_ns - now_ns) / 1'000'000
+                                                            : 0);
+  const auto made = ClusterNode::create(options, left);
+  if (!made && made.error().code() != Errc::already_exists) return std::unexpected(made.error());
+  return JobNode{.directory = options.directory, .cluster = std::move(all)};
+}
+
+Result<ClusterAddress> cluster_of_job(const Job& job, std::chrono::milliseconds patience) {
+  return addresses_of(job, deadline_in(patience));
+}
+
+}  // namespace dolmen::node

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/job.hpp"
+
+#include <map>
+
+#include <gtest/gtest.h>
+
+#include "sim/sim_env.hpp"
+
+namespace dolmen::node {
+namespace {
+
+class Started final : public sim::SimProcess {
+ public:
+  explicit Started(std::map<std::string, std::string> variables)
+      : SimProcess(1), variables_(std::move(variables)) {}
+  std::string environment(const char* name) override {
+    const auto found = variables_.find(name);
+    return found == variables_.end() ? "" : found->second;
+  }
+
+ private:
+  const std::map<std::string, std::string> variables_;
+};
+
+std::optional<Job> job(std::map<std::string, std::string> variables) {
+  Started process(std::move(variables));
+  auto found = job_of(process);
+  EXPECT_TRUE(found) << found.error().message();
+  return found ? *found : std::nullopt;
+}
+
+TEST(JobOfABatchSystem, IsFoundUnderEachOfThem) {
+  EXPECT_FALSE(job({}));
+  EXPECT_FALSE(job({{"SLURM_PROCID", "1"}})) << "a shell within an allocation is no process of one";
+  const auto slurm = job({{"SLURM_PROCID", "3"}, {"SLURM_NTASKS", "4"}, {"SLURM_JOB_ID", "812"}});
+  ASSERT_TRUE(slurm);
+  EXPECT_EQ(slurm->rank, 3u);
+  EXPECT_EQ(slurm->ranks, 4u);
+  EXPECT_EQ(slurm->directory, "dolmen-job-812");
+  const auto open_mpi = job({{"OMPI_COMM_WORLD_RANK", "0"},
+                             {"OMPI_COMM_WORLD_SIZE", "2"},
+                             {"PMIX_NAMESPACE", "prterun-host-7@1"}});
+  ASSERT_TRUE(open_mpi);
+  EXPECT_EQ(open_mpi->directory, "dolmen-job-prterun-host-7_1") << "no path";
+  const auto mpich = job({{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}, {"DOLMEN_JOB", "/scratch/me"}});
+  ASSERT_TRUE(mpich);
+  EXPECT_EQ(mpich->directory, "/scratch/me");
+}
+
+TEST(JobOfABatchSystem, WhatCannotBeIsAnError) {
+  const std::pair<const char*, const char*> kWrong[] = {
+      {"4", "4"}, {"-1", "4"}, {"x", "4"}, {"0", "0"}, {"0", "many"}, {"0", "5000000000"}};
+  for (const auto& [rank, ranks] : kWrong) {
+    Started process({{"PMI_RANK", rank}, {"PMI_SIZE", ranks}});
+    const auto found = job_of(process);
+    ASSERT_FALSE(found) << rank << " of " << ranks;
+    EXPECT_EQ(found.error().code(), Errc::invalid_argument);
+  }
+}
+
+}  // namespace
+}  // namespace dolmen::node
