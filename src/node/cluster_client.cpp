@@ -147,7 +147,8 @@ Result<Cluster> Cluster::open(std::string_view address, std::chrono::millisecond
   std::string text(address);
   if (text.empty()) text = process.environment("DOLMEN_CLUSTER");
   if (text.empty()) {
-    DOLMEN_TRY(const auto job, node::job_of(process));
+    DOLMEN_TRY(const auto job,
+               node::job_of([&](const char* name) { return process.environment(name); }));
     if (job) {
       DOLMEN_TRY(const ClusterAddress where, node::cluster_of_job(*job, patience));
       return open(where, patience);

@@ -160,7 +160,8 @@ Result<ClusterNode> ClusterNode::start(const std::string& directory, NodeRunOpti
   sys::Process& process = *sys::linux_env().process;
   std::string where = directory.empty() ? process.environment("DOLMEN_NODE") : directory;
   if (where.empty()) {
-    DOLMEN_TRY(const auto job, node::job_of(process));
+    DOLMEN_TRY(const auto job,
+               node::job_of([&](const char* name) { return process.environment(name); }));
     if (!job) {
       return fail(Errc::invalid_argument,
                   "which directory? (`dolmen run`, srun and mpirun say so: DOLMEN_NODE)");

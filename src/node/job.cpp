@@ -91,10 +91,10 @@ Result<ClusterAddress> addresses_of(const Job& job, std::uint64_t deadline_ns) {
 
 }  // namespace
 
-Result<std::optional<Job>> job_of(sys::Process& process) {
+Result<std::optional<Job>> job_of(const Variables& variable) {
   for (const Names& names : kSystems) {
-    const std::string rank = process.environment(names.rank);
-    const std::string ranks = process.environment(names.ranks);
+    const std::string rank = variable(names.rank);
+    const std::string ranks = variable(names.ranks);
     if (rank.empty() || ranks.empty()) continue;
     const auto number = number_in(rank);
     const auto count = number_in(ranks);
@@ -102,9 +102,9 @@ Result<std::optional<Job>> job_of(sys::Process& process) {
       return fail(Errc::invalid_argument, interned(std::string(names.rank) + "=" + rank + ", " +
                                                    names.ranks + "=" + ranks));
     }
-    Job job{.rank = *number, .ranks = *count, .id = process.environment(names.job)};
+    Job job{.rank = *number, .ranks = *count, .id = variable(names.job)};
     if (job.id.empty()) job.id = "0";
-    job.directory = process.environment("DOLMEN_JOB");
+    job.directory = variable("DOLMEN_JOB");
     if (job.directory.empty()) {
       std::string word = "dolmen-job-";
       for (const char c : job.id) {

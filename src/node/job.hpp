@@ -7,12 +7,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
 #include <dolmen/cluster.hpp>
-
-#include "sys/process.hpp"
 
 namespace dolmen::node {
 
@@ -23,9 +22,11 @@ struct Job {
   std::string directory{};  ///< that all of them see
 };
 
+/// The value of an environment variable; empty: it is not set.
+using Variables = std::function<std::string(const char* name)>;
 /// Nothing: no batch system that is known started this process. Errors: invalid_argument (what it
 /// says cannot be).
-[[nodiscard]] Result<std::optional<Job>> job_of(sys::Process& process);
+[[nodiscard]] Result<std::optional<Job>> job_of(const Variables& variable);
 
 struct JobNode {
   std::string directory{};   ///< of this process's node

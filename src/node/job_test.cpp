@@ -5,27 +5,18 @@
 
 #include <gtest/gtest.h>
 
-#include "sim/sim_env.hpp"
-
 namespace dolmen::node {
 namespace {
 
-class Started final : public sim::SimProcess {
- public:
-  explicit Started(std::map<std::string, std::string> variables)
-      : SimProcess(1), variables_(std::move(variables)) {}
-  std::string environment(const char* name) override {
-    const auto found = variables_.find(name);
-    return found == variables_.end() ? "" : found->second;
-  }
-
- private:
-  const std::map<std::string, std::string> variables_;
-};
+Result<std::optional<Job>> find(std::map<std::string, std::string> variables) {
+  return job_of([its = std::move(variables)](const char* name) {
+    const auto found = its.find(name);
+    return found == its.end() ? std::string() : found->second;
+  });
+}
 
 std::optional<Job> job(std::map<std::string, std::string> variables) {
-  Started process(std::move(variables));
-  auto found = job_of(process);
+  auto found = find(std::move(variables));
   EXPECT_TRUE(found) << found.error().message();
   return found ? *found : std::nullopt;
 }
@@ -52,8 +43,7 @@ TEST(JobOfABatchSystem, WhatCannotBeIsAnError) {
   const std::pair<const char*, const char*> kWrong[] = {
       {"4", "4"}, {"-1", "4"}, {"x", "4"}, {"0", "0"}, {"0", "many"}, {"0", "5000000000"}};
   for (const auto& [rank, ranks] : kWrong) {
-    Started process({{"PMI_RANK", rank}, {"PMI_SIZE", ranks}});
-    const auto found = job_of(process);
+    const auto found = find({{"PMI_RANK", rank}, {"PMI_SIZE", ranks}});
     ASSERT_FALSE(found) << rank << " of " << ranks;
     EXPECT_EQ(found.error().code(), Errc::invalid_argument);
   }
