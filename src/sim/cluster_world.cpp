@@ -418,6 +418,7 @@ ClusterWorldResult ClusterRun::run() {
   if (!result_.violation.empty()) result_.state = state();
   for (const Client& one : clients_) {
     result_.answered += one.client->answered();
+    result_.reads += one.client->reads();
     result_.attempts += one.client->attempts();
     if (one.client->is_of_space()) result_.in_spaces += one.client->answered();
   }

@@ -63,7 +63,8 @@ struct ClusterWorldResult {
   std::uint64_t trace_hash = 0;
   std::uint64_t events = 0;
   std::uint64_t simulated_ns = 0;
-  std::uint64_t answered = 0;     ///< commands
+  std::uint64_t answered = 0;     ///< commands and queries
+  std::uint64_t reads = 0;        ///< … queries
   std::uint64_t attempts = 0;     ///< further ones
   std::uint64_t changes = 0;      ///< of members, that leaders took
   std::uint64_t ended = 0;        ///< processes, by the nemesis
