@@ -32,6 +32,7 @@ class ClusterClient final : private fabric::Sink {
     std::vector<fabric::NodeId> members;
     std::size_t number = 0;  ///< of the client in the history
     bool is_space = false;   ///< the group keeps one
+    bool only_reads = false;
   };
 
   ClusterClient(SimFabric& fabric, SimEndpointOptions endpoint, Place place,
@@ -71,7 +72,7 @@ class ClusterClient final : private fabric::Sink {
   static constexpr std::uint64_t kMs = 1'000'000;
 
   void begin() {
-    is_reading_ = random_.below(3) == 0;
+    is_reading_ = place_.only_reads || random_.below(3) == 0;
     if (is_reading_) {
       command_ = place_.is_space ? SpaceTally::look() : std::vector<std::byte>{};
       operation_ = history_.invoke(place_.number, {.added = 0});

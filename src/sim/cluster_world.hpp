@@ -40,7 +40,8 @@ enum ClusterFault : std::uint32_t {
   kDiskErrors = 65536,   ///< calls fail, disks are full; members end of it
   kClockDrift = 131072,  ///< clocks of different speed
   kChanges = 262144,     ///< no fault: members are added, made voters, removed meanwhile
-  kAllClusterFaults = 524287,
+  kCutsOffLeaders = 524288,  ///< who leads a group is cut off from all others, not from clients
+  kAllClusterFaults = 1048575,
 };
 
 struct ClusterWorldOptions {
@@ -48,6 +49,7 @@ struct ClusterWorldOptions {
   std::size_t nodes = 12;
   std::size_t groups = 5;   ///< of three to five members each
   std::size_t clients = 2;  ///< of each group
+  std::size_t readers = 1;  ///< … further ones, who only ask queries
   /// Where spaces have their address space: then some groups keep one each. Null: none do.
   sys::Memory* memory = nullptr;
   std::uint64_t faulty_ns = 1'000'000'000;
