@@ -32,7 +32,7 @@ struct IntakeLimits {
   std::uint64_t begun_ns = 30'000'000;
   /// Who comes when there is work for so long has to come again; who has nothing here yet, when
   /// there is twice as much.
-  std::uint64_t wait_ns = 200'000'000;
+  std::uint64_t wait_ns = 100'000'000;
   /// What was not begun after this is told to come again: whoever sent it may be gone.
   std::uint64_t patience_ns = 1'000'000'000;
 };

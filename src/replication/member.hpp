@@ -107,12 +107,15 @@ class Member final : private fabric::Sink {
   struct Inside {
     const log::Replica* replica = nullptr;
     log::Index executed = 0;  ///< by its machine; 0 also where there is none
+    std::size_t held = 0;     ///< commands and queries that are not answered yet
   };
   [[nodiscard]] std::optional<Inside> inside(const GroupId& group) const {
     const auto found = groups_.find(group);
     if (found == groups_.end()) return std::nullopt;
     const Hosting& hosting = found->second;
-    return Inside{&hosting.replica, hosting.executor ? hosting.executor->executed() : 0};
+    return Inside{&hosting.replica, hosting.executor ? hosting.executor->executed() : 0,
+                  hosting.requests.size() + hosting.pending.size() + hosting.reads.size() +
+                      hosting.asking.size() + hosting.ahead.size()};
   }
   /// Requires: it has one.
   [[nodiscard]] Journal& journal() noexcept { return *journal_; }

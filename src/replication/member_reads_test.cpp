@@ -103,6 +103,14 @@ TEST(MemberReads, ALeaderThatIsCutOffAnswersNothingButThatItLeadsNoMore) {
   }
 }
 
+TEST(MemberReads, OneThatAnswersThoughItLeadsNoMoreIsSeen) {
+  const sim::SimHooks hooks({.seed = 1, .buggify = false, .planted = "replication.read_deposed"});
+  Reads all({});
+  EXPECT_EQ(all.add(5), 5u);
+  all.world.cut_off(all.leader, 2'000 * kMs);
+  EXPECT_EQ(all.read(all.leader).status, ReplyStatus::done) << "the test above does not see it";
+}
+
 // What it saw may yet be undone: the answer waits.
 TEST(MemberReads, WhatWasExecutedAheadIsToldWhenItIsDecided) {
   const sim::SimHooks hooks({.seed = 1, .buggify = false});
