@@ -95,6 +95,8 @@ class Member final : private fabric::Sink {
   /// A command from within this process, executed once if it is decided; `answer` is called by a
   /// later turn. Errors: not_leader and busy are told by `answer` at once.
   void submit(const GroupId& group, base::Bytes command, Answer answer);
+  /// A query from within this process, as of ReplicatedClient::read(); told as by submit().
+  void query(const GroupId& group, base::Bytes query, ReadLevel level, Answer answer);
 
   /// Whether it leads and has decided an entry of its own epoch.
   [[nodiscard]] bool leads(const GroupId& group) const;
@@ -143,6 +145,7 @@ class Member final : private fabric::Sink {
     std::uint64_t number = 0;
     ReadLevel level = ReadLevel::linearizable;
     std::vector<std::byte> query{};
+    Answer answer{};  ///< instead of a client
   };
   /// Waits for its ticket's round, and for its entry to be executed.
   struct Asking {

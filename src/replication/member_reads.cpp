@@ -22,6 +22,14 @@ void Member::take_reader(const GroupId& group, Hosting& hosting, Reader reader) 
   answer_reader(group, hosting, reader, {.status = ReplyStatus::busy, .value = *retry_us});
 }
 
+void Member::query(const GroupId& group, base::Bytes query, ReadLevel level, Answer answer) {
+  const auto found = groups_.find(group);
+  if (found == groups_.end()) return answer({.status = ReplyStatus::not_leader});
+  take_reader(
+      group, found->second,
+      {.level = level, .query = {query.begin(), query.end()}, .answer = std::move(answer)});
+}
+
 bool Member::can_begin_read(const Hosting& hosting) const {
   if (hosting.reads.may_begin(hosting.asking.size() + hosting.ahead.size()) == 0) return false;
   return leads(hosting) || hosting.replica.role() != log::Role::leader;
@@ -150,6 +158,7 @@ void Member::give_up_ahead(const GroupId& group, Hosting& hosting, log::Index fr
 
 void Member::answer_reader(const GroupId& group, const Hosting& hosting, const Reader& reader,
                            const Executor::Outcome& outcome) {
+  if (reader.answer) return reader.answer(outcome);
   reply(group, hosting, reader.client, reader.number, outcome);
 }
 
