@@ -103,7 +103,8 @@ class Etcd final : public RequestLog {
  private:
   [[nodiscard]] std::string request(std::size_t client) const override {
     if (reads_) {
-      return post("/v3/kv/range", "{\"key\":\"" + base64("client" + std::to_string(client)) + "\"}");
+      return post("/v3/kv/range",
+                  "{\"key\":\"" + base64("client" + std::to_string(client)) + "\"}");
     }
     return post("/v3/kv/put", "{\"key\":\"" + base64("client" + std::to_string(client)) +
                                   "\",\"value\":\"" + base64(std::string(kLogEntryBytes, 'x')) +

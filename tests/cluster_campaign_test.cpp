@@ -55,8 +55,8 @@ TEST(ClusterCampaign, ClientsOfEveryGroupSeeOneCounterWhateverFails) {
       "%lu "
       "changes of members\n",
       seeds, static_cast<double>(total.simulated_ns) / 6e10, total.events, total.packets,
-      total.answered, total.reads, total.attempts, total.ended, total.disks_ended, total.connections_lost,
-      total.changes);
+      total.answered, total.reads, total.attempts, total.ended, total.disks_ended,
+      total.connections_lost, total.changes);
   EXPECT_GT(total.answered, seeds * 200);
   EXPECT_GT(total.reads, seeds * 60);
   EXPECT_GT(total.ended, seeds);
@@ -94,7 +94,7 @@ TEST(ClusterCampaign, ThirtyNodesAndTwelveGroups) {
 TEST(ClusterCampaign, PlantedBugsAreSeen) {
   if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
   for (const char* const bug : {"log.adopt_own", "log.decide_by_minority", "journal.no_sync",
-                               "log.read_unconfirmed", "replication.read_early"}) {
+                                "log.read_unconfirmed", "replication.read_early"}) {
     const std::uint64_t seed = first_seen(bug, 60, [](std::uint64_t run) {
       return !run_cluster_world({.seed = run}).violation.empty();
     });

@@ -70,8 +70,8 @@ class StateMachine {
     (void)index;
     return {};
   }
-  /// True: effect_of() and prepare_read() are not called before everything in the log is decided, and decided() is
-  /// called again though nothing is new.
+  /// True: effect_of() and prepare_read() are not called before everything in the log is decided,
+  /// and decided() is called again though nothing is new.
   [[nodiscard]] virtual bool waits_for_decided() const { return false; }
   /// snapshot(), called when everything applied is decided. Errors: too_large, and
   /// busy, not now (the log stays, and it is asked for again later); others end the member.

@@ -478,7 +478,7 @@ class Replica {
   std::uint64_t stands_still_ns_ = 0;
   unsigned stalls_ = 0;
   std::uint64_t round_ = 0;      ///< of readers, the latest; of this process, whatever the epoch
-  bool is_round_asked_ = false;   ///< somebody was asked in it: who reads from now on needs the next
+  bool is_round_asked_ = false;  ///< somebody was asked in it: who reads from now on needs the next
   Stage stage_ = Stage::probing;
   std::uint64_t probed_ns_ = 0;  ///< candidate: when it became one
   ReplicaId gave_way_to_{};      ///< … and once before, whom it let go first, to which epoch

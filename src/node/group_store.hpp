@@ -29,8 +29,8 @@ class GroupStore final : public store::Store {
     return std::exchange(records_, {});
   }
 
-  /// Nothing can be appended meanwhile: read_only. Until `refuses` is false again; whether something
-  /// would have been.
+  /// Nothing can be appended meanwhile: read_only. Until `refuses` is false again; whether
+  /// something would have been.
   void refuse_records(bool refuses) {
     const base::Lock lock(mutex_);
     refuses_ = refuses;

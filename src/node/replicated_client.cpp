@@ -163,7 +163,7 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_leader(
 Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answered(
     EnvelopeKind kind, const std::function<std::vector<std::byte>(std::uint64_t)>& make_body,
     std::uint64_t deadline_ns) {
-  bool is_unsure = false;   // an attempt before may be in somebody's log
+  bool is_unsure = false;    // an attempt before may be in somebody's log
   bool was_refused = false;  // … because there was too much to do
   while (now_ns() < deadline_ns) {
     DOLMEN_CHECK(look_after_roster());

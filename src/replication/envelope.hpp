@@ -28,7 +28,7 @@ enum class EnvelopeKind : std::uint8_t {
   roster = 7,      ///< membership.hpp
   change = 8,
   change_reply = 9,
-  join = 10,  ///< nothing follows: `from` is a new life of a node whose earlier one votes
+  join = 10,          ///< nothing follows: `from` is a new life of a node whose earlier one votes
   read_request = 15,  ///< of a client that changes nothing; its answer is a reply
 };
 
@@ -72,8 +72,8 @@ struct ReadRequest {
 enum class ReplyStatus : std::uint8_t {
   done = 1,  ///< `value`: of a session that was asked for its number; `result` of a command
   not_leader =
-      2,        ///< `value`: the node that leads, as far as is known; 0: nobody. Nothing happened
-  busy = 3,     ///< too much is under way; nothing happened. `value`: microseconds until it may not be
+      2,     ///< `value`: the node that leads, as far as is known; 0: nobody. Nothing happened
+  busy = 3,  ///< too much is under way; nothing happened. `value`: microseconds until it may not be
   expired = 4,  ///< no such session any more; whether the command was executed is not known
   refused = 5,  ///< the state machine refuses it; nothing happened
   lost = 6,     ///< this member leads no more; whether it will be executed is not known

@@ -219,8 +219,8 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
             Errc::corrupt)
       << "a command without a session";
 
-  expect_refused(encode(read_request()),
-                 {{"no level", 8, 0, 8}, {"an unknown level", 8, 3, 8}}, read_request_error);
+  expect_refused(encode(read_request()), {{"no level", 8, 0, 8}, {"an unknown level", 8, 3, 8}},
+                 read_request_error);
   expect_refused(encode(reply()),
                  {{"no status", 8, 0, 8},
                   {"an unknown status", 8, 7, 8},

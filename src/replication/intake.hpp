@@ -66,9 +66,9 @@ class Intake {
   /// Nothing: it was taken. Else the microseconds after which its client may try again.
   /// `begun`: how many there are that were popped and are not done. Whoever asks from within the
   /// process, client NodeName{}, may have as much waiting as all together.
-  [[nodiscard]] std::optional<std::uint64_t> push(const fabric::NodeName& client,
-                                                  std::size_t bytes, std::size_t begun,
-                                                  std::uint64_t now_ns, Item& item) {
+  [[nodiscard]] std::optional<std::uint64_t> push(const fabric::NodeName& client, std::size_t bytes,
+                                                  std::size_t begun, std::uint64_t now_ns,
+                                                  Item& item) {
     const auto found = waiting_.find(client);
     const std::size_t its = found == waiting_.end() ? 0 : found->second.size();
     const std::size_t all = size_ + begun;

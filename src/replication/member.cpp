@@ -497,10 +497,8 @@ void Member::answer(const GroupId& group, const Hosting& hosting, const Pending&
 
 void Member::reply(const GroupId& group, const Hosting& hosting, const fabric::NodeName& client,
                    std::uint64_t number, const Executor::Outcome& outcome) {
-  Reply told{.number = number,
-             .status = outcome.status,
-             .value = outcome.value,
-             .result = outcome.result};
+  Reply told{
+      .number = number, .status = outcome.status, .value = outcome.value, .result = outcome.result};
   if (told.status == ReplyStatus::done) {
     told.index = outcome.index;
     told.level = journal_ ? Level::durable : Level::replicated;

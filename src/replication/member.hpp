@@ -173,10 +173,10 @@ class Member final : private fabric::Sink {
     }
     Intake<Waiting> requests;
     Intake<Reader> reads;
-    std::deque<Asking> asking;  ///< ascending by round
-    std::deque<Ahead> ahead;    ///< ascending by index
-    std::uint64_t work_ns = 0;  ///< of the machine, since it was last accounted for
-    std::uint64_t worked = 0;   ///< … and commands
+    std::deque<Asking> asking;         ///< ascending by round
+    std::deque<Ahead> ahead;           ///< ascending by index
+    std::uint64_t work_ns = 0;         ///< of the machine, since it was last accounted for
+    std::uint64_t worked = 0;          ///< … and commands
     StateMachine* const machine;       ///< null: of a witness
     std::optional<Executor> executor;  ///< of the machine
     log::Replica replica;

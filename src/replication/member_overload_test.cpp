@@ -55,7 +55,7 @@ class SlowMachine final : public StateMachine {
 };
 
 struct Demand {
-  std::size_t askers = 40;  ///< of one client
+  std::size_t askers = 40;     ///< of one client
   std::uint64_t every_ns = 0;  ///< each begins one so often, at most
   bool reads = false;
 };
@@ -89,9 +89,9 @@ class LoadClient final : private fabric::Sink {
   struct Asker {
     std::uint64_t session = 0;
     std::uint64_t sequence = 0;
-    std::uint64_t number = 0;      ///< of the attempt under way; 0: none is
-    std::uint64_t begun_ns = 0;    ///< what it wants now; 0: nothing
-    std::uint64_t next_ns = 0;     ///< when it is to be looked after
+    std::uint64_t number = 0;    ///< of the attempt under way; 0: none is
+    std::uint64_t begun_ns = 0;  ///< what it wants now; 0: nothing
+    std::uint64_t next_ns = 0;   ///< when it is to be looked after
     bool was_refused = false;
   };
 
@@ -125,10 +125,11 @@ class LoadClient final : private fabric::Sink {
     }
     asker.number = ++number_ * askers_.size() + i;
     const bool reads = demand_.reads && asker.session != 0;
-    const Request request{.number = asker.number,
-                          .session = asker.session,
-                          .sequence = asker.session == 0 ? 0 : asker.sequence,
-                          .command = asker.session == 0 ? base::Bytes{} : base::as_bytes("12345678")};
+    const Request request{
+        .number = asker.number,
+        .session = asker.session,
+        .sequence = asker.session == 0 ? 0 : asker.sequence,
+        .command = asker.session == 0 ? base::Bytes{} : base::as_bytes("12345678")};
     const auto head = encode(Envelope{
         .kind = reads ? EnvelopeKind::read_request : EnvelopeKind::request, .group = kGroup});
     const auto body = reads ? encode(ReadRequest{.number = asker.number}) : encode(request);
@@ -184,8 +185,7 @@ class LoadClient final : private fabric::Sink {
 
 class OverloadWorld {
  public:
-  OverloadWorld(const std::vector<Demand>& demands, const MemberOptions& options)
-      : fabric_(7, {}) {
+  OverloadWorld(const std::vector<Demand>& demands, const MemberOptions& options) : fabric_(7, {}) {
     log::Configuration first;
     for (std::uint64_t i = 1; i <= 3; ++i) {
       first.voters.push_back(replica_of(fabric::NodeId{i}, 1));
@@ -310,11 +310,12 @@ void expect_served(bool reads) {
   for (std::size_t k = 0; k < demands.size(); ++k) {
     least = std::min(least, world.client(k).served - served_before[k]);
   }
-  std::printf("%s: %lu served, %lu refused, %lu unanswered in %lu s; least by a client %lu of %lu; "
-              "most held %zu\n",
-              reads ? "queries" : "commands", served, after.refused - before.refused,
-              after.unanswered - before.unanswered, kMeasuredSeconds, least,
-              served / demands.size(), world.most_held());
+  std::printf(
+      "%s: %lu served, %lu refused, %lu unanswered in %lu s; least by a client %lu of %lu; "
+      "most held %zu\n",
+      reads ? "queries" : "commands", served, after.refused - before.refused,
+      after.unanswered - before.unanswered, kMeasuredSeconds, least, served / demands.size(),
+      world.most_held());
   EXPECT_GE(served, kMeasuredSeconds * 1000 * 8 / 10);
   EXPECT_LE(served, kMeasuredSeconds * 1000 * 102 / 100) << "more than can be";
   EXPECT_GE(least, served / demands.size() / 2) << "somebody starves";

@@ -25,9 +25,8 @@ void Member::take_reader(const GroupId& group, Hosting& hosting, Reader reader) 
 void Member::query(const GroupId& group, base::Bytes query, ReadLevel level, Answer answer) {
   const auto found = groups_.find(group);
   if (found == groups_.end()) return answer({.status = ReplyStatus::not_leader});
-  take_reader(
-      group, found->second,
-      {.level = level, .query = {query.begin(), query.end()}, .answer = std::move(answer)});
+  take_reader(group, found->second,
+              {.level = level, .query = {query.begin(), query.end()}, .answer = std::move(answer)});
 }
 
 bool Member::can_begin_read(const Hosting& hosting) const {

@@ -46,9 +46,11 @@ ClusterRun::ClusterRun(const ClusterWorldOptions& options)
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     for (std::size_t k = 0; k < options.clients + options.readers; ++k) {
       const std::size_t number = clients_.size();
-      ClusterClient::Place place{
-          .group = groups_[g].id, .members = {}, .number = k, .is_space = groups_[g].is_space,
-          .only_reads = k >= options.clients};
+      ClusterClient::Place place{.group = groups_[g].id,
+                                 .members = {},
+                                 .number = k,
+                                 .is_space = groups_[g].is_space,
+                                 .only_reads = k >= options.clients};
       for (const std::size_t node : groups_[g].nodes) place.members.push_back(id_of(node));
       SimEndpointOptions endpoint{.self = {fabric::NodeId{kFirstClient + number}, 1},
                                   .is_client = true};
