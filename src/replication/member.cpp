@@ -336,16 +336,6 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
   replica.send_proposed(now_ns());
 }
 
-/// What the machine took for its commands.
-void Member::account(Hosting& hosting, std::uint64_t answered) {
-  if (hosting.worked > 0) {
-    hosting.requests.worked(hosting.work_ns, hosting.worked);
-    hosting.work_ns = 0;
-    hosting.worked = 0;
-  }
-  hosting.requests.answered(now_ns(), answered);
-}
-
 /// Whether this command of a session is among those that were not executed yet.
 bool Member::is_in_log(const Hosting& hosting, std::uint64_t session, std::uint64_t sequence) {
   if (session == kNoSession) return false;

@@ -9,6 +9,16 @@
 
 namespace dolmen::replication {
 
+/// What the machine took for its commands.
+void Member::account(Hosting& hosting, std::uint64_t answered) {
+  if (hosting.worked > 0) {
+    hosting.requests.worked(hosting.work_ns, hosting.worked);
+    hosting.work_ns = 0;
+    hosting.worked = 0;
+  }
+  hosting.requests.answered(now_ns(), answered);
+}
+
 void Member::take_reader(const GroupId& group, Hosting& hosting, Reader reader) {
   const bool is_leaders = reader.level == ReadLevel::linearizable || !hosting.executor;
   if (is_leaders && hosting.replica.role() != log::Role::leader) {
