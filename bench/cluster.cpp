@@ -112,6 +112,28 @@ void cluster_suite(Report& report) {
   });
   report.race("replicas_3_over_1_1c", "us", std::move(one));
   report.race("replicas_3_over_1", "1/s", std::move(many));
+  one.clear();
+  many.clear();
+  report.attempt("dolmen", [&] {
+    add("dolmen",
+        "linearizable queries of a space on three members over tcp (encrypted), by asking a "
+        "majority who leads; clients in the leader's process",
+        start_replicated_readers(work, true));
+  });
+  report.attempt("dolmen_commands", [&] {
+    add("dolmen_commands", "the same function as a command of the log, on the disks of two",
+        start_replicated_readers(work, false));
+  });
+  report.attempt("etcd", [&] {
+    if (auto etcd = start_etcd(work, true)) {
+      add("etcd",
+          "three members, defaults; POST /v3/kv/range (JSON), linearizable, a key and a connection "
+          "per client",
+          etcd);
+    }
+  });
+  report.race("reads_3_1c", "us", std::move(one));
+  report.race("reads_3", "1/s", std::move(many));
 }
 
 }  // namespace dolmen::bench

@@ -68,8 +68,11 @@ void add_log_etcd(LogWork& work);
 void add_log_redis(LogWork& work);
 /// Three members that keep a space: an entry is a transaction in it.
 [[nodiscard]] std::shared_ptr<LogSystem> start_replicated_space(const LogWork& work);
-/// Null, and said so: etcd is not installed.
-[[nodiscard]] std::shared_ptr<LogSystem> start_etcd(const LogWork& work);
+/// … of which the clients read: with queries, or with transactions that change nothing.
+[[nodiscard]] std::shared_ptr<LogSystem> start_replicated_readers(const LogWork& work,
+                                                                  bool with_queries);
+/// Null, and said so: etcd is not installed. With `reads` its clients get what they had put.
+[[nodiscard]] std::shared_ptr<LogSystem> start_etcd(const LogWork& work, bool reads = false);
 /// Nothing on disk. Null, and said so: Redis is not installed.
 [[nodiscard]] std::shared_ptr<LogSystem> start_redis_in_memory(const LogWork& work);
 /// The cases in memory alone: a race each.

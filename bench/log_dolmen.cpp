@@ -76,11 +76,28 @@ Result<std::vector<std::byte>> put(Space& space, std::span<const std::byte> argu
   return std::vector<std::byte>{};
 }
 
+/// The client's cell.
+Result<std::vector<std::byte>> get(Space& space, std::span<const std::byte> arguments) {
+  const std::uint64_t client = base::load<std::uint64_t>(arguments) % kLogClients;
+  DOLMEN_TRY(const auto table, space.find<Table>("table"));
+  return space.read(table, [&](ref<Table> t) {
+    std::vector<std::byte> found;
+    const auto cell = t->cells.find(client);
+    if (cell == t->cells.end()) return found;
+    for (const std::uint64_t word : (*cell).second.words) {
+      found.resize(found.size() + sizeof word);
+      base::store(base::MutableBytes(found), found.size() - sizeof word, word);
+    }
+    return found;
+  });
+}
+
 std::unique_ptr<StateMachine> make_machine(const std::string& kind, const std::string& directory) {
   if (kind == "counter") return std::make_unique<Counter>();
   const sys::Env& env = sys::linux_env();
   SpaceFunctions functions;
   functions["put"] = put;
+  functions["get"] = SpaceFunction::query(get);
   auto disk = value_of(sys::open_directory(directory, sys::DirectoryMode::create), "a directory");
   return value_of(node::SpaceMachine::open(env, std::move(disk), env.memory->best_driver(),
                                            std::move(functions), {}),
@@ -132,6 +149,9 @@ class OneMember {
   void submit(base::Bytes entry, replication::Member::Answer answer) {
     member_->submit(kGroup, entry, std::move(answer));
   }
+  void query(base::Bytes query, replication::Member::Answer answer) {
+    member_->query(kGroup, query, replication::ReadLevel::linearizable, std::move(answer));
+  }
 
  private:
   std::unique_ptr<StateMachine> machine_;
@@ -139,11 +159,16 @@ class OneMember {
   std::unique_ptr<replication::Member> member_;
 };
 
+/// What its clients ask for.
+enum class Asked : std::uint8_t { changes, reads_as_commands, queries };
+
 class Dolmen final : public LogSystem {
  public:
-  Dolmen(const LogWork& work, const std::string& kind) : kind_(kind) {
+  Dolmen(const LogWork& work, const std::string& kind, Asked asked = Asked::changes)
+      : kind_(kind), asked_(asked) {
     const std::vector<std::uint16_t> ports = free_ports(kMembers);
-    const std::string folder = work.folder().path() + "/dolmen_" + kind;
+    const std::string folder =
+        work.folder().path() + "/dolmen_" + kind + std::to_string(static_cast<int>(asked)) + "_";
     for (std::size_t i = 2; i <= kMembers; ++i) {
       std::vector<std::string> words{"log-dolmen", kind, std::to_string(i),
                                      folder + std::to_string(i)};
@@ -236,17 +261,23 @@ class Dolmen final : public LogSystem {
     return node::encode(node::SpaceCall{.function = "put", .arguments = entry_});
   }
   void submit(std::function<void()> told) {
-    const std::vector<std::byte> request = next_request();
-    leader_->submit(request, [told = std::move(told)](const auto& outcome) {
+    const auto taken = [told = std::move(told)](const auto& outcome) {
       if (outcome.status != replication::ReplyStatus::done) {
         throw Failure("an entry was not taken: " +
                       std::to_string(static_cast<unsigned>(outcome.status)));
       }
       told();
-    });
+    };
+    if (asked_ == Asked::changes) return leader_->submit(next_request(), taken);
+    base::store(base::MutableBytes(entry_), 0, ++count_);
+    const std::vector<std::byte> read =
+        node::encode(node::SpaceCall{.function = "get", .arguments = entry_});
+    if (asked_ == Asked::queries) return leader_->query(read, taken);
+    leader_->submit(read, taken);
   }
 
   const std::string kind_;
+  const Asked asked_;
   std::uint64_t count_ = 0;
   std::array<std::byte, kLogEntryBytes> entry_{};
   std::vector<Server> followers_;
@@ -267,6 +298,11 @@ void add_log_dolmen(LogWork& work) {
 
 std::shared_ptr<LogSystem> start_replicated_space(const LogWork& work) {
   return std::make_shared<Dolmen>(work, "space");
+}
+
+std::shared_ptr<LogSystem> start_replicated_readers(const LogWork& work, bool with_queries) {
+  return std::make_shared<Dolmen>(work, "space",
+                                  with_queries ? Asked::queries : Asked::reads_as_commands);
 }
 
 void dolmen_log_child(const std::vector<std::string>& arguments) {

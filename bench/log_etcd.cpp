@@ -65,7 +65,7 @@ bool leads(std::uint16_t port) {
 
 class Etcd final : public RequestLog {
  public:
-  Etcd(const LogWork& work, const std::string& program) {
+  Etcd(const LogWork& work, const std::string& program, bool reads) {
     const std::vector<std::uint16_t> ports = free_ports(6);
     const auto url = [&](std::size_t i) { return "http://127.0.0.1:" + std::to_string(ports[i]); };
     std::string members;
@@ -74,7 +74,7 @@ class Etcd final : public RequestLog {
     }
     for (std::size_t i = 0; i < 3; ++i) {
       const std::string name = "m" + std::to_string(i);
-      const std::string folder = work.folder().below("etcd_" + name);
+      const std::string folder = work.folder().below((reads ? "etcd_reads_" : "etcd_") + name);
       servers_.push_back(Server::program({program,    "--name",
                                           name,       "--data-dir",
                                           folder,     "--listen-client-urls",
@@ -94,10 +94,18 @@ class Etcd final : public RequestLog {
       return leader != 0;
     });
     connect(leader);
+    if (!reads) return;
+    (void)times_us(1);  // there is something to get
+    reads_ = true;
+    connect(leader);
   }
 
  private:
   [[nodiscard]] std::string request(std::size_t client) const override {
+    if (reads_) {
+      return post("/v3/kv/range",
+                  "{\"key\":\"" + base64("client" + std::to_string(client)) + "\"}");
+    }
     return post("/v3/kv/put", "{\"key\":\"" + base64("client" + std::to_string(client)) +
                                   "\",\"value\":\"" + base64(std::string(kLogEntryBytes, 'x')) +
                                   "\"}");
@@ -107,13 +115,14 @@ class Etcd final : public RequestLog {
   }
 
   std::vector<Server> servers_;
+  bool reads_ = false;
 };
 
 }  // namespace
 
-std::shared_ptr<LogSystem> start_etcd(const LogWork& work) {
+std::shared_ptr<LogSystem> start_etcd(const LogWork& work, bool reads) {
   const std::string program = find_program("etcd");
-  if (!program.empty()) return std::make_shared<Etcd>(work, program);
+  if (!program.empty()) return std::make_shared<Etcd>(work, program, reads);
   work.report().not_installed("etcd", "etcd-server");
   return nullptr;
 }

@@ -10,6 +10,7 @@
 namespace dolmen::bench {
 
 void RequestLog::connect(std::uint16_t port) {
+  clients_.clear();
   for (std::size_t i = 0; i < kLogClients; ++i) {
     clients_.push_back({connect_loopback(port), request(i), {}});
   }

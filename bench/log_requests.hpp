@@ -26,7 +26,7 @@ class RequestLog : public LogSystem {
   [[nodiscard]] virtual std::string request(std::size_t client) const = 0;
   /// The bytes that a whole good answer takes at the front; 0: it is not whole yet. Throws Failure.
   [[nodiscard]] virtual std::size_t answer_bytes(std::string_view received) const = 0;
-  /// Connects the clients. Call once, when the server is ready.
+  /// Connects the clients, when the server is ready; again: with other requests.
   void connect(std::uint16_t port);
 
  private:

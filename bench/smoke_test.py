@@ -47,7 +47,8 @@ EXPECTED = {
                for case, floor in (("write64_shm", "bare_write"), ("read4k_shm", "bare_read"),
                                    ("rtt64_shm", "bare_rtt"), ("rtt64_tcp", "bare_rtt"),
                                    ("read4k_tcp", "bare_rtt"))},
-    "cluster": {f"replicas_3_over_1{tail}": {"dolmen", "dolmen_one", "etcd"} for tail in ("", "_1c")},
+    "cluster": {f"replicas_3_over_1{tail}": {"dolmen", "dolmen_one", "etcd"} for tail in ("", "_1c")}
+    | {f"reads_3{tail}": {"dolmen", "dolmen_commands", "etcd"} for tail in ("", "_1c")},
     "sim": {f"{case}_{figure}": OURS for case in ("log", "group", "cluster", "cluster30")
             for figure in ("hours", "events")},
 }

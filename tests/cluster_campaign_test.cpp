@@ -41,6 +41,7 @@ TEST(ClusterCampaign, ClientsOfEveryGroupSeeOneCounterWhateverFails) {
     total.events += result.events;
     total.simulated_ns += result.simulated_ns;
     total.answered += result.answered;
+    total.reads += result.reads;
     total.attempts += result.attempts;
     total.ended += result.ended;
     total.changes += result.changes;
@@ -49,14 +50,15 @@ TEST(ClusterCampaign, ClientsOfEveryGroupSeeOneCounterWhateverFails) {
     total.packets += result.packets;
   }
   std::printf(
-      "%lu seeds, %.1f simulated minutes, %lu events, %lu packets, %lu commands answered, %lu "
+      "%lu seeds, %.1f simulated minutes, %lu events, %lu packets, %lu answers (%lu reads), %lu "
       "attempts more, %lu processes ended, %lu members by their disks, %lu ends of connections, "
       "%lu "
       "changes of members\n",
       seeds, static_cast<double>(total.simulated_ns) / 6e10, total.events, total.packets,
-      total.answered, total.attempts, total.ended, total.disks_ended, total.connections_lost,
-      total.changes);
+      total.answered, total.reads, total.attempts, total.ended, total.disks_ended,
+      total.connections_lost, total.changes);
   EXPECT_GT(total.answered, seeds * 200);
+  EXPECT_GT(total.reads, seeds * 60);
   EXPECT_GT(total.ended, seeds);
   EXPECT_GT(total.changes, seeds / 2);
   if (seeds < 300) return;
@@ -91,7 +93,8 @@ TEST(ClusterCampaign, ThirtyNodesAndTwelveGroups) {
 
 TEST(ClusterCampaign, PlantedBugsAreSeen) {
   if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
-  for (const char* const bug : {"log.adopt_own", "log.decide_by_minority", "journal.no_sync"}) {
+  for (const char* const bug : {"log.adopt_own", "log.decide_by_minority", "journal.no_sync",
+                                "log.read_unconfirmed", "replication.read_early"}) {
     const std::uint64_t seed = first_seen(bug, 60, [](std::uint64_t run) {
       return !run_cluster_world({.seed = run}).violation.empty();
     });

@@ -204,19 +204,32 @@ class Clients {
   [[nodiscard]] std::string broken() const { return broken_; }
 
  private:
+  static dolmen::Result<std::vector<std::byte>> read(dolmen::ReplicatedClient& client) {
+    DOLMEN_TRY(dolmen::ReplicatedReading reading,
+               client.read({}, dolmen::ReadLevel::linearizable, std::chrono::seconds(20)));
+    return std::move(reading.result);
+  }
   void work(const dolmen::ReplicatedGroup& group, unsigned number) {
     dolmen::base::Random random(number);
     auto client = dolmen::ReplicatedClient::make(group).value();
+    std::uint64_t last_index = 0;
     while (!is_stopping_) {
       // Different amounts, so that no two orders look alike.
-      const std::uint64_t amount = 1 + random.below(1'000'000);
+      const bool reads = random.chance(1, 3);
+      const std::uint64_t amount = reads ? 0 : 1 + random.below(1'000'000);
       std::size_t place = 0;
       {
         const std::lock_guard lock(mutex_);
         place = history_.invoke(number, {.added = amount});
       }
       const auto answer =
-          client.call(std::as_bytes(std::span(&amount, 1)), std::chrono::seconds(20));
+          reads ? read(client)
+                : client.call(std::as_bytes(std::span(&amount, 1)), std::chrono::seconds(20));
+      if (answer && !reads) {
+        const std::uint64_t index = client.last_commit().index;
+        if (index <= last_index) broken_ = "a command behind an earlier one of its client";
+        last_index = index;
+      }
       {
         const std::lock_guard lock(mutex_);
         if (answer && answer->size() == sizeof(std::uint64_t)) {

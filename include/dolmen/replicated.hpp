@@ -31,6 +31,27 @@ enum class ReplicatedLevel : std::uint8_t {
   replicated,  ///< in the memories of a majority: gone when a majority has stopped since
 };
 
+/// What a read sees.
+enum class ReadLevel : std::uint8_t {
+  /// What every call did that anybody was answered before this read began: the leader answers, once
+  /// a majority has told it that it still leads. No entry is written, and no disk waited for.
+  linearizable,
+  /// What the member that is asked has executed by now, which may lag by any time. One round trip.
+  stale,
+};
+
+/// What a read gave.
+struct ReplicatedReading {
+  std::vector<std::byte> result{};
+  std::uint64_t index = 0;  ///< it was the state after this entry of the group's log
+};
+
+/// Where a command is.
+struct ReplicatedCommit {
+  std::uint64_t index = 0;  ///< of the group's log: at this entry or before it
+  ReplicatedLevel level = ReplicatedLevel::durable;  ///< how safe it was when its client was told
+};
+
 /// A group, as members and clients know it.
 struct ReplicatedGroup {
   /// "192.0.2.7:7400" or "[2001:db8::7]:7400" of member 1, 2, …; "-" where there is none. Numeric:
@@ -177,9 +198,18 @@ class ReplicatedClient {
   /// What the state machine answered. Errors: timed_out (whether it was or will be executed is not
   /// known, unless the group could not be reached at all), connection_lost (the group forgot this
   /// client, or refused the command after an attempt that nobody answered: also not known),
-  /// invalid_argument (the state machine, or its size, refused it; nothing happened).
+  /// invalid_argument (the state machine, or its size, refused it; nothing happened), busy (the
+  /// members had too much to do as long as `patience` lasted, whenever they were asked; nothing
+  /// happened).
   [[nodiscard]] Result<std::vector<std::byte>> call(
       std::span<const std::byte> command,
+      std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// Of the last call() that gave a result.
+  [[nodiscard]] ReplicatedCommit last_commit() const noexcept;
+  /// What StateMachine::read() answers to the query; repeated, elsewhere if need be, until patience
+  /// ends. Errors: timed_out, busy (as of call()), invalid_argument (the state machine refused it).
+  [[nodiscard]] Result<ReplicatedReading> read(
+      std::span<const std::byte> query, ReadLevel level = ReadLevel::linearizable,
       std::chrono::milliseconds patience = std::chrono::seconds(10));
   /// How each member is, as far as it answers within `patience`.
   [[nodiscard]] Result<std::vector<ReplicatedStatus>> status(

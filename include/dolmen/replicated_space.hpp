@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -12,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <dolmen/error.hpp>
@@ -26,8 +28,30 @@ namespace dolmen {
 /// what it returns is told when a majority has that durably. It may look at anything, and must keep
 /// nothing of the space (views, references, addresses). An error or an exception is the caller's
 /// result; what was committed before it stays.
-using SpaceFunction =
-    std::function<Result<std::vector<std::byte>>(Space& space, std::span<const std::byte>)>;
+class SpaceFunction {
+ public:
+  using Body =
+      std::function<Result<std::vector<std::byte>>(Space& space, std::span<const std::byte>)>;
+  SpaceFunction() = default;
+  template <class Callable>
+    requires std::convertible_to<Callable, Body> && (!std::same_as<Callable, SpaceFunction>)
+  SpaceFunction(Callable body) : body_(std::move(body)) {}
+
+  /// One that changes nothing: query_space() runs it without an entry in the group's log. What it
+  /// tries to change is refused with read_only, and stays as it was.
+  [[nodiscard]] static SpaceFunction query(Body body) {
+    SpaceFunction function(std::move(body));
+    function.is_query_ = true;
+    return function;
+  }
+
+  [[nodiscard]] const Body& body() const noexcept { return body_; }
+  [[nodiscard]] bool is_query() const noexcept { return is_query_; }
+
+ private:
+  Body body_;
+  bool is_query_ = false;
+};
 /// By name; up to 255 bytes.
 using SpaceFunctions = std::map<std::string, SpaceFunction, std::less<>>;
 
@@ -66,6 +90,14 @@ class ReplicatedSpace {
 /// (there is none of that name); aborted (it threw something that is no dolmen error); too_large
 /// (its records and its reply take more than 8 MiB); those of ReplicatedClient::call().
 [[nodiscard]] Result<std::vector<std::byte>> call_space(
+    ReplicatedClient& client, std::string_view function, std::span<const std::byte> arguments = {},
+    std::chrono::milliseconds patience = std::chrono::seconds(10));
+
+/// Runs a function that was made by SpaceFunction::query(), in the space of whoever leads: it sees
+/// what every call did that was answered before this one began. Errors: the function's own;
+/// read_only (it tried to change something, or is no query: nothing happened); not_found, aborted,
+/// as of call_space(); those of ReplicatedClient::read().
+[[nodiscard]] Result<std::vector<std::byte>> query_space(
     ReplicatedClient& client, std::string_view function, std::span<const std::byte> arguments = {},
     std::chrono::milliseconds patience = std::chrono::seconds(10));
 

@@ -43,6 +43,18 @@ class StateMachine {
     return std::vector<std::byte>(request.begin(), request.end());
   }
 
+  /// Answers a query and changes nothing: asked by ReplicatedClient::read(), at the leader or, for
+  /// stale reads, at any member. It sees the state after some entry of the log, and what it returns
+  /// is told when that entry is decided. Errors: its own, which the client gets as
+  /// invalid_argument; busy: not now, the client asks again, perhaps elsewhere.
+  [[nodiscard]] virtual Result<std::vector<std::byte>> read(Bytes query) const {
+    (void)query;
+    return fail(Errc::invalid_argument, "this state machine answers no queries");
+  }
+  /// Called at the leader before read(), for what that needs and has to be made first. Errors: as
+  /// of read().
+  [[nodiscard]] virtual Result<void> prepare_read() { return {}; }
+
   // For a machine that keeps its state on a disk of its own: what is there is only to follow when
   // it cannot be taken back any more, and need not be made anew when the member starts again.
 
@@ -58,8 +70,8 @@ class StateMachine {
     (void)index;
     return {};
   }
-  /// True: effect_of() is not called before everything in the log is decided, and decided() is
-  /// called again though nothing is new.
+  /// True: effect_of() and prepare_read() are not called before everything in the log is decided,
+  /// and decided() is called again though nothing is new.
   [[nodiscard]] virtual bool waits_for_decided() const { return false; }
   /// snapshot(), called when everything applied is decided. Errors: too_large, and
   /// busy, not now (the log stays, and it is asked for again later); others end the member.

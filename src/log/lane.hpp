@@ -92,6 +92,8 @@ struct LaneWrite {
   /// Which of the writer's areas, where they are memory of a witness without compute.
   std::optional<std::uint32_t> area{};
   bool is_raise = false;
+  /// The writer's latest round of readers when it was made; given to Replica::landed() as it is.
+  std::uint64_t round = 0;
   std::vector<std::byte> made{};  ///< if there are any: instead of `bytes`
   [[nodiscard]] base::Bytes content() const noexcept {
     return made.empty() ? bytes : base::Bytes(made);

@@ -20,6 +20,11 @@ bool carries_part(MessageKind kind) {
   return kind == MessageKind::snapshot || kind == MessageKind::fetched_part;
 }
 
+bool carries_round(MessageKind kind) noexcept {
+  return kind == MessageKind::append || kind == MessageKind::appended ||
+         kind == MessageKind::mismatch;
+}
+
 bool carries_entries(MessageKind kind) noexcept {
   return kind == MessageKind::fetched || kind == MessageKind::append;
 }
@@ -44,6 +49,7 @@ std::vector<std::byte> encode(const Message& message) {
   out.put(message.stable);
   out.put(static_cast<std::uint32_t>(message.entries.size()));
   out.put(std::uint32_t{0});
+  out.put(message.round);
   Index expected = message.position.index + 1;
   for (const Entry& entry : message.entries) {
     DOLMEN_ASSERT_CMP(entry.index, ==, expected);
@@ -88,7 +94,9 @@ Result<Message> decode_message(base::Bytes bytes) {
   message.position.index = in.get<std::uint64_t>();
   message.stable = in.get<std::uint64_t>();
   const auto count = in.get<std::uint32_t>();
-  if (in.get<std::uint32_t>() != 0 || in.failed()) return damaged();
+  if (in.get<std::uint32_t>() != 0) return damaged();
+  message.round = in.get<std::uint64_t>();
+  if (in.failed() || (message.round != 0 && !carries_round(message.kind))) return damaged();
   if (count > in.remaining() / kEntryHeaderBytes) return damaged();
   if (count > 0 && !carries_entries(message.kind)) return damaged();
   if (message.epoch == 0 || message.epoch > kEpochMax) return damaged();

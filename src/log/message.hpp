@@ -82,10 +82,13 @@ struct Message {
   /// Of a snapshot's bytes, from byte `stable` on, of `part_of` in all.
   std::vector<std::byte> part{};
   std::uint64_t part_of = 0;
+  /// Of append: the sender's latest round of readers (Replica::begin_read()). Of appended and
+  /// mismatch that answer it: the same again. Else 0.
+  std::uint64_t round = 0;
   friend bool operator==(const Message&, const Message&) = default;
 };
 
-inline constexpr std::uint32_t kMessageVersion = 1;
+inline constexpr std::uint32_t kMessageVersion = 2;
 /// "DLMG": the first bytes of a message, and what its checksum is seeded with.
 inline constexpr std::uint32_t kMessageMagic = 0x474D4C44;
 inline constexpr std::uint64_t kMessageSeed = kMessageMagic;

@@ -375,7 +375,8 @@ void Replica::on_append(std::uint64_t now_ns, ReplicaId from, const Message& mes
     DOLMEN_PROBE("log.answered_undrained");
     return send(from, {.kind = MessageKind::appended,
                        .epoch = epoch_,
-                       .position = {0, std::min(accepted_, durable())}});
+                       .position = {0, std::min(accepted_, durable())},
+                       .round = message.round});
   }
   const bool follows = before.index <= stable_ ||
                        (before.index <= last_index() && position_at(before.index) == before);
@@ -390,7 +391,8 @@ void Replica::on_append(std::uint64_t now_ns, ReplicaId from, const Message& mes
     return send(from, {.kind = MessageKind::mismatch,
                        .epoch = message.epoch,
                        .position = {0, behind},
-                       .stable = before.index});
+                       .stable = before.index,
+                       .round = message.round});
   }
   if (!take_over(message.entries)) return;
   const Index matched = before.index + message.entries.size();
@@ -402,11 +404,15 @@ void Replica::on_append(std::uint64_t now_ns, ReplicaId from, const Message& mes
     const bool is_early = DOLMEN_PLANTED("log.accept_unsynced");
     return send(from, {.kind = MessageKind::appended,
                        .epoch = message.epoch,
-                       .position = {0, is_early ? matched : std::min(matched, durable())}});
+                       .position = {0, is_early ? matched : std::min(matched, durable())},
+                       .round = message.round});
   }
   // At once, so that the leader hears; of what is not durable yet, acknowledge() tells later.
   acknowledged_ = std::min(accepted_, durable());
-  send(from, {.kind = MessageKind::appended, .epoch = epoch_, .position = {0, acknowledged_}});
+  send(from, {.kind = MessageKind::appended,
+              .epoch = epoch_,
+              .position = {0, acknowledged_},
+              .round = message.round});
 }
 
 bool Replica::take_over(const std::vector<Entry>& entries) {

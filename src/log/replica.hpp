@@ -113,6 +113,14 @@ struct Output {
   SnapshotPtr installed;
 };
 
+/// What a reader at the leader waits for: the state after `index`, once the leader is known to have
+/// led when the reader came.
+struct ReadTicket {
+  Epoch epoch = 0;
+  Index index = 0;
+  std::uint64_t round = 0;  ///< of questions to the others; confirmed_round() says that it is over
+};
+
 class Replica {
  public:
   /// `first` is the group's configuration before its log says another; a replica that is not in it
@@ -138,6 +146,16 @@ class Replica {
   /// The same without sending it: for several in a row, and then send_proposed().
   [[nodiscard]] std::optional<Position> propose_unsent(std::vector<std::byte> payload);
   void send_proposed(std::uint64_t now_ns);
+  // Reading without an entry (replica_read.cpp).
+  /// Leader only: everything that was decided anywhere before this call is up to the ticket's
+  /// index, if its round is confirmed later in the ticket's epoch. Nothing where another replica
+  /// leads, and while this one has not decided an entry of its own epoch. Readers that come between
+  /// two calls of send_round() share a round.
+  [[nodiscard]] std::optional<ReadTicket> begin_read();
+  /// Asks the others whether it still leads, as far as what they were sent meanwhile does not ask.
+  void send_round();
+  /// Tickets of its epoch up to this round are confirmed. 0: it does not lead.
+  [[nodiscard]] std::uint64_t confirmed_round();
   /// The connection to `member` broke: a leader that was heard there counts as silent at once, and
   /// an election begins with the next tick.
   void lost_contact(std::uint64_t now_ns, ReplicaId member);
@@ -152,7 +170,8 @@ class Replica {
   /// Replaces `writes` by what is to be carried out, in order, in others' memories.
   void take_lane_writes(std::vector<LaneWrite>& writes);
   /// One was carried out: all of it landed, and then `word` was found in that memory.
-  void landed(std::uint64_t now_ns, ReplicaId to, LaneName lane, Index end, Epoch word);
+  void landed(std::uint64_t now_ns, ReplicaId to, LaneName lane, Index end, Epoch word,
+              std::uint64_t round = 0);
   /// One was not, or only in part: the lane is not written again, and what is reported of it later
   /// counts no more.
   void lane_failed(std::uint64_t now_ns, ReplicaId to, LaneName lane);
@@ -291,6 +310,8 @@ class Replica {
     SnapshotPtr lent{};               ///< leader: what it is being sent because it asked
     bool is_memory = false;           ///< a witness without compute
     std::uint64_t spared_ns = 0;      ///< since when there is something that it is not sent yet
+    std::uint64_t round_sent = 0;     ///< leader: the last round that it was asked in
+    std::uint64_t round = 0;          ///< … and that it answered
     AtWitness at_witness{};
   };
   enum class Stage : std::uint8_t { probing, asking, fetching };
@@ -420,6 +441,12 @@ class Replica {
   void lose_memory(Peer& witness);
   [[nodiscard]] static bool is_filling(const Peer& witness) noexcept;
 
+  // Readers: replica_read.cpp.
+  /// Whatever goes to it now asks in the latest round; that round.
+  std::uint64_t ask_in_round(Peer& follower) noexcept;
+  void hear_round(Peer& from, std::uint64_t round) noexcept;
+  [[nodiscard]] std::uint64_t confirmed_by(const Configuration& configuration) const;
+
   const ReplicaId self_;
   const ReplicaOptions options_;
   LaneMemory* memory_;
@@ -452,6 +479,8 @@ class Replica {
   Index seen_stable_ = 0;
   std::uint64_t stands_still_ns_ = 0;
   unsigned stalls_ = 0;
+  std::uint64_t round_ = 0;      ///< of readers, the latest; of this process, whatever the epoch
+  bool is_round_asked_ = false;  ///< somebody was asked in it: who reads from now on needs the next
   Stage stage_ = Stage::probing;
   std::uint64_t probed_ns_ = 0;  ///< candidate: when it became one
   ReplicaId gave_way_to_{};      ///< … and once before, whom it let go first, to which epoch

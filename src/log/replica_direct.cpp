@@ -197,7 +197,8 @@ void Replica::write_lane(std::uint64_t now_ns, Peer& follower) {
                             .lane = {epoch_, follower.lane.number},
                             .offset = follower.lane_used,
                             .bytes = own_lane_.bytes.subspan(begin, bytes),
-                            .end = end});
+                            .end = end,
+                            .round = ask_in_round(follower)});
     follower.lane_used += bytes;
     follower.written = end;
     follower.sent = std::max(follower.sent, end);
@@ -266,10 +267,12 @@ void Replica::take_lane_writes(std::vector<LaneWrite>& writes) {
   writes.swap(lane_writes_);
 }
 
-void Replica::landed(std::uint64_t now_ns, ReplicaId to, LaneName lane, Index end, Epoch word) {
+void Replica::landed(std::uint64_t now_ns, ReplicaId to, LaneName lane, Index end, Epoch word,
+                     std::uint64_t round) {
   Peer* const follower = peer(to);
   if (role_ != Role::leader || lane.epoch != epoch_ || follower == nullptr) return;
   if (end > own_written_ || is_superseded_) return;
+  if (word == epoch_) hear_round(*follower, round);
   if (follower->is_memory) return landed_in_memory(now_ns, *follower, lane, end, word);
   if (lane.number <= follower->lanes_dropped || lane.number > follower->lanes_given) return;
   if (word > epoch_ && word <= kEpochMax) return enter_epoch(now_ns, word, kNobody);

@@ -391,7 +391,8 @@ void Replica::send_entries(std::uint64_t now_ns, Peer& follower) {
       return send(follower.id, {.kind = MessageKind::append,
                                 .epoch = epoch_,
                                 .position = position_at(follower.matched),
-                                .stable = stable_});
+                                .stable = stable_,
+                                .round = ask_in_round(follower)});
     }
     abandon_lane(follower);
     follower.sent = follower.matched;
@@ -404,7 +405,8 @@ void Replica::send_entries(std::uint64_t now_ns, Peer& follower) {
   Message message{.kind = MessageKind::append,
                   .epoch = epoch_,
                   .position = position_at(follower.sent),
-                  .stable = stable_};
+                  .stable = stable_,
+                  .round = ask_in_round(follower)};
   std::size_t bytes = 0;
   Index next = follower.sent;
   const Index last =
@@ -436,6 +438,7 @@ void Replica::retry(std::uint64_t now_ns, Peer& follower, Index behind) {
 void Replica::on_answer(std::uint64_t now_ns, Peer& from, const Message& message) {
   if (role_ != Role::leader || message.epoch != epoch_) return;
   from.heard_ns = now_ns;
+  hear_round(from, message.round);
   const Index index = message.position.index;
   if (index > last_index()) return;  // none of ours says so
   if (message.kind == MessageKind::mismatch) {

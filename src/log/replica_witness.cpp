@@ -23,6 +23,7 @@ void Replica::push_memory_write(Peer& witness, LaneWrite write) {
   ++witness.at_witness.under_way;
   write.to = witness.id;
   write.lane.epoch = epoch_;
+  if (!write.is_raise) write.round = ask_in_round(witness);
   lane_writes_.push_back(std::move(write));
 }
 

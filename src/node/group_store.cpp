@@ -9,6 +9,10 @@ Result<store::Index> GroupStore::append(base::Bytes payload, store::Reserve,
     return fail(Errc::too_large, "a record of a replicated space", payload.size());
   }
   const base::Lock lock(mutex_);
+  if (refuses_) {
+    was_refused_ = true;
+    return fail(Errc::read_only, "a query of a replicated space");
+  }
   records_.emplace_back(payload.begin(), payload.end());
   const store::Index index = last_index() + 1;
   last_index_ = index;

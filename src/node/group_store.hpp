@@ -29,6 +29,18 @@ class GroupStore final : public store::Store {
     return std::exchange(records_, {});
   }
 
+  /// Nothing can be appended meanwhile: read_only. Until `refuses` is false again; whether
+  /// something would have been.
+  void refuse_records(bool refuses) {
+    const base::Lock lock(mutex_);
+    refuses_ = refuses;
+    if (refuses) was_refused_ = false;
+  }
+  [[nodiscard]] bool was_refused() const {
+    const base::Lock lock(mutex_);
+    return was_refused_;
+  }
+
   Result<store::Index> append(base::Bytes payload, store::Reserve reserve,
                               void (*on_index)(void*, store::Index), void* argument) override;
   void with_append_lock(void (*body)(void*, store::Index), void* argument) override {
@@ -80,9 +92,11 @@ class GroupStore final : public store::Store {
  private:
   store::Store& image_;
   const std::size_t record_bytes_max_;
-  base::Mutex mutex_;
+  mutable base::Mutex mutex_;
   std::atomic<store::Index> last_index_;
   std::vector<std::vector<std::byte>> records_ DOLMEN_GUARDED_BY(mutex_);
+  bool refuses_ DOLMEN_GUARDED_BY(mutex_) = false;
+  bool was_refused_ DOLMEN_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace dolmen::node

@@ -81,7 +81,11 @@ void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Byte
     case EnvelopeKind::reply: {
       const auto reply = replication::decode_reply(opened->body);
       if (!reply || reply->number != number) return;  // of an attempt before
-      answer = {reply->status, reply->value, {reply->result.begin(), reply->result.end()}};
+      answer = {reply->status,
+                reply->value,
+                {reply->result.begin(), reply->result.end()},
+                reply->index,
+                reply->level};
       return;
     }
     case EnvelopeKind::change_reply: {
@@ -145,16 +149,28 @@ Result<void> ReplicatedClient::Impl::know_nodes() {
 Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_leader(
     std::uint64_t asked_session, std::uint64_t asked_sequence, base::Bytes command,
     std::uint64_t deadline_ns) {
-  bool is_unsure = false;  // an attempt before may be in somebody's log
+  return ask_until_answered(
+      EnvelopeKind::request,
+      [&](std::uint64_t its_number) {
+        return encode(replication::Request{.number = its_number,
+                                           .session = asked_session,
+                                           .sequence = asked_sequence,
+                                           .command = command});
+      },
+      deadline_ns);
+}
+
+Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answered(
+    EnvelopeKind kind, const std::function<std::vector<std::byte>(std::uint64_t)>& make_body,
+    std::uint64_t deadline_ns) {
+  bool is_unsure = false;    // an attempt before may be in somebody's log
+  bool was_refused = false;  // … because there was too much to do
   while (now_ns() < deadline_ns) {
     DOLMEN_CHECK(look_after_roster());
     answer.reset();
-    const auto body = encode(replication::Request{.number = ++number,
-                                                  .session = asked_session,
-                                                  .sequence = asked_sequence,
-                                                  .command = command});
-    DOLMEN_TRY(const bool is_answered, ask(EnvelopeKind::request, body, deadline_ns,
-                                           [this] { return answer.has_value(); }));
+    const auto body = make_body(++number);
+    DOLMEN_TRY(const bool is_answered,
+               ask(kind, body, deadline_ns, [this] { return answer.has_value(); }));
     if (!is_answered) {
       is_unsure = true;
       ask_next();
@@ -176,13 +192,20 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_leader(
         break;
       case ReplyStatus::lost:
         is_unsure = true;
-        [[fallthrough]];
-      case ReplyStatus::busy:
         DOLMEN_CHECK(pause(deadline_ns));
         break;
+      case ReplyStatus::busy: {
+        was_refused = true;
+        // About when the member said, and not all at the same time.
+        const std::uint64_t hint_ns =
+            got.value == 0 ? kPauseNs : std::min(got.value * 1000, kAttemptNs);
+        DOLMEN_CHECK(pause(deadline_ns, hint_ns / 2 + random.below(hint_ns)));
+        break;
+      }
     }
   }
   if (refusal) return std::unexpected(*refusal);
+  if (was_refused && !is_unsure) return fail(Errc::busy, "the group has too much to do");
   return fail(Errc::timed_out, "no leader of the group answered");
 }
 
@@ -201,6 +224,7 @@ Result<ReplicatedClient> node::ClientOf::make(const node::GroupPlan& plan, std::
   constexpr std::uint64_t kClient = std::uint64_t{1} << 63;
   auto impl = std::make_unique<ReplicatedClient::Impl>();
   impl->group = node::group_of(number);
+  impl->random = base::Random(base::load<std::uint64_t>(random));
   impl->given = plan.addresses;
   impl->dialled = plan.addresses;
   for (const fabric::TcpPeer& peer : plan.members) impl->nodes.push_back(peer.node);
@@ -242,7 +266,30 @@ Result<std::vector<std::byte>> ReplicatedClient::call(std::span<const std::byte>
   if (answer.status == ReplyStatus::refused) {
     return fail(Errc::invalid_argument, "the group refuses the command");
   }
+  impl_->last_commit = {.index = answer.index,
+                        .level = answer.level == replication::Level::replicated
+                                     ? ReplicatedLevel::replicated
+                                     : ReplicatedLevel::durable};
   return std::move(answer.result);
+}
+
+ReplicatedCommit ReplicatedClient::last_commit() const noexcept { return impl_->last_commit; }
+
+Result<ReplicatedReading> ReplicatedClient::read(std::span<const std::byte> query, ReadLevel level,
+                                                 std::chrono::milliseconds patience) {
+  const auto body = [&](std::uint64_t number) {
+    return encode(replication::ReadRequest{.number = number,
+                                           .level = level == ReadLevel::stale
+                                                        ? replication::ReadLevel::stale
+                                                        : replication::ReadLevel::linearizable,
+                                           .query = query});
+  };
+  DOLMEN_TRY(Impl::Answer answer, impl_->ask_until_answered(EnvelopeKind::read_request, body,
+                                                            Impl::deadline_in(patience)));
+  if (answer.status != ReplyStatus::done) {
+    return fail(Errc::invalid_argument, "the state machine refuses the query");
+  }
+  return ReplicatedReading{.result = std::move(answer.result), .index = answer.index};
 }
 
 Result<std::vector<ReplicatedStatus>> ReplicatedClient::status(std::chrono::milliseconds patience) {

@@ -7,11 +7,13 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "base/random.hpp"
 #include "node/replicated_group.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -44,8 +46,12 @@ struct ReplicatedClient::Impl final : fabric::Sink {
     replication::ReplyStatus status;
     std::uint64_t value;
     std::vector<std::byte> result;
+    std::uint64_t index;
+    replication::Level level;
   };
   std::optional<Answer> answer;
+  ReplicatedCommit last_commit{};
+  base::Random random{1};  ///< of pauses
   std::optional<replication::ChangeReply> change_reply;
   std::map<fabric::NodeId, replication::MemberStatus> statuses;
 
@@ -99,6 +105,11 @@ struct ReplicatedClient::Impl final : fabric::Sink {
   /// Until somebody who leads has answered.
   [[nodiscard]] Result<Answer> ask_leader(std::uint64_t asked_session, std::uint64_t asked_sequence,
                                           base::Bytes command, std::uint64_t deadline_ns);
+  /// … or somebody who may answer. `make_body` is given the number of each attempt.
+  [[nodiscard]] Result<Answer> ask_until_answered(
+      replication::EnvelopeKind kind,
+      const std::function<std::vector<std::byte>(std::uint64_t)>& make_body,
+      std::uint64_t deadline_ns);
 
   // Changing the members (replicated_change.cpp).
   /// The roster of whoever answers first from now on.

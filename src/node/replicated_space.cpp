@@ -44,4 +44,16 @@ Result<std::vector<std::byte>> call_space(ReplicatedClient& client, std::string_
   return node::decode_reply(reply);
 }
 
+Result<std::vector<std::byte>> query_space(ReplicatedClient& client, std::string_view function,
+                                           std::span<const std::byte> arguments,
+                                           std::chrono::milliseconds patience) {
+  if (function.size() > node::kFunctionNameMax) {
+    return fail(Errc::invalid_argument, "a function's name", function.size());
+  }
+  DOLMEN_TRY(const ReplicatedReading reading,
+             client.read(node::encode({.function = function, .arguments = arguments}),
+                         ReadLevel::linearizable, patience));
+  return node::decode_reply(reading.result);
+}
+
 }  // namespace dolmen

@@ -25,7 +25,7 @@ Result<std::unique_ptr<SpaceMachine>> SpaceMachine::open(const sys::Env& env,
                                                          SpaceFunctions functions,
                                                          const SpaceMachineOptions& options) {
   for (const auto& [name, function] : functions) {
-    if (name.size() > kFunctionNameMax || !function) {
+    if (name.size() > kFunctionNameMax || !function.body()) {
       return fail(Errc::invalid_argument, "a function of a replicated space", name.size());
     }
   }
@@ -57,18 +57,21 @@ Result<void> SpaceMachine::open_space() {
   return {};
 }
 
-void SpaceMachine::forget_space() noexcept {
+void SpaceMachine::forget_space() const noexcept {
   space_.reset();
   store_ = nullptr;
 }
 
-Result<std::vector<std::byte>> SpaceMachine::run(const SpaceCall& call) {
+Result<std::vector<std::byte>> SpaceMachine::run(const SpaceCall& call, bool is_query) const {
   const auto found = functions_.find(call.function);
   if (found == functions_.end()) {
     return fail(Errc::not_found, "a function of that name");  // which a client knows, and chose
   }
+  if (is_query && !found->second.is_query()) {
+    return fail(Errc::read_only, "a function that is no query");
+  }
   try {
-    return found->second(*space_, call.arguments);
+    return found->second.body()(*space_, call.arguments);
   } catch (const AccessError& access) {
     return std::unexpected(access.error());
   } catch (const std::exception& exception) {
@@ -78,18 +81,37 @@ Result<std::vector<std::byte>> SpaceMachine::run(const SpaceCall& call) {
   }
 }
 
+Result<void> SpaceMachine::have_space() {
+  leave_behind();
+  if (space_) return {};
+  if (!waiting_.empty()) return fail(Errc::busy, "a space that is being opened");
+  if (const auto opened = open_space(); !opened) {
+    // Another member's image may be better; this one ends with its next turn.
+    failure_ = opened.error();
+    return fail(Errc::busy, "a space that cannot be opened");
+  }
+  return {};
+}
+
+Result<void> SpaceMachine::prepare_read() { return have_space(); }
+
+Result<std::vector<std::byte>> SpaceMachine::read(Bytes query) const {
+  // It is open where the group is led.
+  if (!space_) return fail(Errc::busy, "a space that is not open");
+  DOLMEN_TRY(const SpaceCall call, decode_space_call(query));
+  store_->refuse_records(true);
+  Result<std::vector<std::byte>> result = run(call, true);
+  store_->refuse_records(false);
+  if (store_->was_refused()) result = fail(Errc::read_only, "a query that changes something");
+  // The function may have closed it.
+  if (!space_->sync()) forget_space();
+  return encode_reply(result);
+}
+
 Result<std::vector<std::byte>> SpaceMachine::effect_of(Bytes request) {
   DOLMEN_TRY(const SpaceCall call, decode_space_call(request));
-  leave_behind();
-  if (!space_) {
-    if (!waiting_.empty()) return fail(Errc::busy, "a space that is being opened");
-    if (const auto opened = open_space(); !opened) {
-      // Another member's image may be better; this one ends with its next turn.
-      failure_ = opened.error();
-      return fail(Errc::busy, "a space that cannot be opened");
-    }
-  }
-  const std::vector<std::byte> reply = encode_reply(run(call));
+  DOLMEN_CHECK(have_space());
+  const std::vector<std::byte> reply = encode_reply(run(call, false));
   const std::vector<std::vector<std::byte>> records = store_->take_records();
   SpaceEffect effect{.space = {}, .records = {records.begin(), records.end()}, .reply = reply};
   if (position_ == 0 && !records.empty()) effect.space = image_->space();

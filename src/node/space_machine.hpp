@@ -50,6 +50,8 @@ class SpaceMachine final : public StateMachine {
   [[nodiscard]] bool executes_ahead() const override { return true; }
   [[nodiscard]] bool keeps_state() const override { return true; }
   [[nodiscard]] bool waits_for_decided() const override { return space_ == nullptr; }
+  Result<void> prepare_read() override;
+  Result<std::vector<std::byte>> read(Bytes query) const override;
   Result<std::vector<std::byte>> try_snapshot() override;
   [[nodiscard]] std::vector<std::byte> snapshot() const override;
   Result<void> restore(Bytes state) override;
@@ -70,10 +72,12 @@ class SpaceMachine final : public StateMachine {
 
   SpaceMachine(const sys::Env& env, sys::FaultDriver driver, SpaceFunctions functions,
                const SpaceMachineOptions& options);
+  /// It is there, and is what was applied. Errors: busy.
+  [[nodiscard]] Result<void> have_space();
   [[nodiscard]] Result<void> open_space();
-  void forget_space() noexcept;
+  void forget_space() const noexcept;
   void leave_behind() noexcept;
-  [[nodiscard]] Result<std::vector<std::byte>> run(const SpaceCall& call);
+  [[nodiscard]] Result<std::vector<std::byte>> run(const SpaceCall& call, bool is_query) const;
   [[nodiscard]] Result<void> put(const Waiting& waiting);
   [[nodiscard]] Result<void> checkpoint();
   [[nodiscard]] bool is_checkpoint_due();
@@ -86,8 +90,9 @@ class SpaceMachine final : public StateMachine {
   store::Index position_ = 0;
   std::deque<Waiting> waiting_;
   std::uint64_t retry_at_bytes_ = 0;  ///< of the image's log: after a checkpoint without room
-  GroupStore* store_ = nullptr;       ///< of the space
-  std::unique_ptr<Space> space_;
+  // Made from the image, and again when it is needed: to drop it changes nothing.
+  mutable GroupStore* store_ = nullptr;  ///< of the space
+  mutable std::unique_ptr<Space> space_;
   std::optional<Error> failure_;                ///< of the image: the member has to end
   std::optional<std::vector<std::byte>> made_;  ///< the last effect, until it is applied
 };

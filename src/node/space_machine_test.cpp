@@ -109,6 +109,11 @@ class Member {
     functions["push"] = push;
     functions["sum"] = sum;
     functions["fill"] = fill;
+    functions["total"] = SpaceFunction::query(sum);
+    functions["sly"] = SpaceFunction::query([](Space& space, std::span<const std::byte> arguments) {
+      (void)push(space, arguments);  // and says nothing of it
+      return Result<Bytes>(Bytes{});
+    });
     functions["crowd"] = crowd;
     functions["shout"] = [](Space&, std::span<const std::byte> arguments) -> Result<Bytes> {
       return Bytes(base::load<std::uint64_t>(arguments));
@@ -145,6 +150,15 @@ class Member {
     DOLMEN_TRY(entry.effect, machine_->effect_of(
                                  encode(SpaceCall{.function = function, .arguments = arguments})));
     return decode_reply(machine_->apply_at(entry.index, entry.effect));
+  }
+  /// As the leader, without an entry.
+  Result<std::uint64_t> query(std::string_view function) {
+    DOLMEN_CHECK(machine_->prepare_read());
+    const Bytes argument = bytes_of(7);
+    DOLMEN_TRY(const Bytes told,
+               machine_->read(encode(SpaceCall{.function = function, .arguments = argument})));
+    DOLMEN_TRY(const Bytes reply, decode_reply(told));
+    return reply.size() == 8 ? base::load<std::uint64_t>(reply) : 0;
   }
   Result<std::uint64_t> number(std::string_view function, std::uint64_t argument, Entry& entry) {
     DOLMEN_TRY(const Bytes reply, call(function, argument, entry));
@@ -487,6 +501,34 @@ TEST_F(SpaceMachineTest, AFunctionMayHaveThreads) {
   EXPECT_EQ(a.pages(), b.pages());
   EXPECT_EQ(decide(b, "crowd", 500, {&a}), 2000u);
   EXPECT_EQ(a.pages(), b.pages());
+}
+
+TEST_F(SpaceMachineTest, AQuerySeesWhatWasAppliedAndChangesNothing) {
+  Member a;
+  EXPECT_EQ(a.query("total").error().code(), Errc::not_found) << "there is nothing yet";
+  EXPECT_EQ(decide(a, "push", 5, {}), 1u);
+  EXPECT_EQ(a.query("total").value(), 5u);
+  EXPECT_EQ(a.query("push").error().code(), Errc::read_only) << "no query";
+  EXPECT_EQ(a.query("nobody").error().code(), Errc::not_found);
+  EXPECT_EQ(a.query("sly").error().code(), Errc::read_only);
+  EXPECT_EQ(a.query("total").value(), 5u) << "it changed nothing";
+  EXPECT_EQ(a.machine().position(), a.machine().image().last_index());
+  // As a command it may be called like any other.
+  EXPECT_EQ(decide(a, "total", 0, {}), 5u);
+  EXPECT_EQ(decide(a, "push", 6, {}), 2u);
+  EXPECT_EQ(a.query("total").value(), 11u);
+}
+
+// Before what it led with is decided, and where it does not lead.
+TEST_F(SpaceMachineTest, AQueryWaitsForASpace) {
+  Member a;
+  Member b;
+  decide(a, "push", 5, {&b});
+  const Bytes argument = bytes_of(0);
+  const Bytes call = encode(SpaceCall{.function = "total", .arguments = argument});
+  EXPECT_EQ(b.machine().read(call).error().code(), Errc::busy) << "a follower's is not open";
+  EXPECT_EQ(b.query("total").value(), 5u) << "it leads now";
+  EXPECT_EQ(a.machine().read(Bytes(3)).error().code(), Errc::corrupt);
 }
 
 // Its directory was not cleared with the member's.

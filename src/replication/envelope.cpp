@@ -9,6 +9,12 @@ namespace {
 
 std::unexpected<Error> damaged() { return fail(Errc::corrupt, "a message to or from a member"); }
 
+bool is_kind(std::uint8_t kind) noexcept {
+  constexpr std::uint8_t kNever = 16;  // was never given
+  return kind >= static_cast<std::uint8_t>(EnvelopeKind::replica) &&
+         kind <= static_cast<std::uint8_t>(EnvelopeKind::report) && kind != kNever;
+}
+
 }  // namespace
 
 std::vector<std::byte> encode(const Envelope& envelope) {
@@ -34,11 +40,21 @@ std::vector<std::byte> encode(const Request& request) {
   return out.release();
 }
 
+std::vector<std::byte> encode(const ReadRequest& request) {
+  base::ByteWriter out;
+  out.put(request.number);
+  out.put(static_cast<std::uint64_t>(request.level));
+  out.put_bytes(request.query);
+  return out.release();
+}
+
 std::vector<std::byte> encode(const Reply& reply) {
   base::ByteWriter out;
   out.put(reply.number);
   out.put(static_cast<std::uint64_t>(reply.status));
   out.put(reply.value);
+  out.put(reply.index);
+  out.put(static_cast<std::uint64_t>(reply.level));
   out.put_bytes(reply.result);
   return out.release();
 }
@@ -82,10 +98,7 @@ Result<Opened> decode_envelope(base::Bytes message) {
   opened.envelope.from = log::ReplicaId{in.get<std::uint64_t>()};
   opened.envelope.to = log::ReplicaId{in.get<std::uint64_t>()};
   if (in.failed() || is_spare_used || opened.envelope.group.is_null()) return damaged();
-  if (kind < static_cast<std::uint8_t>(EnvelopeKind::replica) ||
-      kind > static_cast<std::uint8_t>(EnvelopeKind::report)) {
-    return damaged();
-  }
+  if (!is_kind(kind)) return damaged();
   opened.body = in.take(in.remaining());
   return opened;
 }
@@ -103,16 +116,36 @@ Result<Request> decode_request(base::Bytes body) {
   return request;
 }
 
+Result<ReadRequest> decode_read_request(base::Bytes body) {
+  base::ByteReader in(body);
+  ReadRequest request{.number = in.get<std::uint64_t>()};
+  const auto level = in.get<std::uint64_t>();
+  if (in.failed() || level < static_cast<std::uint64_t>(ReadLevel::linearizable) ||
+      level > static_cast<std::uint64_t>(ReadLevel::stale)) {
+    return damaged();
+  }
+  request.level = static_cast<ReadLevel>(level);
+  request.query = in.take(in.remaining());
+  return request;
+}
+
 Result<Reply> decode_reply(base::Bytes body) {
   base::ByteReader in(body);
   Reply reply{.number = in.get<std::uint64_t>()};
   const auto status = in.get<std::uint64_t>();
   reply.value = in.get<std::uint64_t>();
-  if (in.failed() || status < static_cast<std::uint64_t>(ReplyStatus::done) ||
+  reply.index = in.get<std::uint64_t>();
+  const auto level = in.get<std::uint64_t>();
+  if (in.failed() || level > static_cast<std::uint64_t>(Level::replicated)) return damaged();
+  // Elsewhere there is nothing at that place.
+  const bool is_done = status == static_cast<std::uint64_t>(ReplyStatus::done);
+  if (!is_done && (reply.index != 0 || level != 0)) return damaged();
+  if (status < static_cast<std::uint64_t>(ReplyStatus::done) ||
       status > static_cast<std::uint64_t>(ReplyStatus::lost)) {
     return damaged();
   }
   reply.status = static_cast<ReplyStatus>(status);
+  reply.level = static_cast<Level>(level);
   reply.result = in.take(in.remaining());
   return reply;
 }

@@ -15,7 +15,7 @@
 namespace dolmen::replication {
 
 inline constexpr std::uint32_t kEnvelopeMagic = 0x56454C44;  // "DLEV"
-inline constexpr std::uint16_t kEnvelopeVersion = 1;
+inline constexpr std::uint16_t kEnvelopeVersion = 2;
 inline constexpr std::size_t kEnvelopeBytes = 40;
 
 enum class EnvelopeKind : std::uint8_t {
@@ -32,6 +32,7 @@ enum class EnvelopeKind : std::uint8_t {
   // Between nodes of a cluster, and from clients to them: node/cluster_message.hpp.
   ask_map = 13,
   map = 14,
+  read_request = 15,  ///< of a client that changes nothing; its answer is a reply
   order = 19,
   report = 20,
 };
@@ -61,11 +62,23 @@ struct Request {
   base::Bytes command{};
 };
 
+enum class ReadLevel : std::uint8_t {
+  linearizable = 1,  ///< at the leader: all that was answered to anybody before it was asked
+  stale = 2,         ///< whatever the member that is asked has executed
+};
+
+/// A client's question to the state machine.
+struct ReadRequest {
+  std::uint64_t number = 0;  ///< the client's own, repeated in the reply
+  ReadLevel level = ReadLevel::linearizable;
+  base::Bytes query{};
+};
+
 enum class ReplyStatus : std::uint8_t {
   done = 1,  ///< `value`: of a session that was asked for its number; `result` of a command
   not_leader =
-      2,        ///< `value`: the node that leads, as far as is known; 0: nobody. Nothing happened
-  busy = 3,     ///< too much is under way; nothing happened
+      2,     ///< `value`: the node that leads, as far as is known; 0: nobody. Nothing happened
+  busy = 3,  ///< too much is under way; nothing happened. `value`: microseconds until it may not be
   expired = 4,  ///< no such session any more; whether the command was executed is not known
   refused = 5,  ///< the state machine refuses it; nothing happened
   lost = 6,     ///< this member leads no more; whether it will be executed is not known
@@ -75,6 +88,10 @@ struct Reply {
   std::uint64_t number = 0;
   ReplyStatus status = ReplyStatus::done;
   std::uint64_t value = 0;
+  /// Of `done`: the command is in the log at this place or before, or what was read is the state
+  /// after it; at `level` no member can lose it any more.
+  log::Index index = 0;
+  Level level = Level::durable;
   base::Bytes result{};
 };
 
@@ -102,6 +119,7 @@ struct MemberStatus {
 /// The head; the body follows.
 [[nodiscard]] std::vector<std::byte> encode(const Envelope& envelope);
 [[nodiscard]] std::vector<std::byte> encode(const Request& request);
+[[nodiscard]] std::vector<std::byte> encode(const ReadRequest& request);
 [[nodiscard]] std::vector<std::byte> encode(const Reply& reply);
 [[nodiscard]] std::vector<std::byte> encode(const MemberStatus& status);
 
@@ -112,6 +130,7 @@ struct Opened {
 /// Errors of all: corrupt, version_unsupported. What they give refers to the bytes.
 [[nodiscard]] Result<Opened> decode_envelope(base::Bytes message);
 [[nodiscard]] Result<Request> decode_request(base::Bytes body);
+[[nodiscard]] Result<ReadRequest> decode_read_request(base::Bytes body);
 [[nodiscard]] Result<Reply> decode_reply(base::Bytes body);
 [[nodiscard]] Result<MemberStatus> decode_status(base::Bytes body);
 

@@ -22,6 +22,7 @@ void check(base::Bytes body, const std::vector<std::byte>& again) {
 
 void take_for_a_body(base::Bytes body) {
   if (const auto request = replication::decode_request(body)) check(body, encode(*request));
+  if (const auto read = replication::decode_read_request(body)) check(body, encode(*read));
   if (const auto reply = replication::decode_reply(body)) check(body, encode(*reply));
   if (const auto status = replication::decode_status(body)) check(body, encode(*status));
   if (const auto roster = replication::decode_roster(body)) check(body, encode(*roster));

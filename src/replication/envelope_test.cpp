@@ -28,9 +28,14 @@ Request request() {
 }
 Reply reply() {
   return {.number = 12,
-          .status = ReplyStatus::expired,
+          .status = ReplyStatus::done,
           .value = 5,
+          .index = 118,
+          .level = Level::replicated,
           .result = base::as_bytes("it is locked")};
+}
+ReadRequest read_request() {
+  return {.number = 13, .level = ReadLevel::stale, .query = base::as_bytes("is it locked?")};
 }
 MemberStatus status() {
   return {.self = log::ReplicaId{(1ull << 32) | 1},
@@ -55,6 +60,10 @@ Message reply_message() {
                                 .from = log::ReplicaId{(1ull << 32) | 1}}),
                 encode(reply()));
 }
+Message read_request_message() {
+  return joined(encode(Envelope{.kind = EnvelopeKind::read_request, .group = kHead.group}),
+                encode(read_request()));
+}
 Message status_message() {
   return joined(encode(Envelope{.kind = EnvelopeKind::status,
                                 .group = kHead.group,
@@ -68,6 +77,10 @@ Errc head_error(base::Bytes message) {
 }
 Errc request_error(base::Bytes body) {
   const auto decoded = decode_request(body);
+  return decoded ? Errc{} : decoded.error().code();
+}
+Errc read_request_error(base::Bytes body) {
+  const auto decoded = decode_read_request(body);
   return decoded ? Errc{} : decoded.error().code();
 }
 Errc reply_error(base::Bytes body) {
@@ -99,7 +112,7 @@ void expect_refused(const Message& right, std::initializer_list<Change> changes,
 }
 
 TEST(Envelope, HeadsOfAllKindsComeBackAsTheyWere) {
-  for (std::uint8_t kind = 1; kind <= 9; ++kind) {
+  for (const int kind : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15}) {
     const Envelope envelope{.kind = static_cast<EnvelopeKind>(kind),
                             .group = {7, 9},
                             .from = log::ReplicaId{3},
@@ -124,23 +137,36 @@ TEST(Envelope, BodiesComeBackAsTheyWere) {
   for (std::uint64_t kind = 1; kind <= 6; ++kind) {
     Reply one = reply();
     one.status = static_cast<ReplyStatus>(kind);
+    if (one.status != ReplyStatus::done) {
+      one.index = 0;
+      one.level = Level::durable;
+    }
     const Message bytes = encode(one);
     const auto told = decode_reply(bytes);
     ASSERT_TRUE(told) << told.error().message();
     EXPECT_EQ(told->number, 12u);
     EXPECT_EQ(told->status, one.status);
     EXPECT_EQ(told->value, 5u);
+    EXPECT_EQ(told->index, one.index);
+    EXPECT_EQ(told->level, one.level);
     EXPECT_TRUE(std::ranges::equal(told->result, one.result));
   }
+  const Message question = encode(read_request());
+  const auto read = decode_read_request(question);
+  ASSERT_TRUE(read) << read.error().message();
+  EXPECT_EQ(read->number, 13u);
+  EXPECT_EQ(read->level, ReadLevel::stale);
+  EXPECT_TRUE(std::ranges::equal(read->query, read_request().query));
   const auto whole = decode_status(encode(status()));
   ASSERT_TRUE(whole) << whole.error().message();
   EXPECT_EQ(*whole, status());
 }
 
 TEST(Envelope, MessagesAreTheGoldenFiles) {
-  EXPECT_EQ(request_message(), store::read_golden("member_request_v1.bin"));
-  EXPECT_EQ(reply_message(), store::read_golden("member_reply_v1.bin"));
-  EXPECT_EQ(status_message(), store::read_golden("member_status_v1.bin"));
+  EXPECT_EQ(request_message(), store::read_golden("member_request_v2.bin"));
+  EXPECT_EQ(reply_message(), store::read_golden("member_reply_v2.bin"));
+  EXPECT_EQ(read_request_message(), store::read_golden("member_read_request_v2.bin"));
+  EXPECT_EQ(status_message(), store::read_golden("member_status_v2.bin"));
 }
 
 TEST(Envelope, WhatIsCutShortIsRefused) {
@@ -151,7 +177,14 @@ TEST(Envelope, WhatIsCutShortIsRefused) {
   const Message fixed = encode(Request{.number = 1, .session = 2, .sequence = 3});
   for (std::size_t length = 0; length < fixed.size(); ++length) {
     EXPECT_EQ(request_error(base::Bytes(fixed).first(length)), Errc::corrupt) << length;
-    EXPECT_EQ(reply_error(base::Bytes(fixed).first(length)), Errc::corrupt) << length;
+  }
+  const Message read = encode(ReadRequest{.number = 1});
+  for (std::size_t length = 0; length < read.size(); ++length) {
+    EXPECT_EQ(read_request_error(base::Bytes(read).first(length)), Errc::corrupt) << length;
+  }
+  const Message told = encode(Reply{.number = 1});
+  for (std::size_t length = 0; length < told.size(); ++length) {
+    EXPECT_EQ(reply_error(base::Bytes(told).first(length)), Errc::corrupt) << length;
   }
   Message whole = encode(status());
   for (std::size_t length = 0; length < whole.size(); ++length) {
@@ -164,9 +197,11 @@ TEST(Envelope, WhatIsCutShortIsRefused) {
 TEST(Envelope, ImpossibleFieldsAreRefused) {
   expect_refused(request_message(),
                  {{"another magic", 0, 1, 4},
-                  {"a newer version", 4, 2, 2, Errc::version_unsupported},
+                  {"an older version", 4, 1, 2, Errc::version_unsupported},
+                  {"a newer version", 4, 3, 2, Errc::version_unsupported},
                   {"no kind", 6, 0, 1},
                   {"an unknown kind", 6, 21, 1},
+                  {"one that was never given", 6, 16, 1},
                   {"a spare byte", 7, 1, 1}},
                  head_error);
   Message nobody = request_message();
@@ -186,9 +221,13 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
             Errc::corrupt)
       << "a command without a session";
 
+  expect_refused(encode(read_request()), {{"no level", 8, 0, 8}, {"an unknown level", 8, 3, 8}},
+                 read_request_error);
   expect_refused(encode(reply()),
                  {{"no status", 8, 0, 8},
                   {"an unknown status", 8, 7, 8},
+                  {"a place of what was not done", 8, 2, 8},
+                  {"an unknown level", 32, 2, 8},
                   {"a status of 64 bits", 8, (std::uint64_t{1} << 32) | 1, 8}},
                  reply_error);
 

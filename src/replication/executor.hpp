@@ -54,6 +54,7 @@ class Executor {
     ReplyStatus status = ReplyStatus::done;
     std::uint64_t value = 0;
     std::vector<std::byte> result{};
+    log::Index index = 0;  ///< of `done`: as in a Reply
   };
   /// Executes the entry behind the last one; entries that are no commands do nothing.
   Outcome execute(const log::Entry& entry);

@@ -55,8 +55,8 @@ Result<void> Member::add(const GroupId& group, StateMachine* machine) {
   if (machine != nullptr && replica.is_witness()) {
     return fail(Errc::invalid_argument, "a server: the group has this member as a witness");
   }
-  const auto place =
-      groups_.try_emplace(group, machine, std::move(replica), hosted.first, std::move(lanes));
+  const auto place = groups_.try_emplace(group, machine, std::move(replica), hosted.first,
+                                         std::move(lanes), options_);
   DOLMEN_ASSERT(place.second);
   if (place.first->second.lanes) {
     place.first->second.writer = std::make_unique<LaneWriter>(endpoint_, group);
@@ -133,8 +133,12 @@ Result<bool> Member::turn() {
       admit(hosting);
     }
   }
+  DOLMEN_TRY(const bool has_asked, begin_reads());
   DOLMEN_TRY(const bool has_proposed, propose_all());
-  busy |= has_proposed;
+  busy |= has_asked || has_proposed;
+  for (auto& [group, hosting] : groups_) {
+    if (!hosting.asking.empty()) hosting.replica.send_round();
+  }
   DOLMEN_CHECK(carry_out_all());
   if (!is_synced_) {
     busy = true;
@@ -150,7 +154,8 @@ Result<bool> Member::turn() {
   DOLMEN_CHECK(journal_ ? look_after_journal() : look_after_memory(busy));
   // What may be proposed only now waits for nothing that would wake this one.
   for (const auto& [group, hosting] : groups_) {
-    busy |= !hosting.requests.empty() && can_propose(hosting);
+    busy |= hosting.requests.may_begin(hosting.pending.size()) > 0 && can_propose(hosting);
+    busy |= can_begin_read(hosting);
   }
   return busy;
 }
@@ -216,6 +221,15 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
            .sequence = request->sequence,
            .payload = encode_command(request->session, request->sequence, request->command)});
     }
+    case EnvelopeKind::read_request: {
+      const auto asked = decode_read_request(body);
+      if (!asked) return;
+      return take_reader(envelope.group, hosting,
+                         {.client = from,
+                          .number = asked->number,
+                          .level = asked->level,
+                          .query = {asked->query.begin(), asked->query.end()}});
+    }
     case EnvelopeKind::ask_status:
       return send(
           from,
@@ -265,17 +279,22 @@ void Member::submit(const GroupId& group, base::Bytes command, Answer answer) {
 }
 
 void Member::take_request(const GroupId& group, Hosting& hosting, Waiting waiting) {
-  const log::Replica& replica = hosting.replica;
-  if (replica.role() != log::Role::leader) {
-    const std::uint64_t leader =
-        replica.leader() ? static_cast<std::uint64_t>(node_of(*replica.leader())) : 0;
+  if (hosting.replica.role() != log::Role::leader) {
     return answer(group, hosting, waiting.pending,
-                  {.status = ReplyStatus::not_leader, .value = leader});
+                  {.status = ReplyStatus::not_leader, .value = leader_node(hosting)});
   }
-  if (hosting.requests.size() + hosting.pending.size() >= options_.requests_max) {
-    return answer(group, hosting, waiting.pending, {.status = ReplyStatus::busy});
-  }
-  hosting.requests.push_back(std::move(waiting));
+  const std::size_t bytes = waiting.payload.size();
+  const auto retry_us = hosting.requests.push(waiting.pending.client, bytes, hosting.pending.size(),
+                                              now_ns(), waiting);
+  if (!retry_us) return;
+  DOLMEN_PROBE("replication.busy");
+  answer(group, hosting, waiting.pending, {.status = ReplyStatus::busy, .value = *retry_us});
+}
+
+/// As far as is known; 0: nobody.
+std::uint64_t Member::leader_node(const Hosting& hosting) {
+  const auto leader = hosting.replica.leader();
+  return leader ? static_cast<std::uint64_t>(node_of(*leader)) : 0;
 }
 
 // --- what follows from it ------------------------------------------------------------------------
@@ -284,7 +303,7 @@ void Member::take_request(const GroupId& group, Hosting& hosting, Waiting waitin
 Result<bool> Member::propose_all() {
   bool busy = false;
   for (auto& [group, hosting] : groups_) {
-    if (hosting.requests.empty() || !can_propose(hosting)) continue;
+    if (hosting.requests.may_begin(hosting.pending.size()) == 0 || !can_propose(hosting)) continue;
     busy = true;
     // A replica that took over another's log may lead already: first what it had executed of its
     // own is undone, or effect_of() would see it.
@@ -299,16 +318,19 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
   log::Replica& replica = hosting.replica;
   DOLMEN_ASSERT(hosting.executor || replica.role() != log::Role::leader);
   const bool is_ahead = hosting.executes_ahead();
-  DOLMEN_ASSERT(hosting.taken.empty());
-  hosting.taken.swap(hosting.requests);
   const bool is_bounded = has_memory_witness(hosting);
-  for (Waiting& waiting : hosting.taken) {
-    if ((is_bounded || hosting.machine->waits_for_decided()) && !can_propose(hosting)) {
-      hosting.requests.push_back(std::move(waiting));
-      continue;
-    }
+  const std::uint64_t began_ns = env_.clock->monotonic_ns();
+  const std::uint64_t executing_ns = hosting.work_ns;
+  for (std::size_t left = hosting.requests.may_begin(hosting.pending.size()); left > 0; --left) {
+    if ((is_bounded || hosting.machine->waits_for_decided()) && !can_propose(hosting)) break;
+    auto [waiting, is_late] = hosting.requests.pop(now_ns());
     if (replica.role() != log::Role::leader) {
       answer(group, hosting, waiting.pending, {.status = ReplyStatus::not_leader});
+      continue;
+    }
+    if (is_late) {
+      answer(group, hosting, waiting.pending,
+             {.status = ReplyStatus::busy, .value = hosting.requests.retry_us(0)});
       continue;
     }
     std::vector<std::byte> payload = std::move(waiting.payload);
@@ -345,7 +367,9 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
     DOLMEN_ASSERT(hosting.pending.empty() || hosting.pending.back().place < *where);
     hosting.pending.push_back(std::move(waiting.pending));
   }
-  hosting.taken.clear();
+  // What was executed in between is accounted for there.
+  const std::uint64_t took_ns = env_.clock->monotonic_ns() - began_ns;
+  hosting.work_ns += took_ns - std::min(took_ns, hosting.work_ns - executing_ns);
   replica.send_proposed(now_ns());
 }
 
@@ -373,6 +397,7 @@ Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
   log::Output output = hosting.replica.take_output();
   if (output.installed) {
     give_up(group, hosting, 0);
+    give_up_ahead(group, hosting, 0);
     if (hosting.executor) {
       hosting.told_decided = 0;
       DOLMEN_CHECK(hosting.executor->restore(output.installed.get()));
@@ -384,6 +409,7 @@ Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
   }
   if (output.undo_from) {
     give_up(group, hosting, *output.undo_from);
+    give_up_ahead(group, hosting, *output.undo_from);
     if (hosting.executor && hosting.executor->executed() >= *output.undo_from) {
       DOLMEN_CHECK(execute_again(hosting, *output.undo_from - 1));
     }
@@ -416,7 +442,9 @@ Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
 }
 
 void Member::execute(Hosting& hosting, log::Index up_to) {
-  while (hosting.executor && hosting.executor->executed() < up_to) {
+  if (!hosting.executor || hosting.executor->executed() >= up_to) return;
+  const std::uint64_t began_ns = env_.clock->monotonic_ns();
+  while (hosting.executor->executed() < up_to) {
     const log::Index index = hosting.executor->executed() + 1;
     const log::Entry& entry = hosting.replica.at(index);
     hosting.bytes_held += log::kEntryHeaderBytes + entry.payload.size();
@@ -425,7 +453,9 @@ void Member::execute(Hosting& hosting, log::Index up_to) {
     if (waits != hosting.pending.end() && waits->place.index == index) {
       waits->outcome = std::move(outcome);
     }
+    ++hosting.worked;
   }
+  hosting.work_ns += env_.clock->monotonic_ns() - began_ns;
 }
 
 Result<void> Member::execute_again(Hosting& hosting, log::Index up_to) {
@@ -442,7 +472,9 @@ Result<void> Member::serve(const GroupId& group, Hosting& hosting) {
   const bool is_ahead = hosting.executes_ahead() && replica.role() == log::Role::leader &&
                         (!has_memory_witness(hosting) || leads(hosting));
   execute(hosting, is_ahead ? replica.end().index : replica.stable());
+  std::uint64_t answered = 0;
   while (!hosting.pending.empty() && hosting.pending.front().place.index <= replica.stable()) {
+    ++answered;
     Pending pending = std::move(hosting.pending.front());
     hosting.pending.pop_front();
     hosting.pending_bytes -= pending.bytes;
@@ -450,9 +482,13 @@ Result<void> Member::serve(const GroupId& group, Hosting& hosting) {
                         replica.at(pending.place.index).origin == pending.place.origin &&
                         pending.outcome;
     if (!is_own) pending.outcome = Executor::Outcome{.status = ReplyStatus::lost};
+    pending.outcome->index = pending.place.index;
     answer(group, hosting, pending, *pending.outcome);
   }
-  return tell_decided(hosting);
+  account(hosting, answered);
+  DOLMEN_CHECK(tell_decided(hosting));
+  serve_reads(group, hosting);
+  return {};
 }
 
 void Member::give_up(const GroupId& group, Hosting& hosting, log::Index from) {
@@ -483,12 +519,19 @@ std::deque<Member::Pending>::iterator Member::first_pending(Hosting& hosting, lo
 void Member::answer(const GroupId& group, const Hosting& hosting, const Pending& pending,
                     const Executor::Outcome& outcome) {
   if (pending.answer) return pending.answer(outcome);
-  send(pending.client,
-       {.kind = EnvelopeKind::reply, .group = group, .from = hosting.replica.self()},
-       encode(Reply{.number = pending.number,
-                    .status = outcome.status,
-                    .value = outcome.value,
-                    .result = outcome.result}));
+  reply(group, hosting, pending.client, pending.number, outcome);
+}
+
+void Member::reply(const GroupId& group, const Hosting& hosting, const fabric::NodeName& client,
+                   std::uint64_t number, const Executor::Outcome& outcome) {
+  Reply told{
+      .number = number, .status = outcome.status, .value = outcome.value, .result = outcome.result};
+  if (told.status == ReplyStatus::done) {
+    told.index = outcome.index;
+    told.level = journal_ ? Level::durable : Level::replicated;
+  }
+  send(client, {.kind = EnvelopeKind::reply, .group = group, .from = hosting.replica.self()},
+       encode(told));
 }
 
 // What cannot be sent is lost: replicas and clients ask again.

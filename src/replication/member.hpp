@@ -29,6 +29,7 @@
 
 #include "fabric/fabric.hpp"
 #include "replication/executor.hpp"
+#include "replication/intake.hpp"
 #include "replication/journal.hpp"
 #include "replication/membership.hpp"
 #include "replication/shared_lanes.hpp"
@@ -37,8 +38,9 @@ namespace dolmen::replication {
 
 struct MemberOptions {
   log::ReplicaOptions replica{};
-  /// Requests of one group that are not answered yet; more are `busy`.
-  std::size_t requests_max = 20'000;
+  /// Of each group: commands that are not answered yet, and queries; more are `busy`.
+  IntakeLimits requests{};
+  IntakeLimits reads{};
   /// A checkpoint that failed for want of room is tried again after this.
   std::uint64_t checkpoint_retry_ns = 5'000'000'000;
   /// Where nodes are as far as no group's log says it.
@@ -114,6 +116,8 @@ class Member final : private fabric::Sink {
   /// A command from within this process, executed once if it is decided; `answer` is called by a
   /// later turn. Errors: not_leader and busy are told by `answer` at once.
   void submit(const GroupId& group, base::Bytes command, Answer answer);
+  /// A query from within this process, as of ReplicatedClient::read(); told as by submit().
+  void query(const GroupId& group, base::Bytes query, ReadLevel level, Answer answer);
 
   /// Whether it leads and has decided an entry of its own epoch.
   [[nodiscard]] bool leads(const GroupId& group) const;
@@ -126,12 +130,15 @@ class Member final : private fabric::Sink {
   struct Inside {
     const log::Replica* replica = nullptr;
     log::Index executed = 0;  ///< by its machine; 0 also where there is none
+    std::size_t held = 0;     ///< commands and queries that are not answered yet
   };
   [[nodiscard]] std::optional<Inside> inside(const GroupId& group) const {
     const auto found = groups_.find(group);
     if (found == groups_.end()) return std::nullopt;
     const Hosting& hosting = found->second;
-    return Inside{&hosting.replica, hosting.executor ? hosting.executor->executed() : 0};
+    return Inside{&hosting.replica, hosting.executor ? hosting.executor->executed() : 0,
+                  hosting.requests.size() + hosting.pending.size() + hosting.reads.size() +
+                      hosting.asking.size() + hosting.ahead.size()};
   }
   /// Requires: it has one.
   [[nodiscard]] Journal& journal() noexcept { return *journal_; }
@@ -153,10 +160,31 @@ class Member final : private fabric::Sink {
     std::uint64_t sequence = 0;
     std::vector<std::byte> payload;  ///< encode_command() of them
   };
+  // Queries (member_reads.cpp).
+  struct Reader {
+    fabric::NodeName client{};
+    std::uint64_t number = 0;
+    ReadLevel level = ReadLevel::linearizable;
+    std::vector<std::byte> query{};
+    Answer answer{};  ///< instead of a client
+  };
+  /// Waits for its ticket's round, and for its entry to be executed.
+  struct Asking {
+    Reader reader;
+    log::ReadTicket ticket{};
+    std::vector<std::byte> early{};  ///< what a planted bug read too early
+  };
+  /// Has read a state that is not decided yet.
+  struct Ahead {
+    Reader reader;
+    Executor::Outcome outcome{};  ///< its index: of the last entry of that state
+  };
   struct Hosting {
     Hosting(StateMachine* its_machine, log::Replica its_replica, log::Configuration its_first,
-            std::unique_ptr<SharedLanes> its_lanes)
-        : machine(its_machine),
+            std::unique_ptr<SharedLanes> its_lanes, const MemberOptions& options)
+        : requests(options.requests),
+          reads(options.reads),
+          machine(its_machine),
           executor(its_machine == nullptr ? std::nullopt : std::optional<Executor>(*its_machine)),
           replica(std::move(its_replica)),
           first(std::move(its_first)),
@@ -164,14 +192,18 @@ class Member final : private fabric::Sink {
     [[nodiscard]] bool executes_ahead() const {
       return machine != nullptr && machine->executes_ahead();
     }
+    Intake<Waiting> requests;
+    Intake<Reader> reads;
+    std::deque<Asking> asking;         ///< ascending by round
+    std::deque<Ahead> ahead;           ///< ascending by index
+    std::uint64_t work_ns = 0;         ///< of the machine, since it was last accounted for
+    std::uint64_t worked = 0;          ///< … and commands
     StateMachine* const machine;       ///< null: of a witness
     std::optional<Executor> executor;  ///< of the machine
     log::Replica replica;
     log::Configuration first;
     log::RecordCount appended = 0;
     log::Index told_decided = 0;  ///< what the machine knows of since its last restore()
-    std::vector<Waiting> requests;
-    std::vector<Waiting> taken;   ///< … that are being proposed; kept for its memory
     std::deque<Pending> pending;  ///< ascending
     std::size_t pending_bytes = 0;
     Addresses addresses;  ///< of the log, decided or not
@@ -204,6 +236,19 @@ class Member final : private fabric::Sink {
   void take_request(const GroupId& group, Hosting& hosting, Waiting waiting);
   [[nodiscard]] Result<bool> propose_all();
   void propose(const GroupId& group, Hosting& hosting);
+  void account(Hosting& hosting, std::uint64_t answered);
+  void take_reader(const GroupId& group, Hosting& hosting, Reader reader);
+  [[nodiscard]] Result<bool> begin_reads();
+  void begin_reads(const GroupId& group, Hosting& hosting);
+  [[nodiscard]] bool can_begin_read(const Hosting& hosting) const;
+  void serve_reads(const GroupId& group, Hosting& hosting);
+  [[nodiscard]] bool can_read(const Hosting& hosting, const Asking& asking,
+                              std::uint64_t confirmed) const;
+  void read(const GroupId& group, Hosting& hosting, Reader reader);
+  void give_up_ahead(const GroupId& group, Hosting& hosting, log::Index from);
+  void answer_reader(const GroupId& group, const Hosting& hosting, const Reader& reader,
+                     const Executor::Outcome& outcome);
+  [[nodiscard]] static std::uint64_t leader_node(const Hosting& hosting);
   [[nodiscard]] bool has_memory_witness(const Hosting& hosting) const;
   [[nodiscard]] std::size_t undecided_bytes_max(const Hosting& hosting) const;
   [[nodiscard]] bool can_propose(const Hosting& hosting) const;
@@ -218,6 +263,8 @@ class Member final : private fabric::Sink {
   [[nodiscard]] Result<void> serve(const GroupId& group, Hosting& hosting);
   void answer(const GroupId& group, const Hosting& hosting, const Pending& pending,
               const Executor::Outcome& outcome);
+  void reply(const GroupId& group, const Hosting& hosting, const fabric::NodeName& client,
+             std::uint64_t number, const Executor::Outcome& outcome);
   void give_up(const GroupId& group, Hosting& hosting, log::Index from);
   [[nodiscard]] static std::deque<Pending>::iterator first_pending(Hosting& hosting,
                                                                    log::Index index);

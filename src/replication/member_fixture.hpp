@@ -67,6 +67,8 @@ class MemberClient final : private fabric::Sink {
     ReplyStatus status = ReplyStatus::done;
     std::uint64_t value = 0;
     std::vector<std::byte> result{};
+    log::Index index = 0;
+    Level level = Level::durable;
   };
   /// Its number; nothing where the node is not connected.
   std::optional<std::uint64_t> ask(std::size_t member, std::uint64_t session,
@@ -75,6 +77,13 @@ class MemberClient final : private fabric::Sink {
         .number = ++asked_, .session = session, .sequence = sequence, .command = command};
     return send(member, EnvelopeKind::request, encode(request)) ? std::optional(asked_)
                                                                 : std::nullopt;
+  }
+  /// A query, as ask().
+  std::optional<std::uint64_t> read(std::size_t member, ReadLevel level = ReadLevel::linearizable,
+                                    base::Bytes query = {}) {
+    const ReadRequest request{.number = ++asked_, .level = level, .query = query};
+    return send(member, EnvelopeKind::read_request, encode(request)) ? std::optional(asked_)
+                                                                     : std::nullopt;
   }
   bool send(std::size_t member, EnvelopeKind kind, base::Bytes body);
   /// The answer to it, once.
@@ -128,7 +137,9 @@ class MemberClient final : private fabric::Sink {
         told_
             .emplace(reply->number, Told{.status = reply->status,
                                          .value = reply->value,
-                                         .result = {reply->result.begin(), reply->result.end()}})
+                                         .result = {reply->result.begin(), reply->result.end()},
+                                         .index = reply->index,
+                                         .level = reply->level})
             .second;
     EXPECT_TRUE(is_new) << "answered twice";
   }

@@ -55,7 +55,7 @@ void Member::write_lanes(Hosting& hosting) {
     std::atomic_thread_fence(std::memory_order_seq_cst);
     for (const log::LaneWrite& write : lane_writes_) {
       hosting.replica.landed(now_ns(), write.to, write.lane, write.end,
-                             hosting.writer->word(write.to));
+                             hosting.writer->word(write.to), write.round);
     }
   }
 }

@@ -123,7 +123,7 @@ TEST(Member, ARetryIsAnsweredAsTheFirstAttemptThoughItWouldBeRefusedNow) {
 
 TEST(Member, TooMuchAtOnceIsBusy) {
   MemberWorldOptions options;
-  options.member.requests_max = 3;
+  options.member.requests.most = 3;
   MemberWorld world(options);
   const std::size_t leader = world.lead();
   std::vector<std::shared_ptr<std::optional<Outcome>>> all;

@@ -32,6 +32,7 @@ class ClusterClient final : private fabric::Sink {
     std::vector<fabric::NodeId> members;
     std::size_t number = 0;  ///< of the client in the history
     bool is_space = false;   ///< the group keeps one
+    bool only_reads = false;
   };
 
   ClusterClient(SimFabric& fabric, SimEndpointOptions endpoint, Place place,
@@ -62,6 +63,7 @@ class ClusterClient final : private fabric::Sink {
   [[nodiscard]] bool is_done() const { return is_resting_ && !operation_; }
   [[nodiscard]] const std::string& violation() const { return violation_; }
   [[nodiscard]] std::uint64_t answered() const { return answered_; }
+  [[nodiscard]] std::uint64_t reads() const { return reads_; }
   [[nodiscard]] std::uint64_t attempts() const { return attempts_; }
   [[nodiscard]] bool is_of_space() const { return place_.is_space; }
 
@@ -70,7 +72,13 @@ class ClusterClient final : private fabric::Sink {
   static constexpr std::uint64_t kMs = 1'000'000;
 
   void begin() {
-    const std::uint64_t amount = random_.below(3) == 0 ? 0 : 1 + random_.below(1'000'000);
+    is_reading_ = place_.only_reads || random_.below(3) == 0;
+    if (is_reading_) {
+      command_ = place_.is_space ? SpaceTally::look() : std::vector<std::byte>{};
+      operation_ = history_.invoke(place_.number, {.added = 0});
+      return;
+    }
+    const std::uint64_t amount = random_.below(5) == 0 ? 0 : 1 + random_.below(1'000'000);
     const std::uint64_t padding = random_.below(300);
     command_ = place_.is_space ? SpaceTally::add(amount) : Tally::add(amount, padding);
     operation_ = history_.invoke(place_.number, {.added = amount});
@@ -85,9 +93,14 @@ class ClusterClient final : private fabric::Sink {
         .session = session_,
         .sequence = is_opening ? 0 : sequence_,
         .command = is_opening ? base::Bytes{} : base::Bytes(command_)};
-    const std::vector<std::byte> head = encode(
-        replication::Envelope{.kind = replication::EnvelopeKind::request, .group = place_.group});
-    const std::vector<std::byte> body = encode(request);
+    const bool reads = is_reading_ && !is_opening;
+    const std::vector<std::byte> head =
+        encode(replication::Envelope{.kind = reads ? replication::EnvelopeKind::read_request
+                                                   : replication::EnvelopeKind::request,
+                                     .group = place_.group});
+    const std::vector<std::byte> body =
+        reads ? encode(replication::ReadRequest{.number = asked_, .query = command_})
+              : encode(request);
     const std::array<base::Bytes, 2> parts{head, body};
     if (!endpoint_->send(*to, parts)) return false;
     is_waiting_ = true;
@@ -113,6 +126,7 @@ class ClusterClient final : private fabric::Sink {
                             : Tally::value_of(reply.result);
         operation_.reset();
         ++answered_;
+        if (is_reading_) ++reads_;
         not_before_ns_ = fabric_.now_ns() + random_.below(10 * kMs);  // it thinks
         return;
       case Status::not_leader:
@@ -160,11 +174,13 @@ class ClusterClient final : private fabric::Sink {
   std::uint64_t asked_ = 0;
   std::vector<std::byte> command_;
   std::optional<std::size_t> operation_;
+  bool is_reading_ = false;
   bool is_waiting_ = false;
   bool is_resting_ = false;
   std::uint64_t patience_end_ns_ = 0;
   std::uint64_t not_before_ns_ = 0;
   std::uint64_t answered_ = 0;
+  std::uint64_t reads_ = 0;
   std::uint64_t attempts_ = 0;
 };
 

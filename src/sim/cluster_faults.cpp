@@ -79,6 +79,15 @@ void ClusterRun::strike_once() {
         fabric_.cut(id_of(other), id_of(i), length_ns);
       }
       return;
+    case kCutsOffLeaders: {
+      const auto leader = leader_of(groups_[random_.below(groups_.size())]);
+      const std::uint64_t length_ns = random_.below(500 * kMs);
+      for (std::size_t other = 0; leader && other < nodes_.size(); ++other) {
+        fabric_.cut(id_of(*leader), id_of(other), length_ns);
+        fabric_.cut(id_of(other), id_of(*leader), length_ns);
+      }
+      return;
+    }
     case kKills:
     case kHangs:
     case kPowersOff:

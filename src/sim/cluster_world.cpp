@@ -44,10 +44,13 @@ ClusterRun::ClusterRun(const ClusterWorldOptions& options)
   lay_out();
   for (std::size_t i = 0; i < nodes_.size(); ++i) start(i);
   for (std::size_t g = 0; g < groups_.size(); ++g) {
-    for (std::size_t k = 0; k < options.clients; ++k) {
+    for (std::size_t k = 0; k < options.clients + options.readers; ++k) {
       const std::size_t number = clients_.size();
-      ClusterClient::Place place{
-          .group = groups_[g].id, .members = {}, .number = k, .is_space = groups_[g].is_space};
+      ClusterClient::Place place{.group = groups_[g].id,
+                                 .members = {},
+                                 .number = k,
+                                 .is_space = groups_[g].is_space,
+                                 .only_reads = k >= options.clients};
       for (const std::size_t node : groups_[g].nodes) place.members.push_back(id_of(node));
       SimEndpointOptions endpoint{.self = {fabric::NodeId{kFirstClient + number}, 1},
                                   .is_client = true};
@@ -418,6 +421,7 @@ ClusterWorldResult ClusterRun::run() {
   if (!result_.violation.empty()) result_.state = state();
   for (const Client& one : clients_) {
     result_.answered += one.client->answered();
+    result_.reads += one.client->reads();
     result_.attempts += one.client->attempts();
     if (one.client->is_of_space()) result_.in_spaces += one.client->answered();
   }

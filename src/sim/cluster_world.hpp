@@ -21,26 +21,27 @@ namespace dolmen::sim {
 
 /// Kinds of faults, as bits.
 enum ClusterFault : std::uint32_t {
-  kPacketLoss = 1,       ///< packets are lost and repeated
-  kPacketLate = 2,       ///< … late, and hold up what is behind them
-  kOvertaken = 4,        ///< … overtaken: connections end of it
-  kGivesUp = 8,          ///< connections end when they are cut for long
-  kBreaks = 16,          ///< … and for no reason
-  kCutsOneWay = 32,      ///< one direction of a link is cut
-  kCutsOff = 64,         ///< a node is cut off from all others
-  kFlaps = 128,          ///< cuts come and go
-  kKills = 256,          ///< processes end, and begin again
-  kHangs = 512,          ///< … and nobody hears of their end
-  kPowersOff = 1024,     ///< nodes lose their power, and what their disks had not synced
-  kPowersOffAll = 2048,  ///< … all at once
-  kKillsLeaders = 4096,  ///< … who leads a group
-  kPauses = 8192,        ///< processes stand still and go on
-  kSlowNodes = 16384,    ///< turns take a hundred times longer
-  kSlowDisks = 32768,    ///< syncs take milliseconds
-  kDiskErrors = 65536,   ///< calls fail, disks are full; members end of it
-  kClockDrift = 131072,  ///< clocks of different speed
-  kChanges = 262144,     ///< no fault: members are added, made voters, removed meanwhile
-  kAllClusterFaults = 524287,
+  kPacketLoss = 1,           ///< packets are lost and repeated
+  kPacketLate = 2,           ///< … late, and hold up what is behind them
+  kOvertaken = 4,            ///< … overtaken: connections end of it
+  kGivesUp = 8,              ///< connections end when they are cut for long
+  kBreaks = 16,              ///< … and for no reason
+  kCutsOneWay = 32,          ///< one direction of a link is cut
+  kCutsOff = 64,             ///< a node is cut off from all others
+  kFlaps = 128,              ///< cuts come and go
+  kKills = 256,              ///< processes end, and begin again
+  kHangs = 512,              ///< … and nobody hears of their end
+  kPowersOff = 1024,         ///< nodes lose their power, and what their disks had not synced
+  kPowersOffAll = 2048,      ///< … all at once
+  kKillsLeaders = 4096,      ///< … who leads a group
+  kPauses = 8192,            ///< processes stand still and go on
+  kSlowNodes = 16384,        ///< turns take a hundred times longer
+  kSlowDisks = 32768,        ///< syncs take milliseconds
+  kDiskErrors = 65536,       ///< calls fail, disks are full; members end of it
+  kClockDrift = 131072,      ///< clocks of different speed
+  kChanges = 262144,         ///< no fault: members are added, made voters, removed meanwhile
+  kCutsOffLeaders = 524288,  ///< who leads a group is cut off from all others, not from clients
+  kAllClusterFaults = 1048575,
 };
 
 struct ClusterWorldOptions {
@@ -48,6 +49,7 @@ struct ClusterWorldOptions {
   std::size_t nodes = 12;
   std::size_t groups = 5;   ///< of three to five members each
   std::size_t clients = 2;  ///< of each group
+  std::size_t readers = 1;  ///< … further ones, who only ask queries
   /// Where spaces have their address space: then some groups keep one each. Null: none do.
   sys::Memory* memory = nullptr;
   std::uint64_t faulty_ns = 1'000'000'000;
@@ -63,7 +65,8 @@ struct ClusterWorldResult {
   std::uint64_t trace_hash = 0;
   std::uint64_t events = 0;
   std::uint64_t simulated_ns = 0;
-  std::uint64_t answered = 0;     ///< commands
+  std::uint64_t answered = 0;     ///< commands and queries
+  std::uint64_t reads = 0;        ///< … queries
   std::uint64_t attempts = 0;     ///< further ones
   std::uint64_t changes = 0;      ///< of members, that leaders took
   std::uint64_t ended = 0;        ///< processes, by the nemesis

@@ -258,7 +258,8 @@ void LogRun::use_memory() {
                   if (write.is_raise) return raised(node, writer.node, write, word);
                   if (!word) return node.replica->lane_failed(local_ns(node), write.to, write.lane);
                   const log::Index before = node.replica->stable();
-                  node.replica->landed(local_ns(node), write.to, write.lane, write.end, *word);
+                  node.replica->landed(local_ns(node), write.to, write.lane, write.end, *word,
+                                       write.round);
                   // Just after it decided something, with what it alone may know.
                   if (node.replica->stable() > before && strikes(kCrashLeader, 100)) {
                     crash_after(writer.node, 1);

@@ -74,6 +74,14 @@ Result<void> add_to(Space& space, const Shards& shards, std::uint64_t amount) {
   return space.transact(shards[at], shards[(at + 1) % 3], shards[(at + 2) % 3], edit);
 }
 
+Result<std::vector<std::byte>> total_in(Space& space, const Object<TallyShard>& shard) {
+  DOLMEN_TRY(const std::uint64_t total, space.read(everything, [&] {
+    const auto first = space.root(shard);
+    return first->next ? total_of(*first) : std::uint64_t{0};
+  }));
+  return as_result(total);
+}
+
 Result<std::vector<std::byte>> run_add(Space& space, base::Bytes arguments) {
   const auto amount = base::load<std::uint64_t>(arguments);
   DOLMEN_TRY(const Shards shards, shards_of(space));
@@ -83,11 +91,14 @@ Result<std::vector<std::byte>> run_add(Space& space, base::Bytes arguments) {
       DOLMEN_CHECK(space.resize(shards[0].id(), kSmallBytes << amount % 3));
     }
   }
-  DOLMEN_TRY(const std::uint64_t total, space.read(everything, [&] {
-    const auto first = space.root(shards[0]);
-    return first->next ? total_of(*first) : std::uint64_t{0};
-  }));
-  return as_result(total);
+  return total_in(space, shards[0]);
+}
+
+Result<std::vector<std::byte>> run_look(Space& space, base::Bytes /*arguments*/) {
+  const auto first = space.find<TallyShard>("shard0");
+  if (!first && first.error().code() == Errc::not_found) return as_result(0);
+  if (!first) return std::unexpected(first.error());
+  return total_in(space, *first);
 }
 
 }  // namespace
@@ -97,6 +108,7 @@ Result<std::unique_ptr<SpaceTally>> SpaceTally::open(const sys::Env& env, sys::D
   options.image = {.segment_bytes = 16u << 10, .tail_bytes_max = 64u << 10};
   SpaceFunctions functions;
   functions["add"] = run_add;
+  functions["look"] = SpaceFunction::query(run_look);
   DOLMEN_TRY(auto machine,
              node::SpaceMachine::open(env, std::make_unique<sys::BorrowedDisk>(disk),
                                       env.memory->best_driver(), std::move(functions), options));
@@ -105,6 +117,10 @@ Result<std::unique_ptr<SpaceTally>> SpaceTally::open(const sys::Env& env, sys::D
 
 std::vector<std::byte> SpaceTally::add(std::uint64_t amount) {
   return node::encode(node::SpaceCall{.function = "add", .arguments = as_result(amount)});
+}
+
+std::vector<std::byte> SpaceTally::look() {
+  return node::encode(node::SpaceCall{.function = "look", .arguments = {}});
 }
 
 std::optional<std::uint64_t> SpaceTally::value_of(base::Bytes result) {

@@ -26,6 +26,8 @@ class SpaceTally final : public StateMachine {
                                                                 sys::Disk& disk);
   /// A command that adds an amount, and its result; nothing: it failed, and did nothing.
   [[nodiscard]] static std::vector<std::byte> add(std::uint64_t amount);
+  /// A query for the same; 0 where there is nothing yet.
+  [[nodiscard]] static std::vector<std::byte> look();
   [[nodiscard]] static std::optional<std::uint64_t> value_of(base::Bytes result);
 
   std::vector<std::byte> apply(Bytes command) override { return machine_->apply(command); }
@@ -39,6 +41,8 @@ class SpaceTally final : public StateMachine {
     return machine_->effect_of(request);
   }
   Result<void> decided(std::uint64_t index) override { return machine_->decided(index); }
+  Result<void> prepare_read() override { return machine_->prepare_read(); }
+  Result<std::vector<std::byte>> read(Bytes query) const override { return machine_->read(query); }
   Result<std::vector<std::byte>> try_snapshot() override { return machine_->try_snapshot(); }
 
   /// What the last command gave; nothing: not known since a restore().

@@ -62,6 +62,11 @@ class Tally final : public StateMachine {
     return effect;
   }
 
+  Result<std::vector<std::byte>> read(Bytes query) const override {
+    if (!query.empty()) return fail(Errc::invalid_argument, "a tally's only query is empty");
+    return add(value_);
+  }
+
   [[nodiscard]] std::uint64_t value() const noexcept { return value_; }
   void refuse_more_than(std::uint64_t amount) { most_ = amount; }
 
