@@ -197,6 +197,10 @@ class Replica {
   [[nodiscard]] const Configuration& last_configuration() const noexcept {
     return configurations_.back().configuration;
   }
+  /// Its entry; 0: it is the one that the group began with.
+  [[nodiscard]] Index last_configuration_index() const noexcept {
+    return configurations_.back().index;
+  }
   /// Whether this replica votes in that.
   [[nodiscard]] bool is_voter() const noexcept { return last_configuration().is_voter(self_); }
   /// Whether this replica is a witness in a configuration that counts.
