@@ -20,6 +20,8 @@
 
 namespace dolmen {
 
+class Index;
+
 namespace node {
 struct GroupPlan;
 }
@@ -213,6 +215,7 @@ class ReplicatedClient {
       const ReplicatedProgressSink& progress = {});
 
  private:
+  friend class Index;  // a client of each shard, which reads memory as well
   struct Impl;
   explicit ReplicatedClient(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;
