@@ -92,7 +92,8 @@ class IndexClients {
     for (std::uint64_t i = 1; !is_stopping_; ++i) {
       const std::uint64_t key = random.below(kKeys);
       const auto key_bytes = std::as_bytes(std::span(&key, 1));
-      const std::uint64_t what = random.below(10);
+      // The first only looks: where memory is mapped it hears of nobody's end but by lines.
+      const std::uint64_t what = number == 0 ? 0 : random.below(10);
       if (what < 7) {
         const std::size_t place = begins(number, {key, RegisterModel::read()});
         const auto got = index.get(key_bytes, patience);
@@ -139,7 +140,7 @@ TEST(IndexProcess, WhatIsReadInMemoryIsTheLatestWhoeverLeads) {
   const auto kills = static_cast<int>(dolmen::base::budget("index_kills"));
   Members members(loopback(), {});
   auto status = dolmen::ReplicatedClient::make(members.group()).value();
-  IndexClients clients(members.group(), 3);
+  IndexClients clients(members.group(), 4);
   ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
   for (int kill = 0; kill < kills; ++kill) {
     members.kill_leader(status);
@@ -154,7 +155,7 @@ TEST(IndexProcess, MappedMemoryOfADeadLeaderIsNotBelieved) {
   const SharedFolder folder;
   Members members(folder.addresses(), {}, dolmen::ReplicatedLevel::replicated);
   auto status = dolmen::ReplicatedClient::make(members.group()).value();
-  IndexClients clients(members.group(), 3);
+  IndexClients clients(members.group(), 4);
   ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
   Whole whole;
   for (int kill = 0; kill < kills; ++kill) {
@@ -166,7 +167,7 @@ TEST(IndexProcess, MappedMemoryOfADeadLeaderIsNotBelieved) {
     }
     members.end(leader, SIGKILL);
     members.start(leader);
-    whole = {};
+    whole.end = 0;
     ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(100));
   }
   judge(clients, kills);

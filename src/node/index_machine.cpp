@@ -107,8 +107,10 @@ Result<cluster::IndexGeometry> IndexMachine::geometry_of(const IndexShardOptions
 std::size_t IndexMachine::memory_bytes() const { return geometry_.region_bytes(); }
 
 void IndexMachine::use_memory(std::span<std::byte> memory) {
-  DOLMEN_ASSERT(memory_.empty() && memory.size() == memory_bytes());
+  DOLMEN_ASSERT(memory.size() == memory_bytes());
   memory_ = memory;
+  index_.reset();
+  is_used_ = false;
 }
 
 /// As the table wants it. What others may have seen becomes nothing, word by word.

@@ -48,6 +48,15 @@ MemberStatus status() {
                         {.id = log::ReplicaId{(3ull << 32) | 2}, .matched = 80}}};
 }
 
+MemoryReply memory_reply() {
+  return {.epoch = 9,
+          .leader = 1,
+          .configured = 60,
+          .bytes = 4096,
+          .region = 3,
+          .configuration = status().configuration};
+}
+
 Message request_message() { return joined(encode(kHead), encode(request())); }
 Message reply_message() {
   return joined(encode(Envelope{.kind = EnvelopeKind::reply,
@@ -72,6 +81,10 @@ Errc request_error(base::Bytes body) {
 }
 Errc reply_error(base::Bytes body) {
   const auto decoded = decode_reply(body);
+  return decoded ? Errc{} : decoded.error().code();
+}
+Errc memory_error(base::Bytes body) {
+  const auto decoded = decode_memory_reply(body);
   return decoded ? Errc{} : decoded.error().code();
 }
 Errc status_error(base::Bytes body) {
@@ -99,7 +112,7 @@ void expect_refused(const Message& right, std::initializer_list<Change> changes,
 }
 
 TEST(Envelope, HeadsOfAllKindsComeBackAsTheyWere) {
-  for (std::uint8_t kind = 1; kind <= 9; ++kind) {
+  for (std::uint8_t kind = 1; kind <= 12; ++kind) {
     const Envelope envelope{.kind = static_cast<EnvelopeKind>(kind),
                             .group = {7, 9},
                             .from = log::ReplicaId{3},
@@ -135,12 +148,16 @@ TEST(Envelope, BodiesComeBackAsTheyWere) {
   const auto whole = decode_status(encode(status()));
   ASSERT_TRUE(whole) << whole.error().message();
   EXPECT_EQ(*whole, status());
+  const auto memory = decode_memory_reply(encode(memory_reply()));
+  ASSERT_TRUE(memory) << memory.error().message();
+  EXPECT_EQ(*memory, memory_reply());
 }
 
 TEST(Envelope, MessagesAreTheGoldenFiles) {
   EXPECT_EQ(request_message(), store::read_golden("member_request_v1.bin"));
   EXPECT_EQ(reply_message(), store::read_golden("member_reply_v1.bin"));
   EXPECT_EQ(status_message(), store::read_golden("member_status_v1.bin"));
+  EXPECT_EQ(encode(memory_reply()), store::read_golden("member_memory_v1.bin"));
 }
 
 TEST(Envelope, WhatIsCutShortIsRefused) {
@@ -159,6 +176,12 @@ TEST(Envelope, WhatIsCutShortIsRefused) {
   }
   whole.push_back(std::byte{0});
   EXPECT_EQ(status_error(whole), Errc::corrupt) << "and something behind it";
+  Message memory = encode(memory_reply());
+  for (std::size_t length = 0; length < memory.size(); ++length) {
+    EXPECT_EQ(memory_error(base::Bytes(memory).first(length)), Errc::corrupt) << length;
+  }
+  memory.push_back(std::byte{0});
+  EXPECT_EQ(memory_error(memory), Errc::corrupt) << "and something behind it";
 }
 
 TEST(Envelope, ImpossibleFieldsAreRefused) {
@@ -166,7 +189,7 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
                  {{"another magic", 0, 1, 4},
                   {"a newer version", 4, 2, 2, Errc::version_unsupported},
                   {"no kind", 6, 0, 1},
-                  {"an unknown kind", 6, 11, 1},
+                  {"an unknown kind", 6, 99, 1},
                   {"a spare byte", 7, 1, 1}},
                  head_error);
   Message nobody = request_message();
@@ -201,6 +224,13 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
                   {"more followers than members can be", 76, 0xFFFFFFFF, 4},
                   {"no voters", 80, 0, 4}},
                  status_error);
+
+  expect_refused(encode(memory_reply()),
+                 {{"a part of a word", 24, 4097, 8},
+                  {"a configuration longer than the whole", 36, 0xFFFFFFFF, 4},
+                  {"a configuration cut short", 36, 24, 4},
+                  {"no voters", 40, 0, 4}},
+                 memory_error);
 }
 
 }  // namespace
