@@ -85,8 +85,12 @@ TEST_F(IndexMachineTest, ReplicasAreEqualByteForByte) {
     const auto reply = one.apply(entry);
     ASSERT_EQ(other.apply(entry), reply);
     clock_.advance_ns(kGraceNs / 4);
-    if (i == 100) ASSERT_TRUE(third.restore(one.snapshot()));
-    if (i > 100) ASSERT_EQ(third.apply(entry), reply);
+    if (i == 100) {
+      ASSERT_TRUE(third.restore(one.snapshot()));
+    }
+    if (i > 100) {
+      ASSERT_EQ(third.apply(entry), reply);
+    }
   }
   EXPECT_EQ(other.table().fingerprint(), one.table().fingerprint());
   EXPECT_EQ(third.table().fingerprint(), one.table().fingerprint());
