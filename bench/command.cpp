@@ -37,7 +37,8 @@ constexpr std::array<SuiteEntry, 11> kSuites{{
     {"failover", "from the end of a log's leader to the next acknowledged command", failover_suite},
     {"cluster", "transactions in a space of three processes, against one process, etcd",
      cluster_suite},
-    {"index", "keys and values kept by three processes, against Redis, memcached, etcd", index_suite},
+    {"index", "keys and values kept by three processes, against Redis, memcached, etcd",
+     index_suite},
 }};
 
 void print_help(std::FILE* out) {

@@ -40,13 +40,14 @@ class IndexRaces {
               (is_shared ? "the leader's memory is read by loads" : "tcp (encrypted)"),
           start_index(work_.folder(), kind));
     });
-    all.push_back({"bare_rtt", report_.scaled("200 of them") + stage_.told() +
-                                   (is_shared ? "64 bytes there and back in shared memory"
-                                              : "64 bytes over loopback, not encrypted, polling"),
+    all.push_back({"bare_rtt",
+                   report_.scaled("200 of them") + stage_.told() +
+                       (is_shared ? "64 bytes there and back in shared memory"
+                                  : "64 bytes over loopback, not encrypted, polling"),
                    [this, count, is_shared]() -> Values {
                      const Pinned pinned(stage_.own_core());
-                     const auto exchange = (is_shared ? bare_over_shm : bare_over_tcp)(
-                         stage_, FabricWork::rtt64);
+                     const auto exchange =
+                         (is_shared ? bare_over_shm : bare_over_tcp)(stage_, FabricWork::rtt64);
                      exchange->repeat(count / 10 + 1);
                      std::vector<double> times(count);
                      for (double& time : times) {
@@ -67,8 +68,9 @@ class IndexRaces {
     std::vector<Contestant> all;
     const IndexMix mix{.clients = kPutClients};
     report_.attempt("dolmen", [&] {
-      rate(all, "dolmen", "three members in memory alone over tcp (encrypted); 64 threads, each a client",
-           mix, start_index(work_.folder(), IndexGroupKind::tcp_memory));
+      rate(all, "dolmen",
+           "three members in memory alone over tcp (encrypted); 64 threads, each a client", mix,
+           start_index(work_.folder(), IndexGroupKind::tcp_memory));
     });
     redis_wait(all, mix);
     report_.race("put_replicated", "1/s", std::move(all));
@@ -78,7 +80,8 @@ class IndexRaces {
     if (!report_.wants({"put_durable"})) return;
     std::vector<Contestant> all;
     report_.attempt("dolmen", [&] {
-      rate(all, "dolmen", "three members with journals over tcp (encrypted); 64 threads, each a client",
+      rate(all, "dolmen",
+           "three members with journals over tcp (encrypted); 64 threads, each a client",
            {.clients = kPutClients}, start_index(work_.folder(), IndexGroupKind::tcp_durable));
     });
     report_.attempt("etcd", [&] {
@@ -120,8 +123,7 @@ class IndexRaces {
 
   void rate(std::vector<Contestant>& all, const std::string& system, const std::string& told,
             const IndexMix& mix, const std::shared_ptr<IndexSystem>& index) {
-    const std::string batches =
-        mix.batch == 1 ? "" : std::to_string(mix.batch) + " at once; ";
+    const std::string batches = mix.batch == 1 ? "" : std::to_string(mix.batch) + " at once; ";
     const double seconds = length();
     all.push_back({system, report_.scaled("0.1 s") + report_.scheduling() + batches + told,
                    [seconds, mix, index]() -> Values {

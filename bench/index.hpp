@@ -26,7 +26,7 @@ inline constexpr std::size_t kIndexBatch = 16;
 /// What clients do.
 struct IndexMix {
   std::size_t clients = 1;
-  std::size_t batch = 1;         ///< so many at once; all of one batch are gets, or all are puts
+  std::size_t batch = 1;          ///< so many at once; all of one batch are gets, or all are puts
   std::uint64_t gets_of_100 = 0;  ///< the others are puts
 };
 

@@ -107,8 +107,7 @@ class DolmenIndex final : public IndexSystem {
  private:
   Index& client(std::size_t number) {
     while (clients_.size() <= number) {
-      clients_.push_back(
-          std::make_unique<Index>(expect(Index::make(group_, kShards), "a client")));
+      clients_.push_back(std::make_unique<Index>(expect(Index::make(group_, kShards), "a client")));
     }
     return *clients_[number];
   }
@@ -134,7 +133,8 @@ class DolmenIndex final : public IndexSystem {
       return;
     }
     std::vector<std::string> names;
-    for (std::size_t i = 0; i < mix.batch; ++i) names.push_back(index_key(random.below(kIndexKeys)));
+    for (std::size_t i = 0; i < mix.batch; ++i)
+      names.push_back(index_key(random.below(kIndexKeys)));
     std::vector<Index::Bytes> keys;
     std::vector<std::pair<Index::Bytes, Index::Bytes>> pairs;
     for (const std::string& name : names) {
@@ -171,8 +171,8 @@ void index_child(const std::vector<std::string>& arguments) {
       .directory = arguments[1],
       .level = is_durable ? ReplicatedLevel::durable : ReplicatedLevel::replicated};
   expect(Replicated::create(options), "a member");
-  auto shard = expect(IndexShard::make({.bucket_bytes = 4 << 20, .record_bytes = 64 << 20}),
-                      "a shard");
+  auto shard =
+      expect(IndexShard::make({.bucket_bytes = 4 << 20, .record_bytes = 64 << 20}), "a shard");
   auto member = expect(Replicated::start(options, shard.machine()), "a member");
   expect(member.run(), "a member");
 }

@@ -134,9 +134,8 @@ class LineServer : public IndexSystem {
     const std::size_t got = client.socket.receive_some(buffer.data(), buffer.size());
     if (got == 0) throw Failure("the server has closed the connection");
     client.received.append(buffer.data(), got);
-    if (client.received.size() < client.expected.size() &&
-        !client.received.starts_with("-") && !client.received.starts_with("$-1") &&
-        !client.received.starts_with("E")) {
+    if (client.received.size() < client.expected.size() && !client.received.starts_with("-") &&
+        !client.received.starts_with("$-1") && !client.received.starts_with("E")) {
       return false;
     }
     bool is_right = client.received.size() == client.expected.size();
@@ -160,11 +159,21 @@ class RedisIndex final : public LineServer {
     const std::vector<std::uint16_t> ports = free_ports(processes);
     port_ = ports[0];
     for (std::size_t i = 0; i < processes; ++i) {
-      std::vector<std::string> words{program,        "--port",      std::to_string(ports[i]),
-                                     "--bind",       "127.0.0.1",   "--dir",
-                                     folder.path(),  "--save",      "",
-                                     "--appendonly", "no",          "--daemonize",
-                                     "no",           "--repl-diskless-sync-delay", "0"};
+      std::vector<std::string> words{program,
+                                     "--port",
+                                     std::to_string(ports[i]),
+                                     "--bind",
+                                     "127.0.0.1",
+                                     "--dir",
+                                     folder.path(),
+                                     "--save",
+                                     "",
+                                     "--appendonly",
+                                     "no",
+                                     "--daemonize",
+                                     "no",
+                                     "--repl-diskless-sync-delay",
+                                     "0"};
       if (i > 0) {
         words.insert(words.end(), {"--replicaof", "127.0.0.1 " + std::to_string(ports[0])});
       }

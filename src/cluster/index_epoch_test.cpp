@@ -29,7 +29,8 @@ constexpr std::size_t kMembers = 3;
 enum class Fault : std::uint8_t {
   none,
   line_after_grant,      ///< a promise is shown when its grant has left
-  told_before_own_entry  ///< a leader lets itself be read before it has executed an entry of its own
+  told_before_own_entry  ///< a leader lets itself be read before it has executed an entry of its
+                         ///< own
 };
 
 class EpochCampaign {
@@ -109,9 +110,7 @@ class EpochCampaign {
     member.leads = false;
     member.grants = 0;
     if (fault_ == Fault::line_after_grant) {
-      later([this, i, epoch] {
-        members_[i].line[0] = std::max(members_[i].line[0], epoch);
-      });
+      later([this, i, epoch] { members_[i].line[0] = std::max(members_[i].line[0], epoch); });
     } else {
       member.line[0] = epoch;
     }
@@ -229,9 +228,9 @@ class EpochCampaign {
       reader.lookup = std::make_unique<SlowLookup>(
           lookup_of(table, reader.hints, reader.key, ReadLevel::epoch, reader.led), 64);
     }
-    const std::array<base::Bytes, 3> regions{
-        table.region(), std::as_bytes(std::span(members_[reader.leader].line)),
-        std::as_bytes(std::span(members_[reader.other].line))};
+    const std::array<base::Bytes, 3> regions{table.region(),
+                                             std::as_bytes(std::span(members_[reader.leader].line)),
+                                             std::as_bytes(std::span(members_[reader.other].line))};
     reader.lookup->step(regions, random_);
     if (!reader.lookup->is_over()) return;
     const IndexLookup& over = reader.lookup->lookup();

@@ -147,8 +147,7 @@ bool IndexLookup::leads_yet(std::span<const base::Bytes> lines) const noexcept {
   const auto promised = [&](base::Bytes line) { return base::load<std::uint64_t>(line); };
   return promised(lines[0]) == led_.epoch &&
          base::load<std::uint64_t>(lines[0], 8) == led_.configured &&
-         std::ranges::all_of(lines,
-                             [&](base::Bytes line) { return promised(line) <= led_.epoch; });
+         std::ranges::all_of(lines, [&](base::Bytes line) { return promised(line) <= led_.epoch; });
 }
 
 bool IndexLookup::is_in_time(const ReadTimes& times) const noexcept {

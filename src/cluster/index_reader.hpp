@@ -42,9 +42,9 @@ class IndexHints {
 };
 
 enum class ReadLevel : std::uint8_t {
-  hint,    ///< of any copy: what is found was so at some moment; never "absent"
-  lease,   ///< of the leader's copy, under a lease: linearizable
-  epoch,   ///< of the leader's copy, with what a majority promised: linearizable (docs/index.md)
+  hint,   ///< of any copy: what is found was so at some moment; never "absent"
+  lease,  ///< of the leader's copy, under a lease: linearizable
+  epoch,  ///< of the leader's copy, with what a majority promised: linearizable (docs/index.md)
 };
 
 /// Level `epoch`: what was learned, by message, of whoever leads the shard's group.
@@ -70,7 +70,8 @@ enum class LookupState : std::uint8_t {
   absent,       ///< the key is not there
   ask,          ///< by message, of the leader: this did not get anywhere
   wrong_epoch,  ///< the shard has another one now: look at the map
-  deposed,  ///< another may lead the group by now, or it cannot be told: ask who does, and look anew
+  deposed,      ///< another may lead the group by now, or it cannot be told: ask who does, and look
+                ///< anew
 };
 
 /// When the reads were done and how long the lease holds, on one clock. Other levels than `lease`

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The client of an index: which shard a key is in, and what is asked by message.
-#include <dolmen/index.hpp>
-
 #include <algorithm>
 #include <utility>
+
+#include <dolmen/index.hpp>
 
 #include "node/index_machine.hpp"
 #include "node/index_reads.hpp"
@@ -62,18 +62,19 @@ Result<std::optional<Index::Value>> Index::get(Bytes key, std::chrono::milliseco
   DOLMEN_TRY(Impl::Shard::Answered answered, part.shard->read(key, deadline_ns));
   if (answered.is_settled) return std::move(answered.value);
   ++impl_->counts.asked;
-  DOLMEN_TRY(const auto reply,
-             part.client.call(node::encode(node::IndexRequest{.asked = Value(key.begin(), key.end())}),
-                              patience));
+  DOLMEN_TRY(
+      const auto reply,
+      part.client.call(node::encode(node::IndexRequest{.asked = Value(key.begin(), key.end())}),
+                       patience));
   return node::decode_index_value(reply);
 }
 
 Result<bool> Index::put(Bytes key, Bytes value, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(check(key.size(), value.size()));
-  DOLMEN_TRY(const auto reply,
-             impl_->part_of(key).client.call(
-                 node::encode(node::IndexRequest{.changes = {IndexCommand::put(key, value)}}),
-                 patience));
+  DOLMEN_TRY(
+      const auto reply,
+      impl_->part_of(key).client.call(
+          node::encode(node::IndexRequest{.changes = {IndexCommand::put(key, value)}}), patience));
   DOLMEN_TRY(const auto outcomes, node::decode_index_outcomes(reply, 1));
   if (outcomes[0] == IndexOutcome::no_space) return full();
   return outcomes[0] == IndexOutcome::created;
@@ -81,10 +82,10 @@ Result<bool> Index::put(Bytes key, Bytes value, std::chrono::milliseconds patien
 
 Result<bool> Index::erase(Bytes key, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(check(key.size(), 0));
-  DOLMEN_TRY(const auto reply,
-             impl_->part_of(key).client.call(
-                 node::encode(node::IndexRequest{.changes = {IndexCommand::erase(key)}}),
-                 patience));
+  DOLMEN_TRY(
+      const auto reply,
+      impl_->part_of(key).client.call(
+          node::encode(node::IndexRequest{.changes = {IndexCommand::erase(key)}}), patience));
   DOLMEN_TRY(const auto outcomes, node::decode_index_outcomes(reply, 1));
   return outcomes[0] == IndexOutcome::erased;
 }

@@ -47,8 +47,7 @@ class IndexMachine final : public StateMachine {
  public:
   /// `clock` outlives it. Errors: invalid_argument.
   [[nodiscard]] static Result<cluster::IndexGeometry> geometry_of(const IndexShardOptions& options);
-  IndexMachine(sys::Clock& clock, const cluster::IndexGeometry& geometry,
-               std::uint64_t grace_ns)
+  IndexMachine(sys::Clock& clock, const cluster::IndexGeometry& geometry, std::uint64_t grace_ns)
       : clock_(clock), geometry_(geometry), grace_ns_(grace_ns) {}
 
   [[nodiscard]] std::size_t memory_bytes() const override;

@@ -67,8 +67,8 @@ TEST_F(IndexMachineTest, HoldsWhatWasPut) {
       call(one, {.changes = {IndexCommand::erase(bytes("a")), IndexCommand::erase(bytes("a")),
                              IndexCommand::put(bytes("b"), bytes(""))}}),
       3);
-  EXPECT_EQ(outcomes.value(), (std::vector{IndexOutcome::erased, IndexOutcome::absent,
-                                           IndexOutcome::created}));
+  EXPECT_EQ(outcomes.value(),
+            (std::vector{IndexOutcome::erased, IndexOutcome::absent, IndexOutcome::created}));
   EXPECT_EQ(get_at(one, "b"), "");
 }
 

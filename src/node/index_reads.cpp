@@ -259,8 +259,8 @@ Result<Index::Impl::Shard::Answered> Index::Impl::Shard::read(Bytes key,
   Answered answered;
   if (!endpoint->traits().mapped) {
     constexpr std::size_t kOne = 0;
-    DOLMEN_CHECK(read_many(std::span(&key, 1), std::span(&kOne, 1), std::span(&answered, 1),
-                           deadline_ns));
+    DOLMEN_CHECK(
+        read_many(std::span(&key, 1), std::span(&kOne, 1), std::span(&answered, 1), deadline_ns));
     return answered;
   }
   for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
@@ -340,8 +340,8 @@ Result<void> Index::Impl::Shard::read_many(std::span<const Bytes> keys,
           left.clear();
           break;
         }
-        lookups[slot].emplace(Lookup{
-            .lookup = look_up(keys[left.back()]), .key = left.back(), .led_in = learned});
+        lookups[slot].emplace(
+            Lookup{.lookup = look_up(keys[left.back()]), .key = left.back(), .led_in = learned});
         left.pop_back();
       }
       if (!lookups[slot]) continue;

@@ -28,7 +28,7 @@ enum class EnvelopeKind : std::uint8_t {
   roster = 7,      ///< membership.hpp
   change = 8,
   change_reply = 9,
-  join = 10,  ///< nothing follows: `from` is a new life of a node whose earlier one votes
+  join = 10,        ///< nothing follows: `from` is a new life of a node whose earlier one votes
   ask_memory = 11,  ///< nothing follows; the asker may read the memory from then on
   memory = 12,      ///< encode(MemoryReply)
 };
@@ -101,10 +101,10 @@ struct MemoryReply {
   /// The member leads in this epoch and had executed an entry of it, and which members count is
   /// decided; 0: not so.
   log::Epoch epoch = 0;
-  std::uint64_t leader = 0;         ///< the node that leads, as far as is known; 0: nobody
-  log::Index configured = 0;        ///< the entry of `configuration`
-  std::uint64_t bytes = 0;          ///< of the state, behind the line; 0: there is nothing to read
-  std::uint32_t region = 0;         ///< which region
+  std::uint64_t leader = 0;   ///< the node that leads, as far as is known; 0: nobody
+  log::Index configured = 0;  ///< the entry of `configuration`
+  std::uint64_t bytes = 0;    ///< of the state, behind the line; 0: there is nothing to read
+  std::uint32_t region = 0;   ///< which region
   log::Configuration configuration{};  ///< the last one in the member's log
   friend bool operator==(const MemoryReply&, const MemoryReply&) = default;
 };

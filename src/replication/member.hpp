@@ -159,7 +159,7 @@ class Member final : private fabric::Sink {
     log::Index cut_at = 0;
     std::uint64_t waits_ns = 0;
     std::uint64_t asked_ns = 0;
-    bool is_draining = false;  ///< nothing is proposed until a snapshot can be taken
+    bool is_draining = false;          ///< nothing is proposed until a snapshot can be taken
     fabric::RegionId memory_region{};  ///< of the machine's state, if others may read it
     base::MutableBytes memory{};       ///< … and what is in it: the line, and the state
     // Without a journal:
