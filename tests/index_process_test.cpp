@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@
 #ifdef DOLMEN_MEMBER_PROGRAM  // builds with examples
 #include <dolmen/index.hpp>
 
+#include "base/hooks.hpp"
 #include "tests/replicated_members.hpp"
 
 namespace {
@@ -149,13 +151,9 @@ TEST(IndexProcess, WhatIsReadInMemoryIsTheLatestWhoeverLeads) {
   judge(clients, kills);
 }
 
-// Nobody's memory is unmapped when its process dies.
-TEST(IndexProcess, MappedMemoryOfADeadLeaderIsNotBelieved) {
-  const auto kills = static_cast<int>(dolmen::base::budget("index_kills"));
-  const SharedFolder folder;
-  Members members(folder.addresses(), {}, dolmen::ReplicatedLevel::replicated);
+/// Kills whoever leads a group in memory alone, one after the other.
+void kill_leaders(Members& members, IndexClients& clients, int kills) {
   auto status = dolmen::ReplicatedClient::make(members.group()).value();
-  IndexClients clients(members.group(), 4);
   ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
   Whole whole;
   for (int kill = 0; kill < kills; ++kill) {
@@ -170,7 +168,42 @@ TEST(IndexProcess, MappedMemoryOfADeadLeaderIsNotBelieved) {
     whole.end = 0;
     ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(100));
   }
+}
+
+// Nobody's memory is unmapped when its process dies.
+TEST(IndexProcess, MappedMemoryOfADeadLeaderIsNotBelieved) {
+  const auto kills = static_cast<int>(dolmen::base::budget("index_kills"));
+  const SharedFolder folder;
+  Members members(folder.addresses(), {}, dolmen::ReplicatedLevel::replicated);
+  IndexClients clients(members.group(), 4);
+  ASSERT_NO_FATAL_FAILURE(kill_leaders(members, clients, kills));
   judge(clients, kills);
+}
+
+class BelievingHooks final : public dolmen::base::Hooks {
+ public:
+  BelievingHooks() : former_(dolmen::base::install_hooks(this)) {}
+  ~BelievingHooks() override { dolmen::base::install_hooks(former_); }
+  BelievingHooks(const BelievingHooks&) = delete;
+  BelievingHooks& operator=(const BelievingHooks&) = delete;
+  bool buggify(std::string_view) override { return false; }
+  void probe(std::string_view) override {}
+  bool planted(std::string_view bug) override { return bug == "cluster.lines_not_looked_at"; }
+  void step(std::string_view) override {}
+
+ private:
+  dolmen::base::Hooks* former_;
+};
+
+TEST(IndexProcess, AReaderWhoLooksAtNoLinesIsSeen) {
+  if (dolmen::base::kSanitized) GTEST_SKIP() << "the release build looks for planted bugs";
+  const BelievingHooks hooks;
+  const SharedFolder folder;
+  Members members(folder.addresses(), {}, dolmen::ReplicatedLevel::replicated);
+  IndexClients clients(members.group(), 4);
+  ASSERT_NO_FATAL_FAILURE(kill_leaders(members, clients, 2));
+  clients.stop();
+  EXPECT_NE(clients.judge(), "");
 }
 
 }  // namespace
