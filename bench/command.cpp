@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "bench/bench.hpp"
+#include "bench/index.hpp"
 #include "bench/machine.hpp"
 #include "bench/suites.hpp"
 
@@ -22,7 +23,7 @@ struct SuiteEntry {
   void (*run)(Report&);
 };
 
-constexpr std::array<SuiteEntry, 10> kSuites{{
+constexpr std::array<SuiteEntry, 11> kSuites{{
     {"pointers", "following pointers, against raw, Boost offset_ptr, PMDK", pointers_suite},
     {"kv", "a million records: get, scan, put, load, against LMDB, SQLite, std maps", kv_suite},
     {"commits", "small transactions, deferred and durable, against LMDB, SQLite, PMDK, fdatasync",
@@ -36,6 +37,8 @@ constexpr std::array<SuiteEntry, 10> kSuites{{
     {"failover", "from the end of a log's leader to the next acknowledged command", failover_suite},
     {"cluster", "transactions in a space of three processes, against one process, etcd",
      cluster_suite},
+    {"index", "keys and values kept by three processes, against Redis, memcached, etcd",
+     index_suite},
 }};
 
 void print_help(std::FILE* out) {
@@ -83,6 +86,8 @@ int run_part(std::span<const std::string> arguments) {
       log_child(arguments);
     } else if (arguments[0].starts_with("fabric-")) {
       fabric_child(arguments);
+    } else if (arguments[0] == "index-member") {
+      index_child({arguments.begin() + 1, arguments.end()});
     } else if (arguments[0].starts_with("failover-")) {
       failover_child(arguments);
     } else {

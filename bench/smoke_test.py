@@ -49,6 +49,11 @@ EXPECTED = {
                                    ("read4k_tcp", "bare_rtt"))},
     "cluster": {f"replicas_3_over_1{tail}": {"dolmen", "dolmen_one", "etcd"} for tail in ("", "_1c")}
     | {f"reads_3{tail}": {"dolmen", "dolmen_commands", "etcd"} for tail in ("", "_1c")},
+    "index": {**{f"{case}{tail}": {"dolmen", "bare_rtt", "redis", "memcached"}
+                 for case in ("get_shm", "get_tcp") for tail in ("", "_p99")},
+              "put_replicated": {"dolmen", "redis_wait"}, "put_durable": {"dolmen", "etcd"},
+              **{f"mixed_50c{tail}": {"dolmen", "redis_wait", "redis", "memcached"}
+                 for tail in ("", "_pipelined")}},
     "sim": {f"{case}_{figure}": OURS for case in ("log", "group", "cluster", "cluster30")
             for figure in ("hours", "events")},
 }

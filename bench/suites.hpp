@@ -23,6 +23,7 @@ void fabric_suite(Report& report);
 void sim_suite(Report& report);
 void failover_suite(Report& report);
 void cluster_suite(Report& report);
+void index_suite(Report& report);
 
 /// Parts behind `bench --child <name> <arguments>`; each prints its figures on stdout. Throw
 /// Failure.

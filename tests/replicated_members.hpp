@@ -264,6 +264,50 @@ inline void wait_for_answers(const Clients& clients, std::uint64_t more) {
   }
 }
 
+/// A directory in memory, for shared memory; removed with what is in it.
+class SharedFolder {
+ public:
+  SharedFolder() {
+    std::string pattern = "/dev/shm/dolmen-members-XXXXXX";
+    path_ = ::mkdtemp(pattern.data());
+  }
+  ~SharedFolder() { fs::remove_all(path_); }
+  SharedFolder(const SharedFolder&) = delete;
+  SharedFolder& operator=(const SharedFolder&) = delete;
+  [[nodiscard]] std::vector<std::string> addresses() const {
+    return std::vector<std::string>(kMembers, "shm:" + path_);
+  }
+
+ private:
+  std::string path_;
+};
+
+/// Where a leader's log ended when all three voted in its eyes and their own.
+struct Whole {
+  std::uint64_t epoch = 0;
+  std::uint64_t end = 0;  ///< 0: not seen yet
+};
+
+/// Who leads; 0: nobody does, or not all three vote, or one does not know that to be decided: while
+/// a life's place is not, its former one still counts, and nobody else may be lost.
+inline std::uint32_t leader_of_whole(dolmen::ReplicatedClient& client, Whole& seen) {
+  const auto statuses = client.status(milliseconds(100));  // one that starts does not answer yet
+  if (!statuses) return 0;
+  for (const dolmen::ReplicatedStatus& status : *statuses) {
+    if (status.role != "leader" || status.epoch < seen.epoch || !status.learners.empty()) continue;
+    if (status.epoch > seen.epoch) seen = {.epoch = status.epoch};
+    // A life that is not a voter yet says so itself.
+    std::uint64_t known = status.stable_index;
+    for (const dolmen::ReplicatedStatus& other : *statuses) {
+      if (!other.is_reached || other.epoch != seen.epoch || !other.is_voter) return 0;
+      known = std::min(known, other.stable_index);
+    }
+    if (seen.end == 0) seen.end = status.last_index;
+    return known >= seen.end ? status.member : 0;
+  }
+  return 0;
+}
+
 /// An address that no other process is given, and a port that none is given without asking for it:
 /// a member that was killed finds it free when it comes back.
 inline std::string loopback_address(std::uint32_t number) {

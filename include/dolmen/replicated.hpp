@@ -20,6 +20,8 @@
 
 namespace dolmen {
 
+class Index;
+
 namespace node {
 struct GroupPlan;
 struct ClientOf;
@@ -245,6 +247,7 @@ class ReplicatedClient {
 
  private:
   friend struct node::ClientOf;
+  friend class Index;  // a client of each shard, which reads memory as well
   struct Impl;
   explicit ReplicatedClient(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;

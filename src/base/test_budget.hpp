@@ -44,12 +44,13 @@ inline constexpr Campaign kCampaigns[] = {
     {"space_seeds", "seeds of clusters with a space", 100, 4, 10'000, 20, 12},
     {"index_map_seeds", "seeds of an index beside a map", 25, 4, 2'000, 1, 3},
     {"index_torn_seeds", "seeds of readers between the stores of an index", 150, 8, 20'000, 4, 7},
-    {"index_quorum_seeds", "seeds of readers of two lagging copies", 100, 2, 20'000, 6, 11},
+    {"index_epoch_seeds", "seeds of readers of a group that elects leaders", 40, 3, 20'000, 3, 6},
     {"process_kills", "kills of members", 100, 10, 5'000, 25, 5},
     {"process_pauses", "pauses of members", 15, 3, 500, 18, 5},
     {"witness_rounds", "rounds of kills of two servers and a witness", 15, 3, 300, 20, 5},
     {"member_change_rounds", "rounds of adding, removing and replacing", 4, 2, 300, 15, 10},
     {"memory_kills", "kills of members in memory alone", 20, 5, 1'000, 10, 5},
+    {"index_kills", "kills of whoever leads the group of an index", 8, 4, 1'000, 5, 4},
     {"process_partitions", "partitions of members", 20, 3, 1'000, 30, 6},
 };
 

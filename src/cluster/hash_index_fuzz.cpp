@@ -63,15 +63,15 @@ void look_at(Table& table, std::uint64_t key) {
   const std::uint32_t epoch = table.index().epoch();
   IndexHints hints(table.geometry());
   IndexLookup lookup =
-      table.is_homes() ? IndexLookup(table.geometry(), epoch, hints, id_of(key), ReadLevel::quorum)
+      table.is_homes() ? IndexLookup(table.geometry(), epoch, hints, id_of(key), ReadLevel::lease)
                        : IndexLookup(table.geometry(), epoch, hints, base::as_bytes(text_of(key)),
-                                     ReadLevel::quorum);
+                                     ReadLevel::lease);
   while (lookup.state() == LookupState::reading) {
     std::vector<base::Bytes> bytes;
     for (const IndexRead& read : lookup.reads()) {
       bytes.push_back(base::Bytes(table.region()).subspan(read.offset, read.bytes));
     }
-    lookup.arrived(bytes);
+    lookup.arrived(bytes, {.completed_ns = 1, .lease_until_ns = 2});
   }
   const bool is_there = table.is_homes()
                             ? table.index().find(id_of(key)).has_value()

@@ -23,13 +23,6 @@ std::size_t word_around(std::uint32_t depth, std::uint32_t position) noexcept {
   return IndexGeometry::directory_word_at(depth, position) / 8 * 8;
 }
 
-/// Whether two copies show the same.
-bool agree(const Bucket& one, const Bucket& other) noexcept {
-  if (DOLMEN_PLANTED("cluster.quorum_of_one")) return true;
-  if (DOLMEN_PLANTED("cluster.sequence_wraps")) return (one.sequence ^ other.sequence) % 16 == 0;
-  return one == other;
-}
-
 }  // namespace
 
 std::optional<std::uint32_t> IndexHints::depth() const noexcept {
@@ -72,40 +65,42 @@ void IndexHints::learn_all(std::uint32_t depth, base::Bytes words) {
 }
 
 IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
-                         const ObjectId& id, ReadLevel level, std::uint32_t copies)
-    : IndexLookup(geometry, epoch, hints, id, std::vector<std::byte>{}, level, copies) {
+                         const ObjectId& id, ReadLevel level, const LedEpoch& led)
+    : IndexLookup(geometry, epoch, hints, id, std::vector<std::byte>{}, level, led) {
   DOLMEN_ASSERT(geometry.kind == IndexKind::homes);
 }
 
 IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
-                         base::Bytes key, ReadLevel level, std::uint32_t copies)
+                         base::Bytes key, ReadLevel level, const LedEpoch& led)
     : IndexLookup(geometry, epoch, hints, hash_of_key(key, geometry.seed),
-                  std::vector<std::byte>(key.begin(), key.end()), level, copies) {
+                  std::vector<std::byte>(key.begin(), key.end()), level, led) {
   DOLMEN_ASSERT(geometry.kind == IndexKind::records);
 }
 
 IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
                          const ObjectId& slot_key, std::vector<std::byte> key, ReadLevel level,
-                         std::uint32_t copies)
+                         const LedEpoch& led)
     : geometry_(geometry),
       epoch_(epoch),
       hints_(&hints),
       slot_key_(slot_key),
       key_(std::move(key)),
       level_(level),
-      copies_(copies) {
-  DOLMEN_ASSERT(copies >= 1 && (copies == 1 || level == ReadLevel::quorum));
+      led_(led) {
+  DOLMEN_ASSERT((led.lines > 0) == (level == ReadLevel::epoch));
   begin();
+  // Once, in the first round: what counts is that no line is read before the look-up began.
+  for (std::uint32_t line = 1; line <= led_.lines; ++line) {
+    reads_.push_back({.line = line, .bytes = kLineReadBytes});
+  }
 }
 
 void IndexLookup::begin() {
   candidates_.clear();
   places_.clear();
-  for (std::uint32_t copy = 0; copy < copies_; ++copy) {
-    for (const std::uint32_t position : positions_of(slot_key_, geometry_.seed)) {
-      candidates_.push_back({.copy = copy, .position = position});
-      look_up(candidates_.back());
-    }
+  for (const std::uint32_t position : positions_of(slot_key_, geometry_.seed)) {
+    candidates_.push_back({.position = position});
+    look_up(candidates_.back());
   }
   ask_for_reads();
 }
@@ -126,7 +121,7 @@ void IndexLookup::ask_for_reads() {
   reads_.clear();
   for (const Candidate& candidate : candidates_) {
     const auto read = [&](std::size_t offset, std::size_t bytes) {
-      reads_.push_back({candidate.copy, offset, static_cast<std::uint32_t>(bytes)});
+      reads_.push_back({0, offset, static_cast<std::uint32_t>(bytes)});
     };
     switch (candidate.step) {
       case Candidate::Step::depth:
@@ -145,6 +140,16 @@ void IndexLookup::ask_for_reads() {
   }
 }
 
+/// A member that elected a later leader, before the look-up began or since, promised a later epoch
+/// before that. Whoever leads puts a configuration into its log before it counts.
+bool IndexLookup::leads_yet(std::span<const base::Bytes> lines) const noexcept {
+  if (DOLMEN_PLANTED("cluster.lines_not_looked_at")) return true;
+  const auto promised = [&](base::Bytes line) { return base::load<std::uint64_t>(line); };
+  return promised(lines[0]) == led_.epoch &&
+         base::load<std::uint64_t>(lines[0], 8) == led_.configured &&
+         std::ranges::all_of(lines, [&](base::Bytes line) { return promised(line) <= led_.epoch; });
+}
+
 bool IndexLookup::is_in_time(const ReadTimes& times) const noexcept {
   if (level_ != ReadLevel::lease) return true;
   if (DOLMEN_PLANTED("cluster.lease_looked_at_before"))
@@ -157,6 +162,14 @@ LookupState IndexLookup::arrived(std::span<const base::Bytes> bytes, const ReadT
   ++round_trips_;
   bool is_complete = true;
   for (std::size_t i = 0; i < bytes.size(); ++i) is_complete &= bytes[i].size() == reads_[i].bytes;
+  if (level_ == ReadLevel::epoch) {
+    const bool has_lines = round_trips_ == 1;
+    if (!is_complete || (has_lines && !leads_yet(bytes.last(led_.lines)))) {
+      end(LookupState::deposed);
+      return state_;
+    }
+    if (has_lines) bytes = bytes.first(bytes.size() - led_.lines);
+  }
   if (!is_complete || !is_in_time(times)) {
     end(LookupState::ask);
     return state_;
@@ -248,14 +261,6 @@ void IndexLookup::take_bucket(Candidate& candidate, base::Bytes bytes) {
 }
 
 void IndexLookup::settle() {
-  // Candidates of copy 0 come first, then the same ones of the others.
-  for (std::size_t i = 2; i < candidates_.size(); ++i) {
-    const Candidate& own = candidates_[i % 2];
-    if (candidates_[i].number != own.number || !agree(candidates_[i].bucket, own.bucket)) {
-      end(LookupState::ask);
-      return;
-    }
-  }
   for (std::size_t i = 0; i < 2; ++i) {
     // The same bucket at another moment may have taken in the key's other candidate.
     const bool is_same = i == 1 && candidates_[1].number == candidates_[0].number;

@@ -42,17 +42,27 @@ class IndexHints {
 };
 
 enum class ReadLevel : std::uint8_t {
-  hint,    ///< of any copy: what is found was so at some moment; never "absent"
-  lease,   ///< of the leader's copy, under a lease: linearizable
-  quorum,  ///< of the copies of a majority, if they agree: linearizable (docs/index.md, Who reads)
+  hint,   ///< of any copy: what is found was so at some moment; never "absent"
+  lease,  ///< of the leader's copy, under a lease: linearizable
+  epoch,  ///< of the leader's copy, with what a majority promised: linearizable (docs/index.md)
 };
 
-/// Bytes of a copy of the region.
+/// Level `epoch`: what was learned, by message, of whoever leads the shard's group.
+struct LedEpoch {
+  std::uint64_t epoch = 0;       ///< it leads in that, and had executed an entry of it
+  std::uint64_t configured = 0;  ///< the entry of the configuration whose majority is asked
+  std::uint32_t lines = 0;       ///< of a majority; the leader's is the first
+};
+
+/// Bytes of the leader's copy of the region, or of a member's line.
 struct IndexRead {
-  std::uint32_t copy = 0;    ///< 0 … copies - 1
+  std::uint32_t line = 0;    ///< 0: of the copy; i: of the i-th line
   std::uint64_t offset = 0;  ///< a multiple of 8
   std::uint32_t bytes = 0;   ///< a multiple of 8
 };
+/// What is read of a line: the highest epoch that its member promised, and the entry of the last
+/// configuration in its log.
+inline constexpr std::uint32_t kLineReadBytes = 16;
 
 enum class LookupState : std::uint8_t {
   reading,      ///< do what reads() says
@@ -60,6 +70,8 @@ enum class LookupState : std::uint8_t {
   absent,       ///< the key is not there
   ask,          ///< by message, of the leader: this did not get anywhere
   wrong_epoch,  ///< the shard has another one now: look at the map
+  deposed,      ///< another may lead the group by now, or it cannot be told: ask who does, and look
+                ///< anew
 };
 
 /// When the reads were done and how long the lease holds, on one clock. Other levels than `lease`
@@ -72,16 +84,16 @@ struct ReadTimes {
 
 class IndexLookup {
  public:
-  /// A home. Requires: the geometry is of a table of homes; copies >= 1, and exactly 1 but for
-  /// `quorum`, which needs one for each of a majority; the hints stay while it reads.
+  /// A home. `epoch`: the shard's. Requires: the geometry is of a table of homes; lines for level
+  /// `epoch` and no other; the hints stay while it reads.
   IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
-              const ObjectId& id, ReadLevel level, std::uint32_t copies = 1);
+              const ObjectId& id, ReadLevel level, const LedEpoch& led = {});
   /// A record. Requires: the same, of a table of records.
   IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
-              base::Bytes key, ReadLevel level, std::uint32_t copies = 1);
+              base::Bytes key, ReadLevel level, const LedEpoch& led = {});
 
   [[nodiscard]] LookupState state() const noexcept { return state_; }
-  /// What to read now, all of it together and in any order.
+  /// What to read now, all of it together and in any order. None begins before the look-up did.
   [[nodiscard]] std::span<const IndexRead> reads() const noexcept { return reads_; }
   /// The bytes of reads(), in their order, from copies that nobody changes any more; an empty one
   /// for a read that failed. Requires: state() is `reading`.
@@ -94,10 +106,9 @@ class IndexLookup {
   [[nodiscard]] std::uint32_t round_trips() const noexcept { return round_trips_; }
 
  private:
-  /// A bucket that may hold the key, in one copy.
+  /// A bucket that may hold the key.
   struct Candidate {
     enum class Step : std::uint8_t { depth, directory, bucket, settled };
-    std::uint32_t copy = 0;
     std::uint32_t position = 0;
     Step step = Step::depth;
     std::uint32_t depth = 0;  ///< of the directory that is looked into
@@ -107,11 +118,12 @@ class IndexLookup {
 
   IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
               const ObjectId& slot_key, std::vector<std::byte> key, ReadLevel level,
-              std::uint32_t copies);
+              const LedEpoch& led);
   void begin();
   void look_up(Candidate& candidate);
   void look_into_directory(Candidate& candidate);
   void ask_for_reads();
+  [[nodiscard]] bool leads_yet(std::span<const base::Bytes> lines) const noexcept;
   [[nodiscard]] bool is_in_time(const ReadTimes& times) const noexcept;
   void take_depth(Candidate& candidate, base::Bytes bytes);
   void take_directory(Candidate& candidate, base::Bytes depth, base::Bytes word);
@@ -128,7 +140,7 @@ class IndexLookup {
   ObjectId slot_key_;
   std::vector<std::byte> key_;
   ReadLevel level_;
-  std::uint32_t copies_;
+  LedEpoch led_;
   LookupState state_ = LookupState::reading;
   std::vector<Candidate> candidates_;
   std::vector<RecordPlace> places_;  ///< that are being read; else none

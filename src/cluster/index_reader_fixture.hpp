@@ -22,11 +22,11 @@
 namespace dolmen::cluster {
 
 inline IndexLookup lookup_of(const Table& table, IndexHints& hints, std::uint64_t key,
-                             ReadLevel level, std::uint32_t copies = 1, std::uint32_t epoch = 1) {
+                             ReadLevel level, const LedEpoch& led = {}, std::uint32_t epoch = 1) {
   if (table.is_homes()) {
-    return {table.geometry(), epoch, hints, id_of(key), level, copies};
+    return {table.geometry(), epoch, hints, id_of(key), level, led};
   }
-  return {table.geometry(), epoch, hints, base::as_bytes(text_of(key)), level, copies};
+  return {table.geometry(), epoch, hints, base::as_bytes(text_of(key)), level, led};
 }
 
 /// What a look-up for that key found. Nothing: what no put wrote for it.
@@ -47,8 +47,8 @@ class SlowLookup {
   }
   [[nodiscard]] const IndexLookup& lookup() const { return lookup_; }
   [[nodiscard]] bool is_over() const { return lookup_.state() != LookupState::reading; }
-  /// Copies one piece; when that was the last one of the round, the look-up goes on. `regions`: of
-  /// the copies.
+  /// Copies one piece; when that was the last one of the round, the look-up goes on. `regions`: the
+  /// copy, and the lines.
   void step(std::span<const base::Bytes> regions, base::Random& random) {
     const std::size_t chosen = random.below(pieces_.size());
     std::swap(pieces_[chosen], pieces_.back());
@@ -56,7 +56,7 @@ class SlowLookup {
     pieces_.pop_back();
     const IndexRead& from = lookup_.reads()[read];
     const std::size_t size = std::min<std::size_t>(piece_bytes_, from.bytes - at);
-    const base::Bytes piece = regions[from.copy].subspan(from.offset + at, size);
+    const base::Bytes piece = regions[from.line].subspan(from.offset + at, size);
     std::ranges::copy(piece, buffers_[read].begin() + at);
     if (!pieces_.empty()) return;
     const std::vector<base::Bytes> bytes(buffers_.begin(), buffers_.end());

@@ -22,7 +22,7 @@ void finish(IndexLookup& lookup, const std::vector<base::Bytes>& regions,
     std::vector<base::Bytes> bytes;
     for (const IndexRead& read : lookup.reads()) {
       ASSERT_EQ(read.offset % 8, 0u);
-      bytes.push_back(regions[read.copy].subspan(read.offset, read.bytes));
+      bytes.push_back(regions[read.line].subspan(read.offset, read.bytes));
     }
     lookup.arrived(bytes, times);
   }
@@ -95,7 +95,7 @@ TEST_P(IndexReaderTest, AnotherEpochIsNoAnswer) {
   table_.apply(table_.put_command(1, 10));
   table_.apply(IndexCommand::restamp(2));
   EXPECT_EQ(look(1), LookupState::wrong_epoch);
-  IndexLookup lookup = lookup_of(table_, hints_, 1, ReadLevel::lease, 1, 2);
+  IndexLookup lookup = lookup_of(table_, hints_, 1, ReadLevel::lease, {}, 2);
   finish(lookup, {table_.region()});
   EXPECT_EQ(lookup.state(), LookupState::found);
 }
@@ -215,51 +215,34 @@ TEST_P(IndexReaderTest, FindsWhatStaysWhereverItsBucketsGo) {
   }
 }
 
-// One of the copies lags: it agrees on the keys whose buckets did not change, and on no other.
-TEST_P(IndexReaderTest, AQuorumAnswersWhereAllCopiesAgree) {
-  Table other(sizes_of(GetParam()));
-  const auto both = [&](const IndexCommand& command) {
-    table_.apply(command);
-    other.apply(command);
-  };
-  for (std::uint64_t key = 0; key < 150; ++key) both(table_.put_command(key, key));
-  const auto look_at_both = [&](std::uint64_t key) {
-    IndexLookup lookup = lookup_of(table_, hints_, key, ReadLevel::quorum, 2);
-    finish(lookup, {table_.region(), other.region()});
-    value_.reset();
-    if (lookup.state() == LookupState::found) value_ = number_in(table_, lookup, key);
+TEST_P(IndexReaderTest, AnEpochCountsAsLongAsNobodyOfAMajorityPromisedAnother) {
+  for (std::uint64_t key = 0; key < 150; ++key) table_.apply(table_.put_command(key, key));
+  using Line = std::array<std::uint64_t, 8>;
+  std::array<Line, 2> lines{Line{5, 3}, Line{4, 1}};  // the second heard of no leader yet
+  const LedEpoch led{.epoch = 5, .configured = 3, .lines = 2};
+  const auto look = [&](std::uint64_t key) {
+    IndexLookup lookup = lookup_of(table_, hints_, key, ReadLevel::epoch, led);
+    finish(lookup, {table_.region(), std::as_bytes(std::span(lines[0])),
+                    std::as_bytes(std::span(lines[1]))});
     return lookup.state();
   };
-  for (std::uint64_t key = 0; key < 150; ++key) {
-    ASSERT_EQ(look_at_both(key), LookupState::found);
-    EXPECT_EQ(value_, key);
-  }
-  EXPECT_EQ(look_at_both(999), LookupState::absent);
-  table_.apply(table_.put_command(3, 33));
-  EXPECT_EQ(look_at_both(3), LookupState::ask);
-  table_.apply(table_.erase_command(4));
-  EXPECT_EQ(look_at_both(4), LookupState::ask);
-  table_.apply(table_.put_command(500, 5));
-  EXPECT_EQ(look_at_both(500), LookupState::ask);
-  int agreed = 0;
-  for (std::uint64_t key = 5; key < 150; ++key) agreed += look_at_both(key) == LookupState::found;
-  EXPECT_GT(agreed, 100);
-}
-
-TEST(IndexReader, ASequenceNumberOfFourBitsIsNotEnough) {
-  Table table;
-  Table other;
-  IndexHints hints(table.geometry());
-  for (Table* each : {&other, &table}) each->apply(each->put_command(1, 1));
-  for (std::uint64_t value = 2; value < 10; ++value) table.apply(table.put_command(1, value));
-  const auto look = [&] {
-    IndexLookup lookup = lookup_of(table, hints, 1, ReadLevel::quorum, 2);
-    finish(lookup, {other.region(), table.region()});
-    return lookup.state();
+  for (std::uint64_t key = 0; key < 150; ++key) ASSERT_EQ(look(key), LookupState::found);
+  EXPECT_EQ(look(999), LookupState::absent);
+  const auto look_with = [&](std::size_t line, std::size_t word, std::uint64_t value) {
+    const auto former = std::exchange(lines[line][word], value);
+    const LookupState state = look(1);
+    lines[line][word] = former;
+    return state;
   };
-  EXPECT_EQ(look(), LookupState::ask);
-  const IndexHooks planted("cluster.sequence_wraps");
-  EXPECT_EQ(look(), LookupState::found);  // and it is the old value
+  EXPECT_EQ(look_with(1, 0, 5), LookupState::found);
+  EXPECT_EQ(look_with(1, 1, 9), LookupState::found) << "its log is not the leader's";
+  EXPECT_EQ(look_with(1, 0, 6), LookupState::deposed);
+  EXPECT_EQ(look_with(0, 0, 6), LookupState::deposed);
+  EXPECT_EQ(look_with(0, 0, 4), LookupState::deposed) << "that is no line of a leader of 5";
+  EXPECT_EQ(look_with(0, 1, 7), LookupState::deposed) << "others count by now";
+  IndexLookup lookup = lookup_of(table_, hints_, 1, ReadLevel::epoch, led);
+  EXPECT_EQ(lookup.arrived(std::vector<base::Bytes>(lookup.reads().size())), LookupState::deposed)
+      << "reads that fail";
 }
 
 // Between the read of its slot and its own, a record's place is given to another one.

@@ -209,32 +209,38 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answere
   return fail(Errc::timed_out, "no leader of the group answered");
 }
 
+Result<void> ReplicatedClient::Impl::open(const node::GroupPlan& plan, std::uint64_t its_number,
+                                          std::chrono::microseconds spin) {
+  if (its_number == 0) return fail(Errc::invalid_argument, "a group's number", its_number);
+  const sys::Env& env = sys::linux_env();
+  std::array<std::byte, 8> seed{};
+  env.entropy->fill(seed);
+  // Members have small numbers; a client's is its own as long as nobody draws it again.
+  constexpr std::uint64_t kClient = std::uint64_t{1} << 63;
+  group = node::group_of(its_number);
+  random = base::Random(base::load<std::uint64_t>(seed));
+  given = plan.addresses;
+  dialled = plan.addresses;
+  for (const fabric::TcpPeer& peer : plan.members) nodes.push_back(peer.node);
+  DOLMEN_TRY(auto joined,
+             node::connect(plan,
+                           {.node = fabric::NodeId{kClient | base::load<std::uint64_t>(seed)},
+                            .incarnation = 1},
+                           spin));
+  endpoint = std::move(joined.endpoint);
+  tcp = joined.tcp;
+  return {};
+}
+
 Result<ReplicatedClient> ReplicatedClient::make(const ReplicatedGroup& group,
                                                 std::uint64_t number) {
-  if (number == 0) return fail(Errc::invalid_argument, "a group's number", number);
   DOLMEN_TRY(const node::GroupPlan plan, node::plan(group));
   return node::ClientOf::make(plan, number);
 }
 
 Result<ReplicatedClient> node::ClientOf::make(const node::GroupPlan& plan, std::uint64_t number) {
-  const sys::Env& env = sys::linux_env();
-  std::array<std::byte, 8> random{};
-  env.entropy->fill(random);
-  // Members have small numbers; a client's is its own as long as nobody draws it again.
-  constexpr std::uint64_t kClient = std::uint64_t{1} << 63;
   auto impl = std::make_unique<ReplicatedClient::Impl>();
-  impl->group = node::group_of(number);
-  impl->random = base::Random(base::load<std::uint64_t>(random));
-  impl->given = plan.addresses;
-  impl->dialled = plan.addresses;
-  for (const fabric::TcpPeer& peer : plan.members) impl->nodes.push_back(peer.node);
-  DOLMEN_TRY(auto joined,
-             node::connect(plan,
-                           {.node = fabric::NodeId{kClient | base::load<std::uint64_t>(random)},
-                            .incarnation = 1},
-                           std::chrono::microseconds(0)));
-  impl->endpoint = std::move(joined.endpoint);
-  impl->tcp = joined.tcp;
+  DOLMEN_CHECK(impl->open(plan, number, std::chrono::microseconds(0)));
   return ReplicatedClient(std::move(impl));
 }
 

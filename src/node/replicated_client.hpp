@@ -19,7 +19,7 @@
 
 namespace dolmen {
 
-struct ReplicatedClient::Impl final : fabric::Sink {
+struct ReplicatedClient::Impl : fabric::Sink {
   /// Without an answer for so long the next member is asked: the one that was may be cut off.
   static constexpr std::uint64_t kAttemptNs = 1'000'000'000;
   /// Between attempts while nobody leads.
@@ -54,6 +54,11 @@ struct ReplicatedClient::Impl final : fabric::Sink {
   base::Random random{1};  ///< of pauses
   std::optional<replication::ChangeReply> change_reply;
   std::map<fabric::NodeId, replication::MemberStatus> statuses;
+
+  /// Of group `number`; it connects when it is used. `spin`: as of ReplicatedOptions. Errors: as
+  /// make().
+  [[nodiscard]] Result<void> open(const node::GroupPlan& plan, std::uint64_t its_number,
+                                  std::chrono::microseconds spin);
 
   [[nodiscard]] static std::uint64_t now_ns() { return sys::linux_env().clock->monotonic_ns(); }
   [[nodiscard]] static std::uint64_t deadline_in(std::chrono::milliseconds patience) {

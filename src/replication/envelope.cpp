@@ -82,6 +82,19 @@ std::vector<std::byte> encode(const MemberStatus& status) {
   return out.release();
 }
 
+std::vector<std::byte> encode(const MemoryReply& reply) {
+  base::ByteWriter out;
+  const std::vector<std::byte> configuration = log::encode(reply.configuration);
+  out.put(reply.epoch);
+  out.put(reply.leader);
+  out.put(reply.configured);
+  out.put(reply.bytes);
+  out.put(reply.region);
+  out.put(static_cast<std::uint32_t>(configuration.size()));
+  out.put_bytes(configuration);
+  return out.release();
+}
+
 Result<Opened> decode_envelope(base::Bytes message) {
   base::ByteReader in(message);
   const auto magic = in.get<std::uint32_t>();
@@ -179,6 +192,20 @@ Result<MemberStatus> decode_status(base::Bytes body) {
   }
   if (!in.finished()) return damaged();
   return status;
+}
+
+Result<MemoryReply> decode_memory_reply(base::Bytes body) {
+  base::ByteReader in(body);
+  MemoryReply reply{.epoch = in.get<std::uint64_t>(),
+                    .leader = in.get<std::uint64_t>(),
+                    .configured = in.get<std::uint64_t>(),
+                    .bytes = in.get<std::uint64_t>(),
+                    .region = in.get<std::uint32_t>()};
+  const auto configuration_bytes = in.get<std::uint32_t>();
+  if (in.failed() || reply.bytes % 8 != 0) return damaged();
+  DOLMEN_TRY(reply.configuration, log::decode_configuration(in.take(configuration_bytes)));
+  if (!in.finished()) return damaged();
+  return reply;
 }
 
 }  // namespace dolmen::replication

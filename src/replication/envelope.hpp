@@ -28,7 +28,9 @@ enum class EnvelopeKind : std::uint8_t {
   roster = 7,      ///< membership.hpp
   change = 8,
   change_reply = 9,
-  join = 10,  ///< nothing follows: `from` is a new life of a node whose earlier one votes
+  join = 10,        ///< nothing follows: `from` is a new life of a node whose earlier one votes
+  ask_memory = 11,  ///< nothing follows; the asker may read the memory from then on
+  memory = 12,      ///< encode(MemoryReply)
   // Between nodes of a cluster, and from clients to them: node/cluster_message.hpp.
   ask_map = 13,
   map = 14,
@@ -116,12 +118,31 @@ struct MemberStatus {
   friend bool operator==(const MemberStatus&, const MemberStatus&) = default;
 };
 
+/// What of a group's state may be read at a member one-sidedly (docs/index.md), as it was then.
+struct MemoryReply {
+  /// The member leads in this epoch and had executed an entry of it, and which members count is
+  /// decided; 0: not so.
+  log::Epoch epoch = 0;
+  std::uint64_t leader = 0;   ///< the node that leads, as far as is known; 0: nobody
+  log::Index configured = 0;  ///< the entry of `configuration`
+  std::uint64_t bytes = 0;    ///< of the state, behind the line; 0: there is nothing to read
+  std::uint32_t region = 0;   ///< which region
+  log::Configuration configuration{};  ///< the last one in the member's log
+  friend bool operator==(const MemoryReply&, const MemoryReply&) = default;
+};
+/// In front of the state: what its member promised. Words of 8 bytes: the highest epoch, the entry
+/// of the last configuration in its log, and nothing.
+inline constexpr std::size_t kMemoryLineBytes = 64;
+inline constexpr std::size_t kEpochWordAt = 0;
+inline constexpr std::size_t kConfiguredWordAt = 8;
+
 /// The head; the body follows.
 [[nodiscard]] std::vector<std::byte> encode(const Envelope& envelope);
 [[nodiscard]] std::vector<std::byte> encode(const Request& request);
 [[nodiscard]] std::vector<std::byte> encode(const ReadRequest& request);
 [[nodiscard]] std::vector<std::byte> encode(const Reply& reply);
 [[nodiscard]] std::vector<std::byte> encode(const MemberStatus& status);
+[[nodiscard]] std::vector<std::byte> encode(const MemoryReply& reply);
 
 struct Opened {
   Envelope envelope;
@@ -133,5 +154,6 @@ struct Opened {
 [[nodiscard]] Result<ReadRequest> decode_read_request(base::Bytes body);
 [[nodiscard]] Result<Reply> decode_reply(base::Bytes body);
 [[nodiscard]] Result<MemberStatus> decode_status(base::Bytes body);
+[[nodiscard]] Result<MemoryReply> decode_memory_reply(base::Bytes body);
 
 }  // namespace dolmen::replication

@@ -53,6 +53,15 @@ MemberStatus status() {
                         {.id = log::ReplicaId{(3ull << 32) | 2}, .matched = 80}}};
 }
 
+MemoryReply memory_reply() {
+  return {.epoch = 9,
+          .leader = 1,
+          .configured = 60,
+          .bytes = 4096,
+          .region = 3,
+          .configuration = status().configuration};
+}
+
 Message request_message() { return joined(encode(kHead), encode(request())); }
 Message reply_message() {
   return joined(encode(Envelope{.kind = EnvelopeKind::reply,
@@ -87,6 +96,10 @@ Errc reply_error(base::Bytes body) {
   const auto decoded = decode_reply(body);
   return decoded ? Errc{} : decoded.error().code();
 }
+Errc memory_error(base::Bytes body) {
+  const auto decoded = decode_memory_reply(body);
+  return decoded ? Errc{} : decoded.error().code();
+}
 Errc status_error(base::Bytes body) {
   const auto decoded = decode_status(body);
   return decoded ? Errc{} : decoded.error().code();
@@ -112,7 +125,7 @@ void expect_refused(const Message& right, std::initializer_list<Change> changes,
 }
 
 TEST(Envelope, HeadsOfAllKindsComeBackAsTheyWere) {
-  for (const int kind : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15}) {
+  for (const int kind : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17, 18, 19, 20}) {
     const Envelope envelope{.kind = static_cast<EnvelopeKind>(kind),
                             .group = {7, 9},
                             .from = log::ReplicaId{3},
@@ -160,6 +173,9 @@ TEST(Envelope, BodiesComeBackAsTheyWere) {
   const auto whole = decode_status(encode(status()));
   ASSERT_TRUE(whole) << whole.error().message();
   EXPECT_EQ(*whole, status());
+  const auto memory = decode_memory_reply(encode(memory_reply()));
+  ASSERT_TRUE(memory) << memory.error().message();
+  EXPECT_EQ(*memory, memory_reply());
 }
 
 TEST(Envelope, MessagesAreTheGoldenFiles) {
@@ -167,6 +183,7 @@ TEST(Envelope, MessagesAreTheGoldenFiles) {
   EXPECT_EQ(reply_message(), store::read_golden("member_reply_v2.bin"));
   EXPECT_EQ(read_request_message(), store::read_golden("member_read_request_v2.bin"));
   EXPECT_EQ(status_message(), store::read_golden("member_status_v2.bin"));
+  EXPECT_EQ(encode(memory_reply()), store::read_golden("member_memory_v1.bin"));
 }
 
 TEST(Envelope, WhatIsCutShortIsRefused) {
@@ -192,6 +209,12 @@ TEST(Envelope, WhatIsCutShortIsRefused) {
   }
   whole.push_back(std::byte{0});
   EXPECT_EQ(status_error(whole), Errc::corrupt) << "and something behind it";
+  Message memory = encode(memory_reply());
+  for (std::size_t length = 0; length < memory.size(); ++length) {
+    EXPECT_EQ(memory_error(base::Bytes(memory).first(length)), Errc::corrupt) << length;
+  }
+  memory.push_back(std::byte{0});
+  EXPECT_EQ(memory_error(memory), Errc::corrupt) << "and something behind it";
 }
 
 TEST(Envelope, ImpossibleFieldsAreRefused) {
@@ -241,6 +264,13 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
                   {"more followers than members can be", 76, 0xFFFFFFFF, 4},
                   {"no voters", 80, 0, 4}},
                  status_error);
+
+  expect_refused(encode(memory_reply()),
+                 {{"a part of a word", 24, 4097, 8},
+                  {"a configuration longer than the whole", 36, 0xFFFFFFFF, 4},
+                  {"a configuration cut short", 36, 24, 4},
+                  {"no voters", 40, 0, 4}},
+                 memory_error);
 }
 
 }  // namespace

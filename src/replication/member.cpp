@@ -65,6 +65,7 @@ Result<void> Member::add(const GroupId& group, StateMachine* machine) {
   Hosting& hosting = place.first->second;
   hosting.cut_at = snapshot ? snapshot->last().index : 0;
   if (hosting.executor) {
+    DOLMEN_CHECK(make_memory(hosting));
     DOLMEN_CHECK(hosting.executor->restore(snapshot.get()));
     hosting.addresses = hosting.executor->addresses();
   }
@@ -177,6 +178,7 @@ void Member::on_lost(const fabric::NodeName& peer, const Error& /*why*/) {
     const auto leader = hosting.replica.leader();
     if (leader && node_of(*leader) == peer.node) hosting.replica.lost_contact(now_ns(), *leader);
   }
+  forget_reader(peer);
 }
 
 void Member::on_refused(fabric::NodeId /*who*/, const Error& /*why*/) {}
@@ -256,6 +258,8 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
       if (told) hear_addresses(hosting, told->addresses);
       return;
     }
+    case EnvelopeKind::ask_memory:
+      return answer_memory(envelope.group, hosting, from);
     case EnvelopeKind::reply:
     case EnvelopeKind::status:
     case EnvelopeKind::ask_roster:
@@ -264,6 +268,7 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
     case EnvelopeKind::map:
     case EnvelopeKind::order:
     case EnvelopeKind::report:
+    case EnvelopeKind::memory:
       return;
   }
 }
@@ -393,8 +398,10 @@ Result<void> Member::carry_out_all() {
 }
 
 Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
+  publish_promises(hosting);
   write_lanes(hosting);
   log::Output output = hosting.replica.take_output();
+  publish_promises(hosting);  // before anything leaves that rests on them
   if (output.installed) {
     give_up(group, hosting, 0);
     give_up_ahead(group, hosting, 0);

@@ -212,7 +212,9 @@ class Member final : private fabric::Sink {
     log::Index cut_at = 0;
     std::uint64_t waits_ns = 0;
     std::uint64_t asked_ns = 0;
-    bool is_draining = false;  ///< nothing is proposed until a snapshot can be taken
+    bool is_draining = false;          ///< nothing is proposed until a snapshot can be taken
+    fabric::RegionId memory_region{};  ///< of the machine's state, if others may read it
+    base::MutableBytes memory{};       ///< … and what is in it: the line, and the state
     // Without a journal:
     std::unique_ptr<SharedLanes> lanes{};  ///< where memory is mapped
     std::unique_ptr<LaneWriter> writer{};
@@ -276,6 +278,11 @@ class Member final : private fabric::Sink {
   void prepare_witnesses(Hosting& hosting);
   [[nodiscard]] Result<void> look_after_memory(bool is_busy);
   void send(const fabric::NodeName& to, const Envelope& envelope, base::Bytes body);
+  // A state that others read one-sidedly: member_readers.cpp.
+  [[nodiscard]] Result<void> make_memory(Hosting& hosting);
+  static void publish_promises(const Hosting& hosting) noexcept;
+  void answer_memory(const GroupId& group, const Hosting& hosting, const fabric::NodeName& reader);
+  void forget_reader(const fabric::NodeName& reader);
   [[nodiscard]] Result<void> look_after_journal();
   [[nodiscard]] static Result<void> tell_decided(Hosting& hosting);
   [[nodiscard]] Result<bool> compact(Hosting& hosting);

@@ -44,6 +44,7 @@ struct MemberWorldOptions {
   std::size_t founders = 0;  ///< the first so many; the others wait to be taken in. 0: all
   bool has_other_group = false;
   bool is_ahead = false;
+  bool is_read = false;  ///< its state, by others
   /// No journals: each start is a new life, whose memory is its own. Requires: all are founders,
   /// and memory is mapped if there is a witness, which is memory alone then.
   bool is_in_memory = false;
@@ -97,6 +98,7 @@ class MemberClient final : private fabric::Sink {
   [[nodiscard]] const std::optional<MemberStatus>& status() const { return status_; }
   [[nodiscard]] const std::optional<ChangeReply>& change_reply() const { return change_reply_; }
   [[nodiscard]] const std::optional<Roster>& roster() const { return roster_; }
+  [[nodiscard]] std::optional<MemoryReply>& memory() { return memory_; }
   bool turn() {
     const auto polled = endpoint_->poll(*this);
     EXPECT_TRUE(polled);
@@ -130,6 +132,12 @@ class MemberClient final : private fabric::Sink {
       roster_ = std::move(*roster);
       return;
     }
+    if (opened->envelope.kind == EnvelopeKind::memory) {
+      const auto reply = decode_memory_reply(opened->body);
+      ASSERT_TRUE(reply) << reply.error().message();
+      memory_ = *reply;
+      return;
+    }
     ASSERT_EQ(opened->envelope.kind, EnvelopeKind::reply);
     const auto reply = decode_reply(opened->body);
     ASSERT_TRUE(reply) << reply.error().message();
@@ -151,6 +159,7 @@ class MemberClient final : private fabric::Sink {
   std::optional<MemberStatus> status_;
   std::optional<ChangeReply> change_reply_;
   std::optional<Roster> roster_;
+  std::optional<MemoryReply> memory_;
 };
 
 class MemberWorld {
@@ -212,7 +221,7 @@ class MemberWorld {
     node.why.reset();
     node.judged.clear();
     node.paused_until_ns = 0;
-    node.machine = std::make_unique<Tally>(options_.is_ahead);
+    node.machine = std::make_unique<Tally>(options_.is_ahead, options_.is_read);
     make_endpoint(i);
     MemberOptions options = options_.member;
     options.undecided_bytes_max =

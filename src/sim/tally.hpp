@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include <dolmen/assert.hpp>
@@ -22,7 +23,9 @@ namespace dolmen::sim {
 /// wrong for ever.
 class Tally final : public StateMachine {
  public:
-  explicit Tally(bool is_ahead = false) : is_ahead_(is_ahead) {}
+  /// `is_read`: its value lies in memory that others read.
+  explicit Tally(bool is_ahead = false, bool is_read = false)
+      : is_ahead_(is_ahead), is_read_(is_read) {}
   static std::vector<std::byte> add(std::uint64_t amount, std::size_t padding = 0) {
     std::vector<std::byte> command(sizeof amount + padding);
     base::store(base::MutableBytes(command), 0, amount);
@@ -37,6 +40,7 @@ class Tally final : public StateMachine {
     value_ += base::load<std::uint64_t>(command);
     if (is_ahead_ && value_ != base::load<std::uint64_t>(command, 8)) is_wrong_ = true;
     if (is_wrong_) value_ = kWrong;
+    show();
     return add(value_);
   }
   std::vector<std::byte> snapshot() const override { return add(value_); }
@@ -44,11 +48,13 @@ class Tally final : public StateMachine {
     if (state.size() != 8) return fail(Errc::corrupt, "a tally");
     value_ = base::load<std::uint64_t>(state);
     is_wrong_ = value_ == kWrong;
+    show();
     return {};
   }
   void reset() override {
     value_ = 0;
     is_wrong_ = false;
+    show();
   }
   bool executes_ahead() const override { return is_ahead_; }
   Result<std::vector<std::byte>> effect_of(Bytes request) override {
@@ -66,14 +72,23 @@ class Tally final : public StateMachine {
     if (!query.empty()) return fail(Errc::invalid_argument, "a tally's only query is empty");
     return add(value_);
   }
+  [[nodiscard]] std::size_t memory_bytes() const override { return is_read_ ? 8 : 0; }
+  void use_memory(std::span<std::byte> memory) override { memory_ = memory; }
 
   [[nodiscard]] std::uint64_t value() const noexcept { return value_; }
+  [[nodiscard]] base::MutableBytes memory() const noexcept { return memory_; }
   void refuse_more_than(std::uint64_t amount) { most_ = amount; }
 
  private:
   static constexpr std::uint64_t kWrong = 0xBAD0BAD0BAD0BAD0;
 
+  void show() {
+    if (is_read_) base::store(memory_, 0, value_);
+  }
+
   const bool is_ahead_;
+  const bool is_read_;
+  base::MutableBytes memory_{};
   std::uint64_t value_ = 0;
   bool is_wrong_ = false;
   std::uint64_t most_ = ~std::uint64_t{0};

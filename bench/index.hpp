@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The index suite's work: keys and values of 64 bytes in a table that other processes keep, which
+// clients get and put. A system is an IndexSystem.
+//
+// Thread contract: one thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/random.hpp"
+#include "bench/harness.hpp"
+#include "bench/machine.hpp"
+
+namespace dolmen::bench {
+
+inline constexpr std::size_t kIndexValueBytes = 64;
+inline constexpr std::uint64_t kIndexKeys = 10'000;
+/// Gets or puts of one client at once where they are pipelined.
+inline constexpr std::size_t kIndexBatch = 16;
+
+/// What clients do.
+struct IndexMix {
+  std::size_t clients = 1;
+  std::size_t batch = 1;          ///< so many at once; all of one batch are gets, or all are puts
+  std::uint64_t gets_of_100 = 0;  ///< the others are puts
+};
+
+/// "key-00000017": 12 bytes.
+[[nodiscard]] std::string index_key(std::uint64_t number);
+
+/// All of kIndexKeys are there. Throws Failure from every call.
+class IndexSystem {
+ public:
+  virtual ~IndexSystem() = default;
+  /// Seconds of each get, of one client.
+  [[nodiscard]] virtual std::vector<double> times_of_gets(std::size_t count) = 0;
+  /// Gets and puts per second, of about so many seconds.
+  [[nodiscard]] virtual double rate(const IndexMix& mix, double seconds) = 0;
+};
+
+enum class IndexGroupKind : std::uint8_t { shared_memory, tcp_memory, tcp_durable };
+/// Three members in processes of their own, of which each has the whole index.
+[[nodiscard]] std::unique_ptr<IndexSystem> start_index(const Folder& folder, IndexGroupKind kind);
+/// `bench --child index-member …`: one of them.
+void index_child(const std::vector<std::string>& arguments);
+
+/// A master and two replicas in memory alone; puts wait for one of them. Requires: it is installed.
+[[nodiscard]] std::unique_ptr<IndexSystem> start_index_redis(const Folder& folder,
+                                                             const std::string& program,
+                                                             bool waits_for_replica);
+/// One process. Requires: it is installed.
+[[nodiscard]] std::unique_ptr<IndexSystem> start_index_memcached(const Folder& folder,
+                                                                 const std::string& program);
+
+}  // namespace dolmen::bench

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// The index suite's own system: three members, and clients that are threads of this process.
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <fstream>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <thread>
+#include <utility>
+
+#include <sys/stat.h>
+
+#include <dolmen/index.hpp>
+
+#include "bench/fabric.hpp"
+#include "bench/index.hpp"
+#include "bench/servers.hpp"
+
+namespace dolmen::bench {
+namespace {
+
+constexpr std::uint32_t kMembers = 3;
+constexpr std::array<std::uint64_t, 1> kShards{1};
+
+Index::Bytes bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
+
+class DolmenIndex final : public IndexSystem {
+ public:
+  DolmenIndex(const Folder& folder, IndexGroupKind kind)
+      : is_shared_(kind == IndexGroupKind::shared_memory) {
+    const bool is_durable = kind == IndexGroupKind::tcp_durable;
+    const std::string name = is_shared_ ? "index_shm" : is_durable ? "index_disk" : "index_tcp";
+    group_.key_file = folder.below(name + ".key");
+    std::ofstream(group_.key_file) << std::string(64, '5');
+    ::chmod(group_.key_file.c_str(), 0600);
+    const std::vector<std::uint16_t> ports = free_ports(kMembers);
+    for (std::uint32_t i = 0; i < kMembers; ++i) {
+      group_.members.push_back(is_shared_ ? "shm:" + shared_.path()
+                                          : "127.0.0.1:" + std::to_string(ports[i]));
+    }
+    for (std::uint32_t member = 1; member <= kMembers; ++member) {
+      const std::string directory = folder.below(name + std::to_string(member));
+      std::vector<std::string> words{"index-member", std::to_string(member), directory,
+                                     is_durable ? "durable" : "memory", group_.key_file};
+      for (const std::string& address : group_.members) words.push_back(address);
+      members_.push_back(Server::part(words, directory + ".out"));
+    }
+    const auto until = std::chrono::steady_clock::now() + kStartPatience;
+    auto& first = client(0);
+    const std::string value(kIndexValueBytes, 'x');
+    std::vector<std::string> keys;
+    std::vector<std::pair<Index::Bytes, Index::Bytes>> pairs;
+    for (std::uint64_t i = 0; i < kIndexKeys; ++i) keys.push_back(index_key(i));
+    for (const std::string& key : keys) pairs.emplace_back(bytes(key), bytes(value));
+    for (;;) {
+      const auto loaded = first.put_many(pairs, std::chrono::seconds(20));
+      if (loaded) break;
+      if (std::chrono::steady_clock::now() > until) expect(loaded, "loading");
+    }
+    for (const std::string& key : keys) get(first, key);  // its hints
+  }
+
+  std::vector<double> times_of_gets(std::size_t count) override {
+    Index& index = client(0);
+    base::Random random(1);
+    std::vector<std::string> keys;
+    for (int i = 0; i < 1024; ++i) keys.push_back(index_key(random.below(kIndexKeys)));
+    std::vector<double> times;
+    times.reserve(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      const double begin = seconds_now();
+      get(index, keys[i % keys.size()]);
+      times.push_back(seconds_now() - begin);
+    }
+    return times;
+  }
+
+  double rate(const IndexMix& mix, double seconds) override {
+    for (std::size_t i = 0; i < mix.clients; ++i) warm(client(i), i);
+    std::atomic<std::uint64_t> done{0};
+    std::mutex mutex;
+    std::optional<Failure> failure;
+    const double begin = seconds_now();
+    {
+      std::vector<std::jthread> threads;
+      for (std::size_t i = 0; i < mix.clients; ++i) {
+        threads.emplace_back([&, i] {
+          try {
+            base::Random random(i);
+            while (seconds_now() - begin < seconds) {
+              work(client(i), mix, random);
+              done += mix.batch;
+            }
+          } catch (const Failure& why) {
+            const std::lock_guard lock(mutex);
+            failure = why;
+          }
+        });
+      }
+    }
+    if (failure) throw Failure(*failure);
+    return static_cast<double>(done) / (seconds_now() - begin);
+  }
+
+ private:
+  Index& client(std::size_t number) {
+    while (clients_.size() <= number) {
+      clients_.push_back(std::make_unique<Index>(expect(Index::make(group_, kShards), "a client")));
+    }
+    return *clients_[number];
+  }
+  /// It is connected, has a session, and knows where keys are.
+  void warm(Index& index, std::size_t number) {
+    if (warmed_ > number) return;
+    warmed_ = number + 1;
+    const std::string value(kIndexValueBytes, 'x');
+    expect(index.put(bytes(index_key(number)), bytes(value)), "a put");
+    get(index, index_key(number));
+  }
+  static void get(Index& index, const std::string& key) {
+    const auto value = expect(index.get(bytes(key)), "a get");
+    if (!value || value->size() != kIndexValueBytes) throw Failure("a key is not there");
+  }
+  static void work(Index& index, const IndexMix& mix, base::Random& random) {
+    const std::string value(kIndexValueBytes, 'y');
+    const bool is_get = random.below(100) < mix.gets_of_100;
+    if (mix.batch == 1) {
+      const std::string key = index_key(random.below(kIndexKeys));
+      if (is_get) return get(index, key);
+      expect(index.put(bytes(key), bytes(value)), "a put");
+      return;
+    }
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < mix.batch; ++i)
+      names.push_back(index_key(random.below(kIndexKeys)));
+    std::vector<Index::Bytes> keys;
+    std::vector<std::pair<Index::Bytes, Index::Bytes>> pairs;
+    for (const std::string& name : names) {
+      keys.push_back(bytes(name));
+      pairs.emplace_back(bytes(name), bytes(value));
+    }
+    if (!is_get) return expect(index.put_many(pairs), "puts");
+    for (const auto& found : expect(index.get_many(keys), "gets")) {
+      if (!found) throw Failure("a key is not there");
+    }
+  }
+
+  const bool is_shared_;
+  SharedFolder shared_;
+  ReplicatedGroup group_;
+  std::vector<Server> members_;
+  std::vector<std::unique_ptr<Index>> clients_;
+  std::size_t warmed_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<IndexSystem> start_index(const Folder& folder, IndexGroupKind kind) {
+  return std::make_unique<DolmenIndex>(folder, kind);
+}
+
+void index_child(const std::vector<std::string>& arguments) {
+  die_with_parent();
+  if (arguments.size() != 4 + kMembers) throw Failure("wrong arguments");
+  const bool is_durable = arguments[2] == "durable";
+  const ReplicatedOptions options{
+      .group = {.members = {arguments.begin() + 4, arguments.end()}, .key_file = arguments[3]},
+      .member = static_cast<std::uint32_t>(std::stoul(arguments[0])),
+      .directory = arguments[1],
+      .level = is_durable ? ReplicatedLevel::durable : ReplicatedLevel::replicated};
+  expect(Replicated::create(options), "a member");
+  auto shard =
+      expect(IndexShard::make({.bucket_bytes = 4 << 20, .record_bytes = 64 << 20}), "a shard");
+  auto member = expect(Replicated::start(options, shard.machine()), "a member");
+  expect(member.run(), "a member");
+}
+
+}  // namespace dolmen::bench

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A table of keys and values, byte strings both, that groups of members keep the same: each shard
+// of it is the state machine of one group (replicated.hpp). Clients read it in the memory of
+// whoever leads, without asking anybody, and see the latest that anybody was told; they change it
+// through the group's log. docs/index.md shows how, and what is true.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <dolmen/error.hpp>
+#include <dolmen/replicated.hpp>
+#include <dolmen/state_machine.hpp>
+
+namespace dolmen {
+
+namespace node {
+class IndexMachine;
+}
+
+/// The same for all members of a shard's group, for ever.
+struct IndexShardOptions {
+  /// For finding keys: 45 bytes each are enough, and 64 for sure. At least 1 KiB.
+  std::size_t bucket_bytes = std::size_t{16} << 20;
+  /// For keys and values: 40 bytes each more than they are, up to a quarter more, and whatever is
+  /// replaced or erased within `grace`. At most 32 GiB.
+  std::size_t record_bytes = std::size_t{64} << 20;
+  /// Of the hashes. Who knows it can choose keys that have no room together: draw one at random
+  /// where keys come from strangers.
+  std::uint64_t seed = 0;
+  /// Memory of what was replaced or erased is used again after this: who is still reading it then
+  /// has to read anew. May differ.
+  std::chrono::milliseconds grace{20};
+};
+
+/// One member's copy of a shard. Threads: run() of the member uses it; the rest before and after.
+class IndexShard {
+ public:
+  /// Errors: invalid_argument (sizes).
+  [[nodiscard]] static Result<IndexShard> make(const IndexShardOptions& options = {});
+  IndexShard(IndexShard&&) noexcept;
+  IndexShard& operator=(IndexShard&&) noexcept;
+  ~IndexShard();
+
+  /// Give it to Replicated::start(), of one member. Good as long as this is.
+  [[nodiscard]] StateMachine& machine() noexcept;
+
+ private:
+  explicit IndexShard(std::unique_ptr<node::IndexMachine> machine) noexcept;
+  std::unique_ptr<node::IndexMachine> machine_;
+};
+
+enum class IndexReads : std::uint8_t {
+  /// What get() gives was so at some moment of the call, in one order with everything that anybody
+  /// put, erased or got.
+  linearizable,
+  /// What is found was so at some moment, perhaps long ago. That a key is not there is found out as
+  /// with `linearizable`.
+  hint,
+};
+
+struct IndexOptions {
+  IndexReads reads = IndexReads::linearizable;
+  /// How long a call looks for an answer itself before it lets the system wake it.
+  std::chrono::microseconds spin{0};
+};
+
+/// What was done by this client.
+struct IndexCounts {
+  std::uint64_t round_trips = 0;  ///< of one-sided reads; those of several keys at once count once
+                                  ///< for each
+  std::uint64_t one_sided = 0;    ///< keys that were answered by those alone
+  std::uint64_t asked = 0;        ///< keys that were answered by message, through the log
+  std::uint64_t learned = 0;      ///< how often it found out who leads
+};
+
+/// A client of an index. Threads: one at a time. It has a connection to each member for each shard.
+class Index {
+ public:
+  using Bytes = std::span<const std::byte>;
+  using Value = std::vector<std::byte>;
+
+  /// `shards`: the numbers of the groups that are the shards; the same in the same order for
+  /// everybody, for it says where a key is. Errors: as ReplicatedClient::make(), and
+  /// invalid_argument (no shard).
+  [[nodiscard]] static Result<Index> make(const ReplicatedGroup& group,
+                                          std::span<const std::uint64_t> shards,
+                                          const IndexOptions& options = {});
+  Index(Index&&) noexcept;
+  Index& operator=(Index&&) noexcept;
+  ~Index();
+
+  // Errors of all: those of ReplicatedClient::call(); too_large (a key of more than 64 KiB, or one
+  // that is with its value larger than nearly 1 MiB). Of put: no_space, and nothing was changed.
+  // Cost: get: in shared memory no system call and no message; else one round trip of several small
+  // reads, and another one for the value.
+
+  /// Nothing: the key is not there.
+  [[nodiscard]] Result<std::optional<Value>> get(Bytes key,
+                                                 std::chrono::milliseconds patience = kPatience);
+  /// True: the key was not there.
+  Result<bool> put(Bytes key, Bytes value, std::chrono::milliseconds patience = kPatience);
+  /// True: the key was there.
+  Result<bool> erase(Bytes key, std::chrono::milliseconds patience = kPatience);
+
+  /// get() of each, many under way at once; not as of one moment. Errors: the first one.
+  [[nodiscard]] Result<std::vector<std::optional<Value>>> get_many(
+      std::span<const Bytes> keys, std::chrono::milliseconds patience = kPatience);
+  /// put() of each, many in one entry of the log; not as a whole, but those of one key in their
+  /// order. After an error some were put and some may have been. Errors: the first one.
+  Result<void> put_many(std::span<const std::pair<Bytes, Bytes>> pairs,
+                        std::chrono::milliseconds patience = kPatience);
+
+  [[nodiscard]] IndexCounts counts() const noexcept;
+
+ private:
+  static constexpr std::chrono::milliseconds kPatience = std::chrono::seconds(10);
+  struct Impl;
+  explicit Index(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dolmen

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The client of an index: which shard a key is in, and what is asked by message.
+#include <algorithm>
+#include <utility>
+
+#include <dolmen/index.hpp>
+
+#include "node/index_machine.hpp"
+#include "node/index_reads.hpp"
+
+namespace dolmen {
+
+namespace {
+
+using cluster::IndexCommand;
+using cluster::IndexOutcome;
+
+/// Not that of any shard's own hashes.
+constexpr std::uint64_t kShardSeed = 0x5368617264;
+/// Bytes of changes in one entry of a log.
+constexpr std::size_t kBatchBytes = 256u << 10;
+
+Result<void> check(std::size_t key_bytes, std::size_t value_bytes) {
+  if (cluster::is_possible_record(key_bytes, value_bytes)) return {};
+  return fail(Errc::too_large, "a key and its value", key_bytes + value_bytes);
+}
+
+std::unexpected<Error> full() { return fail(Errc::no_space, "a shard of an index"); }
+
+}  // namespace
+
+Index::Impl::Part& Index::Impl::part_of(Bytes key) {
+  const std::uint64_t hash = cluster::hash_of_key(key, kShardSeed).high >> 32;
+  return parts[hash * parts.size() >> 32];
+}
+
+Result<Index> Index::make(const ReplicatedGroup& group, std::span<const std::uint64_t> shards,
+                          const IndexOptions& options) {
+  if (shards.empty()) return fail(Errc::invalid_argument, "an index without shards");
+  DOLMEN_TRY(const node::GroupPlan plan, node::plan(group));
+  auto impl = std::make_unique<Impl>();
+  for (const std::uint64_t number : shards) {
+    auto shard = std::make_unique<Impl::Shard>(options, impl->counts);
+    DOLMEN_CHECK(shard->open(plan, number, options.spin));
+    Impl::Shard* const its = shard.get();
+    impl->parts.push_back({its, ReplicatedClient(std::move(shard))});
+  }
+  return Index(std::move(impl));
+}
+
+Index::Index(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+Index::Index(Index&&) noexcept = default;
+Index& Index::operator=(Index&&) noexcept = default;
+Index::~Index() = default;
+
+IndexCounts Index::counts() const noexcept { return impl_->counts; }
+
+Result<std::optional<Index::Value>> Index::get(Bytes key, std::chrono::milliseconds patience) {
+  DOLMEN_CHECK(check(key.size(), 0));
+  Impl::Part& part = impl_->part_of(key);
+  const std::uint64_t deadline_ns = Impl::Shard::deadline_in(patience);
+  DOLMEN_TRY(Impl::Shard::Answered answered, part.shard->read(key, deadline_ns));
+  if (answered.is_settled) return std::move(answered.value);
+  ++impl_->counts.asked;
+  DOLMEN_TRY(
+      const auto reply,
+      part.client.call(node::encode(node::IndexRequest{.asked = Value(key.begin(), key.end())}),
+                       patience));
+  return node::decode_index_value(reply);
+}
+
+Result<bool> Index::put(Bytes key, Bytes value, std::chrono::milliseconds patience) {
+  DOLMEN_CHECK(check(key.size(), value.size()));
+  DOLMEN_TRY(
+      const auto reply,
+      impl_->part_of(key).client.call(
+          node::encode(node::IndexRequest{.changes = {IndexCommand::put(key, value)}}), patience));
+  DOLMEN_TRY(const auto outcomes, node::decode_index_outcomes(reply, 1));
+  if (outcomes[0] == IndexOutcome::no_space) return full();
+  return outcomes[0] == IndexOutcome::created;
+}
+
+Result<bool> Index::erase(Bytes key, std::chrono::milliseconds patience) {
+  DOLMEN_CHECK(check(key.size(), 0));
+  DOLMEN_TRY(
+      const auto reply,
+      impl_->part_of(key).client.call(
+          node::encode(node::IndexRequest{.changes = {IndexCommand::erase(key)}}), patience));
+  DOLMEN_TRY(const auto outcomes, node::decode_index_outcomes(reply, 1));
+  return outcomes[0] == IndexOutcome::erased;
+}
+
+Result<std::vector<std::optional<Index::Value>>> Index::get_many(
+    std::span<const Bytes> keys, std::chrono::milliseconds patience) {
+  for (const Bytes key : keys) DOLMEN_CHECK(check(key.size(), 0));
+  const std::uint64_t deadline_ns = Impl::Shard::deadline_in(patience);
+  std::vector<Impl::Shard::Answered> answered(keys.size());
+  for (const Impl::Part& part : impl_->parts) {
+    std::vector<std::size_t> wanted;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      if (impl_->part_of(keys[i]).shard == part.shard) wanted.push_back(i);
+    }
+    DOLMEN_CHECK(part.shard->read_many(keys, wanted, answered, deadline_ns));
+  }
+  std::vector<std::optional<Value>> values(keys.size());
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (answered[i].is_settled) {
+      values[i] = std::move(answered[i].value);
+    } else {
+      DOLMEN_TRY(values[i], get(keys[i], patience));
+    }
+  }
+  return values;
+}
+
+Result<void> Index::put_many(std::span<const std::pair<Bytes, Bytes>> pairs,
+                             std::chrono::milliseconds patience) {
+  for (const auto& [key, value] : pairs) DOLMEN_CHECK(check(key.size(), value.size()));
+  for (Impl::Part& part : impl_->parts) {
+    node::IndexRequest batch;
+    std::size_t bytes = 0;
+    const auto send = [&]() -> Result<void> {
+      if (batch.changes.empty()) return {};
+      DOLMEN_TRY(const auto reply, part.client.call(node::encode(batch), patience));
+      DOLMEN_TRY(const auto outcomes, node::decode_index_outcomes(reply, batch.changes.size()));
+      batch.changes.clear();
+      bytes = 0;
+      if (std::ranges::find(outcomes, IndexOutcome::no_space) != outcomes.end()) return full();
+      return {};
+    };
+    for (const auto& [key, value] : pairs) {
+      if (impl_->part_of(key).shard != part.shard) continue;
+      const std::size_t more = key.size() + value.size();
+      if (batch.changes.size() == node::kIndexChangesMax || bytes + more > kBatchBytes) {
+        DOLMEN_CHECK(send());
+      }
+      batch.changes.push_back(IndexCommand::put(key, value));
+      bytes += more;
+    }
+    DOLMEN_CHECK(send());
+  }
+  return {};
+}
+
+}  // namespace dolmen

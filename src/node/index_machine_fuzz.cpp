@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Any bytes as a client's request to an index, and as an entry of its log: what is understood is
+// exactly what the encoder makes, and a small table carries it out.
+#include <algorithm>
+#include <cstdint>
+#include <span>
+
+#include <dolmen/assert.hpp>
+
+#include "node/index_machine.hpp"
+#include "sim/sim_env.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace dolmen;
+  const base::Bytes bytes = std::as_bytes(std::span(data, size));
+  const auto request = node::decode_index_request(bytes);
+  if (request) DOLMEN_ASSERT(std::ranges::equal(encode(*request), bytes));
+  sim::SimClock clock;
+  const IndexShardOptions options{.bucket_bytes = 1024, .record_bytes = 4096};
+  node::IndexMachine machine(clock, node::IndexMachine::geometry_of(options).value(), 0);
+  machine.reset();
+  (void)machine.effect_of(bytes);
+  const auto reply = machine.apply(bytes);
+  DOLMEN_ASSERT(request || reply.empty());
+  DOLMEN_ASSERT(machine.table().check().has_value());
+  (void)node::decode_index_value(bytes);
+  (void)node::decode_index_outcomes(bytes, size);
+  return 0;
+}

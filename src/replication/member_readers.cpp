@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A machine's state in memory that others read one-sidedly, and the line in front of it, which says
+// what this member promised (docs/index.md, As a service).
+//
+// What stays true: no message, answer or lane write that rests on a promise of an epoch, or on a
+// configuration, leaves this member before its line says so.
+#include <dolmen/assert.hpp>
+
+#include "base/hooks.hpp"
+#include "replication/member.hpp"
+
+namespace dolmen::replication {
+
+namespace {
+
+void store_word(base::MutableBytes memory, std::size_t at, std::uint64_t value) noexcept {
+  auto* const word =
+      static_cast<std::uint64_t*>(static_cast<void*>(memory.subspan(at, sizeof value).data()));
+  __atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
+}  // namespace
+
+Result<void> Member::make_memory(Hosting& hosting) {
+  const std::size_t bytes = hosting.machine->memory_bytes();
+  if (bytes == 0) return {};
+  if (bytes % 8 != 0 || hosting.executes_ahead()) {
+    return fail(Errc::invalid_argument, "a state machine whose memory others read", bytes);
+  }
+  hosting.memory_region = fabric::RegionId{next_region_};
+  DOLMEN_TRY(hosting.memory,
+             endpoint_.make_region(hosting.memory_region, kMemoryLineBytes + bytes));
+  ++next_region_;
+  publish_promises(hosting);
+  hosting.machine->use_memory(hosting.memory.subspan(kMemoryLineBytes));
+  return {};
+}
+
+void Member::publish_promises(const Hosting& hosting) noexcept {
+  if (hosting.memory.empty()) return;
+  const log::Replica& replica = hosting.replica;
+  const auto is_told = [&](std::size_t at, std::uint64_t value) {
+    return base::load<std::uint64_t>(hosting.memory, at) == value;
+  };
+  if (!is_told(kEpochWordAt, replica.epoch())) {
+    store_word(hosting.memory, kEpochWordAt, replica.epoch());
+  }
+  if (!is_told(kConfiguredWordAt, replica.configured_at())) {
+    store_word(hosting.memory, kConfiguredWordAt, replica.configured_at());
+  }
+}
+
+void Member::answer_memory(const GroupId& group, const Hosting& hosting,
+                           const fabric::NodeName& reader) {
+  const log::Replica& replica = hosting.replica;
+  MemoryReply reply{
+      .leader = replica.leader() ? static_cast<std::uint64_t>(node_of(*replica.leader())) : 0,
+      .configured = replica.configured_at(),
+      .configuration = replica.last_configuration()};
+  const bool is_granted =
+      !hosting.memory.empty() &&
+      endpoint_.grant(hosting.memory_region, reader.node, {.read = true}).has_value();
+  if (is_granted) {
+    reply.bytes = hosting.memory.size() - kMemoryLineBytes;
+    reply.region = static_cast<std::uint32_t>(hosting.memory_region);
+    // The next life of a replica with a disk promises more under the same name, while memory that
+    // is mapped still shows what the one before had.
+    const bool is_name_of_one_life = journal_ == nullptr || !endpoint_.traits().mapped;
+    const log::Index executed = hosting.executor->executed();
+    const log::Position last =
+        executed > replica.base().index ? replica.at(executed).position() : replica.base();
+    const bool has_caught_up =
+        last.origin == replica.epoch() || DOLMEN_PLANTED("replication.leader_not_caught_up");
+    if (replica.role() == log::Role::leader && has_caught_up && is_name_of_one_life &&
+        replica.deciding().size() == 1) {
+      reply.epoch = replica.epoch();
+    }
+  }
+  send(reader, {.kind = EnvelopeKind::memory, .group = group, .from = replica.self()},
+       encode(reply));
+}
+
+/// So that rights do not pile up with clients that come and go. Where memory is mapped nothing can
+/// be taken back: there are as many as a region has room for.
+void Member::forget_reader(const fabric::NodeName& reader) {
+  if (!endpoint_.traits().revocable) return;
+  for (const auto& [group, hosting] : groups_) {
+    if (!hosting.memory.empty()) (void)endpoint_.revoke(hosting.memory_region, reader.node);
+  }
+}
+
+}  // namespace dolmen::replication
