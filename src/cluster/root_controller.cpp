@@ -54,7 +54,7 @@ void RootController::finished(const ChangeReport& report, std::uint64_t now_ns) 
   if (found == jobs_.end()) return;
   Job& job = found->second;
   if (job.order.since != report.since || !job.is_running) return;
-  job.is_running = false;
+  job.is_running = DOLMEN_PLANTED("cluster.never_again") && !report.is_done;
   if (report.is_done && is_as_ordered(job.order, report.members)) {
     job.failures = 0;
     job.ends_proposed = 0;
@@ -65,18 +65,16 @@ void RootController::finished(const ChangeReport& report, std::uint64_t now_ns) 
                               .members = report.members};
     return;
   }
-  job.next_ns =
-      now_ns + std::min(options_.retry_max_ns,
-                        options_.retry_ns << std::min(job.failures, kDoublingsMax));
+  job.next_ns = now_ns + std::min(options_.retry_max_ns,
+                                  options_.retry_ns << std::min(job.failures, kDoublingsMax));
   ++job.failures;
 }
 
 RootActions RootController::tick(std::uint64_t now_ns, const RootState& state) {
   RootActions actions;
   if (!state.is_begun()) return actions;
-  std::erase_if(proposed_, [&](const auto& entry) {
-    return now_ns - entry.second >= options_.repeat_ns;
-  });
+  std::erase_if(proposed_,
+                [&](const auto& entry) { return now_ns - entry.second >= options_.repeat_ns; });
   watch_nodes(now_ns, state, actions);
   drive_changes(now_ns, state, actions);
   correct(now_ns, state, actions);
@@ -117,8 +115,7 @@ void RootController::drive_changes(std::uint64_t now_ns, const RootState& state,
   // What is running for a change that ended is not waited for.
   std::erase_if(jobs_, [&](const auto& entry) {
     const RootGroup* const group = state.group(entry.first);
-    return group == nullptr || !group->change ||
-           group->change->since != entry.second.order.since;
+    return group == nullptr || !group->change || group->change->since != entry.second.order.since;
   });
   for (const auto& [number, group] : state.groups()) {
     if (!group.change) continue;
@@ -134,7 +131,8 @@ void RootController::drive_changes(std::uint64_t now_ns, const RootState& state,
     }
     if (!job.is_running && !job.end) {
       job.order.address = node == nullptr ? std::string() : node->address;
-      job.order.is_undo = node != nullptr && node->is_lost;
+      job.order.is_undo =
+          node != nullptr && node->is_lost && !DOLMEN_PLANTED("cluster.never_undone");
     }
     drive(now_ns, job, actions);
   }
@@ -152,8 +150,7 @@ void RootController::drive(std::uint64_t now_ns, Job& job, RootActions& actions)
   actions.orders.push_back(job.order);
 }
 
-void RootController::correct(std::uint64_t now_ns, const RootState& state,
-                             RootActions& actions) {
+void RootController::correct(std::uint64_t now_ns, const RootState& state, RootActions& actions) {
   for (const auto& [number, known] : observed_) {
     const RootGroup* const group = state.group(number);
     if (group == nullptr || group->change || known.as_of <= group->as_of) continue;
@@ -161,7 +158,7 @@ void RootController::correct(std::uint64_t now_ns, const RootState& state,
                                             [](const auto& member) { return member.first; });
     const bool is_known = std::ranges::all_of(
         known.members, [&](NodeNumber member) { return state.node(member) != nullptr; });
-    if (is_same || !is_known) continue;
+    if (is_same || !is_known || DOLMEN_PLANTED("cluster.never_corrected")) continue;
     propose(now_ns,
             root::EndChange{.group = number, .as_of = known.as_of, .members = known.members},
             actions);

@@ -25,7 +25,8 @@ struct RootControllerOptions {
   /// No change begins before: who lives and who holds what has to be heard first.
   std::uint64_t plan_after_ns = 1'000'000'000;
   std::uint64_t repeat_ns = 500'000'000;  ///< a proposal that changed nothing is made again
-  std::uint64_t retry_ns = 100'000'000;   ///< the first pause after a failed order, doubled each time
+  std::uint64_t retry_ns =
+      100'000'000;  ///< the first pause after a failed order, doubled each time
   std::uint64_t retry_max_ns = 10'000'000'000;
   PlanOptions plan{};
 };
@@ -37,15 +38,15 @@ struct RootControllerOptions {
 struct ChangeOrder {
   GroupNumber group = 0;
   log::Index since = 0;
-  NodeNumber add = 0;      ///< 0: nobody
-  std::string address{};   ///< of `add`
-  NodeNumber leave = 0;    ///< 0: nobody
+  NodeNumber add = 0;     ///< 0: nobody
+  std::string address{};  ///< of `add`
+  NodeNumber leave = 0;   ///< 0: nobody
   bool is_undo = false;
   friend bool operator==(const ChangeOrder&, const ChangeOrder&) = default;
 };
 
-/// What became of an order. `members` are the voters as the group said after it, settled, in its own
-/// log at `as_of`.
+/// What became of an order. `members` are the voters as the group said after it, settled, in its
+/// own log at `as_of`.
 struct ChangeReport {
   GroupNumber group = 0;
   log::Index since = 0;

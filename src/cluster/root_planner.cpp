@@ -108,8 +108,8 @@ class Planner {
 
   [[nodiscard]] std::optional<Need> need_of(GroupNumber number, const RootGroup& group) const {
     const auto& members = group.members;
-    NodeNumber empty = 0;     // its node is there, with another disk
-    NodeNumber lost = 0;      // it does not vote
+    NodeNumber empty = 0;  // its node is there, with another disk
+    NodeNumber lost = 0;   // it does not vote
     NodeNumber draining = 0;
     std::size_t live = 0;
     for (const auto& [member, life] : members) {
@@ -144,16 +144,15 @@ class Planner {
   [[nodiscard]] NodeNumber most_loaded(const RootGroup& group) const {
     NodeNumber most = group.members.begin()->first;
     for (const auto& [member, life] : group.members) {
-      if (!is_less_loaded(seats(member), weight(member), seats(most),
-                          weight(most))) {
+      if (!is_less_loaded(seats(member), weight(member), seats(most), weight(most))) {
         most = member;
       }
     }
     return most;
   }
 
-  /// The move of a seat that evens out most, if it leaves who gave it up with no less than the other
-  /// has then. Each such move makes the sum of seats² / weight smaller, so that it ends.
+  /// The move of a seat that evens out most, if it leaves who gave it up with no less than the
+  /// other has then. Each such move makes the sum of seats² / weight smaller, so that it ends.
   [[nodiscard]] std::optional<root::BeginChange> move_of(GroupNumber number,
                                                          const RootGroup& group) const {
     NodeNumber from = 0;
@@ -161,8 +160,8 @@ class Planner {
       if (!state_.is_live(group, member)) return std::nullopt;
       if (from == 0 || gives_up_less(from, member)) from = member;
     }
-    const auto to = std::ranges::find_if(
-        free_, [&](NodeNumber node) { return !group.members.contains(node); });
+    const auto to =
+        std::ranges::find_if(free_, [&](NodeNumber node) { return !group.members.contains(node); });
     if (to == free_.end()) return std::nullopt;
     const std::size_t given_up = DOLMEN_PLANTED("cluster.any_difference") ? 0 : 1;
     if ((seats(from) - given_up) * weight(*to) < (seats(*to) + 1) * weight(from)) {

@@ -69,7 +69,8 @@ TEST_F(RootTest, ANodeIsKnownByItsNameAndKey) {
   again.name = "other";
   EXPECT_EQ(refused(again), RootStatus::identity_taken);
   EXPECT_EQ(refused(root::AddNode{four.name, "a:1", identity(9)}), RootStatus::name_taken);
-  EXPECT_EQ(refused(root::AddNode{four.name, "a:1", {}}), RootStatus::name_taken) << "without its key";
+  EXPECT_EQ(refused(root::AddNode{four.name, "a:1", {}}), RootStatus::name_taken)
+      << "without its key";
   EXPECT_EQ(history_.apply(root::AddNode{"plain", "a:1", {}}), (RootReply{RootStatus::done, 5}));
   EXPECT_EQ(history_.apply(root::AddNode{"plain", "a:2", {}}), (RootReply{RootStatus::done, 5}));
   EXPECT_EQ(history_.apply(root::AddNode{"plain2", "a:2", {}}), (RootReply{RootStatus::done, 6}));
@@ -122,16 +123,16 @@ TEST_F(RootTest, OfRemovedNodesTheOldestIsForgottenButNotItsNumber) {
 
 TEST_F(RootTest, AFullClusterTakesNoMore) {
   history_.begin(3);
+  for (std::size_t i = 2; i <= kGroupsMax; ++i) {
+    ASSERT_EQ(apply(root::CreateGroup{GroupKind::space, "", 1}), RootStatus::done);
+  }
+  EXPECT_EQ(refused(root::CreateGroup{GroupKind::space, "", 1}), RootStatus::full);
   for (std::size_t i = 4; i <= kNodesMax; ++i) {
     ASSERT_EQ(apply(root::AddNode{"x" + std::to_string(i), "a:1", {}}), RootStatus::done);
   }
   EXPECT_EQ(refused(root::AddNode{"x", "a:1", {}}), RootStatus::full);
   EXPECT_EQ(apply(root::RemoveNode{4}), RootStatus::done);
   EXPECT_EQ(apply(root::AddNode{"x", "a:1", {}}), RootStatus::done);
-  for (std::size_t i = 2; i <= kGroupsMax; ++i) {
-    ASSERT_EQ(apply(root::CreateGroup{GroupKind::space, "", 1}), RootStatus::done);
-  }
-  EXPECT_EQ(refused(root::CreateGroup{GroupKind::space, "", 1}), RootStatus::full);
   const std::vector<std::byte> bytes = encode_root(history_.state);
   EXPECT_LT(bytes.size(), 2u << 20);
   EXPECT_EQ(decode_root(bytes), history_.state);
@@ -204,7 +205,8 @@ TEST_F(RootTest, AChangeEndsWithTheMembersThatAre) {
   history_.begin(6);
   apply(root::BeginChange{1, 4, 1});
   const log::Index since = history_.index;
-  root::EndChange end{.group = 1, .since = since, .as_of = 7, .is_done = true, .members = {2, 3, 4}};
+  root::EndChange end{
+      .group = 1, .since = since, .as_of = 7, .is_done = true, .members = {2, 3, 4}};
   auto wrong = end;
   wrong.since = since - 1;
   EXPECT_EQ(refused(wrong), RootStatus::other_change);
@@ -267,12 +269,10 @@ TEST_F(RootTest, ASeatIsForOneLifeOfADisk) {
   history_.finish(1);
   EXPECT_FALSE(is_live()) << "what it got was for the one before";
   apply(root::BeginChange{1, 2, 2});
-  EXPECT_EQ(apply(root::EndChange{.group = 1,
-                                  .since = history_.index,
-                                  .as_of = 9,
-                                  .is_done = false,
-                                  .members = {1, 2, 3}}),
-            RootStatus::done);
+  EXPECT_EQ(
+      apply(root::EndChange{
+          .group = 1, .since = history_.index, .as_of = 9, .is_done = false, .members = {1, 2, 3}}),
+      RootStatus::done);
   EXPECT_FALSE(is_live()) << "given up";
   apply(root::BeginChange{1, 2, 2});
   history_.finish(1);
