@@ -157,6 +157,21 @@ std::vector<NodeNumber> RootState::least_loaded(std::size_t size) const {
   return numbers;
 }
 
+bool RootState::keeps_majority(const RootGroup& group, NodeNumber add, NodeNumber leave) const {
+  const auto& members = group.members;
+  const auto live =
+      static_cast<std::size_t>(std::ranges::count_if(members, [&](const auto& member) {
+        return is_live(group, member.first) || DOLMEN_PLANTED("cluster.lost_counted");
+      }));
+  const bool is_same = add == leave;
+  const std::size_t added = add != 0 ? 1 : 0;
+  const std::size_t leaving_live = !is_same && leave != 0 && is_live(group, leave) ? 1 : 0;
+  const std::size_t between = members.size() + (is_same ? 0 : added);
+  const std::size_t behind = between - (!is_same && leave != 0 ? 1 : 0);
+  return live >= majority_of(members.size()) && live + added >= majority_of(between) &&
+         live + added - leaving_live >= majority_of(behind);
+}
+
 RootReply RootState::judge(const root::BeginChange& change) const {
   const auto& [number, add, leave] = change;
   const RootGroup* const group = this->group(number);
@@ -180,19 +195,7 @@ RootReply RootState::judge(const root::BeginChange& change) const {
   } else if (members.size() <= group->size) {
     return {RootStatus::too_few};
   }
-  // Before, with the new one and the old one, and behind: the group has to decide all the way.
-  const auto live =
-      static_cast<std::size_t>(std::ranges::count_if(members, [&](const auto& member) {
-        return is_live(*group, member.first) || DOLMEN_PLANTED("cluster.lost_counted");
-      }));
-  const std::size_t leaving_live = !is_same && leave != 0 && is_live(*group, leave) ? 1 : 0;
-  const std::size_t added = add != 0 ? 1 : 0;
-  const std::size_t seats_between = members.size() + (is_same ? 0 : added);
-  const std::size_t seats_behind = seats_between - (!is_same && leave != 0 ? 1 : 0);
-  if (live < majority_of(members.size()) || live + added < majority_of(seats_between) ||
-      live + added - leaving_live < majority_of(seats_behind)) {
-    return {RootStatus::no_majority};
-  }
+  if (!keeps_majority(*group, add, leave)) return {RootStatus::no_majority};
   return {RootStatus::done};
 }
 

@@ -281,8 +281,10 @@ class RootState {
   [[nodiscard]] bool is_live(const RootGroup& group, NodeNumber member) const;
   /// The seats that each node has when all changes are done. Cost: all groups.
   [[nodiscard]] std::map<NodeNumber, std::size_t> seats() const;
-  /// What BeginChange would say, with what it would leave behind taken into account: at no point
-  /// may fewer than a majority of the members be live.
+  /// Whether at each point of such a change a majority of the members is live: before, with the
+  /// new one and the old one, and behind.
+  [[nodiscard]] bool keeps_majority(const RootGroup& group, NodeNumber add, NodeNumber leave) const;
+  /// What BeginChange would say.
   [[nodiscard]] RootReply judge(const root::BeginChange& change) const;
   /// Of `size`, the least loaded available nodes, ascending; fewer if there are fewer.
   [[nodiscard]] std::vector<NodeNumber> least_loaded(std::size_t size) const;

@@ -20,8 +20,7 @@ bool is_in(const std::vector<NodeNumber>& members, NodeNumber node) {
 
 /// Whether a group with these members is as the order says.
 bool is_as_ordered(const ChangeOrder& order, const std::vector<NodeNumber>& members) {
-  if (order.add == order.leave) return true;
-  if (order.is_undo) return !is_in(members, order.add);
+  if (order.is_stop || order.add == order.leave) return true;
   return (order.add == 0 || is_in(members, order.add)) && !is_in(members, order.leave);
 }
 
@@ -61,13 +60,22 @@ void RootController::finished(const ChangeReport& report, std::uint64_t now_ns) 
     job.end = root::EndChange{.group = report.group,
                               .since = report.since,
                               .as_of = report.as_of,
-                              .is_done = !job.order.is_undo,
+                              .is_done = !job.order.is_stop,
                               .members = report.members};
     return;
   }
   job.next_ns = now_ns + std::min(options_.retry_max_ns,
                                   options_.retry_ns << std::min(job.failures, kDoublingsMax));
   ++job.failures;
+}
+
+/// Of what is given up the members are asked for, and the planner goes on from there.
+bool RootController::is_hopeless(const RootState& state, const RootGroup& group,
+                                 std::uint32_t failures) const {
+  if (DOLMEN_PLANTED("cluster.never_stopped")) return false;
+  const RootNode* const node = state.node(group.change->add);
+  return (node != nullptr && node->is_lost) || failures >= options_.failures_max ||
+         !state.keeps_majority(group, group.change->add, group.change->leave);
 }
 
 RootActions RootController::tick(std::uint64_t now_ns, const RootState& state) {
@@ -131,8 +139,7 @@ void RootController::drive_changes(std::uint64_t now_ns, const RootState& state,
     }
     if (!job.is_running && !job.end) {
       job.order.address = node == nullptr ? std::string() : node->address;
-      job.order.is_undo =
-          node != nullptr && node->is_lost && !DOLMEN_PLANTED("cluster.never_undone");
+      job.order.is_stop = is_hopeless(state, group, job.failures);
     }
     drive(now_ns, job, actions);
   }

@@ -28,20 +28,22 @@ struct RootControllerOptions {
   std::uint64_t retry_ns =
       100'000'000;  ///< the first pause after a failed order, doubled each time
   std::uint64_t retry_max_ns = 10'000'000'000;
+  std::uint32_t failures_max = 8;  ///< orders that failed; then the change is given up
   PlanOptions plan{};
 };
 
 /// The members of a group are to be changed, with ReplicatedClient or like it: `add` is added, then
-/// `leave` is removed; if they are the same, it is replaced in its place. To undo it is to see that
-/// `add` is no member, and to leave `leave` as it is; if they are the same, nothing. All of it may
-/// have happened before, wholly or in part. Exactly one report follows each order.
+/// `leave` is removed; if they are the same, it is replaced in its place. All of it may have
+/// happened before, wholly or in part. To stop is to change no voter, to take `add` away if it is a
+/// learner yet, and to say who votes. Exactly one report follows each order. One that takes long
+/// because a new member gets a lot of data has not failed.
 struct ChangeOrder {
   GroupNumber group = 0;
   log::Index since = 0;
   NodeNumber add = 0;     ///< 0: nobody
   std::string address{};  ///< of `add`
   NodeNumber leave = 0;   ///< 0: nobody
-  bool is_undo = false;
+  bool is_stop = false;
   friend bool operator==(const ChangeOrder&, const ChangeOrder&) = default;
 };
 
@@ -98,6 +100,8 @@ class RootController {
 
   void watch_nodes(std::uint64_t now_ns, const RootState& state, RootActions& actions);
   void drive_changes(std::uint64_t now_ns, const RootState& state, RootActions& actions);
+  [[nodiscard]] bool is_hopeless(const RootState& state, const RootGroup& group,
+                                 std::uint32_t failures) const;
   void drive(std::uint64_t now_ns, Job& job, RootActions& actions);
   void correct(std::uint64_t now_ns, const RootState& state, RootActions& actions);
   /// Unless it was proposed a moment ago. True: it was proposed now.

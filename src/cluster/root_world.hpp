@@ -180,6 +180,23 @@ class RootWorld {
 
   RootReply decide(const RootCommand& command) {
     const RootState before = state_;
+#ifdef DBG
+    if (getenv("DOLMEN_ROOT_SEED")) {
+      printf("%lu ms %lu: kind %zu", now_ns_ / kMs, index_ + 1, command.index());
+      if (auto* b = std::get_if<root::BeginChange>(&command))
+        printf(" begin g%u +%u -%u", b->group, b->add, b->leave);
+      if (auto* b = std::get_if<root::EndChange>(&command)) {
+        printf(" end g%u since %lu as of %lu done %d:", b->group, b->since, b->as_of, b->is_done);
+        for (auto m : b->members) printf(" %u", m);
+      }
+      if (auto* b = std::get_if<root::NodeLost>(&command)) printf(" lost %u", b->node);
+      if (auto* b = std::get_if<root::NodeBack>(&command)) printf(" back %u", b->node);
+      if (auto* b = std::get_if<root::SetLife>(&command)) printf(" life %u %u", b->node, b->life);
+      if (auto* b = std::get_if<root::Drain>(&command)) printf(" drain %u", b->node);
+      if (auto* b = std::get_if<root::RemoveNode>(&command)) printf(" remove %u", b->node);
+      printf("\n");
+    }
+#endif
     const RootReply reply = state_.apply(++index_, command);
     judge_.decided(before, command, reply, state_);
     if (replica_.apply(index_, command) != reply) judge_.complain("replicas answer differently");
@@ -444,10 +461,9 @@ class RootWorld {
     const bool is_same = order.add == order.leave;
     bool is_ok = !happens(failures_);
     if (is_ok && work.done == 0) {
-      if (order.is_undo) is_ok = is_same || change(order.group, 0, order.add);
-      if (!order.is_undo && order.add != 0) is_ok = add(order, is_same);
+      if (!order.is_stop && order.add != 0) is_ok = add(order, is_same);
     } else if (is_ok && work.done == 1) {
-      if (!order.is_undo && !is_same && order.leave != 0)
+      if (!order.is_stop && !is_same && order.leave != 0)
         is_ok = change(order.group, 0, order.leave);
     } else if (is_ok) {
       is_ok = decides(groups_.at(order.group).members);
@@ -504,6 +520,24 @@ class RootWorld {
   void judge_end(GroupNumber number, const Group& group) {
     const RootGroup& known = state_.groups().at(number);
     const std::string name = "group " + std::to_string(number);
+#ifdef DBG
+    if (getenv("DOLMEN_ROOT_SEED")) {
+      printf("group %u size %u believed:", number, known.size);
+      for (auto& [m, l] : known.members) printf(" %u/%u", m, l);
+      printf(" real:");
+      for (auto& [m, l] : group.members) printf(" %u/%u", m, l);
+      if (known.change)
+        printf(" change +%u -%u since %lu", known.change->add, known.change->leave,
+               known.change->since);
+      printf(" leader %d works %zu index %lu\n", leader_ ? int(leader_->node) : -1, works_.size(),
+             index_);
+      if (number == 1)
+        for (auto& [n, x] : state_.nodes())
+          printf("  node %u state %d lost %d life %u real %d up %d life %u\n", n, int(x.state),
+                 x.is_lost, x.life, nodes_.contains(n), nodes_.contains(n) ? nodes_.at(n).is_up : 0,
+                 nodes_.contains(n) ? nodes_.at(n).life : 0);
+    }
+#endif
     if (known.change) return judge_.complain(name + ": a change did not end");
     if (numbers(known.members) != numbers(group.members)) {
       return judge_.complain(name + ": the root believes what is not so");

@@ -68,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(, RootWorldBug,
                                          "cluster.lost_before_heard", "cluster.draining_gets_seats",
                                          "cluster.any_difference", "cluster.life_ignored",
                                          "cluster.never_again", "cluster.outdated_believed",
-                                         "cluster.never_corrected", "cluster.never_undone"));
+                                         "cluster.never_corrected", "cluster.never_stopped"));
 
 }  // namespace
 }  // namespace dolmen::cluster
