@@ -177,16 +177,21 @@ struct BeginChange {
   NodeNumber leave = 0;
   friend bool operator==(const BeginChange&, const BeginChange&) = default;
 };
+/// A member, and the life of its disk with which it votes; 0: whoever says it does not know.
+struct Seat {
+  NodeNumber node = 0;
+  NodeLife life = 0;
+  friend bool operator==(const Seat&, const Seat&) = default;
+};
 /// Who is a member is what the group itself says, settled, as of an index of its own log: so that
 /// a change that was given up half-way, or repeated by who does not lead the root any more, cannot
 /// make this state say what is not so.
 struct EndChange {
   GroupNumber group = 0;
-  log::Index since =
-      0;  ///< of the change that ends; 0: none is under way, and this is a correction
-  log::Index as_of = 0;               ///< not below what is known; of a correction: above it
-  bool is_done = false;               ///< false: given up
-  std::vector<NodeNumber> members{};  ///< ascending
+  log::Index since = 0;  ///< of the change that ends; 0: none is under way, and it is a correction
+  log::Index as_of = 0;  ///< not below what is known; other members than before: above it
+  bool is_done = false;  ///< false: given up
+  std::vector<Seat> members{};  ///< ascending
   friend bool operator==(const EndChange&, const EndChange&) = default;
 };
 struct AssignShard {

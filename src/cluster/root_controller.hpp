@@ -54,7 +54,7 @@ struct ChangeReport {
   log::Index since = 0;
   bool is_done = false;
   log::Index as_of = 0;
-  std::vector<NodeNumber> members{};  ///< ascending
+  std::vector<root::Seat> members{};  ///< ascending
 };
 
 struct RootActions {
@@ -71,8 +71,10 @@ class RootController {
   void heard(NodeNumber node, NodeLife life, std::uint64_t now_ns);
   /// The groups of which the node has data, a member or not: all of them, each time.
   void holds(NodeNumber node, const std::vector<GroupNumber>& groups);
-  /// A group said who votes in it, settled, at `as_of` of its own log. Members ascending.
-  void observed(GroupNumber group, log::Index as_of, std::vector<NodeNumber> members);
+  /// A group said who votes in it, settled, at `as_of` of its own log. Members ascending. Who says
+  /// it knows at least of itself whether it votes with the disk that it has; what several say of one
+  /// index is put together.
+  void observed(GroupNumber group, log::Index as_of, const std::vector<root::Seat>& members);
   /// Of an order of this controller. One that does not fit any is ignored.
   void finished(const ChangeReport& report, std::uint64_t now_ns);
   /// To be called often (every 50 ms, and after each report), with the state as it is applied. Time
@@ -95,7 +97,7 @@ class RootController {
   };
   struct Observed {
     log::Index as_of = 0;
-    std::vector<NodeNumber> members{};
+    std::vector<root::Seat> members{};
   };
 
   void watch_nodes(std::uint64_t now_ns, const RootState& state, RootActions& actions);

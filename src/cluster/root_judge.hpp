@@ -28,9 +28,7 @@ class RootJudge {
 
   /// A group has these members from `as_of` of its log on.
   void is_said(GroupNumber group, log::Index as_of, const std::map<NodeNumber, NodeLife>& members) {
-    std::vector<NodeNumber>& said = said_[{group, as_of}];
-    said.clear();
-    for (const auto& [member, life] : members) said.push_back(member);
+    said_[{group, as_of}] = members;
   }
 
   void decided(const RootState& before, const RootCommand& command, const RootReply& reply,
@@ -96,13 +94,18 @@ class RootJudge {
     if (end.since != (group.change ? group.change->since : 0)) complain("another change ended");
     if (end.as_of < group.as_of) complain("what is older was believed");
     const auto said = said_.find({end.group, end.as_of});
-    if (said == said_.end() || said->second != end.members) complain("members that never were");
+    if (said == said_.end()) return complain("members of no time");
+    const bool is_so = std::ranges::equal(
+        end.members, said->second, [](const root::Seat& seat, const auto& member) {
+          return seat.node == member.first && (seat.life == 0 || seat.life == member.second);
+        });
+    if (!is_so) complain("members that never were");
   }
 
   std::optional<std::string> complaint_{};
   std::map<NodeNumber, std::string> nodes_{};
   std::map<GroupNumber, std::vector<NodeNumber>> groups_{};
-  std::map<std::pair<GroupNumber, log::Index>, std::vector<NodeNumber>> said_{};
+  std::map<std::pair<GroupNumber, log::Index>, std::map<NodeNumber, NodeLife>> said_{};
 };
 
 }  // namespace dolmen::cluster

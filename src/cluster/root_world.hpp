@@ -187,7 +187,7 @@ class RootWorld {
         printf(" begin g%u +%u -%u", b->group, b->add, b->leave);
       if (auto* b = std::get_if<root::EndChange>(&command)) {
         printf(" end g%u since %lu as of %lu done %d:", b->group, b->since, b->as_of, b->is_done);
-        for (auto m : b->members) printf(" %u", m);
+        for (auto m : b->members) printf(" %u/%u", m.node, m.life);
       }
       if (auto* b = std::get_if<root::NodeLost>(&command)) printf(" lost %u", b->node);
       if (auto* b = std::get_if<root::NodeBack>(&command)) printf(" back %u", b->node);
@@ -395,11 +395,19 @@ class RootWorld {
         const auto seat = group.members.find(number);
         if (seat == group.members.end() || seat->second != node.life) continue;
         if (decides(group.members)) {
-          leader->controller.observed(group_number, group.as_of, numbers(group.members));
+          leader->controller.observed(group_number, group.as_of, seats(group, number));
         }
       }
       leader->controller.holds(number, held);
     }
+  }
+  /// As `who` sees them, who knows with which disk it votes itself.
+  static std::vector<root::Seat> seats(const Group& group, NodeNumber who) {
+    std::vector<root::Seat> all;
+    for (const auto& [member, life] : group.members) {
+      all.push_back({member, member == who ? life : NodeLife{0}});
+    }
+    return all;
   }
   static std::vector<NodeNumber> numbers(const std::map<NodeNumber, NodeLife>& members) {
     std::vector<NodeNumber> all;
@@ -472,13 +480,16 @@ class RootWorld {
       work.at_ns = now_ns_ + random_.between(1, happens(20) ? 2'000 : 200) * kMs;
       return false;
     }
+#ifdef DBG
+    printf("   work g%u +%u -%u since %lu stop %d leader %lu ok %d done %u\n", order.group, order.add, order.leave, order.since, order.is_stop, work.leader, is_ok, work.done);
+#endif
     Leader* const leader = leader_with(work.leader);
     if (leader == nullptr) return true;
     if (!is_ok) ++tally_.failed_orders;
     if (is_ok && happens(unsaid_)) ++tally_.unsaid, is_ok = false;
     const Group& group = groups_.at(order.group);
     ChangeReport report{.group = order.group, .since = order.since, .is_done = is_ok};
-    if (is_ok) report.as_of = group.as_of, report.members = numbers(group.members);
+    if (is_ok) report.as_of = group.as_of, report.members = seats(group, 0);
     leader->controller.finished(report, now_ns_);
     return true;
   }
@@ -505,6 +516,7 @@ class RootWorld {
     const std::uint64_t end_ns = now_ns_ + 600'000 * kMs;
     while (judge_.is_content() && now_ns_ - quiet_ns < 20'000 * kMs) {
       now_ns_ += 50 * kMs;
+      former_.clear();  // Who does not lead any more hears of it.
       proceed();
       if (std::exchange(version, state_.version()) != state_.version()) quiet_ns = now_ns_;
       if (now_ns_ > end_ns) return judge_.complain("it does not come to rest");
