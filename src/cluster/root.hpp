@@ -37,6 +37,8 @@ inline constexpr GroupNumber kRootGroup = 1;
 /// Which of the lives of a node's disk this is: another one has forgotten what it promised. Drawn
 /// by the node; 0: not known.
 using NodeLife = std::uint32_t;
+/// Of a seat: whichever disk it was that the node had then, it has another one now.
+inline constexpr NodeLife kGoneLife = ~NodeLife{0};
 /// A node's public key. All zero: none.
 using NodeIdentity = std::array<std::byte, 32>;
 
@@ -177,7 +179,8 @@ struct BeginChange {
   NodeNumber leave = 0;
   friend bool operator==(const BeginChange&, const BeginChange&) = default;
 };
-/// A member, and the life of its disk with which it votes; 0: whoever says it does not know.
+/// A member, and the life of its disk with which it votes: its own if it has that disk yet, and
+/// kGoneLife if not; 0: whoever says it does not know.
 struct Seat {
   NodeNumber node = 0;
   NodeLife life = 0;

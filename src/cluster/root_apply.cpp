@@ -90,7 +90,7 @@ struct RootExecutor {
   }
 
   RootReply operator()(const root::SetLife& command) {
-    if (command.life == 0) return {RootStatus::invalid};
+    if (command.life == 0 || command.life == kGoneLife) return {RootStatus::invalid};
     const RootNode* const node = state.node(command.node);
     const bool is_first = node != nullptr && node->life == 0;
     const RootReply reply =

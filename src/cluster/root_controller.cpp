@@ -171,9 +171,8 @@ void RootController::correct(std::uint64_t now_ns, const RootState& state, RootA
         known.members, group->members, [](const root::Seat& seat, const auto& member) {
           return seat.node == member.first && (seat.life == 0 || seat.life == member.second);
         });
-    const bool is_known = std::ranges::all_of(known.members, [&](const root::Seat& seat) {
-      return state.node(seat.node) != nullptr;
-    });
+    const bool is_known = std::ranges::all_of(
+        known.members, [&](const root::Seat& seat) { return state.node(seat.node) != nullptr; });
     if (is_same || !is_known || DOLMEN_PLANTED("cluster.never_corrected")) continue;
     propose(now_ns,
             root::EndChange{.group = number, .as_of = known.as_of, .members = known.members},

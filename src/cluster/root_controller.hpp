@@ -72,8 +72,8 @@ class RootController {
   /// The groups of which the node has data, a member or not: all of them, each time.
   void holds(NodeNumber node, const std::vector<GroupNumber>& groups);
   /// A group said who votes in it, settled, at `as_of` of its own log. Members ascending. Who says
-  /// it knows at least of itself whether it votes with the disk that it has; what several say of one
-  /// index is put together.
+  /// it knows at least of itself whether it votes with the disk that it has; what several say of
+  /// one index is put together.
   void observed(GroupNumber group, log::Index as_of, const std::vector<root::Seat>& members);
   /// Of an order of this controller. One that does not fit any is ignored.
   void finished(const ChangeReport& report, std::uint64_t now_ns);

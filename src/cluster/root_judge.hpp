@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -30,6 +31,9 @@ class RootJudge {
   void is_said(GroupNumber group, log::Index as_of, const std::map<NodeNumber, NodeLife>& members) {
     said_[{group, as_of}] = members;
   }
+
+  /// The node lost this disk.
+  void is_gone(NodeNumber node, NodeLife life) { gone_.insert({node, life}); }
 
   void decided(const RootState& before, const RootCommand& command, const RootReply& reply,
                const RootState& behind) {
@@ -96,8 +100,10 @@ class RootJudge {
     const auto said = said_.find({end.group, end.as_of});
     if (said == said_.end()) return complain("members of no time");
     const bool is_so = std::ranges::equal(
-        end.members, said->second, [](const root::Seat& seat, const auto& member) {
-          return seat.node == member.first && (seat.life == 0 || seat.life == member.second);
+        end.members, said->second, [this](const root::Seat& seat, const auto& member) {
+          return seat.node == member.first &&
+                 (seat.life == 0 || seat.life == member.second ||
+                  (seat.life == kGoneLife && gone_.contains({seat.node, member.second})));
         });
     if (!is_so) complain("members that never were");
   }
@@ -105,6 +111,7 @@ class RootJudge {
   std::optional<std::string> complaint_{};
   std::map<NodeNumber, std::string> nodes_{};
   std::map<GroupNumber, std::vector<NodeNumber>> groups_{};
+  std::set<std::pair<NodeNumber, NodeLife>> gone_{};
   std::map<std::pair<GroupNumber, log::Index>, std::map<NodeNumber, NodeLife>> said_{};
 };
 

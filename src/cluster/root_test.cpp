@@ -227,7 +227,11 @@ TEST_F(RootTest, AChangeEndsWithTheMembersThatAre) {
   EXPECT_EQ(history_.group(1).founders, (Numbers{1, 2, 3})) << "which does not change";
 
   apply(root::BeginChange{1, 5, 2});
-  end = {.group = 1, .since = history_.index, .as_of = 6, .is_done = false, .members = {{2}, {3}, {4}}};
+  end = {.group = 1,
+         .since = history_.index,
+         .as_of = 6,
+         .is_done = false,
+         .members = {{2}, {3}, {4}}};
   EXPECT_EQ(refused(end), RootStatus::outdated);
   end.as_of = 9;
   end.members = {{2}, {3}, {4}, {5}};
@@ -275,10 +279,12 @@ TEST_F(RootTest, ASeatIsForOneLifeOfADisk) {
   history_.finish(1);
   EXPECT_FALSE(is_live()) << "what it got was for the one before";
   apply(root::BeginChange{1, 2, 2});
-  EXPECT_EQ(
-      apply(root::EndChange{
-          .group = 1, .since = history_.index, .as_of = 9, .is_done = false, .members = {{1}, {2}, {3}}}),
-      RootStatus::done);
+  EXPECT_EQ(apply(root::EndChange{.group = 1,
+                                  .since = history_.index,
+                                  .as_of = 9,
+                                  .is_done = false,
+                                  .members = {{1}, {2}, {3}}}),
+            RootStatus::done);
   EXPECT_FALSE(is_live()) << "given up";
   apply(root::BeginChange{1, 2, 2});
   history_.finish(1);

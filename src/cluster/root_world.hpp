@@ -180,23 +180,6 @@ class RootWorld {
 
   RootReply decide(const RootCommand& command) {
     const RootState before = state_;
-#ifdef DBG
-    if (getenv("DOLMEN_ROOT_SEED")) {
-      printf("%lu ms %lu: kind %zu", now_ns_ / kMs, index_ + 1, command.index());
-      if (auto* b = std::get_if<root::BeginChange>(&command))
-        printf(" begin g%u +%u -%u", b->group, b->add, b->leave);
-      if (auto* b = std::get_if<root::EndChange>(&command)) {
-        printf(" end g%u since %lu as of %lu done %d:", b->group, b->since, b->as_of, b->is_done);
-        for (auto m : b->members) printf(" %u/%u", m.node, m.life);
-      }
-      if (auto* b = std::get_if<root::NodeLost>(&command)) printf(" lost %u", b->node);
-      if (auto* b = std::get_if<root::NodeBack>(&command)) printf(" back %u", b->node);
-      if (auto* b = std::get_if<root::SetLife>(&command)) printf(" life %u %u", b->node, b->life);
-      if (auto* b = std::get_if<root::Drain>(&command)) printf(" drain %u", b->node);
-      if (auto* b = std::get_if<root::RemoveNode>(&command)) printf(" remove %u", b->node);
-      printf("\n");
-    }
-#endif
     const RootReply reply = state_.apply(++index_, command);
     judge_.decided(before, command, reply, state_);
     if (replica_.apply(index_, command) != reply) judge_.complain("replicas answer differently");
@@ -320,6 +303,7 @@ class RootWorld {
   void lose_disk(NodeNumber number, Node& node) {
     node.is_up = false;
     node.up_again_ns = now_ns_ + random_.between(50, 3'000) * kMs;
+    judge_.is_gone(number, node.life);
     node.life = static_cast<NodeLife>(random_.between(2, 1u << 30));
     for (auto& [group_number, group] : groups_) group.data.erase(number);
   }
@@ -393,7 +377,7 @@ class RootWorld {
       for (const auto& [group_number, group] : groups_) {
         if (group.data.contains(number)) held.push_back(group_number);
         const auto seat = group.members.find(number);
-        if (seat == group.members.end() || seat->second != node.life) continue;
+        if (seat == group.members.end()) continue;
         if (decides(group.members)) {
           leader->controller.observed(group_number, group.as_of, seats(group, number));
         }
@@ -401,11 +385,12 @@ class RootWorld {
       leader->controller.holds(number, held);
     }
   }
-  /// As `who` sees them, who knows with which disk it votes itself.
-  static std::vector<root::Seat> seats(const Group& group, NodeNumber who) {
+  /// As `who` sees them, who knows of itself whether it votes with the disk that it has.
+  [[nodiscard]] std::vector<root::Seat> seats(const Group& group, NodeNumber who) const {
     std::vector<root::Seat> all;
     for (const auto& [member, life] : group.members) {
-      all.push_back({member, member == who ? life : NodeLife{0}});
+      const bool is_gone = member == who && life != nodes_.at(member).life;
+      all.push_back({member, is_gone ? kGoneLife : member == who ? life : NodeLife{0}});
     }
     return all;
   }
@@ -480,9 +465,6 @@ class RootWorld {
       work.at_ns = now_ns_ + random_.between(1, happens(20) ? 2'000 : 200) * kMs;
       return false;
     }
-#ifdef DBG
-    printf("   work g%u +%u -%u since %lu stop %d leader %lu ok %d done %u\n", order.group, order.add, order.leave, order.since, order.is_stop, work.leader, is_ok, work.done);
-#endif
     Leader* const leader = leader_with(work.leader);
     if (leader == nullptr) return true;
     if (!is_ok) ++tally_.failed_orders;
@@ -532,24 +514,6 @@ class RootWorld {
   void judge_end(GroupNumber number, const Group& group) {
     const RootGroup& known = state_.groups().at(number);
     const std::string name = "group " + std::to_string(number);
-#ifdef DBG
-    if (getenv("DOLMEN_ROOT_SEED")) {
-      printf("group %u size %u believed:", number, known.size);
-      for (auto& [m, l] : known.members) printf(" %u/%u", m, l);
-      printf(" real:");
-      for (auto& [m, l] : group.members) printf(" %u/%u", m, l);
-      if (known.change)
-        printf(" change +%u -%u since %lu", known.change->add, known.change->leave,
-               known.change->since);
-      printf(" leader %d works %zu index %lu\n", leader_ ? int(leader_->node) : -1, works_.size(),
-             index_);
-      if (number == 1)
-        for (auto& [n, x] : state_.nodes())
-          printf("  node %u state %d lost %d life %u real %d up %d life %u\n", n, int(x.state),
-                 x.is_lost, x.life, nodes_.contains(n), nodes_.contains(n) ? nodes_.at(n).is_up : 0,
-                 nodes_.contains(n) ? nodes_.at(n).life : 0);
-    }
-#endif
     if (known.change) return judge_.complain(name + ": a change did not end");
     if (numbers(known.members) != numbers(group.members)) {
       return judge_.complain(name + ": the root believes what is not so");
