@@ -409,7 +409,8 @@ class RootWorld {
       }
       // A deposed one's never come to be.
       if (&leader != leader_.get()) continue;
-      proposals_.push_back({now_ns_ + random_.below(200) * kMs, leader.id, std::move(command)});
+      const std::uint64_t delay_ms = random_.below(happens(4) ? 5'000 : 200);
+      proposals_.push_back({now_ns_ + delay_ms * kMs, leader.id, std::move(command)});
     }
     for (ChangeOrder& order : actions.orders) {
       if (&leader != leader_.get()) ++tally_.by_deposed;
