@@ -11,7 +11,7 @@
 namespace dolmen::cluster {
 namespace {
 
-constexpr std::uint64_t kMs = 1'000'000;
+constexpr std::uint64_t kRootMs = 1'000'000;
 
 /// A root group that is led by one node, and whose proposals are decided at once.
 class RootControllerTest : public testing::Test {
@@ -20,7 +20,8 @@ class RootControllerTest : public testing::Test {
 
   /// For so long all nodes but `silent` are heard. Orders are left to the test.
   void pass(std::uint64_t ms, const std::vector<NodeNumber>& silent = {}) {
-    for (const std::uint64_t end_ns = now_ns_ + ms * kMs; now_ns_ < end_ns; now_ns_ += 50 * kMs) {
+    for (const std::uint64_t end_ns = now_ns_ + ms * kRootMs; now_ns_ < end_ns;
+         now_ns_ += 50 * kRootMs) {
       for (NodeNumber node = 1; node <= 5; ++node) {
         if (std::ranges::find(silent, node) == silent.end()) controller_.heard(node, 0, now_ns_);
       }
@@ -43,7 +44,7 @@ class RootControllerTest : public testing::Test {
   [[nodiscard]] bool is_lost(NodeNumber node) const { return history_.state.node(node)->is_lost; }
 
   RootHistory history_;
-  std::uint64_t now_ns_ = 1'000'000 * kMs;
+  std::uint64_t now_ns_ = 1'000'000 * kRootMs;
   RootController controller_{now_ns_};
   std::vector<RootCommand> proposals_;
   std::vector<ChangeOrder> orders_;
@@ -72,7 +73,7 @@ TEST_F(RootControllerTest, AProposalIsNotRepeatedAllTheTime) {
 TEST_F(RootControllerTest, ALifeIsKnownBeforeItsNodeIsBack) {
   history_.apply(root::SetLife{4, 1});
   history_.apply(root::NodeLost{4});
-  for (int i = 0; i < 40; ++i, now_ns_ += 50 * kMs) {
+  for (int i = 0; i < 40; ++i, now_ns_ += 50 * kRootMs) {
     for (NodeNumber node = 1; node <= 5; ++node)
       controller_.heard(node, node == 4 ? 2 : 0, now_ns_);
     for (const RootCommand& command : controller_.tick(now_ns_, history_.state).proposals) {

@@ -67,48 +67,47 @@ TEST(RootFormat, BytesOfAReplyAreForEver) {
 }
 
 template <class T>
-Errc error_of(const Result<T>& result) {
+Errc code_of(const Result<T>& result) {
   return result ? Errc{} : result.error().code();
 }
 
 TEST(RootFormat, WhatIsCutIsCorrupt) {
   const std::vector<std::byte> state = encode_root(rich_root_state());
   for (std::size_t length = 0; length < state.size(); ++length) {
-    EXPECT_EQ(error_of(decode_root({state.data(), length})), Errc::corrupt) << length;
+    EXPECT_EQ(code_of(decode_root({state.data(), length})), Errc::corrupt) << length;
   }
   auto longer = state;
   longer.push_back({});
-  EXPECT_EQ(error_of(decode_root(longer)), Errc::corrupt);
+  EXPECT_EQ(code_of(decode_root(longer)), Errc::corrupt);
   for (const RootCommand& command : example_commands()) {
     std::vector<std::byte> bytes = encode(command);
     for (std::size_t length = 0; length < bytes.size(); ++length) {
-      EXPECT_EQ(error_of(decode_root_command({bytes.data(), length})), Errc::corrupt)
+      EXPECT_EQ(code_of(decode_root_command({bytes.data(), length})), Errc::corrupt)
           << command.index() << " " << length;
     }
     bytes.push_back({});
-    EXPECT_EQ(error_of(decode_root_command(bytes)), Errc::corrupt);
+    EXPECT_EQ(code_of(decode_root_command(bytes)), Errc::corrupt);
   }
   const std::vector<std::byte> reply = encode(RootReply{});
   for (std::size_t length = 0; length < reply.size(); ++length) {
-    EXPECT_EQ(error_of(decode_root_reply({reply.data(), length})), Errc::corrupt);
+    EXPECT_EQ(code_of(decode_root_reply({reply.data(), length})), Errc::corrupt);
   }
 }
 
 TEST(RootFormat, ANewerVersionIsSaidToBeOne) {
-  for (const std::size_t offset : {0, 4}) {
-    std::vector<std::byte> bytes =
-        offset == 4 ? encode_root(rich_root_state()) : encode(RootCommand(root::Drain{1}));
-    bytes[offset] = std::byte{2};
-    if (offset == 4) EXPECT_EQ(error_of(decode_root(bytes)), Errc::version_unsupported);
-    if (offset == 0) EXPECT_EQ(error_of(decode_root_command(bytes)), Errc::version_unsupported);
-  }
+  std::vector<std::byte> state = encode_root(rich_root_state());
+  state[4] = std::byte{2};
+  EXPECT_EQ(code_of(decode_root(state)), Errc::version_unsupported);
+  std::vector<std::byte> command = encode(RootCommand(root::Drain{1}));
+  command[0] = std::byte{2};
+  EXPECT_EQ(code_of(decode_root_command(command)), Errc::version_unsupported);
   std::vector<std::byte> reply = encode(RootReply{});
   reply[0] = std::byte{2};
-  EXPECT_EQ(error_of(decode_root_reply(reply)), Errc::version_unsupported);
+  EXPECT_EQ(code_of(decode_root_reply(reply)), Errc::version_unsupported);
   std::vector<std::byte> unknown = encode(RootCommand(root::Drain{1}));
-  for (const std::uint8_t kind : {0, 15, 255}) {
+  for (const int kind : {0, 15, 255}) {
     unknown[2] = static_cast<std::byte>(kind);
-    EXPECT_EQ(error_of(decode_root_command(unknown)), Errc::corrupt);
+    EXPECT_EQ(code_of(decode_root_command(unknown)), Errc::corrupt);
   }
 }
 
@@ -135,10 +134,10 @@ TEST(RootFormat, AnEmptyStateIsOne) {
   EXPECT_EQ(decode_root(bytes), RootState{});
   std::vector<std::byte> changed = bytes;
   changed[6] = std::byte{1};
-  EXPECT_EQ(error_of(decode_root(changed)), Errc::corrupt) << "begun, and nothing in it";
+  EXPECT_EQ(code_of(decode_root(changed)), Errc::corrupt) << "begun, and nothing in it";
   changed = bytes;
   changed[8] = std::byte{1};
-  EXPECT_EQ(error_of(decode_root(changed)), Errc::corrupt) << "of a cluster, and not begun";
+  EXPECT_EQ(code_of(decode_root(changed)), Errc::corrupt) << "of a cluster, and not begun";
 }
 
 }  // namespace
