@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/hooks.hpp"
+
 namespace dolmen::cluster {
 
 bool is_word(std::string_view text, std::size_t most) noexcept {
@@ -107,14 +109,15 @@ NodeNumber RootState::node_with(const NodeIdentity& identity) const {
 
 bool RootState::is_available(NodeNumber number) const {
   const RootNode* const found = node(number);
-  return found != nullptr && found->state == NodeState::active && !found->is_lost;
+  if (found == nullptr || found->is_lost) return false;
+  return found->state == NodeState::active || DOLMEN_PLANTED("cluster.draining_gets_seats");
 }
 
 bool RootState::is_live(const RootGroup& group, NodeNumber member) const {
   const auto seat = group.members.find(member);
   const RootNode* const found = node(member);
   return seat != group.members.end() && found != nullptr && !found->is_lost &&
-         found->life == seat->second;
+         (found->life == seat->second || DOLMEN_PLANTED("cluster.life_ignored"));
 }
 
 std::map<NodeNumber, std::size_t> RootState::seats() const {
@@ -154,11 +157,28 @@ std::vector<NodeNumber> RootState::least_loaded(std::size_t size) const {
   return numbers;
 }
 
+bool RootState::keeps_majority(const RootGroup& group, NodeNumber add, NodeNumber leave) const {
+  const auto& members = group.members;
+  const auto live =
+      static_cast<std::size_t>(std::ranges::count_if(members, [&](const auto& member) {
+        return is_live(group, member.first) || DOLMEN_PLANTED("cluster.lost_counted");
+      }));
+  const bool is_same = add == leave;
+  const std::size_t added = add != 0 ? 1 : 0;
+  const std::size_t leaving_live = !is_same && leave != 0 && is_live(group, leave) ? 1 : 0;
+  const std::size_t between = members.size() + (is_same ? 0 : added);
+  const std::size_t behind = between - (!is_same && leave != 0 ? 1 : 0);
+  return live >= majority_of(members.size()) && live + added >= majority_of(between) &&
+         live + added - leaving_live >= majority_of(behind);
+}
+
 RootReply RootState::judge(const root::BeginChange& change) const {
   const auto& [number, add, leave] = change;
   const RootGroup* const group = this->group(number);
   if (group == nullptr) return {RootStatus::unknown_group};
-  if (group->change) return {RootStatus::under_way, group->change->since};
+  if (group->change && !DOLMEN_PLANTED("cluster.second_change")) {
+    return {RootStatus::under_way, group->change->since};
+  }
   if (add == 0 && leave == 0) return {RootStatus::invalid};
   const auto& members = group->members;
   if (leave != 0 && !members.contains(leave)) return {RootStatus::no_member};
@@ -175,17 +195,7 @@ RootReply RootState::judge(const root::BeginChange& change) const {
   } else if (members.size() <= group->size) {
     return {RootStatus::too_few};
   }
-  // Before, with the new one and the old one, and behind: the group has to decide all the way.
-  const auto live = static_cast<std::size_t>(std::ranges::count_if(
-      members, [&](const auto& member) { return is_live(*group, member.first); }));
-  const std::size_t leaving_live = !is_same && leave != 0 && is_live(*group, leave) ? 1 : 0;
-  const std::size_t added = add != 0 ? 1 : 0;
-  const std::size_t seats_between = members.size() + (is_same ? 0 : added);
-  const std::size_t seats_behind = seats_between - (!is_same && leave != 0 ? 1 : 0);
-  if (live < majority_of(members.size()) || live + added < majority_of(seats_between) ||
-      live + added - leaving_live < majority_of(seats_behind)) {
-    return {RootStatus::no_majority};
-  }
+  if (!keeps_majority(*group, add, leave)) return {RootStatus::no_majority};
   return {RootStatus::done};
 }
 

@@ -37,6 +37,8 @@ inline constexpr GroupNumber kRootGroup = 1;
 /// Which of the lives of a node's disk this is: another one has forgotten what it promised. Drawn
 /// by the node; 0: not known.
 using NodeLife = std::uint32_t;
+/// Of a seat: whichever disk it was that the node had then, it has another one now.
+inline constexpr NodeLife kGoneLife = ~NodeLife{0};
 /// A node's public key. All zero: none.
 using NodeIdentity = std::array<std::byte, 32>;
 
@@ -177,16 +179,22 @@ struct BeginChange {
   NodeNumber leave = 0;
   friend bool operator==(const BeginChange&, const BeginChange&) = default;
 };
+/// A member, and the life of its disk with which it votes: its own if it has that disk yet, and
+/// kGoneLife if not; 0: whoever says it does not know.
+struct Seat {
+  NodeNumber node = 0;
+  NodeLife life = 0;
+  friend bool operator==(const Seat&, const Seat&) = default;
+};
 /// Who is a member is what the group itself says, settled, as of an index of its own log: so that
 /// a change that was given up half-way, or repeated by who does not lead the root any more, cannot
 /// make this state say what is not so.
 struct EndChange {
   GroupNumber group = 0;
-  log::Index since =
-      0;  ///< of the change that ends; 0: none is under way, and this is a correction
-  log::Index as_of = 0;               ///< not below what is known; of a correction: above it
-  bool is_done = false;               ///< false: given up
-  std::vector<NodeNumber> members{};  ///< ascending
+  log::Index since = 0;  ///< of the change that ends; 0: none is under way, and it is a correction
+  log::Index as_of = 0;  ///< not below what is known; other members than before: above it
+  bool is_done = false;  ///< false: given up
+  std::vector<Seat> members{};  ///< ascending
   friend bool operator==(const EndChange&, const EndChange&) = default;
 };
 struct AssignShard {
@@ -281,8 +289,10 @@ class RootState {
   [[nodiscard]] bool is_live(const RootGroup& group, NodeNumber member) const;
   /// The seats that each node has when all changes are done. Cost: all groups.
   [[nodiscard]] std::map<NodeNumber, std::size_t> seats() const;
-  /// What BeginChange would say, with what it would leave behind taken into account: at no point
-  /// may fewer than a majority of the members be live.
+  /// Whether at each point of such a change a majority of the members is live: before, with the
+  /// new one and the old one, and behind.
+  [[nodiscard]] bool keeps_majority(const RootGroup& group, NodeNumber add, NodeNumber leave) const;
+  /// What BeginChange would say.
   [[nodiscard]] RootReply judge(const root::BeginChange& change) const;
   /// Of `size`, the least loaded available nodes, ascending; fewer if there are fewer.
   [[nodiscard]] std::vector<NodeNumber> least_loaded(std::size_t size) const;

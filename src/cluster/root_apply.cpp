@@ -90,7 +90,7 @@ struct RootExecutor {
   }
 
   RootReply operator()(const root::SetLife& command) {
-    if (command.life == 0) return {RootStatus::invalid};
+    if (command.life == 0 || command.life == kGoneLife) return {RootStatus::invalid};
     const RootNode* const node = state.node(command.node);
     const bool is_first = node != nullptr && node->life == 0;
     const RootReply reply =
@@ -118,6 +118,10 @@ struct RootExecutor {
                      .identity = found->second.identity,
                      .state = NodeState::removed};
     forget_oldest_removed();
+    if (DOLMEN_PLANTED("cluster.number_again") && command.node + 1 == state.next_node_) {
+      state.nodes_.erase(command.node);
+      state.next_node_ = command.node;
+    }
     return {};
   }
 
@@ -171,13 +175,9 @@ struct RootExecutor {
       return {status};
     }
     std::map<NodeNumber, NodeLife> members;
-    for (const NodeNumber number : command.members) {
-      const auto seat = group.members.find(number);
-      const bool is_new = command.is_done && group.change && group.change->add == number;
+    for (const auto& [number, life] : command.members) {
       members.emplace_hint(members.end(), number,
-                           is_new                        ? group.change->add_life
-                           : seat != group.members.end() ? seat->second
-                                                         : state.nodes_.at(number).life);
+                           life != 0 ? life : believed_life(group, number, command.is_done));
     }
     if (!group.change && members == group.members) return kUnchanged;
     group.members = std::move(members);
@@ -243,23 +243,34 @@ struct RootExecutor {
     state.nodes_.erase(oldest);
   }
 
+  [[nodiscard]] NodeLife believed_life(const RootGroup& group, NodeNumber number,
+                                       bool is_done) const {
+    if (is_done && group.change && group.change->add == number) return group.change->add_life;
+    const auto seat = group.members.find(number);
+    return seat != group.members.end() ? seat->second : state.nodes_.at(number).life;
+  }
+
   [[nodiscard]] RootStatus judge(const RootGroup& group, const root::EndChange& command) const {
     const auto& members = command.members;
     if (members.empty() || members.size() > kGroupMembersMax) return RootStatus::invalid;
-    if (std::ranges::adjacent_find(members, std::ranges::greater_equal{}) != members.end()) {
+    if (std::ranges::adjacent_find(members, std::ranges::greater_equal{}, &root::Seat::node) !=
+        members.end()) {
       return RootStatus::invalid;
     }
-    for (const NodeNumber number : members) {
-      if (state.node(number) == nullptr) return RootStatus::unknown_node;
+    for (const root::Seat& seat : members) {
+      if (state.node(seat.node) == nullptr) return RootStatus::unknown_node;
     }
-    if (group.change ? command.as_of < group.as_of : command.as_of <= group.as_of) {
-      return RootStatus::outdated;
-    }
+    const bool is_later = command.as_of > group.as_of;
+    const bool is_same = std::ranges::equal(members, group.members, {}, &root::Seat::node,
+                                            [](const auto& member) { return member.first; });
+    const bool is_outdated = command.as_of < group.as_of || (!is_later && !is_same);
+    if (is_outdated && !DOLMEN_PLANTED("cluster.outdated_believed")) return RootStatus::outdated;
     if (!group.change) return RootStatus::done;
     const auto& [add, add_life, leave, since] = *group.change;
-    const bool has_add = std::ranges::binary_search(members, add);
-    const bool has_leave = std::ranges::binary_search(members, leave);
-    if (command.is_done && ((add != 0 && !has_add) || (leave != add && has_leave))) {
+    const auto has = [&](NodeNumber number) {
+      return std::ranges::binary_search(members, number, {}, &root::Seat::node);
+    };
+    if (command.is_done && ((add != 0 && !has(add)) || (leave != add && has(leave)))) {
       return RootStatus::invalid;
     }
     return RootStatus::done;

@@ -74,7 +74,10 @@ struct RootFields {
       io.number(c.since);
       io.number(c.as_of);
       io.flag(c.is_done);
-      io.list(c.members, [this](auto& member) { io.number(member); });
+      io.list(c.members, [this](auto& seat) {
+        io.number(seat.node);
+        io.number(seat.life);
+      });
     }
   }
 };

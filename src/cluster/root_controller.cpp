@@ -14,14 +14,13 @@ namespace {
 constexpr std::uint32_t kEndsProposedMax = 3;
 constexpr std::uint32_t kDoublingsMax = 16;
 
-bool is_in(const std::vector<NodeNumber>& members, NodeNumber node) {
-  return std::ranges::binary_search(members, node);
+bool is_in(const std::vector<root::Seat>& members, NodeNumber node) {
+  return std::ranges::binary_search(members, node, {}, &root::Seat::node);
 }
 
 /// Whether a group with these members is as the order says.
-bool is_as_ordered(const ChangeOrder& order, const std::vector<NodeNumber>& members) {
-  if (order.add == order.leave) return true;
-  if (order.is_undo) return !is_in(members, order.add);
+bool is_as_ordered(const ChangeOrder& order, const std::vector<root::Seat>& members) {
+  if (order.is_stop || order.add == order.leave) return true;
   return (order.add == 0 || is_in(members, order.add)) && !is_in(members, order.leave);
 }
 
@@ -43,10 +42,16 @@ void RootController::holds(NodeNumber node, const std::vector<GroupNumber>& grou
 }
 
 void RootController::observed(GroupNumber group, log::Index as_of,
-                              std::vector<NodeNumber> members) {
+                              const std::vector<root::Seat>& members) {
   Observed& known = observed_[group];
-  if (as_of <= known.as_of && !known.members.empty()) return;
-  known = {.as_of = as_of, .members = std::move(members)};
+  if (as_of < known.as_of) return;
+  if (as_of > known.as_of || known.members.size() != members.size()) {
+    known = {.as_of = as_of, .members = members};
+    return;
+  }
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    if (members[i].life != 0) known.members[i] = members[i];
+  }
 }
 
 void RootController::finished(const ChangeReport& report, std::uint64_t now_ns) {
@@ -54,20 +59,29 @@ void RootController::finished(const ChangeReport& report, std::uint64_t now_ns) 
   if (found == jobs_.end()) return;
   Job& job = found->second;
   if (job.order.since != report.since || !job.is_running) return;
-  job.is_running = false;
+  job.is_running = DOLMEN_PLANTED("cluster.never_again") && !report.is_done;
   if (report.is_done && is_as_ordered(job.order, report.members)) {
     job.failures = 0;
     job.ends_proposed = 0;
     job.end = root::EndChange{.group = report.group,
                               .since = report.since,
                               .as_of = report.as_of,
-                              .is_done = !job.order.is_undo,
+                              .is_done = !job.order.is_stop,
                               .members = report.members};
     return;
   }
   job.next_ns = now_ns + std::min(options_.retry_max_ns,
                                   options_.retry_ns << std::min(job.failures, kDoublingsMax));
   ++job.failures;
+}
+
+/// Of what is given up the members are asked for, and the planner goes on from there.
+bool RootController::is_hopeless(const RootState& state, const RootGroup& group,
+                                 std::uint32_t failures) const {
+  if (DOLMEN_PLANTED("cluster.never_stopped")) return false;
+  const RootNode* const node = state.node(group.change->add);
+  return (node != nullptr && node->is_lost) || failures >= options_.failures_max ||
+         !state.keeps_majority(group, group.change->add, group.change->leave);
 }
 
 RootActions RootController::tick(std::uint64_t now_ns, const RootState& state) {
@@ -131,7 +145,7 @@ void RootController::drive_changes(std::uint64_t now_ns, const RootState& state,
     }
     if (!job.is_running && !job.end) {
       job.order.address = node == nullptr ? std::string() : node->address;
-      job.order.is_undo = node != nullptr && node->is_lost;
+      job.order.is_stop = is_hopeless(state, group, job.failures);
     }
     drive(now_ns, job, actions);
   }
@@ -152,12 +166,14 @@ void RootController::drive(std::uint64_t now_ns, Job& job, RootActions& actions)
 void RootController::correct(std::uint64_t now_ns, const RootState& state, RootActions& actions) {
   for (const auto& [number, known] : observed_) {
     const RootGroup* const group = state.group(number);
-    if (group == nullptr || group->change || known.as_of <= group->as_of) continue;
-    const bool is_same = std::ranges::equal(known.members, group->members, {}, {},
-                                            [](const auto& member) { return member.first; });
+    if (group == nullptr || group->change || known.as_of < group->as_of) continue;
+    const bool is_same = std::ranges::equal(
+        known.members, group->members, [](const root::Seat& seat, const auto& member) {
+          return seat.node == member.first && (seat.life == 0 || seat.life == member.second);
+        });
     const bool is_known = std::ranges::all_of(
-        known.members, [&](NodeNumber member) { return state.node(member) != nullptr; });
-    if (is_same || !is_known) continue;
+        known.members, [&](const root::Seat& seat) { return state.node(seat.node) != nullptr; });
+    if (is_same || !is_known || DOLMEN_PLANTED("cluster.never_corrected")) continue;
     propose(now_ns,
             root::EndChange{.group = number, .as_of = known.as_of, .members = known.members},
             actions);

@@ -28,20 +28,22 @@ struct RootControllerOptions {
   std::uint64_t retry_ns =
       100'000'000;  ///< the first pause after a failed order, doubled each time
   std::uint64_t retry_max_ns = 10'000'000'000;
+  std::uint32_t failures_max = 8;  ///< orders that failed; then the change is given up
   PlanOptions plan{};
 };
 
 /// The members of a group are to be changed, with ReplicatedClient or like it: `add` is added, then
-/// `leave` is removed; if they are the same, it is replaced in its place. To undo it is to see that
-/// `add` is no member, and to leave `leave` as it is; if they are the same, nothing. All of it may
-/// have happened before, wholly or in part. Exactly one report follows each order.
+/// `leave` is removed; if they are the same, it is replaced in its place. All of it may have
+/// happened before, wholly or in part. To stop is to change no voter, to take `add` away if it is a
+/// learner yet, and to say who votes. Exactly one report follows each order. One that takes long
+/// because a new member gets a lot of data has not failed.
 struct ChangeOrder {
   GroupNumber group = 0;
   log::Index since = 0;
   NodeNumber add = 0;     ///< 0: nobody
   std::string address{};  ///< of `add`
   NodeNumber leave = 0;   ///< 0: nobody
-  bool is_undo = false;
+  bool is_stop = false;
   friend bool operator==(const ChangeOrder&, const ChangeOrder&) = default;
 };
 
@@ -52,7 +54,7 @@ struct ChangeReport {
   log::Index since = 0;
   bool is_done = false;
   log::Index as_of = 0;
-  std::vector<NodeNumber> members{};  ///< ascending
+  std::vector<root::Seat> members{};  ///< ascending
 };
 
 struct RootActions {
@@ -69,8 +71,10 @@ class RootController {
   void heard(NodeNumber node, NodeLife life, std::uint64_t now_ns);
   /// The groups of which the node has data, a member or not: all of them, each time.
   void holds(NodeNumber node, const std::vector<GroupNumber>& groups);
-  /// A group said who votes in it, settled, at `as_of` of its own log. Members ascending.
-  void observed(GroupNumber group, log::Index as_of, std::vector<NodeNumber> members);
+  /// A group said who votes in it, settled, at `as_of` of its own log. Members ascending. Who says
+  /// it knows at least of itself whether it votes with the disk that it has; what several say of
+  /// one index is put together.
+  void observed(GroupNumber group, log::Index as_of, const std::vector<root::Seat>& members);
   /// Of an order of this controller. One that does not fit any is ignored.
   void finished(const ChangeReport& report, std::uint64_t now_ns);
   /// To be called often (every 50 ms, and after each report), with the state as it is applied. Time
@@ -93,11 +97,13 @@ class RootController {
   };
   struct Observed {
     log::Index as_of = 0;
-    std::vector<NodeNumber> members{};
+    std::vector<root::Seat> members{};
   };
 
   void watch_nodes(std::uint64_t now_ns, const RootState& state, RootActions& actions);
   void drive_changes(std::uint64_t now_ns, const RootState& state, RootActions& actions);
+  [[nodiscard]] bool is_hopeless(const RootState& state, const RootGroup& group,
+                                 std::uint32_t failures) const;
   void drive(std::uint64_t now_ns, Job& job, RootActions& actions);
   void correct(std::uint64_t now_ns, const RootState& state, RootActions& actions);
   /// Unless it was proposed a moment ago. True: it was proposed now.

@@ -3,6 +3,7 @@
 // What the tests of the root group share.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -65,11 +66,10 @@ struct RootHistory {
     for (const NodeNumber member : members(number)) behind.insert(member);
     if (add != leave) behind.erase(leave);
     if (add != 0) behind.insert(add);
-    const RootReply reply = apply(root::EndChange{.group = number,
-                                                  .since = since,
-                                                  .as_of = group(number).as_of + 2,
-                                                  .is_done = true,
-                                                  .members = {behind.begin(), behind.end()}});
+    root::EndChange end{
+        .group = number, .since = since, .as_of = group(number).as_of + 2, .is_done = true};
+    for (const NodeNumber member : behind) end.members.push_back({member});
+    const RootReply reply = apply(end);
     ASSERT_EQ(reply.status, RootStatus::done) << text(reply.status);
   }
 };

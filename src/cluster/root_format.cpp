@@ -107,6 +107,7 @@ struct RootFormat {
       if (node != removed) return false;
     } else {
       if (node.state != NodeState::active && node.state != NodeState::draining) return false;
+      if (node.life == kGoneLife) return false;
       if (node.weight < 1 || node.weight > kNodeWeightMax) return false;
       if (!is_word(node.address, kNodeAddressBytesMax)) return false;
       if (!names.insert(node.name).second) return false;

@@ -123,16 +123,16 @@ TEST_F(RootTest, OfRemovedNodesTheOldestIsForgottenButNotItsNumber) {
 
 TEST_F(RootTest, AFullClusterTakesNoMore) {
   history_.begin(3);
+  for (std::size_t i = 2; i <= kGroupsMax; ++i) {
+    ASSERT_EQ(apply(root::CreateGroup{GroupKind::space, "", 1}), RootStatus::done);
+  }
+  EXPECT_EQ(refused(root::CreateGroup{GroupKind::space, "", 1}), RootStatus::full);
   for (std::size_t i = 4; i <= kNodesMax; ++i) {
     ASSERT_EQ(apply(root::AddNode{"x" + std::to_string(i), "a:1", {}}), RootStatus::done);
   }
   EXPECT_EQ(refused(root::AddNode{"x", "a:1", {}}), RootStatus::full);
   EXPECT_EQ(apply(root::RemoveNode{4}), RootStatus::done);
   EXPECT_EQ(apply(root::AddNode{"x", "a:1", {}}), RootStatus::done);
-  for (std::size_t i = 2; i <= kGroupsMax; ++i) {
-    ASSERT_EQ(apply(root::CreateGroup{GroupKind::space, "", 1}), RootStatus::done);
-  }
-  EXPECT_EQ(refused(root::CreateGroup{GroupKind::space, "", 1}), RootStatus::full);
   const std::vector<std::byte> bytes = encode_root(history_.state);
   EXPECT_LT(bytes.size(), 2u << 20);
   EXPECT_EQ(decode_root(bytes), history_.state);
@@ -206,20 +206,20 @@ TEST_F(RootTest, AChangeEndsWithTheMembersThatAre) {
   apply(root::BeginChange{1, 4, 1});
   const log::Index since = history_.index;
   root::EndChange end{
-      .group = 1, .since = since, .as_of = 7, .is_done = true, .members = {2, 3, 4}};
+      .group = 1, .since = since, .as_of = 7, .is_done = true, .members = {{2}, {3}, {4}}};
   auto wrong = end;
   wrong.since = since - 1;
   EXPECT_EQ(refused(wrong), RootStatus::other_change);
   wrong = end;
-  wrong.members = {1, 2, 3, 4};
+  wrong.members = {{1}, {2}, {3}, {4}};
   EXPECT_EQ(refused(wrong), RootStatus::invalid) << "1 has not left";
-  wrong.members = {2, 3};
+  wrong.members = {{2}, {3}};
   EXPECT_EQ(refused(wrong), RootStatus::invalid) << "4 is not in";
-  wrong.members = {2, 4, 3};
+  wrong.members = {{2}, {4}, {3}};
   EXPECT_EQ(refused(wrong), RootStatus::invalid);
   wrong.members = {};
   EXPECT_EQ(refused(wrong), RootStatus::invalid);
-  wrong.members = {2, 3, 4, 9};
+  wrong.members = {{2}, {3}, {4}, {9}};
   EXPECT_EQ(refused(wrong), RootStatus::unknown_node);
   EXPECT_EQ(apply(end), RootStatus::done);
   EXPECT_EQ(history_.members(1), (Numbers{2, 3, 4}));
@@ -227,10 +227,14 @@ TEST_F(RootTest, AChangeEndsWithTheMembersThatAre) {
   EXPECT_EQ(history_.group(1).founders, (Numbers{1, 2, 3})) << "which does not change";
 
   apply(root::BeginChange{1, 5, 2});
-  end = {.group = 1, .since = history_.index, .as_of = 6, .is_done = false, .members = {2, 3, 4}};
+  end = {.group = 1,
+         .since = history_.index,
+         .as_of = 6,
+         .is_done = false,
+         .members = {{2}, {3}, {4}}};
   EXPECT_EQ(refused(end), RootStatus::outdated);
   end.as_of = 9;
-  end.members = {2, 3, 4, 5};
+  end.members = {{2}, {3}, {4}, {5}};
   EXPECT_EQ(apply(end), RootStatus::done) << "given up half-way";
   EXPECT_EQ(history_.members(1), (Numbers{2, 3, 4, 5}));
   EXPECT_EQ(apply(root::BeginChange{1, 0, 2}), RootStatus::done) << "and then the rest";
@@ -240,15 +244,21 @@ TEST_F(RootTest, AChangeEndsWithTheMembersThatAre) {
 
 TEST_F(RootTest, WhatTheGroupSaysCorrectsWhatTheRootBelieves) {
   history_.begin(6);
-  root::EndChange correction{.group = 1, .as_of = 0, .members = {1, 2, 4}};
+  root::EndChange correction{.group = 1, .as_of = 0, .members = {{1}, {2}, {4}}};
   EXPECT_EQ(refused(correction), RootStatus::outdated);
   correction.as_of = 3;
   EXPECT_EQ(apply(correction), RootStatus::done);
   EXPECT_EQ(history_.members(1), (Numbers{1, 2, 4}));
+  EXPECT_EQ(refused(correction), RootStatus::unchanged);
+  correction.members = {{1}, {2}, {3}};
+  EXPECT_EQ(refused(correction), RootStatus::outdated) << "it cannot be both";
+  correction.members = {{1}, {2, 9}, {4}};
+  EXPECT_EQ(apply(correction), RootStatus::done) << "with which disk it votes";
+  EXPECT_EQ(history_.group(1).members.at(2), 9u);
   correction.as_of = 4;
   EXPECT_EQ(refused(correction), RootStatus::unchanged);
   apply(root::BeginChange{1, 5, 1});
-  correction.members = {1, 2, 3};
+  correction.members = {{1}, {2}, {3}};
   EXPECT_EQ(refused(correction), RootStatus::other_change) << "a change is under way";
 }
 
@@ -269,10 +279,12 @@ TEST_F(RootTest, ASeatIsForOneLifeOfADisk) {
   history_.finish(1);
   EXPECT_FALSE(is_live()) << "what it got was for the one before";
   apply(root::BeginChange{1, 2, 2});
-  EXPECT_EQ(
-      apply(root::EndChange{
-          .group = 1, .since = history_.index, .as_of = 9, .is_done = false, .members = {1, 2, 3}}),
-      RootStatus::done);
+  EXPECT_EQ(apply(root::EndChange{.group = 1,
+                                  .since = history_.index,
+                                  .as_of = 9,
+                                  .is_done = false,
+                                  .members = {{1}, {2}, {3}}}),
+            RootStatus::done);
   EXPECT_FALSE(is_live()) << "given up";
   apply(root::BeginChange{1, 2, 2});
   history_.finish(1);

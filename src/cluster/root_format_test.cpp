@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/random.hpp"
+#include "cluster/root_fixture.hpp"
+
+namespace dolmen::cluster {
+namespace {
+
+/// One of each kind, in the order of their numbers.
+std::vector<RootCommand> example_commands() {
+  return {root::Init{.cluster = kTestCluster,
+                     .nodes = {RootHistory::founder(1), RootHistory::founder(2)},
+                     .size = 3,
+                     .shard_bits = 4},
+          root::AddNode{"n3", "10.0.0.3:7400", identity(3), 2},
+          root::SetAddress{3, "10.0.0.4:7400"},
+          root::NodeLost{3},
+          root::NodeBack{3},
+          root::SetLife{3, 0x01020304},
+          root::Drain{3},
+          root::Undrain{3},
+          root::RemoveNode{3},
+          root::CreateGroup{GroupKind::index, "people", 5},
+          root::SetSize{2, 7},
+          root::BeginChange{.group = 2, .add = 3, .leave = 1},
+          root::EndChange{.group = 2,
+                          .since = 12,
+                          .as_of = 34,
+                          .is_done = true,
+                          .members = {{2}, {3, 0x01020304}, {4, kGoneLife}}},
+          root::AssignShard{7, 2}};
+}
+
+/// All of them, each with its length in front.
+std::vector<std::byte> example_log() {
+  base::ByteWriter out;
+  for (const RootCommand& command : example_commands()) {
+    const std::vector<std::byte> bytes = encode(command);
+    out.put(static_cast<std::uint16_t>(bytes.size()));
+    out.put_bytes(bytes);
+  }
+  return out.release();
+}
+
+TEST(RootFormat, BytesOfAStateAreForEver) {
+  EXPECT_EQ(encode_root(rich_root_state()), golden("root_state_v1.bin"));
+  EXPECT_EQ(decode_root(golden("root_state_v1.bin")), rich_root_state());
+}
+
+TEST(RootFormat, BytesOfCommandsAreForEver) {
+  EXPECT_EQ(example_commands().size(), std::variant_size_v<RootCommand>);
+  EXPECT_EQ(example_log(), golden("root_commands_v1.bin"));
+  for (const RootCommand& command : example_commands()) {
+    EXPECT_EQ(decode_root_command(encode(command)), command) << command.index();
+  }
+}
+
+TEST(RootFormat, BytesOfAReplyAreForEver) {
+  const RootReply reply{RootStatus::has_seats, 0x0102030405060708};
+  EXPECT_EQ(encode(reply), golden("root_reply_v1.bin"));
+  EXPECT_EQ(decode_root_reply(encode(reply)), reply);
+}
+
+template <class T>
+Errc code_of(const Result<T>& result) {
+  return result ? Errc{} : result.error().code();
+}
+
+TEST(RootFormat, WhatIsCutIsCorrupt) {
+  const std::vector<std::byte> state = encode_root(rich_root_state());
+  for (std::size_t length = 0; length < state.size(); ++length) {
+    EXPECT_EQ(code_of(decode_root({state.data(), length})), Errc::corrupt) << length;
+  }
+  auto longer = state;
+  longer.push_back({});
+  EXPECT_EQ(code_of(decode_root(longer)), Errc::corrupt);
+  for (const RootCommand& command : example_commands()) {
+    std::vector<std::byte> bytes = encode(command);
+    for (std::size_t length = 0; length < bytes.size(); ++length) {
+      EXPECT_EQ(code_of(decode_root_command({bytes.data(), length})), Errc::corrupt)
+          << command.index() << " " << length;
+    }
+    bytes.push_back({});
+    EXPECT_EQ(code_of(decode_root_command(bytes)), Errc::corrupt);
+  }
+  const std::vector<std::byte> reply = encode(RootReply{});
+  for (std::size_t length = 0; length < reply.size(); ++length) {
+    EXPECT_EQ(code_of(decode_root_reply({reply.data(), length})), Errc::corrupt);
+  }
+}
+
+TEST(RootFormat, ANewerVersionIsSaidToBeOne) {
+  std::vector<std::byte> state = encode_root(rich_root_state());
+  state[4] = std::byte{2};
+  EXPECT_EQ(code_of(decode_root(state)), Errc::version_unsupported);
+  std::vector<std::byte> command = encode(RootCommand(root::Drain{1}));
+  command[0] = std::byte{2};
+  EXPECT_EQ(code_of(decode_root_command(command)), Errc::version_unsupported);
+  std::vector<std::byte> reply = encode(RootReply{});
+  reply[0] = std::byte{2};
+  EXPECT_EQ(code_of(decode_root_reply(reply)), Errc::version_unsupported);
+  std::vector<std::byte> unknown = encode(RootCommand(root::Drain{1}));
+  for (const int kind : {0, 15, 255}) {
+    unknown[2] = static_cast<std::byte>(kind);
+    EXPECT_EQ(code_of(decode_root_command(unknown)), Errc::corrupt);
+  }
+}
+
+// Each bit of a state that may hold everything: what is understood is exactly what would be
+// encoded, and is a state in which nothing is impossible.
+TEST(RootFormat, WhatIsChangedIsRefusedOrAnotherState) {
+  const std::vector<std::byte> state = encode_root(rich_root_state());
+  std::size_t understood = 0;
+  for (std::size_t bit = 0; bit < 8 * state.size(); ++bit) {
+    std::vector<std::byte> changed = state;
+    changed[bit / 8] ^= std::byte{1} << (bit % 8);
+    const auto decoded = decode_root(changed);
+    if (!decoded) continue;
+    ++understood;
+    EXPECT_EQ(encode_root(*decoded), changed) << bit;
+    EXPECT_FALSE(*decoded == rich_root_state());
+  }
+  EXPECT_GT(understood, 100u) << "names, keys and addresses may be any";
+  EXPECT_LT(understood, 7 * state.size()) << "and much may not";
+}
+
+TEST(RootFormat, AnEmptyStateIsOne) {
+  const std::vector<std::byte> bytes = encode_root(RootState{});
+  EXPECT_EQ(decode_root(bytes), RootState{});
+  std::vector<std::byte> changed = bytes;
+  changed[6] = std::byte{1};
+  EXPECT_EQ(code_of(decode_root(changed)), Errc::corrupt) << "begun, and nothing in it";
+  changed = bytes;
+  changed[8] = std::byte{1};
+  EXPECT_EQ(code_of(decode_root(changed)), Errc::corrupt) << "of a cluster, and not begun";
+}
+
+}  // namespace
+}  // namespace dolmen::cluster
