@@ -160,13 +160,15 @@ Result<void> ClusterNode::create(const NodeOptions& options, std::chrono::millis
              sys::open_directory(options.directory, sys::DirectoryMode::open_or_create));
   DOLMEN_TRY(auto known, read_node_file(options.directory));
   if (known && known->number != 0) {
-    return fail(Errc::already_exists, interned(options.directory));
+    return fail(Errc::already_exists,
+                interned(options.directory + ": a node's already (dolmen serve runs it)"));
   }
   DOLMEN_TRY(const auto names, disk->list());
   if (!known && std::ranges::any_of(names, [](const std::string& name) {
         return name != "journal" && name != "map";
       })) {
-    return fail(Errc::already_exists, interned(options.directory + ": files that are no node's"));
+    return fail(Errc::already_exists,
+                interned(options.directory + ": files that are no node's; choose an empty one"));
   }
   node::NodeFile file = file_of(options, known ? known->life : new_life());
   if (!options.founders.empty()) {
@@ -198,7 +200,7 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   if (!file || file->number == 0) {
     return fail(Errc::not_found,
                 interned(directory + (file ? ": it has not joined yet: make it once more"
-                                           : ": no node's directory")));
+                                           : ": no node's directory (dolmen node init makes it)")));
   }
   auto impl = std::make_unique<Impl>(directory, std::move(options));
   impl->file = std::move(*file);
