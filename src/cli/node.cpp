@@ -40,8 +40,9 @@ std::chrono::milliseconds milliseconds(double seconds) {
 class Patience {
  public:
   explicit Patience(const Options& options)
-      : deadline_ns_(now_ns() + static_cast<std::uint64_t>(
-                                    milliseconds(options.patience_s).count()) * 1'000'000) {}
+      : deadline_ns_(now_ns() +
+                     static_cast<std::uint64_t>(milliseconds(options.patience_s).count()) *
+                         1'000'000) {}
   [[nodiscard]] std::chrono::milliseconds left() const {
     const std::uint64_t now = now_ns();
     return std::chrono::milliseconds(now < deadline_ns_ ? (deadline_ns_ - now) / 1'000'000 : 0);

@@ -26,9 +26,11 @@ class NodeCommand : public CliTest {
 };
 
 TEST_F(NodeCommand, EverySubcommandHasHelpWithAnExampleAndTheJsonOption) {
-  const std::vector<std::vector<std::string>> commands{
-      {"node", "init"},   {"node", "drain"}, {"node", "undrain"}, {"node", "remove"},
-      {"space", "create"}};
+  const std::vector<std::vector<std::string>> commands{{"node", "init"},
+                                                       {"node", "drain"},
+                                                       {"node", "undrain"},
+                                                       {"node", "remove"},
+                                                       {"space", "create"}};
   for (std::vector<std::string> words : commands) {
     EXPECT_EQ(dolmen(words).exit, kUsage) << "more is required";
     words.emplace_back("--help");
@@ -73,8 +75,8 @@ TEST_F(NodeCommand, WhatCannotBeANodeIsRefusedBeforeAnythingIsMade) {
     expect_refused(init(at_, {"--founders", at_, "--name", wrong}), "a node's name");
   }
   fs::copy_file(path("key"), path("key\nnumber 7"));
-  const std::vector<std::string> with_key{"node", "init", "node1", "--listen", at_, "--founders",
-                                          at_, "--key"};
+  const std::vector<std::string> with_key{"node", "init",       "node1", "--listen",
+                                          at_,    "--founders", at_,     "--key"};
   const auto keyed = [&](const std::string& key) {
     std::vector<std::string> words = with_key;
     words.push_back(key);

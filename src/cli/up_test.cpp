@@ -38,10 +38,11 @@ class UpTest : public CliTest {
   [[nodiscard]] std::vector<std::string> up(const std::string& directory) const {
     return {"up", directory, "-n", "3", "--host", host(), "--port", std::to_string(kPort)};
   }
+  static std::string word_of(const std::string& word) { return dolmen::cli::test::quoted(word); }
   /// A command that goes on beside the test; what it says is in up.out and up.err.
   void begin(const std::vector<std::string>& words) {
-    std::string line = "cd " + quoted(root_) + " && exec " + quoted(DOLMEN_COMMAND);
-    for (const std::string& word : words) line += " " + quoted(word);
+    std::string line = "cd " + word_of(root_) + " && exec " + word_of(DOLMEN_COMMAND);
+    for (const std::string& word : words) line += " " + word_of(word);
     const auto started = children_.start("/bin/sh", {"-c", line + " >up.out 2>up.err"}, {});
     ASSERT_TRUE(started) << started.error().message();
   }
@@ -167,9 +168,7 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   std::set<std::string> fields;
   keys_of(whole, fields);
   std::set<std::string> documented;
-  for (const auto& row : table_below("## JSON")) {
-    if (words_in(row[0]).contains("status")) documented = words_in(row[1]);
-  }
+  for (const auto& row : table_below("## Status of a cluster")) documented.merge(words_in(row[1]));
   EXPECT_EQ(fields, documented);
   ASSERT_EQ(whole["nodes"].size(), 3u);
   for (int number = 1; number <= 3; ++number) {
@@ -240,8 +239,7 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   begin(up("cluster"));
   ASSERT_TRUE(has_groups(2));
   EXPECT_EQ(status()["cluster"], whole["cluster"]);
-  EXPECT_NE(read_file(path("up.out")).find("dolmen status '" + address() + "'"),
-            std::string::npos);
+  EXPECT_NE(read_file(path("up.out")).find("dolmen status '" + address() + "'"), std::string::npos);
   signal(3, SIGKILL);
   EXPECT_EQ(end(), 128 + SIGKILL);
   EXPECT_NE(read_file(path("up.err")).find("dolmen: node 3 ended with signal 9\n"),

@@ -30,17 +30,22 @@ void take(log::Configuration& now, const replication::Change& step) {
   std::erase(now.learners, step.replica);
   std::erase(now.voters, step.replica);
   if (step.kind == replication::ChangeKind::learn) now.learners.push_back(step.replica);
-  if (step.kind != replication::ChangeKind::vote) return;
-  std::erase(now.voters, step.instead);
-  now.voters.push_back(step.replica);
+  if (step.kind == replication::ChangeKind::vote) {
+    std::erase(now.voters, step.instead);
+    now.voters.push_back(step.replica);
+  }
+  std::ranges::sort(now.learners);
+  std::ranges::sort(now.voters);
 }
 
 void carry_out(const cluster::ChangeOrder& order) {
   log::Configuration now;
   for (const cluster::NodeNumber node : {1u, 2u, 3u, order.leave}) {
     const auto id = replication::replica_of(fabric::NodeId{node}, replication::kFirstLife);
-    if (node != 0 && !now.is_voter(id)) now.voters.push_back(id);
+    const bool is_there = std::ranges::find(now.voters, id) != now.voters.end();
+    if (node != 0 && !is_there) now.voters.push_back(id);
   }
+  std::ranges::sort(now.voters);
   std::size_t steps = 0;
   while (const auto step = node::next_step(order, now)) {
     DOLMEN_ASSERT_CMP(++steps, <=, 3u);

@@ -205,7 +205,7 @@ TEST(NextStep, OfOneThatLeaves) {
   const ChangeOrder leaves{.group = 2, .since = kSince, .leave = 2};
   log::Configuration now{.voters = {founder(1), founder(2), founder(3)}};
   EXPECT_EQ(next_step(leaves, now), leave(founder(2)));
-  now = {.voters = {founder(1), founder(3), added_replica(2, 9)}};
+  now = {.voters = {founder(1), added_replica(2, 9), founder(3)}};
   EXPECT_EQ(next_step(leaves, now), leave(added_replica(2, 9))) << "whichever life of it";
   now = {.voters = {founder(1), founder(3)}, .learners = {founder(2)}};
   EXPECT_EQ(next_step(leaves, now), leave(founder(2))) << "a learner as well";
@@ -235,7 +235,7 @@ TEST(NextStep, OfANodeThatLostItsDisk) {
   EXPECT_EQ(next_step(again, now), learn(added, "at"));
   now.learners = {added};
   EXPECT_EQ(next_step(again, now), vote(added, founder(2)));
-  now = {.voters = {founder(1), founder(2), founder(3), added}};
+  now = {.voters = {founder(1), founder(2), added, founder(3)}};
   EXPECT_EQ(next_step(again, now), leave(founder(2)));
   now = {.voters = {founder(1), added, founder(3)}};
   EXPECT_EQ(next_step(again, now), Step{}) << "the new one stays";
@@ -291,11 +291,9 @@ TEST(NextStep, StepsAloneCarryAnOrderOutAlsoWhereTheLeaderLeaves) {
   EXPECT_EQ(voters(world), (std::vector{founder(1), founder(2), founder(3)}));
   const std::size_t first = world.lead();
   const auto leaves = static_cast<cluster::NodeNumber>(first + 1);
-  carry_out(world, {.group = 2,
-                    .since = kJoins,
-                    .add = 4,
-                    .address = MemberWorld::address(3),
-                    .leave = leaves});
+  carry_out(
+      world,
+      {.group = 2, .since = kJoins, .add = 4, .address = MemberWorld::address(3), .leave = leaves});
   EXPECT_NE(world.lead(), first);
   std::vector<log::ReplicaId> left{founder(1), founder(2), founder(3), added};
   std::erase(left, founder(leaves));

@@ -42,14 +42,13 @@ Result<void> write_node_file(const std::string& directory, const node::NodeFile&
 node::NodeFile file_of(const NodeOptions& options, std::uint32_t life) {
   const auto place = std::ranges::find(options.founders, options.address);
   const bool founds = place != options.founders.end();
-  return {
-      .number = founds ? static_cast<std::uint32_t>(place - options.founders.begin()) + 1 : 0,
-      .life = life,
-      .name = options.name.empty() ? "node-" + std::to_string(life) : options.name,
-      .address = options.address,
-      .key_file = options.key_file,
-      .founders = options.founders,
-      .seeds = options.seeds};
+  return {.number = founds ? static_cast<std::uint32_t>(place - options.founders.begin()) + 1 : 0,
+          .life = life,
+          .name = options.name.empty() ? "node-" + std::to_string(life) : options.name,
+          .address = options.address,
+          .key_file = options.key_file,
+          .founders = options.founders,
+          .seeds = options.seeds};
 }
 
 Result<void> check(const NodeOptions& options) {

@@ -331,14 +331,13 @@ TEST(MemberMake, AGroupIsMadeWhileTheMemberServesOthers) {
   EXPECT_EQ(world.member(1).replicas(),
             (std::map<GroupId, log::ReplicaId>{{kTestGroup, MemberWorld::replica(1)},
                                                {kOtherGroup, MemberWorld::replica(1)}}));
-  const auto again = world.member(1).make(
-      kOtherGroup, replica_of(MemberWorld::id(1), 9), {.voters = {MemberWorld::replica(1)}});
+  const auto again = world.member(1).make(kOtherGroup, replica_of(MemberWorld::id(1), 9),
+                                          {.voters = {MemberWorld::replica(1)}});
   EXPECT_EQ(again.error().code(), Errc::already_exists);
   EXPECT_EQ(made.add(3), 3u);
   EXPECT_EQ(add(world, 1), 6u);
-  ASSERT_TRUE(world.run([&] {
-    return made.value(0) == 3 && made.value(1) == 3 && made.value(2) == 3;
-  }));
+  ASSERT_TRUE(
+      world.run([&] { return made.value(0) == 3 && made.value(1) == 3 && made.value(2) == 3; }));
   // Durable before anything was executed in it; a member that starts again finds it.
   for (std::size_t i = 0; i < 3; ++i) {
     world.crash(i);
