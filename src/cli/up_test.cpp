@@ -4,20 +4,18 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
-#include <optional>
-#include <thread>
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
 #include "cli/command_test_tools.hpp"
 #include "sys/linux/children.hpp"
+#include "sys/linux/linux.hpp"
 
 namespace {
 
 using namespace dolmen::cli::test;
 using Clock = std::chrono::steady_clock;
-using std::chrono::milliseconds;
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -64,7 +62,7 @@ class UpTest : public CliTest {
     const auto begin = Clock::now();
     while (!done()) {
       if (seconds_since(begin) > patience_s) return false;
-      std::this_thread::sleep_for(milliseconds(20));
+      dolmen::sys::linux_env().clock->sleep_ns(20'000'000);
     }
     return true;
   }
