@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // dolmen node, serve and status: the nodes of a cluster (dolmen/cluster.hpp, docs/cluster.md).
+#include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -9,6 +11,7 @@
 #include <dolmen/cluster.hpp>
 
 #include "cli/command.hpp"
+#include "sys/linux/linux.hpp"
 #include "sys/linux/service.hpp"
 
 namespace dolmen::cli {
@@ -26,12 +29,33 @@ struct Options {
   bool json = false;
 };
 
-std::chrono::milliseconds patience_of(const Options& options) {
-  return std::chrono::milliseconds(static_cast<std::int64_t>(options.patience_s * 1000));
+constexpr double kLongestS = 1e6;
+
+std::chrono::milliseconds milliseconds(double seconds) {
+  // Written so that what is no number is none.
+  const double sane_s = seconds > 0 ? std::min(seconds, kLongestS) : 0;
+  return std::chrono::milliseconds(static_cast<std::int64_t>(sane_s * 1000));
 }
 
+/// What several calls may take together.
+class Patience {
+ public:
+  explicit Patience(const Options& options)
+      : deadline_ns_(now_ns() +
+                     static_cast<std::uint64_t>(milliseconds(options.patience_s).count()) *
+                         1'000'000) {}
+  [[nodiscard]] std::chrono::milliseconds left() const {
+    const std::uint64_t now = now_ns();
+    return std::chrono::milliseconds(now < deadline_ns_ ? (deadline_ns_ - now) / 1'000'000 : 0);
+  }
+
+ private:
+  static std::uint64_t now_ns() { return sys::linux_env().clock->monotonic_ns(); }
+  std::uint64_t deadline_ns_;
+};
+
 int make_node(const Options& options) {
-  const auto made = ClusterNode::create(options.node, patience_of(options));
+  const auto made = ClusterNode::create(options.node, milliseconds(options.patience_s));
   if (!made) return failed(made.error());
   if (options.json) {
     print_json({{"directory", options.node.directory}, {"address", options.node.address}});
@@ -45,8 +69,7 @@ int make_node(const Options& options) {
 // Runs until it is told to end. Whoever cares for it starts it again when it fails.
 int run_node(const Options& options) {
   NodeRunOptions run;
-  run.lost_after =
-      std::chrono::milliseconds(static_cast<std::int64_t>(options.lost_after_s * 1000));
+  run.lost_after = milliseconds(options.lost_after_s);
   auto node = ClusterNode::start(options.node.directory, run);
   if (!node) return failed(node.error());
   static ClusterNode* running = nullptr;
@@ -130,9 +153,10 @@ Json json_of(const ClusterStatus& status) {
 }
 
 int show_status(const Options& options) {
-  auto cluster = Cluster::open(options.address, patience_of(options));
+  const Patience patience(options);
+  auto cluster = Cluster::open(options.address, patience.left());
   if (!cluster) return failed(cluster.error());
-  const auto told = cluster->status(patience_of(options));
+  const auto told = cluster->status(patience.left());
   if (!told) return failed(told.error());
   if (options.json) {
     print_json(json_of(*told));
@@ -146,9 +170,10 @@ int show_status(const Options& options) {
 int change(const Options& options,
            Result<void> (Cluster::*make)(std::uint32_t, std::chrono::milliseconds),
            const char* said) {
-  auto cluster = Cluster::open(options.address, patience_of(options));
+  const Patience patience(options);
+  auto cluster = Cluster::open(options.address, patience.left());
   if (!cluster) return failed(cluster.error());
-  const auto made = ((*cluster).*make)(options.number, patience_of(options));
+  const auto made = ((*cluster).*make)(options.number, patience.left());
   if (!made) return failed(made.error());
   if (options.json) {
     print_json({{"node", options.number}});
@@ -159,9 +184,10 @@ int change(const Options& options,
 }
 
 int make_space(const Options& options) {
-  auto cluster = Cluster::open(options.address, patience_of(options));
+  const Patience patience(options);
+  auto cluster = Cluster::open(options.address, patience.left());
   if (!cluster) return failed(cluster.error());
-  const auto number = cluster->create_space(options.name, options.size, patience_of(options));
+  const auto number = cluster->create_space(options.name, options.size, patience.left());
   if (!number) return failed(number.error());
   if (options.json) {
     print_json({{"group", *number}, {"name", options.name}});
@@ -177,6 +203,7 @@ void add_address(CLI::App& command, Options& options) {
                   "of the cluster: dolmen://HOST:PORT[,HOST:PORT…][?key=FILE]")
       ->required();
   command.add_option("--patience", options.patience_s, "seconds that it may take")
+      ->check(CLI::Range(0.0, kLongestS))
       ->capture_default_str();
 }
 
@@ -209,6 +236,7 @@ void add_node(CLI::App& app, Chosen& chosen) {
       ->delimiter(',');
   make->add_option("--name", options->node.name, "for people");
   make->add_option("--patience", options->patience_s, "seconds that joining may take")
+      ->check(CLI::Range(0.0, kLongestS))
       ->capture_default_str();
   choose(make, make_node);
 
@@ -233,6 +261,7 @@ void add_node(CLI::App& app, Chosen& chosen) {
       ->required();
   run->add_option("--lost-after", options->lost_after_s,
                   "seconds of silence after which a node's seats are given to others")
+      ->check(CLI::Range(0.1, kLongestS))
       ->capture_default_str();
   choose(run, run_node);
 

@@ -27,6 +27,9 @@ const std::map<std::string, Shape> kShapes{
     {"load", {{"web.dump", "fresh"}, {"FILE", "DIR"}, {}}},
     {"doctor", {{}, {}, {"--dir"}}},
     {"demo", {{}, {}, {"--dir", "--input"}}},
+    {"serve", {{"node1"}, {"DIR"}, {"--lost-after"}}},
+    {"status", {{"dolmen://127.0.0.1:1?key=key"}, {"ADDRESS"}, {"--patience"}}},
+    {"up", {{"fresh"}, {"DIR"}, {"--nodes", "--host", "--port"}}},
 };
 
 struct Thing {

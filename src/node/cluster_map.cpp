@@ -106,9 +106,13 @@ Result<cluster::RootState> fetch_map(const std::vector<std::string>& addresses,
   sys::Clock& clock = *sys::linux_env().clock;
   if (addresses.empty()) return fail(Errc::invalid_argument, "addresses of a cluster", 0);
   while (clock.monotonic_ns() < deadline_ns) {
+    std::size_t left = addresses.size();
     for (const std::string& where : addresses) {
       const std::uint64_t now_ns = clock.monotonic_ns();
-      DOLMEN_TRY(auto map, ask_at(where, key, std::min(deadline_ns, now_ns + kVisitNs)));
+      if (now_ns >= deadline_ns) break;
+      // However little time there is, one that does not answer leaves some of it to the others.
+      const std::uint64_t share_ns = std::min(kVisitNs, (deadline_ns - now_ns) / left--);
+      DOLMEN_TRY(auto map, ask_at(where, key, now_ns + share_ns));
       if (map && map->cluster() != cluster_of(key)) {
         return fail(Errc::not_authentic, interned(where + ": of another cluster"));
       }

@@ -39,6 +39,19 @@ Result<void> write_node_file(const std::string& directory, const node::NodeFile&
                                sys::Secrecy::open, replaces);
 }
 
+/// As it is before it joins; of a founder, for good.
+node::NodeFile file_of(const NodeOptions& options, std::uint32_t life) {
+  const auto place = std::ranges::find(options.founders, options.address);
+  const bool founds = place != options.founders.end();
+  return {.number = founds ? static_cast<std::uint32_t>(place - options.founders.begin()) + 1 : 0,
+          .life = life,
+          .name = options.name.empty() ? "node-" + std::to_string(life) : options.name,
+          .address = options.address,
+          .key_file = options.key_file,
+          .founders = options.founders,
+          .seeds = options.seeds};
+}
+
 Result<void> check(const NodeOptions& options) {
   if (options.founders.empty() == options.seeds.empty()) {
     return fail(Errc::invalid_argument, "either founders or nodes of a cluster that is there");
@@ -61,8 +74,24 @@ Result<void> check(const NodeOptions& options) {
     return fail(Errc::invalid_argument,
                 interned(options.address + ": the node's own address is not among the founders"));
   }
+  // What the root group would not take: it refuses the founders, too, when they begin.
+  const auto is_no_word = [](const std::string& where) {
+    return !cluster::is_word(where, cluster::kNodeAddressBytesMax);
+  };
+  if (is_no_word(options.address) || std::ranges::any_of(options.founders, is_no_word)) {
+    return fail(Errc::invalid_argument,
+                "an address: at most 255 characters, none of them blank or a control character");
+  }
   if (!options.name.empty() && !cluster::is_word(options.name, cluster::kNodeNameBytesMax)) {
     return fail(Errc::invalid_argument, "a node's name: 1 to 63 characters, none of them blank");
+  }
+  constexpr std::uint32_t kLongest = ~std::uint32_t{0};
+  node::NodeFile longest = file_of(options, kLongest);
+  if (options.founders.empty()) longest.number = kLongest;
+  if (!node::can_be_kept(longest)) {
+    return fail(Errc::invalid_argument,
+                "a node's file: no control characters in the name of the key file or in an "
+                "address, and 8 KiB in all");
   }
   return {};
 }
@@ -100,9 +129,13 @@ Result<void> join(const NodeOptions& options, const fabric::Secret& key, sys::Di
 /// As one of the founders: the root group's first members, unless the cluster has begun without it.
 Result<void> found(const NodeOptions& options, const fabric::Secret& key, sys::Disk& own,
                    std::uint64_t until_ns) {
-  const auto sooner = node::fetch_map(options.founders, key, until_ns);
-  if (sooner) return node::ClusterCore::write_map(own, *sooner);
-  if (sooner.error().code() != Errc::timed_out) return std::unexpected(sooner.error());
+  std::vector<std::string> others = options.founders;
+  std::erase(others, options.address);
+  if (!others.empty()) {
+    const auto sooner = node::fetch_map(others, key, until_ns);
+    if (sooner) return node::ClusterCore::write_map(own, *sooner);
+    if (sooner.error().code() != Errc::timed_out) return std::unexpected(sooner.error());
+  }
   const auto place = std::ranges::find(options.founders, options.address);
   const fabric::NodeId self{static_cast<std::uint64_t>(place - options.founders.begin()) + 1};
   DOLMEN_TRY(auto disk,
@@ -127,26 +160,20 @@ Result<void> ClusterNode::create(const NodeOptions& options, std::chrono::millis
              sys::open_directory(options.directory, sys::DirectoryMode::open_or_create));
   DOLMEN_TRY(auto known, read_node_file(options.directory));
   if (known && known->number != 0) {
-    return fail(Errc::already_exists, interned(options.directory));
+    return fail(Errc::already_exists,
+                interned(options.directory + ": a node's already (dolmen serve runs it)"));
   }
   DOLMEN_TRY(const auto names, disk->list());
   if (!known && std::ranges::any_of(names, [](const std::string& name) {
         return name != "journal" && name != "map";
       })) {
-    return fail(Errc::already_exists, interned(options.directory + ": files that are no node's"));
+    return fail(Errc::already_exists,
+                interned(options.directory + ": files that are no node's; choose an empty one"));
   }
-  node::NodeFile file{.life = known ? known->life : new_life(),
-                      .name = options.name,
-                      .address = options.address,
-                      .key_file = options.key_file,
-                      .founders = options.founders,
-                      .seeds = options.seeds};
-  if (file.name.empty()) file.name = "node-" + std::to_string(file.life);
+  node::NodeFile file = file_of(options, known ? known->life : new_life());
   if (!options.founders.empty()) {
     constexpr std::uint64_t kLookNs = 300'000'000;
     DOLMEN_CHECK(found(options, key, *disk, std::min(deadline_ns, now_ns + kLookNs)));
-    file.number = static_cast<std::uint32_t>(std::ranges::find(options.founders, options.address) -
-                                             options.founders.begin() + 1);
     return write_node_file(options.directory, file, true);
   }
   // First of all under which name it asks: so that it asks as the same one after a crash.
@@ -181,7 +208,7 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   if (!file || file->number == 0) {
     return fail(Errc::not_found,
                 interned(directory + (file ? ": it has not joined yet: make it once more"
-                                           : ": no node's directory")));
+                                           : ": no node's directory (dolmen node init makes it)")));
   }
   auto impl = std::make_unique<Impl>(directory, std::move(options));
   impl->file = std::move(*file);

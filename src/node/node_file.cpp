@@ -55,6 +55,11 @@ std::string text_of(const NodeFile& file) {
   return text;
 }
 
+bool can_be_kept(const NodeFile& file) {
+  const auto again = parse_node_file(text_of(file));
+  return again && *again == file;
+}
+
 Result<NodeFile> parse_node_file(std::string_view text) {
   if (text.size() > kNodeTextMax) return damaged();
   const auto version = take(text, kFirstLine);

@@ -28,8 +28,10 @@ struct NodeFile {
   friend bool operator==(const NodeFile&, const NodeFile&) = default;
 };
 
-/// Requires: no field has a control character.
+/// Requires: can_be_kept(file), if anybody is to read it.
 [[nodiscard]] std::string text_of(const NodeFile& file);
+/// Whether its text says this and nothing else: no control characters, not too much.
+[[nodiscard]] bool can_be_kept(const NodeFile& file);
 /// Errors: corrupt, version_unsupported (detail: the file's version).
 [[nodiscard]] Result<NodeFile> parse_node_file(std::string_view text);
 

@@ -96,8 +96,15 @@ Result<void> Member::drop(const GroupId& group) {
   DOLMEN_CHECK(journal_->remove(group));
   found_.erase(group);
   if (hosted == groups_.end()) return {};
-  give_up(group, hosted->second, 0);
-  groups_.erase(hosted);
+  // Out of reach first: who is told may ask for something else at once.
+  const auto gone = groups_.extract(hosted);
+  const Hosting& hosting = gone.mapped();
+  for (const Pending& pending : hosting.pending) {
+    answer(group, hosting, pending, {.status = ReplyStatus::lost});
+  }
+  for (const Waiting& waiting : hosting.requests) {
+    answer(group, hosting, waiting.pending, {.status = ReplyStatus::lost});
+  }
   return {};
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Members that are added, removed and replaced, and several groups on the same members.
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -265,6 +266,171 @@ TEST(MemberGroups, EachHasItsOwnLeaderAndLosesNothing) {
               (std::vector<GroupId>{kTestGroup, kOtherGroup}));
   }
   EXPECT_GT(apart, 3);
+}
+
+/// A second group that members make, host and drop while they serve the first.
+class MadeGroup {
+ public:
+  explicit MadeGroup(MemberWorld& world) : world_(world) {
+    for (std::size_t i = 0; i < world.size(); ++i) {
+      first_.voters.push_back(MemberWorld::replica(i));
+      make(i, MemberWorld::replica(i));
+    }
+  }
+  void make(std::size_t i, log::ReplicaId self) {
+    const auto made = world_.member(i).make(kOtherGroup, self, first_);
+    ASSERT_TRUE(made) << made.error().message();
+    EXPECT_EQ(world_.member(i).found(), std::vector<GroupId>{kOtherGroup});
+    host(i);
+    EXPECT_EQ(world_.member(i).replicas().at(kOtherGroup), self);
+  }
+  void host(std::size_t i) {
+    machines_[i] = std::make_unique<Tally>();
+    const auto hosted = world_.member(i).host(kOtherGroup, *machines_[i]);
+    ASSERT_TRUE(hosted) << hosted.error().message();
+    EXPECT_TRUE(world_.member(i).found().empty());
+  }
+  /// As carry_out().
+  void change(const Change& change) {
+    EXPECT_TRUE(world_.run([&] {
+      for (std::size_t i = 0; i < world_.size(); ++i) {
+        if (!world_.member(i).leads(kOtherGroup)) continue;
+        return world_.member(i).change(kOtherGroup, change).status == ChangeStatus::done;
+      }
+      return false;
+    }));
+  }
+  [[nodiscard]] std::size_t leader() {
+    std::optional<std::size_t> found;
+    EXPECT_TRUE(world_.run([&] {
+      for (std::size_t i = 0; i < world_.size(); ++i) {
+        if (world_.is_up(i) && world_.member(i).leads(kOtherGroup)) found = i;
+      }
+      return found.has_value();
+    }));
+    return found.value_or(0);
+  }
+  [[nodiscard]] std::optional<std::uint64_t> add(std::uint64_t amount, std::size_t padding = 0) {
+    const auto told = submit(world_, leader(), amount, padding, kOtherGroup);
+    EXPECT_TRUE(world_.run([&] { return told->has_value(); }));
+    if (!*told || (*told)->status != ReplyStatus::done) return std::nullopt;
+    return Tally::value_of((*told)->result);
+  }
+  [[nodiscard]] std::uint64_t value(std::size_t i) const { return machines_.at(i)->value(); }
+
+ private:
+  MemberWorld& world_;
+  log::Configuration first_;
+  std::map<std::size_t, std::unique_ptr<Tally>> machines_;
+};
+
+TEST(MemberMake, AGroupIsMadeWhileTheMemberServesOthers) {
+  MemberWorld world({});
+  ASSERT_EQ(add(world, 5), 5u);
+  MadeGroup made(world);
+  EXPECT_EQ(world.member(1).replicas(),
+            (std::map<GroupId, log::ReplicaId>{{kTestGroup, MemberWorld::replica(1)},
+                                               {kOtherGroup, MemberWorld::replica(1)}}));
+  const auto again = world.member(1).make(kOtherGroup, replica_of(MemberWorld::id(1), 9),
+                                          {.voters = {MemberWorld::replica(1)}});
+  EXPECT_EQ(again.error().code(), Errc::already_exists);
+  EXPECT_EQ(made.add(3), 3u);
+  EXPECT_EQ(add(world, 1), 6u);
+  ASSERT_TRUE(
+      world.run([&] { return made.value(0) == 3 && made.value(1) == 3 && made.value(2) == 3; }));
+  // Durable before anything was executed in it; a member that starts again finds it.
+  for (std::size_t i = 0; i < 3; ++i) {
+    world.crash(i);
+    world.start(i);
+    EXPECT_EQ(world.member(i).found(), std::vector<GroupId>{kOtherGroup});
+    EXPECT_EQ(world.member(i).replicas().at(kOtherGroup), MemberWorld::replica(i));
+    made.host(i);
+  }
+  EXPECT_EQ(made.add(4), 7u);
+  EXPECT_EQ(add(world, 0), 6u);
+  EXPECT_EQ(world.violation(), "");
+}
+
+TEST(MemberDrop, WhoWaitsIsToldThatItIsLost) {
+  MemberWorld world({});
+  MadeGroup made(world);
+  ASSERT_EQ(add(world, 5), 5u);
+  ASSERT_EQ(made.add(1), 1u);
+  const std::size_t leader = made.leader();
+  for (std::size_t i = 0; i < 3; ++i) {
+    if (i != leader) world.end(i);
+  }
+  const auto proposed = submit(world, leader, 1, 0, kOtherGroup);
+  for (int turn = 0; turn < 3; ++turn) ASSERT_TRUE(world.member(leader).turn());
+  const auto waiting = submit(world, leader, 1, 0, kOtherGroup);
+  ASSERT_FALSE(proposed->has_value());
+  ASSERT_FALSE(waiting->has_value());
+  // Who is told may ask again at once: nobody is there any more.
+  std::optional<Outcome> asked_again;
+  world.member(leader).submit(kOtherGroup, Tally::add(1), [&](const Outcome& outcome) {
+    EXPECT_EQ(outcome.status, ReplyStatus::lost);
+    world.member(leader).submit(kOtherGroup, Tally::add(1),
+                                [&](const Outcome& later) { asked_again = later; });
+  });
+  ASSERT_TRUE(world.member(leader).drop(kOtherGroup));
+  ASSERT_TRUE(proposed->has_value() && waiting->has_value() && asked_again.has_value());
+  EXPECT_EQ((*proposed)->status, ReplyStatus::lost);
+  EXPECT_EQ((*waiting)->status, ReplyStatus::lost);
+  EXPECT_EQ(asked_again->status, ReplyStatus::not_leader);
+
+  EXPECT_EQ(world.member(leader).replicas().size(), 1u);
+  EXPECT_FALSE(world.member(leader).inside(kOtherGroup).has_value());
+  EXPECT_EQ(world.member(leader).drop(kOtherGroup).error().code(), Errc::not_found);
+  for (std::size_t i = 0; i < 3; ++i) {
+    if (i == leader) continue;
+    world.start(i);
+    // Also one that nobody runs.
+    EXPECT_TRUE(world.member(i).drop(kOtherGroup));
+    EXPECT_TRUE(world.member(i).found().empty());
+  }
+  EXPECT_EQ(add(world, 1), 6u) << "the other group goes on";
+}
+
+TEST(MemberDrop, WhatWasDroppedIsForgottenAndAnotherLifeTakesItsPlace) {
+  MemberWorld world({});
+  MadeGroup made(world);
+  std::uint64_t sum = 0;
+  std::uint64_t other_sum = 0;
+  // So much that checkpoints are written, with the replica and without it.
+  const auto fill = [&] {
+    for (std::uint64_t i = 1; i <= 60; ++i) {
+      ASSERT_EQ(add(world, i, 200), sum += i);
+      ASSERT_EQ(made.add(2 * i, 200), other_sum += 2 * i);
+    }
+  };
+  std::map<std::size_t, log::ReplicaId> ids;
+  for (std::size_t i = 0; i < 3; ++i) ids[i] = MemberWorld::replica(i);
+  for (std::uint32_t life = 20; life < 24; ++life) {
+    fill();
+    EXPECT_GT(world.member(0).journal().stats().checkpoint_index, 0u);
+    // A follower: of a leader the others would have to hear first.
+    const std::size_t leaves = (made.leader() + 1) % 3;
+    made.change(leave(ids[leaves]));
+    ASSERT_TRUE(world.member(leaves).drop(kOtherGroup));
+    if (life % 2 == 0) fill();
+    world.crash(leaves);
+    world.start(leaves);
+    EXPECT_TRUE(world.member(leaves).found().empty());
+    if (life % 2 == 0) fill();
+    ids[leaves] = replica_of(MemberWorld::id(leaves), life);
+    made.make(leaves, ids[leaves]);
+    EXPECT_EQ(made.value(leaves), 0u) << "nothing is left of the earlier one";
+    made.change(learn(ids[leaves]));
+    made.change(vote(ids[leaves]));
+    ASSERT_TRUE(world.run([&] { return made.value(leaves) == other_sum; }));
+    world.crash(leaves);
+    world.start(leaves);
+    EXPECT_EQ(world.member(leaves).replicas().at(kOtherGroup), ids[leaves]);
+    made.host(leaves);
+    ASSERT_TRUE(world.run([&] { return made.value(leaves) == other_sum; }));
+  }
+  expect_same_values(world, sum);
+  EXPECT_EQ(world.violation(), "");
 }
 
 }  // namespace

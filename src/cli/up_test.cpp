@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// dolmen up and run, and what is said to a cluster that runs.
+#include <chrono>
+#include <csignal>
+#include <cstring>
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
+#include "cli/command_test_tools.hpp"
+#include "sys/linux/children.hpp"
+#include "sys/linux/linux.hpp"
+
+namespace {
+
+using namespace dolmen::cli::test;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+class UpTest : public CliTest {
+ protected:
+  /// An address that no other process is given, and a port that none is given without asking for it
+  /// (tests/replicated_members.hpp). The nodes are at the ports behind it.
+  static std::string host() {
+    const auto pid = static_cast<std::uint32_t>(::getpid());
+    return "127." + std::to_string(1 + (pid >> 16)) + "." + std::to_string(pid >> 8 & 0xff) + "." +
+           std::to_string(pid & 0xff);
+  }
+  static constexpr int kPort = 7400;
+  static std::string at(int node) { return host() + ":" + std::to_string(kPort + node); }
+
+  [[nodiscard]] std::vector<std::string> up(const std::string& directory) const {
+    return {"up", directory, "-n", "3", "--host", host(), "--port", std::to_string(kPort)};
+  }
+  static std::string word_of(const std::string& word) { return dolmen::cli::test::quoted(word); }
+  /// A command that goes on beside the test; what it says is in up.out and up.err.
+  void begin(const std::vector<std::string>& words) {
+    std::string line = "cd " + word_of(root_) + " && exec " + word_of(DOLMEN_COMMAND);
+    for (const std::string& word : words) line += " " + word_of(word);
+    const auto started = children_.start("/bin/sh", {"-c", line + " >up.out 2>up.err"}, {});
+    ASSERT_TRUE(started) << started.error().message();
+  }
+  /// What it ended with.
+  int end() {
+    while (children_.running() > 0) {
+      const auto ended = children_.wait();
+      if (!ended || !*ended) continue;
+      return (*ended)->second.signal != 0 ? -(*ended)->second.signal : (*ended)->second.code;
+    }
+    return -1000;
+  }
+  int terminate() {
+    children_.terminate();
+    return end();
+  }
+  template <class Done>
+  [[nodiscard]] static bool until(const Done& done, double patience_s = 20) {
+    const auto begin = Clock::now();
+    while (!done()) {
+      if (seconds_since(begin) > patience_s) return false;
+      dolmen::sys::linux_env().clock->sleep_ns(20'000'000);
+    }
+    return true;
+  }
+
+  /// Of the processes that run with these words one after the other among their own.
+  [[nodiscard]] static std::vector<int> processes(const std::vector<std::string>& words) {
+    std::string wanted;
+    for (const std::string& word : words) wanted += word + '\0';
+    std::vector<int> found;
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+      const int pid = std::atoi(entry.path().filename().c_str());
+      if (pid > 0 && read_file(entry.path() / "cmdline").find(wanted) != std::string::npos) {
+        found.push_back(pid);
+      }
+    }
+    return found;
+  }
+  [[nodiscard]] std::vector<int> node_process(int node) const {
+    return processes({"serve", path("cluster/node-" + std::to_string(node))});
+  }
+  [[nodiscard]] std::size_t node_processes() const {
+    return node_process(1).size() + node_process(2).size() + node_process(3).size();
+  }
+  void signal(int node, int number) const {
+    const auto found = node_process(node);
+    ASSERT_EQ(found.size(), 1u);
+    ASSERT_EQ(::kill(found.front(), number), 0);
+  }
+
+  [[nodiscard]] std::string address() const {
+    return "dolmen://" + at(1) + "," + at(2) + "," + at(3) + "?key=" + path("cluster/key");
+  }
+  [[nodiscard]] Json status() const { return dolmen({"status", address(), "--json"}).json(); }
+  /// Until every group has so many members and a leader.
+  [[nodiscard]] bool has_groups(std::size_t count) const {
+    return until([&] {
+      const Json now = status();
+      const auto is_whole = [](const Json& group) {
+        return group["members"].size() == 3 && group["leader"] != 0;
+      };
+      return now["groups"].size() == count &&
+             std::all_of(now["groups"].begin(), now["groups"].end(), is_whole);
+    });
+  }
+
+  dolmen::sys::Children children_;
+};
+
+/// A program that listens where a node would.
+class Listener {
+ public:
+  Listener(const std::string& host, int port) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in where{};
+    where.sin_family = AF_INET;
+    where.sin_port = htons(static_cast<std::uint16_t>(port));
+    EXPECT_EQ(::inet_pton(AF_INET, host.c_str(), &where.sin_addr), 1);
+    sockaddr bytes{};
+    static_assert(sizeof bytes == sizeof where);
+    std::memcpy(&bytes, &where, sizeof bytes);
+    EXPECT_EQ(::bind(socket_, &bytes, sizeof bytes), 0) << std::strerror(errno);
+    EXPECT_EQ(::listen(socket_, 8), 0);
+  }
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+  ~Listener() { ::close(socket_); }
+
+ private:
+  int socket_;
+};
+
+TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
+  // Before anything else: another program has one of the ports.
+  {
+    const Listener other(host(), kPort + 2);
+    const Outcome run = dolmen(up("cluster"));
+    EXPECT_EQ(run.exit, kFailed) << run.err;
+    EXPECT_NE(run.err.find(at(2)), std::string::npos) << run.err;
+    EXPECT_NE(run.err.find("already_exists"), std::string::npos) << run.err;
+    EXPECT_NE(run.err.find("dolmen: node 2 ended with exit code 1"), std::string::npos) << run.err;
+    EXPECT_EQ(node_processes(), 0u);
+  }
+  // What that made is good for the next one.
+  std::vector<std::string> words = up("cluster");
+  words.emplace_back("--json");
+  begin(words);
+  ASSERT_TRUE(has_groups(1)) << read_file(path("up.err"));
+  EXPECT_EQ(Json::parse(read_file(path("up.out")))["address"], address());
+  EXPECT_EQ(node_processes(), 3u);
+
+  const Json made = dolmen({"space", "create", address(), "web", "--json"}).json();
+  EXPECT_EQ(made, (Json{{"group", 2}, {"name", "web"}}));
+  EXPECT_EQ(dolmen({"space", "create", address(), "web"}).out, "space web is group 2\n");
+  expect_error(dolmen({"space", "create", address(), "two words"}), kFailed,
+               "a name, an address or a number is none");
+  expect_error(dolmen({"space", "create", address(), ""}), kFailed, "a space without a name");
+  expect_error(dolmen({"space", "create", address(), "wide", "--size", "10"}), kFailed,
+               "invalid_argument");
+  ASSERT_TRUE(has_groups(2));
+
+  const Json whole = status();
+  std::set<std::string> fields;
+  keys_of(whole, fields);
+  std::set<std::string> documented;
+  for (const auto& row : table_below("## Status of a cluster")) documented.merge(words_in(row[1]));
+  EXPECT_EQ(fields, documented);
+  ASSERT_EQ(whole["nodes"].size(), 3u);
+  for (int number = 1; number <= 3; ++number) {
+    const Json& node = whole["nodes"][static_cast<std::size_t>(number - 1)];
+    EXPECT_EQ(node, (Json{{"node", number},
+                          {"name", "node-" + std::to_string(number)},
+                          {"address", at(number)},
+                          {"state", "active"},
+                          {"seats", 2}}));
+  }
+  EXPECT_EQ(whole["groups"][0]["kind"], "root");
+  EXPECT_EQ(whole["groups"][1]["kind"], "space");
+  EXPECT_EQ(whole["groups"][1]["name"], "web");
+  EXPECT_EQ(whole["groups"][1]["members"], (std::vector<int>{1, 2, 3}));
+  EXPECT_EQ(whole["groups"][1]["size"], 3);
+  const Outcome shown = dolmen({"status", address()});
+  EXPECT_TRUE(shown.out.starts_with("cluster " + whole["cluster"].get<std::string>() + ", map "))
+      << shown.out;
+  EXPECT_NE(shown.out.find("1,2,3"), std::string::npos) << shown.out;
+  EXPECT_NE(shown.out.find(at(3)), std::string::npos) << shown.out;
+
+  // There is no fourth node to which a third could give its seats.
+  expect_error(dolmen({"node", "remove", address(), "3"}), kFailed, "drain it first");
+  EXPECT_EQ(dolmen({"node", "drain", address(), "3", "--json"}).json(), (Json{{"node", 3}}));
+  EXPECT_EQ(status()["nodes"][2]["state"], "draining");
+  EXPECT_EQ(status()["nodes"][2]["seats"], 2);
+  EXPECT_EQ(dolmen({"node", "undrain", address(), "3"}).out, "node 3 may have seats again\n");
+  EXPECT_EQ(status()["nodes"][2]["state"], "active");
+  for (const std::string change : {"drain", "undrain", "remove"}) {
+    expect_error(dolmen({"node", change, address(), "9"}), kFailed, "there is no such node");
+  }
+  ASSERT_EQ(dolmen({"log", "key", "other"}).exit, kOk);
+  expect_error(dolmen({"status", "dolmen://" + at(1) + "?key=other"}), kFailed, "not_authentic");
+  expect_error(dolmen({"node", "init", "another", "--listen", host() + ":7499", "--key", "other",
+                       "--join", at(1)}),
+               kFailed, "not_authentic");
+
+  // A node that comes and goes: it is told its number, and one without seats can be removed.
+  const Outcome joined = dolmen({"node", "init", "fourth", "--listen", host() + ":7499", "--key",
+                                 path("cluster/key"), "--join", at(2) + "," + at(1)});
+  EXPECT_EQ(joined.exit, kOk) << joined.err;
+  EXPECT_TRUE(read_file(path("fourth/node")).starts_with("dolmen-node 1\nnumber 4\n"));
+  EXPECT_EQ(dolmen({"node", "remove", address(), "4"}).out, "node 4 was removed\n");
+  EXPECT_EQ(dolmen({"node", "remove", address(), "4"}).exit, kOk) << "it was so before";
+  EXPECT_EQ(status()["nodes"][3]["state"], "removed");
+
+  // Of three nodes two stand still: what is known is shown in time, and nothing can be changed.
+  signal(1, SIGSTOP);
+  signal(2, SIGSTOP);
+  auto asked = Clock::now();
+  const Outcome alone = dolmen({"status", address(), "--json", "--patience", "2"});
+  EXPECT_LT(seconds_since(asked), 3.0);
+  ASSERT_EQ(alone.exit, kOk) << alone.err;
+  EXPECT_EQ(alone.json()["groups"].size(), 2u);
+  asked = Clock::now();
+  expect_error(dolmen({"space", "create", address(), "more", "--patience", "1"}), kFailed,
+               "timed_out");
+  EXPECT_LT(seconds_since(asked), 2.5);
+  signal(1, SIGCONT);
+  signal(2, SIGCONT);
+  ASSERT_TRUE(has_groups(2));
+
+  EXPECT_EQ(terminate(), kOk) << read_file(path("up.err"));
+  EXPECT_EQ(node_processes(), 0u);
+  expect_error(dolmen({"status", address(), "--patience", "0.2"}), kFailed, "timed_out");
+
+  // The same command goes on with what is there; one node that dies ends all.
+  begin(up("cluster"));
+  ASSERT_TRUE(has_groups(2));
+  EXPECT_EQ(status()["cluster"], whole["cluster"]);
+  EXPECT_NE(read_file(path("up.out")).find("dolmen status '" + address() + "'"), std::string::npos);
+  signal(3, SIGKILL);
+  EXPECT_EQ(end(), 128 + SIGKILL);
+  EXPECT_NE(read_file(path("up.err")).find("dolmen: node 3 ended with signal 9\n"),
+            std::string::npos)
+      << read_file(path("up.err"));
+  EXPECT_EQ(node_processes(), 0u);
+}
+
+TEST_F(UpTest, AProgramIsRunOnceForEachNode) {
+  const auto run = [&](const std::string& count, const std::string& line) {
+    return dolmen({"run", "-n", count, "--dir", "cluster", "--host", host(), "--port",
+                   std::to_string(kPort), "--", "sh", "-c", line});
+  };
+  const Outcome all = run("2", "echo $DOLMEN_RANK/$DOLMEN_RANKS $DOLMEN_NODE $DOLMEN_CLUSTER");
+  EXPECT_EQ(all.exit, kOk) << all.err;
+  const std::string where =
+      " dolmen://" + at(1) + "," + at(2) + "?key=" + path("cluster/key") + "\n";
+  const std::string first = "0/2 " + path("cluster/node-1") + where;
+  const std::string second = "1/2 " + path("cluster/node-2") + where;
+  EXPECT_TRUE(all.out == first + second || all.out == second + first) << all.out;
+
+  const auto begin = Clock::now();
+  const Outcome failing = run("2", "test $DOLMEN_RANK = 1 && exit 7; exec sleep 4711");
+  EXPECT_EQ(failing.exit, 7);
+  EXPECT_EQ(failing.err, "dolmen: process 2 ended with exit code 7\n");
+  EXPECT_LT(seconds_since(begin), 10.0) << "the other one was ended";
+  EXPECT_TRUE(processes({"sleep", "4711"}).empty());
+
+  EXPECT_EQ(dolmen({"run", "--dir", "cluster"}).exit, kUsage) << "which program?";
+  EXPECT_EQ(dolmen({"run", "--", "true"}).exit, kUsage) << "which directory?";
+  EXPECT_EQ(dolmen({"run", "-n", "0", "--dir", "cluster", "--", "true"}).exit, kUsage);
+  EXPECT_EQ(dolmen({"up", "cluster", "-n", "10"}).exit, kUsage);
+  EXPECT_EQ(dolmen({"up", "cluster", "--port", "80"}).exit, kUsage);
+  std::ofstream(path("file")) << "text";
+  expect_error(dolmen({"up", "file"}), kFailed, "file");
+  expect_error(dolmen({"up", "cluster", "--host", "no host"}), kFailed, "none of them blank");
+}
+
+}  // namespace
