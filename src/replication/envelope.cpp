@@ -9,6 +9,11 @@ namespace {
 
 std::unexpected<Error> damaged() { return fail(Errc::corrupt, "a message to or from a member"); }
 
+bool is_known(EnvelopeKind kind) {
+  if (kind == EnvelopeKind::ask_state || kind == EnvelopeKind::state) return true;
+  return kind >= EnvelopeKind::replica && kind <= EnvelopeKind::join;
+}
+
 }  // namespace
 
 std::vector<std::byte> encode(const Envelope& envelope) {
@@ -82,10 +87,7 @@ Result<Opened> decode_envelope(base::Bytes message) {
   opened.envelope.from = log::ReplicaId{in.get<std::uint64_t>()};
   opened.envelope.to = log::ReplicaId{in.get<std::uint64_t>()};
   if (in.failed() || is_spare_used || opened.envelope.group.is_null()) return damaged();
-  if (kind < static_cast<std::uint8_t>(EnvelopeKind::replica) ||
-      kind > static_cast<std::uint8_t>(EnvelopeKind::join)) {
-    return damaged();
-  }
+  if (!is_known(opened.envelope.kind)) return damaged();
   opened.body = in.take(in.remaining());
   return opened;
 }

@@ -29,6 +29,9 @@ enum class EnvelopeKind : std::uint8_t {
   change = 8,
   change_reply = 9,
   join = 10,  ///< nothing follows: `from` is a new life of a node whose earlier one votes
+  // 11 … 16 are nobody's yet.
+  ask_state = 17,  ///< state_message.hpp
+  state = 18,
 };
 
 /// What an entry has to outlive to count: see MemberOptions and Member.

@@ -45,6 +45,7 @@ Result<void> Member::add(const GroupId& group, StateMachine* machine) {
   log::ReplicaOptions options = options_.replica;
   options.has_machine = machine != nullptr;
   options.has_disk = journal_ != nullptr;
+  options.snapshots_refer = machine != nullptr && machine->keeps_state();
   log::Replica replica(hosted.self, hosted.first, options, hosted.state,
                        base::load<std::uint64_t>(seed), now_ns(), lanes.get());
   // One that is no member yet becomes what it was made to stand in for.
@@ -64,6 +65,9 @@ Result<void> Member::add(const GroupId& group, StateMachine* machine) {
   found_.erase(found);
   Hosting& hosting = place.first->second;
   hosting.cut_at = snapshot ? snapshot->last().index : 0;
+  if (options.snapshots_refer) {
+    hosting.server = std::make_unique<StateServer>(machine, options_.transfer);
+  }
   if (hosting.executor) {
     DOLMEN_CHECK(hosting.executor->restore(snapshot.get()));
     hosting.addresses = hosting.executor->addresses();
@@ -117,6 +121,8 @@ Result<bool> Member::turn() {
     DOLMEN_CHECK(carry_out_all());
   }
   for (auto& [group, hosting] : groups_) DOLMEN_CHECK(serve(group, hosting));
+  DOLMEN_TRY(const bool has_moved, look_after_states());
+  busy |= has_moved;
   if (std::exchange(has_new_addresses_, false)) tell_addresses();
   DOLMEN_CHECK(journal_ ? look_after_journal() : look_after_memory(busy));
   // What may be proposed only now waits for nothing that would wake this one.
@@ -132,7 +138,7 @@ Result<void> Member::wait() {
     until_ns = std::min(until_ns, hosting.replica.next_wakeup_ns());
     if (is_outside(hosting)) until_ns = std::min(until_ns, hosting.join_at_ns);
   }
-  return endpoint_.wait(until_ns);
+  return endpoint_.wait(std::min(until_ns, states_wake_ns()));
 }
 
 // --- what arrives --------------------------------------------------------------------------------
@@ -209,6 +215,10 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
       if (told) hear_addresses(hosting, told->addresses);
       return;
     }
+    case EnvelopeKind::ask_state:
+      return on_ask_state(from, envelope, hosting, body);
+    case EnvelopeKind::state:
+      return on_state(envelope, hosting, body);
     case EnvelopeKind::reply:
     case EnvelopeKind::status:
     case EnvelopeKind::ask_roster:
@@ -345,6 +355,7 @@ Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
     }
     has_new_addresses_ = true;
   }
+  if (output.wanted) DOLMEN_CHECK(want_state(hosting, output.wanted));
   if (output.undo_from) {
     give_up(group, hosting, *output.undo_from);
     if (hosting.executor && hosting.executor->executed() >= *output.undo_from) {
@@ -477,7 +488,7 @@ Result<void> Member::look_after_journal() {
     if (code != Errc{}) checkpoint_not_before_ns_ = now_ns() + options_.checkpoint_retry_ns;
   }
   if (checkpoint_thread_ || !journal_->checkpoint_due()) return {};
-  if (now_ns() < checkpoint_not_before_ns_) return {};
+  if (now_ns() < checkpoint_not_before_ns_ || holds_log()) return {};
   DOLMEN_CHECK(carry_out_all());
   bool can_start = true;
   for (auto& [group, hosting] : groups_) {
