@@ -112,6 +112,9 @@ void cluster_suite(Report& report) {
   });
   report.race("replicas_3_over_1_1c", "us", std::move(one));
   report.race("replicas_3_over_1", "1/s", std::move(many));
+  one.clear();
+  many.clear();
+  recover_case(report, folder);
 }
 
 }  // namespace dolmen::bench

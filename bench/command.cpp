@@ -85,6 +85,8 @@ int run_part(std::span<const std::string> arguments) {
       fabric_child(arguments);
     } else if (arguments[0].starts_with("failover-")) {
       failover_child(arguments);
+    } else if (arguments[0].starts_with("recover-")) {
+      recover_child(arguments);
     } else {
       return complain("unknown part " + arguments[0]);
     }

@@ -12,9 +12,11 @@
 #include <gtest/gtest.h>
 
 #include "base/random.hpp"
+#include "replication/envelope.hpp"
 #include "replication/state_fetch.hpp"
 #include "replication/state_server.hpp"
 #include "sim/sim_env.hpp"
+#include "store/golden_file.hpp"
 
 namespace dolmen::replication {
 namespace {
@@ -108,7 +110,8 @@ class ByteMachine final : public StateMachine {
 };
 
 log::SnapshotPtr snapshot_at(log::Index index) {
-  log::SnapshotPlace place{.last = {1, index}};
+  log::SnapshotPlace place;
+  place.last = {1, index};
   place.configuration.voters = {kSource, kOther, kAsker};
   return log::Snapshot::make(place, {}).value();
 }
@@ -263,6 +266,20 @@ TEST_F(StateTransferTest, StrangersSayNothing) {
   }
   ASSERT_TRUE(run());
   EXPECT_EQ(lacking_.state, source_.state);
+}
+
+TEST(StateMessage, TheBytesAreThoseThatWereAgreedOn) {
+  const Bytes content = bytes_of("some pages");
+  EXPECT_EQ(encode(AskState{.transfer = 3, .part = 4, .reference = bytes_of("which state")}),
+            store::read_golden("member_ask_state_v1.bin"));
+  EXPECT_EQ(encode(StatePart{.transfer = 3, .part = 4, .bytes = content}),
+            store::read_golden("member_state_v1.bin"));
+  EXPECT_EQ(decode_envelope(encode(Envelope{.kind = EnvelopeKind::state, .group = {1, 2}}))
+                .value()
+                .envelope.kind,
+            EnvelopeKind::state);
+  EXPECT_FALSE(
+      decode_envelope(encode(Envelope{.kind = EnvelopeKind{19}, .group = {1, 2}})));
 }
 
 TEST(StateMessage, WhatIsDamagedIsRefused) {
