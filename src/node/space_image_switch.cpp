@@ -65,6 +65,7 @@ Result<std::unique_ptr<StateSink>> SpaceImage::receive(const ImageHead& head) {
 
 Result<void> SpaceImage::adopt() {
   DOLMEN_ASSERT(received());
+  sink_ = nullptr;
   store_.reset();
   DOLMEN_CHECK(disk_->rename(kStagedRoot, kClearingRoot));
   DOLMEN_CHECK(disk_->sync_directory());
@@ -101,8 +102,17 @@ Result<void> SpaceImage::finish_switch() {
 }
 
 Result<void> SpaceImage::tidy() {
+  DOLMEN_TRY(const auto names, disk_->list());
+  const bool any = std::ranges::any_of(names, [](std::string_view name) {
+    return name.starts_with(kStagedPrefix) || name == kClearingRoot || name == kMovingRoot;
+  });
+  if (!any) return {};
+  // Not while a member is at work here.
+  std::string holder;
+  auto lock = disk_->try_lock(kLock, sys::LockMode::exclusive, "", &holder);
+  if (!lock && lock.error().code() == Errc::held) return fail(Errc::held, interned(holder));
+  if (!lock) return std::unexpected(lock.error());
   if (DOLMEN_PLANTED("space.staged_taken")) {
-    DOLMEN_TRY(const auto names, disk_->list());
     if (has(names, kUnfinishedStagedRoot)) {
       DOLMEN_CHECK(disk_->rename(kUnfinishedStagedRoot, kClearingRoot));
     }

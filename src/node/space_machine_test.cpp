@@ -18,6 +18,7 @@
 #include "log/message.hpp"
 #include "replication/executor.hpp"
 #include "sim/sim_disk.hpp"
+#include "sim/sim_env.hpp"
 #include "sim/sim_hooks.hpp"
 #include "sys/borrowed_disk.hpp"
 #include "sys/linux/linux.hpp"
@@ -133,7 +134,7 @@ class Member {
     };
     machine_.reset();
     auto opened =
-        SpaceMachine::open(sys::linux_env(), std::make_unique<sys::BorrowedDisk>(*disk_),
+        SpaceMachine::open(env_, std::make_unique<sys::BorrowedDisk>(*disk_),
                            sys::linux_env().memory->best_driver(), std::move(functions),
                            {.image = {.segment_bytes = segment_bytes, .tail_bytes_max = 64u << 10}});
     if (!opened) throw std::runtime_error(opened.error().message());
@@ -162,6 +163,13 @@ class Member {
   }
 
  private:
+  /// What is read and written ahead is so at once.
+  sim::SimProcess process_{1};
+  sys::Env env_ = [this] {
+    sys::Env env = sys::linux_env();
+    env.process = &process_;
+    return env;
+  }();
   std::unique_ptr<sim::SimDisk> disk_ = std::make_unique<sim::SimDisk>(1);
   std::unique_ptr<SpaceMachine> machine_;
 };
@@ -357,7 +365,7 @@ TEST_F(SpaceMachineTest, ASnapshotIsTakenInWhereItIsMissing) {
 /// Whether another member got the pages of one moment, while this one went on.
 bool is_of_one_moment(const std::function<std::uint64_t(Member&, std::uint64_t)>& decide) {
   Member a;
-  decide(a, 900);
+  decide(a, 500);
   const Bytes reference = a.machine().try_snapshot().value();
   const Bytes before = a.pages();
   auto source = a.machine().send_state(reference, 4096).value();
@@ -367,7 +375,7 @@ bool is_of_one_moment(const std::function<std::uint64_t(Member&, std::uint64_t)>
     std::optional<Bytes> part;
     while (!part) part = source->part(number).value();
     // Every page is another one by now, and the blocks of the former ones are wanted.
-    if (number < 20) decide(a, 900);
+    if (number < 20) decide(a, 500);
     if (number % 4 == 0) (void)a.machine().try_snapshot().value();
     if (!sink->take(*part)) return false;
     if (part->empty()) break;
