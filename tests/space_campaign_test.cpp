@@ -38,10 +38,11 @@ ClusterWorldOptions options_of(std::uint64_t seed) {
 // First: a child of a process that has opened spaces cannot use any.
 TEST(SpaceCampaign, PlantedBugsAreSeen) {
   if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
-  // space.stays_open and space.image_ahead need a leader that is deposed alive: SpaceMachineTest.
+  // space.stays_open and space.image_ahead need a leader that is deposed alive, and what
+  // space.source_moves mixes is mostly made good by the records that follow: SpaceMachineTest.
   for (const char* const bug : {"space.record_twice", "space.not_loaded", "space.old_pages",
-                              "log.reference_taken_early", "space.source_moves",
-                              "space.done_early", "space.staged_taken"}) {
+                              "log.reference_taken_early", "space.done_early",
+                              "space.staged_taken"}) {
     const std::uint64_t seed = first_seen(bug, 60, [](std::uint64_t run) {
       return !run_cluster_world(options_of(run)).violation.empty();
     });

@@ -90,6 +90,12 @@ Result<std::vector<std::byte>> SpaceMachine::effect_of(Bytes request) {
     }
   }
   const std::vector<std::byte> reply = encode_reply(run(call));
+  if (image_->store().failed()) {
+    // What it returned is of this disk, and no result of the function.
+    failure_ = Error(Errc::store_failed, "the image of a replicated space");
+    forget_space();
+    return fail(Errc::busy, "a space whose image failed");
+  }
   const std::vector<std::vector<std::byte>> records = store_->take_records();
   SpaceEffect effect{.space = {}, .records = {records.begin(), records.end()}, .reply = reply};
   if (position_ == 0 && !records.empty()) effect.space = image_->space();
@@ -213,7 +219,10 @@ bool SpaceMachine::has_state(Bytes reference) const {
 Result<std::unique_ptr<StateSource>> SpaceMachine::send_state(Bytes reference,
                                                               std::size_t part_bytes) {
   DOLMEN_TRY(const ImageHead head, decode_image_head(reference));
-  return image_->send(head, part_bytes);
+  auto source = image_->send(head, part_bytes);
+  // This member ends with its next turn; who asked is only told that it is not here.
+  if (!source && source.error().code() == Errc::store_failed) failure_ = source.error();
+  return source;
 }
 
 Result<std::unique_ptr<StateSink>> SpaceMachine::receive_state(Bytes reference) {
