@@ -43,8 +43,7 @@ std::string name_of(std::uint64_t chunk) { return "chunk" + std::to_string(chunk
 
 Result<std::vector<std::byte>> fill(Space& space, std::span<const std::byte> arguments) {
   const auto number = base::load<std::uint64_t>(arguments);
-  DOLMEN_TRY(const auto chunk,
-             space.create<Chunk>(name_of(number), {.capacity = kChunkCapacity}));
+  DOLMEN_TRY(const auto chunk, space.create<Chunk>(name_of(number), {.capacity = kChunkCapacity}));
   DOLMEN_CHECK(space.transact(chunk, [&](mut<Chunk> its) {
     std::uint64_t word = number + 1;
     its->words.reserve(kWords);
@@ -60,8 +59,10 @@ Result<std::vector<std::byte>> fill(Space& space, std::span<const std::byte> arg
 Result<std::vector<std::byte>> touch(Space& space, std::span<const std::byte> arguments) {
   const auto number = base::load<std::uint64_t>(arguments);
   DOLMEN_TRY(const auto chunk, space.find<Chunk>(name_of(number)));
-  DOLMEN_CHECK(space.transact(
-      chunk, [&](mut<Chunk> its) { its->words.pop_back(); its->words.push_back(number); }));
+  DOLMEN_CHECK(space.transact(chunk, [&](mut<Chunk> its) {
+    its->words.pop_back();
+    its->words.push_back(number);
+  }));
   return std::vector<std::byte>{};
 }
 
@@ -208,7 +209,8 @@ class HalfLoad {
       auto client = ReplicatedClient::make(trio.group());
       auto next = Clock::now();
       for (std::uint64_t i = 0; client && !stop.stop_requested(); ++i) {
-        next += std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(2 / rate));
+        next +=
+            std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(2 / rate));
         const auto begin = Clock::now();
         if (call_space(*client, "touch", argument(i % trio.chunks()))) ++done_;
         longest_ms_ = std::max(longest_ms_.load(), 1e3 * seconds_since(begin));
@@ -253,8 +255,8 @@ void recover_case(Report& report, const Folder& folder) {
     const double raw = copy_by_hand(trio.pages_of(number), folder.below("copy"), bytes);
     folder.remove("copy");
     report.note("recover_4g: " + std::to_string(bytes >> 20) + " MiB by hand in " +
-                std::to_string(raw) + " s, replaced in " + std::to_string(idle) + " s: " +
-                std::to_string(100 * raw / idle) + " %");
+                std::to_string(raw) + " s, replaced in " + std::to_string(idle) +
+                " s: " + std::to_string(100 * raw / idle) + " %");
     report.add("recover_4g_copy", "raw_copy", mode + "its page file, read, written and synced", "s",
                {raw});
     report.add("recover_4g_replace", "dolmen",

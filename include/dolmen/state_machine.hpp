@@ -79,8 +79,8 @@ class StateMachine {
     (void)reference;
     return true;
   }
-  /// For a member that lacks it: this state, or a later one, in parts of at most about `part_bytes`.
-  /// Errors: not_found (an older one is here), the disk's own.
+  /// For a member that lacks it: this state, or a later one, in parts of at most about
+  /// `part_bytes`. Errors: not_found (an older one is here), the disk's own.
   [[nodiscard]] virtual Result<std::unique_ptr<StateSource>> send_state(Bytes reference,
                                                                         std::size_t part_bytes) {
     (void)reference;
@@ -105,9 +105,9 @@ class StateMachine {
   /// True: effect_of() is not called before everything in the log is decided, and decided() is
   /// called again though nothing is new.
   [[nodiscard]] virtual bool waits_for_decided() const { return false; }
-  /// snapshot(), called when everything applied is decided; of a machine that keeps its state, which
-  /// is durable up to here then. Errors: too_large, and busy, not now (the log stays, and it is
-  /// asked for again later); others end the member.
+  /// snapshot(), called when everything applied is decided; of a machine that keeps its state,
+  /// which is durable up to here then. Errors: too_large, and busy, not now (the log stays, and it
+  /// is asked for again later); others end the member.
   [[nodiscard]] virtual Result<std::vector<std::byte>> try_snapshot() { return snapshot(); }
 };
 

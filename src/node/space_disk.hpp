@@ -47,9 +47,7 @@ class StagedDisk final : public sys::BorrowedDisk {
     }
     return own;
   }
-  Result<void> remove(std::string_view name) override {
-    return BorrowedDisk::remove(staged(name));
-  }
+  Result<void> remove(std::string_view name) override { return BorrowedDisk::remove(staged(name)); }
   Result<void> rename(std::string_view from, std::string_view to) override {
     return BorrowedDisk::rename(staged(from), staged(to));
   }

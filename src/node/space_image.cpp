@@ -42,9 +42,8 @@ class AsOpened final : public store::PageSource {
 
 }  // namespace
 
-Result<std::vector<std::uint32_t>> pages_of(store::Store& store,
-                                                          const store::ObjectInfo& info,
-                                                          std::span<const store::PageKey> changed) {
+Result<std::vector<std::uint32_t>> pages_of(store::Store& store, const store::ObjectInfo& info,
+                                            std::span<const store::PageKey> changed) {
   const std::uint32_t limit = (1u << info.capacity_log2) / store::page_bytes(info.capacity_log2);
   std::vector<std::uint32_t> pages;
   std::uint32_t below = limit;
@@ -124,9 +123,9 @@ store::CreateOptions SpaceImage::create_options(const ObjectId& space) const {
 
 Result<void> SpaceImage::create(const ObjectId& space) {
   DOLMEN_CHECK(clear());
-  DOLMEN_TRY(store_, store::Store::create(env_, std::make_unique<ImageDisk>(*disk_),
-                                          create_options(space),
-                                          {.pinned_bytes_max = options_.pinned_bytes_max}));
+  DOLMEN_TRY(store_,
+             store::Store::create(env_, std::make_unique<ImageDisk>(*disk_), create_options(space),
+                                  {.pinned_bytes_max = options_.pinned_bytes_max}));
   space_ = store_->stats().space_id;
   return {};
 }
@@ -189,9 +188,8 @@ Result<std::vector<std::byte>> SpaceImage::pages(std::size_t bytes_max) {
   if (!store_) return out.finish();
   DOLMEN_CHECK(store_->wait_durable(store_->last_index()));
   // Beside whoever uses the store: a reader sees everything that is durable.
-  DOLMEN_TRY(const auto reader,
-             store::Store::open(env_, std::make_unique<ImageDisk>(*disk_),
-                                {.read_only = true, .reserve_segments = 0}));
+  DOLMEN_TRY(const auto reader, store::Store::open(env_, std::make_unique<ImageDisk>(*disk_),
+                                                   {.read_only = true, .reserve_segments = 0}));
   if (reader->last_index() != store_->last_index()) {
     return fail(Errc::corrupt, "the log of a space's image", reader->last_index());
   }

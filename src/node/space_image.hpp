@@ -15,7 +15,6 @@
 
 #include <dolmen/error.hpp>
 #include <dolmen/id.hpp>
-
 #include <dolmen/state_machine.hpp>
 
 #include "node/space_effect.hpp"
@@ -30,7 +29,8 @@ struct SpaceImageOptions {
   /// group's log holds.
   std::uint32_t segment_bytes = 9u << 20;
   std::uint64_t tail_bytes_max = 64u << 20;
-  /// While pages are sent, those of before are kept until they take so much beside the present ones.
+  /// While pages are sent, those of before are kept until they take so much beside the present
+  /// ones.
   std::uint64_t pinned_bytes_max = std::uint64_t{8} << 30;
 };
 
@@ -63,8 +63,8 @@ class SpaceImage {
   [[nodiscard]] std::optional<ImageHead> received() const {
     return sink_ == nullptr ? std::nullopt : sink_->done();
   }
-  /// Becomes what was received, in place of what is here; a crash leaves one or the other. Requires:
-  /// received(); nobody uses store(). Errors: io_error.
+  /// Becomes what was received, in place of what is here; a crash leaves one or the other.
+  /// Requires: received(); nobody uses store(). Errors: io_error.
   [[nodiscard]] Result<void> adopt();
   /// What one segment of the log holds: in parts, a record would have several indices.
   [[nodiscard]] std::size_t record_bytes_max() const noexcept;
@@ -80,8 +80,8 @@ class SpaceImage {
   /// Writes the pages that the log changed since the last checkpoint, and cuts the log. Requires:
   /// nobody uses store(). Errors: as settle(), no_space.
   [[nodiscard]] Result<void> checkpoint();
-  /// Everything in it, as one image: for who compares. Errors: corrupt, io_error, store_failed, too_large (more
-  /// than `bytes_max`). Cost: reads all of it.
+  /// Everything in it, as one image: for who compares. Errors: corrupt, io_error, store_failed,
+  /// too_large (more than `bytes_max`). Cost: reads all of it.
   [[nodiscard]] Result<std::vector<std::byte>> pages(std::size_t bytes_max);
   /// Everything in it is durable on return. Errors: store_failed.
   [[nodiscard]] Result<void> sync() {

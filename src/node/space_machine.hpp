@@ -49,8 +49,7 @@ class SpaceMachine final : public StateMachine {
   [[nodiscard]] bool executes_ahead() const override { return true; }
   [[nodiscard]] bool keeps_state() const override { return true; }
   [[nodiscard]] bool has_state(Bytes reference) const override;
-  Result<std::unique_ptr<StateSource>> send_state(Bytes reference,
-                                                  std::size_t part_bytes) override;
+  Result<std::unique_ptr<StateSource>> send_state(Bytes reference, std::size_t part_bytes) override;
   Result<std::unique_ptr<StateSink>> receive_state(Bytes reference) override;
   [[nodiscard]] bool waits_for_decided() const override { return space_ == nullptr; }
   Result<std::vector<std::byte>> try_snapshot() override;

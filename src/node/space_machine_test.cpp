@@ -133,10 +133,10 @@ class Member {
       return fail(Errc::limit, "a test's", 7);
     };
     machine_.reset();
-    auto opened =
-        SpaceMachine::open(env_, std::make_unique<sys::BorrowedDisk>(*disk_),
-                           sys::linux_env().memory->best_driver(), std::move(functions),
-                           {.image = {.segment_bytes = segment_bytes, .tail_bytes_max = 64u << 10}});
+    auto opened = SpaceMachine::open(
+        env_, std::make_unique<sys::BorrowedDisk>(*disk_), sys::linux_env().memory->best_driver(),
+        std::move(functions),
+        {.image = {.segment_bytes = segment_bytes, .tail_bytes_max = 64u << 10}});
     if (!opened) throw std::runtime_error(opened.error().message());
     machine_ = std::move(*opened);
   }

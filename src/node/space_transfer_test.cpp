@@ -31,8 +31,8 @@ struct Place {
       : disk(std::move(its)) {}
   Result<void> open(const sys::Env& environment) {
     image.reset();
-    DOLMEN_TRY(image, SpaceImage::open(environment, std::make_unique<sys::BorrowedDisk>(*disk),
-                                       kOptions));
+    DOLMEN_TRY(image,
+               SpaceImage::open(environment, std::make_unique<sys::BorrowedDisk>(*disk), kOptions));
     return {};
   }
   Result<void> open() { return open(env); }

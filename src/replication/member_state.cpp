@@ -43,15 +43,15 @@ Result<bool> Member::look_after_states() {
   bool busy = false;
   for (auto& [group, hosting] : groups_) {
     if (hosting.server) {
-      busy |= hosting.server->serve(now_ns(), [&](const fabric::NodeName& to, log::ReplicaId asker,
-                                                  const StatePart& part) {
-        send(to,
-             {.kind = EnvelopeKind::state,
-              .group = group,
-              .from = hosting.replica.self(),
-              .to = asker},
-             encode(part));
-      });
+      busy |= hosting.server->serve(
+          now_ns(), [&](const fabric::NodeName& to, log::ReplicaId asker, const StatePart& part) {
+            send(to,
+                 {.kind = EnvelopeKind::state,
+                  .group = group,
+                  .from = hosting.replica.self(),
+                  .to = asker},
+                 encode(part));
+          });
     }
     if (!hosting.fetch) continue;
     DOLMEN_TRY(const bool is_moving, fetch_state(group, hosting));
@@ -80,13 +80,11 @@ Result<bool> Member::fetch_state(const GroupId& group, Hosting& hosting) {
     return true;
   }
   const auto leader = replica.leader();
-  const log::ReplicaId other =
-      leader && *leader != replica.self() ? *leader : log::ReplicaId{};
+  const log::ReplicaId other = leader && *leader != replica.self() ? *leader : log::ReplicaId{};
   return fetch.go_on(now_ns(), other, [&](log::ReplicaId from, const AskState& ask) {
     const auto to = endpoint_.connected(node_of(from));
     if (!to) return;
-    send(*to,
-         {.kind = EnvelopeKind::ask_state, .group = group, .from = replica.self(), .to = from},
+    send(*to, {.kind = EnvelopeKind::ask_state, .group = group, .from = replica.self(), .to = from},
          encode(ask));
   });
 }

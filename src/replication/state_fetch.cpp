@@ -11,8 +11,7 @@
 namespace dolmen::replication {
 
 StateFetch::StateFetch(StateMachine& machine, const StateTransferOptions& options,
-                       sys::Entropy& entropy, const log::SnapshotPtr& wanted,
-                       base::Bytes reference)
+                       sys::Entropy& entropy, const log::SnapshotPtr& wanted, base::Bytes reference)
     : machine_(machine), options_(options), entropy_(entropy) {
   want(wanted, reference);
 }

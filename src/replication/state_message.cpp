@@ -49,8 +49,7 @@ Result<StatePart> decode_state_part(base::Bytes body) {
   StatePart part{.transfer = in.get<std::uint64_t>(), .part = in.get<std::uint64_t>()};
   const auto status = in.get<std::uint64_t>();
   const auto checksum = in.get<std::uint64_t>();
-  if (in.failed() || part.transfer == 0 ||
-      status > static_cast<std::uint64_t>(StateStatus::busy) ||
+  if (in.failed() || part.transfer == 0 || status > static_cast<std::uint64_t>(StateStatus::busy) ||
       in.remaining() > kStatePartBytesMax) {
     return damaged();
   }

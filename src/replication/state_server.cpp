@@ -37,8 +37,7 @@ void StateServer::take(std::uint64_t now_ns, log::ReplicaId asker, const fabric:
     auto source = machine_.send_state(ask.reference, options_.part_bytes);
     if (!source) return refuse(asker, from, ask.transfer, StateStatus::gone);
     DOLMEN_PROBE("replication.state_sent");
-    sendings_.push_back(
-        {.asker = asker, .transfer = ask.transfer, .source = std::move(*source)});
+    sendings_.push_back({.asker = asker, .transfer = ask.transfer, .source = std::move(*source)});
     sending = std::prev(sendings_.end());
   }
   sending->to = from;

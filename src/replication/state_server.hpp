@@ -43,8 +43,8 @@ class StateServer {
   StateServer(StateMachine* machine, const StateTransferOptions& options)
       : machine_(*machine), options_(options) {}
 
-  using Send = std::function<void(const fabric::NodeName& to, log::ReplicaId asker,
-                                  const StatePart& part)>;
+  using Send =
+      std::function<void(const fabric::NodeName& to, log::ReplicaId asker, const StatePart& part)>;
   void take(std::uint64_t now_ns, log::ReplicaId asker, const fabric::NodeName& from,
             const AskState& ask);
   /// Answers what can be answered now; false: nothing.

@@ -137,14 +137,15 @@ class StateTransferTest : public testing::Test {
       if (dead_ != to) servers_.at(to).take(now_ns_, kAsker, {}, decoded);
     });
     for (auto& [id, server] : servers_) {
-      server.serve(now_ns_, [&](const fabric::NodeName&, log::ReplicaId asker,
-                                const StatePart& part) {
-        if (asker != kAsker) return;
-        const Bytes body = encode(part);
-        if (random_.chance(losses_, 100)) return;
-        fetch_->take(now_ns_, id, decode_state_part(body).value());
-        if (random_.chance(losses_, 100)) fetch_->take(now_ns_, id, decode_state_part(body).value());
-      });
+      server.serve(now_ns_,
+                   [&](const fabric::NodeName&, log::ReplicaId asker, const StatePart& part) {
+                     if (asker != kAsker) return;
+                     const Bytes body = encode(part);
+                     if (random_.chance(losses_, 100)) return;
+                     fetch_->take(now_ns_, id, decode_state_part(body).value());
+                     if (random_.chance(losses_, 100))
+                       fetch_->take(now_ns_, id, decode_state_part(body).value());
+                   });
     }
     return moved;
   }
@@ -155,8 +156,11 @@ class StateTransferTest : public testing::Test {
     return fetch_->arrived() != nullptr;
   }
 
-  const StateTransferOptions options_{.part_bytes = 64, .window = 8, .resend_ns = 20 * kMs,
-                                      .silence_ns = 300 * kMs, .senders_max = 1};
+  const StateTransferOptions options_{.part_bytes = 64,
+                                      .window = 8,
+                                      .resend_ns = 20 * kMs,
+                                      .silence_ns = 300 * kMs,
+                                      .senders_max = 1};
   base::Random random_{7};
   sim::SimEntropy entropy_{7};
   ByteMachine source_;
@@ -278,8 +282,7 @@ TEST(StateMessage, TheBytesAreThoseThatWereAgreedOn) {
                 .value()
                 .envelope.kind,
             EnvelopeKind::state);
-  EXPECT_FALSE(
-      decode_envelope(encode(Envelope{.kind = EnvelopeKind{19}, .group = {1, 2}})));
+  EXPECT_FALSE(decode_envelope(encode(Envelope{.kind = EnvelopeKind{19}, .group = {1, 2}})));
 }
 
 TEST(StateMessage, WhatIsDamagedIsRefused) {
@@ -301,8 +304,8 @@ TEST(StateMessage, WhatIsDamagedIsRefused) {
   EXPECT_EQ(decode_ask_state(ask).value().part, 4u);
   EXPECT_FALSE(decode_ask_state(base::Bytes(ask).first(15)));
   EXPECT_FALSE(decode_ask_state(encode(AskState{.transfer = 0, .part = 4})));
-  EXPECT_FALSE(
-      decode_ask_state(encode(AskState{.transfer = 1, .reference = Bytes(kReferenceBytesMax + 1)})));
+  EXPECT_FALSE(decode_ask_state(
+      encode(AskState{.transfer = 1, .reference = Bytes(kReferenceBytesMax + 1)})));
 }
 
 }  // namespace
