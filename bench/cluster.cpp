@@ -134,6 +134,7 @@ void cluster_suite(Report& report) {
   });
   report.race("reads_3_1c", "us", std::move(one));
   report.race("reads_3", "1/s", std::move(many));
+  recover_case(report, folder);
 }
 
 }  // namespace dolmen::bench

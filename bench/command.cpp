@@ -90,6 +90,8 @@ int run_part(std::span<const std::string> arguments) {
       index_child({arguments.begin() + 1, arguments.end()});
     } else if (arguments[0].starts_with("failover-")) {
       failover_child(arguments);
+    } else if (arguments[0].starts_with("recover-")) {
+      recover_child(arguments);
     } else {
       return complain("unknown part " + arguments[0]);
     }

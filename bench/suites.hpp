@@ -32,5 +32,10 @@ void footprint_child(std::span<const std::string> arguments);
 void log_child(std::span<const std::string> arguments);
 void fabric_child(std::span<const std::string> arguments);
 void failover_child(std::span<const std::string> arguments);
+void recover_child(std::span<const std::string> arguments);
+
+/// A case of the cluster suite.
+class Folder;
+void recover_case(Report& report, const Folder& folder);
 
 }  // namespace dolmen::bench

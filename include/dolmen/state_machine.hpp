@@ -5,12 +5,37 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include <dolmen/error.hpp>
 
 namespace dolmen {
+
+/// A state that a machine keeps on its own disk, as parts for another member: the state of one
+/// moment, while the machine goes on. The machine outlives it.
+class StateSource {
+ public:
+  virtual ~StateSource() = default;
+  /// The part of this number, from 0 on; behind the last one it is empty. Nothing: it is not ready
+  /// yet. The last 64 that were given can be had again. Errors end the transfer: closed (that state
+  /// cannot be kept any longer), not_found (a part of long ago), the disk's own.
+  [[nodiscard]] virtual Result<std::optional<std::vector<std::byte>>> part(
+      std::uint64_t number) = 0;
+};
+
+/// … and at the other member, until it is whole. Ended before, it has not happened.
+class StateSink {
+ public:
+  virtual ~StateSink() = default;
+  /// The next part; the empty one ends it. False: not now. Errors: corrupt (no part of such a
+  /// state), the disk's own.
+  [[nodiscard]] virtual Result<bool> take(std::span<const std::byte> part) = 0;
+  /// Everything is here, durably, and restore() will find it. Errors: as take().
+  [[nodiscard]] virtual Result<bool> is_done() = 0;
+};
 
 /// Its state follows from the commands alone, in their order: apply() must not look at clocks,
 /// random numbers, addresses or other state, on any member. What needs such things goes into
@@ -59,7 +84,26 @@ class StateMachine {
   // it cannot be taken back any more, and need not be made anew when the member starts again.
 
   /// True: it has a disk of its own, and needs a group that has its log on one too (durable).
+  /// Its snapshots are references: they say which state it is, and restore() finds it on that disk.
   [[nodiscard]] virtual bool keeps_state() const { return false; }
+  /// Whether restore() would find this state, or a later one.
+  [[nodiscard]] virtual bool has_state(Bytes reference) const {
+    (void)reference;
+    return true;
+  }
+  /// For a member that lacks it: this state, or a later one, in parts of at most about
+  /// `part_bytes`. Errors: not_found (an older one is here), the disk's own.
+  [[nodiscard]] virtual Result<std::unique_ptr<StateSource>> send_state(Bytes reference,
+                                                                        std::size_t part_bytes) {
+    (void)reference;
+    (void)part_bytes;
+    return std::unexpected(Error(Errc::unsupported, "a state machine without a disk"));
+  }
+  /// Whatever an earlier one left is gone. Nothing of it is used before restore().
+  [[nodiscard]] virtual Result<std::unique_ptr<StateSink>> receive_state(Bytes reference) {
+    (void)reference;
+    return std::unexpected(Error(Errc::unsupported, "a state machine without a disk"));
+  }
   /// apply(), with the command's place in the log; places ascend, with gaps.
   [[nodiscard]] virtual std::vector<std::byte> apply_at(std::uint64_t index, Bytes command) {
     (void)index;
@@ -73,8 +117,9 @@ class StateMachine {
   /// True: effect_of() and prepare_read() are not called before everything in the log is decided,
   /// and decided() is called again though nothing is new.
   [[nodiscard]] virtual bool waits_for_decided() const { return false; }
-  /// snapshot(), called when everything applied is decided. Errors: too_large, and
-  /// busy, not now (the log stays, and it is asked for again later); others end the member.
+  /// snapshot(), called when everything applied is decided; of a machine that keeps its state,
+  /// which is durable up to here then. Errors: too_large, and busy, not now (the log stays, and it
+  /// is asked for again later); others end the member.
   [[nodiscard]] virtual Result<std::vector<std::byte>> try_snapshot() { return snapshot(); }
 
   // For a machine whose state lies in memory that clients read themselves, without asking.

@@ -85,6 +85,9 @@ struct ReplicaOptions {
   std::size_t lane_bytes = 4u << 20;
   /// No state machine is here: it never leads, whatever the configuration says of it.
   bool has_machine = true;
+  /// A snapshot only says which state it is; the state machine keeps the state itself, elsewhere.
+  /// What another replica sends is not taken in before state_arrived() says that the state is here.
+  bool snapshots_refer = false;
   /// False: no records are made, and what the replica has counts at once. With memory none are
   /// made anyway.
   bool has_disk = true;
@@ -111,6 +114,8 @@ struct Output {
   /// The log now begins with this: the state machine's state is to become it, before anything
   /// behind it is executed. Comes before undo_from.
   SnapshotPtr installed;
+  /// Of a leader, and not taken in before state_arrived(). ReplicaOptions::snapshots_refer.
+  SnapshotPtr wanted;
 };
 
 /// What a reader at the leader waits for: the state after `index`, once the leader is known to have
@@ -194,6 +199,9 @@ class Replica {
   /// and messages get lost: call again, but not more often than messages are answered. Follows to
   /// witnesses only.
   void ask_for_snapshot();
+  /// The state of this snapshot, which was wanted once, is here durably: it is taken in, if a
+  /// follower still lacks it.
+  void state_arrived(std::uint64_t now_ns, const SnapshotPtr& snapshot);
   /// What the calls since the last one of this ask for.
   [[nodiscard]] Output take_output() { return std::exchange(output_, {}); }
 
@@ -357,6 +365,10 @@ class Replica {
   void install(SnapshotPtr snapshot);
   /// Adds a part to what was received; the whole when it is complete.
   SnapshotPtr collect(ReplicaId from, const Message& message);
+  void want(ReplicaId from, const Message& message);
+  void acknowledge_snapshot(ReplicaId to);
+  /// Whether a witness may forget what this one stands for.
+  [[nodiscard]] bool is_safe_at_witness(const Snapshot& snapshot) const;
   void truncate_from(Index index);
   void enter_epoch(std::uint64_t now_ns, Epoch epoch, ReplicaId granted_to);
   void follow(std::uint64_t now_ns);
@@ -498,6 +510,7 @@ class Replica {
     std::vector<std::byte> bytes{};
   };
   Incoming incoming_;
+  SnapshotPtr wanted_;  ///< complete, and its state is not here yet
 
   const bool makes_records_;
   RecordCount records_made_ = 0;

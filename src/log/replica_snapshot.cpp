@@ -107,6 +107,8 @@ void Replica::on_fetched_part(std::uint64_t now_ns, ReplicaId from, const Messag
     rest_until_silence(now_ns);
     return fetch_more(now_ns);
   }
+  // Its state takes longer to arrive than others wait for a leader; who has it can lead.
+  if (options_.snapshots_refer) return give_up(now_ns, true);
   rest_until_silence(now_ns);
   install(snapshot);
   fetched_.clear();
@@ -125,6 +127,10 @@ void Replica::on_snapshot(std::uint64_t now_ns, ReplicaId from, const Message& m
     if (incoming_.bytes.size() > had || message.part.empty()) ask_for_snapshot();
     return;
   }
+  if (message.position.index > stable_ && options_.snapshots_refer &&
+      !DOLMEN_PLANTED("log.reference_taken_early")) {
+    return want(from, message);
+  }
   if (message.position.index > stable_) {
     const SnapshotPtr snapshot = collect(from, message);
     if (snapshot == nullptr) {
@@ -136,10 +142,56 @@ void Replica::on_snapshot(std::uint64_t now_ns, ReplicaId from, const Message& m
     }
     install(snapshot);
   }
+  acknowledge_snapshot(from);
+}
+
+void Replica::acknowledge_snapshot(ReplicaId to) {
   // What is decided here is so in the leader's log as well.
   accepted_ = std::max(accepted_, stable_);
   acknowledged_ = std::min(accepted_, durable());
-  send(from, {.kind = MessageKind::appended, .epoch = epoch_, .position = {0, acknowledged_}});
+  send(to, {.kind = MessageKind::appended, .epoch = epoch_, .position = {0, acknowledged_}});
+}
+
+// Said to be here once it is complete, but not that it counts: the leader waits, and reminds.
+void Replica::want(ReplicaId from, const Message& message) {
+  if (wanted_ == nullptr || wanted_->last() != message.position) {
+    if (SnapshotPtr snapshot = collect(from, message)) {
+      DOLMEN_PROBE("log.snapshot_wanted");
+      wanted_ = std::move(snapshot);
+      output_.wanted = wanted_;
+    }
+  }
+  const bool is_whole = wanted_ != nullptr && wanted_->last() == message.position;
+  if (!is_whole && incoming_.last != message.position) return;
+  send(from, {.kind = MessageKind::snapshot_taken,
+              .epoch = epoch_,
+              .position = message.position,
+              .stable = is_whole ? wanted_->bytes().size() : incoming_.bytes.size()});
+}
+
+// Whoever sent it: it is of what is decided.
+void Replica::state_arrived(std::uint64_t now_ns, const SnapshotPtr& snapshot) {
+  if (role_ != Role::follower || snapshot->last().index <= stable_) return;
+  rest_until_silence(now_ns);
+  install(snapshot);
+  wanted_.reset();  // said again, if it is of later
+  if (leader_ && *leader_ != self_) acknowledge_snapshot(*leader_);
+}
+
+// It keeps no state: the last one must not be lost together with as many voters as may fail, while
+// others still need the entries from here.
+bool Replica::is_safe_at_witness(const Snapshot& snapshot) const {
+  if (!options_.snapshots_refer) return true;
+  return std::ranges::all_of(counting(), [&](const Configured& configured) {
+    const Configuration& its = configured.configuration;
+    const auto has_state = [&](ReplicaId id) {
+      if (its.is_witness(id)) return false;
+      return id == self_ || matched(id) >= snapshot.last().index;
+    };
+    const auto count = static_cast<std::size_t>(std::ranges::count_if(its.voters, has_state));
+    const std::size_t may_fail = (its.voters.size() - 1) / 2;
+    return count > may_fail;
+  });
 }
 
 Message Replica::part_of_snapshot(const Snapshot& snapshot, std::uint64_t offset) const {
@@ -157,6 +209,15 @@ Message Replica::part_of_snapshot(const Snapshot& snapshot, std::uint64_t offset
 
 void Replica::send_part(std::uint64_t now_ns, Peer& follower, bool is_reminder) {
   if (follower.sending == nullptr) {
+    const bool is_witness = std::ranges::any_of(counting(), [&](const Configured& configured) {
+      return configured.configuration.is_witness(follower.id);
+    });
+    if (is_witness && !is_safe_at_witness(*snapshot_)) {
+      Message nothing = part_of_snapshot(*snapshot_, 0);
+      nothing.part.clear();
+      follower.sent_ns = now_ns;
+      return send(follower.id, std::move(nothing));  // it is led all the same
+    }
     DOLMEN_PROBE("log.snapshot_sent");
     follower.sending = snapshot_;
     follower.parts_taken = 0;
@@ -211,6 +272,7 @@ void Replica::lend(Peer& to, const Message& asked) {
   if (!goes_on) {
     to.lent = snapshot_;
     if (to.lent && to.lent->last().index <= asked.position.index) to.lent.reset();
+    if (to.lent && !is_safe_at_witness(*to.lent)) to.lent.reset();
     if (!to.lent) return;
     DOLMEN_PROBE("log.snapshot_lent");
   }

@@ -9,8 +9,8 @@
 
 #include "base/commit_record.hpp"
 #include "base/hooks.hpp"
+#include "node/space_disk.hpp"
 #include "store/log_format.hpp"
-#include "sys/borrowed_disk.hpp"
 
 namespace dolmen::node {
 
@@ -29,26 +29,6 @@ class AsOpened final : public store::PageSource {
   store::Store& store_;
 };
 
-/// Pages of an image that came as bytes.
-class AsSent final : public store::PageSource {
- public:
-  explicit AsSent(const DecodedImage& image) noexcept : image_(image) {}
-  Result<void> read_page_as_of(const store::PageKey& key, store::Index,
-                               base::MutableBytes out) override {
-    std::ranges::fill(out, std::byte{0});
-    const auto object = std::ranges::lower_bound(image_.objects, key.object, {}, &ImageObject::id);
-    if (object == image_.objects.end() || object->id != key.object) return {};
-    const auto page =
-        std::ranges::lower_bound(object->pages, key.page, {}, &ImageObject::Page::number);
-    if (page == object->pages.end() || page->number != key.page) return {};
-    std::ranges::copy(page->bytes, out.begin());
-    return {};
-  }
-
- private:
-  const DecodedImage& image_;
-};
-
 [[nodiscard]] bool is_commit_record(base::Bytes record) {
   base::CommitRecordReader reader(record);
   base::CommitSection section;
@@ -60,10 +40,10 @@ class AsSent final : public store::PageSource {
   return !reader.failed();
 }
 
-/// Of the object, those that may not be zeros, ascending. `changed`: sorted, of the log.
-[[nodiscard]] Result<std::vector<std::uint32_t>> pages_of(store::Store& store,
-                                                          const store::ObjectInfo& info,
-                                                          std::span<const store::PageKey> changed) {
+}  // namespace
+
+Result<std::vector<std::uint32_t>> pages_of(store::Store& store, const store::ObjectInfo& info,
+                                            std::span<const store::PageKey> changed) {
   const std::uint32_t limit = (1u << info.capacity_log2) / store::page_bytes(info.capacity_log2);
   std::vector<std::uint32_t> pages;
   std::uint32_t below = limit;
@@ -83,17 +63,16 @@ class AsSent final : public store::PageSource {
   return pages;
 }
 
-[[nodiscard]] bool is_zero(base::Bytes bytes) {
+bool is_zero(base::Bytes bytes) noexcept {
   return bytes.empty() || (bytes[0] == std::byte{0} &&
                            std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
-
-}  // namespace
 
 Result<std::unique_ptr<SpaceImage>> SpaceImage::open(const sys::Env& env,
                                                      std::unique_ptr<sys::Disk> disk,
                                                      const SpaceImageOptions& options) {
   std::unique_ptr<SpaceImage> image(new SpaceImage(env, std::move(disk), options));
+  DOLMEN_CHECK(image->tidy());
   const auto opened = image->open_store();
   if (opened) return image;
   const Errc code = opened.error().code();
@@ -105,7 +84,8 @@ Result<std::unique_ptr<SpaceImage>> SpaceImage::open(const sys::Env& env,
 }
 
 Result<void> SpaceImage::open_store() {
-  DOLMEN_TRY(store_, store::Store::open(env_, std::make_unique<sys::BorrowedDisk>(*disk_)));
+  DOLMEN_TRY(store_, store::Store::open(env_, std::make_unique<ImageDisk>(*disk_),
+                                        {.pinned_bytes_max = options_.pinned_bytes_max}));
   space_ = store_->stats().space_id;
   settled_at_ = store_->last_index();
   return {};
@@ -123,7 +103,7 @@ Result<void> SpaceImage::clear() {
     DOLMEN_CHECK(disk_->sync_directory());
   }
   for (const std::string& name : names) {
-    if (name == kRoot) continue;
+    if (name == kRoot || name.starts_with(kStagedPrefix)) continue;
     const bool is_ours = name == "pages" || name == "lock" || name == "scratch" ||
                          name.starts_with("space") || name.starts_with("log/") ||
                          name.starts_with("readers/");
@@ -143,37 +123,10 @@ store::CreateOptions SpaceImage::create_options(const ObjectId& space) const {
 
 Result<void> SpaceImage::create(const ObjectId& space) {
   DOLMEN_CHECK(clear());
-  DOLMEN_TRY(store_, store::Store::create(env_, std::make_unique<sys::BorrowedDisk>(*disk_),
-                                          create_options(space)));
-  space_ = store_->stats().space_id;
-  return {};
-}
-
-Result<void> SpaceImage::load(base::Bytes state) {
-  DOLMEN_TRY(const DecodedImage image, decode_image(state));
-  DOLMEN_CHECK(clear());
-  if (image.head.space.is_null()) return {};
-  store::CreateOptions options = create_options(image.head.space);
-  options.base_index = image.head.last_index;
-  options.unfinished = true;
   DOLMEN_TRY(store_,
-             store::Store::create(env_, std::make_unique<sys::BorrowedDisk>(*disk_), options));
-  AsSent source(image);
-  store::CheckpointRequest request;
-  request.as_of = image.head.last_index;
-  request.source = &source;
-  for (const ImageObject& object : image.objects) {
-    request.capacity_log2.emplace_back(object.id, object.capacity_log2);
-    for (const ImageObject::Page& page : object.pages) {
-      request.pages.push_back({object.id, page.number});
-    }
-  }
-  DOLMEN_CHECK(store_->checkpoint(request));
-  DOLMEN_PROBE("space_image.loaded");
-  DOLMEN_CHECK(store_->finish());
-  space_ = image.head.space;
-  settled_at_ = store_->last_index();
-  DOLMEN_ASSERT_CMP(settled_at_, ==, image.head.last_index);
+             store::Store::create(env_, std::make_unique<ImageDisk>(*disk_), create_options(space),
+                                  {.pinned_bytes_max = options_.pinned_bytes_max}));
+  space_ = store_->stats().space_id;
   return {};
 }
 
@@ -230,14 +183,13 @@ Result<void> SpaceImage::checkpoint() {
   return {};
 }
 
-Result<std::vector<std::byte>> SpaceImage::snapshot(std::size_t bytes_max) {
+Result<std::vector<std::byte>> SpaceImage::pages(std::size_t bytes_max) {
   ImageWriter out({.space = space_, .last_index = last_index()});
   if (!store_) return out.finish();
   DOLMEN_CHECK(store_->wait_durable(store_->last_index()));
   // Beside whoever uses the store: a reader sees everything that is durable.
-  DOLMEN_TRY(const auto reader,
-             store::Store::open(env_, std::make_unique<sys::BorrowedDisk>(*disk_),
-                                {.read_only = true, .reserve_segments = 0}));
+  DOLMEN_TRY(const auto reader, store::Store::open(env_, std::make_unique<ImageDisk>(*disk_),
+                                                   {.read_only = true, .reserve_segments = 0}));
   if (reader->last_index() != store_->last_index()) {
     return fail(Errc::corrupt, "the log of a space's image", reader->last_index());
   }
@@ -256,7 +208,7 @@ Result<std::vector<std::byte>> SpaceImage::snapshot(std::size_t bytes_max) {
       const base::MutableBytes room = out.page(number, page_bytes);
       DOLMEN_CHECK(reader->read_page({info.object, number}, room));
       if (is_zero(room)) out.take_back();
-      if (out.size() > bytes_max) return fail(Errc::too_large, "a snapshot of a space", bytes_max);
+      if (out.size() > bytes_max) return fail(Errc::too_large, "an image of a space", bytes_max);
     }
   }
   return out.finish();

@@ -9,12 +9,16 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include <dolmen/error.hpp>
 #include <dolmen/id.hpp>
+#include <dolmen/state_machine.hpp>
 
 #include "node/space_effect.hpp"
+#include "node/space_transfer.hpp"
 #include "store/store.hpp"
 #include "sys/env.hpp"
 
@@ -25,6 +29,9 @@ struct SpaceImageOptions {
   /// group's log holds.
   std::uint32_t segment_bytes = 9u << 20;
   std::uint64_t tail_bytes_max = 64u << 20;
+  /// While pages are sent, those of before are kept until they take so much beside the present
+  /// ones.
+  std::uint64_t pinned_bytes_max = std::uint64_t{8} << 30;
 };
 
 class SpaceImage {
@@ -45,10 +52,20 @@ class SpaceImage {
   /// An empty one, in place of what is there; null: of a space of its own. Errors: io_error,
   /// no_space.
   [[nodiscard]] Result<void> create(const ObjectId& space);
-  /// Becomes what snapshot() gave at another member, in place of what is there. A crash leaves
-  /// that, or none. Errors: corrupt (a state that is none; what was there stays), io_error,
-  /// no_space.
-  [[nodiscard]] Result<void> load(base::Bytes state);
+  /// Begins to give all pages to another member, as of what is durable by then. Requires: the
+  /// image outlives it. Errors: not_found (it does not hold the records of `head`), store_failed.
+  [[nodiscard]] Result<std::unique_ptr<StateSource>> send(const ImageHead& head,
+                                                          std::size_t part_bytes);
+  /// … and to take them in, beside what is here. Requires: the one before is gone; the image
+  /// outlives it. Errors: io_error, corrupt (not a head of a space).
+  [[nodiscard]] Result<std::unique_ptr<StateSink>> receive(const ImageHead& head);
+  /// What the last receive() brought, once it is whole; nothing: it is not.
+  [[nodiscard]] std::optional<ImageHead> received() const {
+    return sink_ == nullptr ? std::nullopt : sink_->done();
+  }
+  /// Becomes what was received, in place of what is here; a crash leaves one or the other.
+  /// Requires: received(); nobody uses store(). Errors: io_error.
+  [[nodiscard]] Result<void> adopt();
   /// What one segment of the log holds: in parts, a record would have several indices.
   [[nodiscard]] std::size_t record_bytes_max() const noexcept;
   /// The record behind the last one. Requires: space() is not null. Errors: no_space, io_error,
@@ -63,9 +80,13 @@ class SpaceImage {
   /// Writes the pages that the log changed since the last checkpoint, and cuts the log. Requires:
   /// nobody uses store(). Errors: as settle(), no_space.
   [[nodiscard]] Result<void> checkpoint();
-  /// The whole image. Durable on return. Errors: corrupt, io_error, store_failed, too_large (more
-  /// than `bytes_max`). Cost: reads all of it.
-  [[nodiscard]] Result<std::vector<std::byte>> snapshot(std::size_t bytes_max);
+  /// Everything in it, as one image: for who compares. Errors: corrupt, io_error, store_failed,
+  /// too_large (more than `bytes_max`). Cost: reads all of it.
+  [[nodiscard]] Result<std::vector<std::byte>> pages(std::size_t bytes_max);
+  /// Everything in it is durable on return. Errors: store_failed.
+  [[nodiscard]] Result<void> sync() {
+    return store_ ? store_->wait_durable(store_->last_index()) : Result<void>();
+  }
   [[nodiscard]] Result<void> close();
 
  private:
@@ -73,6 +94,10 @@ class SpaceImage {
       : env_(env), disk_(std::move(disk)), options_(options) {}
   [[nodiscard]] Result<void> open_store();
   [[nodiscard]] Result<void> clear();
+  /// What a crash left of adopt() and of receive().
+  [[nodiscard]] Result<void> tidy();
+  [[nodiscard]] Result<void> finish_switch();
+  class Receiver;
   [[nodiscard]] store::CreateOptions create_options(const ObjectId& space) const;
 
   const sys::Env& env_;
@@ -81,6 +106,13 @@ class SpaceImage {
   std::unique_ptr<store::Store> store_;
   ObjectId space_;
   store::Index settled_at_ = 0;  ///< pages read as of it
+  SpaceSink* sink_ = nullptr;    ///< of the last receive(), while there is one
 };
+
+/// Of the object, those that may not be zeros, ascending. `changed`: sorted, of the log.
+[[nodiscard]] Result<std::vector<std::uint32_t>> pages_of(store::Store& store,
+                                                          const store::ObjectInfo& info,
+                                                          std::span<const store::PageKey> changed);
+[[nodiscard]] bool is_zero(base::Bytes bytes) noexcept;
 
 }  // namespace dolmen::node

@@ -112,6 +112,12 @@ Result<std::vector<std::byte>> SpaceMachine::effect_of(Bytes request) {
   DOLMEN_TRY(const SpaceCall call, decode_space_call(request));
   DOLMEN_CHECK(have_space());
   const std::vector<std::byte> reply = encode_reply(run(call, false));
+  if (image_->store().failed()) {
+    // What it returned is of this disk, and no result of the function.
+    failure_ = Error(Errc::store_failed, "the image of a replicated space");
+    forget_space();
+    return fail(Errc::busy, "a space whose image failed");
+  }
   const std::vector<std::vector<std::byte>> records = store_->take_records();
   SpaceEffect effect{.space = {}, .records = {records.begin(), records.end()}, .reply = reply};
   if (position_ == 0 && !records.empty()) effect.space = image_->space();
@@ -213,7 +219,37 @@ Result<std::vector<std::byte>> SpaceMachine::try_snapshot() {
   // Started again, it takes in what its image has had already: that is no state of this position.
   if (image_->last_index() != position_) return fail(Errc::busy, "an image that is ahead");
   DOLMEN_CHECK(checkpoint());
-  return image_->snapshot(options_.snapshot_bytes_max);
+  DOLMEN_CHECK(image_->sync());
+  return ImageWriter({.space = image_->space(), .last_index = position_}).finish();
+}
+
+bool SpaceMachine::holds(const ImageHead& head) const {
+  if (head.last_index == 0) return true;
+  return image_->space() == head.space && image_->last_index() >= head.last_index;
+}
+
+bool SpaceMachine::has_received(const ImageHead& head) const {
+  const auto received = image_->received();
+  return received && received->space == head.space && received->last_index >= head.last_index;
+}
+
+bool SpaceMachine::has_state(Bytes reference) const {
+  const auto head = decode_image_head(reference);
+  return head && (holds(*head) || has_received(*head));
+}
+
+Result<std::unique_ptr<StateSource>> SpaceMachine::send_state(Bytes reference,
+                                                              std::size_t part_bytes) {
+  DOLMEN_TRY(const ImageHead head, decode_image_head(reference));
+  auto source = image_->send(head, part_bytes);
+  // This member ends with its next turn; who asked is only told that it is not here.
+  if (!source && source.error().code() == Errc::store_failed) failure_ = source.error();
+  return source;
+}
+
+Result<std::unique_ptr<StateSink>> SpaceMachine::receive_state(Bytes reference) {
+  DOLMEN_TRY(const ImageHead head, decode_image_head(reference));
+  return image_->receive(head);
 }
 
 std::vector<std::byte> SpaceMachine::snapshot() const {
@@ -229,9 +265,15 @@ Result<void> SpaceMachine::restore(Bytes state) {
   if (image_->last_index() != 0 && image_->space() != head.space) {
     return fail(Errc::corrupt, "a member's image is of another space");
   }
-  const bool has_it = (image_->space() == head.space && image_->last_index() >= head.last_index) ||
-                      DOLMEN_PLANTED("space.not_loaded");
-  if (!has_it) DOLMEN_CHECK(image_->load(state));
+  if (!holds(head) && has_received(head)) {
+    if (!DOLMEN_PLANTED("space.not_loaded")) DOLMEN_CHECK(image_->adopt());
+  } else if (!holds(head)) {
+    // Who has the log but not this: nothing brings it back but a new member in its place.
+    return fail(Errc::corrupt,
+                "the image of a replicated space is older than its log: remove the member's "
+                "directories and replace it",
+                image_->last_index());
+  }
   position_ = head.last_index;
   return {};
 }

@@ -32,7 +32,6 @@ namespace dolmen::node {
 struct SpaceMachineOptions {
   SpaceImageOptions image{};
   SpaceOptions space{};
-  std::size_t snapshot_bytes_max = std::size_t{1} << 30;
 };
 
 class SpaceMachine final : public StateMachine {
@@ -49,6 +48,9 @@ class SpaceMachine final : public StateMachine {
   Result<void> decided(std::uint64_t index) override;
   [[nodiscard]] bool executes_ahead() const override { return true; }
   [[nodiscard]] bool keeps_state() const override { return true; }
+  [[nodiscard]] bool has_state(Bytes reference) const override;
+  Result<std::unique_ptr<StateSource>> send_state(Bytes reference, std::size_t part_bytes) override;
+  Result<std::unique_ptr<StateSink>> receive_state(Bytes reference) override;
   [[nodiscard]] bool waits_for_decided() const override { return space_ == nullptr; }
   Result<void> prepare_read() override;
   Result<std::vector<std::byte>> read(Bytes query) const override;
@@ -81,6 +83,9 @@ class SpaceMachine final : public StateMachine {
   [[nodiscard]] Result<void> put(const Waiting& waiting);
   [[nodiscard]] Result<void> checkpoint();
   [[nodiscard]] bool is_checkpoint_due();
+  /// Whether the image has these records; whether what was received has.
+  [[nodiscard]] bool holds(const ImageHead& head) const;
+  [[nodiscard]] bool has_received(const ImageHead& head) const;
 
   const sys::Env& env_;
   const sys::FaultDriver driver_;

@@ -35,7 +35,10 @@ enum class EnvelopeKind : std::uint8_t {
   ask_map = 13,
   map = 14,
   read_request = 15,  ///< of a client that changes nothing; its answer is a reply
-  order = 19,
+  // 16 is nobody's.
+  ask_state = 17,  ///< state_message.hpp
+  state = 18,
+  order = 19,  ///< as ask_map
   report = 20,
 };
 

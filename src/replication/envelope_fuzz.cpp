@@ -11,6 +11,7 @@
 
 #include "replication/envelope.hpp"
 #include "replication/membership.hpp"
+#include "replication/state_message.hpp"
 
 namespace {
 
@@ -29,6 +30,8 @@ void take_for_a_body(base::Bytes body) {
   if (const auto roster = replication::decode_roster(body)) check(body, encode(*roster));
   if (const auto change = replication::decode_change(body)) check(body, encode(*change));
   if (const auto reply = replication::decode_change_reply(body)) check(body, encode(*reply));
+  if (const auto ask = replication::decode_ask_state(body)) check(body, encode(*ask));
+  if (const auto part = replication::decode_state_part(body)) check(body, encode(*part));
 }
 
 }  // namespace

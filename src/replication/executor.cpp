@@ -103,41 +103,52 @@ Result<std::vector<std::byte>> Executor::snapshot() const {
   return out.release();
 }
 
+Result<Executor::Decoded> Executor::decode(const log::Snapshot& snapshot) {
+  Decoded decoded;
+  base::ByteReader in(snapshot.state());
+  const auto count = in.get<std::uint32_t>();
+  const auto places = in.get<std::uint32_t>();
+  if (in.failed() || count > kSessionsMax) return damaged();
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto number = in.get<std::uint64_t>();
+    Session session{.sequence = in.get<std::uint64_t>(), .used = in.get<std::uint64_t>()};
+    const base::Bytes result = in.take(in.get<std::uint64_t>());
+    if (in.failed() || number == 0 || session.used < number) return damaged();
+    if (session.used > snapshot.last().index) return damaged();
+    if (session.sequence == 0 && !result.empty()) return damaged();
+    // Ascending, so that a state that is understood is exactly what snapshot() gives.
+    auto& sessions = decoded.sessions;
+    if (!sessions.empty() && number <= sessions.rbegin()->first) return damaged();
+    if (!decoded.by_use.emplace(session.used, number).second) return damaged();
+    session.outcome.result.assign(result.begin(), result.end());
+    sessions.emplace_hint(sessions.end(), number, std::move(session));
+  }
+  auto known = take_addresses(in, places);
+  if (!known) return damaged();
+  for (const auto& [node, text] : *known) {
+    if (text.empty()) return damaged();
+  }
+  decoded.addresses = std::move(*known);
+  decoded.machine = in.take(in.remaining());
+  return decoded;
+}
+
+Result<base::Bytes> Executor::machine_state_in(const log::Snapshot& snapshot) {
+  DOLMEN_TRY(const Decoded decoded, decode(snapshot));
+  return decoded.machine;
+}
+
 Result<void> Executor::restore(const log::Snapshot* snapshot) {
-  std::map<std::uint64_t, Session> sessions;
-  std::map<log::Index, std::uint64_t> by_use;
-  Addresses addresses;
+  Decoded decoded;
   if (snapshot == nullptr) {
     machine_.reset();
   } else {
-    base::ByteReader in(snapshot->state());
-    const auto count = in.get<std::uint32_t>();
-    const auto places = in.get<std::uint32_t>();
-    if (in.failed() || count > kSessionsMax) return damaged();
-    for (std::uint32_t i = 0; i < count; ++i) {
-      const auto number = in.get<std::uint64_t>();
-      Session session{.sequence = in.get<std::uint64_t>(), .used = in.get<std::uint64_t>()};
-      const base::Bytes result = in.take(in.get<std::uint64_t>());
-      if (in.failed() || number == 0 || session.used < number) return damaged();
-      if (session.used > snapshot->last().index) return damaged();
-      if (session.sequence == 0 && !result.empty()) return damaged();
-      // Ascending, so that a state that is understood is exactly what snapshot() gives.
-      if (!sessions.empty() && number <= sessions.rbegin()->first) return damaged();
-      if (!by_use.emplace(session.used, number).second) return damaged();
-      session.outcome.result.assign(result.begin(), result.end());
-      sessions.emplace_hint(sessions.end(), number, std::move(session));
-    }
-    auto known = take_addresses(in, places);
-    if (!known) return damaged();
-    for (const auto& [node, text] : *known) {
-      if (text.empty()) return damaged();
-    }
-    addresses = std::move(*known);
-    DOLMEN_CHECK(machine_.restore(in.take(in.remaining())));
+    DOLMEN_TRY(decoded, decode(*snapshot));
+    DOLMEN_CHECK(machine_.restore(decoded.machine));
   }
-  sessions_ = std::move(sessions);
-  by_use_ = std::move(by_use);
-  addresses_ = std::move(addresses);
+  sessions_ = std::move(decoded.sessions);
+  by_use_ = std::move(decoded.by_use);
+  addresses_ = std::move(decoded.addresses);
   executed_ = snapshot == nullptr ? 0 : snapshot->last().index;
   return {};
 }

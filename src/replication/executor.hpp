@@ -70,6 +70,8 @@ class Executor {
   /// The state behind its last entry; null: before everything. Errors: corrupt (the sessions are
   /// then as they were).
   [[nodiscard]] Result<void> restore(const log::Snapshot* snapshot);
+  /// What the machine's try_snapshot() gave for it. Errors: corrupt.
+  [[nodiscard]] static Result<base::Bytes> machine_state_in(const log::Snapshot& snapshot);
 
  private:
   struct Session {
@@ -77,6 +79,13 @@ class Executor {
     log::Index used = 0;
     Outcome outcome{};
   };
+  struct Decoded {
+    std::map<std::uint64_t, Session> sessions;
+    std::map<log::Index, std::uint64_t> by_use;
+    Addresses addresses;
+    base::Bytes machine{};
+  };
+  [[nodiscard]] static Result<Decoded> decode(const log::Snapshot& snapshot);
   Outcome run(const log::Entry& entry);
   void make_room();
 

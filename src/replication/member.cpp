@@ -24,103 +24,6 @@ Member::Member(const sys::Env& env, fabric::Endpoint& endpoint, std::unique_ptr<
 
 Member::~Member() { checkpoint_thread_.reset(); }
 
-Result<void> Member::host(const GroupId& group, StateMachine& machine) {
-  return add(group, &machine);
-}
-
-Result<void> Member::host_witness(const GroupId& group) { return add(group, nullptr); }
-
-Result<void> Member::add(const GroupId& group, StateMachine* machine) {
-  const auto found = found_.find(group);
-  if (found == found_.end()) return fail(Errc::not_found, "a replica of this group on this node");
-  look_at_clock();
-  std::array<std::byte, 8> seed{};
-  env_.entropy->fill(seed);
-  Hosted& hosted = found->second;
-  const log::SnapshotPtr snapshot = hosted.state.snapshot;
-  std::unique_ptr<SharedLanes> lanes;
-  if (!journal_ && endpoint_.traits().mapped) {
-    DOLMEN_TRY(lanes, SharedLanes::make(endpoint_, next_region_, group, hosted.self));
-  }
-  log::ReplicaOptions options = options_.replica;
-  options.has_machine = machine != nullptr;
-  options.has_disk = journal_ != nullptr;
-  log::Replica replica(hosted.self, hosted.first, options, hosted.state,
-                       base::load<std::uint64_t>(seed), now_ns(), lanes.get());
-  // One that is no member yet becomes what it was made to stand in for.
-  if (machine == nullptr && !replica.is_witness() &&
-      replica.deciding().back().is_voter(replica.self())) {
-    return fail(Errc::invalid_argument, "a witness: the group has this member as a server");
-  }
-  if (machine != nullptr && replica.is_witness()) {
-    return fail(Errc::invalid_argument, "a server: the group has this member as a witness");
-  }
-  const auto place = groups_.try_emplace(group, machine, std::move(replica), hosted.first,
-                                         std::move(lanes), options_);
-  DOLMEN_ASSERT(place.second);
-  if (place.first->second.lanes) {
-    place.first->second.writer = std::make_unique<LaneWriter>(endpoint_, group);
-  }
-  found_.erase(found);
-  Hosting& hosting = place.first->second;
-  hosting.cut_at = snapshot ? snapshot->last().index : 0;
-  if (hosting.executor) {
-    DOLMEN_CHECK(make_memory(hosting));
-    DOLMEN_CHECK(hosting.executor->restore(snapshot.get()));
-    hosting.addresses = hosting.executor->addresses();
-  }
-  // Also of what is not known to be decided: a hint is better than none.
-  const log::Replica& its = hosting.replica;
-  for (log::Index i = its.base().index + 1; i <= its.end().index; ++i) {
-    if (auto told = address_in(its.at(i)))
-      hosting.addresses.insert_or_assign(told->first, told->second);
-  }
-  has_new_addresses_ = true;
-  return {};
-}
-
-Result<void> Member::make(const GroupId& group, log::ReplicaId self,
-                          const log::Configuration& first) {
-  DOLMEN_ASSERT(journal_ != nullptr);
-  DOLMEN_CHECK(journal_->add(group, self, first));
-  found_.merge(journal_->take_recovered());
-  return {};
-}
-
-Result<void> Member::drop(const GroupId& group) {
-  DOLMEN_ASSERT(journal_ != nullptr);
-  const auto hosted = groups_.find(group);
-  if (hosted == groups_.end() && !found_.contains(group)) {
-    return fail(Errc::not_found, "a replica of this group on this node");
-  }
-  DOLMEN_CHECK(journal_->remove(group));
-  found_.erase(group);
-  if (hosted == groups_.end()) return {};
-  // Out of reach first: who is told may ask for something else at once.
-  const auto gone = groups_.extract(hosted);
-  const Hosting& hosting = gone.mapped();
-  for (const Pending& pending : hosting.pending) {
-    answer(group, hosting, pending, {.status = ReplyStatus::lost});
-  }
-  for (const Waiting& waiting : hosting.requests) {
-    answer(group, hosting, waiting.pending, {.status = ReplyStatus::lost});
-  }
-  return {};
-}
-
-std::vector<GroupId> Member::found() const {
-  std::vector<GroupId> groups;
-  for (const auto& [group, hosted] : found_) groups.push_back(group);
-  return groups;
-}
-
-std::map<GroupId, log::ReplicaId> Member::replicas() const {
-  std::map<GroupId, log::ReplicaId> all;
-  for (const auto& [group, hosted] : found_) all.emplace(group, hosted.self);
-  for (const auto& [group, hosting] : groups_) all.emplace(group, hosting.replica.self());
-  return all;
-}
-
 Result<bool> Member::turn() {
   look_at_clock();
   // What was asked for since the last turn leaves with this poll().
@@ -158,6 +61,8 @@ Result<bool> Member::turn() {
     DOLMEN_CHECK(carry_out_all());
   }
   for (auto& [group, hosting] : groups_) DOLMEN_CHECK(serve(group, hosting));
+  DOLMEN_TRY(const bool has_moved, look_after_states());
+  busy |= has_moved;
   if (std::exchange(has_new_addresses_, false)) tell_addresses();
   DOLMEN_CHECK(journal_ ? look_after_journal() : look_after_memory(busy));
   // What may be proposed only now waits for nothing that would wake this one.
@@ -173,7 +78,7 @@ Result<void> Member::wait(std::uint64_t until_ns) {
     until_ns = std::min(until_ns, hosting.replica.next_wakeup_ns());
     if (is_outside(hosting)) until_ns = std::min(until_ns, hosting.join_at_ns);
   }
-  return endpoint_.wait(until_ns);
+  return endpoint_.wait(std::min(until_ns, states_wake_ns()));
 }
 
 // --- what arrives --------------------------------------------------------------------------------
@@ -267,6 +172,10 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
     }
     case EnvelopeKind::ask_memory:
       return answer_memory(envelope.group, hosting, from);
+    case EnvelopeKind::ask_state:
+      return on_ask_state(from, envelope, hosting, body);
+    case EnvelopeKind::state:
+      return on_state(envelope, hosting, body);
     case EnvelopeKind::reply:
     case EnvelopeKind::status:
     case EnvelopeKind::ask_roster:
@@ -421,6 +330,7 @@ Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
     }
     has_new_addresses_ = true;
   }
+  if (output.wanted) DOLMEN_CHECK(want_state(hosting, output.wanted));
   if (output.undo_from) {
     give_up(group, hosting, *output.undo_from);
     give_up_ahead(group, hosting, *output.undo_from);
@@ -571,7 +481,7 @@ Result<void> Member::look_after_journal() {
     if (code != Errc{}) checkpoint_not_before_ns_ = now_ns() + options_.checkpoint_retry_ns;
   }
   if (checkpoint_thread_ || !journal_->checkpoint_due()) return {};
-  if (now_ns() < checkpoint_not_before_ns_) return {};
+  if (now_ns() < checkpoint_not_before_ns_ || holds_log()) return {};
   DOLMEN_CHECK(carry_out_all());
   bool can_start = true;
   for (auto& [group, hosting] : groups_) {

@@ -33,6 +33,8 @@
 #include "replication/journal.hpp"
 #include "replication/membership.hpp"
 #include "replication/shared_lanes.hpp"
+#include "replication/state_fetch.hpp"
+#include "replication/state_server.hpp"
 
 namespace dolmen::replication {
 
@@ -62,6 +64,11 @@ struct MemberOptions {
   std::size_t undecided_bytes_max = 8u << 20;
   /// Where no machine makes snapshots, the leader is asked for one this often while one is wanted.
   std::uint64_t snapshot_retry_ns = 100'000'000;
+  /// How states that machines keep themselves get to who lacks them.
+  StateTransferOptions transfer{};
+  /// While such a state is sent the log is not cut before it has so many bytes, so that what the
+  /// other member needs next is still there.
+  std::uint64_t held_log_bytes_max = 512u << 20;
 };
 
 class Member final : private fabric::Sink {
@@ -215,6 +222,9 @@ class Member final : private fabric::Sink {
     bool is_draining = false;          ///< nothing is proposed until a snapshot can be taken
     fabric::RegionId memory_region{};  ///< of the machine's state, if others may read it
     base::MutableBytes memory{};       ///< … and what is in it: the line, and the state
+    // Of a machine that keeps its state:
+    std::unique_ptr<StateServer> server{};
+    std::unique_ptr<StateFetch> fetch{};
     // Without a journal:
     std::unique_ptr<SharedLanes> lanes{};  ///< where memory is mapped
     std::unique_ptr<LaneWriter> writer{};
@@ -286,6 +296,15 @@ class Member final : private fabric::Sink {
   [[nodiscard]] Result<void> look_after_journal();
   [[nodiscard]] static Result<void> tell_decided(Hosting& hosting);
   [[nodiscard]] Result<bool> compact(Hosting& hosting);
+  // member_state.cpp
+  [[nodiscard]] Result<void> want_state(Hosting& hosting, const log::SnapshotPtr& wanted);
+  void on_ask_state(const fabric::NodeName& from, const Envelope& envelope, Hosting& hosting,
+                    base::Bytes body);
+  void on_state(const Envelope& envelope, Hosting& hosting, base::Bytes body);
+  [[nodiscard]] Result<bool> look_after_states();
+  [[nodiscard]] Result<bool> fetch_state(const GroupId& group, Hosting& hosting);
+  [[nodiscard]] bool holds_log();
+  [[nodiscard]] std::uint64_t states_wake_ns() const;
   [[nodiscard]] bool compact_witness(Hosting& hosting);
   /// Takes the replica out of what was found.
   [[nodiscard]] Result<void> add(const GroupId& group, StateMachine* machine);

@@ -17,7 +17,12 @@ constexpr std::uint32_t kSpareLife = 7;
 
 const replication::JournalOptions kJournal{.segment_bytes = 8u << 10, .tail_bytes_max = 24u << 10};
 replication::MemberOptions member_options() {
-  return {.replica = {.part_bytes = 4u << 10, .trailing_bytes = 2u << 10}};
+  return {.replica = {.part_bytes = 4u << 10, .trailing_bytes = 2u << 10},
+          .transfer = {.part_bytes = 5u << 10,
+                       .window = 3,
+                       .resend_ns = 20'000'000,
+                       .silence_ns = 200'000'000},
+          .held_log_bytes_max = 96u << 10};
 }
 
 }  // namespace

@@ -146,7 +146,7 @@ void SpaceTally::reset() {
 }
 
 Result<std::vector<std::byte>> SpaceTally::image() {
-  return machine_->image().snapshot(std::size_t{1} << 30);
+  return machine_->image().pages(std::size_t{1} << 30);
 }
 
 }  // namespace dolmen::sim

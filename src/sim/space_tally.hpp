@@ -36,6 +36,15 @@ class SpaceTally final : public StateMachine {
   Result<void> restore(Bytes state) override;
   void reset() override;
   bool executes_ahead() const override { return true; }
+  bool keeps_state() const override { return true; }
+  bool has_state(Bytes reference) const override { return machine_->has_state(reference); }
+  Result<std::unique_ptr<StateSource>> send_state(Bytes reference,
+                                                  std::size_t part_bytes) override {
+    return machine_->send_state(reference, part_bytes);
+  }
+  Result<std::unique_ptr<StateSink>> receive_state(Bytes reference) override {
+    return machine_->receive_state(reference);
+  }
   bool waits_for_decided() const override { return machine_->waits_for_decided(); }
   Result<std::vector<std::byte>> effect_of(Bytes request) override {
     return machine_->effect_of(request);
@@ -47,7 +56,7 @@ class SpaceTally final : public StateMachine {
 
   /// What the last command gave; nothing: not known since a restore().
   [[nodiscard]] std::optional<std::uint64_t> value() const noexcept { return value_; }
-  /// Every page of the image. Errors: as SpaceImage::snapshot().
+  /// Every page of the image. Errors: as SpaceImage::pages().
   [[nodiscard]] Result<std::vector<std::byte>> image();
 
  private:

@@ -22,6 +22,7 @@ DurableStore::DurableStore(std::unique_ptr<sys::Disk> disk, std::unique_ptr<sys:
       recovered_end_(recovered.scan.end),
       unproven_(recovered.scan.unproven),
       read_only_(options.read_only),
+      pinned_bytes_max_(options.pinned_bytes_max),
       choice_(std::move(recovered.choice)),
       tail_(std::move(recovered.tail)),
       has_tail_(tail_ != nullptr),

@@ -115,6 +115,7 @@ class DurableStore final : public Store {
   const Index recovered_end_;
   const UnprovenTail unproven_;
   const bool read_only_;
+  const std::uint64_t pinned_bytes_max_;
   std::unique_ptr<RootKeeper> keeper_;  // null for readers, as are pool and log
   std::unique_ptr<SegmentPool> pool_;
   std::unique_ptr<Log> log_;

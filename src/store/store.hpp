@@ -74,6 +74,9 @@ struct OpenOptions {
   bool read_only = false;
   /// Space kept aside for erasing and checkpoints when the disk is full; 0 in tests that need none.
   std::uint32_t reserve_segments = 1;
+  /// Blocks that readers may keep from reuse; 0: four log tails. Behind that they lose what they
+  /// read.
+  std::uint64_t pinned_bytes_max = 0;
   /// What it has to hold.
   Contents contents = Contents::objects;
   /// Of a journal: gets each record behind the checkpoint, in order, while it is opened. The bytes

@@ -35,8 +35,9 @@ void DurableStore::hold_blocks_for_readers() {
   if (hold) {
     DOLMEN_PROBE("store.reader_pinned");
     const auto stats = pages_->stats();
-    if (stats && stats->file_bytes_allocated >
-                     stats->live_bytes + kPinnedTailsMax * opened_root_.tail_bytes_max) {
+    const std::uint64_t most =
+        pinned_bytes_max_ > 0 ? pinned_bytes_max_ : kPinnedTailsMax * opened_root_.tail_bytes_max;
+    if (stats && stats->file_bytes_allocated > stats->live_bytes + most) {
       DOLMEN_PROBE("store.reader_pin_ignored");
       hold = false;
     }

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/space_transfer.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <utility>
+
+#include <dolmen/assert.hpp>
+
+#include "base/hooks.hpp"
+#include "node/space_disk.hpp"
+#include "node/space_image.hpp"
+
+namespace dolmen::node {
+
+namespace {
+
+/// Parts that are ready before they are asked for, and that are kept for who asks again.
+constexpr std::uint64_t kAheadMax = 16;
+constexpr std::size_t kKeptMax = 64;
+/// Of parts that one checkpoint of a space that is received writes.
+constexpr std::size_t kBatchBytes = 32u << 20;
+
+}  // namespace
+
+SpaceSource::SpaceSource(const sys::Env& env, sys::Disk& disk, const ImageHead& head,
+                         std::size_t part_bytes)
+    : env_(env), disk_(disk), wanted_(head), part_bytes_(part_bytes) {
+  auto thread = env_.process->start_thread("dolmen-send", [this] { run(); });
+  if (thread) thread_ = std::move(*thread);
+}
+
+SpaceSource::~SpaceSource() {
+  {
+    const base::Lock lock(mutex_);
+    ends_ = true;
+  }
+  more_.notify_all();
+  thread_.reset();
+}
+
+Result<std::unique_ptr<store::Store>> SpaceSource::open_reader() const {
+  return store::Store::open(env_, std::make_unique<ImageDisk>(disk_),
+                            {.read_only = true, .reserve_segments = 0});
+}
+
+Result<void> SpaceSource::open() {
+  DOLMEN_TRY(reader_, open_reader());
+  as_of_ = reader_->last_index();
+  if (reader_->stats().space_id != wanted_.space || as_of_ < wanted_.last_index) {
+    return fail(Errc::not_found, "a state of a replicated space", as_of_);
+  }
+  DOLMEN_CHECK(reader_->for_each_object([&](const store::ObjectInfo& info) {
+    objects_.push_back(info);
+    return true;
+  }));
+  changed_ = reader_->recovered_dirty_pages();
+  std::ranges::sort(changed_);
+  return {};
+}
+
+Result<std::vector<std::byte>> SpaceSource::read() {
+  if (!reader_) DOLMEN_CHECK(open());
+  if (is_begun_ && object_ == objects_.size()) return std::vector<std::byte>{};
+  is_begun_ = true;
+  if (DOLMEN_PLANTED("space.source_moves")) {
+    DOLMEN_TRY(reader_, open_reader());
+  }
+  ImageWriter out({.space = wanted_.space, .last_index = as_of_});
+  while (object_ < objects_.size() && out.size() < part_bytes_) DOLMEN_CHECK(read_object(out));
+  return out.finish();
+}
+
+Result<void> SpaceSource::read_object(ImageWriter& out) {
+  const store::ObjectInfo& info = objects_[object_];
+  if (!is_inside_) {
+    DOLMEN_TRY(pages_, pages_of(*reader_, info, changed_));
+    page_ = 0;
+    is_inside_ = true;
+  }
+  const std::size_t page_bytes = store::page_bytes(info.capacity_log2);
+  out.begin(info.object, info.capacity_log2);
+  for (; page_ < pages_.size() && out.size() < part_bytes_; ++page_) {
+    const base::MutableBytes room = out.page(pages_[page_], page_bytes);
+    DOLMEN_CHECK(reader_->read_page({info.object, pages_[page_]}, room));
+    if (is_zero(room)) out.take_back();
+  }
+  if (page_ < pages_.size()) return {};
+  is_inside_ = false;
+  ++object_;
+  return {};
+}
+
+void SpaceSource::produce() {
+  auto made = [&]() -> Result<std::vector<std::byte>> {
+    try {
+      return read();
+    } catch (const std::bad_alloc&) {
+      return fail(Errc::out_of_memory, "a part of a state");
+    }
+  }();
+  const base::Lock lock(mutex_);
+  if (!made) {
+    failure_ = made.error();
+  } else if (made->empty()) {
+    is_complete_ = true;
+  } else {
+    parts_.push_back(std::move(*made));
+    if (parts_.size() <= kKeptMax) return;
+    parts_.pop_front();
+    ++first_;
+  }
+}
+
+void SpaceSource::run() {
+  while (true) {
+    {
+      const base::Lock lock(mutex_);
+      while (!ends_ && (failure_ || is_complete_ || first_ + parts_.size() >= asked_ + kAheadMax)) {
+        more_.wait(mutex_);
+      }
+      if (ends_) return;
+    }
+    produce();
+  }
+}
+
+Result<std::optional<std::vector<std::byte>>> SpaceSource::part(std::uint64_t number) {
+  while (true) {
+    {
+      const base::Lock lock(mutex_);
+      if (failure_) return std::unexpected(*failure_);
+      const std::uint64_t end = first_ + parts_.size();
+      if (number < first_ || number > end + kKeptMax) {
+        return fail(Errc::not_found, "a part of a state", number);
+      }
+      asked_ = std::max(asked_, number + 1);
+      if (number < end) return std::optional(parts_[number - first_]);
+      if (is_complete_) {
+        if (number > end) return fail(Errc::not_found, "a part of a state", number);
+        return std::optional(std::vector<std::byte>{});
+      }
+    }
+    if (thread_) {
+      more_.notify_all();
+      return std::optional<std::vector<std::byte>>();
+    }
+    produce();
+  }
+}
+
+// --- where it goes -------------------------------------------------------------------------------
+
+/// Parts that become durable together.
+struct SpaceSink::Batch final : store::PageSource {
+  struct Page {
+    store::PageKey key;
+    base::Bytes bytes;
+  };
+  std::deque<std::vector<std::byte>> parts;
+  std::size_t bytes = 0;
+  std::vector<Page> pages;  ///< ascending
+  std::vector<std::pair<ObjectId, std::uint8_t>> objects;
+
+  Result<void> read_page_as_of(const store::PageKey& key, store::Index,
+                               base::MutableBytes out) override {
+    std::ranges::fill(out, std::byte{0});
+    const auto page = std::ranges::lower_bound(pages, key, {}, &Page::key);
+    if (page != pages.end() && page->key == key) std::ranges::copy(page->bytes, out.begin());
+    return {};
+  }
+};
+
+SpaceSink::SpaceSink(const sys::Env& env, sys::Disk& disk, const ImageHead& wanted,
+                     const store::CreateOptions& options)
+    : env_(env),
+      disk_(disk),
+      wanted_(wanted),
+      options_(options),
+      filling_(std::make_unique<Batch>()) {}
+
+SpaceSink::~SpaceSink() {
+  thread_.reset();
+  store_.reset();
+  (void)remove_staged(disk_);  // else the next opening does
+}
+
+Result<void> SpaceSink::begin(const ImageHead& head) {
+  if (head.space != wanted_.space || head.last_index < wanted_.last_index) {
+    return fail(Errc::corrupt, "a state of another space, or of before");
+  }
+  store::CreateOptions options = options_;
+  options.space = head.space;
+  options.base_index = head.last_index;
+  options.unfinished = true;
+  DOLMEN_TRY(store_, store::Store::create(env_, std::make_unique<StagedDisk>(disk_), options));
+  head_ = head;
+  is_begun_ = true;
+  return {};
+}
+
+/// Its bytes are in the batch that is being filled.
+Result<void> SpaceSink::add(const DecodedImage& image) {
+  for (const ImageObject& object : image.objects) {
+    const bool goes_on = last_ && last_->object == object.id;
+    if (goes_on && object.capacity_log2 != last_capacity_log2_) {
+      return fail(Errc::corrupt, "a state whose object has two sizes");
+    }
+    if (last_ && object.id < last_->object) return fail(Errc::corrupt, "a state out of order");
+    if (!goes_on) filling_->objects.emplace_back(object.id, object.capacity_log2);
+    for (const ImageObject::Page& page : object.pages) {
+      const store::PageKey key{object.id, page.number};
+      if (!filling_->pages.empty() && key <= filling_->pages.back().key) {
+        return fail(Errc::corrupt, "a state out of order");
+      }
+      filling_->pages.push_back({.key = key, .bytes = page.bytes});
+    }
+    last_ = {object.id, 0};
+    last_capacity_log2_ = object.capacity_log2;
+  }
+  return {};
+}
+
+Result<void> SpaceSink::write(Batch& batch) {
+  store::CheckpointRequest request;
+  request.as_of = head_.last_index;
+  request.source = &batch;
+  request.capacity_log2 = std::move(batch.objects);
+  request.pages.reserve(batch.pages.size());
+  for (const Batch::Page& page : batch.pages) request.pages.push_back(page.key);
+  if (request.pages.empty() && request.capacity_log2.empty()) return {};
+  DOLMEN_CHECK(store_->checkpoint(request));
+  return {};
+}
+
+void SpaceSink::start_writing() {
+  writing_ = std::exchange(filling_, std::make_unique<Batch>());
+  is_written_.store(false, std::memory_order_relaxed);
+  const auto body = [this] {
+    try {
+      written_ = write(*writing_);
+    } catch (const std::bad_alloc&) {
+      written_ = fail(Errc::out_of_memory, "a state that is received");
+    }
+    is_written_.store(true, std::memory_order_release);
+  };
+  auto thread = env_.process->start_thread("dolmen-take", body);
+  if (thread) {
+    thread_ = std::move(*thread);
+  } else {
+    body();
+  }
+}
+
+Result<void> SpaceSink::join() {
+  thread_.reset();
+  writing_.reset();
+  return written_;
+}
+
+Result<bool> SpaceSink::take(base::Bytes part) {
+  if (writing_ && is_written_.load(std::memory_order_acquire)) DOLMEN_CHECK(join());
+  if (writing_ && filling_->bytes >= kBatchBytes) return false;
+  if (part.empty()) {
+    if (!is_begun_) return fail(Errc::corrupt, "a state without a beginning");
+    is_ended_ = true;
+    return true;
+  }
+  filling_->parts.emplace_back(part.begin(), part.end());
+  filling_->bytes += part.size();
+  DOLMEN_TRY(const DecodedImage image, decode_image(filling_->parts.back()));
+  if (!is_begun_) DOLMEN_CHECK(begin(image.head));
+  if (image.head.space != head_.space || image.head.last_index != head_.last_index) {
+    return fail(Errc::corrupt, "a state of two moments");
+  }
+  DOLMEN_CHECK(add(image));
+  if (!writing_ && filling_->bytes >= kBatchBytes) start_writing();
+  return true;
+}
+
+Result<bool> SpaceSink::is_done() {
+  if (done_) return true;
+  if (!is_ended_) return false;
+  if (writing_ && !is_written_.load(std::memory_order_acquire)) return false;
+  if (writing_) DOLMEN_CHECK(join());
+  if (filling_->bytes > 0 && !DOLMEN_PLANTED("space.done_early")) {
+    start_writing();
+    if (thread_) return false;
+    DOLMEN_CHECK(join());
+  }
+  DOLMEN_CHECK(store_->finish());
+  DOLMEN_CHECK(store_->close());
+  store_.reset();
+  DOLMEN_PROBE("space_image.staged");
+  done_ = head_;
+  return true;
+}
+
+Result<void> remove_staged(sys::Disk& disk) {
+  DOLMEN_TRY(const auto names, disk.list());
+  bool any = false;
+  for (const std::string& name : names) {
+    if (!name.starts_with(kStagedPrefix)) continue;
+    DOLMEN_CHECK(disk.remove(name));
+    any = true;
+  }
+  return any ? disk.sync_directory() : Result<void>();
+}
+
+}  // namespace dolmen::node

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which replicas a member has, and which of them it runs.
+#include <array>
+#include <utility>
+
+#include <dolmen/assert.hpp>
+
+#include "replication/member.hpp"
+
+namespace dolmen::replication {
+
+Result<void> Member::host(const GroupId& group, StateMachine& machine) {
+  return add(group, &machine);
+}
+
+Result<void> Member::host_witness(const GroupId& group) { return add(group, nullptr); }
+
+Result<void> Member::add(const GroupId& group, StateMachine* machine) {
+  const auto found = found_.find(group);
+  if (found == found_.end()) return fail(Errc::not_found, "a replica of this group on this node");
+  look_at_clock();
+  std::array<std::byte, 8> seed{};
+  env_.entropy->fill(seed);
+  Hosted& hosted = found->second;
+  const log::SnapshotPtr snapshot = hosted.state.snapshot;
+  std::unique_ptr<SharedLanes> lanes;
+  if (!journal_ && endpoint_.traits().mapped) {
+    DOLMEN_TRY(lanes, SharedLanes::make(endpoint_, next_region_, group, hosted.self));
+  }
+  log::ReplicaOptions options = options_.replica;
+  options.has_machine = machine != nullptr;
+  options.has_disk = journal_ != nullptr;
+  options.snapshots_refer = machine != nullptr && machine->keeps_state();
+  log::Replica replica(hosted.self, hosted.first, options, hosted.state,
+                       base::load<std::uint64_t>(seed), now_ns(), lanes.get());
+  // One that is no member yet becomes what it was made to stand in for.
+  if (machine == nullptr && !replica.is_witness() &&
+      replica.deciding().back().is_voter(replica.self())) {
+    return fail(Errc::invalid_argument, "a witness: the group has this member as a server");
+  }
+  if (machine != nullptr && replica.is_witness()) {
+    return fail(Errc::invalid_argument, "a server: the group has this member as a witness");
+  }
+  const auto place = groups_.try_emplace(group, machine, std::move(replica), hosted.first,
+                                         std::move(lanes), options_);
+  DOLMEN_ASSERT(place.second);
+  if (place.first->second.lanes) {
+    place.first->second.writer = std::make_unique<LaneWriter>(endpoint_, group);
+  }
+  found_.erase(found);
+  Hosting& hosting = place.first->second;
+  hosting.cut_at = snapshot ? snapshot->last().index : 0;
+  if (options.snapshots_refer) {
+    hosting.server = std::make_unique<StateServer>(machine, options_.transfer);
+  }
+  if (hosting.executor) {
+    DOLMEN_CHECK(make_memory(hosting));
+    DOLMEN_CHECK(hosting.executor->restore(snapshot.get()));
+    hosting.addresses = hosting.executor->addresses();
+  }
+  // Also of what is not known to be decided: a hint is better than none.
+  const log::Replica& its = hosting.replica;
+  for (log::Index i = its.base().index + 1; i <= its.end().index; ++i) {
+    if (auto told = address_in(its.at(i)))
+      hosting.addresses.insert_or_assign(told->first, told->second);
+  }
+  has_new_addresses_ = true;
+  return {};
+}
+
+Result<void> Member::make(const GroupId& group, log::ReplicaId self,
+                          const log::Configuration& first) {
+  DOLMEN_ASSERT(journal_ != nullptr);
+  DOLMEN_CHECK(journal_->add(group, self, first));
+  found_.merge(journal_->take_recovered());
+  return {};
+}
+
+Result<void> Member::drop(const GroupId& group) {
+  DOLMEN_ASSERT(journal_ != nullptr);
+  const auto hosted = groups_.find(group);
+  if (hosted == groups_.end() && !found_.contains(group)) {
+    return fail(Errc::not_found, "a replica of this group on this node");
+  }
+  DOLMEN_CHECK(journal_->remove(group));
+  found_.erase(group);
+  if (hosted == groups_.end()) return {};
+  // Out of reach first: who is told may ask for something else at once.
+  const auto gone = groups_.extract(hosted);
+  const Hosting& hosting = gone.mapped();
+  for (const Pending& pending : hosting.pending) {
+    answer(group, hosting, pending, {.status = ReplyStatus::lost});
+  }
+  for (const Waiting& waiting : hosting.requests) {
+    answer(group, hosting, waiting.pending, {.status = ReplyStatus::lost});
+  }
+  return {};
+}
+
+std::vector<GroupId> Member::found() const {
+  std::vector<GroupId> groups;
+  for (const auto& [group, hosted] : found_) groups.push_back(group);
+  return groups;
+}
+
+std::map<GroupId, log::ReplicaId> Member::replicas() const {
+  std::map<GroupId, log::ReplicaId> all;
+  for (const auto& [group, hosted] : found_) all.emplace(group, hosted.self);
+  for (const auto& [group, hosting] : groups_) all.emplace(group, hosting.replica.self());
+  return all;
+}
+
+}  // namespace dolmen::replication

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "replication/state_fetch.hpp"
+
+#include <algorithm>
+#include <array>
+#include <span>
+#include <utility>
+
+#include "base/hooks.hpp"
+
+namespace dolmen::replication {
+
+StateFetch::StateFetch(StateMachine& machine, const StateTransferOptions& options,
+                       sys::Entropy& entropy, const log::SnapshotPtr& wanted, base::Bytes reference)
+    : machine_(machine), options_(options), entropy_(entropy) {
+  want(wanted, reference);
+}
+
+void StateFetch::want(const log::SnapshotPtr& wanted, base::Bytes reference) {
+  if (latest_.snapshot && wanted->last().index < latest_.snapshot->last().index) return;
+  latest_ = {.snapshot = wanted, .reference = {reference.begin(), reference.end()}};
+}
+
+log::SnapshotPtr StateFetch::arrived() const {
+  if (machine_.has_state(latest_.reference)) return latest_.snapshot;
+  return is_done_ ? fetched_.snapshot : nullptr;
+}
+
+void StateFetch::begin_again() {
+  sink_.reset();
+  parts_.clear();
+  is_done_ = false;
+  is_gone_ = false;
+  is_waiting_ = false;
+}
+
+void StateFetch::take(std::uint64_t now_ns, log::ReplicaId from, const StatePart& part) {
+  if (!sink_ || from != source_ || part.transfer != transfer_) return;
+  heard_ns_ = now_ns;
+  if (part.status != StateStatus::part) {
+    is_gone_ = true;
+    if (part.status == StateStatus::busy) not_before_ns_ = now_ns + options_.silence_ns / 4;
+    return;
+  }
+  const auto asked = parts_.find(part.part);
+  if (asked == parts_.end() || asked->second.is_here) return;
+  asked->second.is_here = true;
+  asked->second.bytes.assign(part.bytes.begin(), part.bytes.end());
+  if (part.bytes.empty()) end_ = std::min(end_, part.part);
+}
+
+Result<void> StateFetch::begin(std::uint64_t now_ns, log::ReplicaId leader) {
+  begin_again();
+  std::array<std::byte, 8> random{};
+  entropy_.fill(random);
+  transfer_ = base::load<std::uint64_t>(random) | 1;
+  source_ = leader;
+  fetched_ = latest_;
+  heard_ns_ = now_ns;
+  next_ = 0;
+  end_ = ~std::uint64_t{0};
+  DOLMEN_TRY(sink_, machine_.receive_state(fetched_.reference));
+  DOLMEN_PROBE("replication.state_begun");
+  return {};
+}
+
+/// What has arrived, in order; false: nothing.
+Result<bool> StateFetch::store_parts() {
+  bool busy = false;
+  is_waiting_ = false;
+  while (!parts_.empty() && parts_.begin()->first == next_ && parts_.begin()->second.is_here) {
+    DOLMEN_TRY(const bool is_taken, sink_->take(parts_.begin()->second.bytes));
+    if (!is_taken) {
+      is_waiting_ = true;
+      return busy;
+    }
+    parts_.erase(parts_.begin());
+    ++next_;
+    busy = true;
+  }
+  if (next_ <= end_) return busy;
+  DOLMEN_TRY(is_done_, sink_->is_done());
+  is_waiting_ = !is_done_;
+  return busy || is_done_;
+}
+
+Result<bool> StateFetch::go_on(std::uint64_t now_ns, log::ReplicaId leader, const Ask& ask) {
+  const bool is_silent = !is_waiting_ && now_ns >= heard_ns_ + options_.silence_ns;
+  if (is_done_) return false;
+  if (!sink_ || is_gone_ || is_silent) {
+    if (leader == log::ReplicaId{} || now_ns < not_before_ns_) return false;
+    not_before_ns_ = now_ns + options_.resend_ns;
+    DOLMEN_CHECK(begin(now_ns, leader));
+  }
+  auto stored = store_parts();
+  if (!stored) {
+    if (stored.error().code() != Errc::corrupt) return stored;
+    DOLMEN_PROBE("replication.state_refused");
+    is_gone_ = true;
+    return true;
+  }
+  bool busy = *stored;
+  if (busy || is_waiting_) heard_ns_ = now_ns;
+  // What else it is to be asked for follows from whether it has anything at all.
+  const std::size_t window = next_ == 0 && parts_.size() <= 1 ? 1 : options_.window;
+  for (std::uint64_t number = next_; number < next_ + window && number <= end_; ++number) {
+    Part& part = parts_[number];
+    if (part.is_here || (part.asked_ns != 0 && now_ns < part.asked_ns + options_.resend_ns)) {
+      continue;
+    }
+    part.asked_ns = now_ns;
+    busy = true;
+    ask(source_, {.transfer = transfer_, .part = number, .reference = fetched_.reference});
+  }
+  return busy;
+}
+
+}  // namespace dolmen::replication
