@@ -336,8 +336,11 @@ TEST(MemberMake, AGroupIsMadeWhileTheMemberServesOthers) {
   EXPECT_EQ(again.error().code(), Errc::already_exists);
   EXPECT_EQ(made.add(3), 3u);
   EXPECT_EQ(add(world, 1), 6u);
-  ASSERT_TRUE(
-      world.run([&] { return made.value(0) == 3 && made.value(1) == 3 && made.value(2) == 3; }));
+  const auto is_everywhere = [&] {
+    return made.value(0) == 3 && made.value(1) == 3 && made.value(2) == 3;
+  };
+  ASSERT_TRUE(world.run(is_everywhere))
+      << made.value(0) << " " << made.value(1) << " " << made.value(2);
   // Durable before anything was executed in it; a member that starts again finds it.
   for (std::size_t i = 0; i < 3; ++i) {
     world.crash(i);
