@@ -121,6 +121,7 @@ class ClusterCore {
   void hear_ask(const fabric::NodeName& from, base::Bytes body);
   void hear_order(const fabric::NodeName& from, base::Bytes body);
   void hear_report(base::Bytes body);
+  void observe(cluster::NodeNumber from, const AskMap& ask);
   [[nodiscard]] AskMap asks() const;
   [[nodiscard]] std::optional<AskMap::Led> led(cluster::GroupNumber number) const;
   void ask_for_map();

@@ -9,10 +9,6 @@ namespace {
 
 std::unexpected<Error> damaged() { return fail(Errc::corrupt, "a message between nodes"); }
 
-void put_numbers(base::ByteWriter& out, const std::vector<std::uint32_t>& numbers) {
-  for (const std::uint32_t number : numbers) out.put(number);
-}
-
 /// `count` of them, ascending and not 0. Nothing: these are none.
 std::optional<std::vector<std::uint32_t>> take_numbers(base::ByteReader& in, std::size_t count) {
   std::vector<std::uint32_t> numbers;
@@ -95,7 +91,7 @@ Result<AskMap> decode_ask_map(base::Bytes body) {
 std::vector<std::byte> encode(const cluster::ChangeOrder& order) {
   base::ByteWriter out;
   out.put(order.group);
-  out.put(std::uint32_t{order.is_undo ? 1u : 0u});
+  out.put(std::uint32_t{order.is_stop ? 1u : 0u});
   out.put(order.since);
   out.put(order.add);
   out.put(order.leave);
@@ -106,15 +102,15 @@ std::vector<std::byte> encode(const cluster::ChangeOrder& order) {
 Result<cluster::ChangeOrder> decode_order(base::Bytes body) {
   base::ByteReader in(body);
   cluster::ChangeOrder order{.group = in.get<std::uint32_t>()};
-  const auto is_undo = in.get<std::uint32_t>();
+  const auto is_stop = in.get<std::uint32_t>();
   order.since = in.get<std::uint64_t>();
   order.add = in.get<std::uint32_t>();
   order.leave = in.get<std::uint32_t>();
-  if (in.failed() || is_undo > 1 || order.group == 0 || order.since == 0) return damaged();
+  if (in.failed() || is_stop > 1 || order.group == 0 || order.since == 0) return damaged();
   // The replica that is added is named by it.
   if (order.since >= ~std::uint32_t{0}) return damaged();
   if (order.add == 0 && order.leave == 0) return damaged();
-  order.is_undo = is_undo == 1;
+  order.is_stop = is_stop == 1;
   const base::Bytes address = in.take(in.remaining());
   if (address.size() > replication::kAddressBytesMax) return damaged();
   for (const std::byte byte : address) order.address += static_cast<char>(byte);
@@ -127,7 +123,8 @@ std::vector<std::byte> encode(const cluster::ChangeReport& report) {
   out.put(std::uint32_t{report.is_done ? 1u : 0u});
   out.put(report.since);
   out.put(report.as_of);
-  put_numbers(out, report.members);
+  // With which disk they vote each of them says itself.
+  for (const cluster::root::Seat& seat : report.members) out.put(seat.node);
   return out.release();
 }
 
@@ -142,7 +139,7 @@ Result<cluster::ChangeReport> decode_report(base::Bytes body) {
   if (in.remaining() % 4 != 0 || in.remaining() / 4 > cluster::kGroupMembersMax) return damaged();
   auto members = take_numbers(in, in.remaining() / 4);
   if (!members) return damaged();
-  report.members = std::move(*members);
+  for (const std::uint32_t node : *members) report.members.push_back({.node = node});
   return report;
 }
 
@@ -153,9 +150,8 @@ std::optional<replication::Change> next_step(const cluster::ChangeOrder& order,
   const log::ReplicaId added = added_replica(order.add, order.since);
   const bool is_voter = now.is_voter(added);
   const bool is_learner = now.is_learner(added);
-  if (order.is_undo) {
-    if (order.add == 0 || order.add == order.leave) return std::nullopt;
-    if (!is_voter && !is_learner) return std::nullopt;
+  if (order.is_stop) {
+    if (order.add == 0 || !is_learner) return std::nullopt;
     return Change{.kind = ChangeKind::leave, .replica = added};
   }
   const auto leaves =

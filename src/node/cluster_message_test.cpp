@@ -33,14 +33,14 @@ ChangeOrder order() {
           .add = 0x0A0B0C0D,
           .address = "[2001:db8::7]:7400",
           .leave = 3,
-          .is_undo = true};
+          .is_stop = true};
 }
 ChangeReport report() {
   return {.group = 7,
           .since = 0x2122232425262728,
           .is_done = true,
           .as_of = 0x3132333435363738,
-          .members = {1, 2, 0x41424344}};
+          .members = {{.node = 1}, {.node = 2}, {.node = 0x41424344}}};
 }
 bool is_same(const ChangeReport& a, const ChangeReport& b) {
   return a.group == b.group && a.since == b.since && a.is_done == b.is_done && a.as_of == b.as_of &&
@@ -163,10 +163,10 @@ TEST(ClusterMessage, AReportKeepsItsRules) {
   ChangeReport most = report();
   most.members.clear();
   for (std::uint32_t node = 1; node <= cluster::kGroupMembersMax; ++node) {
-    most.members.push_back(node);
+    most.members.push_back({.node = node});
   }
   EXPECT_TRUE(is_same(decode_report(encode(most)).value(), most));
-  most.members.push_back(cluster::kGroupMembersMax + 1);
+  most.members.push_back({.node = cluster::kGroupMembersMax + 1});
   EXPECT_TRUE(is_refused(decode_report, encode(most)));
 }
 
@@ -241,25 +241,24 @@ TEST(NextStep, OfANodeThatLostItsDisk) {
   EXPECT_EQ(next_step(again, now), Step{}) << "the new one stays";
 }
 
-TEST(NextStep, OfUndoing) {
-  ChangeOrder undo{.group = 2, .since = kSince, .add = 4, .leave = 2, .is_undo = true};
+TEST(NextStep, OfStopping) {
+  ChangeOrder stop{.group = 2, .since = kSince, .add = 4, .leave = 2, .is_stop = true};
   const log::ReplicaId added = added_replica(4, kSince);
   log::Configuration now{.voters = {founder(1), founder(2), founder(3)}};
-  EXPECT_EQ(next_step(undo, now), Step{}) << "who was to leave stays";
+  EXPECT_EQ(next_step(stop, now), Step{}) << "who was to leave stays";
   now.learners = {added};
-  EXPECT_EQ(next_step(undo, now), leave(added));
+  EXPECT_EQ(next_step(stop, now), leave(added));
+  stop.leave = 0;
+  EXPECT_EQ(next_step(stop, now), leave(added));
   now = {.voters = {founder(1), founder(3), added}};
-  EXPECT_EQ(next_step(undo, now), leave(added));
-  undo.leave = 0;
-  EXPECT_EQ(next_step(undo, now), leave(added));
-  now = {.voters = {founder(1), founder(3), added_replica(4, 20)}};
-  EXPECT_EQ(next_step(undo, now), Step{}) << "of another change";
-  // Neither what a node with a new disk got is undone, nor that one leaves.
-  now = {.voters = {founder(1), added_replica(2, kSince), founder(3)}};
-  undo = {.group = 2, .since = kSince, .add = 2, .leave = 2, .is_undo = true};
-  EXPECT_EQ(next_step(undo, now), Step{});
-  undo = {.group = 2, .since = kSince, .leave = 2, .is_undo = true};
-  EXPECT_EQ(next_step(undo, now), Step{});
+  EXPECT_EQ(next_step(stop, now), Step{}) << "who votes already stays";
+  now = {.voters = {founder(1), founder(2), founder(3)}, .learners = {added_replica(4, 20)}};
+  EXPECT_EQ(next_step(stop, now), Step{}) << "of another change";
+  now = {.voters = {founder(1), founder(2), founder(3)}, .learners = {added_replica(2, kSince)}};
+  stop = {.group = 2, .since = kSince, .add = 2, .leave = 2, .is_stop = true};
+  EXPECT_EQ(next_step(stop, now), leave(added_replica(2, kSince)));
+  stop = {.group = 2, .since = kSince, .leave = 2, .is_stop = true};
+  EXPECT_EQ(next_step(stop, now), Step{});
 }
 
 /// Whoever leads the group carries a step out, again and again, as a node does that was ordered to.
@@ -287,7 +286,7 @@ TEST(NextStep, StepsAloneCarryAnOrderOutAlsoWhereTheLeaderLeaves) {
   const log::ReplicaId added = added_replica(4, kJoins);
   carry_out(world, {.group = 2, .since = kJoins, .add = 4, .address = MemberWorld::address(3)});
   EXPECT_EQ(voters(world), (std::vector{founder(1), founder(2), founder(3), added}));
-  carry_out(world, {.group = 2, .since = kJoins, .add = 4, .is_undo = true});
+  carry_out(world, {.group = 2, .since = kJoins, .leave = 4});
   EXPECT_EQ(voters(world), (std::vector{founder(1), founder(2), founder(3)}));
   const std::size_t first = world.lead();
   const auto leaves = static_cast<cluster::NodeNumber>(first + 1);

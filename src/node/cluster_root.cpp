@@ -48,12 +48,21 @@ void ClusterCore::hear_ask(const fabric::NodeName& from, base::Bytes body) {
     const auto number = static_cast<NodeNumber>(from.node);
     controller_->heard(number, ask->life, env_.clock->monotonic_ns());
     controller_->holds(number, ask->holds);
-    for (const auto& [group, as_of, members] : ask->leads) {
-      controller_->observed(group, as_of, members);
-    }
+    observe(number, *ask);
   }
   if (map_.version() <= ask->version) return;
   member_->say(from, EnvelopeKind::map, group_of(kRootGroup), cluster::encode_root(map_));
+}
+
+/// Of itself a leader knows with which disk it votes.
+void ClusterCore::observe(NodeNumber from, const AskMap& ask) {
+  for (const auto& [group, as_of, members] : ask.leads) {
+    std::vector<cluster::root::Seat> seats;
+    for (const NodeNumber member : members) {
+      seats.push_back({.node = member, .life = member == from ? ask.life : 0});
+    }
+    controller_->observed(group, as_of, seats);
+  }
 }
 
 /// As of the group's log; nothing: this node does not lead it, or a change is not settled.
@@ -64,7 +73,7 @@ std::optional<AskMap::Led> ClusterCore::led(GroupNumber number) const {
   if (!inside->replica->settled() && !DOLMEN_PLANTED("cluster.reports_unsettled")) {
     return std::nullopt;
   }
-  AskMap::Led led{.group = number, .as_of = inside->replica->stable()};
+  AskMap::Led led{.group = number, .as_of = inside->replica->configured_at()};
   for (const log::ReplicaId voter : inside->replica->last_configuration().voters) {
     led.members.push_back(member_of(voter));
   }
@@ -130,9 +139,7 @@ void ClusterCore::lead(std::uint64_t now_ns) {
   const AskMap own = asks();
   controller_->heard(options_.self, options_.life, now_ns);
   controller_->holds(options_.self, own.holds);
-  for (const auto& [group, as_of, members] : own.leads) {
-    controller_->observed(group, as_of, members);
-  }
+  observe(options_.self, own);
   cluster::RootActions actions = controller_->tick(now_ns, root_.state());
   for (const cluster::RootCommand& command : actions.proposals) propose(command);
   for (cluster::ChangeOrder& order : actions.orders) {
@@ -184,12 +191,10 @@ void ClusterCore::hear_order(const fabric::NodeName& from, base::Bytes body) {
   }
   auto its = led(order->group);
   if (!its) return;
-  const std::vector<std::byte> report =
-      encode(cluster::ChangeReport{.group = order->group,
-                                   .since = order->since,
-                                   .is_done = true,
-                                   .as_of = its->as_of,
-                                   .members = std::move(its->members)});
+  cluster::ChangeReport done{
+      .group = order->group, .since = order->since, .is_done = true, .as_of = its->as_of};
+  for (const NodeNumber member : its->members) done.members.push_back({.node = member});
+  const std::vector<std::byte> report = encode(done);
   if (from == endpoint_.self()) return hear_report(report);
   member_->say(from, EnvelopeKind::report, group_of(kRootGroup), report);
 }
