@@ -52,8 +52,8 @@ void carry_out(const cluster::ChangeOrder& order) {
     take(now, *step);
   }
   const log::ReplicaId added = node::added_replica(order.add, order.since);
-  if (order.is_undo) {
-    DOLMEN_ASSERT(!now.is_voter(added));
+  if (order.is_stop) {
+    DOLMEN_ASSERT(order.add == 0 || !now.is_learner(added));
     return;
   }
   DOLMEN_ASSERT(order.add == 0 || now.is_voter(added));

@@ -15,7 +15,6 @@ namespace dolmen {
 namespace {
 
 using cluster::LookupState;
-using cluster::ReadLevel;
 using replication::EnvelopeKind;
 
 /// Of an operation that belongs to no look-up.
@@ -198,9 +197,9 @@ Result<std::optional<std::vector<std::byte>>> Index::Impl::Shard::fetch(std::uin
 
 cluster::IndexLookup Index::Impl::Shard::look_up(Bytes key) {
   if (options.reads == IndexReads::hint) {
-    return {*geometry, node::kIndexEpoch, *hints, key, ReadLevel::hint};
+    return {*geometry, node::kIndexEpoch, *hints, key, cluster::ReadLevel::hint};
   }
-  return {*geometry, node::kIndexEpoch, *hints, key, ReadLevel::epoch, led->epoch};
+  return {*geometry, node::kIndexEpoch, *hints, key, cluster::ReadLevel::epoch, led->epoch};
 }
 
 /// By loads, until it is over.

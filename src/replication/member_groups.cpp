@@ -87,14 +87,23 @@ Result<void> Member::drop(const GroupId& group) {
   found_.erase(group);
   if (hosted == groups_.end()) return {};
   // Out of reach first: who is told may ask for something else at once.
-  const auto gone = groups_.extract(hosted);
-  const Hosting& hosting = gone.mapped();
+  auto gone = groups_.extract(hosted);
+  Hosting& hosting = gone.mapped();
   for (const Pending& pending : hosting.pending) {
     answer(group, hosting, pending, {.status = ReplyStatus::lost});
   }
-  for (const Waiting& waiting : hosting.requests) {
+  while (!hosting.requests.empty()) {
+    const Waiting waiting = hosting.requests.pop(now_ns()).item;
     answer(group, hosting, waiting.pending, {.status = ReplyStatus::lost});
   }
+  give_up_ahead(group, hosting, 0);
+  const auto tell = [&](const Reader& reader) {
+    answer_reader(group, hosting, reader, {.status = ReplyStatus::not_leader});
+  };
+  for (const Asking& asking : hosting.asking) tell(asking.reader);
+  while (!hosting.reads.empty()) tell(hosting.reads.pop(now_ns()).item);
+  // Nobody is told of it any more. Where others may have it mapped it stays as it is.
+  if (!hosting.memory.empty()) (void)endpoint_.close_region(hosting.memory_region);
   return {};
 }
 
