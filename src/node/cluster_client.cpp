@@ -2,6 +2,7 @@
 //
 // Who uses a cluster, or changes it.
 #include <algorithm>
+#include <variant>
 
 #include <dolmen/cluster.hpp>
 
@@ -116,7 +117,9 @@ struct Cluster::Impl {
     }
     DOLMEN_TRY(const auto bytes, root->call(cluster::encode(command), patience));
     DOLMEN_TRY(const cluster::RootReply reply, cluster::decode_root_reply(bytes));
-    if (reply.is_ok()) return reply;
+    const bool is_there = reply.status == cluster::RootStatus::name_taken &&
+                          std::holds_alternative<cluster::root::CreateGroup>(command);
+    if (reply.is_ok() || is_there) return reply;
     const bool is_later = reply.status == cluster::RootStatus::has_seats;
     return fail(is_later ? Errc::busy : Errc::invalid_argument,
                 interned(std::string(cluster::text(reply.status))), reply.value);
