@@ -5,6 +5,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -55,7 +56,10 @@ class Patience {
 };
 
 int make_node(const Options& options) {
-  const auto made = ClusterNode::create(options.node, milliseconds(options.patience_s));
+  NodeOptions its = options.node;
+  // It is read again whenever the node starts, from wherever that is.
+  its.key_file = std::filesystem::absolute(its.key_file);
+  const auto made = ClusterNode::create(its, milliseconds(options.patience_s));
   if (!made) return failed(made.error());
   if (options.json) {
     print_json({{"directory", options.node.directory}, {"address", options.node.address}});

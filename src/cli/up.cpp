@@ -90,10 +90,11 @@ int wait_for(sys::Children& children, const char* what) {
     if (!*ended) continue;
     const auto& [number, how] = **ended;
     if ((how.code == 0 && how.signal == 0) || asked_to_end != 0) continue;
+    if (result != kOk) continue;  // it was asked to end
     const std::string why = how.signal != 0 ? "signal " + std::to_string(how.signal)
                                             : "exit code " + std::to_string(how.code);
     (void)failed(std::string(what) + " " + std::to_string(number + 1) + " ended with " + why);
-    if (result == kOk) result = how.code != 0 ? how.code : 128 + how.signal;
+    result = how.code != 0 ? how.code : 128 + how.signal;
     children.terminate();
   }
   std::signal(SIGTERM, SIG_DFL);

@@ -2,6 +2,7 @@
 //
 // Who uses a cluster, or changes it.
 #include <algorithm>
+#include <variant>
 
 #include <dolmen/cluster.hpp>
 

@@ -274,8 +274,8 @@ class MadeGroup {
   explicit MadeGroup(MemberWorld& world) : world_(world) {
     for (std::size_t i = 0; i < world.size(); ++i) {
       first_.voters.push_back(MemberWorld::replica(i));
-      make(i, MemberWorld::replica(i));
     }
+    for (std::size_t i = 0; i < world.size(); ++i) make(i, MemberWorld::replica(i));
   }
   void make(std::size_t i, log::ReplicaId self) {
     const auto made = world_.member(i).make(kOtherGroup, self, first_);
