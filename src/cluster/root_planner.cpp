@@ -180,8 +180,14 @@ class Planner {
 
 std::optional<root::BeginChange> plan(const RootState& state, const Holdings& holdings,
                                       const PlanOptions& options) {
+  // A group without a majority cannot do anything, and is not to hold up the others for ever.
+  const auto goes_on = [&](const RootGroup& group) {
+    const auto live = static_cast<std::size_t>(std::ranges::count_if(
+        group.members, [&](const auto& member) { return state.is_live(group, member.first); }));
+    return group.change.has_value() && live >= majority_of(group.members.size());
+  };
   const auto changes = static_cast<std::size_t>(std::ranges::count_if(
-      state.groups(), [](const auto& entry) { return entry.second.change.has_value(); }));
+      state.groups(), [&](const auto& entry) { return goes_on(entry.second); }));
   if (changes >= options.changes_max) return std::nullopt;
   const Planner planner(state, holdings);
   if (auto change = planner.repair()) return change;

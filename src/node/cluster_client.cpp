@@ -123,12 +123,15 @@ struct Cluster::Impl {
 
   [[nodiscard]] Result<cluster::RootReply> tell(const cluster::RootCommand& command,
                                                 std::chrono::milliseconds patience) {
+    const std::uint64_t deadline_ns = deadline_in(patience);
+    // Who the root's members are may have changed since the last time.
+    DOLMEN_CHECK(refresh(deadline_ns));
     if (!root) {
       DOLMEN_TRY(auto client, node::ClientOf::make(node::plan_of(map, cluster::kRootGroup, key),
                                                    cluster::kRootGroup));
       root = std::make_unique<ReplicatedClient>(std::move(client));
     }
-    DOLMEN_TRY(const auto bytes, root->call(cluster::encode(command), patience));
+    DOLMEN_TRY(const auto bytes, root->call(cluster::encode(command), left_until(deadline_ns)));
     return cluster::decode_root_reply(bytes);
   }
 
@@ -151,8 +154,9 @@ Result<Cluster> Cluster::open(std::string_view address, std::chrono::millisecond
     DOLMEN_TRY(const auto job,
                node::job_of([&](const char* name) { return process.environment(name); }));
     if (job) {
+      const std::uint64_t deadline_ns = deadline_in(patience);
       DOLMEN_TRY(const ClusterAddress where, node::cluster_of_job(*job, patience));
-      return open(where, patience);
+      return open(where, left_until(deadline_ns));
     }
   }
   DOLMEN_TRY(const ClusterAddress where, ClusterAddress::parse(text));

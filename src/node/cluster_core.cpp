@@ -129,11 +129,17 @@ Result<void> ClusterCore::follow_map() {
   if (map_.node(options_.self) == nullptr && map_.nodes().contains(options_.self)) {
     return fail(Errc::superseded, "this node was removed from the cluster", options_.self);
   }
+  // What is to go is looked at first, and so has to be there.
+  DOLMEN_CHECK(host_found());
   for (const cluster::SeatStep& step :
        cluster::seats_to_take(map_, options_.self, options_.life, replicas())) {
     DOLMEN_CHECK(step.kind == cluster::SeatStep::Kind::drop ? drop(step.group)
                                                             : make(step.group, step.life));
   }
+  return host_found();
+}
+
+Result<void> ClusterCore::host_found() {
   for (const replication::GroupId& group : member_->found()) {
     const auto number = static_cast<GroupNumber>(group.low);
     if (map_.group(number) != nullptr) DOLMEN_CHECK(host(number));
@@ -150,6 +156,8 @@ Result<void> ClusterCore::make(GroupNumber number, cluster::ReplicaLife life) {
     first.voters.push_back(
         replication::replica_of(fabric::NodeId{founder}, replication::kFirstLife));
   }
+  // What another one left when it was dropped, and the process ended meanwhile.
+  if (number != kRootGroup) DOLMEN_CHECK(machines_.clear(number));
   DOLMEN_PROBE("cluster.replica_made");
   return member_->make(id, replication::replica_of(fabric::NodeId{options_.self}, life), first);
 }
@@ -167,7 +175,8 @@ Result<void> ClusterCore::drop(GroupNumber number) {
   // What the map says of the group may be from before the group took this one in: then a later map
   // will say so, and what it promised must not be forgotten.
   const auto inside = member_->inside(id);
-  if (inside && inside->replica->is_voter() && group != nullptr &&
+  if (!inside) return {};  // of a kind that a later version knows
+  if (inside->replica->is_voter() && group != nullptr &&
       inside->replica->configured_at() > group->as_of) {
     DOLMEN_PROBE("cluster.not_dropped_yet");
     return {};

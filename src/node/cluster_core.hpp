@@ -112,6 +112,7 @@ class ClusterCore {
   [[nodiscard]] Result<void> follow_map();
   [[nodiscard]] std::map<cluster::GroupNumber, cluster::ReplicaLife> replicas() const;
   [[nodiscard]] Result<void> make(cluster::GroupNumber number, cluster::ReplicaLife life);
+  [[nodiscard]] Result<void> host_found();
   [[nodiscard]] Result<void> host(cluster::GroupNumber number);
   [[nodiscard]] Result<void> drop(cluster::GroupNumber number);
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
 #include "base/sha256.hpp"
 #include "node/cluster_message.hpp"
@@ -20,6 +21,7 @@ class Visit final : public fabric::Sink {
 
   std::optional<fabric::NodeName> host;
   std::optional<cluster::RootState> map;
+  bool has_not_begun = false;
   std::optional<Error> refusal;
 
  private:
@@ -37,16 +39,21 @@ class Visit final : public fabric::Sink {
   void on_message(const fabric::NodeName& /*from*/, base::Bytes message) override {
     const auto opened = replication::decode_envelope(message);
     if (!opened || opened->envelope.kind != replication::EnvelopeKind::map) return;
+    has_not_begun = opened->body.empty();
     if (auto decoded = cluster::decode_root(opened->body)) map = std::move(*decoded);
   }
 
   fabric::TcpEndpoint& endpoint_;
 };
 
-/// Nothing: it did not answer.
-Result<std::optional<cluster::RootState>> ask_at(const std::string& where,
-                                                 const fabric::Secret& key,
-                                                 std::uint64_t until_ns) {
+struct Asked {
+  std::optional<cluster::RootState> map{};
+  bool is_founding = false;         ///< nobody listens there, or a node of no cluster yet
+  std::optional<Error> stranger{};  ///< who listens there has another key, or is of another cluster
+};
+
+/// Whatever is known of the address then: it may not have answered.
+Result<Asked> ask_at(const std::string& where, const fabric::Secret& key, std::uint64_t until_ns) {
   const sys::Env& env = sys::linux_env();
   DOLMEN_TRY(const sys::NetworkAddress address, node::address(where));
   DOLMEN_TRY(const auto endpoint,
@@ -54,14 +61,23 @@ Result<std::optional<cluster::RootState>> ask_at(const std::string& where,
                  {.self = client_name(), .key = key, .peers = {{fabric::NodeId::nobody, address}}},
                  {.network = env.network, .clock = env.clock, .entropy = env.entropy}));
   Visit visit(*endpoint);
-  while (!visit.map && !visit.refusal && env.clock->monotonic_ns() < until_ns) {
+  while (!visit.map && !visit.has_not_begun && !visit.refusal &&
+         env.clock->monotonic_ns() < until_ns) {
     DOLMEN_TRY(const bool was_busy, endpoint->poll(visit));
     if (!was_busy) DOLMEN_CHECK(endpoint->wait(until_ns));
   }
+  Asked asked{.map = std::move(visit.map)};
+  const bool is_refused = visit.refusal && visit.refusal->code() == Errc::connection_lost &&
+                          visit.refusal->detail() == ECONNREFUSED;
+  asked.is_founding = visit.has_not_begun || is_refused;
   if (visit.refusal && visit.refusal->code() == Errc::not_authentic) {
-    return std::unexpected(*visit.refusal);
+    asked.stranger = Error(Errc::not_authentic, interned(where + ": another key"));
   }
-  return std::move(visit.map);
+  if (asked.map && asked.map->cluster() != cluster_of(key)) {
+    asked.map.reset();
+    asked.stranger = Error(Errc::not_authentic, interned(where + ": of another cluster"));
+  }
+  return asked;
 }
 
 }  // namespace
@@ -99,30 +115,75 @@ fabric::NodeName client_name() {
   return {.node = fabric::NodeId{kClient | base::load<std::uint64_t>(random)}, .incarnation = 1};
 }
 
-Result<cluster::RootState> fetch_map(const std::vector<std::string>& addresses,
-                                     const fabric::Secret& key, std::uint64_t deadline_ns) {
+namespace {
+
+/// Asks all of them in turn until `is_enough` of what one round gave, or time is over.
+template <class IsEnough>
+Result<std::vector<Asked>> ask_around(const std::vector<std::string>& addresses,
+                                      const fabric::Secret& key, std::uint64_t deadline_ns,
+                                      const IsEnough& is_enough) {
   constexpr std::uint64_t kVisitNs = 1'000'000'000;
   constexpr std::uint64_t kPauseNs = 50'000'000;
   sys::Clock& clock = *sys::linux_env().clock;
   if (addresses.empty()) return fail(Errc::invalid_argument, "addresses of a cluster", 0);
+  std::vector<Asked> round;
   while (clock.monotonic_ns() < deadline_ns) {
+    round.clear();
     std::size_t left = addresses.size();
     for (const std::string& where : addresses) {
       const std::uint64_t now_ns = clock.monotonic_ns();
-      if (now_ns >= deadline_ns) break;
+      if (now_ns >= deadline_ns) return round;
       // However little time there is, one that does not answer leaves some of it to the others.
       const std::uint64_t share_ns = std::min(kVisitNs, (deadline_ns - now_ns) / left--);
-      DOLMEN_TRY(auto map, ask_at(where, key, now_ns + share_ns));
-      if (map && map->cluster() != cluster_of(key)) {
-        return fail(Errc::not_authentic, interned(where + ": of another cluster"));
-      }
-      if (map) return std::move(*map);
+      DOLMEN_TRY(Asked asked, ask_at(where, key, now_ns + share_ns));
+      round.push_back(std::move(asked));
+      if (round.back().map) return round;
     }
+    if (is_enough(round)) return round;
     clock.sleep_ns(kPauseNs);
   }
+  return round;
+}
+
+std::string list_of(const std::vector<std::string>& addresses) {
   std::string all;
   for (const std::string& where : addresses) all += (all.empty() ? "" : ", ") + where;
-  return fail(Errc::timed_out, interned("no node of the cluster answered at " + all));
+  return all;
+}
+
+}  // namespace
+
+Result<cluster::RootState> fetch_map(const std::vector<std::string>& addresses,
+                                     const fabric::Secret& key, std::uint64_t deadline_ns) {
+  const auto are_strangers = [](const std::vector<Asked>& round) {
+    return std::ranges::all_of(round, [](const Asked& one) { return one.stranger.has_value(); });
+  };
+  DOLMEN_TRY(auto round, ask_around(addresses, key, deadline_ns, are_strangers));
+  std::optional<Error> stranger;
+  for (Asked& one : round) {
+    if (one.map) return std::move(*one.map);
+    if (one.stranger) stranger = one.stranger;
+  }
+  if (stranger) return std::unexpected(*stranger);
+  return fail(Errc::timed_out,
+              interned("no node of the cluster answered at " + list_of(addresses)));
+}
+
+Result<std::optional<cluster::RootState>> look_for_cluster(
+    const std::vector<std::string>& addresses, const fabric::Secret& key,
+    std::uint64_t deadline_ns) {
+  const auto are_founding = [&](const std::vector<Asked>& round) {
+    return round.size() == addresses.size() && std::ranges::all_of(round, &Asked::is_founding);
+  };
+  DOLMEN_TRY(auto round, ask_around(addresses, key, deadline_ns, are_founding));
+  for (Asked& one : round) {
+    if (one.map) return std::move(one.map);
+    if (one.stranger) return std::unexpected(*one.stranger);
+  }
+  if (are_founding(round)) return std::optional<cluster::RootState>();
+  return fail(Errc::timed_out,
+              interned("whether the cluster has begun without this node is not known: not all of " +
+                       list_of(addresses) + " could be asked"));
 }
 
 Result<cluster::RootReply> call_root(const cluster::RootState& map, const fabric::Secret& key,

@@ -32,6 +32,12 @@ namespace dolmen::node {
 [[nodiscard]] Result<cluster::RootState> fetch_map(const std::vector<std::string>& addresses,
                                                    const fabric::Secret& key,
                                                    std::uint64_t deadline_ns);
+/// Whether a cluster has begun at the addresses; nothing: it has not, for nobody listens at any of
+/// them, or nodes of no cluster yet. Errors: timed_out (that is not known), not_authentic, as
+/// above.
+[[nodiscard]] Result<std::optional<cluster::RootState>> look_for_cluster(
+    const std::vector<std::string>& addresses, const fabric::Secret& key,
+    std::uint64_t deadline_ns);
 /// One command to the root group. Errors: those of ReplicatedClient::call(), corrupt.
 [[nodiscard]] Result<cluster::RootReply> call_root(const cluster::RootState& map,
                                                    const fabric::Secret& key,

@@ -2,10 +2,17 @@
 #include "node/cluster_message.hpp"
 
 #include <algorithm>
+#include <utility>
+
+#include "base/sha256.hpp"
 
 namespace dolmen::node {
 
 namespace {
+
+/// Of a report.
+constexpr std::uint32_t kDone = 1;
+constexpr std::uint32_t kStop = 2;
 
 std::unexpected<Error> damaged() { return fail(Errc::corrupt, "a message between nodes"); }
 
@@ -41,6 +48,15 @@ replication::Addresses addresses_in(const cluster::RootState& map) {
     }
   }
   return addresses;
+}
+
+cluster::NodeIdentity identity_of(const NodeFile& file, const fabric::Secret& key) {
+  base::ByteWriter out;
+  out.put_bytes(base::as_bytes("dolmen node"));
+  out.put_bytes(key.bytes());
+  out.put(file.life);
+  out.put_bytes(base::as_bytes(file.name));
+  return base::sha256(out.release());
 }
 
 std::vector<std::byte> encode(const AskMap& ask) {
@@ -117,10 +133,11 @@ Result<cluster::ChangeOrder> decode_order(base::Bytes body) {
   return order;
 }
 
-std::vector<std::byte> encode(const cluster::ChangeReport& report) {
+std::vector<std::byte> encode(const Reported& reported) {
+  const cluster::ChangeReport& report = reported.report;
   base::ByteWriter out;
   out.put(report.group);
-  out.put(std::uint32_t{report.is_done ? 1u : 0u});
+  out.put((report.is_done ? kDone : 0u) | (reported.is_stop ? kStop : 0u));
   out.put(report.since);
   out.put(report.as_of);
   // With which disk they vote each of them says itself.
@@ -128,19 +145,21 @@ std::vector<std::byte> encode(const cluster::ChangeReport& report) {
   return out.release();
 }
 
-Result<cluster::ChangeReport> decode_report(base::Bytes body) {
+Result<Reported> decode_report(base::Bytes body) {
   base::ByteReader in(body);
   cluster::ChangeReport report{.group = in.get<std::uint32_t>()};
-  const auto is_done = in.get<std::uint32_t>();
+  const auto flags = in.get<std::uint32_t>();
   report.since = in.get<std::uint64_t>();
   report.as_of = in.get<std::uint64_t>();
-  if (in.failed() || is_done > 1 || report.group == 0 || report.since == 0) return damaged();
-  report.is_done = is_done == 1;
+  if (in.failed() || flags > (kDone | kStop) || report.group == 0 || report.since == 0) {
+    return damaged();
+  }
+  report.is_done = (flags & kDone) != 0;
   if (in.remaining() % 4 != 0 || in.remaining() / 4 > cluster::kGroupMembersMax) return damaged();
   auto members = take_numbers(in, in.remaining() / 4);
   if (!members) return damaged();
   for (const std::uint32_t node : *members) report.members.push_back({.node = node});
-  return report;
+  return Reported{.report = std::move(report), .is_stop = (flags & kStop) != 0};
 }
 
 std::optional<replication::Change> next_step(const cluster::ChangeOrder& order,

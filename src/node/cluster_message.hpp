@@ -10,6 +10,8 @@
 
 #include "cluster/root_controller.hpp"
 #include "cluster/seats.hpp"
+#include "fabric/noise.hpp"
+#include "node/node_file.hpp"
 #include "replication/membership.hpp"
 
 namespace dolmen::node {
@@ -34,16 +36,25 @@ struct AskMap {
 /// All nodes that were not removed, and where they are.
 [[nodiscard]] replication::Addresses addresses_in(const cluster::RootState& map);
 
+/// Of whoever leads the group, about an order: that it is carried out, or goes on.
+struct Reported {
+  cluster::ChangeReport report{};
+  bool is_stop = false;  ///< as the order says
+};
+
 /// Requires: at most kGroupsMax groups, and kGroupMembersMax members of each.
 [[nodiscard]] std::vector<std::byte> encode(const AskMap& ask);
 /// Requires: an address of at most kAddressBytesMax.
 [[nodiscard]] std::vector<std::byte> encode(const cluster::ChangeOrder& order);
 /// Requires: at most kGroupMembersMax members.
-[[nodiscard]] std::vector<std::byte> encode(const cluster::ChangeReport& report);
+[[nodiscard]] std::vector<std::byte> encode(const Reported& reported);
 /// Errors of all: corrupt.
 [[nodiscard]] Result<AskMap> decode_ask_map(base::Bytes body);
 [[nodiscard]] Result<cluster::ChangeOrder> decode_order(base::Bytes body);
-[[nodiscard]] Result<cluster::ChangeReport> decode_report(base::Bytes body);
+[[nodiscard]] Result<Reported> decode_report(base::Bytes body);
+
+/// Who a node is, for ever: what tells it from another one of its name.
+[[nodiscard]] cluster::NodeIdentity identity_of(const NodeFile& file, const fabric::Secret& key);
 
 /// The replica that a change which began with this entry adds.
 [[nodiscard]] inline log::ReplicaId added_replica(cluster::NodeNumber node, log::Index since) {

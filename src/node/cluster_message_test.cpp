@@ -42,9 +42,10 @@ ChangeReport report() {
           .as_of = 0x3132333435363738,
           .members = {{.node = 1}, {.node = 2}, {.node = 0x41424344}}};
 }
-bool is_same(const ChangeReport& a, const ChangeReport& b) {
-  return a.group == b.group && a.since == b.since && a.is_done == b.is_done && a.as_of == b.as_of &&
-         a.members == b.members;
+bool is_same(const Reported& said, const ChangeReport& b) {
+  const ChangeReport& a = said.report;
+  return !said.is_stop && a.group == b.group && a.since == b.since && a.is_done == b.is_done &&
+         a.as_of == b.as_of && a.members == b.members;
 }
 
 using Bytes = std::vector<std::byte>;
@@ -76,15 +77,15 @@ TEST(ClusterMessage, BodiesComeBackAsTheyWere) {
   EXPECT_EQ(decode_order(encode(order())), order());
   const ChangeOrder least{.group = 1, .since = 1, .leave = 1};
   EXPECT_EQ(decode_order(encode(least)), least);
-  EXPECT_TRUE(is_same(decode_report(encode(report())).value(), report()));
+  EXPECT_TRUE(is_same(decode_report(encode(Reported{report()})).value(), report()));
   const ChangeReport failed{.group = 1, .since = 1};
-  EXPECT_TRUE(is_same(decode_report(encode(failed)).value(), failed));
+  EXPECT_TRUE(is_same(decode_report(encode(Reported{failed})).value(), failed));
 }
 
 TEST(ClusterMessage, BodiesAreTheGoldenFiles) {
   EXPECT_EQ(encode(ask()), store::read_golden("cluster_ask_map_v1.bin"));
   EXPECT_EQ(encode(order()), store::read_golden("cluster_order_v1.bin"));
-  EXPECT_EQ(encode(report()), store::read_golden("cluster_report_v1.bin"));
+  EXPECT_EQ(encode(Reported{report()}), store::read_golden("cluster_report_v1.bin"));
 }
 
 TEST(ClusterMessage, WhatAsksForAMapKeepsItsRules) {
@@ -148,14 +149,15 @@ TEST(ClusterMessage, AnOrderKeepsItsRules) {
 }
 
 TEST(ClusterMessage, AReportKeepsItsRules) {
-  const Bytes good = encode(report());
+  const Bytes good = encode(Reported{report()});
   constexpr std::size_t kHeadBytes = 24;
   for (std::size_t length = 0; length < good.size(); ++length) {
     const bool is_whole = length >= kHeadBytes && length % 4 == 0;
     EXPECT_EQ(is_refused(decode_report, base::Bytes(good).first(length)), !is_whole) << length;
   }
   EXPECT_TRUE(is_refused(decode_report, with(good, 0, 0))) << "group 0";
-  EXPECT_TRUE(is_refused(decode_report, with(good, 4, 2)));
+  EXPECT_TRUE(is_refused(decode_report, with(good, 4, 4)));
+  EXPECT_TRUE(decode_report(with(good, 4, 3)).value().is_stop);
   EXPECT_TRUE(is_refused(decode_report, with(good, 8, 0, 8))) << "of no change";
   EXPECT_TRUE(is_refused(decode_report, with(good, 24, 0))) << "node 0";
   EXPECT_TRUE(is_refused(decode_report, with(good, 24, 2))) << "the same twice";
@@ -165,9 +167,9 @@ TEST(ClusterMessage, AReportKeepsItsRules) {
   for (std::uint32_t node = 1; node <= cluster::kGroupMembersMax; ++node) {
     most.members.push_back({.node = node});
   }
-  EXPECT_TRUE(is_same(decode_report(encode(most)).value(), most));
+  EXPECT_TRUE(is_same(decode_report(encode(Reported{most})).value(), most));
   most.members.push_back({.node = cluster::kGroupMembersMax + 1});
-  EXPECT_TRUE(is_refused(decode_report, encode(most)));
+  EXPECT_TRUE(is_refused(decode_report, encode(Reported{most})));
 }
 
 // ------------------------------------------------------------------- the next step of an order

@@ -113,10 +113,12 @@ Result<void> join(const NodeOptions& options, const fabric::Secret& key, sys::Di
   const std::uint64_t now_ns = sys::linux_env().clock->monotonic_ns();
   const std::chrono::milliseconds left(deadline_ns > now_ns ? (deadline_ns - now_ns) / 1'000'000
                                                             : 0);
-  DOLMEN_TRY(
-      const cluster::RootReply reply,
-      node::call_root(map, key, cluster::root::AddNode{.name = file.name, .address = file.address},
-                      left));
+  DOLMEN_TRY(const cluster::RootReply reply,
+             node::call_root(map, key,
+                             cluster::root::AddNode{.name = file.name,
+                                                    .address = file.address,
+                                                    .identity = node::identity_of(file, key)},
+                             left));
   if (!reply.is_ok()) {
     return fail(Errc::invalid_argument, interned(std::string(cluster::text(reply.status))),
                 reply.value);
@@ -131,10 +133,13 @@ Result<void> found(const NodeOptions& options, const fabric::Secret& key, sys::D
                    std::uint64_t until_ns) {
   std::vector<std::string> others = options.founders;
   std::erase(others, options.address);
+  // What was cut short may have found it already.
+  DOLMEN_TRY(const cluster::RootState known, node::ClusterCore::read_map(own));
+  if (known.is_begun()) return {};
   if (!others.empty()) {
-    const auto sooner = node::fetch_map(others, key, until_ns);
+    DOLMEN_TRY(const auto sooner, node::look_for_cluster(others, key, until_ns));
+    // Then this node gets its seat anew, with a log that others have, whoever had it before.
     if (sooner) return node::ClusterCore::write_map(own, *sooner);
-    if (sooner.error().code() != Errc::timed_out) return std::unexpected(sooner.error());
   }
   const auto place = std::ranges::find(options.founders, options.address);
   const fabric::NodeId self{static_cast<std::uint64_t>(place - options.founders.begin()) + 1};
@@ -160,20 +165,25 @@ Result<void> ClusterNode::create(const NodeOptions& options, std::chrono::millis
              sys::open_directory(options.directory, sys::DirectoryMode::open_or_create));
   DOLMEN_TRY(auto known, read_node_file(options.directory));
   if (known && known->number != 0) {
+    // Of fewer or more founders it would be another cluster under the same name.
+    if (known->founders != options.founders) {
+      return fail(Errc::invalid_argument,
+                  interned(options.directory + ": a node's already, of another cluster: who founds "
+                                               "it differs (others join with seeds)"));
+    }
     return fail(Errc::already_exists,
                 interned(options.directory + ": a node's already (dolmen serve runs it)"));
   }
   DOLMEN_TRY(const auto names, disk->list());
   if (!known && std::ranges::any_of(names, [](const std::string& name) {
-        return name != "journal" && name != "map";
+        return !name.starts_with("journal") && name != "map" && !name.ends_with(".new");
       })) {
-    return fail(Errc::already_exists,
+    return fail(Errc::invalid_argument,
                 interned(options.directory + ": files that are no node's; choose an empty one"));
   }
   node::NodeFile file = file_of(options, known ? known->life : new_life());
   if (!options.founders.empty()) {
-    constexpr std::uint64_t kLookNs = 300'000'000;
-    DOLMEN_CHECK(found(options, key, *disk, std::min(deadline_ns, now_ns + kLookNs)));
+    DOLMEN_CHECK(found(options, key, *disk, deadline_ns));
     return write_node_file(options.directory, file, true);
   }
   // First of all under which name it asks: so that it asks as the same one after a crash.
@@ -217,6 +227,19 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   DOLMEN_TRY(auto disk,
              sys::open_directory(directory + kJournal, sys::DirectoryMode::open_or_create));
   DOLMEN_TRY(auto journal, replication::Journal::open(env, std::move(disk), {}));
+
+  // Who knows of nobody would wait for ever.
+  const auto map = node::ClusterCore::read_map(*impl->disk);
+  const bool knows_map = map && map->is_begun();
+  if (!map && map.error().code() != Errc::corrupt) return std::unexpected(map.error());
+  if (!knows_map && impl->file.founders.empty()) {
+    constexpr std::uint64_t kPatienceNs = 10'000'000'000;
+    DOLMEN_TRY(const auto latest,
+               node::fetch_map(impl->file.seeds, key, env.clock->monotonic_ns() + kPatienceNs));
+    DOLMEN_CHECK(node::ClusterCore::write_map(*impl->disk, latest));
+  } else if (!map) {
+    DOLMEN_CHECK(impl->disk->remove("map"));  // a hint, and the founders are known
+  }
 
   const fabric::NodeId self{impl->file.number};
   DOLMEN_TRY(const sys::NetworkAddress listen, node::address(impl->file.address));

@@ -50,6 +50,10 @@ void ClusterCore::hear_ask(const fabric::NodeName& from, base::Bytes body) {
     controller_->holds(number, ask->holds);
     observe(number, *ask);
   }
+  // Nothing behind the head: whoever asks knows then that there is no cluster yet.
+  if (!map_.is_begun() && ask->life == 0) {
+    return member_->say(from, EnvelopeKind::map, group_of(kRootGroup), {});
+  }
   if (map_.version() <= ask->version) return;
   member_->say(from, EnvelopeKind::map, group_of(kRootGroup), cluster::encode_root(map_));
 }
@@ -62,6 +66,18 @@ void ClusterCore::observe(NodeNumber from, const AskMap& ask) {
       seats.push_back({.node = member, .life = member == from ? ask.life : 0});
     }
     controller_->observed(group, as_of, seats);
+  }
+  // Who knows the map and has not what a seat needs lost it, or began when the others had begun.
+  const cluster::RootState& state = root_.state();
+  if (ask.version < state.version()) return;
+  for (const auto& [number, group] : state.groups()) {
+    if (group.change || !group.members.contains(from)) continue;
+    if (std::ranges::binary_search(ask.holds, number)) continue;
+    std::vector<cluster::root::Seat> seats;
+    for (const auto& [member, life] : group.members) {
+      seats.push_back({.node = member, .life = member == from ? cluster::kGoneLife : 0});
+    }
+    controller_->observed(number, group.as_of, seats);
   }
 }
 
@@ -185,8 +201,17 @@ void ClusterCore::hear_order(const fabric::NodeName& from, base::Bytes body) {
   if (group == nullptr || !group->change || group->change->since != order->since) return;
   const auto inside = member_->inside(id);
   if (!inside || !member_->leads(id)) return;
+  const auto answer = [&](const cluster::ChangeReport& report) {
+    const std::vector<std::byte> body_of = encode({.report = report, .is_stop = order->is_stop});
+    if (from == endpoint_.self()) return hear_report(body_of);
+    member_->say(from, EnvelopeKind::report, group_of(kRootGroup), body_of);
+  };
   if (const auto step = next_step(*order, inside->replica->last_configuration())) {
-    (void)member_->change(id, *step);
+    const replication::ChangeReply reply = member_->change(id, *step);
+    // A large state takes as long as it takes, while whoever gets it is there.
+    const bool goes_on = reply.status == replication::ChangeStatus::behind &&
+                         endpoint_.connected(fabric::NodeId{order->add}).has_value();
+    if (goes_on) answer({.group = order->group, .since = order->since});
     return;
   }
   auto its = led(order->group);
@@ -194,19 +219,25 @@ void ClusterCore::hear_order(const fabric::NodeName& from, base::Bytes body) {
   cluster::ChangeReport done{
       .group = order->group, .since = order->since, .is_done = true, .as_of = its->as_of};
   for (const NodeNumber member : its->members) done.members.push_back({.node = member});
-  const std::vector<std::byte> report = encode(done);
-  if (from == endpoint_.self()) return hear_report(report);
-  member_->say(from, EnvelopeKind::report, group_of(kRootGroup), report);
+  answer(done);
 }
 
 void ClusterCore::hear_report(base::Bytes body) {
-  const auto report = decode_report(body);
-  if (!report || !controller_) return;
-  const auto found = ordered_.find(report->group);
-  if (found == ordered_.end() || found->second.order.since != report->since) return;
+  const auto said = decode_report(body);
+  if (!said || !controller_) return;
+  const auto found = ordered_.find(said->report.group);
+  if (found == ordered_.end()) return;
+  Ordered& ordered = found->second;
+  // One of an order before says nothing of this one.
+  if (ordered.order.since != said->report.since || ordered.order.is_stop != said->is_stop) return;
+  const std::uint64_t now_ns = env_.clock->monotonic_ns();
+  if (!said->report.is_done) {
+    ordered.since_ns = now_ns;
+    return;
+  }
   // It stays for now: whoever gives orders may be walking through them.
-  if (std::exchange(found->second.is_reported, true)) return;
-  controller_->finished(*report, env_.clock->monotonic_ns());
+  if (std::exchange(ordered.is_reported, true)) return;
+  controller_->finished(said->report, now_ns);
   has_reports_ = true;
 }
 

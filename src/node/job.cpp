@@ -130,6 +130,19 @@ Result<JobNode> join_job(const Job& job, std::chrono::milliseconds patience) {
         sys::write_small_file(key_file(job), base::as_bytes(text), sys::Secrecy::secret, false);
     if (!made && made.error().code() != Errc::already_exists) return std::unexpected(made.error());
   }
+  // Of another number of processes it would be another cluster under the same name.
+  const std::string ranks_file = job.directory + "/ranks";
+  const std::string ranks = std::to_string(job.ranks);
+  if (job.rank == 0) {
+    const auto made =
+        sys::write_small_file(ranks_file, base::as_bytes(ranks), sys::Secrecy::open, false);
+    if (!made && made.error().code() != Errc::already_exists) return std::unexpected(made.error());
+  }
+  DOLMEN_TRY(const std::string known, wait_for(ranks_file, sys::Secrecy::open, deadline_ns));
+  if (known != ranks) {
+    return fail(Errc::invalid_argument,
+                interned(job.directory + ": of a job of " + known + " processes, not of " + ranks));
+  }
   std::string host = sys::linux_env().process->environment("DOLMEN_HOST");
   if (host.empty()) host = sys::own_host_address();
   if (host.find(':') != std::string::npos) host = "[" + host + "]";

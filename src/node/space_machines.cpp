@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "node/cluster_node.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -18,7 +20,15 @@ Result<void> SpaceMachines::clear(cluster::GroupNumber number) {
   const auto disk = sys::open_directory(directory_of(number), sys::DirectoryMode::open_existing);
   if (!disk) return {};
   DOLMEN_TRY(const auto names, (*disk)->list());
-  for (const std::string& name : names) DOLMEN_CHECK((*disk)->remove(name));
+  // Without that one the others are nothing, also if this is cut short.
+  constexpr const char* kRoot = "space";
+  if (std::ranges::find(names, kRoot) != names.end()) {
+    DOLMEN_CHECK((*disk)->remove(kRoot));
+    DOLMEN_CHECK((*disk)->sync_directory());
+  }
+  for (const std::string& name : names) {
+    if (name != kRoot) DOLMEN_CHECK((*disk)->remove(name));
+  }
   return (*disk)->sync_directory();
 }
 

@@ -84,9 +84,11 @@ Result<void> write_small_file(const std::string& path, base::Bytes bytes, Secrec
     }
     if (::fsync(descriptor.get()) != 0) return system_failure(errno, fresh);
     const unsigned flags = replaces ? 0 : RENAME_NOREPLACE;
-    if (::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, path.c_str(), flags) != 0) {
-      return system_failure(errno, path);
-    }
+    if (::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, path.c_str(), flags) == 0) return {};
+    // File systems of several hosts know no such flag, but links.
+    if (errno != EINVAL || replaces) return system_failure(errno, path);
+    if (::link(fresh.c_str(), path.c_str()) != 0) return system_failure(errno, path);
+    (void)::unlink(fresh.c_str());
     return {};
   };
   const auto written = write_all();
