@@ -188,7 +188,7 @@ TEST(CrashCampaign, ReachesEveryRarePlaceOverManySmallOnes) {
 
 std::uint64_t trace_of_small_campaigns() {
   std::uint64_t hash = 0;
-  for (const std::uint64_t seed : {3, 5, 42}) {
+  for (const std::uint64_t seed : {3, 42}) {
     if (base::kSanitized && seed != 3) break;
     const CampaignReport report = run_campaign({.seed = seed,
                                                 .steps = 12,

@@ -126,10 +126,10 @@ class StateMachine {
 
   /// So much memory, a multiple of 8, the same during its life; 0: it has its own.
   [[nodiscard]] virtual std::size_t memory_bytes() const { return 0; }
-  /// It is all zero, aligned to 64 bytes, and stays as long as the member. Called once, before
-  /// reset() or restore(), unless memory_bytes() is 0. Others read it at any time: they see each
-  /// word of 8 bytes as a whole, if it is stored so. Requires: !executes_ahead(), for what is not
-  /// decided must not be seen.
+  /// It is all zero, aligned to 64 bytes, and stays until the member ends or gives the group up.
+  /// Called once, before reset() or restore(), unless memory_bytes() is 0. Others read it at any
+  /// time: they see each word of 8 bytes as a whole, if it is stored so. Requires:
+  /// !executes_ahead(), for what is not decided must not be seen.
   virtual void use_memory(std::span<std::byte> memory) { (void)memory; }
 };
 

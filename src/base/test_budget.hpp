@@ -28,7 +28,7 @@ struct Campaign {
 };
 
 inline constexpr Campaign kCampaigns[] = {
-    {"crash_states", "crash states", 25'000, 1'000, 1'000'000, 40, 20},
+    {"crash_states", "crash states", 12'000, 1'000, 1'000'000, 20, 20},
     {"kill9", "kills of a program", 40, 15, 10'000, 8, 5},
     {"kill9_threads", "kills of a program with threads", 80, 25, 10'000, 14, 6},
     {"journal_crashes", "crashed journals", 1'500, 60, 100'000, 4, 4},

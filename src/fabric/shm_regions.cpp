@@ -231,9 +231,10 @@ void ShmEndpoint::unmap(const NodeName& target, RegionId region) noexcept {
     return one.owner() == target && one.id() == region;
   };
   std::erase_if(kept_regions_, is_meant);
-  // While its owner is connected its operations use it, too.
-  Peer* const peer = find_connected(target);
-  if (peer == nullptr) return;
+  // While its owner is connected its operations use it, too; and one that is just being lost must
+  // not keep it for who does not use it any more.
+  Peer* const peer = find(target.node);
+  if (peer == nullptr || peer->card.name != target) return;
   const auto found = std::ranges::find_if(peer->regions, is_meant);
   if (found != peer->regions.end()) found->take_back();
 }

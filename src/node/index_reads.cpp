@@ -61,7 +61,9 @@ void Index::Impl::Shard::on_completed(fabric::OpId op, const Result<std::uint64_
     return;
   }
   const auto number = static_cast<std::uint64_t>(op);
-  Lookup& lookup = *lookups[number / kReadsOfLookup];
+  const std::size_t slot = number / kReadsOfLookup;
+  if (slot >= lookups.size() || !lookups[slot]) return;
+  Lookup& lookup = *lookups[slot];
   lookup.has_failed[number % kReadsOfLookup] = !former;
   --lookup.under_way;
 }
@@ -86,7 +88,8 @@ Result<bool> Index::Impl::Shard::learn(std::uint64_t deadline_ns) {
     DOLMEN_CHECK(poll_until(std::min(end_ns, now_ns() + kAgainNs)));
     auto chosen = choose();
     if (!chosen) continue;
-    DOLMEN_TRY(const bool is_usable, use(std::move(*chosen), end_ns));
+    DOLMEN_TRY(const bool is_usable,
+               use(std::move(*chosen), std::min(deadline_ns, now_ns() + kAttemptNs)));
     if (is_usable) return true;
     copies.clear();
     asked_ns = 0;
@@ -99,7 +102,7 @@ Result<bool> Index::Impl::Shard::learn(std::uint64_t deadline_ns) {
 std::optional<Index::Impl::Shard::Led> Index::Impl::Shard::choose() const {
   const Copy* leader = nullptr;
   for (const auto& [node, copy] : copies) {
-    if (copy.said.epoch == 0 || copy.said.bytes == 0) continue;
+    if (copy.said.epoch == 0 || copy.said.bytes < cluster::kDirectoryAt) continue;
     if (leader == nullptr || copy.said.epoch > leader->said.epoch) leader = &copy;
   }
   if (leader == nullptr) return std::nullopt;
@@ -122,7 +125,10 @@ std::optional<Index::Impl::Shard::Led> Index::Impl::Shard::choose() const {
 bool Index::Impl::Shard::map(Led& chosen) {
   for (const Copy& copy : chosen.lines) {
     auto mapped = endpoint->map(copy.name, fabric::RegionId{copy.said.region});
-    if (!mapped || mapped->size() < replication::kMemoryLineBytes + copy.said.bytes) return false;
+    if (!mapped || mapped->size() < replication::kMemoryLineBytes ||
+        mapped->size() - replication::kMemoryLineBytes < copy.said.bytes) {
+      return false;
+    }
     chosen.mapped.push_back(*mapped);
   }
   return true;
@@ -174,23 +180,28 @@ void Index::Impl::Shard::let_go() {
 Result<std::optional<std::vector<std::byte>>> Index::Impl::Shard::fetch(std::uint64_t offset,
                                                                         std::size_t bytes,
                                                                         std::uint64_t deadline_ns) {
-  std::vector<std::byte> into(bytes);
   if (!led) return std::nullopt;
+  // Its own, so that nothing is written into what is gone, whatever becomes of this call.
+  fetch_into.assign(bytes, std::byte{0});
   if (!led->mapped.empty()) {
-    log::copy_shared(into, base::Bytes(led->mapped.front()).subspan(offset, bytes));
-    return into;
+    log::copy_shared(fetch_into, base::Bytes(led->mapped.front()).subspan(offset, bytes));
+    return fetch_into;
   }
   const Copy copy = led->lines.front();
   fetched.reset();
-  if (!endpoint->read(kFetch, {copy.name, fabric::RegionId{copy.said.region}, offset}, into)) {
+  if (!endpoint->read(kFetch, {copy.name, fabric::RegionId{copy.said.region}, offset},
+                      fetch_into)) {
     return std::nullopt;
   }
   while (!fetched) {
     if (now_ns() >= deadline_ns) endpoint->disconnect(copy.name.node);
-    DOLMEN_CHECK(poll_until(std::max(deadline_ns, now_ns() + kPauseNs)));
+    const auto polled = poll_until(std::max(deadline_ns, now_ns() + kPauseNs));
+    if (polled) continue;
+    failure = polled.error();
+    return std::unexpected(*failure);
   }
   if (!*fetched) return std::nullopt;
-  return into;
+  return fetch_into;
 }
 
 // --- reading -------------------------------------------------------------------------------------
@@ -231,7 +242,8 @@ void Index::Impl::Shard::load(cluster::IndexLookup& lookup) {
 }
 
 /// False: it is to be looked up anew.
-bool Index::Impl::Shard::settle(const cluster::IndexLookup& lookup, Answered& answered) {
+bool Index::Impl::Shard::settle(const cluster::IndexLookup& lookup, std::uint64_t led_in,
+                                Answered& answered) {
   counts->round_trips += lookup.round_trips();
   switch (lookup.state()) {
     case LookupState::found:
@@ -243,7 +255,7 @@ bool Index::Impl::Shard::settle(const cluster::IndexLookup& lookup, Answered& an
       ++counts->one_sided;
       return true;
     case LookupState::deposed:
-      let_go();
+      if (led_in == learned) let_go();  // else another one was found since
       return false;
     case LookupState::ask:
     case LookupState::wrong_epoch:
@@ -256,6 +268,7 @@ bool Index::Impl::Shard::settle(const cluster::IndexLookup& lookup, Answered& an
 Result<Index::Impl::Shard::Answered> Index::Impl::Shard::read(Bytes key,
                                                               std::uint64_t deadline_ns) {
   Answered answered;
+  if (failure) return std::unexpected(*failure);
   if (!endpoint->traits().mapped) {
     constexpr std::size_t kOne = 0;
     DOLMEN_CHECK(
@@ -267,7 +280,7 @@ Result<Index::Impl::Shard::Answered> Index::Impl::Shard::read(Bytes key,
     if (!is_known) break;
     cluster::IndexLookup lookup = look_up(key);
     load(lookup);
-    if (settle(lookup, answered)) break;
+    if (settle(lookup, learned, answered)) break;
   }
   return answered;
 }
@@ -320,6 +333,17 @@ Result<void> Index::Impl::Shard::read_many(std::span<const Bytes> keys,
                                            std::span<const std::size_t> wanted,
                                            std::span<Answered> answered,
                                            std::uint64_t deadline_ns) {
+  if (failure) return std::unexpected(*failure);
+  const auto read = read_slots(keys, wanted, answered, deadline_ns);
+  // The endpoint is of no more use, and what it may write into stays as it is.
+  if (!read) failure = read.error();
+  return read;
+}
+
+Result<void> Index::Impl::Shard::read_slots(std::span<const Bytes> keys,
+                                            std::span<const std::size_t> wanted,
+                                            std::span<Answered> answered,
+                                            std::uint64_t deadline_ns) {
   if (endpoint->traits().mapped) {
     for (const std::size_t key : wanted) {
       DOLMEN_TRY(answered[key], read(keys[key], deadline_ns));
@@ -363,7 +387,7 @@ Result<void> Index::Impl::Shard::read_many(std::span<const Bytes> keys,
         continue;
       }
       const std::size_t key = one.key;
-      const bool is_over = settle(one.lookup, answered[key]);
+      const bool is_over = settle(one.lookup, one.led_in, answered[key]);
       lookups[slot].reset();
       if (!is_over && ++attempts[key] < kAttemptsMax) left.push_back(key);
       if (!left.empty()) --slot;  // the next one, at once

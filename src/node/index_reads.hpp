@@ -95,7 +95,11 @@ struct Index::Impl::Shard final : ReplicatedClient::Impl {
                                                                     std::uint64_t deadline_ns);
   [[nodiscard]] cluster::IndexLookup look_up(Bytes key);
   void load(cluster::IndexLookup& lookup);
-  [[nodiscard]] bool settle(const cluster::IndexLookup& lookup, Answered& answered);
+  [[nodiscard]] Result<void> read_slots(std::span<const Bytes> keys,
+                                        std::span<const std::size_t> wanted,
+                                        std::span<Answered> answered, std::uint64_t deadline_ns);
+  [[nodiscard]] bool settle(const cluster::IndexLookup& lookup, std::uint64_t led_in,
+                            Answered& answered);
   [[nodiscard]] Result<bool> issue(std::size_t slot);
   [[nodiscard]] Result<void> drain();
 
@@ -109,7 +113,9 @@ struct Index::Impl::Shard final : ReplicatedClient::Impl {
   std::uint64_t ask_until_ns = 0;
   std::vector<std::optional<Lookup>> lookups;
   std::optional<Result<void>> fetched;  ///< of a fetch
-  std::vector<std::byte> loaded;        ///< kept for its memory
+  std::vector<std::byte> fetch_into;
+  std::optional<Error> failure;   ///< of the endpoint, which may write into buffers still
+  std::vector<std::byte> loaded;  ///< kept for its memory
   std::vector<base::Bytes> pieces;
 };
 

@@ -98,6 +98,8 @@ Result<void> SpaceMachine::prepare_read() { return have_space(); }
 Result<std::vector<std::byte>> SpaceMachine::read(Bytes query) const {
   // It is open where the group is led.
   if (!space_) return fail(Errc::busy, "a space that is not open");
+  // It holds an effect that is in nobody's log yet, and may never be.
+  if (made_) return fail(Errc::busy, "a space that is being changed");
   DOLMEN_TRY(const SpaceCall call, decode_space_call(query));
   store_->refuse_records(true);
   Result<std::vector<std::byte>> result = run(call, true);

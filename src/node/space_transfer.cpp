@@ -138,7 +138,6 @@ Result<std::optional<std::vector<std::byte>>> SpaceSource::part(std::uint64_t nu
       asked_ = std::max(asked_, number + 1);
       if (number < end) return std::optional(parts_[number - first_]);
       if (is_complete_) {
-        if (number > end) return fail(Errc::not_found, "a part of a state", number);
         return std::optional(std::vector<std::byte>{});
       }
     }

@@ -130,7 +130,9 @@ void Member::read(const GroupId& group, Hosting& hosting, Reader reader) {
   const bool is_leader = hosting.replica.role() == log::Role::leader;
   const bool is_ready = leads(hosting) && (!hosting.machine->waits_for_decided() ||
                                            hosting.told_decided >= hosting.replica.end().index);
-  const Result<void> prepared = is_ready ? hosting.machine->prepare_read() : Result<void>();
+  // Who takes whatever there is asks for no more.
+  const bool is_prepared = is_ready && reader.level != ReadLevel::stale;
+  const Result<void> prepared = is_prepared ? hosting.machine->prepare_read() : Result<void>();
   Result<std::vector<std::byte>> found =
       prepared ? hosting.machine->read(reader.query) : std::unexpected(prepared.error());
   hosting.reads.worked(env_.clock->monotonic_ns() - began_ns, 1);

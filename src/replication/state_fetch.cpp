@@ -38,6 +38,13 @@ void StateFetch::take(std::uint64_t now_ns, log::ReplicaId from, const StatePart
   if (!sink_ || from != source_ || part.transfer != transfer_) return;
   heard_ns_ = now_ns;
   if (part.status != StateStatus::part) {
+    // Who has everything needs the source no more.
+    bool has_all = end_ != ~std::uint64_t{0};
+    for (std::uint64_t number = next_; has_all && number <= end_; ++number) {
+      const auto one = parts_.find(number);
+      has_all = one != parts_.end() && one->second.is_here;
+    }
+    if (has_all) return;
     is_gone_ = true;
     if (part.status == StateStatus::busy) not_before_ns_ = now_ns + options_.silence_ns / 4;
     return;
@@ -90,7 +97,14 @@ Result<bool> StateFetch::go_on(std::uint64_t now_ns, log::ReplicaId leader, cons
   if (!sink_ || is_gone_ || is_silent) {
     if (leader == log::ReplicaId{} || now_ns < not_before_ns_) return false;
     not_before_ns_ = now_ns + options_.resend_ns;
-    DOLMEN_CHECK(begin(now_ns, leader));
+    if (const auto begun = begin(now_ns, leader); !begun) {
+      if (begun.error().code() != Errc::corrupt) return std::unexpected(begun.error());
+      // What the leader refers to is none: it goes on saying so, and may know better later.
+      DOLMEN_PROBE("replication.state_refused");
+      not_before_ns_ = now_ns + options_.silence_ns;
+      sink_.reset();
+      return false;
+    }
   }
   auto stored = store_parts();
   if (!stored) {
