@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #   dolmen_layer(<name> [ONE_THREAD] [TESTS_APART] [DEPENDS <layer>…] [TEST_DEPENDS <layer>…] [EXCLUDE <subfolder>…]
-#                [PRECOMPILE <header>…] [APART <source>…] [THREADED <test source>…])
+#                [PRECOMPILE <header>…] [APART <source>…] [TOGETHER …] [THREADED <test source>…])
 # makes of the folder that calls it (subfolders included) the layer <name>:
 #   *.cpp        library dolmen_<name>: static, or interface while the folder has no source
 #   *_test.cpp   one GoogleTest program dolmen_<name>_test; it also links TEST_DEPENDS and finds
@@ -10,12 +10,13 @@
 # ONE_THREAD: neither it nor its tests start threads; the thread sanitizer's build leaves the tests out. THREADED: only
 # these of its tests run more than one thread; that build leaves out the others.
 # With DOLMEN_PCH several sources are compiled as one, for most of each is headers. Those in APART are compiled alone:
-# their own names are other sources' names too. TESTS_APART: so is every test.
+# their own names are other sources' names too. TESTS_APART: so is every test, but those that TOGETHER names,
+# by batches: TOGETHER <batch> <test source>… <batch> ….
 # EXCLUDE names subfolders that are layers of their own, PRECOMPILE foreign headers that most sources here name
 # (cmake/dolmen_precompile.cmake).
 
 function(dolmen_layer name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "ONE_THREAD;TESTS_APART" "" "DEPENDS;TEST_DEPENDS;EXCLUDE;PRECOMPILE;APART;THREADED")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "ONE_THREAD;TESTS_APART" "" "DEPENDS;TEST_DEPENDS;EXCLUDE;PRECOMPILE;APART;TOGETHER;THREADED")
   set(here "${CMAKE_CURRENT_SOURCE_DIR}")
   file(GLOB_RECURSE all CONFIGURE_DEPENDS "${here}/*.cpp")
   foreach(folder IN LISTS arg_EXCLUDE)
@@ -63,6 +64,15 @@ function(dolmen_layer name)
     dolmen_precompile(dolmen_${name}_test REUSE dolmen_pch_tests)
     if(DOLMEN_PCH AND NOT arg_TESTS_APART)
       set_target_properties(dolmen_${name}_test PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
+    elseif(DOLMEN_PCH AND arg_TOGETHER)
+      set_target_properties(dolmen_${name}_test PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+      foreach(word IN LISTS arg_TOGETHER)
+        if(word MATCHES "\\.cpp$")
+          set_source_files_properties("${here}/${word}" PROPERTIES UNITY_GROUP ${batch})
+        else()
+          set(batch ${word})
+        endif()
+      endforeach()
     endif()
     target_compile_definitions(dolmen_${name}_test
       PRIVATE DOLMEN_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")

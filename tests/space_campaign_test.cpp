@@ -40,9 +40,8 @@ TEST(SpaceCampaign, PlantedBugsAreSeen) {
   if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
   // space.stays_open and space.image_ahead need a leader that is deposed alive, and what
   // space.source_moves mixes is mostly made good by the records that follow: SpaceMachineTest.
-  for (const char* const bug :
-       {"space.record_twice", "space.not_loaded", "space.old_pages", "log.reference_taken_early",
-        "space.done_early", "space.staged_taken"}) {
+  for (const char* const bug : {"space.record_twice", "space.not_loaded", "space.old_pages",
+                                "log.reference_taken_early", "space.done_early"}) {
     const std::uint64_t seed = first_seen(bug, 60, [](std::uint64_t run) {
       return !run_cluster_world(options_of(run)).violation.empty();
     });

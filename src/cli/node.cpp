@@ -58,7 +58,7 @@ class Patience {
 int make_node(const Options& options) {
   NodeOptions its = options.node;
   // It is read again whenever the node starts, from wherever that is.
-  its.key_file = std::filesystem::absolute(its.key_file);
+  if (!its.key_file.empty()) its.key_file = std::filesystem::absolute(its.key_file);
   const auto made = ClusterNode::create(its, milliseconds(options.patience_s));
   if (!made) return failed(made.error());
   if (options.json) {

@@ -84,7 +84,7 @@ TEST_F(NodeCommand, WhatCannotBeANodeIsRefusedBeforeAnythingIsMade) {
   };
   expect_refused(keyed("key\nnumber 7"), "invalid_argument");
   expect_refused(keyed(""), "which key file?");
-  expect_refused(keyed("nothing"), "key file nothing");
+  expect_refused(keyed("nothing"), "key file " + path("nothing"));
   std::ofstream(path("short")) << "0123";
   expect_refused(keyed("short"), "dolmen log key makes one");
   EXPECT_EQ(dolmen(keyed("key")).exit, kOk) << "what was left out is right";
@@ -95,8 +95,9 @@ TEST_F(NodeCommand, ADirectoryIsMadeOnceAndLeavesOthersAlone) {
   EXPECT_EQ(made, (Json{{"directory", "node1"}, {"address", at_}}));
   const std::string file = read_file(path("node1/node"));
   EXPECT_TRUE(file.starts_with("dolmen-node 1\nnumber 1\nlife ")) << file;
-  EXPECT_NE(file.find("\naddress 127.0.0.1:7401\nkey key\nfounder 127.0.0.1:7401\n"),
-            std::string::npos)
+  EXPECT_NE(
+      file.find("\naddress 127.0.0.1:7401\nkey " + path("key") + "\nfounder 127.0.0.1:7401\n"),
+      std::string::npos)
       << file;
   expect_error(dolmen(init(at_, {"--founders", at_})), kFailed,
                "node1: a node's already (dolmen serve runs it)");
@@ -143,7 +144,7 @@ TEST_F(NodeCommand, ServeSaysWhatIsWrongWithTheDirectory) {
   expect_error(dolmen({"serve", "node1"}), kDamaged, "map");
   fs::remove(path("node1/map"));
   fs::remove(path("key"));
-  expect_error(dolmen({"serve", "node1"}), kFailed, "key file key");
+  expect_error(dolmen({"serve", "node1"}), kFailed, "key file " + path("key"));
 }
 
 TEST_F(NodeCommand, AnAddressThatIsNoneOrWhereNobodyIsIsSaid) {

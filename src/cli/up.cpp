@@ -34,7 +34,8 @@ struct Options {
 /// The nodes' directories and the key; what is there already is left as it is.
 class LocalCluster {
  public:
-  explicit LocalCluster(const Options& options) : directory_(fs::absolute(options.directory)) {
+  explicit LocalCluster(const Options& options)
+      : directory_(fs::absolute(options.directory)), host_(options.host), port_(options.port) {
     for (std::uint32_t number = 1; number <= options.nodes; ++number) {
       address_.nodes.push_back(options.host + ":" + std::to_string(options.port + number));
     }
@@ -52,6 +53,14 @@ class LocalCluster {
       DOLMEN_CHECK(sys::write_small_file(address_.key_file, base::as_bytes(text),
                                          sys::Secrecy::secret, false));
     }
+    // Whoever listens at one of them is no node of this cluster, and would be asked in vain.
+    for (std::size_t i = 0; i < address_.nodes.size(); ++i) {
+      const auto free = sys::linux_env().network->listen(
+          {.host = host_, .port = static_cast<std::uint16_t>(port_ + i + 1)});
+      if (free) continue;
+      return fail(free.error().code(), interned(address_.nodes[i] + " (another --port, perhaps)"),
+                  free.error().detail());
+    }
     for (std::size_t i = 0; i < address_.nodes.size(); ++i) {
       const auto made = ClusterNode::create({.directory = node_directory(i),
                                              .address = address_.nodes[i],
@@ -68,6 +77,8 @@ class LocalCluster {
 
  private:
   std::string directory_;
+  std::string host_;
+  std::uint16_t port_;
   ClusterAddress address_;
 };
 

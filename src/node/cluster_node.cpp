@@ -230,15 +230,15 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
 
   // Who knows of nobody would wait for ever.
   const auto map = node::ClusterCore::read_map(*impl->disk);
-  const bool knows_map = map && map->is_begun();
-  if (!map && map.error().code() != Errc::corrupt) return std::unexpected(map.error());
-  if (!knows_map && impl->file.founders.empty()) {
+  if (!map) {
+    return fail(map.error().code(),
+                interned(directory + "/map (remove it: the node asks others for another one)"));
+  }
+  if (!map->is_begun() && impl->file.founders.empty()) {
     constexpr std::uint64_t kPatienceNs = 10'000'000'000;
     DOLMEN_TRY(const auto latest,
                node::fetch_map(impl->file.seeds, key, env.clock->monotonic_ns() + kPatienceNs));
     DOLMEN_CHECK(node::ClusterCore::write_map(*impl->disk, latest));
-  } else if (!map) {
-    DOLMEN_CHECK(impl->disk->remove("map"));  // a hint, and the founders are known
   }
 
   const fabric::NodeId self{impl->file.number};

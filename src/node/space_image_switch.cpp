@@ -23,7 +23,6 @@ namespace {
 
 constexpr std::string_view kLock = "lock";
 constexpr std::string_view kStagedRoot = "new.space";
-constexpr std::string_view kUnfinishedStagedRoot = "new.space.unfinished";
 
 bool has(const std::vector<std::string>& names, std::string_view name) {
   return std::ranges::find(names, name) != names.end();
@@ -112,11 +111,6 @@ Result<void> SpaceImage::tidy() {
   auto lock = disk_->try_lock(kLock, sys::LockMode::exclusive, "", &holder);
   if (!lock && lock.error().code() == Errc::held) return fail(Errc::held, interned(holder));
   if (!lock) return std::unexpected(lock.error());
-  if (DOLMEN_PLANTED("space.staged_taken")) {
-    if (has(names, kUnfinishedStagedRoot)) {
-      DOLMEN_CHECK(disk_->rename(kUnfinishedStagedRoot, kClearingRoot));
-    }
-  }
   DOLMEN_CHECK(finish_switch());
   return remove_staged(*disk_);
 }

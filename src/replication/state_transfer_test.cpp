@@ -282,7 +282,7 @@ TEST(StateMessage, TheBytesAreThoseThatWereAgreedOn) {
                 .value()
                 .envelope.kind,
             EnvelopeKind::state);
-  EXPECT_FALSE(decode_envelope(encode(Envelope{.kind = EnvelopeKind{19}, .group = {1, 2}})));
+  EXPECT_FALSE(decode_envelope(encode(Envelope{.kind = EnvelopeKind{16}, .group = {1, 2}})));
 }
 
 TEST(StateMessage, WhatIsDamagedIsRefused) {

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sys/linux/file.hpp"
 #include "sys/linux/system_error.hpp"
 
 namespace dolmen::sys {

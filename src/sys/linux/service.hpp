@@ -14,7 +14,7 @@
 namespace dolmen::sys {
 
 /// Tells a service manager that asked for it (systemd's NOTIFY_SOCKET), as "READY=1". Nothing where
-/// none did. Errors: io_error (it asked, and does not listen).
+/// none did. Errors: not_found, io_error (it asked, and does not listen).
 [[nodiscard]] Result<void> tell_service_manager(std::string_view state);
 
 /// This host's address for others: the first of an interface that is up and leads outside, of IPv4
