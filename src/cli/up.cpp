@@ -57,7 +57,7 @@ class LocalCluster {
     for (std::size_t i = 0; i < address_.nodes.size(); ++i) {
       const auto free = sys::linux_env().network->listen(
           {.host = host_, .port = static_cast<std::uint16_t>(port_ + i + 1)});
-      if (free) continue;
+      if (free || free.error().code() != Errc::already_exists) continue;
       return fail(free.error().code(), interned(address_.nodes[i] + " (another --port, perhaps)"),
                   free.error().detail());
     }
