@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "node/cluster_map.hpp"
 #include "node/job.hpp"
 #include "replication/journal.hpp"
 #include "sys/linux/linux.hpp"
