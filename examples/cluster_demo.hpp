@@ -89,21 +89,7 @@ class Nodes {
     return number;
   }
   void start(std::uint32_t number) {
-    std::string words[] = {"/proc/self/exe", "node", directory(number)};
-    char* arguments[] = {words[0].data(), words[1].data(), words[2].data(), nullptr};
-    const pid_t parent = ::getpid();
-    const pid_t child = ::fork();
-    if (child == 0) {
-      // No node is left over, however this program ends.
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      if (::getppid() == parent) ::execv(arguments[0], arguments);
-      ::_exit(127);
-    }
-    if (child < 0) {
-      std::perror("fork");
-      std::exit(1);
-    }
-    pids_[number] = child;
+    pids_[number] = start_again({"node", directory(number)});
     if (number > addresses_.size()) addresses_.push_back(address_of(number));
   }
   /// Whether it ended by the signal, or in good order after SIGTERM.

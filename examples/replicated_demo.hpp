@@ -76,6 +76,26 @@ inline void end_in(unsigned limit_s) {
   ::alarm(limit_s);
 }
 
+/// This program again, as a child with these words, which is never left over.
+inline pid_t start_again(std::vector<std::string> words) {
+  words.insert(words.begin(), "/proc/self/exe");
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  const pid_t parent = ::getpid();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() == parent) ::execv(arguments[0], arguments.data());
+    ::_exit(127);
+  }
+  if (child < 0) {
+    std::perror("fork");
+    std::exit(1);
+  }
+  return child;
+}
+
 /// Three members, each a process of its own: this program with the words
 /// `serve <member> <address> <address> <address>`. Requires: an empty current directory.
 class Trio {
@@ -119,23 +139,8 @@ class Trio {
   }
 
   void start(std::uint32_t member) {
-    std::string words[] = {"/proc/self/exe",  "serve",           std::to_string(member),
-                           group_.members[0], group_.members[1], group_.members[2]};
-    char* arguments[] = {words[0].data(), words[1].data(), words[2].data(), words[3].data(),
-                         words[4].data(), words[5].data(), nullptr};
-    const pid_t parent = ::getpid();
-    const pid_t child = ::fork();
-    if (child == 0) {
-      // No member is left over, however this program ends.
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      if (::getppid() == parent) ::execv(arguments[0], arguments);
-      ::_exit(127);
-    }
-    if (child < 0) {
-      std::perror("fork");
-      std::exit(1);
-    }
-    pids_[member] = child;
+    pids_[member] = start_again(
+        {"serve", std::to_string(member), group_.members[0], group_.members[1], group_.members[2]});
     started_[member] = std::chrono::steady_clock::now();
   }
   /// Whether it ended by the signal, or in good order after SIGTERM; who has not after 20 seconds

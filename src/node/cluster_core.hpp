@@ -71,7 +71,6 @@ class ClusterCore {
   [[nodiscard]] Result<bool> turn();
   /// Until a turn may have something to do.
   [[nodiscard]] Result<void> wait() { return member_->wait(ask_at_ns_); }
-  [[nodiscard]] std::uint64_t next_ask_ns() const noexcept { return ask_at_ns_; }
   [[nodiscard]] Result<void> close() { return member_->close(); }
 
   [[nodiscard]] const cluster::RootState& map() const noexcept { return map_; }
