@@ -28,7 +28,7 @@ const std::map<std::string, Shape> kShapes{
     {"doctor", {{}, {}, {"--dir"}}},
     {"demo", {{}, {}, {"--dir", "--input"}}},
     {"serve", {{"node1"}, {"DIR"}, {"--lost-after"}}},
-    {"status", {{"dolmen://127.0.0.1:1?key=key"}, {"ADDRESS"}, {"--patience"}}},
+    {"status", {{"dolmen://127.0.0.1:1?identity=key"}, {"ADDRESS"}, {"--patience"}}},
     {"up", {{"fresh"}, {"DIR"}, {"--nodes", "--host", "--port"}}},
 };
 

@@ -9,6 +9,7 @@
 #include <dolmen/assert.hpp>
 
 #include "base/hooks.hpp"
+#include "node/cluster_rights.hpp"
 #include "node/replicated_group.hpp"
 
 namespace dolmen::node {
@@ -71,6 +72,13 @@ Result<std::unique_ptr<ClusterCore>> ClusterCore::open(
   member_options.on_cluster =
       [its = core.get()](const fabric::NodeName& from, const replication::Envelope& envelope,
                          base::Bytes body) { its->hear(from, envelope, body); };
+  member_options.may_say = [its = core.get()](const fabric::NodeName& from,
+                                              const replication::Envelope& envelope,
+                                              base::Bytes body) {
+    const bool has_owner = its->options_.owner != cluster::NodeIdentity{};
+    const std::uint64_t now_s = its->env_.clock->wall_ns() / 1'000'000'000;
+    return may_say(its->map_, has_owner, now_s, from, envelope, body);
+  };
   core->member_ =
       std::make_unique<replication::Member>(env, endpoint, std::move(journal), member_options);
   if (core->replicas().contains(kRootGroup)) DOLMEN_CHECK(core->host(kRootGroup));

@@ -42,6 +42,11 @@ struct ClusterCoreOptions {
   ObjectId cluster{};
   /// Where nodes 1, 2, … are that found the cluster; none: this one joined it.
   std::vector<std::string> founders{};
+  /// Founders' keys, in the same order, their cluster's owner, and its first clients; none: nobody
+  /// has a key, and everybody is who he says.
+  std::vector<cluster::NodeIdentity> founder_keys{};
+  cluster::NodeIdentity owner{};
+  std::vector<cluster::root::FirstClient> clients{};
   cluster::RootControllerOptions root{};
   replication::MemberOptions member{};
   /// The map is asked for this often, which also says that this node is there.

@@ -135,10 +135,14 @@ void ClusterCore::propose(const cluster::RootCommand& command) {
 }
 
 void ClusterCore::begin() {
-  cluster::root::Init init{.cluster = options_.cluster};
+  cluster::root::Init init{.cluster = options_.cluster, .owner = options_.owner};
+  init.clients = options_.clients;
   for (const std::string& where : options_.founders) {
     const std::size_t number = init.nodes.size() + 1;
     init.nodes.push_back({.name = "node-" + std::to_string(number), .address = where});
+    if (number <= options_.founder_keys.size()) {
+      init.nodes.back().identity = options_.founder_keys[number - 1];
+    }
   }
   constexpr std::size_t kSizeMax = 5;
   init.size = static_cast<std::uint32_t>(std::min(options_.founders.size(), kSizeMax));

@@ -42,6 +42,21 @@ enum class EnvelopeKind : std::uint8_t {
   report = 20,
 };
 
+/// What clients say: everything else is between nodes, and dropped when a client says it.
+[[nodiscard]] constexpr bool is_of_clients(EnvelopeKind kind) noexcept {
+  switch (kind) {
+    case EnvelopeKind::request:
+    case EnvelopeKind::ask_status:
+    case EnvelopeKind::ask_roster:
+    case EnvelopeKind::change:
+    case EnvelopeKind::ask_map:
+    case EnvelopeKind::read_request:
+      return true;
+    default:
+      return false;
+  }
+}
+
 /// What an entry has to outlive to count: see MemberOptions and Member.
 enum class Level : std::uint8_t {
   durable = 0,     ///< it is on the disks of a majority

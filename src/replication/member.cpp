@@ -102,6 +102,7 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
   const auto opened = decode_envelope(message);
   if (!opened) return;
   const auto& [envelope, body] = *opened;
+  if (options_.may_say && !options_.may_say(from, envelope, body)) return;
   if (envelope.kind == EnvelopeKind::ask_roster) {
     return send(from, {.kind = EnvelopeKind::roster, .group = envelope.group},
                 encode(roster(envelope.group)));

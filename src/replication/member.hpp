@@ -53,6 +53,9 @@ struct MemberOptions {
   /// and submit().
   std::function<void(const fabric::NodeName& from, const Envelope& envelope, base::Bytes body)>
       on_cluster{};
+  /// Whether `from` may say it; what it may not is dropped. Empty: anybody anything.
+  std::function<bool(const fabric::NodeName& from, const Envelope& envelope, base::Bytes body)>
+      may_say{};
   /// Without a journal: entries of so many bytes, or of as many as the last snapshot, are held
   /// before a snapshot stands for them.
   std::size_t memory_log_bytes = 8u << 20;
