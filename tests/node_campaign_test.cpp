@@ -41,16 +41,18 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
     total.ended += result.ended;
     total.changes += result.changes;
     total.nodes += result.nodes;
+    total.transfers += result.transfers;
   }
   std::printf(
       "%lu seeds, %.1f simulated minutes, %lu events, %lu commands answered, %lu processes ended, "
-      "%lu changes of members, %lu nodes\n",
+      "%lu changes of members, %lu nodes, %lu transfers\n",
       seeds, static_cast<double>(total.simulated_ns) / 6e10, total.events, total.answered,
-      total.ended, total.changes, total.nodes);
+      total.ended, total.changes, total.nodes, total.transfers);
   base::say_bound("node_seeds", seeds);
   EXPECT_GT(total.answered, seeds * 50);
   EXPECT_GT(total.ended, seeds / 2);
   EXPECT_GT(total.changes, seeds);
+  EXPECT_GT(total.transfers, seeds * 20);
 }
 
 TEST(NodeCampaign, OneSeed) {
