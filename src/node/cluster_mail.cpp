@@ -97,9 +97,7 @@ bool ClusterMail::turn(std::uint64_t now_ns, replication::Member& member) {
 
 bool ClusterMail::look_after(std::uint64_t now_ns, replication::Member& member, GroupNumber number,
                              Box& box) {
-  const bool is_outdated =
-      box.life != box.part->life() && !DOLMEN_PLANTED("mail.courier_outlives");
-  if (is_outdated || !member.leads(group_of(number))) box.courier.reset();
+  if (box.life != box.part->life() || !member.leads(group_of(number))) box.courier.reset();
   if (!member.leads(group_of(number))) return false;
   if (!box.courier) {
     box.life = box.part->life();

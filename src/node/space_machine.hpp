@@ -44,7 +44,8 @@ class SpaceMachine final : public StateMachine {
   ~SpaceMachine() override;
 
   /// Before anything else is called: the group is one of a cluster, and exchanges mail with others.
-  void use_mail(const cluster::GroupId& self, MailPart::Find find);
+  void use_mail(const cluster::GroupId& self, MailPart::Find find,
+                const cluster::MailLimits& limits = {});
   /// Null: it does not.
   [[nodiscard]] MailPart* mail() noexcept { return mail_.get(); }
 

@@ -9,8 +9,9 @@
 
 namespace dolmen::node {
 
-void SpaceMachine::use_mail(const cluster::GroupId& self, MailPart::Find find) {
-  mail_ = std::make_unique<MailPart>(self, std::move(find));
+void SpaceMachine::use_mail(const cluster::GroupId& self, MailPart::Find find,
+                            const cluster::MailLimits& limits) {
+  mail_ = std::make_unique<MailPart>(self, std::move(find), limits);
 }
 
 StateMachine::Bytes SpaceMachine::reference_in(Bytes state) const {

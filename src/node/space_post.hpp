@@ -18,11 +18,11 @@ namespace dolmen::node {
 
 /// A mail between spaces, as of Mailbox. What is decoded refers to the bytes.
 struct SpaceLetter {
-  bool is_result = false;      ///< `body` is an encoded reply, and nobody wants another one
-  std::string_view function;   ///< to be run there
-  std::string_view on_result;  ///< at who sent it, with the result; empty: none
-  base::Bytes context;         ///< of who sent it, for on_result
-  base::Bytes body;            ///< the arguments
+  bool is_result = false;        ///< `body` is an encoded reply, and nobody wants another one
+  std::string_view function{};   ///< to be run there
+  std::string_view on_result{};  ///< at who sent it, with the result; empty: none
+  base::Bytes context{};         ///< of who sent it, for on_result
+  base::Bytes body{};            ///< the arguments
 };
 /// Requires: names of at most kFunctionNameMax.
 [[nodiscard]] std::vector<std::byte> encode(const SpaceLetter& letter);
