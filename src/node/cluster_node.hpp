@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include <dolmen/cluster.hpp>
 
@@ -39,6 +40,8 @@ class SpaceMachines final : public GroupMachines {
 
   Result<StateMachine*> open(cluster::GroupNumber number, const cluster::RootGroup& group) override;
   Result<void> clear(cluster::GroupNumber number) override;
+  void use_mail(MailPart::Find find) override { find_ = std::move(find); }
+  MailPart* mail_of(cluster::GroupNumber number) override;
 
  private:
   [[nodiscard]] std::string directory_of(cluster::GroupNumber number) const {
@@ -48,6 +51,7 @@ class SpaceMachines final : public GroupMachines {
   const std::string directory_;
   const SpaceFunctions& functions_;
   const SpaceOptions& options_;
+  MailPart::Find find_{};
   std::map<cluster::GroupNumber, std::unique_ptr<ReplicatedSpace>> spaces_;
 };
 

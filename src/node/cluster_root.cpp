@@ -27,6 +27,9 @@ bool is_node(const fabric::NodeName& name) {
 
 void ClusterCore::hear(const fabric::NodeName& from, const replication::Envelope& envelope,
                        base::Bytes body) {
+  if (envelope.kind == EnvelopeKind::mail) {
+    return mail_.hear(env_.clock->monotonic_ns(), from, envelope.group, body);
+  }
   if (envelope.group != group_of(kRootGroup)) return;
   if (envelope.kind == EnvelopeKind::ask_map) return hear_ask(from, body);
   if (!is_node(from)) return;  // a client has nothing else to say

@@ -24,6 +24,7 @@
 #include <dolmen/state_machine.hpp>
 
 #include "node/group_store.hpp"
+#include "node/mail_part.hpp"
 #include "node/space_image.hpp"
 #include "sys/memory.hpp"
 
@@ -42,12 +43,19 @@ class SpaceMachine final : public StateMachine {
       SpaceFunctions functions, const SpaceMachineOptions& options);
   ~SpaceMachine() override;
 
+  /// Before anything else is called: the group is one of a cluster, and exchanges mail with others.
+  void use_mail(const cluster::GroupId& self, MailPart::Find find,
+                const cluster::MailLimits& limits = {});
+  /// Null: it does not.
+  [[nodiscard]] MailPart* mail() noexcept { return mail_.get(); }
+
   Result<std::vector<std::byte>> effect_of(Bytes request) override;
   std::vector<std::byte> apply_at(std::uint64_t index, Bytes command) override;
   std::vector<std::byte> apply(Bytes command) override;
   Result<void> decided(std::uint64_t index) override;
   [[nodiscard]] bool executes_ahead() const override { return true; }
   [[nodiscard]] bool keeps_state() const override { return true; }
+  [[nodiscard]] Bytes reference_in(Bytes state) const override;
   [[nodiscard]] bool has_state(Bytes reference) const override;
   Result<std::unique_ptr<StateSource>> send_state(Bytes reference, std::size_t part_bytes) override;
   Result<std::unique_ptr<StateSink>> receive_state(Bytes reference) override;
@@ -80,6 +88,25 @@ class SpaceMachine final : public StateMachine {
   void forget_space() const noexcept;
   void leave_behind() noexcept;
   [[nodiscard]] Result<std::vector<std::byte>> run(const SpaceCall& call, bool is_query) const;
+  // Mail: space_machine_mail.cpp.
+  /// Runs the function that a mail asks for; the effect consumes it.
+  [[nodiscard]] Result<std::vector<std::byte>> effect_of_mail(Bytes request);
+  /// The effect that nobody's records are in.
+  std::vector<std::byte> effect_without_records(const cluster::MailChange& change,
+                                                const Result<std::vector<std::byte>>& result);
+  [[nodiscard]] std::vector<std::byte> state_of(std::vector<std::byte> head) const;
+  /// Runs it in the open space, and makes an effect of what it did; `change` is its mail, to which
+  /// what it posts is added. It may be too large; if a post failed it holds no records.
+  struct Executed {
+    Result<std::vector<std::byte>> result;
+    std::vector<std::vector<std::byte>> records;
+    bool is_refused = false;  ///< there is no room for what it posts
+  };
+  [[nodiscard]] Result<Executed> execute(const SpaceCall& call, cluster::MailChange& change);
+  [[nodiscard]] std::vector<std::byte> make_effect(const Executed& executed,
+                                                   const cluster::MailChange& change);
+  /// Of the entry at `index`; nothing else in it is to happen if it says an error.
+  [[nodiscard]] Result<void> apply_mail(std::uint64_t index, Bytes mail);
   [[nodiscard]] Result<void> put(const Waiting& waiting);
   [[nodiscard]] Result<void> checkpoint();
   [[nodiscard]] bool is_checkpoint_due();
@@ -92,6 +119,7 @@ class SpaceMachine final : public StateMachine {
   const SpaceFunctions functions_;
   const SpaceMachineOptions options_;
   std::unique_ptr<SpaceImage> image_;
+  std::unique_ptr<MailPart> mail_;  ///< null: the space is in no cluster
   store::Index position_ = 0;
   std::deque<Waiting> waiting_;
   std::uint64_t retry_at_bytes_ = 0;  ///< of the image's log: after a checkpoint without room

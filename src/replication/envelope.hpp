@@ -40,6 +40,7 @@ enum class EnvelopeKind : std::uint8_t {
   state = 18,
   order = 19,  ///< as ask_map
   report = 20,
+  mail = 21,  ///< cluster/mail.hpp, to nodes of the group that `group` says
 };
 
 /// What clients say: everything else is between nodes, and dropped when a client says it.

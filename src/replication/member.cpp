@@ -108,7 +108,8 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
                 encode(roster(envelope.group)));
   }
   if (envelope.kind == EnvelopeKind::ask_map || envelope.kind == EnvelopeKind::map ||
-      envelope.kind == EnvelopeKind::order || envelope.kind == EnvelopeKind::report) {
+      envelope.kind == EnvelopeKind::order || envelope.kind == EnvelopeKind::report ||
+      envelope.kind == EnvelopeKind::mail) {
     if (options_.on_cluster) options_.on_cluster(from, envelope, body);
     return;
   }
@@ -185,6 +186,7 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
     case EnvelopeKind::map:
     case EnvelopeKind::order:
     case EnvelopeKind::report:
+    case EnvelopeKind::mail:
     case EnvelopeKind::memory:
       return;
   }

@@ -10,14 +10,16 @@
 namespace dolmen::replication {
 
 Result<void> Member::want_state(Hosting& hosting, const log::SnapshotPtr& wanted) {
-  const auto reference = Executor::machine_state_in(*wanted);
+  const auto state = Executor::machine_state_in(*wanted);
   // Of no member of this version; the leader goes on saying so.
-  if (!reference || reference->size() > kReferenceBytesMax) return {};
+  if (!state) return {};
+  const base::Bytes reference = hosting.machine->reference_in(*state);
+  if (reference.size() > kReferenceBytesMax) return {};
   if (hosting.fetch) {
-    hosting.fetch->want(wanted, *reference);
+    hosting.fetch->want(wanted, reference);
   } else {
     hosting.fetch = std::make_unique<StateFetch>(*hosting.machine, options_.transfer, *env_.entropy,
-                                                 wanted, *reference);
+                                                 wanted, reference);
   }
   return {};
 }

@@ -51,6 +51,7 @@ struct NodeWorldResult {
   std::uint64_t ended = 0;     ///< processes, by the nemesis
   std::uint64_t changes = 0;   ///< of members, that the root group began
   std::uint64_t nodes = 0;     ///< that ever were
+  std::uint64_t transfers = 0; ///< between groups
 };
 
 /// One run. Its hooks are those that are installed.
