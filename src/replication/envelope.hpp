@@ -40,6 +40,7 @@ enum class EnvelopeKind : std::uint8_t {
   state = 18,
   order = 19,  ///< as ask_map
   report = 20,
+  ask_copy = 22,  ///< as ask_state, of a client; the answers are `state`
 };
 
 /// What an entry has to outlive to count: see MemberOptions and Member.
