@@ -98,6 +98,11 @@ void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Byte
       if (reply && reply->number == number) change_reply = *reply;
       return;
     }
+    case EnvelopeKind::state: {
+      const auto part = replication::decode_state_part(opened->body);
+      if (part && on_state) on_state(from.node, *part);
+      return;
+    }
     default:
       return;
   }

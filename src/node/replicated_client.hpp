@@ -16,6 +16,7 @@
 
 #include "base/random.hpp"
 #include "node/replicated_group.hpp"
+#include "replication/state_message.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen {
@@ -57,6 +58,8 @@ struct ReplicatedClient::Impl : fabric::Sink {
   base::Random random{1};  ///< of pauses
   std::optional<replication::ChangeReply> change_reply;
   std::map<fabric::NodeId, replication::MemberStatus> statuses;
+  /// Of who makes a copy (space_copy.cpp).
+  std::function<void(fabric::NodeId from, const replication::StatePart& part)> on_state{};
 
   /// Of group `number`; it connects when it is used. `spin`: as of ReplicatedOptions. Errors: as
   /// make().
@@ -144,6 +147,10 @@ namespace node {
 struct ClientOf {
   /// Errors: as ReplicatedClient::make().
   [[nodiscard]] static Result<ReplicatedClient> make(const GroupPlan& plan, std::uint64_t number);
+  using Impl = ReplicatedClient::Impl;
+  [[nodiscard]] static Impl& inside(ReplicatedClient& client) {
+    return *client.impl_;
+  }
 };
 }  // namespace node
 

@@ -26,7 +26,7 @@ Result<std::unique_ptr<SpaceMachine>> SpaceMachine::open(const sys::Env& env,
                                                          SpaceFunctions functions,
                                                          const SpaceMachineOptions& options) {
   for (const auto& [name, function] : functions) {
-    if (name.size() > kFunctionNameMax || !function.body()) {
+    if (name.size() > kFunctionNameMax || !function.body() || name.starts_with(kReservedPrefix)) {
       return fail(Errc::invalid_argument, "a function of a replicated space", name.size());
     }
   }
@@ -61,6 +61,8 @@ Result<void> SpaceMachine::open_space() {
 void SpaceMachine::forget_space() const noexcept {
   space_.reset();
   store_ = nullptr;
+  knows_import_ = false;
+  import_.reset();
 }
 
 Result<std::vector<std::byte>> SpaceMachine::run(const SpaceCall& call, bool is_query) const {
@@ -86,7 +88,10 @@ Result<void> SpaceMachine::have_space() {
   leave_behind();
   if (space_) return {};
   if (!waiting_.empty()) return fail(Errc::busy, "a space that is being opened");
-  if (const auto opened = open_space(); !opened) {
+  auto opened = look_for_import();
+  if (opened && import_) return fail(Errc::unfinished, "a space that is being imported");
+  if (opened) opened = open_space();
+  if (!opened) {
     // Another member's image may be better; this one ends with its next turn.
     failure_ = opened.error();
     return fail(Errc::busy, "a space that cannot be opened");
@@ -94,20 +99,29 @@ Result<void> SpaceMachine::have_space() {
   return {};
 }
 
-Result<void> SpaceMachine::prepare_read() { return have_space(); }
+Result<void> SpaceMachine::prepare_read() {
+  const auto there = have_space();
+  // read() says so: it is an answer.
+  if (!there && there.error().code() == Errc::unfinished) return {};
+  return there;
+}
 
 Result<std::vector<std::byte>> SpaceMachine::read(Bytes query) const {
+  if (import_) return encode_reply(fail(Errc::unfinished, "a space that is being imported"));
   // It is open where the group is led.
   if (!space_) return fail(Errc::busy, "a space that is not open");
   // It holds an effect that is in nobody's log yet, and may never be.
   if (made_) return fail(Errc::busy, "a space that is being changed");
   DOLMEN_TRY(const SpaceCall call, decode_space_call(query));
+  if (call.function == kHeadQuery) return encode_reply(encode(told_head()));
   store_->refuse_records(true);
   cluster::MailChange nothing;
   PostBox box(*space_, mail_.get(), true, nothing);
   Result<std::vector<std::byte>> result = run(call, true);
   store_->refuse_records(false);
-  if (store_->was_refused() || box.failure()) result = fail(Errc::read_only, "a query that changes something");
+  if (store_->was_refused() || box.failure()) {
+    result = fail(Errc::read_only, "a query that changes something");
+  }
   // The function may have closed it.
   if (!space_->sync()) forget_space();
   return encode_reply(result);
@@ -154,7 +168,12 @@ std::vector<std::byte> SpaceMachine::make_effect(const Executed& executed,
 Result<std::vector<std::byte>> SpaceMachine::effect_of(Bytes request) {
   if (mail_ && MailPart::is_request(request)) return effect_of_mail(request);
   DOLMEN_TRY(const SpaceCall call, decode_space_call(request));
-  DOLMEN_CHECK(have_space());
+  if (call.function == kImportFunction) return import_effect(call.arguments);
+  if (const auto there = have_space(); !there) {
+    if (there.error().code() != Errc::unfinished) return std::unexpected(there.error());
+    // Told like a function's own error: whether to come again is the caller's business.
+    return effect_without_records({}, std::unexpected(there.error()));
+  }
   cluster::MailChange change;
   DOLMEN_TRY(const Executed executed, execute(call, change));
   std::vector<std::byte> effect = make_effect(executed, change);

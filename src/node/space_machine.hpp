@@ -6,7 +6,8 @@
 //   1. The image holds decided records only; position() - image.last_index() records wait.
 //   2. While the space is open, it is the image, the waiting records, and the records of the one
 //      effect that is not applied yet: whatever else is applied closes it.
-//   3. The space is opened on an image for which nothing waits.
+//   3. The space is opened on an image for which nothing waits, and never while something is
+//      imported (space_import.hpp).
 //
 // Threads: one (the member's).
 #pragma once
@@ -26,6 +27,7 @@
 #include "node/group_store.hpp"
 #include "node/mail_part.hpp"
 #include "node/space_image.hpp"
+#include "node/space_import.hpp"
 #include "sys/memory.hpp"
 
 namespace dolmen::node {
@@ -82,7 +84,16 @@ class SpaceMachine final : public StateMachine {
 
   SpaceMachine(const sys::Env& env, sys::FaultDriver driver, SpaceFunctions functions,
                const SpaceMachineOptions& options);
-  /// It is there, and is what was applied. Errors: busy.
+  // An import (space_machine_import.cpp).
+  [[nodiscard]] Result<std::vector<std::byte>> import_effect(base::Bytes arguments);
+  [[nodiscard]] Result<std::vector<std::byte>> import_step(const ImportCall& call,
+                                                           std::vector<std::byte>& record);
+  [[nodiscard]] Result<void> finish_import(const ImportState& at);
+  /// Knows whether something is imported. Requires: nothing waits. Errors: of the image.
+  [[nodiscard]] Result<void> look_for_import();
+  [[nodiscard]] SpaceHead told_head() const;
+
+  /// It is there, and is what was applied. Errors: busy; unfinished (something is imported).
   [[nodiscard]] Result<void> have_space();
   [[nodiscard]] Result<void> open_space();
   void forget_space() const noexcept;
@@ -126,6 +137,8 @@ class SpaceMachine final : public StateMachine {
   // Made from the image, and again when it is needed: to drop it changes nothing.
   mutable GroupStore* store_ = nullptr;  ///< of the space
   mutable std::unique_ptr<Space> space_;
+  mutable bool knows_import_ = false;
+  mutable std::optional<ImportState> import_{};  ///< that is under way, if that is known
   std::optional<Error> failure_;                ///< of the image: the member has to end
   std::optional<std::vector<std::byte>> made_;  ///< the last effect, until it is applied
 };

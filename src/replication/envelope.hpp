@@ -41,6 +41,7 @@ enum class EnvelopeKind : std::uint8_t {
   order = 19,  ///< as ask_map
   report = 20,
   mail = 21,  ///< cluster/mail.hpp, to nodes of the group that `group` says
+  ask_copy = 22,  ///< as ask_state, of a client; the answers are `state`
 };
 
 /// What clients say: everything else is between nodes, and dropped when a client says it.
@@ -52,6 +53,7 @@ enum class EnvelopeKind : std::uint8_t {
     case EnvelopeKind::change:
     case EnvelopeKind::ask_map:
     case EnvelopeKind::read_request:
+    case EnvelopeKind::ask_copy:
       return true;
     default:
       return false;

@@ -176,6 +176,8 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
       return answer_memory(envelope.group, hosting, from);
     case EnvelopeKind::ask_state:
       return on_ask_state(from, envelope, hosting, body);
+    case EnvelopeKind::ask_copy:
+      return on_ask_copy(from, hosting, body);
     case EnvelopeKind::state:
       return on_state(envelope, hosting, body);
     case EnvelopeKind::reply:

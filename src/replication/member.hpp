@@ -303,6 +303,7 @@ class Member final : private fabric::Sink {
   [[nodiscard]] Result<void> want_state(Hosting& hosting, const log::SnapshotPtr& wanted);
   void on_ask_state(const fabric::NodeName& from, const Envelope& envelope, Hosting& hosting,
                     base::Bytes body);
+  void on_ask_copy(const fabric::NodeName& from, Hosting& hosting, base::Bytes body);
   void on_state(const Envelope& envelope, Hosting& hosting, base::Bytes body);
   [[nodiscard]] Result<bool> look_after_states();
   [[nodiscard]] Result<bool> fetch_state(const GroupId& group, Hosting& hosting);

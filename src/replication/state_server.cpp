@@ -22,7 +22,7 @@ void StateServer::refuse(log::ReplicaId asker, const fabric::NodeName& to, std::
 }
 
 void StateServer::take(std::uint64_t now_ns, log::ReplicaId asker, const fabric::NodeName& from,
-                       const AskState& ask) {
+                       const AskState& ask, Asker kind) {
   auto sending = std::ranges::find(sendings_, asker, &Sending::asker);
   if (sending != sendings_.end() && sending->transfer != ask.transfer) {
     if (ask.part != 0) return;  // late, of one that it has given up
@@ -31,7 +31,8 @@ void StateServer::take(std::uint64_t now_ns, log::ReplicaId asker, const fabric:
   }
   if (sending == sendings_.end()) {
     if (ask.part != 0) return refuse(asker, from, ask.transfer, StateStatus::gone);
-    if (sendings_.size() >= options_.senders_max) {
+    const std::size_t kept = kind == Asker::client ? 1 : 0;
+    if (sendings_.size() + kept >= options_.senders_max) {
       return refuse(asker, from, ask.transfer, StateStatus::busy);
     }
     auto source = machine_.send_state(ask.reference, options_.part_bytes);
