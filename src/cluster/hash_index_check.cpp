@@ -38,8 +38,7 @@ std::vector<std::byte> HashIndex::snapshot() const {
   out.put(kIndexVersion);
   out.put_bytes(memory_.bytes(0, kDirectoryAt + directory_bytes()));
   out.put_bytes(memory_.bytes(geometry().buckets_at(), state_.buckets_used * kBucketBytes));
-  out.put_bytes(
-      memory_.bytes(geometry().heap_at(), state_.heap.bytes_used()));
+  out.put_bytes(memory_.bytes(geometry().heap_at(), state_.heap.bytes_used()));
   out.put(base::checksum64(out.bytes(), kIndexSnapshotMagic));
   return out.release();
 }
@@ -75,8 +74,7 @@ Result<void> HashIndex::restore(base::Bytes snapshot) {
   const auto state = base::load<IndexState>(ranges, kIndexStateAt);
   if (of != geometry() || !is_possible(state)) return bad();
   const std::size_t expected = kDirectoryAt + (std::size_t{8} << state.depth) +
-                               state.buckets_used * kBucketBytes +
-                               state.heap.bytes_used();
+                               state.buckets_used * kBucketBytes + state.heap.bytes_used();
   if (ranges.size() != expected) return bad();
   const std::uint32_t former_epoch = state_.epoch;
   become(state, ranges);
@@ -102,8 +100,7 @@ void HashIndex::become(const IndexState& state, base::Bytes ranges) {
   range(0, kDirectoryAt + directory_bytes(), front);
   range(geometry().buckets_at(), state_.buckets_used * kBucketBytes,
         state.buckets_used * kBucketBytes);
-  range(geometry().heap_at(), state_.heap.bytes_used(),
-        state.heap.bytes_used());
+  range(geometry().heap_at(), state_.heap.bytes_used(), state.heap.bytes_used());
   state_ = state;
 }
 

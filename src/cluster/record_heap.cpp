@@ -82,9 +82,8 @@ std::optional<RecordPlace> RecordHeap::write(HeapState& state, base::Bytes key, 
   const std::size_t begin = block_at(*block);
   memory_.store(begin + kBlockRetiredAt, 0);
   memory_.store(begin + kBlockNextAt, std::uint64_t{*block_class} << 32);
-  const RecordPlace place{.granule = *block + 1,
-                          .bytes = static_cast<std::uint32_t>(bytes),
-                          .generation = generation};
+  const RecordPlace place{
+      .granule = *block + 1, .bytes = static_cast<std::uint32_t>(bytes), .generation = generation};
   memory_.store_bytes(at(place), encode_record(key, value, place, geometry_));
   state.record_bytes += bytes;
   return place;
