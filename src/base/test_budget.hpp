@@ -45,6 +45,7 @@ inline constexpr Campaign kCampaigns[] = {
     {"node_seeds", "seeds of clusters with a root group", 200, 5, 10'000, 6, 10},
     {"space_seeds", "seeds of clusters with a space", 100, 4, 10'000, 20, 12},
     {"index_map_seeds", "seeds of an index beside a map", 25, 4, 2'000, 1, 3},
+    {"ordered_map_seeds", "seeds of an ordered index beside a map", 12, 2, 2'000, 1, 3},
     {"index_torn_seeds", "seeds of readers between the stores of an index", 150, 8, 20'000, 4, 7},
     {"index_epoch_seeds", "seeds of readers of a group that elects leaders", 40, 3, 20'000, 3, 6},
     {"process_kills", "kills of members", 100, 10, 5'000, 25, 5},
