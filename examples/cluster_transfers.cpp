@@ -148,8 +148,12 @@ class Customer {
 int main(int count, char** words) {
   dolmen::NodeRunOptions options;
   options.functions = bank::functions();
-  options.functions["send south"] = [](auto& space, Bytes order) { return send(space, order, "south"); };
-  options.functions["send north"] = [](auto& space, Bytes order) { return send(space, order, "north"); };
+  options.functions["send south"] = [](auto& space, Bytes order) {
+    return send(space, order, "south");
+  };
+  options.functions["send north"] = [](auto& space, Bytes order) {
+    return send(space, order, "north");
+  };
   options.functions["receive"] = receive;
   options.functions["told"] = told;
   options.functions["sums"] = sums;
@@ -197,7 +201,8 @@ int main(int count, char** words) {
     if (n.out != 0 || s.out != 0) continue;
     const std::int64_t money = at[0].money + at[1].money;
     const auto all = 2 * bank::kEach * static_cast<std::int64_t>(bank::kAccounts);
-    is_sound &= money == all && n.sent == n.arrived + n.returned && s.sent == s.arrived + s.returned;
+    is_sound &=
+        money == all && n.sent == n.arrived + n.returned && s.sent == s.arrived + s.returned;
     is_sound &= n.arrived == s.received && s.arrived == n.received && n.returned + s.returned > 0;
     is_sound &= n.sent == north.sent() + 1 && s.sent == south.sent() + 1;
     std::printf(

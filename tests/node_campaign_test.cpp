@@ -69,11 +69,10 @@ TEST(NodeCampaign, OneSeed) {
 
 TEST(NodeCampaign, PlantedBugsAreSeen) {
   if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
-  for (const char* const bug : {"cluster.life_again", "cluster.keeps_old_replica",
-                                "cluster.earlier_map", "cluster.reports_unsettled",
-                                "cluster.sent_before_stable", "cluster.told_before_stable",
-                                "cluster.trimmed_when_sent", "cluster.told_once",
-                                "mail.not_in_snapshot"}) {
+  for (const char* const bug :
+       {"cluster.life_again", "cluster.keeps_old_replica", "cluster.earlier_map",
+        "cluster.reports_unsettled", "cluster.sent_before_stable", "cluster.told_before_stable",
+        "cluster.trimmed_when_sent", "cluster.told_once", "mail.not_in_snapshot"}) {
     const std::uint64_t seed = first_seen(
         bug, from_environment("DOLMEN_NODE_BUG_SEEDS", 300),
         [](std::uint64_t run) { return !run_node_world({.seed = run}).violation.empty(); });

@@ -122,8 +122,8 @@ void ClusterMail::send(std::uint64_t now_ns, replication::Member& member,
   const cluster::RootGroup& group = *map_.group(*number);
   Place& place = places_[*number];
   if (!message.mails.empty() && place.silent_since_ns == 0) place.silent_since_ns = now_ns;
-  const bool is_silent = place.silent_since_ns != 0 &&
-                         now_ns >= place.silent_since_ns + options_.elsewhere_ns;
+  const bool is_silent =
+      place.silent_since_ns != 0 && now_ns >= place.silent_since_ns + options_.elsewhere_ns;
   std::vector<NodeNumber> to;
   const bool is_there = place.leader == self_ ||
                         (place.leader != 0 && endpoint_.connected(fabric::NodeId{place.leader}));
@@ -156,27 +156,26 @@ void ClusterMail::propose(replication::Member& member, GroupNumber number, Box& 
   std::size_t bytes = sizeof(MailChange);
   if (change.received) {
     bytes += change.received->bytes.size();
-    told.received = {.from = change.received->from, .sequence = change.received->sequence,
-                     .bytes = {}};
+    told.received = {
+        .from = change.received->from, .sequence = change.received->sequence, .bytes = {}};
   }
   if (box.proposed_bytes > 0 && box.proposed_bytes + bytes > options_.proposed_bytes_max) {
     return box.courier->declined(now_ns_, told);
   }
   box.proposed_bytes += bytes;
   const std::vector<std::byte> request = box.part->keep(std::move(change));
-  member.submit(
-      group_of(number), request,
-      [this, number, serial = box.serial, bytes, request,
-       told = std::move(told)](const replication::Executor::Outcome& outcome) {
-        const auto found = boxes_.find(number);
-        if (found == boxes_.end()) return;
-        Box& its = found->second;
-        its.part->forget(request);
-        if (its.serial != serial || !its.courier) return;
-        its.proposed_bytes -= bytes;
-        if (outcome.status == replication::ReplyStatus::done) return;
-        if (its.life == its.part->life()) its.courier->declined(now_ns_, told);
-      });
+  member.submit(group_of(number), request,
+                [this, number, serial = box.serial, bytes, request,
+                 told = std::move(told)](const replication::Executor::Outcome& outcome) {
+                  const auto found = boxes_.find(number);
+                  if (found == boxes_.end()) return;
+                  Box& its = found->second;
+                  its.part->forget(request);
+                  if (its.serial != serial || !its.courier) return;
+                  its.proposed_bytes -= bytes;
+                  if (outcome.status == replication::ReplyStatus::done) return;
+                  if (its.life == its.part->life()) its.courier->declined(now_ns_, told);
+                });
 }
 
 std::uint64_t ClusterMail::next_wakeup_ns() const noexcept {

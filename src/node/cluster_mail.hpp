@@ -68,7 +68,7 @@ class ClusterMail {
   };
   /// Another group, as far as its leader is looked for.
   struct Place {
-    cluster::NodeNumber leader = 0;   ///< who was heard last; 0: nobody
+    cluster::NodeNumber leader = 0;     ///< who was heard last; 0: nobody
     std::uint64_t silent_since_ns = 0;  ///< 0: nothing is waited for
   };
 
@@ -77,8 +77,7 @@ class ClusterMail {
   void deliver(std::uint64_t now_ns, const cluster::MailMessage& message);
   [[nodiscard]] bool look_after(std::uint64_t now_ns, replication::Member& member,
                                 cluster::GroupNumber number, Box& box);
-  void send(std::uint64_t now_ns, replication::Member& member,
-            const cluster::MailMessage& message);
+  void send(std::uint64_t now_ns, replication::Member& member, const cluster::MailMessage& message);
   void propose(replication::Member& member, cluster::GroupNumber number, Box& box,
                cluster::MailChange change);
 

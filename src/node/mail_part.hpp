@@ -26,8 +26,7 @@ class MailPart {
  public:
   /// The group with this name, or with this number if that is not 0: of those that exchange mail.
   /// Errors: not_found, invalid_argument (it exchanges none).
-  using Find =
-      std::function<Result<cluster::GroupId>(std::string_view name, std::uint64_t number)>;
+  using Find = std::function<Result<cluster::GroupId>(std::string_view name, std::uint64_t number)>;
 
   MailPart(cluster::GroupId self, Find find, const cluster::MailLimits& limits = {});
 

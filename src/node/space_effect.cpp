@@ -17,7 +17,13 @@ constexpr std::uint16_t kVersion = 1;
 constexpr std::uint16_t kMailVersion = 2;  ///< of effects with mail
 constexpr std::size_t kImageHeadBytes = 32;
 constexpr std::size_t kContextMax = 1000;
-enum class Kind : std::uint16_t { call = 1, effect = 2, reply = 3, image = 4, state = 6 };  // 5: space_post.cpp
+enum class Kind : std::uint16_t {
+  call = 1,
+  effect = 2,
+  reply = 3,
+  image = 4,
+  state = 6
+};  // 5: space_post.cpp
 
 std::unexpected<Error> damaged(const char* what) { return fail(Errc::corrupt, what); }
 
@@ -147,7 +153,8 @@ Result<std::vector<std::byte>> decode_reply(base::Bytes bytes) {
   }
   const auto detail = in.get<std::uint64_t>();
   const std::string context(in.get_string());
-  if (!in.finished() || !is_known(code) || context.size() > kContextMax) return damaged("a reply of a replicated space");
+  if (!in.finished() || !is_known(code) || context.size() > kContextMax)
+    return damaged("a reply of a replicated space");
   return fail(static_cast<Errc>(code), interned(context), detail);
 }
 

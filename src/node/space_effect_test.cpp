@@ -40,8 +40,8 @@ std::vector<std::byte> some_effect_with_mail() {
 std::vector<std::byte> some_letter() {
   const auto context = bytes_of("order 7");
   const auto body = bytes_of("ten");
-  return encode(SpaceLetter{
-      .function = "receive", .on_result = "told", .context = context, .body = body});
+  return encode(
+      SpaceLetter{.function = "receive", .on_result = "told", .context = context, .body = body});
 }
 
 std::vector<std::byte> some_state() {

@@ -152,10 +152,8 @@ Result<SpaceMachine::Executed> SpaceMachine::execute(const SpaceCall& call,
 std::vector<std::byte> SpaceMachine::make_effect(const Executed& executed,
                                                  const cluster::MailChange& change) {
   const std::vector<std::byte> reply = encode_reply(executed.result);
-  const bool has_mail =
-      change.received || !change.posted.empty() || !change.acknowledged.empty();
-  const std::vector<std::byte> mail =
-      has_mail ? cluster::encode(change) : std::vector<std::byte>();
+  const bool has_mail = change.received || !change.posted.empty() || !change.acknowledged.empty();
+  const std::vector<std::byte> mail = has_mail ? cluster::encode(change) : std::vector<std::byte>();
   SpaceEffect effect{.space = {},
                      .records = {executed.records.begin(), executed.records.end()},
                      .reply = reply,

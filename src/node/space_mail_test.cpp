@@ -123,8 +123,9 @@ SpaceFunctions functions() {
   };
   all["post to"] = [](Space& space, Arguments arguments) -> Result<Bytes> {
     DOLMEN_CHECK(change(space, 1000));
-    DOLMEN_CHECK(post(space, std::string(reinterpret_cast<const char*>(arguments.data()),
-                                         arguments.size()), "get", bytes_of(1)));
+    DOLMEN_CHECK(
+        post(space, std::string(reinterpret_cast<const char*>(arguments.data()), arguments.size()),
+             "get", bytes_of(1)));
     return Bytes{};
   };
   all["many"] = [](Space& space, Arguments arguments) -> Result<Bytes> {
@@ -164,8 +165,9 @@ class Side {
 
   /// As the leader; nothing is decided by it.
   Result<Bytes> call(std::string_view function, Bytes arguments = bytes_of(10)) {
-    DOLMEN_TRY(const Bytes effect, machine_->effect_of(encode(
-                                       SpaceCall{.function = function, .arguments = arguments})));
+    DOLMEN_TRY(
+        const Bytes effect,
+        machine_->effect_of(encode(SpaceCall{.function = function, .arguments = arguments})));
     return apply(effect);
   }
   Result<Bytes> apply(const Bytes& effect) {
@@ -184,19 +186,19 @@ class Side {
     if (channel == channels.end() || consumed >= channel->second.stable_posted) {
       return fail(Errc::not_found, "no mail");
     }
-    const auto& bytes =
-        channel->second.unacknowledged[consumed - channel->second.acknowledged];
-    const Bytes request = mail().keep(
-        {.received = {{.from = from, .sequence = consumed + 1, .bytes = bytes}},
-         .acknowledged = {}, .posted = {}});
+    const auto& bytes = channel->second.unacknowledged[consumed - channel->second.acknowledged];
+    const Bytes request =
+        mail().keep({.received = {{.from = from, .sequence = consumed + 1, .bytes = bytes}},
+                     .acknowledged = {},
+                     .posted = {}});
     DOLMEN_TRY(const Bytes effect, machine_->effect_of(request));
     return apply(effect);
   }
   /// Balance, results, errors.
   std::vector<std::int64_t> look() {
     EXPECT_TRUE(machine_->prepare_read());
-    const auto told =
-        decode_reply(machine_->read(encode(SpaceCall{.function = "look", .arguments = {}})).value());
+    const auto told = decode_reply(
+        machine_->read(encode(SpaceCall{.function = "look", .arguments = {}})).value());
     std::vector<std::int64_t> values;
     for (std::size_t at = 0; told && at < told->size(); at += 8) {
       values.push_back(base::load<std::int64_t>(*told, at));
@@ -238,17 +240,18 @@ TEST(SpaceMail, IsRunOnceAtTheOtherSpaceWhenItsCauseIsDecided) {
   EXPECT_EQ(south.look(), (Values{10, 0, 0}));
 
   // What is proposed again is nothing.
-  const Bytes request = south.mail().keep(
-      {.received = {{.from = group_of(kNorth), .sequence = 1, .bytes = {}}}, .acknowledged = {},
-       .posted = {}});
+  const Bytes request =
+      south.mail().keep({.received = {{.from = group_of(kNorth), .sequence = 1, .bytes = {}}},
+                         .acknowledged = {},
+                         .posted = {}});
   EXPECT_EQ(south.machine().effect_of(request).error().code(), Errc::conflict);
   EXPECT_EQ(south.machine().effect_of(request).error().code(), Errc::not_found);
 }
 
 TEST(SpaceMail, WhatCameOfItIsToldToWhoWantsToKnow) {
-  const std::pair<const char*, bool> asked[] = {{"ask", true},          {"ask nobody", false},
-                                                {"ask refuse", false},  {"ask throw", false},
-                                                {"ask large", false},   {"ask bad post", false}};
+  const std::pair<const char*, bool> asked[] = {{"ask", true},         {"ask nobody", false},
+                                                {"ask refuse", false}, {"ask throw", false},
+                                                {"ask large", false},  {"ask bad post", false}};
   for (const auto& [function, is_right] : asked) {
     Side north(kNorth);
     Side south(kSouth);
@@ -289,8 +292,7 @@ TEST(SpaceMail, IsRefusedWhereItDoesNotBelong) {
   EXPECT_EQ(north.mail().mailbox().bytes(), 0u);
 
   EXPECT_TRUE(north.machine().prepare_read());
-  const auto queried =
-      north.machine().read(encode(SpaceCall{.function = "sly", .arguments = {}}));
+  const auto queried = north.machine().read(encode(SpaceCall{.function = "sly", .arguments = {}}));
   EXPECT_EQ(decode_reply(queried.value()).error().code(), Errc::read_only);
 
   // A client that knows how a courier's requests look.
@@ -362,9 +364,10 @@ TEST(SpaceMail, BytesThatNobodyWrites) {
   letter[4] = std::byte{2};
   EXPECT_FALSE(decode_space_letter(letter));
   // A mail that says nothing is let pass.
-  const Bytes request = north.mail().keep(
-      {.received = {{.from = group_of(kSouth), .sequence = 1, .bytes = letter}},
-       .acknowledged = {}, .posted = {}});
+  const Bytes request =
+      north.mail().keep({.received = {{.from = group_of(kSouth), .sequence = 1, .bytes = letter}},
+                         .acknowledged = {},
+                         .posted = {}});
   const auto effect = north.machine().effect_of(request);
   ASSERT_TRUE(effect);
   EXPECT_EQ(north.apply(*effect).error().code(), Errc::corrupt);

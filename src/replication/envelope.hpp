@@ -40,7 +40,7 @@ enum class EnvelopeKind : std::uint8_t {
   state = 18,
   order = 19,  ///< as ask_map
   report = 20,
-  mail = 21,  ///< cluster/mail.hpp, to nodes of the group that `group` says
+  mail = 21,      ///< cluster/mail.hpp, to nodes of the group that `group` says
   ask_copy = 22,  ///< as ask_state, of a client; the answers are `state`
 };
 

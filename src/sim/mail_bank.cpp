@@ -59,7 +59,8 @@ Result<std::vector<std::byte>> MailBank::effect_of(Bytes request) {
     DOLMEN_TRY(change, mail_.take(request));
     if (change.received) {
       const Money money = money_in(change.received->bytes);
-      if (money.hops > 0) post(change, money.id + money.hops, money.amount, money.hops - 1, money.id);
+      if (money.hops > 0)
+        post(change, money.id + money.hops, money.amount, money.hops - 1, money.id);
     }
     if (mail_.mailbox().judge(change) != cluster::MailVerdict::applied) {
       return fail(Errc::busy, "mail");

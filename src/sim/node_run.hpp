@@ -178,7 +178,7 @@ class NodeRun {
   std::map<cluster::GroupNumber, Group> groups_;
   std::vector<Client> clients_;
   std::size_t groups_wanted_ = 2;
-  cluster::MailLimits mail_limits_{};  ///< the same at all nodes
+  cluster::MailLimits mail_limits_{};                ///< the same at all nodes
   std::size_t asked_names_ = 0;                      ///< of nodes that are about to join
   cluster::RootState root_;                          ///< the latest that any replica has applied
   std::map<log::Index, std::uint64_t> root_hashes_;  ///< by version
