@@ -65,9 +65,9 @@ int import_it(const MoveOptions& options) {
   auto client = cluster->client(options.name, patience_of(options));
   if (!client) return failed(client.error());
   ProgressBar bar("importing", options.progress);
-  const auto done = node::import_space(
-      sys::linux_env(), options.directory, *client, patience_of(options),
-      [&](std::uint64_t part, std::uint64_t whole) { bar.show(part, whole); });
+  const auto done =
+      node::import_space(sys::linux_env(), options.directory, *client, patience_of(options),
+                         [&](std::uint64_t part, std::uint64_t whole) { bar.show(part, whole); });
   if (!done) return not_imported(options, done.error());
   if (options.json) {
     print_json({{"group", *number},
@@ -106,9 +106,9 @@ int export_it(const MoveOptions& options) {
   auto client = cluster->client(options.name, patience_of(options));
   if (!client) return failed(client.error());
   ProgressBar bar("exporting", options.progress);
-  const auto done = node::export_space(
-      sys::linux_env(), *client, options.directory, patience_of(options),
-      [&](std::uint64_t part, std::uint64_t whole) { bar.show(part, whole); });
+  const auto done =
+      node::export_space(sys::linux_env(), *client, options.directory, patience_of(options),
+                         [&](std::uint64_t part, std::uint64_t whole) { bar.show(part, whole); });
   if (!done) return not_exported(options, done.error());
   if (options.json) {
     print_json({{"directory", options.directory},
@@ -129,8 +129,8 @@ int export_it(const MoveOptions& options) {
 
 void add_move(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<MoveOptions>();
-  const auto add = [&](const char* name, const char* description, const char* example, int (*run)(
-                           const MoveOptions&)) {
+  const auto add = [&](const char* name, const char* description, const char* example,
+                       int (*run)(const MoveOptions&)) {
     CLI::App* const command = add_command(app, name, description, example, options->json);
     command->add_option("--patience", options->patience_s, "seconds without any answer")
         ->check(CLI::Range(0.0, kMovePatienceMaxS))
@@ -140,8 +140,9 @@ void add_move(CLI::App& app, Chosen& chosen) {
     return command;
   };
   const char* const where = "of the cluster: dolmen://HOST:PORT[,HOST:PORT…][?key=FILE]";
-  CLI::App* const in = add("import", "let a cluster keep the space of a directory",
-                           "dolmen import web.dolmen dolmen://127.0.0.1:7401?key=key web", import_it);
+  CLI::App* const in =
+      add("import", "let a cluster keep the space of a directory",
+          "dolmen import web.dolmen dolmen://127.0.0.1:7401?key=key web", import_it);
   in->add_option("DIR", options->directory, "the space; no program has it open")->required();
   in->add_option("ADDRESS", options->address, where)->required();
   in->add_option("NAME", options->name, "its name in the cluster")->required();

@@ -142,9 +142,7 @@ struct ClientOf {
   /// Errors: as ReplicatedClient::make().
   [[nodiscard]] static Result<ReplicatedClient> make(const GroupPlan& plan, std::uint64_t number);
   using Impl = ReplicatedClient::Impl;
-  [[nodiscard]] static Impl& inside(ReplicatedClient& client) {
-    return *client.impl_;
-  }
+  [[nodiscard]] static Impl& inside(ReplicatedClient& client) { return *client.impl_; }
 };
 }  // namespace node
 

@@ -190,10 +190,9 @@ class Exporter {
       std::optional<Error> lost;
       DOLMEN_CHECK(fetch.go_on(now_ns(), replication::replica_of(inside_.target_node(), 0),
                                [&](log::ReplicaId from, const replication::AskState& ask) {
-                                 const auto sent =
-                                     inside_.send(replication::node_of(from),
-                                                  replication::EnvelopeKind::ask_copy,
-                                                  replication::encode(ask));
+                                 const auto sent = inside_.send(replication::node_of(from),
+                                                                replication::EnvelopeKind::ask_copy,
+                                                                replication::encode(ask));
                                  if (!sent) lost = sent.error();
                                }));
       if (lost) return std::unexpected(*lost);
@@ -255,12 +254,12 @@ Result<CopySummary> import_space(const sys::Env& env, const std::string& directo
 Result<CopySummary> export_space(const sys::Env& env, ReplicatedClient& client,
                                  const std::string& directory, std::chrono::milliseconds patience,
                                  const Progress& progress) {
-  DOLMEN_TRY(auto disk, room_for(directory));
   DOLMEN_TRY(const auto told, query_space(client, kHeadQuery, {}, patience));
   DOLMEN_TRY(const SpaceHead head, decode_space_head(told));
-  if (head.head.space.is_null()) return fail(Errc::not_found, "a space that holds anything yet");
-  DOLMEN_TRY(const auto machine, SpaceMachine::open(env, std::move(disk),
-                                                    env.memory->best_driver(), {}, {}));
+  if (head.head.space.is_null()) return fail(Errc::not_found, "anything in that space yet");
+  DOLMEN_TRY(auto disk, room_for(directory));
+  DOLMEN_TRY(const auto machine,
+             SpaceMachine::open(env, std::move(disk), env.memory->best_driver(), {}, {}));
   CopySummary summary;
   {
     Exporter exporter(env, client, *machine, head, patience);

@@ -177,8 +177,8 @@ Result<SpaceHead> decode_space_head(base::Bytes bytes) {
   head.head.last_index = in.get<std::uint64_t>();
   head.bytes = in.get<std::uint64_t>();
   const bool is_one = !head.head.space.is_null() || head.head.last_index == 0;
-  if (in.failed() || magic != kHeadMagic || version != kImportVersion || is_spare_used ||
-      !is_one || in.remaining() != 0) {
+  if (in.failed() || magic != kHeadMagic || version != kImportVersion || is_spare_used || !is_one ||
+      in.remaining() != 0) {
     return fail(Errc::corrupt, "what a space says of itself");
   }
   return head;

@@ -86,8 +86,8 @@ TEST_F(SpaceImportTest, AllOfItOrNothingIsSeenWhoeverLeads) {
   Embedded embedded(20);
   Member a;
   Member b;
-  ImportState at = step(a, ImportStep::begin, {.source = embedded.source(), .cursor = {}}, {}, {&b})
-                       .value();
+  ImportState at =
+      step(a, ImportStep::begin, {.source = embedded.source(), .cursor = {}}, {}, {&b}).value();
   EXPECT_TRUE(at.cursor.object.is_null());
   const std::vector<Bytes> parts = embedded.parts();
   ASSERT_GE(parts.size(), 4u);
@@ -168,10 +168,9 @@ TEST_F(SpaceImportTest, WhatIsNotToBeIsRefused) {
   EXPECT_EQ(step(a, ImportStep::finish, begin, {}, {}).error().code(), Errc::not_found);
   EXPECT_EQ(a.machine().position(), 0u);
   const ImportState at = step(a, ImportStep::begin, begin, {}, {}).value();
-  EXPECT_EQ(step(a, ImportStep::begin, {.source = other.source(), .cursor = {}}, {}, {})
-                .error()
-                .code(),
-            Errc::already_exists);
+  EXPECT_EQ(
+      step(a, ImportStep::begin, {.source = other.source(), .cursor = {}}, {}, {}).error().code(),
+      Errc::already_exists);
   const auto of_part = [&](const Bytes& pages) {
     return step(a, ImportStep::part, at, pages, {}).error().code();
   };

@@ -111,8 +111,8 @@ class SpaceMachine final : public StateMachine {
   mutable std::unique_ptr<Space> space_;
   mutable bool knows_import_ = false;
   mutable std::optional<ImportState> import_{};  ///< that is under way, if that is known
-  std::optional<Error> failure_;                ///< of the image: the member has to end
-  std::optional<std::vector<std::byte>> made_;  ///< the last effect, until it is applied
+  std::optional<Error> failure_;                 ///< of the image: the member has to end
+  std::optional<std::vector<std::byte>> made_;   ///< the last effect, until it is applied
 };
 
 }  // namespace dolmen::node
