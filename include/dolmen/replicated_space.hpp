@@ -52,7 +52,7 @@ class SpaceFunction {
   Body body_;
   bool is_query_ = false;
 };
-/// By name; up to 255 bytes.
+/// By name; up to 255 bytes, and not beginning with "dolmen.".
 using SpaceFunctions = std::map<std::string, SpaceFunction, std::less<>>;
 
 /// Beside what post() is given.
@@ -107,9 +107,9 @@ class ReplicatedSpace {
   /// belongs together: both are of one member of one group, and are made and cleared together.
   /// Between runs it is a space like any other for `dolmen inspect`, which may lack what the
   /// member's log holds. Errors: held, corrupt, already_exists (files that are no space's),
-  /// version_unsupported, io_error, forked, invalid_argument (a name of more than 255 bytes, a
-  /// function that is none, read_only). Of the options count max_transaction_bytes,
-  /// view_memory_bytes, guard_stores and log_tail_bytes_max.
+  /// version_unsupported, io_error, forked, invalid_argument (a name of more than 255 bytes or
+  /// that is reserved, a function that is none, read_only). Of the options count
+  /// max_transaction_bytes, view_memory_bytes, guard_stores and log_tail_bytes_max.
   [[nodiscard]] static Result<ReplicatedSpace> open(const std::string& directory,
                                                     SpaceFunctions functions,
                                                     const SpaceOptions& options = {});

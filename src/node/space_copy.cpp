@@ -254,10 +254,14 @@ Result<CopySummary> import_space(const sys::Env& env, const std::string& directo
 Result<CopySummary> export_space(const sys::Env& env, ReplicatedClient& client,
                                  const std::string& directory, std::chrono::milliseconds patience,
                                  const Progress& progress) {
-  DOLMEN_TRY(auto disk, room_for(directory));
   DOLMEN_TRY(const auto told, query_space(client, kHeadQuery, {}, patience));
   DOLMEN_TRY(const SpaceHead head, decode_space_head(told));
+<<<<<<< HEAD
   if (head.head.space.is_null()) return fail(Errc::not_found, "a space that holds anything yet");
+=======
+  if (head.head.space.is_null()) return fail(Errc::not_found, "anything in that space yet");
+  DOLMEN_TRY(auto disk, room_for(directory));
+>>>>>>> s17w5
   DOLMEN_TRY(const auto machine,
              SpaceMachine::open(env, std::move(disk), env.memory->best_driver(), {}, {}));
   CopySummary summary;

@@ -38,7 +38,8 @@ void StateServer::take(std::uint64_t now_ns, log::ReplicaId asker, const fabric:
     auto source = machine_.send_state(ask.reference, options_.part_bytes);
     if (!source) return refuse(asker, from, ask.transfer, StateStatus::gone);
     DOLMEN_PROBE("replication.state_sent");
-    sendings_.push_back({.asker = asker, .transfer = ask.transfer, .source = std::move(*source)});
+    sendings_.push_back(
+        {.asker = asker, .transfer = ask.transfer, .source = std::move(*source), .kind = kind});
     sending = std::prev(sendings_.end());
   }
   sending->to = from;
@@ -74,6 +75,9 @@ bool StateServer::serve(std::uint64_t now_ns, const Send& send) {
       one->asked.pop_front();
       sent += 1 + (*part)->size();
       send(one->to, one->asker, {.transfer = one->transfer, .part = number, .bytes = **part});
+      // A member goes on with the log behind it. A client ends, and others may wait for its place.
+      is_over = (*part)->empty() && one->kind == Asker::client;
+      if (is_over) break;
     }
     busy |= sent > 0 || is_over;
     one = is_over ? sendings_.erase(one) : std::next(one);

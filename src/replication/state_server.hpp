@@ -64,6 +64,7 @@ class StateServer {
     std::uint64_t heard_ns = 0;
     std::unique_ptr<StateSource> source;
     std::deque<std::uint64_t> asked{};
+    Asker kind = Asker::member;
   };
   struct Refusal {
     log::ReplicaId asker{};
