@@ -256,12 +256,8 @@ Result<CopySummary> export_space(const sys::Env& env, ReplicatedClient& client,
                                  const Progress& progress) {
   DOLMEN_TRY(const auto told, query_space(client, kHeadQuery, {}, patience));
   DOLMEN_TRY(const SpaceHead head, decode_space_head(told));
-<<<<<<< HEAD
-  if (head.head.space.is_null()) return fail(Errc::not_found, "a space that holds anything yet");
-=======
   if (head.head.space.is_null()) return fail(Errc::not_found, "anything in that space yet");
   DOLMEN_TRY(auto disk, room_for(directory));
->>>>>>> s17w5
   DOLMEN_TRY(const auto machine,
              SpaceMachine::open(env, std::move(disk), env.memory->best_driver(), {}, {}));
   CopySummary summary;
