@@ -44,13 +44,13 @@ class MoveTest : public CliTest {
   void start() {
     const std::string where = host() + ":7399";
     if (!fs::exists(path("node"))) {
-      ASSERT_EQ(dolmen({"log", "key", "key"}).exit, kOk);
+      ASSERT_TRUE(::dolmen::make_cluster_keys(path("keys"), 1));
       ASSERT_TRUE(::dolmen::ClusterNode::create({.directory = path("node"),
                                                  .address = where,
-                                                 .key_file = path("key"),
+                                                 .identity_file = path("keys/node-1.key"),
                                                  .founders = {where}}));
     }
-    address_ = "dolmen://" + where + "?key=" + path("key");
+    address_ = "dolmen://" + where + "?identity=" + path("keys/client-1.key");
     ::dolmen::NodeRunOptions options;
     options.functions["count"] = count;
     auto started = ::dolmen::ClusterNode::start(path("node"), options);

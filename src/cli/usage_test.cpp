@@ -31,11 +31,11 @@ const std::map<std::string, Shape> kShapes{
     {"status", {{"dolmen://127.0.0.1:1?identity=key"}, {"ADDRESS"}, {"--patience"}}},
     {"up", {{"fresh"}, {"DIR"}, {"--nodes", "--host", "--port"}}},
     {"import",
-     {{"web", "dolmen://127.0.0.1:1?key=key", "web"},
+     {{"web", "dolmen://127.0.0.1:1?identity=key", "web"},
       {"DIR", "ADDRESS", "NAME"},
       {"--patience", "--size"}}},
     {"export",
-     {{"dolmen://127.0.0.1:1?key=key", "web", "fresh"},
+     {{"dolmen://127.0.0.1:1?identity=key", "web", "fresh"},
       {"ADDRESS", "NAME", "DIR"},
       {"--patience"}}},
 };
