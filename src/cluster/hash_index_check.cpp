@@ -9,13 +9,14 @@
 
 #include "base/checksum.hpp"
 #include "cluster/hash_index.hpp"
+#include "cluster/index_snapshot.hpp"
 
 namespace dolmen::cluster {
 
 namespace {
 
 /// "DLIS".
-constexpr std::uint32_t kIndexSnapshotMagic = 0x53494C44;
+constexpr IndexSnapshotKind kSnapshotKind{.magic = 0x53494C44, .version = kIndexVersion};
 
 std::unexpected<Error> bad_index(const char* what, std::uint64_t where) {
   return fail(Errc::corrupt, what, where);
@@ -33,14 +34,10 @@ std::uint64_t HashIndex::fingerprint() const {
 }
 
 std::vector<std::byte> HashIndex::snapshot() const {
-  base::ByteWriter out;
-  out.put(kIndexSnapshotMagic);
-  out.put(kIndexVersion);
-  out.put_bytes(memory_.bytes(0, kDirectoryAt + directory_bytes()));
-  out.put_bytes(memory_.bytes(geometry().buckets_at(), state_.buckets_used * kBucketBytes));
-  out.put_bytes(memory_.bytes(geometry().heap_at(), state_.heap.bytes_used()));
-  out.put(base::checksum64(out.bytes(), kIndexSnapshotMagic));
-  return out.release();
+  return seal_index_snapshot(
+      kSnapshotKind, {memory_.bytes(0, kDirectoryAt + directory_bytes()),
+                      memory_.bytes(geometry().buckets_at(), state_.buckets_used * kBucketBytes),
+                      memory_.bytes(geometry().heap_at(), state_.heap.bytes_used())});
 }
 
 bool HashIndex::is_possible(const IndexState& state) const noexcept {
@@ -57,19 +54,8 @@ bool HashIndex::is_possible(const IndexState& state) const noexcept {
 
 Result<void> HashIndex::restore(base::Bytes snapshot) {
   const auto bad = [] { return bad_index("the snapshot of an index", 0); };
-  constexpr std::size_t kAround = 16;  // magic, version and checksum
-  if (snapshot.size() < kAround + kDirectoryAt) return bad();
-  const base::Bytes body = snapshot.first(snapshot.size() - 8);
-  if (base::load<std::uint32_t>(body) != kIndexSnapshotMagic ||
-      base::load<std::uint64_t>(snapshot, body.size()) !=
-          base::checksum64(body, kIndexSnapshotMagic)) {
-    return bad();
-  }
-  const auto version = base::load<std::uint32_t>(body, 4);
-  if (version != kIndexVersion) {
-    return fail(Errc::version_unsupported, "the snapshot of an index", version);
-  }
-  const base::Bytes ranges = body.subspan(8);
+  DOLMEN_TRY(const base::Bytes ranges, open_index_snapshot(kSnapshotKind, snapshot));
+  if (ranges.size() < kDirectoryAt) return bad();
   DOLMEN_TRY(const IndexGeometry of, decode_geometry(ranges, geometry().region_bytes()));
   const auto state = base::load<IndexState>(ranges, kIndexStateAt);
   if (of != geometry() || !is_possible(state)) return bad();

@@ -41,7 +41,7 @@ class Tree {
     return apply(IndexCommand::erase(base::as_bytes(key)));
   }
   /// As readers see it.
-  std::optional<TreeNode> node(NodeNumber number) {
+  std::optional<TreeNode> node(TreeNodeNumber number) {
     return decode_node(base::Bytes(region()).subspan(geometry_.node_at(number), kNodeBytes), number,
                        geometry_);
   }

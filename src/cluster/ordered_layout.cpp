@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kChecksumOfGeometryAt = 56;
 
-std::uint64_t node_seed(NodeNumber number, const OrderedGeometry& geometry) noexcept {
+std::uint64_t node_seed(TreeNodeNumber number, const OrderedGeometry& geometry) noexcept {
   const std::uint64_t of_table = base::mix_seed(kOrderedMagic, geometry.table.high);
   return base::mix_seed(base::mix_seed(of_table, geometry.table.low), number);
 }
@@ -89,7 +89,7 @@ bool is_zero(base::Bytes bytes) {
 }  // namespace
 
 bool OrderedGeometry::is_possible(std::uint64_t region_bytes_max) const noexcept {
-  return !table.is_null() && node_count >= 1 && node_count <= kNodesMax && heap_bytes >= 64 &&
+  return !table.is_null() && node_count >= 1 && node_count <= kTreeNodesMax && heap_bytes >= 64 &&
          heap_bytes <= kHeapBytesMax && heap_bytes % kHeapGranuleBytes == 0 &&
          region_bytes() <= region_bytes_max;
 }
@@ -152,7 +152,8 @@ std::size_t TreeNode::bytes() const noexcept {
   return sum;
 }
 
-NodeImage encode_node(const TreeNode& node, NodeNumber number, const OrderedGeometry& geometry) {
+NodeImage encode_node(const TreeNode& node, TreeNodeNumber number,
+                      const OrderedGeometry& geometry) {
   DOLMEN_ASSERT(number != kNoNode && (!node.is_live() || node.bytes() <= kNodeBytes));
   base::ByteWriter out;
   out.put(std::uint64_t{0});
@@ -187,7 +188,7 @@ NodeImage encode_node(const TreeNode& node, NodeNumber number, const OrderedGeom
   return image;
 }
 
-std::optional<TreeNode> decode_node(base::Bytes bytes, NodeNumber number,
+std::optional<TreeNode> decode_node(base::Bytes bytes, TreeNodeNumber number,
                                     const OrderedGeometry& geometry) {
   if (bytes.size() != kNodeBytes || number == kNoNode) return std::nullopt;
   base::ByteReader in(bytes);
@@ -199,21 +200,21 @@ std::optional<TreeNode> decode_node(base::Bytes bytes, NodeNumber number,
   TreeNode node;
   node.sequence = in.get<std::uint64_t>();
   node.epoch = in.get<std::uint32_t>();
-  node.link = in.get<NodeNumber>();
+  node.link = in.get<TreeNodeNumber>();
   node.level = in.get<std::uint8_t>();
   const auto state = in.get<std::uint8_t>();
   const auto count = in.get<std::uint16_t>();
   const auto has_high = in.get<std::uint8_t>();
   const bool is_spare_empty = is_zero(in.take(32 - in.position()));
   node.retired_at = in.get<std::uint64_t>();
-  node.next = in.get<NodeNumber>();
+  node.next = in.get<TreeNodeNumber>();
   const auto spare = in.get<std::uint32_t>();
   if (state < 1 || state > 3 || has_high > 1 || !is_spare_empty || spare != 0 ||
       node.sequence % 2 != 0 || node.level >= kTreeLevelsMax || node.link > geometry.node_count ||
       node.link == number || node.next > geometry.node_count || node.next == number) {
     return std::nullopt;
   }
-  node.state = static_cast<NodeState>(state);
+  node.state = static_cast<TreeNodeState>(state);
   node.has_high = has_high == 1;
   if (node.is_live()) {
     if (node.retired_at != 0 || node.next != kNoNode) return std::nullopt;
@@ -227,7 +228,7 @@ std::optional<TreeNode> decode_node(base::Bytes bytes, NodeNumber number,
     }
     if (node.level > 0 && !node.cells.empty() && node.cells.front().key.bytes != 0) in.fail();
   } else {
-    const bool is_forward = node.state == NodeState::forward;
+    const bool is_forward = node.state == TreeNodeState::forward;
     if (count != 0 || node.has_high || is_forward != (node.link != kNoNode)) return std::nullopt;
     if (!is_forward && node.retired_at != 0) return std::nullopt;
   }

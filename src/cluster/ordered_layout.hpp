@@ -34,12 +34,12 @@ inline constexpr std::size_t kNodeHeaderBytes = 48;
 inline constexpr std::size_t kKeyInlineBytes = 128;
 /// A key and a value that are together longer are a record.
 inline constexpr std::size_t kEntryInlineBytes = 256;
-inline constexpr std::uint32_t kNodesMax = (1u << 28) - 1;
+inline constexpr std::uint32_t kTreeNodesMax = (1u << 28) - 1;
 inline constexpr std::uint32_t kTreeLevelsMax = 32;
 
 /// Nodes are numbered from 1.
-using NodeNumber = std::uint32_t;
-inline constexpr NodeNumber kNoNode = 0;
+using TreeNodeNumber = std::uint32_t;
+inline constexpr TreeNodeNumber kNoNode = 0;
 
 /// What a region holds, and where. It never changes while the region is that tree's.
 struct OrderedGeometry {
@@ -50,7 +50,7 @@ struct OrderedGeometry {
   friend bool operator==(const OrderedGeometry&, const OrderedGeometry&) = default;
   /// Sizes within the limits, and together no more than `region_bytes`.
   [[nodiscard]] bool is_possible(std::uint64_t region_bytes) const noexcept;
-  [[nodiscard]] constexpr std::size_t node_at(NodeNumber number) const noexcept {
+  [[nodiscard]] constexpr std::size_t node_at(TreeNodeNumber number) const noexcept {
     return kNodesAt + std::size_t{number - 1} * kNodeBytes;
   }
   [[nodiscard]] constexpr std::size_t heap_at() const noexcept {
@@ -93,7 +93,7 @@ struct TreeKey {
 /// `key` on; the first child of a node has an empty one, and begins where the node does.
 struct TreeCell {
   TreeKey key{};
-  NodeNumber child = kNoNode;
+  TreeNodeNumber child = kNoNode;
   std::uint32_t value_bytes = 0;
   base::Bytes value{};  ///< unless it is a record
 
@@ -102,7 +102,7 @@ struct TreeCell {
   }
 };
 
-enum class NodeState : std::uint8_t {
+enum class TreeNodeState : std::uint8_t {
   live = 1,
   forward = 2,  ///< retired: `link` speaks for what it spoke for
   free = 3,
@@ -110,19 +110,19 @@ enum class NodeState : std::uint8_t {
 
 /// Its keys are in bytes of whoever made it: a copy of a node, a command.
 struct TreeNode {
-  std::uint64_t sequence = 0;  ///< twice the number of times that it was written
-  std::uint32_t epoch = 0;     ///< of the shard
-  NodeNumber link = kNoNode;   ///< live: its right neighbour, or none; forward: its heir
-  std::uint8_t level = 0;      ///< 0: a leaf
-  NodeState state = NodeState::free;
+  std::uint64_t sequence = 0;     ///< twice the number of times that it was written
+  std::uint32_t epoch = 0;        ///< of the shard
+  TreeNodeNumber link = kNoNode;  ///< live: its right neighbour, or none; forward: its heir
+  std::uint8_t level = 0;         ///< 0: a leaf
+  TreeNodeState state = TreeNodeState::free;
   bool has_high = false;
   TreeKey low{};   ///< the first key that it speaks for
   TreeKey high{};  ///< the first one that it does not, if there is one
   std::vector<TreeCell> cells{};
-  std::uint64_t retired_at = 0;  ///< forward: by the entry of that index
-  NodeNumber next = kNoNode;     ///< forward, free: in their queue
+  std::uint64_t retired_at = 0;   ///< forward: by the entry of that index
+  TreeNodeNumber next = kNoNode;  ///< forward, free: in their queue
 
-  [[nodiscard]] bool is_live() const noexcept { return state == NodeState::live; }
+  [[nodiscard]] bool is_live() const noexcept { return state == TreeNodeState::live; }
   /// So many of its bytes it needs. May be more than kNodeBytes: then it cannot be written.
   [[nodiscard]] std::size_t bytes() const noexcept;
 };
@@ -130,11 +130,11 @@ struct TreeNode {
 
 using NodeImage = std::array<std::byte, kNodeBytes>;
 /// Requires: number != 0; it fits; the fields are within their limits.
-[[nodiscard]] NodeImage encode_node(const TreeNode& node, NodeNumber number,
+[[nodiscard]] NodeImage encode_node(const TreeNode& node, TreeNodeNumber number,
                                     const OrderedGeometry& geometry);
 /// Of a copy of its bytes, in which its keys then are. Nothing: they are not, as a whole, that node
 /// of that tree.
-[[nodiscard]] std::optional<TreeNode> decode_node(base::Bytes bytes, NodeNumber number,
+[[nodiscard]] std::optional<TreeNode> decode_node(base::Bytes bytes, TreeNodeNumber number,
                                                   const OrderedGeometry& geometry);
 
 }  // namespace dolmen::cluster

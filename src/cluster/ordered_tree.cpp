@@ -54,7 +54,7 @@ Result<OrderedTree> OrderedTree::make(base::MutableBytes region, const OrderedGe
 void OrderedTree::start(std::uint32_t epoch) {
   state_ = {.root = 1, .levels = 1, .epoch = epoch, .nodes_used = 1, .nodes_live = 1};
   state_.heap.used = kHeapFirst;
-  write(1, {.epoch = epoch, .state = NodeState::live});
+  write(1, {.epoch = epoch, .state = TreeNodeState::live});
   write_state();
   std::array<std::byte, kGeometryBytes> front;
   encode_ordered_geometry(front, geometry_);
@@ -104,7 +104,7 @@ IndexOutcome OrderedTree::put(const IndexCommand& command) {
     if (!record) return IndexOutcome::no_space;
     cell.key.place = *record;
   }
-  NodeNumber number = path.back().number;
+  TreeNodeNumber number = path.back().number;
   if (!has_room) {
     std::vector<TreeCell> after = cells;
     if (is_there) after.erase(after.begin() + static_cast<std::ptrdiff_t>(at));
@@ -156,7 +156,7 @@ IndexOutcome OrderedTree::erase(const IndexCommand& command) {
 
 void OrderedTree::restamp(std::uint32_t epoch) {
   state_.epoch = epoch;
-  for (NodeNumber number = 1; number <= state_.nodes_used; ++number) {
+  for (TreeNodeNumber number = 1; number <= state_.nodes_used; ++number) {
     Loaded loaded = load(number);
     loaded.node.epoch = epoch;
     write(number, std::move(loaded.node));
@@ -165,13 +165,13 @@ void OrderedTree::restamp(std::uint32_t epoch) {
 
 // --- finding -------------------------------------------------------------------------------------
 
-TreeNode OrderedTree::view(NodeNumber number) const {
+TreeNode OrderedTree::view(TreeNodeNumber number) const {
   auto node = decode_node(memory_.bytes(geometry_.node_at(number), kNodeBytes), number, geometry_);
   DOLMEN_ASSERT(node && "the region is written by its owner alone");
   return std::move(*node);
 }
 
-OrderedTree::Loaded OrderedTree::load(NodeNumber number) const {
+OrderedTree::Loaded OrderedTree::load(TreeNodeNumber number) const {
   const base::Bytes bytes = memory_.bytes(geometry_.node_at(number), kNodeBytes);
   Loaded loaded{.image = {bytes.begin(), bytes.end()}, .node = {}};
   auto node = decode_node(loaded.image, number, geometry_);
@@ -218,7 +218,7 @@ std::size_t OrderedTree::lower_bound(const TreeNode& leaf, base::Bytes key) cons
 
 OrderedTree::Path OrderedTree::descend(base::Bytes key) const {
   Path path;
-  NodeNumber number = state_.root;
+  TreeNodeNumber number = state_.root;
   for (std::uint32_t level = state_.levels - 1; level > 0; --level) {
     const TreeNode node = view(number);
     const std::size_t child = child_of(node, key);
@@ -265,7 +265,7 @@ OrderedPage OrderedTree::scan(const OrderedRange& range, std::size_t limit,
     return range.to ? lower_bound(leaf, *range.to) : leaf.cells.size();
   };
   if (!range.is_backward) {
-    for (NodeNumber number = descend(range.from).back().number;;) {
+    for (TreeNodeNumber number = descend(range.from).back().number;;) {
       const TreeNode leaf = view(number);
       const std::size_t end = end_of(leaf);
       for (std::size_t i = lower_bound(leaf, range.from); i < end; ++i) {
@@ -277,8 +277,8 @@ OrderedPage OrderedTree::scan(const OrderedRange& range, std::size_t limit,
     }
   }
   // Leaves do not know who is on their left: the next one is looked for below this one's low.
-  std::vector<NodeNumber> lefts;  // what is left of the path, the nearest last
-  const auto push_lefts = [&](NodeNumber number, std::uint32_t level) {
+  std::vector<TreeNodeNumber> lefts;  // what is left of the path, the nearest last
+  const auto push_lefts = [&](TreeNodeNumber number, std::uint32_t level) {
     for (; level > 0; --level) {
       const TreeNode node = view(number);
       std::size_t child = node.cells.size() - 1;
@@ -290,7 +290,7 @@ OrderedPage OrderedTree::scan(const OrderedRange& range, std::size_t limit,
   };
   push_lefts(state_.root, state_.levels - 1);
   while (!lefts.empty()) {
-    const NodeNumber number = lefts.back();
+    const TreeNodeNumber number = lefts.back();
     lefts.pop_back();
     const TreeNode node = view(number);
     if (node.level > 0) {
@@ -310,14 +310,14 @@ OrderedPage OrderedTree::scan(const OrderedRange& range, std::size_t limit,
 // --- changing ------------------------------------------------------------------------------------
 
 void OrderedTree::split(const Path& path, std::size_t depth, std::size_t at, const TreeKey& low) {
-  const NodeNumber number = path[depth].number;
+  const TreeNodeNumber number = path[depth].number;
   Loaded loaded = load(number);
   TreeNode& left = loaded.node;
   const auto middle = left.cells.begin() + static_cast<std::ptrdiff_t>(at);
   TreeNode right{.epoch = left.epoch,
                  .link = left.link,
                  .level = left.level,
-                 .state = NodeState::live,
+                 .state = TreeNodeState::live,
                  .has_high = left.has_high,
                  .low = low,
                  .high = left.high,
@@ -326,7 +326,7 @@ void OrderedTree::split(const Path& path, std::size_t depth, std::size_t at, con
   left.cells.erase(middle, left.cells.end());
   left.has_high = true;
   left.high = low;
-  const NodeNumber other = take_node();
+  const TreeNodeNumber other = take_node();
   left.link = other;
   if (DOLMEN_PLANTED("cluster.split_forgets_first")) {
     write(number, left);
@@ -337,10 +337,10 @@ void OrderedTree::split(const Path& path, std::size_t depth, std::size_t at, con
   }
   ++state_.nodes_live;
   if (depth > 0) return lead_to(path, depth - 1, low, other);
-  const NodeNumber root = take_node();
+  const TreeNodeNumber root = take_node();
   write(root, {.epoch = state_.epoch,
                .level = static_cast<std::uint8_t>(state_.levels),
-               .state = NodeState::live,
+               .state = TreeNodeState::live,
                .cells = {{.child = number}, {.key = low, .child = other}}});
   ++state_.nodes_live;
   ++state_.levels;
@@ -349,8 +349,8 @@ void OrderedTree::split(const Path& path, std::size_t depth, std::size_t at, con
 }
 
 void OrderedTree::lead_to(const Path& path, std::size_t depth, const TreeKey& low,
-                          NodeNumber child) {
-  NodeNumber number = path[depth].number;
+                          TreeNodeNumber child) {
+  TreeNodeNumber number = path[depth].number;
   std::size_t at = path[depth].child + 1;
   const TreeCell cell{.key = low, .child = child};
   Loaded node = load(number);
@@ -392,10 +392,10 @@ void OrderedTree::merge(Path& path, std::size_t depth) {
 }
 
 /// The left one takes its right neighbour in, if that is worth it.
-bool OrderedTree::merge_at(NodeNumber parent, std::size_t left) {
+bool OrderedTree::merge_at(TreeNodeNumber parent, std::size_t left) {
   Loaded above = load(parent);
-  const NodeNumber heir = above.node.cells[left].child;
-  const NodeNumber retired = above.node.cells[left + 1].child;
+  const TreeNodeNumber heir = above.node.cells[left].child;
+  const TreeNodeNumber retired = above.node.cells[left + 1].child;
   Loaded whole = load(heir);
   Loaded other = load(retired);
   const std::size_t few = whole.node.level == 0 ? 0 : 1;
@@ -417,7 +417,7 @@ bool OrderedTree::merge_at(NodeNumber parent, std::size_t left) {
 
 void OrderedTree::lower_root() {
   while (state_.levels > 1) {
-    const NodeNumber former = state_.root;
+    const TreeNodeNumber former = state_.root;
     const TreeNode root = view(former);
     if (root.cells.size() > 1) return;
     state_.root = root.cells.front().child;

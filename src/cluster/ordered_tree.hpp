@@ -38,16 +38,16 @@ inline constexpr std::size_t kMergeBytes = kNodeBytes / 2;
 /// The words at kIndexStateAt. Readers look at the root and the levels, as a hint.
 struct OrderedState {
   log::Index applied = 0;  ///< the last entry
-  NodeNumber root = kNoNode;
+  TreeNodeNumber root = kNoNode;
   std::uint32_t levels = 0;
   std::uint64_t keys = 0;
   std::uint32_t epoch = 0;
   std::uint32_t nodes_used = 0;  ///< that were ever used: the first ones
   std::uint32_t nodes_live = 0;
   std::uint32_t nodes_retired = 0;
-  NodeNumber free_node = kNoNode;
-  NodeNumber retired_first = kNoNode;
-  NodeNumber retired_last = kNoNode;
+  TreeNodeNumber free_node = kNoNode;
+  TreeNodeNumber retired_first = kNoNode;
+  TreeNodeNumber retired_last = kNoNode;
   std::uint32_t reserved = 0;
   HeapState heap{};
 };
@@ -131,7 +131,7 @@ class OrderedTree {
     TreeNode node;
   };
   struct Step {
-    NodeNumber number = kNoNode;
+    TreeNodeNumber number = kNoNode;
     std::size_t child = 0;  ///< which one the path goes on in
   };
   using Path = std::vector<Step>;  ///< from the root to a leaf
@@ -148,8 +148,8 @@ class OrderedTree {
   void release(log::Index upto);
   void restamp(std::uint32_t epoch);
 
-  [[nodiscard]] TreeNode view(NodeNumber number) const;
-  [[nodiscard]] Loaded load(NodeNumber number) const;
+  [[nodiscard]] TreeNode view(TreeNodeNumber number) const;
+  [[nodiscard]] Loaded load(TreeNodeNumber number) const;
   /// All of a key. Requires: its record is there.
   [[nodiscard]] base::Bytes whole(const TreeKey& key) const;
   [[nodiscard]] std::optional<base::Bytes> try_whole(const TreeKey& key) const;
@@ -161,23 +161,23 @@ class OrderedTree {
   [[nodiscard]] OrderedEntry entry_of(const TreeCell& cell) const;
 
   /// Stores it, and counts who leads to records.
-  void write(NodeNumber number, TreeNode node);
+  void write(TreeNodeNumber number, TreeNode node);
   [[nodiscard]] std::uint32_t nodes_at_hand() const noexcept;
-  NodeNumber take_node();
-  void retire_node(NodeNumber number, NodeNumber heir);
+  TreeNodeNumber take_node();
+  void retire_node(TreeNodeNumber number, TreeNodeNumber heir);
   void write_state() noexcept;
 
   void split(const Path& path, std::size_t depth, std::size_t at, const TreeKey& low);
-  void lead_to(const Path& path, std::size_t depth, const TreeKey& low, NodeNumber child);
+  void lead_to(const Path& path, std::size_t depth, const TreeKey& low, TreeNodeNumber child);
   void merge(Path& path, std::size_t depth);
-  [[nodiscard]] bool merge_at(NodeNumber parent, std::size_t left);
+  [[nodiscard]] bool merge_at(TreeNodeNumber parent, std::size_t left);
   void lower_root();
 
   [[nodiscard]] bool is_possible(const OrderedState& state) const noexcept;
   [[nodiscard]] Result<void> check_queues() const;
-  [[nodiscard]] Result<void> check_below(NodeNumber number, std::uint32_t level,
+  [[nodiscard]] Result<void> check_below(TreeNodeNumber number, std::uint32_t level,
                                          Survey& survey) const;
-  [[nodiscard]] Result<void> check_cells(NodeNumber number, const TreeNode& node,
+  [[nodiscard]] Result<void> check_cells(TreeNodeNumber number, const TreeNode& node,
                                          Survey& survey) const;
   void become(const OrderedState& state, base::Bytes ranges);
 

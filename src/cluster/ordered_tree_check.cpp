@@ -7,6 +7,7 @@
 #include <dolmen/assert.hpp>
 
 #include "base/checksum.hpp"
+#include "cluster/index_snapshot.hpp"
 #include "cluster/ordered_tree.hpp"
 
 namespace dolmen::cluster {
@@ -14,12 +15,12 @@ namespace dolmen::cluster {
 namespace {
 
 /// "DLOS".
-constexpr std::uint32_t kOrderedSnapshotMagic = 0x534F4C44;
+constexpr IndexSnapshotKind kSnapshotKind{.magic = 0x534F4C44, .version = kOrderedVersion};
 
 std::unexpected<Error> bad_tree(const char* what, std::uint64_t where) {
   return fail(Errc::corrupt, what, where);
 }
-std::unexpected<Error> bad_node(NodeNumber number) {
+std::unexpected<Error> bad_node(TreeNodeNumber number) {
   return bad_tree("a node of an index", number);
 }
 
@@ -32,7 +33,7 @@ bool is_rising(base::Bytes key, base::Bytes next) {
 /// What is known of a tree that is looked at from its root on, from left to right.
 struct OrderedTree::Survey {
   struct Edge {
-    NodeNumber link = kNoNode;
+    TreeNodeNumber link = kNoNode;
     bool is_first = true;
   };
   std::vector<bool> seen;
@@ -51,13 +52,9 @@ std::uint64_t OrderedTree::fingerprint() const {
 }
 
 std::vector<std::byte> OrderedTree::snapshot() const {
-  base::ByteWriter out;
-  out.put(kOrderedSnapshotMagic);
-  out.put(kOrderedVersion);
-  out.put_bytes(memory_.bytes(0, kNodesAt + std::size_t{state_.nodes_used} * kNodeBytes));
-  out.put_bytes(memory_.bytes(geometry_.heap_at(), state_.heap.bytes_used()));
-  out.put(base::checksum64(out.bytes(), kOrderedSnapshotMagic));
-  return out.release();
+  return seal_index_snapshot(
+      kSnapshotKind, {memory_.bytes(0, kNodesAt + std::size_t{state_.nodes_used} * kNodeBytes),
+                      memory_.bytes(geometry_.heap_at(), state_.heap.bytes_used())});
 }
 
 bool OrderedTree::is_possible(const OrderedState& state) const noexcept {
@@ -72,19 +69,8 @@ bool OrderedTree::is_possible(const OrderedState& state) const noexcept {
 
 Result<void> OrderedTree::restore(base::Bytes snapshot) {
   const auto bad = [] { return bad_tree("the snapshot of an index", 0); };
-  constexpr std::size_t kAround = 16;  // magic, version and checksum
-  if (snapshot.size() < kAround + kNodesAt) return bad();
-  const base::Bytes body = snapshot.first(snapshot.size() - 8);
-  if (base::load<std::uint32_t>(body) != kOrderedSnapshotMagic ||
-      base::load<std::uint64_t>(snapshot, body.size()) !=
-          base::checksum64(body, kOrderedSnapshotMagic)) {
-    return bad();
-  }
-  const auto version = base::load<std::uint32_t>(body, 4);
-  if (version != kOrderedVersion) {
-    return fail(Errc::version_unsupported, "the snapshot of an index", version);
-  }
-  const base::Bytes ranges = body.subspan(8);
+  DOLMEN_TRY(const base::Bytes ranges, open_index_snapshot(kSnapshotKind, snapshot));
+  if (ranges.size() < kNodesAt) return bad();
   DOLMEN_TRY(const OrderedGeometry of, decode_ordered_geometry(ranges, geometry_.region_bytes()));
   const auto state = base::load<OrderedState>(ranges, kIndexStateAt);
   if (of != geometry_ || !is_possible(state)) return bad();
@@ -102,7 +88,7 @@ Result<void> OrderedTree::restore(base::Bytes snapshot) {
 
 /// The ranges of a snapshot; or empty, and the region is all zero.
 void OrderedTree::become(const OrderedState& state, base::Bytes ranges) {
-  for (NodeNumber number = 1; number <= state_.nodes_used; ++number) {
+  for (TreeNodeNumber number = 1; number <= state_.nodes_used; ++number) {
     memory_.spoil_piece(geometry_.node_at(number));
   }
   const auto range = [&](std::size_t at, std::size_t former, std::size_t size) {
@@ -132,7 +118,7 @@ Result<void> OrderedTree::check() const {
   }
   std::uint32_t live = 0;
   std::uint32_t retired = 0;
-  for (NodeNumber number = 1; number <= state_.nodes_used; ++number) {
+  for (TreeNodeNumber number = 1; number <= state_.nodes_used; ++number) {
     const auto node =
         decode_node(memory_.bytes(geometry_.node_at(number), kNodeBytes), number, geometry_);
     if (!node || node->epoch != state_.epoch || node->is_live() != survey.seen[number] ||
@@ -141,12 +127,12 @@ Result<void> OrderedTree::check() const {
       return bad_node(number);
     }
     live += node->is_live() ? 1 : 0;
-    if (node->state != NodeState::forward) continue;
+    if (node->state != TreeNodeState::forward) continue;
     ++retired;
     // X4: nothing leads to what is free.
     const auto heir = decode_node(memory_.bytes(geometry_.node_at(node->link), kNodeBytes),
                                   node->link, geometry_);
-    if (!heir || heir->state == NodeState::free) return bad_node(number);
+    if (!heir || heir->state == TreeNodeState::free) return bad_node(number);
   }
   if (live != state_.nodes_live || retired != state_.nodes_retired || survey.keys != state_.keys) {
     return bad_tree("the counts of an index", 0);
@@ -155,7 +141,7 @@ Result<void> OrderedTree::check() const {
   return heap_.check(state_.heap, survey.places, state_.applied);
 }
 
-Result<void> OrderedTree::check_below(NodeNumber number, std::uint32_t level,
+Result<void> OrderedTree::check_below(TreeNodeNumber number, std::uint32_t level,
                                       Survey& survey) const {
   if (number == kNoNode || number > state_.nodes_used || survey.seen[number]) {
     return bad_node(number);
@@ -184,7 +170,7 @@ Result<void> OrderedTree::check_below(NodeNumber number, std::uint32_t level,
 }
 
 /// Fences and cells rise, and lead to records that hold them.
-Result<void> OrderedTree::check_cells(NodeNumber number, const TreeNode& node,
+Result<void> OrderedTree::check_cells(TreeNodeNumber number, const TreeNode& node,
                                       Survey& survey) const {
   const auto key_of = [&](const TreeKey& key) {
     if (!key.is_whole()) survey.places.push_back(key.place);
@@ -220,23 +206,23 @@ Result<void> OrderedTree::check_cells(NodeNumber number, const TreeNode& node,
 }
 
 Result<void> OrderedTree::check_queues() const {
-  const auto bad = [](NodeNumber number) { return bad_tree("a queue of an index", number); };
+  const auto bad = [](TreeNodeNumber number) { return bad_tree("a queue of an index", number); };
   std::uint32_t expected = state_.nodes_used - state_.nodes_live - state_.nodes_retired;
-  NodeNumber number = state_.free_node;
+  TreeNodeNumber number = state_.free_node;
   for (; expected != 0; --expected) {
     if (number == kNoNode || number > state_.nodes_used) return bad(number);
     const TreeNode node = view(number);
-    if (node.state != NodeState::free) return bad(number);
+    if (node.state != TreeNodeState::free) return bad(number);
     number = node.next;
   }
   if (number != kNoNode) return bad(number);
   log::Index before = 0;
-  NodeNumber last = kNoNode;
+  TreeNodeNumber last = kNoNode;
   number = state_.retired_first;
   for (expected = state_.nodes_retired; expected != 0; --expected) {
     if (number == kNoNode || number > state_.nodes_used) return bad(number);
     const TreeNode node = view(number);
-    if (node.state != NodeState::forward || node.retired_at < before) return bad(number);
+    if (node.state != TreeNodeState::forward || node.retired_at < before) return bad(number);
     before = node.retired_at;
     last = number;
     number = node.next;

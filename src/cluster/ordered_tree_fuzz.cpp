@@ -48,7 +48,7 @@ void seal(base::MutableBytes snapshot, const OrderedGeometry& geometry) {
   const std::size_t heap_at = geometry.node_at(nodes % (kNodes + 1) + 1);
   if (heap_at <= ranges.size()) {
     const base::MutableBytes heap = ranges.subspan(heap_at);
-    for (NodeNumber number = 1; number <= nodes % (kNodes + 1); ++number) {
+    for (TreeNodeNumber number = 1; number <= nodes % (kNodes + 1); ++number) {
       const auto bytes = ranges.subspan(geometry.node_at(number), kNodeBytes);
       base::store(bytes, 0,
                   base::checksum64(bytes.subspan(8), seed_of(geometry, kOrderedMagic, number)));

@@ -46,7 +46,7 @@ void OrderedTree::write_state() noexcept {
   memory_.store_bytes(kIndexStateAt, image);
 }
 
-void OrderedTree::write(NodeNumber number, TreeNode node) {
+void OrderedTree::write(TreeNodeNumber number, TreeNode node) {
   const std::size_t at = geometry_.node_at(number);
   std::vector<RecordPlace> former;
   if (memory_.word(at + 8) != 0) former = places_of(view(number));
@@ -68,7 +68,7 @@ std::uint32_t OrderedTree::nodes_at_hand() const noexcept {
   return geometry_.node_count - state_.nodes_live - state_.nodes_retired;
 }
 
-NodeNumber OrderedTree::take_node() {
+TreeNodeNumber OrderedTree::take_node() {
   if (DOLMEN_PLANTED("cluster.node_reused_at_once") && state_.retired_first != kNoNode) {
     release(view(state_.retired_first).retired_at);
   }
@@ -76,17 +76,17 @@ NodeNumber OrderedTree::take_node() {
     DOLMEN_ASSERT_CMP(state_.nodes_used, <, geometry_.node_count);
     return ++state_.nodes_used;
   }
-  const NodeNumber number = state_.free_node;
+  const TreeNodeNumber number = state_.free_node;
   state_.free_node = view(number).next;
   return number;
 }
 
-void OrderedTree::retire_node(NodeNumber number, NodeNumber heir) {
+void OrderedTree::retire_node(TreeNodeNumber number, TreeNodeNumber heir) {
   const std::uint8_t level = view(number).level;
   write(number, {.epoch = state_.epoch,
                  .link = heir,
                  .level = level,
-                 .state = NodeState::forward,
+                 .state = TreeNodeState::forward,
                  .retired_at = state_.applied});
   if (state_.retired_last == kNoNode) {
     state_.retired_first = number;
@@ -102,7 +102,7 @@ void OrderedTree::retire_node(NodeNumber number, NodeNumber heir) {
 
 void OrderedTree::release(log::Index upto) {
   while (state_.retired_first != kNoNode) {
-    const NodeNumber number = state_.retired_first;
+    const TreeNodeNumber number = state_.retired_first;
     const TreeNode node = view(number);
     if (node.retired_at > upto) break;
     state_.retired_first = node.next;

@@ -313,13 +313,13 @@ bool keeps_what_stays(std::string_view bug, std::uint64_t seed) {
   std::uint64_t looked_at = 0;
   const auto look = [&] {
     std::uint64_t sequences = 0;  // of all: they tell whether something was written since
-    for (NodeNumber number = 1; number <= 40; ++number) {
+    for (TreeNodeNumber number = 1; number <= 40; ++number) {
       sequences += base::load<std::uint64_t>(tree.region(), tree.geometry().node_at(number) + 8);
     }
     if (std::exchange(looked_at, sequences) == sequences) return;
     bool is_found = false;
     bool is_torn = false;
-    for (NodeNumber number = 1; number <= 40; ++number) {
+    for (TreeNodeNumber number = 1; number <= 40; ++number) {
       const auto node = tree.node(number);
       is_torn |= !node;
       if (!node || !node->is_live() || node->level > 0) continue;
@@ -375,7 +375,7 @@ bool leads_to_what_is_there(std::string_view bug) {
   std::uint64_t turns = 0;
   const auto look = [&] {
     if (++turns % 3 != 0) return;
-    for (NodeNumber number = 1; number <= 30; ++number) {
+    for (TreeNodeNumber number = 1; number <= 30; ++number) {
       const auto node = tree.node(number);
       if (!node || !node->is_live() || node->link == kNoNode) continue;
       // It may be written just now, but it was before.
@@ -383,7 +383,7 @@ bool leads_to_what_is_there(std::string_view bug) {
           base::load<std::uint64_t>(tree.region(), tree.geometry().node_at(node->link) + 8);
       const auto other = tree.node(node->link);
       is_right &=
-          sequence > 1 && (!other || other->is_live() || other->state == NodeState::forward);
+          sequence > 1 && (!other || other->is_live() || other->state == TreeNodeState::forward);
     }
   };
   const IndexHooks hooks(bug, look);
@@ -417,7 +417,7 @@ TEST(OrderedTreeBugs, AnHeirThatKeepsItsEndIsSeen) {
 bool respects_the_grace() {
   Tree tree(200);
   base::Random random(3);
-  std::map<NodeNumber, log::Index> retired;
+  std::map<TreeNodeNumber, log::Index> retired;
   log::Index released = 0;
   for (std::uint64_t i = 0; i < 1'800; ++i) {
     const std::string key = std::to_string(random.below(200));
@@ -430,10 +430,10 @@ bool respects_the_grace() {
       released = tree.last() - std::min<log::Index>(tree.last(), 60);
       tree.apply(IndexCommand::release(released));
     }
-    for (NodeNumber number = 1; number <= 60; ++number) {
+    for (TreeNodeNumber number = 1; number <= 60; ++number) {
       const auto node = tree.node(number);
       if (!node) continue;
-      if (node->state == NodeState::forward) {
+      if (node->state == TreeNodeState::forward) {
         retired[number] = node->retired_at;
       } else if (const auto was = retired.extract(number); !was.empty()) {
         if (was.mapped() > released) return false;

@@ -80,6 +80,7 @@ class NodeRun {
   struct Judged {
     log::ReplicaId id{};
     GroupJudge::Life life = 0;
+    log::Index executed = 0;  ///< as it was told to the judge
   };
   struct Node {
     Node(const EventQueue& queue, std::uint64_t seed, std::int64_t drift_ppm,

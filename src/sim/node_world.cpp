@@ -273,11 +273,13 @@ void NodeRun::look_at(std::size_t i) {
     GroupJudge& judge = *groups_.at(number).judge;
     const auto seen = node.judged.find(number);
     if (seen == node.judged.end() || seen->second.id != self) {
-      node.judged[number] = {self, judge.begins(*inside->replica)};
+      node.judged[number] = {.id = self, .life = judge.begins(*inside->replica)};
     } else {
       judge.look_at(seen->second.life, *inside->replica);
     }
-    if (inside->executed <= inside->replica->stable()) {
+    Judged& judged = node.judged[number];
+    if (inside->executed <= inside->replica->stable() && inside->executed != judged.executed) {
+      judged.executed = inside->executed;
       const MailBank* const bank = node.machines.bank(number);
       if (number == cluster::kRootGroup) {
         judge.executed(inside->executed, hash_of(node.core->root()));
