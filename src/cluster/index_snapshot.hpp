@@ -9,6 +9,8 @@
 #include <initializer_list>
 #include <vector>
 
+#include <dolmen/error.hpp>
+
 #include "base/bytes.hpp"
 
 namespace dolmen::cluster {
