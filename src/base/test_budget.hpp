@@ -42,7 +42,7 @@ inline constexpr Campaign kCampaigns[] = {
     {"root_seeds", "seeds of clusters and their root group", 60, 6, 20'000, 2, 1},
     {"root_bug_seeds", "seeds for a planted bug of a root group, at most", 60, 0, 2'000, 1, 1},
     {"cluster_seeds", "seeds of clusters of five groups", 150, 4, 20'000, 7, 8},
-    {"node_seeds", "seeds of clusters with a root group", 200, 5, 10'000, 6, 10},
+    {"node_seeds", "seeds of clusters with a root group", 200, 10, 10'000, 6, 10},
     {"space_seeds", "seeds of clusters with a space", 100, 3, 10'000, 20, 9},
     {"index_map_seeds", "seeds of an index beside a map", 25, 4, 2'000, 1, 3},
     {"ordered_map_seeds", "seeds of an ordered index beside a map", 12, 2, 2'000, 1, 3},
