@@ -109,7 +109,7 @@ int main(int count, char** words) {
   until("draining node 1", [&](const dolmen::ClusterStatus& status) {
     return seats(status, 1) == 0 && is_settled(status);
   });
-  cluster.remove(1).value();
+  cluster.remove(1, "keys/owner.key").value();
   bool is_sound = nodes.end(1, SIGKILL);
   std::printf("%.1f s: node %u joined, and node 1 was taken out of the cluster\n", nodes.age_s(),
               fourth);

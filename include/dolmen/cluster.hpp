@@ -167,11 +167,13 @@ class Cluster {
                                    std::chrono::milliseconds patience = std::chrono::seconds(10));
   [[nodiscard]] Result<void> undrain(std::uint32_t node,
                                      std::chrono::milliseconds patience = std::chrono::seconds(10));
-  /// For ever: its number is not used again. Errors: also busy (it has seats still).
-  [[nodiscard]] Result<void> remove(std::uint32_t node,
-                                    std::chrono::milliseconds patience = std::chrono::seconds(10));
 
-  // Who may connect: signed with the owner's key, which is read from `owner_file` and not sent.
+  // Who may connect, or may no more: signed with the owner's key, which is read from `owner_file`
+  // and not sent. Errors also: not_authentic (another cluster's), those of reading it.
+
+  /// A node that has no seats, for ever: its number is not used again. Errors: also busy (it has).
+  [[nodiscard]] Result<void> remove(std::uint32_t node, const std::string& owner_file,
+                                    std::chrono::milliseconds patience = std::chrono::seconds(10));
 
   /// A token with which one node may join, once, within `lifetime`.
   [[nodiscard]] Result<std::string> make_token(
@@ -184,7 +186,8 @@ class Cluster {
   /// For ever. A node ends the client's connections when it hears of it: within a second, if it is
   /// connected. Errors: also not_found.
   [[nodiscard]] Result<void> revoke_client(
-      std::string_view name, std::chrono::milliseconds patience = std::chrono::seconds(10));
+      std::string_view name, const std::string& owner_file,
+      std::chrono::milliseconds patience = std::chrono::seconds(10));
 
   /// A client of the group with this name, to be used with call_space(). Errors: not_found.
   [[nodiscard]] Result<ReplicatedClient> client(

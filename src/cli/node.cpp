@@ -187,13 +187,12 @@ int show_status(const Options& options) {
 }
 
 /// A change of a node that is there.
-int change(const Options& options,
-           Result<void> (Cluster::*make)(std::uint32_t, std::chrono::milliseconds),
-           const char* said) {
+using NodeChange = Result<void> (*)(Cluster&, const Options&, std::chrono::milliseconds);
+int change(const Options& options, NodeChange make, const char* said) {
   const Patience patience(options);
   auto cluster = Cluster::open(options.address, patience.left());
   if (!cluster) return failed(cluster.error());
-  const auto made = ((*cluster).*make)(options.number, patience.left());
+  const auto made = make(*cluster, options, patience.left());
   if (!made) return failed(made.error());
   if (options.json) {
     print_json({{"node", options.number}});
@@ -209,6 +208,16 @@ std::string owner_file(const Options& options) {
   const auto address = ClusterAddress::parse(options.address);
   if (!address) return "owner.key";
   return (std::filesystem::path(address->identity_file).parent_path() / "owner.key").string();
+}
+
+Result<void> drain(Cluster& cluster, const Options& its, std::chrono::milliseconds patience) {
+  return cluster.drain(its.number, patience);
+}
+Result<void> undrain(Cluster& cluster, const Options& its, std::chrono::milliseconds patience) {
+  return cluster.undrain(its.number, patience);
+}
+Result<void> remove_node(Cluster& cluster, const Options& its, std::chrono::milliseconds patience) {
+  return cluster.remove(its.number, owner_file(its), patience);
 }
 
 int make_token(const Options& options) {
@@ -250,7 +259,7 @@ int revoke_client(const Options& options) {
   const Patience patience(options);
   auto cluster = Cluster::open(options.address, patience.left());
   if (!cluster) return failed(cluster.error());
-  const auto made = cluster->revoke_client(options.name, patience.left());
+  const auto made = cluster->revoke_client(options.name, owner_file(options), patience.left());
   if (!made) return failed(made.error());
   if (options.json) {
     print_json({{"client", options.name}});
@@ -317,7 +326,11 @@ void add_node(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   choose(make, make_node);
 
-  const auto add_change = [&](const char* name, const char* description, auto method,
+  const auto add_owner = [&](CLI::App* command) {
+    command->add_option("--owner", options->owner_file,
+                        "the owner's key; as a rule owner.key beside the client's");
+  };
+  const auto add_change = [&](const char* name, const char* description, NodeChange make_it,
                               const char* said) {
     CLI::App* const command =
         add_command(*node, name, description,
@@ -326,18 +339,15 @@ void add_node(CLI::App& app, Chosen& chosen) {
                     options->json);
     add_address(*command, *options);
     command->add_option("NODE", options->number, "its number")->required();
-    choose(command, [method, said](const Options& its) { return change(its, method, said); });
+    choose(command, [make_it, said](const Options& its) { return change(its, make_it, said); });
+    return command;
   };
-  add_change("drain", "give a node's seats to others while it serves", &Cluster::drain,
+  add_change("drain", "give a node's seats to others while it serves", drain,
              "gives its seats away; dolmen status says how far it is");
-  add_change("undrain", "let a node have seats again", &Cluster::undrain, "may have seats again");
-  add_change("remove", "take a node without seats out of the cluster", &Cluster::remove,
-             "was removed");
+  add_change("undrain", "let a node have seats again", undrain, "may have seats again");
+  add_owner(add_change("remove", "take a node without seats out of the cluster", remove_node,
+                       "was removed"));
 
-  const auto add_owner = [&](CLI::App* command) {
-    command->add_option("--owner", options->owner_file,
-                        "the owner's key; as a rule owner.key beside the client's");
-  };
   CLI::App* const token = add_command(
       *node, "token", "let one node join, once, with the word that this prints",
       "dolmen node token dolmen://127.0.0.1:7401?identity=keys/client-1.key", options->json);
@@ -364,6 +374,7 @@ void add_node(CLI::App& app, Chosen& chosen) {
       "dolmen client revoke dolmen://127.0.0.1:7401?identity=keys/client-1.key web", options->json);
   add_address(*revoke, *options);
   revoke->add_option("NAME", options->name, "the client's name")->required();
+  add_owner(revoke);
   choose(revoke, revoke_client);
 
   CLI::App* const run =

@@ -265,6 +265,12 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   expect_error(dolmen({"node", "init", "false", "--listen", at(1), "--identity", "web.key",
                        "--founders", at(1) + "," + at(2) + "," + at(3)}),
                kFailed, "not the key of this founder's number");
+  // Whom the owner let in nobody else shuts out.
+  expect_error(dolmen({"client", "revoke", address(), "web", "--owner", "web.key"}), kFailed,
+               "not an owner's key");
+  expect_error(dolmen({"node", "remove", address(), "1", "--owner", "web.key"}), kFailed,
+               "not an owner's key");
+  expect_error(dolmen({"node", "remove", address(), "1"}), kFailed, "busy");
   EXPECT_EQ(dolmen({"client", "revoke", address(), "web"}).out, "client web was revoked\n");
   ASSERT_TRUE(until([&] {
     const Outcome refused = dolmen({"status", as_web, "--patience", "1"});

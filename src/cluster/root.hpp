@@ -181,9 +181,10 @@ struct Undrain {
   NodeNumber node = 0;
   friend bool operator==(const Undrain&, const Undrain&) = default;
 };
-/// Refused while a group has it, or is about to.
+/// Refused while a group has it, or is about to. Signed by the owner, if there is one.
 struct RemoveNode {
   NodeNumber node = 0;
+  RootSignature signature{};
   friend bool operator==(const RemoveNode&, const RemoveNode&) = default;
 };
 /// Value of the reply: the group's number; also if the name is taken. Its founders are the least
@@ -239,9 +240,10 @@ struct AddClient {
   RootSignature signature{};
   friend bool operator==(const AddClient&, const AddClient&) = default;
 };
-/// A token is forgotten, a client is revoked.
+/// A token is forgotten, a client is revoked: signed by the owner.
 struct RevokeClient {
   ClientNumber client = 0;
+  RootSignature signature{};
   friend bool operator==(const RevokeClient&, const RevokeClient&) = default;
 };
 /// The node for which the token was made, signed with the token's key. Value of the reply: its

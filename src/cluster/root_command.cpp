@@ -58,8 +58,8 @@ struct RootFields {
       io.string(c.name);
       io.bytes(c.key);
       io.number(c.expires_s);
-      io.bytes(c.signature);
     }
+    io.bytes(c.signature);
   }
   template <class C>
   void visit(C& c)
@@ -78,6 +78,7 @@ struct RootFields {
     io.number(c.node);
     if constexpr (requires { c.address; }) io.string(c.address);
     if constexpr (requires { c.life; }) io.number(c.life);
+    if constexpr (requires { c.signature; }) io.bytes(c.signature);
   }
   template <class C>
   void visit(C& c)

@@ -271,8 +271,12 @@ Result<void> Cluster::undrain(std::uint32_t node, std::chrono::milliseconds pati
   return {};
 }
 
-Result<void> Cluster::remove(std::uint32_t node, std::chrono::milliseconds patience) {
-  DOLMEN_CHECK(impl_->ask(cluster::root::RemoveNode{.node = node}, patience));
+Result<void> Cluster::remove(std::uint32_t node, const std::string& owner_file,
+                             std::chrono::milliseconds patience) {
+  DOLMEN_TRY(const security::Key owner, impl_->owner_key(owner_file));
+  cluster::root::RemoveNode command{.node = node};
+  node::sign(command, owner);
+  DOLMEN_CHECK(impl_->ask(command, patience));
   return {};
 }
 
@@ -362,12 +366,16 @@ Result<void> Cluster::add_client(std::string_view name, const std::string& owner
   return {};
 }
 
-Result<void> Cluster::revoke_client(std::string_view name, std::chrono::milliseconds patience) {
+Result<void> Cluster::revoke_client(std::string_view name, const std::string& owner_file,
+                                    std::chrono::milliseconds patience) {
   const std::uint64_t deadline_ns = deadline_in(patience);
+  DOLMEN_TRY(const security::Key owner, impl_->owner_key(owner_file));
   DOLMEN_CHECK(impl_->refresh(deadline_ns));
   const cluster::ClientNumber number = impl_->map.client_named(name);
   if (number == 0) return fail(Errc::not_found, interned("a client called " + std::string(name)));
-  DOLMEN_CHECK(impl_->ask(cluster::root::RevokeClient{.client = number}, left_until(deadline_ns)));
+  cluster::root::RevokeClient command{.client = number};
+  node::sign(command, owner);
+  DOLMEN_CHECK(impl_->ask(command, left_until(deadline_ns)));
   return {};
 }
 

@@ -55,6 +55,13 @@ std::vector<std::byte> statement(std::string_view what, const ObjectId& cluster,
 }
 constexpr std::string_view kClientStatement = "dolmen client of a cluster\n";
 constexpr std::string_view kJoinStatement = "dolmen node joins a cluster\n";
+constexpr std::string_view kRevokeStatement = "dolmen client is revoked\n";
+constexpr std::string_view kRemoveStatement = "dolmen node is removed\n";
+
+// Nobody is left out of what a map makes.
+static_assert(cluster::kNodesMax + cluster::kRemovedNodesMax + cluster::kClientsMax +
+                  cluster::kRootTokensMax <=
+              security::kTrustEntriesMax);
 
 template <class Command>
 void sign_as(std::string_view what, Command& command, const Key& key) {
@@ -175,11 +182,23 @@ void sign(cluster::root::AddClient& command, const Key& key) {
   sign_as(kClientStatement, command, key);
 }
 void sign(cluster::root::Join& command, const Key& key) { sign_as(kJoinStatement, command, key); }
+void sign(cluster::root::RevokeClient& command, const Key& key) {
+  sign_as(kRevokeStatement, command, key);
+}
+void sign(cluster::root::RemoveNode& command, const Key& key) {
+  sign_as(kRemoveStatement, command, key);
+}
 
 bool is_signed(const cluster::RootState& state, const cluster::RootCommand& command) {
   if (state.owner() == cluster::NodeIdentity{}) return true;
   if (const auto* const added = std::get_if<cluster::root::AddClient>(&command)) {
     return holds(kClientStatement, state.cluster(), *added, state.owner());
+  }
+  if (const auto* const revoked = std::get_if<cluster::root::RevokeClient>(&command)) {
+    return holds(kRevokeStatement, state.cluster(), *revoked, state.owner());
+  }
+  if (const auto* const removed = std::get_if<cluster::root::RemoveNode>(&command)) {
+    return holds(kRemoveStatement, state.cluster(), *removed, state.owner());
   }
   const auto* const joins = std::get_if<cluster::root::Join>(&command);
   if (joins == nullptr) return true;

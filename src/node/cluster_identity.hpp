@@ -60,6 +60,8 @@ inline constexpr std::size_t kIdentityTextMax = security::kKeyTextMax + security
 /// With the signature of `key` in it. Requires: the cluster's owner, or the token's key.
 void sign(cluster::root::AddClient& command, const security::Key& key);
 void sign(cluster::root::Join& command, const security::Key& key);
+void sign(cluster::root::RevokeClient& command, const security::Key& key);
+void sign(cluster::root::RemoveNode& command, const security::Key& key);
 /// Whether the command may be executed where the state is so: it carries no signature, or a right
 /// one.
 [[nodiscard]] bool is_signed(const cluster::RootState& state, const cluster::RootCommand& command);

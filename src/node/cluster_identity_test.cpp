@@ -3,10 +3,14 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include <gtest/gtest.h>
 
 #include "node/cluster_rights.hpp"
+#include "node/mail_part.hpp"
 #include "node/replicated_group.hpp"
 #include "node/root_machine.hpp"
 #include "replication/envelope.hpp"
@@ -38,6 +42,11 @@ class ClusterIdentity : public ::testing::Test {
     const auto reply =
         cluster::decode_root_reply(machine_.apply_at(++index_, cluster::encode(command)));
     return reply.value().status;
+  }
+  RootStatus remove(std::uint32_t node) {
+    cluster::root::RemoveNode command{node};
+    sign(command, keys_.owner);
+    return apply(command);
   }
   [[nodiscard]] security::JoinToken token(std::uint32_t node) const {
     return {.cluster = keys_.id,
@@ -82,7 +91,16 @@ TEST_F(ClusterIdentity, NoKeyIsTakenWithoutTheOwnersSignature) {
   EXPECT_FALSE(trusts(web));
   EXPECT_EQ(apply(command), RootStatus::done);
   EXPECT_TRUE(trusts(web));
-  EXPECT_EQ(apply(cluster::root::RevokeClient{7}), RootStatus::done);
+  cluster::root::RevokeClient revoked{7};
+  EXPECT_EQ(apply(revoked), RootStatus::not_signed);
+  sign(revoked, keys_.client(1));
+  EXPECT_EQ(apply(revoked), RootStatus::not_signed) << "a client revokes nobody";
+  sign(revoked, keys_.owner);
+  auto other = revoked;
+  other.client = 1;
+  EXPECT_EQ(apply(other), RootStatus::not_signed) << "somebody else under the signature";
+  EXPECT_TRUE(trusts(web));
+  EXPECT_EQ(apply(revoked), RootStatus::done);
   EXPECT_FALSE(trusts(web));
   EXPECT_TRUE(trusts(keys_.client(1)));
 }
@@ -113,7 +131,12 @@ TEST_F(ClusterIdentity, WhoJoinsHoldsTheTokenAndIsTrustedUntilRemoved) {
   sign(stolen, key);
   EXPECT_EQ(apply(stolen), RootStatus::token_used);
   EXPECT_TRUE(trusts(key, 99)) << "so that whoever comes again is told";
-  ASSERT_EQ(apply(cluster::root::RemoveNode{2}), RootStatus::done);
+  cluster::root::RemoveNode removed{2};
+  EXPECT_EQ(apply(removed), RootStatus::not_signed);
+  sign(removed, keys_.node(1));
+  EXPECT_EQ(apply(removed), RootStatus::not_signed) << "a node removes no other";
+  EXPECT_TRUE(trusts(node));
+  ASSERT_EQ(remove(2), RootStatus::done);
   EXPECT_FALSE(trusts(node));
   EXPECT_TRUE(trusts(node, 0, true)) << "while it is told";
 }
@@ -133,11 +156,11 @@ TEST_F(ClusterIdentity, ATokenTrustsItsNodesAloneAndIsAClient) {
 // Of whatever a node may be told, with a body or without: what is of nodes is heard from no client.
 TEST_F(ClusterIdentity, AClientDoesNotPassForANode) {
   using replication::EnvelopeKind;
-  const std::set<EnvelopeKind> of_clients{EnvelopeKind::request,    EnvelopeKind::ask_status,
-                                          EnvelopeKind::ask_roster, EnvelopeKind::change,
-                                          EnvelopeKind::ask_map,    EnvelopeKind::read_request,
-                                          EnvelopeKind::ask_copy};
-  const auto request = replication::encode(replication::Request{.number = 1, .session = 2});
+  // Members of a cluster's groups are changed by the root group; where nobody has a key, by all.
+  const std::set<EnvelopeKind> of_clients{
+      EnvelopeKind::request, EnvelopeKind::ask_status,   EnvelopeKind::ask_roster,
+      EnvelopeKind::ask_map, EnvelopeKind::read_request, EnvelopeKind::ask_copy};
+  const auto request = replication::encode(replication::Request{.number = 1, .session = 2, .sequence = 1});
   const fabric::NodeName node{.node = fabric::NodeId{1}, .incarnation = 1};
   const fabric::NodeName client{.node = fabric::client_node(1, 5), .incarnation = 1};
   for (int kind = 1; kind < 256; ++kind) {
@@ -146,7 +169,79 @@ TEST_F(ClusterIdentity, AClientDoesNotPassForANode) {
     EXPECT_TRUE(may_say(machine_.state(), true, 0, node, envelope, {}));
     const bool may = of_clients.contains(envelope.kind);
     EXPECT_EQ(may_say(machine_.state(), true, 0, client, envelope, request), may) << kind;
-    EXPECT_EQ(may_say(machine_.state(), false, 0, client, envelope, request), may) << kind;
+    EXPECT_EQ(may_say(machine_.state(), false, 0, client, envelope, request),
+              may || envelope.kind == EnvelopeKind::change)
+        << kind;
+  }
+}
+
+// What whoever leads the root finds out or decides is no wish: with it one client could have every
+// group's replicas thrown away.
+TEST_F(ClusterIdentity, AClientDoesNotSpeakForTheRootsLeader) {
+  const fabric::NodeName client{.node = fabric::client_node(1, 5), .incarnation = 1};
+  const fabric::NodeName node{.node = fabric::NodeId{1}, .incarnation = 1};
+  const std::vector<std::pair<cluster::RootCommand, bool>> kinds{
+      {cluster::root::Init{}, false},       {cluster::root::AddNode{}, true},
+      {cluster::root::SetAddress{}, false}, {cluster::root::NodeLost{}, false},
+      {cluster::root::NodeBack{}, false},   {cluster::root::SetLife{}, false},
+      {cluster::root::Drain{}, true},       {cluster::root::Undrain{}, true},
+      {cluster::root::RemoveNode{}, true},  {cluster::root::CreateGroup{}, true},
+      {cluster::root::SetSize{}, true},     {cluster::root::BeginChange{}, false},
+      {cluster::root::EndChange{}, false},  {cluster::root::AssignShard{}, true},
+      {cluster::root::AddClient{}, true},   {cluster::root::RevokeClient{}, true},
+      {cluster::root::Join{}, true}};
+  ASSERT_EQ(kinds.size(), std::variant_size_v<cluster::RootCommand>)
+      << "may clients say the new one? (cluster_rights.cpp)";
+  for (const auto& [command, may] : kinds) {
+    const auto said = cluster::encode(command);
+    const auto body = replication::encode(
+        replication::Request{.number = 1, .session = 2, .sequence = 1, .command = said});
+    const replication::Envelope envelope{.kind = replication::EnvelopeKind::request,
+                                         .group = group_of(cluster::kRootGroup)};
+    EXPECT_EQ(may_say(machine_.state(), true, 0, client, envelope, body), may) << command.index();
+    EXPECT_TRUE(may_say(machine_.state(), true, 0, node, envelope, body)) << command.index();
+  }
+}
+
+// What a courier has kept is its node's to propose, by a number that is easily guessed.
+TEST_F(ClusterIdentity, AClientDoesNotProposeAMailThatArrived) {
+  MailPart part(group_of(2), {});
+  const auto kept = part.keep({});
+  const auto may = [&](base::Bytes command) {
+    const auto body = replication::encode(
+        replication::Request{.number = 1, .session = 2, .sequence = 1, .command = command});
+    return may_say(machine_.state(), true, 0,
+                   {.node = fabric::client_node(1, 5), .incarnation = 1},
+                   {.kind = replication::EnvelopeKind::request, .group = group_of(2)}, body);
+  };
+  EXPECT_FALSE(may(kept));
+  EXPECT_TRUE(may(base::Bytes(kept).first(15)));
+}
+
+// While it hears that it was removed it is still connected, and whoever has its key may be an enemy.
+TEST_F(ClusterIdentity, ANodeThatWasRemovedAsksForTheMapAndSaysNothingElse) {
+  using replication::EnvelopeKind;
+  const security::JoinToken its = token(2);
+  cluster::root::AddClient command = added(its);
+  sign(command, keys_.owner);
+  ASSERT_EQ(apply(command), RootStatus::done);
+  cluster::root::Join join{.token = command.client,
+                           .name = "node-2",
+                           .address = "a:2",
+                           .identity = identity_of(keys_.node(2))};
+  sign(join, key_of(its).value());
+  ASSERT_EQ(apply(join), RootStatus::done);
+  const auto may = [&](EnvelopeKind kind, std::uint64_t node) {
+    return may_say(machine_.state(), true, 0, {.node = fabric::NodeId{node}, .incarnation = 1},
+                   {.kind = kind, .group = group_of(cluster::kRootGroup)}, {});
+  };
+  EXPECT_TRUE(may(EnvelopeKind::map, 2));
+  ASSERT_EQ(remove(2), RootStatus::done);
+  for (int kind = 1; kind < 256; ++kind) {
+    const auto one = static_cast<EnvelopeKind>(kind);
+    EXPECT_EQ(may(one, 2), one == EnvelopeKind::ask_map) << kind;
+    EXPECT_TRUE(may(one, 1)) << kind;
+    EXPECT_TRUE(may(one, 3)) << kind << ": the map here may be older than the node";
   }
 }
 

@@ -130,6 +130,7 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
 
 void ClusterNode::Impl::follow_trust(bool is_new_map) {
   constexpr std::uint64_t kSecondNs = 1'000'000'000;
+  constexpr std::uint64_t kLookS = 60;  // the wall clock may be set
   const sys::Env& env = sys::linux_env();
   const std::uint64_t now_ns = env.clock->monotonic_ns();
   const cluster::RootState& map = core->map();
@@ -141,7 +142,8 @@ void ClusterNode::Impl::follow_trust(bool is_new_map) {
   if (is_new_map) return;
   for (const auto& [number, one] : map.clients()) {
     if (one.expires_s <= now_s) continue;
-    trust_due_ns = std::min(trust_due_ns, now_ns + (one.expires_s - now_s) * kSecondNs);
+    const std::uint64_t left_s = std::min(one.expires_s - now_s, kLookS);
+    trust_due_ns = std::min(trust_due_ns, now_ns + left_s * kSecondNs);
   }
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who may say what to a node: nodes everything, clients what clients say, and whoever has a token
-// nothing but that it joins. A pure function.
+// Who may say what to a node: nodes everything, until they are removed; clients what clients say,
+// but nothing that is decided by whoever leads the root group; and whoever has a token nothing but
+// that it joins. A pure function.
 #pragma once
 
 #include <cstdint>

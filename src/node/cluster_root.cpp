@@ -47,8 +47,9 @@ void ClusterCore::hear_map(base::Bytes body) {
 void ClusterCore::hear_ask(const fabric::NodeName& from, base::Bytes body) {
   const auto ask = decode_ask_map(body);
   if (!ask) return;
-  if (controller_ && ask->life != 0 && is_node(from)) {
-    const auto number = static_cast<NodeNumber>(from.node);
+  const auto number = static_cast<NodeNumber>(from.node);
+  // Of a group one that was removed says nothing any more: what it says would be believed.
+  if (controller_ && ask->life != 0 && is_node(from) && root_.state().node(number) != nullptr) {
     controller_->heard(number, ask->life, env_.clock->monotonic_ns());
     controller_->holds(number, ask->holds);
     observe(number, *ask);
@@ -64,6 +65,7 @@ void ClusterCore::hear_ask(const fabric::NodeName& from, base::Bytes body) {
 /// Of itself a leader knows with which disk it votes.
 void ClusterCore::observe(NodeNumber from, const AskMap& ask) {
   for (const auto& [group, as_of, members] : ask.leads) {
+    if (root_.state().group(group) == nullptr) continue;
     std::vector<cluster::root::Seat> seats;
     for (const NodeNumber member : members) {
       seats.push_back({.node = member, .life = member == from ? ask.life : 0});

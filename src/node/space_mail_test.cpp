@@ -372,6 +372,17 @@ TEST(SpaceMail, BytesThatNobodyWrites) {
   ASSERT_TRUE(effect);
   EXPECT_EQ(north.apply(*effect).error().code(), Errc::corrupt);
   EXPECT_EQ(north.mail().mailbox().channels().at(group_of(kSouth)).consumed, 1u);
+  // So is one whose result could not be told: else its channel would stand still for ever.
+  const Bytes context(cluster::kMailBytesMax - 20);
+  const Bytes greedy = encode(SpaceLetter{.function = "get", .on_result = "h", .context = context});
+  ASSERT_LE(greedy.size(), cluster::kMailBytesMax);
+  const auto consumed = north.machine().effect_of(
+      north.mail().keep({.received = {{.from = group_of(kSouth), .sequence = 2, .bytes = greedy}},
+                         .acknowledged = {},
+                         .posted = {}}));
+  ASSERT_TRUE(consumed) << consumed.error().message();
+  EXPECT_EQ(north.apply(*consumed).error().code(), Errc::corrupt);
+  EXPECT_EQ(north.mail().mailbox().channels().at(group_of(kSouth)).consumed, 2u);
   // An effect whose mail is none does nothing, at all members alike.
   const Bytes bad = encode(SpaceEffect{.space = {}, .records = {}, .reply = {}, .mail = letter});
   EXPECT_EQ(north.apply(bad).error().code(), Errc::corrupt);

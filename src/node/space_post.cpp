@@ -53,6 +53,11 @@ Result<SpaceLetter> decode_space_letter(base::Bytes bytes) {
     return damaged_letter();
   }
   if (letter.is_result && !letter.on_result.empty()) return damaged_letter();
+  // What is told of it has to fit a mail again; else it could never be consumed.
+  if (!letter.on_result.empty() &&
+      letter.on_result.size() + letter.context.size() > kPostBytesMax) {
+    return damaged_letter();
+  }
   return letter;
 }
 
@@ -74,8 +79,10 @@ Result<void> PostBox::post(const Space& space, std::string_view group, std::uint
     return fail(Errc::invalid_argument,
                 "post() belongs into a function of that replicated space, on its own thread");
   }
+  // What comes behind one that failed would only take memory.
+  if (box->failure_) return std::unexpected(*box->failure_);
   auto taken = box->take(group, number, function, arguments, options);
-  if (!taken && !box->failure_) box->failure_ = taken.error();
+  if (!taken) box->failure_ = taken.error();
   return taken;
 }
 

@@ -111,11 +111,9 @@ Result<void> Trust::add(const Identity& identity, std::string_view name, const P
     return fail(Errc::invalid_argument, "a key's name: 1 to 63 of a-z, 0-9, '.', '_', '-'");
   }
   if (key == owner_) return fail(Errc::invalid_argument, "the owner's key is nobody else's");
-  const auto is_it = [&](const auto& entry) { return entry.first.key == key; };
-  if (std::ranges::any_of(entries_, is_it)) {
-    return fail(Errc::already_exists, "a key in the trust file");
-  }
+  if (keys_.contains(key)) return fail(Errc::already_exists, "a key in the trust file");
   if (entries_.size() >= kTrustEntriesMax) return fail(Errc::limit, "keys of a trust file");
+  keys_.insert(key);
   entries_.emplace(Place{identity, key}, Entry{.name = std::string(name)});
   return {};
 }

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -19,7 +20,8 @@
 
 namespace dolmen::security {
 
-inline constexpr std::size_t kTrustEntriesMax = 4096;
+/// More than a cluster's map has, and less than what a file of so many bytes holds.
+inline constexpr std::size_t kTrustEntriesMax = 6144;
 /// No trust file is longer.
 inline constexpr std::size_t kTrustTextMax = std::size_t{1} << 20;
 
@@ -69,6 +71,7 @@ class Trust {
   PublicKey owner_;
   std::uint64_t serial_ = 0;
   std::map<Place, Entry> entries_;
+  std::set<PublicKey> keys_;  ///< of the entries
 };
 
 }  // namespace dolmen::security
