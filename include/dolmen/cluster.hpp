@@ -179,7 +179,7 @@ class Cluster {
   [[nodiscard]] Result<std::string> make_token(
       const std::string& owner_file, std::chrono::seconds lifetime = std::chrono::hours(1),
       std::chrono::milliseconds patience = std::chrono::seconds(10));
-  /// One more client, and its identity file. Errors: also already_exists (the file is there).
+  /// One more client, and its identity file. Errors: also already_exists (another file is there).
   [[nodiscard]] Result<void> add_client(
       std::string_view name, const std::string& owner_file, const std::string& identity_file,
       std::chrono::milliseconds patience = std::chrono::seconds(10));

@@ -53,8 +53,15 @@ TEST_F(ClusterKeys, InitMakesThemOnceAndSecretsAreSecret) {
   const std::string key = shown["keys"][0]["public_key"];
   EXPECT_NE(read_file(path("keys/node-1.key")).find("\npublic " + key + "\n"), std::string::npos);
   EXPECT_NE(dolmen({"cluster", "show", "keys"}).out.find(key), std::string::npos);
-  // Another cluster is another one.
+  // Another cluster is another one; what an attempt at it left that was cut short is none of it.
+  fs::create_directory(path("others.new"));
+  for (const char* const name : {"owner.key", "node-9.key", "node-1.key.new"}) {
+    std::ofstream(path("others.new/") + name) << "of a cluster that was never made";
+  }
   EXPECT_NE(dolmen({"cluster", "init", "others", "--json"}).json()["cluster"], made["cluster"]);
+  EXPECT_FALSE(fs::exists(path("others/node-9.key")));
+  EXPECT_FALSE(fs::exists(path("others/node-1.key.new")));
+  EXPECT_FALSE(fs::exists(path("others.new")));
   expect_error(dolmen({"cluster", "init", "no/keys"}), kFailed, "not_found");
   expect_error(dolmen({"cluster", "init", "more", "--nodes", "10"}), kFailed,
                "keys of 1 to 9 nodes");

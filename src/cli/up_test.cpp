@@ -262,6 +262,14 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   EXPECT_EQ(dolmen({"status", as_web, "--json"}).json()["cluster"], whole["cluster"]);
   expect_error(dolmen({"client", "add", address(), "web", "web2.key"}), kFailed,
                "the name is taken");
+  expect_error(dolmen({"client", "add", address(), "other", "web.key"}), kFailed, "web.key");
+  const std::string first = read_file(path("web.key"));
+  EXPECT_EQ(dolmen({"client", "add", address(), "web", "web.key", "--json"}).json(), web)
+      << "whoever does not know what became of it asks again";
+  const auto own = [](const std::string& file) {
+    return file.substr(0, file.find("dolmen trust"));
+  };
+  EXPECT_EQ(own(read_file(path("web.key"))), own(first)) << "with the same key";
   expect_error(dolmen({"node", "init", "false", "--listen", at(1), "--identity", "web.key",
                        "--founders", at(1) + "," + at(2) + "," + at(3)}),
                kFailed, "not the key of this founder's number");

@@ -64,7 +64,8 @@ std::string_view text(RootStatus status) noexcept {
     case RootStatus::outdated:
       return "something later is known";
     case RootStatus::not_signed:
-      return "who is trusted, or is no more, is signed by the cluster's owner; who joins by its token's key";
+      return "who is trusted, or is no more, is signed by the cluster's owner; who joins by its "
+             "token's key";
     case RootStatus::unknown_token:
       return "this cluster does not know the token";
     case RootStatus::token_used:

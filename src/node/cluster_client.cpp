@@ -2,6 +2,7 @@
 //
 // Who uses a cluster, or changes it.
 #include <algorithm>
+#include <optional>
 #include <variant>
 
 #include <dolmen/cluster.hpp>
@@ -130,6 +131,19 @@ struct Cluster::Impl {
     DOLMEN_TRY(security::Key owner, node::read_owner_key(path));
     if (owner.public_key() == self.key->owner()) return owner;
     return fail(Errc::not_authentic, interned(path + ": the owner of another cluster"));
+  }
+  /// The key that an attempt to add this client left in the file; nothing: there is no such file,
+  /// or it is of somebody else, or revoked.
+  [[nodiscard]] std::optional<security::Key> former_key(const std::string& path,
+                                                        std::string_view name) const {
+    const auto known = node::read_identity(path);
+    if (!known || known->key->identity().role != security::Role::client) return std::nullopt;
+    const security::Key& key = *known->key;
+    const bool is_it = key.cluster() == self.key->cluster() && key.owner() == self.key->owner() &&
+                       key.name() == name;
+    const auto found = map.clients().find(key.identity().number);
+    if (found != map.clients().end() && found->second.is_spent) return std::nullopt;
+    return is_it ? std::optional(key) : std::nullopt;
   }
   [[nodiscard]] static cluster::NodeIdentity identity_of(const security::PublicKey& key) {
     cluster::NodeIdentity identity{};
@@ -336,16 +350,22 @@ Result<void> Cluster::add_client(std::string_view name, const std::string& owner
   }
   DOLMEN_TRY(const security::Key owner, impl_->owner_key(owner_file));
   DOLMEN_CHECK(impl_->refresh(deadline_ns));
-  if (impl_->map.client_named(name) != 0) {
+  // Of whom it is not known whether the root group heard is the same one again.
+  const auto former = impl_->former_key(identity_file, name);
+  const cluster::ClientNumber taken = impl_->map.client_named(name);
+  if (taken != 0 && (!former || former->identity().number != taken)) {
     return fail(Errc::invalid_argument, interned(std::string(name) + ": the name is taken"));
   }
   // Those with which a cluster begins have the low numbers.
   std::array<std::byte, 4> random{};
   sys::linux_env().entropy->fill(random);
-  const std::uint32_t number = 1024 + base::load<std::uint32_t>(random) % (1u << 29);
+  const std::uint32_t number =
+      former ? former->identity().number : 1024 + base::load<std::uint32_t>(random) % (1u << 29);
   DOLMEN_TRY(const security::Key key,
-             security::Key::make(owner.cluster(), owner.public_key(),
-                                 {security::Role::client, number}, name, node::new_secret()));
+             former
+                 ? Result<security::Key>(*former)
+                 : security::Key::make(owner.cluster(), owner.public_key(),
+                                       {security::Role::client, number}, name, node::new_secret()));
   // Nodes by which it finds the cluster, as its owner knows them now.
   security::Trust trust(owner.cluster(), owner.public_key());
   for (const auto& [node, one] : impl_->map.nodes()) {
@@ -358,7 +378,7 @@ Result<void> Cluster::add_client(std::string_view name, const std::string& owner
   // The file comes first: a key that is trusted and that nobody has would be worse than one that is
   // not trusted yet.
   DOLMEN_CHECK(sys::write_small_file(identity_file, base::as_bytes(key.text() + trusted),
-                                     sys::Secrecy::secret, false));
+                                     sys::Secrecy::secret, former.has_value()));
   cluster::root::AddClient command{
       .client = number, .name = std::string(name), .key = impl_->identity_of(key.public_key())};
   node::sign(command, owner);

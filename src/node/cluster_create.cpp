@@ -126,9 +126,10 @@ Result<security::Key> own_key(const std::string& directory, const security::Join
   if (known) {
     const security::Key& key = *known->key;
     if (key.cluster() == token.cluster && key.identity() == token.identity) return key;
-    return fail(Errc::invalid_argument,
-                interned(directory + ": it was about to join with another token (use that one, or a new "
-                                 "directory)"));
+    return fail(
+        Errc::invalid_argument,
+        interned(directory + ": it was about to join with another token (use that one, or a new "
+                             "directory)"));
   }
   DOLMEN_TRY(security::Key key, security::Key::make(token.cluster, token.owner, token.identity,
                                                     "node", node::new_secret()));

@@ -157,10 +157,11 @@ TEST_F(ClusterIdentity, ATokenTrustsItsNodesAloneAndIsAClient) {
 TEST_F(ClusterIdentity, AClientDoesNotPassForANode) {
   using replication::EnvelopeKind;
   // Members of a cluster's groups are changed by the root group; where nobody has a key, by all.
-  const std::set<EnvelopeKind> of_clients{
-      EnvelopeKind::request, EnvelopeKind::ask_status,   EnvelopeKind::ask_roster,
-      EnvelopeKind::ask_map, EnvelopeKind::read_request, EnvelopeKind::ask_copy};
-  const auto request = replication::encode(replication::Request{.number = 1, .session = 2, .sequence = 1});
+  const std::set<EnvelopeKind> of_clients{EnvelopeKind::request,      EnvelopeKind::ask_status,
+                                          EnvelopeKind::ask_roster,   EnvelopeKind::ask_map,
+                                          EnvelopeKind::read_request, EnvelopeKind::ask_copy};
+  const auto request =
+      replication::encode(replication::Request{.number = 1, .session = 2, .sequence = 1});
   const fabric::NodeName node{.node = fabric::NodeId{1}, .incarnation = 1};
   const fabric::NodeName client{.node = fabric::client_node(1, 5), .incarnation = 1};
   for (int kind = 1; kind < 256; ++kind) {
@@ -210,15 +211,15 @@ TEST_F(ClusterIdentity, AClientDoesNotProposeAMailThatArrived) {
   const auto may = [&](base::Bytes command) {
     const auto body = replication::encode(
         replication::Request{.number = 1, .session = 2, .sequence = 1, .command = command});
-    return may_say(machine_.state(), true, 0,
-                   {.node = fabric::client_node(1, 5), .incarnation = 1},
+    return may_say(machine_.state(), true, 0, {.node = fabric::client_node(1, 5), .incarnation = 1},
                    {.kind = replication::EnvelopeKind::request, .group = group_of(2)}, body);
   };
   EXPECT_FALSE(may(kept));
   EXPECT_TRUE(may(base::Bytes(kept).first(15)));
 }
 
-// While it hears that it was removed it is still connected, and whoever has its key may be an enemy.
+// While it hears that it was removed it is still connected, and whoever has its key may be an
+// enemy.
 TEST_F(ClusterIdentity, ANodeThatWasRemovedAsksForTheMapAndSaysNothingElse) {
   using replication::EnvelopeKind;
   const security::JoinToken its = token(2);

@@ -19,8 +19,8 @@ using security::Key;
 using security::Role;
 using security::Trust;
 
-Result<void> write_secret(const std::string& path, const std::string& text, bool replaces) {
-  return sys::write_small_file(path, base::as_bytes(text), sys::Secrecy::secret, replaces);
+Result<void> write_secret(const std::string& path, const std::string& text) {
+  return sys::write_small_file(path, base::as_bytes(text), sys::Secrecy::secret, false);
 }
 
 std::string name_of(const Identity& identity) {
@@ -47,11 +47,10 @@ Result<void> write_keys(const std::string& directory, std::uint32_t nodes, std::
   DOLMEN_CHECK(make(Role::node, nodes));
   DOLMEN_CHECK(make(Role::client, clients));
   DOLMEN_TRY(const std::string trusted, trust.sign(owner));
-  // What was cut short before lies there still.
-  DOLMEN_CHECK(write_secret(directory + "/owner.key", owner.text(), true));
+  DOLMEN_CHECK(write_secret(directory + "/owner.key", owner.text()));
   for (const Key& key : keys) {
-    DOLMEN_CHECK(write_secret(directory + "/" + name_of(key.identity()) + ".key",
-                              key.text() + trusted, true));
+    DOLMEN_CHECK(
+        write_secret(directory + "/" + name_of(key.identity()) + ".key", key.text() + trusted));
   }
   return sys::write_small_file(directory + "/trust", base::as_bytes(trusted), sys::Secrecy::open,
                                true);
@@ -77,7 +76,10 @@ Result<void> make_cluster_keys(const std::string& directory, std::uint32_t nodes
   const std::string name = slash == std::string::npos ? place : place.substr(slash + 1);
   DOLMEN_TRY(const auto parent, sys::open_directory(above, sys::DirectoryMode::open_existing));
   const std::string fresh = above + name + ".new";
-  DOLMEN_CHECK(sys::open_directory(fresh, sys::DirectoryMode::open_or_create));
+  DOLMEN_TRY(const auto inside, sys::open_directory(fresh, sys::DirectoryMode::open_or_create));
+  // Keys that were cut short are of a cluster that nobody will have.
+  DOLMEN_TRY(const auto left, inside->list());
+  for (const std::string& file : left) DOLMEN_CHECK(inside->remove(file));
   DOLMEN_CHECK(write_keys(fresh, nodes, clients));
   DOLMEN_CHECK(parent->rename(name + ".new", name));
   return parent->sync_directory();
