@@ -52,7 +52,10 @@ HomeFound HomeTable::find(const ObjectId& id) const {
       if (DOLMEN_PLANTED("cluster.home_written_while_leaving")) {
         return {.answer = HomeAnswer::serves};
       }
-      return {.answer = HomeAnswer::frozen, .group = found->peer};
+      return {.answer = HomeAnswer::frozen,
+              .group = found->peer,
+              .is_current = found->parts == 0 || found->moved_bytes < found->object_bytes ||
+                            DOLMEN_PLANTED("cluster.home_read_when_sent")};
     case HomeState::arriving:
       break;
     case HomeState::gone:

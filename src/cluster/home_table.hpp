@@ -117,7 +117,7 @@ enum class HomeAnswer : std::uint8_t {
   /// … but that it was made must not be told before the directory knows: who is told could look it
   /// up, and not find it.
   untold = 2,
-  frozen = 3,    ///< may be read as it was; writes: again, later
+  frozen = 3,    ///< writes: again, later; and reads too, unless `is_current`
   moved = 4,     ///< ask that group
   erased = 5,    ///< there is no such object any more
   not_here = 6,  ///< ask the directory
@@ -125,6 +125,9 @@ enum class HomeAnswer : std::uint8_t {
 struct HomeFound {
   HomeAnswer answer = HomeAnswer::not_here;
   GroupNumber group = 0;  ///< frozen: where it goes; moved
+  /// frozen: what is here is the object yet. It is so until the last part was posted: from then on
+  /// it may be written where it goes.
+  bool is_current = false;
   friend bool operator==(const HomeFound&, const HomeFound&) = default;
 };
 
