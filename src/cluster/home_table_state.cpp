@@ -68,10 +68,12 @@ bool is_possible(const HomeRow& row, GroupNumber self, MoveNumber moves) {
   if (row.move > moves || !row.is_registered) return false;
   if (row.part_bytes == 0 || row.part_bytes > kHomePartBytesMax) return false;
   if (row.acknowledged > row.parts) return false;
+  if ((row.object_bytes + row.part_bytes - 1) / row.part_bytes > ~std::uint32_t{0}) return false;
   const std::uint64_t whole = std::uint64_t{row.parts} * row.part_bytes;
+  // An object without bytes travels in one part.
+  if (row.object_bytes == 0) return row.parts <= 1;
   if (row.moved_bytes == row.object_bytes) {
-    return row.parts == 0 ? row.object_bytes == 0
-                          : whole >= row.object_bytes && whole - row.object_bytes < row.part_bytes;
+    return whole >= row.object_bytes && whole - row.object_bytes < row.part_bytes;
   }
   return row.moved_bytes == whole;
 }

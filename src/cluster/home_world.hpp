@@ -190,6 +190,8 @@ class HomeWorld {
       append_command(group, leader, home::Erase{id});
     } else if (what < 88) {
       append_command(group, leader, home::Drain{happens(40)});
+    } else if (what < 90) {
+      append_command(group, leader, shards());
     }
   }
 
@@ -217,26 +219,24 @@ class HomeWorld {
         post.bytes.back() ^= std::byte{1};
         ++tally_.damaged;
       }
-      const bool is_planted = DOLMEN_PLANTED("cluster.home_window_ignored");
-      const std::uint32_t more = is_planted ? kWindow + 1 : 1;
-      for (std::uint32_t i = 0; i < more; ++i) {
-        append_command(group, leader, post);
-        const auto row = leader.replica.table.rows().find(part.id);
-        if (row == leader.replica.table.rows().end() ||
-            row->second.state != HomeState::leaving) {
-          break;
-        }
-        // Only the planted bug has more: the next parts at once.
-        const std::uint64_t at = row->second.moved_bytes;
-        const std::uint64_t rest = row->second.object_bytes - at;
-        if (!is_planted || rest == 0) break;
-        const auto next = found->second.begin() + static_cast<std::ptrdiff_t>(at);
-        const auto bytes = std::min<std::uint64_t>(rest, row->second.part_bytes);
-        post = {.id = part.id,
-                .number = row->second.parts + 1,
-                .bytes = {next, next + static_cast<std::ptrdiff_t>(bytes)}};
-      }
+      append_command(group, leader, post);
+      if (happens(10)) post_beyond(group, leader, part.id);
     }
+  }
+
+  /// The next part, whether or not there is room for it.
+  void post_beyond(Group& group, Leader& leader, const ObjectId& id) {
+    const auto found = leader.replica.table.rows().find(id);
+    if (found == leader.replica.table.rows().end()) return;
+    const HomeRow row = found->second;
+    if (row.state != HomeState::leaving || row.moved_bytes == row.object_bytes) return;
+    const auto next = leader.replica.objects.here.at(id).begin() +
+                      static_cast<std::ptrdiff_t>(row.moved_bytes);
+    const auto bytes = std::min<std::uint64_t>(row.object_bytes - row.moved_bytes, row.part_bytes);
+    append_command(group, leader,
+                   home::PostPart{.id = id,
+                                  .number = row.parts + 1,
+                                  .bytes = {next, next + static_cast<std::ptrdiff_t>(bytes)}});
   }
 
   void append_command(Group& group, Leader& leader, const HomeCommand& command) {
@@ -545,6 +545,7 @@ class HomeWorld {
     for (auto& group : groups_) {
       group->former.clear();
       if (!is_home(*group)) continue;
+      append_command(*group, *group->leader, shards());  // the first one may have been lost
       append_command(*group, *group->leader, home::Drain{group->number == leaving});
     }
     const std::uint64_t end_ns = now_ns_ + 120'000 * kMs;
