@@ -13,10 +13,14 @@ namespace {
 
 /// One of each kind, in the order of their numbers.
 std::vector<RootCommand> example_commands() {
+  RootSignature signature{};
+  signature.fill(std::byte{0x51});
   return {root::Init{.cluster = kTestCluster,
+                     .owner = identity(0xEE),
                      .nodes = {RootHistory::founder(1), RootHistory::founder(2)},
                      .size = 3,
-                     .shard_bits = 4},
+                     .shard_bits = 4,
+                     .clients = {{.client = 1, .name = "web", .key = identity(0xC1)}}},
           root::AddNode{"n3", "10.0.0.3:7400", identity(3), 2},
           root::SetAddress{3, "10.0.0.4:7400"},
           root::NodeLost{3},
@@ -33,7 +37,18 @@ std::vector<RootCommand> example_commands() {
                           .as_of = 34,
                           .is_done = true,
                           .members = {{2}, {3, 0x01020304}, {4, kGoneLife}}},
-          root::AssignShard{7, 2}};
+          root::AssignShard{7, 2},
+          root::AddClient{.client = kTokenNumbers + 4,
+                          .name = "node-4",
+                          .key = identity(0x84),
+                          .expires_s = 2'000'000'000,
+                          .signature = signature},
+          root::RevokeClient{9},
+          root::Join{.token = kTokenNumbers + 4,
+                     .name = "n4",
+                     .address = "10.0.0.4:7400",
+                     .identity = identity(4),
+                     .signature = signature}};
 }
 
 /// All of them, each with its length in front.
@@ -48,13 +63,13 @@ std::vector<std::byte> example_log() {
 }
 
 TEST(RootFormat, BytesOfAStateAreForEver) {
-  EXPECT_EQ(encode_root(rich_root_state()), golden("root_state_v1.bin"));
-  EXPECT_EQ(decode_root(golden("root_state_v1.bin")), rich_root_state());
+  EXPECT_EQ(encode_root(rich_root_state()), golden("root_state_v2.bin"));
+  EXPECT_EQ(decode_root(golden("root_state_v2.bin")), rich_root_state());
 }
 
 TEST(RootFormat, BytesOfCommandsAreForEver) {
   EXPECT_EQ(example_commands().size(), std::variant_size_v<RootCommand>);
-  EXPECT_EQ(example_log(), golden("root_commands_v1.bin"));
+  EXPECT_EQ(example_log(), golden("root_commands_v2.bin"));
   for (const RootCommand& command : example_commands()) {
     EXPECT_EQ(decode_root_command(encode(command)), command) << command.index();
   }
@@ -96,16 +111,16 @@ TEST(RootFormat, WhatIsCutIsCorrupt) {
 
 TEST(RootFormat, ANewerVersionIsSaidToBeOne) {
   std::vector<std::byte> state = encode_root(rich_root_state());
-  state[4] = std::byte{2};
+  state[4] = std::byte{3};
   EXPECT_EQ(code_of(decode_root(state)), Errc::version_unsupported);
   std::vector<std::byte> command = encode(RootCommand(root::Drain{1}));
-  command[0] = std::byte{2};
+  command[0] = std::byte{3};
   EXPECT_EQ(code_of(decode_root_command(command)), Errc::version_unsupported);
   std::vector<std::byte> reply = encode(RootReply{});
   reply[0] = std::byte{2};
   EXPECT_EQ(code_of(decode_root_reply(reply)), Errc::version_unsupported);
   std::vector<std::byte> unknown = encode(RootCommand(root::Drain{1}));
-  for (const int kind : {0, 15, 255}) {
+  for (const int kind : {0, 18, 255}) {
     unknown[2] = static_cast<std::byte>(kind);
     EXPECT_EQ(code_of(decode_root_command(unknown)), Errc::corrupt);
   }

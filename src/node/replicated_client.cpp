@@ -3,6 +3,9 @@
 
 #include <set>
 
+#include "node/cluster_identity.hpp"
+#include "node/cluster_message.hpp"
+
 namespace dolmen {
 
 namespace {
@@ -63,7 +66,9 @@ void ReplicatedClient::Impl::on_refused(fabric::NodeId /*who*/, const Error& why
 
 void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Bytes message) {
   const auto opened = replication::decode_envelope(message);
-  if (!opened || opened->envelope.group != group) return;
+  if (!opened) return;
+  if (opened->envelope.kind == EnvelopeKind::map) return hear_map(opened->body);
+  if (opened->envelope.group != group) return;
   switch (opened->envelope.kind) {
     case EnvelopeKind::status: {
       const auto status = replication::decode_status(opened->body);
@@ -91,6 +96,11 @@ void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Byte
     case EnvelopeKind::change_reply: {
       const auto reply = replication::decode_change_reply(opened->body);
       if (reply && reply->number == number) change_reply = *reply;
+      return;
+    }
+    case EnvelopeKind::state: {
+      const auto part = replication::decode_state_part(opened->body);
+      if (part && on_state) on_state(from.node, *part);
       return;
     }
     default:
@@ -128,8 +138,28 @@ Result<void> ReplicatedClient::Impl::look_after_roster(bool at_once) {
   for (const fabric::NodeId node : nodes) {
     DOLMEN_TRY(const bool is_sent, send(node, EnvelopeKind::ask_roster, {}));
     if (is_sent) roster_asked_ns = now_ns();
+    if (is_sent && link_key) ask_map(node);
   }
   return {};
+}
+
+void ReplicatedClient::Impl::ask_map(fabric::NodeId node) {
+  const auto name = endpoint->connected(node);
+  if (!name) return;
+  const auto head =
+      encode(Envelope{.kind = EnvelopeKind::ask_map, .group = node::group_of(cluster::kRootGroup)});
+  const auto body = node::encode(node::AskMap{.version = map_version});
+  const std::array<base::Bytes, 2> parts{head, body};
+  (void)endpoint->send(*name, parts);  // it is asked again
+}
+
+void ReplicatedClient::Impl::hear_map(base::Bytes body) {
+  const auto map = cluster::decode_root(body);
+  if (!map || !link_key || map->cluster() != node::object_id(link_key->cluster())) return;
+  if (map->version() <= map_version) return;
+  map_version = map->version();
+  const std::uint64_t now_s = sys::linux_env().clock->wall_ns() / 1'000'000'000;
+  (void)tcp->set_trust(node::trust_of(*map, *link_key, now_s));
 }
 
 Result<void> ReplicatedClient::Impl::know_nodes() {
@@ -222,11 +252,13 @@ Result<void> ReplicatedClient::Impl::open(const node::GroupPlan& plan, std::uint
   given = plan.addresses;
   dialled = plan.addresses;
   for (const fabric::TcpPeer& peer : plan.members) nodes.push_back(peer.node);
-  DOLMEN_TRY(auto joined,
-             node::connect(plan,
-                           {.node = fabric::NodeId{kClient | base::load<std::uint64_t>(seed)},
-                            .incarnation = 1},
-                           spin));
+  fabric::NodeName self{.node = fabric::NodeId{kClient | base::load<std::uint64_t>(seed)},
+                        .incarnation = 1};
+  if (plan.link) {
+    link_key = plan.link->key;
+    self = node::endpoint_name(*link_key);
+  }
+  DOLMEN_TRY(auto joined, node::connect(plan, self, spin));
   endpoint = std::move(joined.endpoint);
   tcp = joined.tcp;
   return {};

@@ -9,12 +9,14 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/random.hpp"
 #include "node/replicated_group.hpp"
+#include "replication/state_message.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen {
@@ -29,6 +31,8 @@ struct ReplicatedClient::Impl : fabric::Sink {
 
   std::unique_ptr<fabric::Endpoint> endpoint;
   fabric::TcpEndpoint* tcp = nullptr;  ///< the same; null: in shared memory all find each other
+  std::shared_ptr<const security::Key> link_key;  ///< of a client of a cluster
+  std::uint64_t map_version = 0;  ///< of the cluster's map, which says whom to trust; 0: none yet
   replication::GroupId group{};
   replication::Addresses given;       ///< by whoever made the client
   replication::Addresses dialled;     ///< what the endpoint knows
@@ -54,6 +58,8 @@ struct ReplicatedClient::Impl : fabric::Sink {
   base::Random random{1};  ///< of pauses
   std::optional<replication::ChangeReply> change_reply;
   std::map<fabric::NodeId, replication::MemberStatus> statuses;
+  /// Of who makes a copy (space_copy.cpp).
+  std::function<void(fabric::NodeId from, const replication::StatePart& part)> on_state{};
 
   /// Of group `number`; it connects when it is used. `spin`: as of ReplicatedOptions. Errors: as
   /// make().
@@ -83,6 +89,9 @@ struct ReplicatedClient::Impl : fabric::Sink {
   /// Takes over what was heard, and asks again when it is old.
   [[nodiscard]] Result<void> look_after_roster(bool at_once = false);
   [[nodiscard]] Result<void> know_nodes();
+  /// Who has come to the cluster since this client was made has a key that it does not know.
+  void ask_map(fabric::NodeId node);
+  void hear_map(base::Bytes body);
   /// Asks one member, which may not lead, and waits until `is_answered` or patience ends; false: no
   /// answer came.
   template <class IsAnswered>
@@ -138,6 +147,8 @@ namespace node {
 struct ClientOf {
   /// Errors: as ReplicatedClient::make().
   [[nodiscard]] static Result<ReplicatedClient> make(const GroupPlan& plan, std::uint64_t number);
+  using Impl = ReplicatedClient::Impl;
+  [[nodiscard]] static Impl& inside(ReplicatedClient& client) { return *client.impl_; }
 };
 }  // namespace node
 

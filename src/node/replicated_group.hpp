@@ -25,10 +25,11 @@ namespace dolmen::node {
 }
 
 struct GroupPlan {
-  fabric::Secret key;
-  std::vector<fabric::TcpPeer> members;  ///< ascending by number; addresses of tcp only
-  replication::Addresses addresses;      ///< the same as text
-  std::string shared_directory;          ///< set: they meet there instead
+  fabric::Secret key;                        ///< that all share
+  std::optional<security::LinkSelf> link{};  ///< set: instead, everybody has a key of its own
+  std::vector<fabric::TcpPeer> members;      ///< ascending by number; addresses of tcp only
+  replication::Addresses addresses;          ///< the same as text
+  std::string shared_directory;              ///< set: they meet there instead
   [[nodiscard]] const fabric::TcpPeer* find(std::uint32_t member) const;
 };
 

@@ -37,7 +37,8 @@ NodeRun::NodeRun(const NodeWorldOptions& options)
       fabric_(base::mix_seed(options.seed, 1)) {
   // Not one: alone it decides, and forgets what it decided, within one turn, unseen by the judge.
   founders_ = random_.between(2, 5);
-  groups_wanted_ = random_.between(1, 3);
+  groups_wanted_ = random_.between(1, 4);
+  mail_limits_ = {.post_bytes = random_.between(300, 20'000), .forward_bytes = 1u << 20};
   for (std::size_t i = 0; i < founders_; ++i) add_node(true);
   for (std::size_t i = 0; i < founders_; ++i) start(i);
 }
@@ -51,8 +52,8 @@ std::size_t NodeRun::add_node(bool is_founder) {
   const std::size_t i = nodes_.size();
   const std::int64_t drift_ppm =
       has(kNodeClockDrift) ? static_cast<std::int64_t>(random_.below(100'000)) - 50'000 : 0;
-  nodes_.push_back(
-      std::make_unique<Node>(fabric_.queue(), base::mix_seed(options_.seed, i), drift_ppm));
+  nodes_.push_back(std::make_unique<Node>(fabric_.queue(), base::mix_seed(options_.seed, i),
+                                          drift_ppm, mail_limits_));
   Node& node = *nodes_[i];
   node.life = static_cast<cluster::NodeLife>(random_.between(1, 1'000'000));
   node.is_founder = is_founder;
@@ -272,14 +273,19 @@ void NodeRun::look_at(std::size_t i) {
     GroupJudge& judge = *groups_.at(number).judge;
     const auto seen = node.judged.find(number);
     if (seen == node.judged.end() || seen->second.id != self) {
-      node.judged[number] = {self, judge.begins(*inside->replica)};
+      node.judged[number] = {.id = self, .life = judge.begins(*inside->replica)};
     } else {
       judge.look_at(seen->second.life, *inside->replica);
     }
-    if (inside->executed <= inside->replica->stable()) {
-      const auto value = number == cluster::kRootGroup ? std::optional(hash_of(node.core->root()))
-                                                       : node.machines.value(number);
-      if (value) judge.executed(inside->executed, *value);
+    Judged& judged = node.judged[number];
+    if (inside->executed <= inside->replica->stable() && inside->executed != judged.executed) {
+      judged.executed = inside->executed;
+      const MailBank* const bank = node.machines.bank(number);
+      if (number == cluster::kRootGroup) {
+        judge.executed(inside->executed, hash_of(node.core->root()));
+      } else if (bank != nullptr) {
+        judge.executed(inside->executed, bank->state_hash());
+      }
     }
     if (judge.violation().empty()) continue;
     violated("group " + std::to_string(number) + ": " + judge.violation());
@@ -342,6 +348,7 @@ std::string NodeRun::unrest() {
     const std::string why = unrest_in(number, group);
     if (!why.empty()) return "group " + std::to_string(number) + ": " + why;
   }
+  if (const std::string why = mail_unrest(); !why.empty()) return why;
   const auto seats = root_.seats();
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     const Node& node = *nodes_[i];
@@ -379,15 +386,16 @@ void NodeRun::judge(cluster::GroupNumber number) {
   const std::string name = "group " + std::to_string(number);
   const std::size_t leader = *leader_of(number);
   if (number == cluster::kRootGroup) return;
-  const auto value = nodes_[leader]->machines.value(number);
+  const MailBank* const bank = nodes_[leader]->machines.bank(number);
   for (const auto& [member, life] : root_.group(number)->members) {
     if (nodes_[member - 1]->is_gone) continue;
-    if (nodes_[member - 1]->machines.value(number) != value) {
+    const MailBank* const its = nodes_[member - 1]->machines.bank(number);
+    if (its == nullptr || its->state_hash() != bank->state_hash()) {
       return violated(name + ": node " + std::to_string(member) + " has another state");
     }
   }
   // What all of them have at the end is one more thing that was seen.
-  group.history.respond(group.history.invoke(99, {.added = 0})).value = *value;
+  group.history.respond(group.history.invoke(99, {.added = 0})).value = bank->value();
   CounterModel counter;
   const auto judgement = check_linearizability(counter, group.history.operations());
   if (judgement.verdict != Verdict::linearizable) violated(name + ": " + judgement.text);
@@ -461,6 +469,7 @@ NodeWorldResult NodeRun::run() {
   for (const auto& [number, group] : root_.groups()) {
     if (result_.violation.empty()) judge(number);
   }
+  if (result_.violation.empty()) judge_mail();
   if (!result_.violation.empty()) result_.state = state();
   for (const Client& one : clients_) result_.answered += one.client->answered();
   result_.trace_hash = fabric_.trace_hash();
