@@ -37,10 +37,10 @@ DirectoryPlan plan_notice(const HashIndex& table, GroupNumber from, const HomeMa
   if (const auto* const settled = std::get_if<home::Settled>(&mail)) {
     const auto known = known_entry(table, settled->id);
     if (!known || settled->counter > known->counter) {
-      plan.command = IndexCommand::put(settled->id, home_of({.group = from,
-                                                             .counter = settled->counter,
-                                                             .length_class =
-                                                                 settled->length_class}));
+      plan.command = IndexCommand::put(
+          settled->id,
+          home_of(
+              {.group = from, .counter = settled->counter, .length_class = settled->length_class}));
     }
     const home::Logged logged{.id = settled->id, .counter = settled->counter};
     plan.letters.push_back({from, logged});

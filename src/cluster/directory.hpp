@@ -31,7 +31,7 @@ struct DirectoryEntry {
 
 /// What a mail does to a shard; it has not happened.
 struct DirectoryPlan {
-  std::vector<HomeLetter> letters{};          ///< to be posted by the entry that consumes the mail
+  std::vector<HomeLetter> letters{};      ///< to be posted by the entry that consumes the mail
   std::optional<IndexCommand> command{};  ///< to be applied by it
 };
 

@@ -45,7 +45,7 @@ enum class HomeRefusal : std::uint8_t {
   no_space = 3,   ///< said by whoever leads: no room for the bytes
   damaged = 4,    ///< the parts are not what the hash says
   cancelled = 5,  ///< whoever sends it wants it back
-  exists = 6,     ///< the id is here already, or not with that counter: never, unless a log was lost
+  exists = 6,  ///< the id is here already, or not with that counter: never, unless a log was lost
 };
 
 namespace home {
@@ -129,7 +129,8 @@ inline constexpr std::uint32_t kHomeMailMagic = 0x4D484C44;
 /// Errors: corrupt (cut, impossible), version_unsupported. Never more memory than the bytes.
 [[nodiscard]] Result<HomeMail> decode_home_mail(base::Bytes bytes);
 
-// --------------------------------------------------------------------------- entries of a home's log
+// --------------------------------------------------------------------------- entries of a home's
+// log
 
 namespace home {
 

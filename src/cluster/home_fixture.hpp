@@ -6,6 +6,8 @@
 
 #include <vector>
 
+#include <gtest/gtest.h>
+
 #include "cluster/home_table.hpp"
 #include "cluster/mail_fixture.hpp"
 
@@ -65,6 +67,7 @@ inline HomePlan execute(HomeTable& table, log::Index& index, const HomeCommand& 
 inline HomePlan consume(HomeTable& table, log::Index& index, GroupNumber from, const HomeMail& mail,
                         HomeRefusal refuse = HomeRefusal::none) {
   HomePlan plan = table.plan(home::Take{refuse}, from, mail);
+  EXPECT_EQ(plan.verdict, HomeVerdict::applied);
   table.apply(++index, plan);
   return plan;
 }

@@ -38,8 +38,8 @@ class HomeJudge {
   [[nodiscard]] std::map<ObjectId, Object>& objects() noexcept { return objects_; }
 
   /// An entry was decided in a group; `before` is what that had of homes.
-  void decided(const HomeEntry& entry, const HomeReplica::Outcome& outcome,
-               const HomeTable& before, const HomeReplica& after) {
+  void decided(const HomeEntry& entry, const HomeReplica::Outcome& outcome, const HomeTable& before,
+               const HomeReplica& after) {
     if (!outcome.is_applied()) return;
     if (!entry.written.is_null()) {
       objects_[entry.written].bytes.push_back(entry.byte);

@@ -55,8 +55,8 @@ struct HomeReplica {
       if (decoded) mail = std::move(*decoded);
     }
     if (mail && entry.command) {
-      plan = table.plan(std::get<home::Take>(*entry.command),
-                        number_of(entry.mail.received->from), *mail);
+      plan = table.plan(std::get<home::Take>(*entry.command), number_of(entry.mail.received->from),
+                        *mail);
     } else if (entry.command) {
       plan = table.plan(*entry.command);
     }

@@ -108,12 +108,10 @@ HomePlan HomeTable::plan(const home::Create& create) const {
   if (is_draining_) return no_home_plan(HomeVerdict::draining);
   if (rows_.size() >= limits_.objects_max) return no_home_plan(HomeVerdict::full);
   HomePlan plan;
-  plan.rows.emplace_back(create.id,
-                         HomeRow{.length_class = create.length_class, .counter = 1});
-  plan.letters.push_back({directory_of(create.id), home::Settled{.id = create.id,
-                                                                 .counter = 1,
-                                                                 .length_class =
-                                                                     create.length_class}});
+  plan.rows.emplace_back(create.id, HomeRow{.length_class = create.length_class, .counter = 1});
+  plan.letters.push_back(
+      {directory_of(create.id),
+       home::Settled{.id = create.id, .counter = 1, .length_class = create.length_class}});
   return plan;
 }
 

@@ -70,14 +70,14 @@ struct HomeRow {
 
 enum class HomeVerdict : std::uint8_t {
   applied = 1,
-  busy = 2,         ///< it moves, or the directory does not know it yet: again, later
-  not_here = 3,     ///< find() says where, if it is known
-  exists = 4,       ///< the id is, or was, an object's
-  full = 5,         ///< too many objects
-  draining = 6,     ///< the group gets nothing new
-  closed = 7,       ///< nothing is moved to that group
-  no_directory = 8, ///< nobody said whom to tell
-  invalid = 9,      ///< the command is impossible as things are
+  busy = 2,          ///< it moves, or the directory does not know it yet: again, later
+  not_here = 3,      ///< find() says where, if it is known
+  exists = 4,        ///< the id is, or was, an object's
+  full = 5,          ///< too many objects
+  draining = 6,      ///< the group gets nothing new
+  closed = 7,        ///< nothing is moved to that group
+  no_directory = 8,  ///< nobody said whom to tell
+  invalid = 9,       ///< the command is impossible as things are
 };
 
 /// What is to be done about an object's bytes, beside the entry.
@@ -220,7 +220,7 @@ class HomeTable {
   std::vector<GroupNumber> shards_;  ///< of the directory; empty: not known yet
   std::set<GroupNumber> closed_;
   bool is_draining_ = false;
-  MoveNumber moves_ = 0;  ///< that were begun
+  MoveNumber moves_ = 0;    ///< that were begun
   std::deque<Step> steps_;  ///< by index, ascending
 };
 

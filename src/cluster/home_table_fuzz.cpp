@@ -19,8 +19,7 @@ namespace {
 
 using namespace dolmen;
 
-constexpr cluster::HomeLimits kHomeLimits{
-    .objects_max = 12, .arriving_max = 3, .window_parts = 2};
+constexpr cluster::HomeLimits kHomeLimits{.objects_max = 12, .arriving_max = 3, .window_parts = 2};
 
 void apply(cluster::HomeTable& table, log::Index index, const cluster::HomePlan& plan) {
   for (const cluster::HomeLetter& letter : plan.letters) {

@@ -20,9 +20,9 @@ struct HomeTableTest : testing::Test {
   }
   HomePlan post(std::uint32_t number) {
     const std::size_t at = (number - 1) * std::size_t{5};
-    const base::Bytes part = base::Bytes(all).subspan(at, std::min<std::size_t>(5, all.size() - at));
-    return execute(from, from_index,
-                   home::PostPart{object(1), number, {part.begin(), part.end()}});
+    const base::Bytes part =
+        base::Bytes(all).subspan(at, std::min<std::size_t>(5, all.size() - at));
+    return execute(from, from_index, home::PostPart{object(1), number, {part.begin(), part.end()}});
   }
   /// The part's way, and what is answered to it.
   HomePlan carry(const HomePlan& posted) {
@@ -43,8 +43,8 @@ TEST_F(HomeTableTest, AnObjectMovesInParts) {
   EXPECT_EQ(execute(from, from_index, move_of(1, 2, all, 5)).verdict, HomeVerdict::applied);
   EXPECT_EQ(from.find(object(1)),
             (HomeFound{.answer = HomeAnswer::frozen, .group = 2, .is_current = true}));
-  EXPECT_EQ(from.parts_wanted(), (std::vector<HomePartWanted>{{object(1), 1, 0, 5},
-                                                              {object(1), 2, 5, 5}}));
+  EXPECT_EQ(from.parts_wanted(),
+            (std::vector<HomePartWanted>{{object(1), 1, 0, 5}, {object(1), 2, 5, 5}}));
   const HomePlan first = post(1);
   const HomePlan second = post(2);
   EXPECT_EQ(post(3).verdict, HomeVerdict::busy);
@@ -62,8 +62,9 @@ TEST_F(HomeTableTest, AnObjectMovesInParts) {
   EXPECT_EQ(at_to(), HomeAnswer::serves);
   ASSERT_EQ(whole.letters.size(), 2u);
   EXPECT_EQ(whole.letters[1].to, kDirectoryGroup);
-  EXPECT_EQ(whole.letters[1].mail,
-            HomeMail(home::Settled{.id = object(1), .counter = 2, .former = 1, .length_class = 12}));
+  EXPECT_EQ(
+      whole.letters[1].mail,
+      HomeMail(home::Settled{.id = object(1), .counter = 2, .former = 1, .length_class = 12}));
   EXPECT_EQ(consume(from, from_index, 2, whole.letters[0].mail).bytes.at(0).kind, Kind::erase);
   EXPECT_EQ(from.find(object(1)), (HomeFound{.answer = HomeAnswer::moved, .group = 2}));
   // It stays until the directory knows where it is, and then is as any other.
@@ -155,8 +156,9 @@ TEST_F(HomeTableTest, ErasedIsToldToTheDirectoryAfterItKnewTheObject) {
   execute(from, from_index, home::Create{object(8)});
   EXPECT_TRUE(execute(from, from_index, home::Erase{object(8)}).letters.empty());
   EXPECT_EQ(from.find(object(8)).answer, HomeAnswer::erased);
-  EXPECT_EQ(consume(from, from_index, kDirectoryGroup, home::Logged{object(8), 1}).letters.at(0).mail,
-            HomeMail(home::Erased{object(8), 2}));
+  EXPECT_EQ(
+      consume(from, from_index, kDirectoryGroup, home::Logged{object(8), 1}).letters.at(0).mail,
+      HomeMail(home::Erased{object(8), 2}));
   EXPECT_EQ(execute(from, from_index, home::Create{object(8)}).verdict, HomeVerdict::exists);
   consume(from, from_index, kDirectoryGroup, home::Logged{object(8), 2});
   EXPECT_EQ(from.find(object(8)).answer, HomeAnswer::not_here);

@@ -78,7 +78,8 @@ TEST(HomeMail, WhatCannotBeIsRefused) {
 
 TEST(HomeHash, DependsOnTheIdAndOnEveryByte) {
   const std::vector<std::byte> all = bytes("one and another");
-  std::set<std::uint64_t> hashes{hash_of_object(object(1), all, 4), hash_of_object(object(2), all, 4)};
+  std::set<std::uint64_t> hashes{hash_of_object(object(1), all, 4),
+                                 hash_of_object(object(2), all, 4)};
   for (std::size_t i = 0; i < all.size(); ++i) {
     std::vector<std::byte> other = all;
     other[i] ^= std::byte{1};
@@ -87,7 +88,8 @@ TEST(HomeHash, DependsOnTheIdAndOnEveryByte) {
   EXPECT_EQ(hashes.size(), all.size() + 2);
   std::uint64_t hash = hash_before_parts(object(1));
   for (std::size_t at = 0; at < all.size(); at += 4) {
-    hash = hash_of_part(hash, base::Bytes(all).subspan(at, std::min<std::size_t>(4, all.size() - at)));
+    hash =
+        hash_of_part(hash, base::Bytes(all).subspan(at, std::min<std::size_t>(4, all.size() - at)));
   }
   EXPECT_EQ(hash, hash_of_object(object(1), all, 4));
 }

@@ -19,23 +19,10 @@
 #include "cluster/courier.hpp"
 #include "cluster/home_judge.hpp"
 #include "cluster/home_replica.hpp"
+#include "cluster/home_search.hpp"
 #include "cluster/index_table.hpp"
 
 namespace dolmen::cluster {
-
-/// How often what a campaign is for was reached.
-struct HomeWorldTally {
-  std::uint64_t created = 0, written = 0, moved = 0, moved_back = 0, refused = 0, cancelled = 0,
-                damaged = 0, erased = 0, drained = 0, found = 0, not_found = 0, by_tombstone = 0,
-                given_up = 0, lost_entries = 0, led_again = 0, restored = 0, lost_messages = 0;
-  void add(const HomeWorldTally& o) {
-    created += o.created, written += o.written, moved += o.moved, moved_back += o.moved_back;
-    refused += o.refused, cancelled += o.cancelled, damaged += o.damaged, erased += o.erased;
-    drained += o.drained, found += o.found, not_found += o.not_found;
-    by_tombstone += o.by_tombstone, given_up += o.given_up, lost_entries += o.lost_entries;
-    led_again += o.led_again, restored += o.restored, lost_messages += o.lost_messages;
-  }
-};
 
 class HomeWorld {
  public:
@@ -57,7 +44,8 @@ class HomeWorld {
     shard_bits_ = static_cast<std::uint32_t>(random_.below(2));
     const GroupNumber count = homes_ + (1u << shard_bits_);
     for (GroupNumber number = 1; number <= count; ++number) {
-      groups_.push_back(std::make_unique<Group>(number, HomeReplica(number, mail_limits_, kLimits)));
+      groups_.push_back(
+          std::make_unique<Group>(number, HomeReplica(number, mail_limits_, kLimits)));
       Group& group = *groups_.back();
       if (!is_home(group)) group.shard = std::make_unique<Table>(TableSizes{}, number);
       group.leader = make_leader(group, {});
@@ -77,7 +65,6 @@ class HomeWorld {
   static constexpr std::uint64_t kMs = 1'000'000;
   static constexpr std::uint32_t kWindow = 2;
   static constexpr std::size_t kObjects = 8;
-  static constexpr std::uint32_t kHopsMax = 12;
   static constexpr HomeLimits kLimits{
       .objects_max = 16, .arriving_max = 3, .window_parts = kWindow};
 
@@ -106,13 +93,6 @@ class HomeWorld {
     std::uint64_t at_ns = 0;
     MailMessage message{};
   };
-  /// A client on its way to an object.
-  struct Search {
-    ObjectId id{};
-    GroupNumber ask = 0;  ///< 0: the directory
-    std::uint32_t hops = 0;
-  };
-
   bool happens(std::uint64_t percent) { return random_.chance(percent, 100); }
   bool is_home(const Group& group) const { return group.number <= homes_; }
   Group& any_home() { return *groups_[random_.below(homes_)]; }
@@ -180,8 +160,7 @@ class HomeWorld {
       const HomeAnswer answer = table.find(id).answer;
       // Whoever leads looks before he writes; what it is in the log, all look.
       if (answer != HomeAnswer::serves && answer != HomeAnswer::untold && !happens(10)) return;
-      append(group, leader,
-             {.written = id, .byte = static_cast<std::byte>(random_.below(256))});
+      append(group, leader, {.written = id, .byte = static_cast<std::byte>(random_.below(256))});
     } else if (what < 75) {
       move(group, leader, id, another(group.number));
     } else if (what < 82) {
@@ -230,8 +209,8 @@ class HomeWorld {
     if (found == leader.replica.table.rows().end()) return;
     const HomeRow row = found->second;
     if (row.state != HomeState::leaving || row.moved_bytes == row.object_bytes) return;
-    const auto next = leader.replica.objects.here.at(id).begin() +
-                      static_cast<std::ptrdiff_t>(row.moved_bytes);
+    const auto next =
+        leader.replica.objects.here.at(id).begin() + static_cast<std::ptrdiff_t>(row.moved_bytes);
     const auto bytes = std::min<std::uint64_t>(row.object_bytes - row.moved_bytes, row.part_bytes);
     append_command(group, leader,
                    home::PostPart{.id = id,
@@ -483,7 +462,7 @@ class HomeWorld {
     if (searches_.empty() || happens(20)) {
       // Where it was once, or the directory.
       const auto hint = static_cast<GroupNumber>(random_.below(homes_ + 1));
-      searches_.push_back({.id = any_object(), .ask = hint});
+      searches_.emplace_back(any_object(), hint);
     }
     const std::size_t which = random_.below(searches_.size());
     if (!go_on(searches_[which])) {
@@ -491,51 +470,12 @@ class HomeWorld {
     }
   }
 
-  bool go_on(Search& search) {
-    const auto object = judge_.objects().find(search.id);
-    const auto does_not_exist = [&] {
-      const bool is_so = object == judge_.objects().end() || !object->second.is_told ||
-                         object->second.is_erased;
-      judge_.require(is_so, "a client was told that an object does not exist");
-      ++tally_.not_found;
-      return false;
-    };
-    if (++search.hops > kHopsMax) {
-      ++tally_.given_up;
-      return false;
-    }
-    if (search.ask == 0) {
-      const auto entry = directory(search.id);
-      if (!entry) return does_not_exist();
-      search.ask = entry->group;
-      return true;
-    }
-    // A member that has not heard everything may say where an object is not; that it is here only
-    // who leads says.
-    const Group& group = *groups_[search.ask - 1];
+  bool go_on(HomeSearch& search) {
+    if (search.asks() == 0) return search.hear(directory(search.id()), judge_, tally_);
+    const Group& group = *groups_[search.asks() - 1];
     const bool is_stale = happens(30);
-    const HomeFound found = (is_stale ? group.stale : group.machine.table).find(search.id);
-    switch (found.answer) {
-      case HomeAnswer::serves:
-        if (is_stale) return true;
-        ++tally_.found;
-        judge_.require(object != judge_.objects().end() && !object->second.is_erased,
-                       "a client found an object that does not exist");
-        return false;
-      case HomeAnswer::untold:
-      case HomeAnswer::frozen:
-        return true;  // again, later
-      case HomeAnswer::moved:
-        ++tally_.by_tombstone;
-        search.ask = found.group;
-        return true;
-      case HomeAnswer::erased:
-        return does_not_exist();
-      case HomeAnswer::not_here:
-        search.ask = 0;
-        return true;
-    }
-    return false;
+    const HomeTable& table = is_stale ? group.stale : group.machine.table;
+    return search.hear(table.find(search.id()), is_stale, judge_, tally_);
   }
 
   /// No more faults; everything that was begun ends, and one group is emptied.
@@ -602,7 +542,7 @@ class HomeWorld {
   std::uint64_t made_ = 0, entries_ = 0;
   std::vector<std::unique_ptr<Group>> groups_;
   std::vector<Flight> flights_;
-  std::vector<Search> searches_;
+  std::vector<HomeSearch> searches_;
   HomeJudge judge_;
   HomeWorldTally tally_;
 };

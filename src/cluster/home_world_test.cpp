@@ -28,13 +28,13 @@ TEST(HomeWorld, EveryObjectHasOneHomeAndIsFoundThere) {
   }
   if (only != nullptr) return;
   base::say_bound("home_seeds", count);
-  std::printf("created %lu written %lu moved %lu back %lu refused %lu cancelled %lu damaged %lu "
-              "erased %lu drained %lu found %lu not_found %lu by_tombstone %lu given_up %lu "
-              "lost_entries %lu led_again %lu restored %lu lost_messages %lu\n",
-              tally.created, tally.written, tally.moved, tally.moved_back, tally.refused,
-              tally.cancelled, tally.damaged, tally.erased, tally.drained, tally.found,
-              tally.not_found, tally.by_tombstone, tally.given_up, tally.lost_entries,
-              tally.led_again, tally.restored, tally.lost_messages);
+  std::printf(
+      "created %lu written %lu moved %lu back %lu refused %lu cancelled %lu damaged %lu "
+      "erased %lu drained %lu found %lu not_found %lu by_tombstone %lu given_up %lu "
+      "lost_entries %lu led_again %lu restored %lu lost_messages %lu\n",
+      tally.created, tally.written, tally.moved, tally.moved_back, tally.refused, tally.cancelled,
+      tally.damaged, tally.erased, tally.drained, tally.found, tally.not_found, tally.by_tombstone,
+      tally.given_up, tally.lost_entries, tally.led_again, tally.restored, tally.lost_messages);
 }
 
 struct PlantedHomeCase {
@@ -59,7 +59,8 @@ TEST_P(HomeWorldBug, IsSeen) {
 
 INSTANTIATE_TEST_SUITE_P(, HomeWorldBug,
                          testing::Values(PlantedHomeCase{"cluster.home_told_early", false},
-                                         PlantedHomeCase{"cluster.home_written_while_leaving", false},
+                                         PlantedHomeCase{"cluster.home_written_while_leaving",
+                                                         false},
                                          PlantedHomeCase{"cluster.home_read_when_sent", false},
                                          PlantedHomeCase{"cluster.home_moved_unregistered", false},
                                          PlantedHomeCase{"cluster.home_window_ignored", false},
