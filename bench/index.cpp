@@ -67,11 +67,7 @@ class IndexRaces {
     if (!report_.wants({"put_replicated"})) return;
     std::vector<Contestant> all;
     const IndexMix mix{.clients = kPutClients};
-    report_.attempt("dolmen", [&] {
-      rate(all, "dolmen",
-           "three members in memory alone over tcp (encrypted); 64 threads, each a client", mix,
-           start_index(work_.folder(), IndexGroupKind::tcp_memory));
-    });
+    in_memory(all, "64 threads, each a client", mix);
     redis_wait(all, mix);
     report_.race("put_replicated", "1/s", std::move(all));
   }
@@ -103,12 +99,7 @@ class IndexRaces {
     if (!report_.wants({name})) return;
     std::vector<Contestant> all;
     const IndexMix mix{.clients = kMixedClients, .batch = batch, .gets_of_100 = 95};
-    report_.attempt("dolmen", [&] {
-      rate(all, "dolmen",
-           "95 % gets; three members in memory alone over tcp (encrypted), linearizable; 50 "
-           "threads, each a client",
-           mix, start_index(work_.folder(), IndexGroupKind::tcp_memory));
-    });
+    in_memory(all, "95 % gets, linearizable; 50 threads, each a client", mix);
     redis_wait(all, mix);
     peers([&](const std::string& system, const std::shared_ptr<IndexSystem>& index) {
       rate(all, system,
@@ -130,6 +121,18 @@ class IndexRaces {
                      const RealTime real_time;
                      return {index->rate(mix, seconds)};
                    }});
+  }
+
+  /// As programs of one machine find its members, and as those of other machines would.
+  void in_memory(std::vector<Contestant>& all, const std::string& told, const IndexMix& mix) {
+    report_.attempt("dolmen", [&] {
+      rate(all, "dolmen", "three members in memory alone, over shared memory; " + told, mix,
+           start_index(work_.folder(), IndexGroupKind::shared_memory));
+    });
+    report_.attempt("dolmen_tcp", [&] {
+      rate(all, "dolmen_tcp", "three members in memory alone over tcp (encrypted); " + told, mix,
+           start_index(work_.folder(), IndexGroupKind::tcp_memory));
+    });
   }
 
   void redis_wait(std::vector<Contestant>& all, const IndexMix& mix) {

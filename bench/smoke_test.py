@@ -51,8 +51,9 @@ EXPECTED = {
     | {f"reads_3{tail}": {"dolmen", "dolmen_commands", "etcd"} for tail in ("", "_1c")},
     "index": {**{f"{case}{tail}": {"dolmen", "bare_rtt", "redis", "memcached"}
                  for case in ("get_shm", "get_tcp") for tail in ("", "_p99")},
-              "put_replicated": {"dolmen", "redis_wait"}, "put_durable": {"dolmen", "etcd"},
-              **{f"mixed_50c{tail}": {"dolmen", "redis_wait", "redis", "memcached"}
+              "put_replicated": {"dolmen", "dolmen_tcp", "redis_wait"},
+              "put_durable": {"dolmen", "etcd"},
+              **{f"mixed_50c{tail}": {"dolmen", "dolmen_tcp", "redis_wait", "redis", "memcached"}
                  for tail in ("", "_pipelined")}},
     "sim": {f"{case}_{figure}": OURS for case in ("log", "group", "cluster", "cluster30")
             for figure in ("hours", "events")},

@@ -39,6 +39,8 @@ inline constexpr Campaign kCampaigns[] = {
     {"memory_member_seeds", "seeds of whole members in memory alone", 60, 6, 5'000, 8, 7},
     {"mail_seeds", "seeds of groups with mail", 500, 12, 200'000, 5, 5},
     {"mail_bug_seeds", "seeds for a planted bug of mail, at most", 300, 0, 2'500, 5, 1},
+    {"home_seeds", "seeds of groups with objects that move", 150, 6, 100'000, 5, 5},
+    {"home_bug_seeds", "seeds for a planted bug of homes, at most", 300, 0, 2'500, 4, 1},
     {"root_seeds", "seeds of clusters and their root group", 60, 6, 20'000, 2, 1},
     {"root_bug_seeds", "seeds for a planted bug of a root group, at most", 60, 0, 2'000, 1, 1},
     {"cluster_seeds", "seeds of clusters of five groups", 150, 4, 20'000, 7, 8},

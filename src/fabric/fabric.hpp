@@ -26,6 +26,11 @@ using base::MutableBytes;
 
 /// A node of the cluster, or a client of it, for ever.
 enum class NodeId : std::uint64_t { nobody = 0 };
+/// Clients' ids have it. Clients are not connected with each other.
+inline constexpr std::uint64_t kClientIds = std::uint64_t{1} << 63;
+[[nodiscard]] constexpr bool is_client(NodeId node) noexcept {
+  return (static_cast<std::uint64_t>(node) & kClientIds) != 0;
+}
 /// A node in one life of its process. A later life has a higher incarnation; at most one is
 /// connected, and what is meant for one life never reaches another.
 struct NodeName {

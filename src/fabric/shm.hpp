@@ -33,8 +33,9 @@ struct ShmOptions {
 };
 
 /// Joins the cluster whose directory this is: connects with every node in it, and every node that
-/// comes later with this one. Reaps what the dead left there. Errors: superseded (a later life of
-/// this node is there), already_exists (this very one), invalid_argument, those of the directory.
+/// comes later with this one; a client (is_client()) with all but clients. Reaps what the dead left
+/// there. Errors: superseded (a later life of this node is there), already_exists (this very one),
+/// invalid_argument, those of the directory.
 [[nodiscard]] Result<std::unique_ptr<Endpoint>> open_shm(
     const sys::Env& env, std::unique_ptr<sys::SharedDirectory> directory,
     const ShmOptions& options);

@@ -430,5 +430,20 @@ TEST_F(Shm, RefusesOptionsThatMakeNoSense) {
   EXPECT_EQ(refused([](ShmOptions&) {}), Errc{});
 }
 
+TEST_F(ShmWorld, ClientsAreConnectedWithNodesAndNotWithEachOther) {
+  Node early = join(life(kClientIds | 1));
+  Node node = join(life(7));
+  Node late = join(life(kClientIds | 2));
+  settle(early, node, late);
+  EXPECT_EQ(node.record.connected.size(), 2u);
+  EXPECT_EQ(early.record.connected, std::vector<NodeName>{life(7)});
+  EXPECT_EQ(late.record.connected, std::vector<NodeName>{life(7)});
+  EXPECT_TRUE(early.record.refused.empty());
+  EXPECT_TRUE(late.record.refused.empty());
+  ASSERT_TRUE(late->send(life(7), bytes_of("x")));
+  settle(early, node, late);
+  EXPECT_EQ(node.record.messages.size(), 1u);
+}
+
 }  // namespace
 }  // namespace dolmen::fabric::shm

@@ -28,16 +28,15 @@ inline constexpr std::size_t kTcpReadBytesMax = kTcpBytesMax;
 /// Whose key proves this name: below 2^31 the node of that number; a client's has the highest bit,
 /// then 31 bits of its number, and the rest as it likes, for each of its endpoints another.
 [[nodiscard]] constexpr std::optional<security::Identity> identity_of(NodeId node) noexcept {
-  constexpr std::uint64_t kClient = std::uint64_t{1} << 63;
   const auto value = static_cast<std::uint64_t>(node);
-  const std::uint64_t number = (value & kClient) != 0 ? (value & ~kClient) >> 32 : value;
+  const std::uint64_t number = is_client(node) ? (value & ~kClientIds) >> 32 : value;
   if (number == 0 || number > security::kNumberMax) return std::nullopt;
-  const auto role = (value & kClient) != 0 ? security::Role::client : security::Role::node;
+  const auto role = is_client(node) ? security::Role::client : security::Role::node;
   return security::Identity{role, static_cast<std::uint32_t>(number)};
 }
 /// The name of one endpoint of a client. Requires: number from 1 to kNumberMax.
 [[nodiscard]] constexpr NodeId client_node(std::uint32_t number, std::uint32_t endpoint) noexcept {
-  return NodeId{std::uint64_t{1} << 63 | std::uint64_t{number} << 32 | endpoint};
+  return NodeId{kClientIds | std::uint64_t{number} << 32 | endpoint};
 }
 
 // --- Greetings: in the clear, before there are keys. ---

@@ -245,15 +245,15 @@ Result<void> ReplicatedClient::Impl::open(const node::GroupPlan& plan, std::uint
   const sys::Env& env = sys::linux_env();
   std::array<std::byte, 8> seed{};
   env.entropy->fill(seed);
-  // Members have small numbers; a client's is its own as long as nobody draws it again.
-  constexpr std::uint64_t kClient = std::uint64_t{1} << 63;
   group = node::group_of(its_number);
   random = base::Random(base::load<std::uint64_t>(seed));
   given = plan.addresses;
   dialled = plan.addresses;
   for (const fabric::TcpPeer& peer : plan.members) nodes.push_back(peer.node);
-  fabric::NodeName self{.node = fabric::NodeId{kClient | base::load<std::uint64_t>(seed)},
-                        .incarnation = 1};
+  // Its own as long as nobody draws it again.
+  fabric::NodeName self{
+      .node = fabric::NodeId{fabric::kClientIds | base::load<std::uint64_t>(seed)},
+      .incarnation = 1};
   if (plan.link) {
     link_key = plan.link->key;
     self = node::endpoint_name(*link_key);

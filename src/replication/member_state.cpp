@@ -36,8 +36,7 @@ void Member::on_ask_state(const fabric::NodeName& from, const Envelope& envelope
 /// No member asks by a client's name, whose first bit is set, so that the two do not mix.
 void Member::on_ask_copy(const fabric::NodeName& from, Hosting& hosting, base::Bytes body) {
   const log::ReplicaId asker{static_cast<std::uint64_t>(from.node)};
-  constexpr std::uint64_t kClient = std::uint64_t{1} << 63;
-  if ((static_cast<std::uint64_t>(from.node) & kClient) == 0 || !hosting.server) return;
+  if (!fabric::is_client(from.node) || !hosting.server) return;
   if (const auto ask = decode_ask_state(body)) {
     hosting.server->take(now_ns(), asker, from, *ask, StateServer::Asker::client);
   }
