@@ -32,6 +32,9 @@ struct Index::Impl {
   std::vector<Part> parts;
   IndexCounts counts;
   [[nodiscard]] Part& part_of(Bytes key);
+  /// The next shard: this group. Errors: as make().
+  [[nodiscard]] Result<void> add(const node::GroupPlan& plan, std::uint64_t number,
+                                 const IndexOptions& options);
 };
 
 struct Index::Impl::Shard final : ReplicatedClient::Impl {

@@ -63,6 +63,7 @@ void ReplicatedClient::Impl::on_refused(fabric::NodeId /*who*/, const Error& why
 
 void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Bytes message) {
   const auto opened = replication::decode_envelope(message);
+  if (opened && opened->envelope.kind == EnvelopeKind::map) return hear_map(opened->body);
   if (!opened || opened->envelope.group != group) return;
   switch (opened->envelope.kind) {
     case EnvelopeKind::status: {
@@ -74,6 +75,8 @@ void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Byte
       auto heard = replication::decode_roster(opened->body);
       if (!heard || (roster.configuration && !heard->configuration)) return;
       if (heard->as_of < roster.as_of) return;
+      silent_since_ns = now_ns();
+      is_seeking = false;
       roster = std::move(*heard);
       has_new_roster = true;
       return;
@@ -123,6 +126,7 @@ Result<bool> ReplicatedClient::Impl::send(fabric::NodeId to, EnvelopeKind kind, 
 }
 
 Result<void> ReplicatedClient::Impl::look_after_roster(bool at_once) {
+  if (map_version != 0) DOLMEN_CHECK(look_after_map());
   if (std::exchange(has_new_roster, false)) DOLMEN_CHECK(know_nodes());
   if (!at_once && now_ns() < roster_asked_ns + kRosterNs) return {};
   for (const fabric::NodeId node : nodes) {
@@ -135,15 +139,18 @@ Result<void> ReplicatedClient::Impl::look_after_roster(bool at_once) {
 Result<void> ReplicatedClient::Impl::know_nodes() {
   replication::Addresses all = given;
   for (const auto& [node, text] : roster.addresses) all.insert_or_assign(node, text);
-  if (all == dialled || tcp == nullptr) return {};
-  dialled = all;
+  replication::Addresses dial = all;
+  if (is_seeking) dial.insert(others.begin(), others.end());
+  if (dial == dialled || tcp == nullptr) return {};
+  dialled = dial;
   const fabric::NodeId asked = target_node();
   nodes.clear();
-  const std::vector<fabric::TcpPeer> peers = node::peers_at(all, fabric::NodeId::nobody);
-  for (const fabric::TcpPeer& peer : peers) nodes.push_back(peer.node);
+  for (const fabric::TcpPeer& peer : node::peers_at(all, fabric::NodeId::nobody)) {
+    nodes.push_back(peer.node);
+  }
   const auto found = std::ranges::find(nodes, asked);
   target = found == nodes.end() ? 0 : static_cast<std::size_t>(found - nodes.begin());
-  return tcp->set_peers(peers);
+  return tcp->set_peers(node::peers_at(dial, fabric::NodeId::nobody));
 }
 
 Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_leader(
@@ -221,6 +228,8 @@ Result<void> ReplicatedClient::Impl::open(const node::GroupPlan& plan, std::uint
   random = base::Random(base::load<std::uint64_t>(seed));
   given = plan.addresses;
   dialled = plan.addresses;
+  others = plan.others;
+  map_version = plan.map_version;
   for (const fabric::TcpPeer& peer : plan.members) nodes.push_back(peer.node);
   DOLMEN_TRY(auto joined,
              node::connect(plan,

@@ -116,6 +116,17 @@ struct ReplicatedClient::Impl : fabric::Sink {
       const std::function<std::vector<std::byte>(std::uint64_t)>& make_body,
       std::uint64_t deadline_ns);
 
+  // In a cluster (cluster_follow.cpp): who is asked for a later map when no member is heard, for
+  // all that were known may be gone.
+  static constexpr std::uint64_t kSilentNs = 1'000'000'000;
+  std::uint64_t map_version = 0;  ///< 0: of no cluster
+  replication::Addresses others;  ///< nodes that are no members
+  bool is_seeking = false;        ///< … and are dialled
+  std::uint64_t looked_ns = 0;
+  std::uint64_t silent_since_ns = 0;
+  [[nodiscard]] Result<void> look_after_map();
+  void hear_map(base::Bytes body);
+
   // Changing the members (replicated_change.cpp).
   /// The roster of whoever answers first from now on.
   [[nodiscard]] Result<log::Configuration> members_now(std::uint64_t deadline_ns);
