@@ -9,15 +9,18 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "base/random.hpp"
 #include "node/cluster_core.hpp"
+#include "node/index_machines.hpp"
 #include "node/replicated_group.hpp"
 #include "sim/cluster_client.hpp"
 #include "sim/crash_plan.hpp"
 #include "sim/group_judge.hpp"
 #include "sim/host_clock.hpp"
+#include "sim/index_client.hpp"
 #include "sim/node_world.hpp"
 #include "sim/sim_disk.hpp"
 #include "sim/sim_env.hpp"
@@ -26,7 +29,7 @@
 
 namespace dolmen::sim {
 
-/// A tally for each group.
+/// A tally for each group that is no shard of an index.
 class TallyMachines final : public node::GroupMachines {
  public:
   Result<StateMachine*> open(cluster::GroupNumber number,
@@ -89,7 +92,14 @@ class NodeRun {
     cluster::NodeLife life = 0;
     bool is_founder = false;
     bool is_gone = false;  ///< for ever
-    TallyMachines machines{};
+    TallyMachines tallies{};
+    node::IndexMachines machines{clock, tallies};
+    /// Of a table: so that it is looked at once for each entry.
+    struct Summed {
+      log::Index executed = 0;
+      std::uint64_t sum = 0;
+    };
+    std::map<cluster::GroupNumber, Summed> summed{};
     std::map<cluster::GroupNumber, Judged> judged{};
     std::unique_ptr<fabric::Endpoint> endpoint{};
     std::unique_ptr<node::ClusterCore> core{};
@@ -100,11 +110,16 @@ class NodeRun {
     Turns turns{};
   };
   struct Client {
-    std::unique_ptr<ClusterClient> client;
+    /// Of a counter, or of a shard of an index.
+    std::variant<std::unique_ptr<ClusterClient>, std::unique_ptr<IndexClient>> client;
+    [[nodiscard]] auto with(const auto& body) const {
+      return std::visit([&](const auto& its) { return body(*its); }, client);
+    }
     Turns turns{};
   };
   struct Group {
     ClusterHistory history{};
+    IndexHistory index_history{};
     std::unique_ptr<GroupJudge> judge{};
   };
 
@@ -153,6 +168,10 @@ class NodeRun {
   [[nodiscard]] std::string unrest();
   [[nodiscard]] std::string unrest_in(cluster::GroupNumber number, const cluster::RootGroup& group);
   void judge(cluster::GroupNumber number);
+  void judge_index(cluster::GroupNumber number);
+  /// Of what the node's machine holds. Nothing: it has none.
+  [[nodiscard]] std::optional<std::uint64_t> value_of(Node& node, cluster::GroupNumber number,
+                                                      std::optional<log::Index> executed = {});
   [[nodiscard]] std::string state();
 
   const NodeWorldOptions options_;
@@ -164,6 +183,7 @@ class NodeRun {
   std::map<cluster::GroupNumber, Group> groups_;
   std::vector<Client> clients_;
   std::size_t groups_wanted_ = 2;
+  std::uint32_t shards_wanted_ = 0;                  ///< of one index; among those groups
   std::size_t asked_names_ = 0;                      ///< of nodes that are about to join
   cluster::RootState root_;                          ///< the latest that any replica has applied
   std::map<log::Index, std::uint64_t> root_hashes_;  ///< by version

@@ -38,6 +38,8 @@ NodeRun::NodeRun(const NodeWorldOptions& options)
   // Not one: alone it decides, and forgets what it decided, within one turn, unseen by the judge.
   founders_ = random_.between(2, 5);
   groups_wanted_ = random_.between(1, 3);
+  shards_wanted_ = static_cast<std::uint32_t>(random_.below(3));
+  groups_wanted_ += shards_wanted_;
   for (std::size_t i = 0; i < founders_; ++i) add_node(true);
   for (std::size_t i = 0; i < founders_; ++i) start(i);
 }
@@ -122,6 +124,7 @@ void NodeRun::start(std::size_t i) {
   if (!core) return ended_with(i, core.error());
   node.core = std::move(*core);
   node.judged.clear();
+  node.summed.clear();
   look_at(i);
   schedule(i, now_ns());
 }
@@ -200,7 +203,9 @@ void NodeRun::ended_with(std::size_t i, const Error& why) {
 }
 
 void NodeRun::add_clients(cluster::GroupNumber number) {
-  for (std::size_t k = 0; k < 2; ++k) {
+  // Two of a table's could have one key each.
+  const std::size_t count = root_.group(number)->shape ? 3 : 2;
+  for (std::size_t k = 0; k < count; ++k) {
     const std::size_t index = clients_.size();
     ClusterClient::Place place{.group = node::group_of(number), .members = {}, .number = k};
     for (std::size_t node = 0; node < kNodesMax; ++node) place.members.push_back(id_of(node));
@@ -208,9 +213,15 @@ void NodeRun::add_clients(cluster::GroupNumber number) {
                                 .is_client = true};
     endpoint.waker = [this, index](std::uint64_t at_ns) { schedule_client(index, at_ns); };
     clients_.push_back({});
-    clients_.back().client = std::make_unique<ClusterClient>(
-        fabric_, std::move(endpoint), std::move(place), groups_[number].history,
-        base::mix_seed(options_.seed, 1'000 + index));
+    const std::uint64_t seed = base::mix_seed(options_.seed, 1'000 + index);
+    if (const auto& shape = root_.group(number)->shape) {
+      clients_.back().client =
+          std::make_unique<IndexClient>(fabric_, std::move(endpoint), std::move(place),
+                                        *shape->geometry(), groups_[number].index_history, seed);
+    } else {
+      clients_.back().client = std::make_unique<ClusterClient>(
+          fabric_, std::move(endpoint), std::move(place), groups_[number].history, seed);
+    }
     schedule_client(index, now_ns() + 1);
   }
 }
@@ -227,8 +238,10 @@ void NodeRun::schedule_client(std::size_t i, std::uint64_t at_ns) {
 
 void NodeRun::turn_client(std::size_t i) {
   clients_[i].turns.due_ns = kNever;
-  schedule_client(i, clients_[i].client->turn());
-  if (!clients_[i].client->violation().empty()) violated(clients_[i].client->violation());
+  schedule_client(i, clients_[i].with([](auto& client) { return client.turn(); }));
+  const std::string& what =
+      clients_[i].with([](const auto& client) -> const std::string& { return client.violation(); });
+  if (!what.empty()) violated(what);
 }
 
 // --- judgement -----------------------------------------------------------------------------------
@@ -278,7 +291,7 @@ void NodeRun::look_at(std::size_t i) {
     }
     if (inside->executed <= inside->replica->stable()) {
       const auto value = number == cluster::kRootGroup ? std::optional(hash_of(node.core->root()))
-                                                       : node.machines.value(number);
+                                                       : value_of(node, number, inside->executed);
       if (value) judge.executed(inside->executed, *value);
     }
     if (judge.violation().empty()) continue;
@@ -335,7 +348,7 @@ std::string NodeRun::unrest_in(cluster::GroupNumber number, const cluster::RootG
 
 std::string NodeRun::unrest() {
   for (std::size_t i = 0; i < clients_.size(); ++i) {
-    if (!clients_[i].client->is_done()) return "client " + std::to_string(i) + " waits";
+    if (!clients_[i].with([](const auto& client) { return client.is_done(); })) return "client " + std::to_string(i) + " waits";
   }
   if (root_.groups().size() < groups_wanted_ + 1) return "groups are missing";
   for (const auto& [number, group] : root_.groups()) {
@@ -379,18 +392,44 @@ void NodeRun::judge(cluster::GroupNumber number) {
   const std::string name = "group " + std::to_string(number);
   const std::size_t leader = *leader_of(number);
   if (number == cluster::kRootGroup) return;
-  const auto value = nodes_[leader]->machines.value(number);
+  const auto value = value_of(*nodes_[leader], number);
   for (const auto& [member, life] : root_.group(number)->members) {
     if (nodes_[member - 1]->is_gone) continue;
-    if (nodes_[member - 1]->machines.value(number) != value) {
+    if (value_of(*nodes_[member - 1], number) != value) {
       return violated(name + ": node " + std::to_string(member) + " has another state");
     }
   }
+  if (root_.group(number)->shape) return judge_index(number);
   // What all of them have at the end is one more thing that was seen.
   group.history.respond(group.history.invoke(99, {.added = 0})).value = *value;
   CounterModel counter;
   const auto judgement = check_linearizability(counter, group.history.operations());
   if (judgement.verdict != Verdict::linearizable) violated(name + ": " + judgement.text);
+}
+
+/// What all members have at the end was read by one more.
+void NodeRun::judge_index(cluster::GroupNumber number) {
+  IndexHistory& history = groups_.at(number).index_history;
+  const auto& table = nodes_[*leader_of(number)]->machines.find(number)->table();
+  for (std::uint64_t key = 0; key < IndexClient::kKeys; ++key) {
+    const std::size_t place = history.invoke(99, {key, RegisterModel::read()});
+    const auto found = table.find(IndexClient::bytes_of(key));
+    history.respond(place).inner.value = found ? IndexClient::number_in(*found) : 0;
+  }
+  MapModel model;
+  const auto judgement = check_linearizability(model, history.operations());
+  if (judgement.verdict == Verdict::linearizable) return;
+  violated("group " + std::to_string(number) + ": " + judgement.text);
+}
+
+std::optional<std::uint64_t> NodeRun::value_of(Node& node, cluster::GroupNumber number,
+                                               std::optional<log::Index> executed) {
+  const node::IndexMachine* const shard = node.machines.find(number);
+  if (shard == nullptr) return node.tallies.value(number);
+  Node::Summed& last = node.summed[number];
+  if (executed && last.executed == *executed && last.sum != 0) return last.sum;
+  last = {executed.value_or(0), base::checksum64(shard->table().snapshot(), 1)};
+  return last.sum;
 }
 
 std::string NodeRun::state() {
@@ -445,7 +484,7 @@ NodeWorldResult NodeRun::run() {
   fabric_.queue().run_until(options_.faulty_ns);
   heal();
   for (std::size_t i = 0; i < clients_.size(); ++i) {
-    clients_[i].client->rest();
+    clients_[i].with([](auto& client) { client.rest(); });
     schedule_client(i, now_ns());
   }
   std::string why = "begins";
@@ -453,7 +492,7 @@ NodeWorldResult NodeRun::run() {
     fabric_.run_for(20 * kMs);
     // A group that was about to be made, or a node that was about to join.
     operate_once();
-    for (Client& one : clients_) one.client->rest();
+    for (Client& one : clients_) one.with([](auto& client) { client.rest(); });
     if (now_ns() > options_.faulty_ns + options_.calm_ns) {
       violated("it does not come to rest: " + why);
     }
@@ -462,7 +501,12 @@ NodeWorldResult NodeRun::run() {
     if (result_.violation.empty()) judge(number);
   }
   if (!result_.violation.empty()) result_.state = state();
-  for (const Client& one : clients_) result_.answered += one.client->answered();
+  for (const Client& one : clients_) {
+    result_.answered += one.with([](const auto& client) { return client.answered(); });
+    if (const auto* const its = std::get_if<1>(&one.client)) {
+      result_.read_afar += (*its)->read_afar();
+    }
+  }
   result_.trace_hash = fabric_.trace_hash();
   for (const auto& node : nodes_) {
     result_.trace_hash = base::mix_seed(result_.trace_hash, node->journal->trace_hash());
