@@ -50,7 +50,7 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
       total.read_afar, total.ended, total.changes, total.nodes);
   base::say_bound("node_seeds", seeds);
   EXPECT_GT(total.answered, seeds * 50);
-  EXPECT_GT(total.read_afar, seeds * 10);
+  EXPECT_GT(total.read_afar, seeds * 3);
   EXPECT_GT(total.ended, seeds / 2);
   EXPECT_GT(total.changes, seeds);
 }
@@ -71,7 +71,7 @@ TEST(NodeCampaign, PlantedBugsAreSeen) {
   if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
   for (const char* const bug : {"cluster.life_again", "cluster.keeps_old_replica",
                                 "cluster.earlier_map", "cluster.reports_unsettled",
-                                "cluster.lines_not_looked_at", "replication.leader_not_caught_up"}) {
+                                "cluster.lines_not_looked_at", "replication.promise_not_shown"}) {
     const std::uint64_t seed = first_seen(
         bug, from_environment("DOLMEN_NODE_BUG_SEEDS", 300),
         [](std::uint64_t run) { return !run_node_world({.seed = run}).violation.empty(); });

@@ -109,7 +109,7 @@ int with_index(const IndexWords& words, const Body& body) {
 }
 
 int get_key(const IndexWords& words) {
-  return with_index(words, [&](Index& index, const Deadline& deadline) {
+  return with_index(words, [&](Index& index, const Deadline& deadline) -> int {
     const auto got = index.get(bytes_of(words.key), deadline.left());
     if (!got) return failed(got.error());
     if (!*got && !words.json) return failed("the key is not there");
@@ -129,7 +129,7 @@ int get_key(const IndexWords& words) {
 }
 
 int put_key(const IndexWords& words) {
-  return with_index(words, [&](Index& index, const Deadline& deadline) {
+  return with_index(words, [&](Index& index, const Deadline& deadline) -> int {
     const auto made = index.put(bytes_of(words.key), bytes_of(words.value), deadline.left());
     if (!made) return failed(made.error());
     if (words.json) {
@@ -142,7 +142,7 @@ int put_key(const IndexWords& words) {
 }
 
 int erase_key(const IndexWords& words) {
-  return with_index(words, [&](Index& index, const Deadline& deadline) {
+  return with_index(words, [&](Index& index, const Deadline& deadline) -> int {
     const auto erased = index.erase(bytes_of(words.key), deadline.left());
     if (!erased) return failed(erased.error());
     if (words.json) {

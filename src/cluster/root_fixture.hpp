@@ -90,4 +90,22 @@ inline RootState rich_root_state() {
   return history.state;
 }
 
+/// … with an index of two shards, of which one is being changed.
+inline RootState indexed_root_state() {
+  RootHistory history;
+  history.begin(4);
+  history.create(3, "accounts");
+  history.apply(root::CreateIndex{.name = "years",
+                                  .size = 3,
+                                  .shards = 2,
+                                  .seed = 0x0102030405060708,
+                                  .bucket_bytes = 4096,
+                                  .record_bytes = 65536});
+  const NodeNumber leaves = history.members(3).front();
+  NodeNumber added = 1;
+  while (history.group(3).members.contains(added)) ++added;
+  history.apply(root::BeginChange{.group = 3, .add = added, .leave = leaves});
+  return history.state;
+}
+
 }  // namespace dolmen::cluster

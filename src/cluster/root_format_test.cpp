@@ -11,6 +11,11 @@
 namespace dolmen::cluster {
 namespace {
 
+template <class T>
+Errc code_of(const Result<T>& result) {
+  return result ? Errc{} : result.error().code();
+}
+
 /// One of each kind, in the order of their numbers.
 std::vector<RootCommand> example_commands() {
   return {root::Init{.cluster = kTestCluster,
@@ -33,7 +38,13 @@ std::vector<RootCommand> example_commands() {
                           .as_of = 34,
                           .is_done = true,
                           .members = {{2}, {3, 0x01020304}, {4, kGoneLife}}},
-          root::AssignShard{7, 2}};
+          root::AssignShard{7, 2},
+          root::CreateIndex{.name = "years",
+                            .size = 3,
+                            .shards = 4,
+                            .seed = 0x1122334455667788,
+                            .bucket_bytes = 1u << 20,
+                            .record_bytes = 3u << 20}};
 }
 
 /// All of them, each with its length in front.
@@ -52,6 +63,18 @@ TEST(RootFormat, BytesOfAStateAreForEver) {
   EXPECT_EQ(decode_root(golden("root_state_v1.bin")), rich_root_state());
 }
 
+TEST(RootFormat, BytesOfAStateWithAnIndexAreForEver) {
+  EXPECT_EQ(encode_root(indexed_root_state()), golden("root_state_v2.bin"));
+  EXPECT_EQ(decode_root(golden("root_state_v2.bin")), indexed_root_state());
+  // Version 1 has none, and version 2 has one.
+  for (const auto& [state, other] :
+       {std::pair(rich_root_state(), 2), std::pair(indexed_root_state(), 1)}) {
+    std::vector<std::byte> bytes = encode_root(state);
+    bytes[4] = static_cast<std::byte>(other);
+    EXPECT_EQ(code_of(decode_root(bytes)), Errc::corrupt) << other;
+  }
+}
+
 TEST(RootFormat, BytesOfCommandsAreForEver) {
   EXPECT_EQ(example_commands().size(), std::variant_size_v<RootCommand>);
   EXPECT_EQ(example_log(), golden("root_commands_v1.bin"));
@@ -66,19 +89,16 @@ TEST(RootFormat, BytesOfAReplyAreForEver) {
   EXPECT_EQ(decode_root_reply(encode(reply)), reply);
 }
 
-template <class T>
-Errc code_of(const Result<T>& result) {
-  return result ? Errc{} : result.error().code();
-}
-
 TEST(RootFormat, WhatIsCutIsCorrupt) {
-  const std::vector<std::byte> state = encode_root(rich_root_state());
-  for (std::size_t length = 0; length < state.size(); ++length) {
-    EXPECT_EQ(code_of(decode_root({state.data(), length})), Errc::corrupt) << length;
+  for (const RootState& right : {rich_root_state(), indexed_root_state()}) {
+    const std::vector<std::byte> state = encode_root(right);
+    for (std::size_t length = 0; length < state.size(); ++length) {
+      EXPECT_EQ(code_of(decode_root({state.data(), length})), Errc::corrupt) << length;
+    }
+    auto longer = state;
+    longer.push_back({});
+    EXPECT_EQ(code_of(decode_root(longer)), Errc::corrupt);
   }
-  auto longer = state;
-  longer.push_back({});
-  EXPECT_EQ(code_of(decode_root(longer)), Errc::corrupt);
   for (const RootCommand& command : example_commands()) {
     std::vector<std::byte> bytes = encode(command);
     for (std::size_t length = 0; length < bytes.size(); ++length) {
@@ -96,7 +116,7 @@ TEST(RootFormat, WhatIsCutIsCorrupt) {
 
 TEST(RootFormat, ANewerVersionIsSaidToBeOne) {
   std::vector<std::byte> state = encode_root(rich_root_state());
-  state[4] = std::byte{2};
+  state[4] = std::byte{3};
   EXPECT_EQ(code_of(decode_root(state)), Errc::version_unsupported);
   std::vector<std::byte> command = encode(RootCommand(root::Drain{1}));
   command[0] = std::byte{2};
@@ -105,7 +125,7 @@ TEST(RootFormat, ANewerVersionIsSaidToBeOne) {
   reply[0] = std::byte{2};
   EXPECT_EQ(code_of(decode_root_reply(reply)), Errc::version_unsupported);
   std::vector<std::byte> unknown = encode(RootCommand(root::Drain{1}));
-  for (const int kind : {0, 15, 255}) {
+  for (const int kind : {0, 16, 255}) {
     unknown[2] = static_cast<std::byte>(kind);
     EXPECT_EQ(code_of(decode_root_command(unknown)), Errc::corrupt);
   }
@@ -113,8 +133,8 @@ TEST(RootFormat, ANewerVersionIsSaidToBeOne) {
 
 // Each bit of a state that may hold everything: what is understood is exactly what would be
 // encoded, and is a state in which nothing is impossible.
-TEST(RootFormat, WhatIsChangedIsRefusedOrAnotherState) {
-  const std::vector<std::byte> state = encode_root(rich_root_state());
+void change_each_bit(const RootState& right) {
+  const std::vector<std::byte> state = encode_root(right);
   std::size_t understood = 0;
   for (std::size_t bit = 0; bit < 8 * state.size(); ++bit) {
     std::vector<std::byte> changed = state;
@@ -123,10 +143,15 @@ TEST(RootFormat, WhatIsChangedIsRefusedOrAnotherState) {
     if (!decoded) continue;
     ++understood;
     EXPECT_EQ(encode_root(*decoded), changed) << bit;
-    EXPECT_FALSE(*decoded == rich_root_state());
+    EXPECT_FALSE(*decoded == right);
   }
   EXPECT_GT(understood, 100u) << "names, keys and addresses may be any";
   EXPECT_LT(understood, 7 * state.size()) << "and much may not";
+}
+
+TEST(RootFormat, WhatIsChangedIsRefusedOrAnotherState) {
+  change_each_bit(rich_root_state());
+  change_each_bit(indexed_root_state());
 }
 
 TEST(RootFormat, AnEmptyStateIsOne) {

@@ -38,7 +38,9 @@ NodeRun::NodeRun(const NodeWorldOptions& options)
   // Not one: alone it decides, and forgets what it decided, within one turn, unseen by the judge.
   founders_ = random_.between(2, 5);
   groups_wanted_ = random_.between(1, 3);
-  shards_wanted_ = static_cast<std::uint32_t>(random_.below(3));
+  // Of a third of the runs: they cost more than counters.
+  base::Random shards(base::mix_seed(options.seed, 0xC3));
+  shards_wanted_ = shards.chance(1, 3) ? static_cast<std::uint32_t>(shards.between(1, 2)) : 0;
   groups_wanted_ += shards_wanted_;
   for (std::size_t i = 0; i < founders_; ++i) add_node(true);
   for (std::size_t i = 0; i < founders_; ++i) start(i);
