@@ -47,13 +47,8 @@ class Nodes {
   explicit Nodes(std::uint32_t founders) {
     std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // also where it is a pipe
     end_in(240);
-    ::umask(077);  // the key is nobody else's
-    {
-      // `dolmen log key cluster.key` does the same.
-      std::ofstream key("cluster.key");
-      std::ifstream random("/dev/urandom", std::ios::binary);
-      for (int i = 0; i < 64; ++i) key << "0123456789abcdef"[random.get() & 15];
-    }
+    ::umask(077);                                         // the key is nobody else's
+    dolmen::make_cluster_keys("keys", founders).value();  // as `dolmen cluster init keys` does
     for (std::uint32_t number = 1; number <= founders; ++number) {
       founders_.push_back(address_of(number));
     }
@@ -74,7 +69,7 @@ class Nodes {
   Nodes& operator=(const Nodes&) = delete;
 
   [[nodiscard]] std::string address() const {
-    return dolmen::ClusterAddress{.nodes = addresses_, .key_file = "cluster.key"}.text();
+    return dolmen::ClusterAddress{.nodes = addresses_, .identity_file = "keys/client-1.key"}.text();
   }
   /// One more node; its number.
   std::uint32_t join() {
@@ -83,7 +78,8 @@ class Nodes {
     const auto number = static_cast<std::uint32_t>(addresses_.size()) + 1;
     dolmen::NodeOptions its = options(number);
     its.founders.clear();
-    its.seeds = addresses_;
+    its.identity_file.clear();
+    its.token = dolmen::Cluster::open(address()).value().make_token("keys/owner.key").value();
     dolmen::ClusterNode::create(its).value();
     start(number);
     return number;
@@ -121,10 +117,11 @@ class Nodes {
     return "node" + std::to_string(number);
   }
   [[nodiscard]] dolmen::NodeOptions options(std::uint32_t number) const {
-    return {.directory = directory(number),
-            .address = address_of(number),
-            .key_file = "cluster.key",
-            .founders = founders_};
+    return {
+        .directory = directory(number),
+        .address = address_of(number),
+        .identity_file = std::filesystem::absolute("keys/node-" + std::to_string(number) + ".key"),
+        .founders = founders_};
   }
 
   std::vector<std::string> founders_;

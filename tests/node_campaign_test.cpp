@@ -42,17 +42,19 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
     total.ended += result.ended;
     total.changes += result.changes;
     total.nodes += result.nodes;
+    total.transfers += result.transfers;
   }
   std::printf(
-      "%lu seeds, %.1f simulated minutes, %lu events, %lu answers, %lu of them read from afar, %lu processes ended, "
-      "%lu changes of members, %lu nodes\n",
+      "%lu seeds, %.1f simulated minutes, %lu events, %lu answers, %lu of them read from afar, "
+      "%lu processes ended, %lu changes of members, %lu nodes, %lu transfers\n",
       seeds, static_cast<double>(total.simulated_ns) / 6e10, total.events, total.answered,
-      total.read_afar, total.ended, total.changes, total.nodes);
+      total.read_afar, total.ended, total.changes, total.nodes, total.transfers);
   base::say_bound("node_seeds", seeds);
   EXPECT_GT(total.answered, seeds * 50);
   EXPECT_GT(total.read_afar, seeds * 3);
   EXPECT_GT(total.ended, seeds / 2);
   EXPECT_GT(total.changes, seeds);
+  EXPECT_GT(total.transfers, seeds * 20);
 }
 
 TEST(NodeCampaign, OneSeed) {
@@ -69,9 +71,11 @@ TEST(NodeCampaign, OneSeed) {
 
 TEST(NodeCampaign, PlantedBugsAreSeen) {
   if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
-  for (const char* const bug : {"cluster.life_again", "cluster.keeps_old_replica",
-                                "cluster.earlier_map", "cluster.reports_unsettled",
-                                "cluster.lines_not_looked_at", "replication.promise_not_shown"}) {
+  for (const char* const bug :
+       {"cluster.life_again", "cluster.keeps_old_replica", "cluster.earlier_map",
+        "cluster.reports_unsettled", "cluster.sent_before_stable", "cluster.told_before_stable",
+        "cluster.trimmed_when_sent", "cluster.told_once", "mail.not_in_snapshot",
+        "cluster.lines_not_looked_at", "replication.promise_not_shown"}) {
     const std::uint64_t seed = first_seen(
         bug, from_environment("DOLMEN_NODE_BUG_SEEDS", 300),
         [](std::uint64_t run) { return !run_node_world({.seed = run}).violation.empty(); });

@@ -23,24 +23,36 @@ namespace dolmen {
 /// it knows the others.
 struct ClusterAddress {
   std::vector<std::string> nodes;  ///< "192.0.2.7:7400" or "[2001:db8::7]:7400"
-  /// As of ReplicatedGroup: whoever has it may do anything.
-  std::string key_file;
+  /// Who asks: a client's key, and whom it trusts (make_cluster_keys(), Cluster::add_client()).
+  std::string identity_file;
 
-  /// Of "dolmen://192.0.2.7:7400,192.0.2.8:7400?key=/etc/dolmen/key". Without a key there: the one
-  /// that the environment variable DOLMEN_KEY names. Errors: invalid_argument.
+  /// Of "dolmen://192.0.2.7:7400,192.0.2.8:7400?identity=/etc/dolmen/me.key". Without an identity
+  /// there: the one that the environment variable DOLMEN_IDENTITY names. Errors: invalid_argument.
   [[nodiscard]] static Result<ClusterAddress> parse(std::string_view text);
   [[nodiscard]] std::string text() const;
 };
 
+inline constexpr std::uint32_t kClusterKeyNodesMax = 9;
+inline constexpr std::uint32_t kClusterKeyClientsMax = 32;
+/// Makes the keys of a new cluster, in a directory that is not there yet: `owner.key`, which says
+/// who is trusted and is best kept where no node is; `node-1.key`, …, one for each founder;
+/// `client-1.key`, …; and `trust`, which is in each of those as well and is no secret. All of it or
+/// nothing. Errors: already_exists, invalid_argument (too many), not_found, io_error, no_space.
+[[nodiscard]] Result<void> make_cluster_keys(const std::string& directory, std::uint32_t nodes,
+                                             std::uint32_t clients = 1);
+
 struct NodeOptions {
   std::string directory;  ///< this node's alone
   std::string address;    ///< where it listens, and where others reach it
-  std::string key_file;   ///< the cluster's
+  /// Of a founder: the file with its own key (make_cluster_keys()), read again at each start; if it
+  /// does not begin with '/', seen from the node's directory. Its number is the founder's place.
+  std::string identity_file{};
   /// Who a new cluster begins with: the addresses of nodes 1, 2, …, this one's among them; the same
   /// at all of them. At most 9.
   std::vector<std::string> founders{};
-  /// Instead: of nodes of a cluster that is there, which this one joins.
-  std::vector<std::string> seeds{};
+  /// Instead: of a cluster that is there, which this one joins (Cluster::make_token()). Its key is
+  /// made in the directory, and leaves it never.
+  std::string token{};
   /// For people; 1 to 63 letters, digits and others that are no blanks. Empty: made of its number.
   std::string name{};
 };
@@ -63,8 +75,9 @@ class ClusterNode {
   /// Makes a new node's directory, once in its life, and the number that it has in the cluster. A
   /// founder that lost its directory joins as another node instead: it would have forgotten what it
   /// promised. What was cut short is done again by the same call. Errors: already_exists,
-  /// invalid_argument, io_error, no_space; of who joins: timed_out (no node of the cluster
-  /// answered, or no majority of its root group is there), not_authentic.
+  /// invalid_argument (also: a token that has expired or was used), io_error, no_space; of who
+  /// joins: timed_out (no node of the cluster answered, or no majority of its root group is there),
+  /// not_authentic (it is another cluster, or one that does not know the token any more).
   [[nodiscard]] static Result<void> create(
       const NodeOptions& options, std::chrono::milliseconds patience = std::chrono::seconds(30));
   /// Opens the directory, and listens. Empty: in a program that `dolmen run`, srun or mpirun
@@ -111,10 +124,17 @@ struct ClusterStatus {
     std::uint32_t leader = 0;        ///< 0: none was reached
     std::uint64_t stable_index = 0;  ///< of the leader
   };
+  struct Client {
+    std::uint32_t number = 0;  ///< of a token: that of the node which it lets join
+    std::string name{};
+    std::string state{};          ///< "active", "revoked"; of a token: "token", "used"
+    std::uint64_t expires_s = 0;  ///< of a token; since 1970 (UTC)
+  };
   std::string cluster{};      ///< its id, 32 hexadecimal digits
   std::uint64_t version = 0;  ///< of the map: higher ones are later
   std::vector<Node> nodes{};
   std::vector<Group> groups{};
+  std::vector<Client> clients{};
 };
 
 /// A client of a cluster. Threads: one at a time.
@@ -163,6 +183,20 @@ class Cluster {
   /// client. Errors: not_found.
   [[nodiscard]] Result<Index> index(std::string_view name, const IndexOptions& options = {},
                                     std::chrono::milliseconds patience = std::chrono::seconds(10));
+  // Who may connect: signed with the owner's key, which is read from `owner_file` and not sent.
+
+  /// A token with which one node may join, once, within `lifetime`.
+  [[nodiscard]] Result<std::string> make_token(
+      const std::string& owner_file, std::chrono::seconds lifetime = std::chrono::hours(1),
+      std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// One more client, and its identity file. Errors: also already_exists (the file is there).
+  [[nodiscard]] Result<void> add_client(
+      std::string_view name, const std::string& owner_file, const std::string& identity_file,
+      std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// For ever. A node ends the client's connections when it hears of it: within a second, if it is
+  /// connected. Errors: also not_found.
+  [[nodiscard]] Result<void> revoke_client(
+      std::string_view name, std::chrono::milliseconds patience = std::chrono::seconds(10));
 
   /// A client of the group with this name, to be used with call_space(). Errors: not_found.
   [[nodiscard]] Result<ReplicatedClient> client(

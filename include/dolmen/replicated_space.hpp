@@ -52,8 +52,47 @@ class SpaceFunction {
   Body body_;
   bool is_query_ = false;
 };
-/// By name; up to 255 bytes.
+/// By name; up to 255 bytes, and not beginning with "dolmen.".
 using SpaceFunctions = std::map<std::string, SpaceFunction, std::less<>>;
+
+/// Beside what post() is given.
+struct PostOptions {
+  /// A function of the space that posts: called there, once, with what came of it (post_result()).
+  /// Empty: nobody is told, and an error over there is nobody's.
+  std::string_view on_result{};
+  /// For that function.
+  std::span<const std::byte> context{};
+};
+
+/// Called by a function of a space in a cluster (cluster.hpp): has `function` of another space run
+/// there, exactly once, in the order of the posts from here to there. It is in one entry of the
+/// log with what the caller commits and returns: decided with it, or not at all; and run only after
+/// that. It runs on its own, as when a client calls it, and may post in turn. docs/mail.md.
+///
+/// Threads: that of the function, outside of transactions, views and reads: behind the transaction
+/// that it tells of. If one fails, the whole call does nothing, and its caller gets the error.
+/// Errors: invalid_argument (outside of a function of `space`, inside of a transaction, a name of
+/// more than 255 bytes, the own group, a group that keeps no space), not_found (no group of that
+/// name, as far as this node knows: it may be new), busy (mails of 64 MiB wait for their groups),
+/// too_large (1 MiB - 4 KiB with names and context; 3 MiB in one call), limit (1000 in one call),
+/// read_only (a query), unsupported (a space in no cluster).
+[[nodiscard]] Result<void> post(Space& space, std::string_view group, std::string_view function,
+                                std::span<const std::byte> arguments = {},
+                                const PostOptions& options = {});
+/// … of the group with this number.
+[[nodiscard]] Result<void> post(Space& space, std::uint32_t group, std::string_view function,
+                                std::span<const std::byte> arguments = {},
+                                const PostOptions& options = {});
+
+/// What came of a post().
+struct PostResult {
+  std::vector<std::byte> context;
+  /// Of the function over there. Its errors: its own; not_found (there is none of that name),
+  /// aborted (it threw), too_large (its records, or what it returned), those of its posts.
+  Result<std::vector<std::byte>> result;
+};
+/// Of the arguments of a function that `on_result` names. Errors: corrupt (a client called it).
+[[nodiscard]] Result<PostResult> post_result(std::span<const std::byte> arguments);
 
 namespace node {
 class SpaceMachine;
@@ -68,9 +107,9 @@ class ReplicatedSpace {
   /// belongs together: both are of one member of one group, and are made and cleared together.
   /// Between runs it is a space like any other for `dolmen inspect`, which may lack what the
   /// member's log holds. Errors: held, corrupt, already_exists (files that are no space's),
-  /// version_unsupported, io_error, forked, invalid_argument (a name of more than 255 bytes, a
-  /// function that is none, read_only). Of the options count max_transaction_bytes,
-  /// view_memory_bytes, guard_stores and log_tail_bytes_max.
+  /// version_unsupported, io_error, forked, invalid_argument (a name of more than 255 bytes or
+  /// that is reserved, a function that is none, read_only). Of the options count
+  /// max_transaction_bytes, view_memory_bytes, guard_stores and log_tail_bytes_max.
   [[nodiscard]] static Result<ReplicatedSpace> open(const std::string& directory,
                                                     SpaceFunctions functions,
                                                     const SpaceOptions& options = {});

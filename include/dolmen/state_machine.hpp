@@ -86,6 +86,9 @@ class StateMachine {
   /// True: it has a disk of its own, and needs a group that has its log on one too (durable).
   /// Its snapshots are references: they say which state it is, and restore() finds it on that disk.
   [[nodiscard]] virtual bool keeps_state() const { return false; }
+  /// The part of a snapshot that says which state it is; at most 256 bytes, in the snapshot. What
+  /// else is in it travels with the log.
+  [[nodiscard]] virtual Bytes reference_in(Bytes state) const { return state; }
   /// Whether restore() would find this state, or a later one.
   [[nodiscard]] virtual bool has_state(Bytes reference) const {
     (void)reference;

@@ -23,6 +23,9 @@ struct Options {
   NodeOptions node;
   std::string address;  ///< of a cluster: dolmen://…
   std::string name;
+  std::string owner_file;
+  std::string file;  ///< of a new client
+  double minutes = 60;
   std::uint32_t number = 0;
   std::uint32_t size = 3;
   double lost_after_s = 10;
@@ -58,7 +61,7 @@ class Patience {
 int make_node(const Options& options) {
   NodeOptions its = options.node;
   // It is read again whenever the node starts, from wherever that is.
-  if (!its.key_file.empty()) its.key_file = std::filesystem::absolute(its.key_file);
+  if (!its.identity_file.empty()) its.identity_file = std::filesystem::absolute(its.identity_file);
   const auto made = ClusterNode::create(its, milliseconds(options.patience_s));
   if (!made) return failed(made.error());
   if (options.json) {
@@ -127,6 +130,11 @@ void print(const ClusterStatus& status) {
                 column(group.leader == 0 ? "-" : std::to_string(group.leader), 7).c_str(),
                 column(change, 12).c_str(), group.name.empty() ? "-" : group.name.c_str());
   }
+  std::printf("\n%s%s%s\n", column("CLIENT", 11).c_str(), column("STATE", 8).c_str(), "NAME");
+  for (const ClusterStatus::Client& client : status.clients) {
+    std::printf("%s%s%s\n", column(std::to_string(client.number), 11).c_str(),
+                column(client.state, 8).c_str(), client.name.c_str());
+  }
 }
 
 Json json_of(const ClusterStatus& status) {
@@ -150,10 +158,18 @@ Json json_of(const ClusterStatus& status) {
                       {"leader", group.leader},
                       {"stable_index", group.stable_index}});
   }
+  Json clients = Json::array();
+  for (const ClusterStatus::Client& client : status.clients) {
+    clients.push_back({{"number", client.number},
+                       {"name", client.name},
+                       {"state", client.state},
+                       {"expires_s", client.expires_s}});
+  }
   return {{"cluster", status.cluster},
           {"version", status.version},
           {"nodes", std::move(nodes)},
-          {"groups", std::move(groups)}};
+          {"groups", std::move(groups)},
+          {"clients", std::move(clients)}};
 }
 
 int show_status(const Options& options) {
@@ -187,6 +203,63 @@ int change(const Options& options,
   return kOk;
 }
 
+/// The owner's key beside the client's, if nobody says where it is.
+std::string owner_file(const Options& options) {
+  if (!options.owner_file.empty()) return options.owner_file;
+  const auto address = ClusterAddress::parse(options.address);
+  if (!address) return "owner.key";
+  return (std::filesystem::path(address->identity_file).parent_path() / "owner.key").string();
+}
+
+int make_token(const Options& options) {
+  const Patience patience(options);
+  auto cluster = Cluster::open(options.address, patience.left());
+  if (!cluster) return failed(cluster.error());
+  const auto lifetime = std::chrono::seconds(
+      static_cast<std::int64_t>(std::clamp(options.minutes, 0.0, kLongestS) * 60));
+  const auto token = cluster->make_token(owner_file(options), lifetime, patience.left());
+  if (!token) return failed(token.error());
+  if (options.json) {
+    print_json({{"token", *token}});
+  } else {
+    std::printf("%s\n", token->c_str());
+  }
+  return kOk;
+}
+
+int add_client(const Options& options) {
+  const Patience patience(options);
+  auto cluster = Cluster::open(options.address, patience.left());
+  if (!cluster) return failed(cluster.error());
+  const auto made =
+      cluster->add_client(options.name, owner_file(options), options.file, patience.left());
+  if (!made) return failed(made.error());
+  auto address = ClusterAddress::parse(options.address);
+  if (!address) return failed(address.error());
+  address->identity_file = std::filesystem::absolute(options.file);
+  if (options.json) {
+    print_json({{"client", options.name}, {"address", address->text()}});
+  } else {
+    std::printf("client %s is known; its address, with %s at hand:\n  %s\n", options.name.c_str(),
+                options.file.c_str(), address->text().c_str());
+  }
+  return kOk;
+}
+
+int revoke_client(const Options& options) {
+  const Patience patience(options);
+  auto cluster = Cluster::open(options.address, patience.left());
+  if (!cluster) return failed(cluster.error());
+  const auto made = cluster->revoke_client(options.name, patience.left());
+  if (!made) return failed(made.error());
+  if (options.json) {
+    print_json({{"client", options.name}});
+  } else {
+    std::printf("client %s was revoked\n", options.name.c_str());
+  }
+  return kOk;
+}
+
 int make_space(const Options& options) {
   const Patience patience(options);
   auto cluster = Cluster::open(options.address, patience.left());
@@ -204,7 +277,7 @@ int make_space(const Options& options) {
 void add_address(CLI::App& command, Options& options) {
   command
       .add_option("ADDRESS", options.address,
-                  "of the cluster: dolmen://HOST:PORT[,HOST:PORT…][?key=FILE]")
+                  "of the cluster: dolmen://HOST:PORT[,HOST:PORT…][?identity=FILE]")
       ->required();
   command.add_option("--patience", options.patience_s, "seconds that it may take")
       ->check(CLI::Range(0.0, kLongestS))
@@ -225,19 +298,19 @@ void add_node(CLI::App& app, Chosen& chosen) {
   node->require_subcommand(1);
   CLI::App* const make = add_command(
       *node, "init", "make a node's directory, of a new cluster or of one that is there",
-      "dolmen node init node1 --listen 127.0.0.1:7401 --key key "
+      "dolmen node init node1 --listen 127.0.0.1:7401 --identity keys/node-1.key "
       "--founders 127.0.0.1:7401,127.0.0.1:7402,127.0.0.1:7403",
       options->json);
   make->add_option("DIR", options->node.directory, "the node's directory")->required();
   make->add_option("--listen", options->node.address, "where it listens and is reached: HOST:PORT")
       ->required();
-  make->add_option("--key", options->node.key_file, "the cluster's key (dolmen log key makes one)")
-      ->required();
+  make->add_option("--identity", options->node.identity_file,
+                   "of a founder: its key (dolmen cluster init makes them)");
   make->add_option("--founders", options->node.founders,
                    "all addresses that a new cluster begins with, in one order at all nodes")
       ->delimiter(',');
-  make->add_option("--join", options->node.seeds, "instead: addresses of nodes that are there")
-      ->delimiter(',');
+  make->add_option("--join", options->node.token,
+                   "instead: a token of a cluster that is there (dolmen node token)");
   make->add_option("--name", options->node.name, "for people");
   make->add_option("--patience", options->patience_s, "seconds that joining may take")
       ->check(CLI::Range(0.0, kLongestS))
@@ -246,9 +319,11 @@ void add_node(CLI::App& app, Chosen& chosen) {
 
   const auto add_change = [&](const char* name, const char* description, auto method,
                               const char* said) {
-    CLI::App* const command = add_command(
-        *node, name, description,
-        std::string("dolmen node ") + name + " dolmen://127.0.0.1:7401?key=key 4", options->json);
+    CLI::App* const command =
+        add_command(*node, name, description,
+                    std::string("dolmen node ") + name +
+                        " dolmen://127.0.0.1:7401?identity=keys/client-1.key 4",
+                    options->json);
     add_address(*command, *options);
     command->add_option("NODE", options->number, "its number")->required();
     choose(command, [method, said](const Options& its) { return change(its, method, said); });
@@ -258,6 +333,38 @@ void add_node(CLI::App& app, Chosen& chosen) {
   add_change("undrain", "let a node have seats again", &Cluster::undrain, "may have seats again");
   add_change("remove", "take a node without seats out of the cluster", &Cluster::remove,
              "was removed");
+
+  const auto add_owner = [&](CLI::App* command) {
+    command->add_option("--owner", options->owner_file,
+                        "the owner's key; as a rule owner.key beside the client's");
+  };
+  CLI::App* const token = add_command(
+      *node, "token", "let one node join, once, with the word that this prints",
+      "dolmen node token dolmen://127.0.0.1:7401?identity=keys/client-1.key", options->json);
+  add_address(*token, *options);
+  add_owner(token);
+  token->add_option("--minutes", options->minutes, "how long it is good")
+      ->check(CLI::Range(0.05, 5e6))
+      ->capture_default_str();
+  choose(token, make_token);
+
+  CLI::App* const client = app.add_subcommand("client", "who may use a cluster");
+  client->require_subcommand(1);
+  CLI::App* const add = add_command(
+      *client, "add", "make the key of one more client",
+      "dolmen client add dolmen://127.0.0.1:7401?identity=keys/client-1.key web web.key",
+      options->json);
+  add_address(*add, *options);
+  add->add_option("NAME", options->name, "the client's name")->required();
+  add->add_option("FILE", options->file, "the new file, for the client alone")->required();
+  add_owner(add);
+  choose(add, add_client);
+  CLI::App* const revoke = add_command(
+      *client, "revoke", "trust a client no more, for ever",
+      "dolmen client revoke dolmen://127.0.0.1:7401?identity=keys/client-1.key web", options->json);
+  add_address(*revoke, *options);
+  revoke->add_option("NAME", options->name, "the client's name")->required();
+  choose(revoke, revoke_client);
 
   CLI::App* const run =
       add_command(app, "serve", "run a node", "dolmen serve node1", options->json);
@@ -269,17 +376,17 @@ void add_node(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   choose(run, run_node);
 
-  CLI::App* const look =
-      add_command(app, "status", "the nodes and groups of a cluster",
-                  "dolmen status dolmen://127.0.0.1:7401?key=key", options->json);
+  CLI::App* const look = add_command(
+      app, "status", "the nodes and groups of a cluster",
+      "dolmen status dolmen://127.0.0.1:7401?identity=keys/client-1.key", options->json);
   add_address(*look, *options);
   choose(look, show_status);
 
   CLI::App* const space = app.add_subcommand("space", "spaces that a cluster keeps");
   space->require_subcommand(1);
-  CLI::App* const create =
-      add_command(*space, "create", "let nodes of a cluster keep a space",
-                  "dolmen space create dolmen://127.0.0.1:7401?key=key web", options->json);
+  CLI::App* const create = add_command(
+      *space, "create", "let nodes of a cluster keep a space",
+      "dolmen space create dolmen://127.0.0.1:7401?identity=keys/client-1.key web", options->json);
   add_address(*create, *options);
   create->add_option("NAME", options->name, "the space's name")->required();
   create->add_option("--size", options->size, "how many nodes keep it")->capture_default_str();

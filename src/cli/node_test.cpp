@@ -9,11 +9,12 @@ using namespace dolmen::cli::test;
 
 class NodeCommand : public CliTest {
  protected:
-  NodeCommand() { EXPECT_EQ(dolmen({"log", "key", "key"}).exit, kOk); }
+  NodeCommand() { EXPECT_EQ(dolmen({"cluster", "init", "keys", "--nodes", "1"}).exit, kOk); }
 
   static std::vector<std::string> init(const std::string& listen,
                                        const std::vector<std::string>& more) {
-    std::vector<std::string> words{"node", "init", "node1", "--listen", listen, "--key", "key"};
+    std::vector<std::string> words{"node", "init",       "node1",          "--listen",
+                                   listen, "--identity", "keys/node-1.key"};
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
@@ -26,11 +27,9 @@ class NodeCommand : public CliTest {
 };
 
 TEST_F(NodeCommand, EverySubcommandHasHelpWithAnExampleAndTheJsonOption) {
-  const std::vector<std::vector<std::string>> commands{{"node", "init"},
-                                                       {"node", "drain"},
-                                                       {"node", "undrain"},
-                                                       {"node", "remove"},
-                                                       {"space", "create"}};
+  const std::vector<std::vector<std::string>> commands{
+      {"node", "init"},  {"node", "drain"}, {"node", "undrain"},  {"node", "remove"},
+      {"node", "token"}, {"client", "add"}, {"client", "revoke"}, {"space", "create"}};
   for (std::vector<std::string> words : commands) {
     EXPECT_EQ(dolmen(words).exit, kUsage) << "more is required";
     words.emplace_back("--help");
@@ -40,21 +39,26 @@ TEST_F(NodeCommand, EverySubcommandHasHelpWithAnExampleAndTheJsonOption) {
         << help.out;
     EXPECT_NE(help.out.find("--json"), std::string::npos) << help.out;
   }
-  for (const std::string group : {"node", "space"}) {
+  for (const std::string group : {"node", "space", "client"}) {
     EXPECT_EQ(dolmen({group}).exit, kUsage);
     EXPECT_EQ(dolmen({group, "nonsense"}).exit, kUsage);
   }
-  EXPECT_EQ(dolmen({"node", "drain", "dolmen://127.0.0.1:1?key=key"}).exit, kUsage) << "which?";
-  EXPECT_EQ(dolmen({"node", "drain", "dolmen://127.0.0.1:1?key=key", "-1"}).exit, kUsage);
+  EXPECT_EQ(dolmen({"node", "drain", "dolmen://127.0.0.1:1?identity=keys/client-1.key"}).exit,
+            kUsage)
+      << "which?";
+  EXPECT_EQ(dolmen({"node", "drain", "dolmen://127.0.0.1:1?identity=keys/client-1.key", "-1"}).exit,
+            kUsage);
   for (const std::string patience : {"-1", "soon", "1e300"}) {
-    EXPECT_EQ(dolmen({"status", "dolmen://127.0.0.1:1?key=key", "--patience", patience}).exit,
+    EXPECT_EQ(dolmen({"status", "dolmen://127.0.0.1:1?identity=keys/client-1.key", "--patience",
+                      patience})
+                  .exit,
               kUsage);
   }
 }
 
 TEST_F(NodeCommand, WhatCannotBeANodeIsRefusedBeforeAnythingIsMade) {
-  expect_refused(init(at_, {}), "either founders or nodes of a cluster that is there");
-  expect_refused(init(at_, {"--founders", at_, "--join", "127.0.0.1:1"}), "either founders or");
+  expect_refused(init(at_, {}), "either founders or the token of a cluster that is there");
+  expect_refused(init(at_, {"--founders", at_, "--join", "word"}), "either founders or");
   std::string ten;
   for (int port = 7401; port <= 7410; ++port) {
     ten += (ten.empty() ? "127.0.0.1:" : ",127.0.0.1:") + std::to_string(port);
@@ -65,18 +69,18 @@ TEST_F(NodeCommand, WhatCannotBeANodeIsRefusedBeforeAnythingIsMade) {
                  "own address is not among the founders");
   for (const std::string wrong : {"nowhere", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:70000"}) {
     expect_refused(init(wrong, {"--founders", wrong}), "like 192.0.2.7:7400");
-    expect_refused(init(at_, {"--join", wrong}), "like 192.0.2.7:7400");
   }
   for (const std::string wrong : {"127.0.0.1 :7401", "127.0.0.1\n:7401"}) {
     expect_refused(init(wrong, {"--founders", wrong}), "none of them blank");
   }
-  expect_refused(init(at_, {"--join", "127.0.0.1\nseed 127.0.0.2:1"}), "no control characters");
+  expect_refused(init(at_, {"--join", "127.0.0.1:7401"}), "the token is none");
+  expect_refused(init(at_, {"--join", "dolmen-join-1-00"}), "version_unsupported");
   for (const std::string& wrong : {std::string("two words"), std::string(64, 'n')}) {
     expect_refused(init(at_, {"--founders", at_, "--name", wrong}), "a node's name");
   }
-  fs::copy_file(path("key"), path("key\nnumber 7"));
+  fs::copy_file(path("keys/node-1.key"), path("key\nnumber 7"));
   const std::vector<std::string> with_key{"node", "init",       "node1", "--listen",
-                                          at_,    "--founders", at_,     "--key"};
+                                          at_,    "--founders", at_,     "--identity"};
   const auto keyed = [&](const std::string& key) {
     std::vector<std::string> words = with_key;
     words.push_back(key);
@@ -84,10 +88,10 @@ TEST_F(NodeCommand, WhatCannotBeANodeIsRefusedBeforeAnythingIsMade) {
   };
   expect_refused(keyed("key\nnumber 7"), "invalid_argument");
   expect_refused(keyed(""), "which key file?");
-  expect_refused(keyed("nothing"), "key file " + path("nothing"));
+  expect_refused(keyed("nothing"), path("nothing"));
   std::ofstream(path("short")) << "0123";
-  expect_refused(keyed("short"), "dolmen log key makes one");
-  EXPECT_EQ(dolmen(keyed("key")).exit, kOk) << "what was left out is right";
+  expect_refused(keyed("short"), "invalid_argument");
+  EXPECT_EQ(dolmen(keyed("keys/node-1.key")).exit, kOk) << "what was left out is right";
 }
 
 TEST_F(NodeCommand, ADirectoryIsMadeOnceAndLeavesOthersAlone) {
@@ -95,9 +99,9 @@ TEST_F(NodeCommand, ADirectoryIsMadeOnceAndLeavesOthersAlone) {
   EXPECT_EQ(made, (Json{{"directory", "node1"}, {"address", at_}}));
   const std::string file = read_file(path("node1/node"));
   EXPECT_TRUE(file.starts_with("dolmen-node 1\nnumber 1\nlife ")) << file;
-  EXPECT_NE(
-      file.find("\naddress 127.0.0.1:7401\nkey " + path("key") + "\nfounder 127.0.0.1:7401\n"),
-      std::string::npos)
+  EXPECT_NE(file.find("\naddress 127.0.0.1:7401\nkey " + path("keys/node-1.key") +
+                      "\nfounder 127.0.0.1:7401\n"),
+            std::string::npos)
       << file;
   expect_error(dolmen(init(at_, {"--founders", at_})), kFailed,
                "node1: a node's already (dolmen serve runs it)");
@@ -109,21 +113,10 @@ TEST_F(NodeCommand, ADirectoryIsMadeOnceAndLeavesOthersAlone) {
   words[2] = "foreign";
   expect_error(dolmen(words), kFailed, "files that are no node's; choose an empty one");
   EXPECT_EQ(std::distance(fs::directory_iterator(path("foreign")), fs::directory_iterator()), 1);
-  const Outcome text = dolmen({"node", "init", "node2", "--listen", at_, "--key", "key",
-                               "--founders", at_, "--name", "north"});
+  const Outcome text = dolmen({"node", "init", "node2", "--listen", at_, "--identity",
+                               "keys/node-1.key", "--founders", at_, "--name", "north"});
   EXPECT_EQ(text.out, "made a node in node2; `dolmen serve node2` runs it\n");
   EXPECT_NE(read_file(path("node2/node")).find("\nname north\n"), std::string::npos);
-}
-
-TEST_F(NodeCommand, JoiningSaysThatNobodyAnswersAndServingThatItIsToBeDoneAgain) {
-  const std::vector<std::string> joins = init(at_, {"--join", "127.0.0.1:1", "--patience", "0.2"});
-  expect_error(dolmen(joins), kFailed, "no node of the cluster answered at 127.0.0.1:1");
-  const std::string file = read_file(path("node1/node"));
-  EXPECT_TRUE(file.starts_with("dolmen-node 1\nnumber 0\n")) << file;
-  expect_error(dolmen({"serve", "node1"}), kFailed, "it has not joined yet: make it once more");
-  // As the same one: another life would be another node.
-  expect_error(dolmen(joins), kFailed, "timed_out");
-  EXPECT_EQ(read_file(path("node1/node")), file);
 }
 
 TEST_F(NodeCommand, ServeSaysWhatIsWrongWithTheDirectory) {
@@ -143,14 +136,14 @@ TEST_F(NodeCommand, ServeSaysWhatIsWrongWithTheDirectory) {
   std::ofstream(path("node1/map")) << "text";
   expect_error(dolmen({"serve", "node1"}), kDamaged, "map");
   fs::remove(path("node1/map"));
-  fs::remove(path("key"));
-  expect_error(dolmen({"serve", "node1"}), kFailed, "key file " + path("key"));
+  fs::remove(path("keys/node-1.key"));
+  expect_error(dolmen({"serve", "node1"}), kFailed, path("keys/node-1.key"));
 }
 
 TEST_F(NodeCommand, AnAddressThatIsNoneOrWhereNobodyIsIsSaid) {
   const std::vector<std::vector<std::string>> commands{
       {"status"}, {"node", "drain"}, {"node", "undrain"}, {"node", "remove"}, {"space", "create"}};
-  const std::string nobody = "dolmen://127.0.0.1:1,127.0.0.1:2?key=key";
+  const std::string nobody = "dolmen://127.0.0.1:1,127.0.0.1:2?identity=keys/client-1.key";
   for (const std::vector<std::string>& command : commands) {
     const auto at = [&](const std::string& address) {
       std::vector<std::string> words = command;
@@ -159,20 +152,23 @@ TEST_F(NodeCommand, AnAddressThatIsNoneOrWhereNobodyIsIsSaid) {
       words.insert(words.end(), {"--patience", "0.2"});
       return words;
     };
-    expect_error(dolmen(at("127.0.0.1:1")), kFailed, "like dolmen://192.0.2.7:7400?key=");
+    expect_error(dolmen(at("127.0.0.1:1")), kFailed, "like dolmen://192.0.2.7:7400?identity=");
     expect_error(dolmen(at(nobody)), kFailed,
                  "no node of the cluster answered at 127.0.0.1:1, 127.0.0.1:2");
   }
-  for (const std::string wrong : {"dolmen://", "dolmen://?key=key", "dolmen://127.0.0.1:1?ke=key",
-                                  "dolmen://127.0.0.1:1?key=key&more=1", "http://127.0.0.1:1"}) {
-    expect_error(dolmen({"status", wrong}), kFailed, "like dolmen://192.0.2.7:7400?key=");
+  for (const std::string wrong :
+       {"dolmen://", "dolmen://?identity=keys/client-1.key", "dolmen://127.0.0.1:1?key=key",
+        "dolmen://127.0.0.1:1?identity=keys/client-1.key&more=1", "http://127.0.0.1:1"}) {
+    expect_error(dolmen({"status", wrong}), kFailed, "like dolmen://192.0.2.7:7400?identity=");
   }
-  expect_error(dolmen({"status", "dolmen://127.0.0.1?key=key"}), kFailed, "like 192.0.2.7:7400");
-  expect_error(dolmen({"status", "dolmen://127.0.0.1:1?key=nothing"}), kFailed, "key file nothing");
-  expect_error(shell("unset DOLMEN_KEY; dolmen status dolmen://127.0.0.1:1"), kFailed,
-               "which key? (…?key=FILE behind the address, or the variable DOLMEN_KEY)");
-  expect_error(shell("DOLMEN_KEY=key dolmen status --patience 0.1 dolmen://127.0.0.1:1/"), kFailed,
-               "timed_out");
+  expect_error(dolmen({"status", "dolmen://127.0.0.1?identity=keys/client-1.key"}), kFailed,
+               "like 192.0.2.7:7400");
+  expect_error(dolmen({"status", "dolmen://127.0.0.1:1?identity=nothing"}), kFailed, "nothing");
+  expect_error(shell("unset DOLMEN_IDENTITY; dolmen status dolmen://127.0.0.1:1"), kFailed,
+               "who asks? (…?identity=FILE behind the address, or the variable DOLMEN_IDENTITY)");
+  expect_error(
+      shell("DOLMEN_IDENTITY=keys/client-1.key dolmen status --patience 0.1 dolmen://127.0.0.1:1/"),
+      kFailed, "timed_out");
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 //
 // dolmen up and run: a cluster on this host, of nodes alone or of a program's own processes
 // (docs/cluster.md).
-#include <array>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -12,7 +11,6 @@
 #include <dolmen/cluster.hpp>
 
 #include "cli/command.hpp"
-#include "security/text.hpp"
 #include "sys/linux/children.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -31,7 +29,7 @@ struct Options {
   bool json = false;
 };
 
-/// The nodes' directories and the key; what is there already is left as it is.
+/// The nodes' directories and the keys; what is there already is left as it is.
 class LocalCluster {
  public:
   explicit LocalCluster(const Options& options)
@@ -39,20 +37,16 @@ class LocalCluster {
     for (std::uint32_t number = 1; number <= options.nodes; ++number) {
       address_.nodes.push_back(options.host + ":" + std::to_string(options.port + number));
     }
-    address_.key_file = directory_ + "/key";
+    address_.identity_file = directory_ + "/keys/client-1.key";
   }
 
   [[nodiscard]] Result<void> make() const {
     std::error_code error;
     fs::create_directories(directory_, error);
     if (error) return fail(Errc::io_error, interned(directory_));
-    if (!fs::exists(address_.key_file, error)) {
-      std::array<std::byte, 32> random{};
-      sys::linux_env().entropy->fill(random);
-      const std::string text = security::to_hex(random) + "\n";
-      DOLMEN_CHECK(sys::write_small_file(address_.key_file, base::as_bytes(text),
-                                         sys::Secrecy::secret, false));
-    }
+    const auto keys =
+        make_cluster_keys(directory_ + "/keys", static_cast<std::uint32_t>(address_.nodes.size()));
+    if (!keys && keys.error().code() != Errc::already_exists) return keys;
     // Whoever listens at one of them is no node of this cluster, and would be asked in vain.
     for (std::size_t i = 0; i < address_.nodes.size(); ++i) {
       const auto free = sys::linux_env().network->listen(
@@ -62,10 +56,11 @@ class LocalCluster {
                   free.error().detail());
     }
     for (std::size_t i = 0; i < address_.nodes.size(); ++i) {
-      const auto made = ClusterNode::create({.directory = node_directory(i),
-                                             .address = address_.nodes[i],
-                                             .key_file = address_.key_file,
-                                             .founders = address_.nodes});
+      const auto made = ClusterNode::create(
+          {.directory = node_directory(i),
+           .address = address_.nodes[i],
+           .identity_file = directory_ + "/keys/node-" + std::to_string(i + 1) + ".key",
+           .founders = address_.nodes});
       if (!made && made.error().code() != Errc::already_exists) return made;
     }
     return {};

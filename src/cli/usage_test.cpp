@@ -28,8 +28,16 @@ const std::map<std::string, Shape> kShapes{
     {"doctor", {{}, {}, {"--dir"}}},
     {"demo", {{}, {}, {"--dir", "--input"}}},
     {"serve", {{"node1"}, {"DIR"}, {"--lost-after"}}},
-    {"status", {{"dolmen://127.0.0.1:1?key=key"}, {"ADDRESS"}, {"--patience"}}},
+    {"status", {{"dolmen://127.0.0.1:1?identity=key"}, {"ADDRESS"}, {"--patience"}}},
     {"up", {{"fresh"}, {"DIR"}, {"--nodes", "--host", "--port"}}},
+    {"import",
+     {{"web", "dolmen://127.0.0.1:1?identity=key", "web"},
+      {"DIR", "ADDRESS", "NAME"},
+      {"--patience", "--size"}}},
+    {"export",
+     {{"dolmen://127.0.0.1:1?identity=key", "web", "fresh"},
+      {"ADDRESS", "NAME", "DIR"},
+      {"--patience"}}},
 };
 
 struct Thing {

@@ -42,7 +42,7 @@ Result<HashIndex> HashIndex::make(base::MutableBytes region, const IndexGeometry
 
 void HashIndex::start(std::uint32_t epoch) {
   state_ = {.epoch = epoch, .buckets_used = 1, .buckets_live = 1};
-  if (geometry().kind == IndexKind::records) state_.heap_used = kHeapFirst;
+  if (geometry().kind == IndexKind::records) state_.heap.used = kHeapFirst;
   memory_.write_bucket(1, {.epoch = epoch, .state = BucketState::live});
   memory_.store_half(IndexGeometry::directory_word_at(0, 0), 1);
   memory_.write_state(state_);
@@ -127,7 +127,7 @@ BucketNumber HashIndex::directory(std::uint32_t position) const noexcept {
 std::optional<RecordView> HashIndex::record_of(const IndexSlot& slot) const {
   const auto place = RecordPlace::of(slot, geometry());
   if (!place) return std::nullopt;
-  return decode_record(memory_.bytes(place->at(geometry()), place->bytes), *place, geometry());
+  return heap_.read(*place);
 }
 
 bool HashIndex::holds(const IndexSlot& slot, const ObjectId& slot_key, base::Bytes key) const {

@@ -104,7 +104,8 @@ class HashIndex {
     std::uint32_t splits = 0;
   };
 
-  HashIndex(base::MutableBytes region, const IndexGeometry& geometry) : memory_(region, geometry) {}
+  HashIndex(base::MutableBytes region, const IndexGeometry& geometry)
+      : memory_(region, geometry), heap_(memory_, geometry, geometry.heap_at()) {}
 
   void start(std::uint32_t epoch);
   [[nodiscard]] ObjectId slot_key_of(const IndexCommand& command) const;
@@ -130,15 +131,11 @@ class HashIndex {
   [[nodiscard]] std::uint32_t buckets_at_hand() const noexcept;
   BucketNumber take_bucket();
   void retire_bucket(BucketNumber number, Bucket bucket, BucketNumber heir);
-  [[nodiscard]] std::optional<HeapGranule> take_block(std::uint32_t block_class);
   void retire_record(const IndexSlot& slot);
   void release(log::Index upto);
   /// What a put puts into the slot; a record is written then. Nothing: there is no room.
   [[nodiscard]] std::optional<IndexSlot> make_slot(const IndexCommand& command,
                                                    const ObjectId& slot_key);
-  [[nodiscard]] std::size_t block_at(HeapGranule granule) const noexcept {
-    return geometry().heap_at() + std::size_t{granule} * kHeapGranuleBytes;
-  }
 
   [[nodiscard]] std::size_t directory_bytes() const noexcept {
     return std::size_t{8} << state_.depth;
@@ -153,6 +150,7 @@ class HashIndex {
   void become(const IndexState& state, base::Bytes ranges);
 
   IndexMemory memory_;
+  RecordHeap heap_;
   IndexState state_;
 };
 

@@ -9,41 +9,18 @@
 
 #include "base/checksum.hpp"
 #include "cluster/hash_index.hpp"
+#include "cluster/index_snapshot.hpp"
 
 namespace dolmen::cluster {
 
 namespace {
 
 /// "DLIS".
-constexpr std::uint32_t kIndexSnapshotMagic = 0x53494C44;
+constexpr IndexSnapshotKind kSnapshotKind{.magic = 0x53494C44, .version = kIndexVersion};
 
 std::unexpected<Error> bad_index(const char* what, std::uint64_t where) {
   return fail(Errc::corrupt, what, where);
 }
-
-/// The blocks of a heap, each of which is found once.
-class BlockCensus {
- public:
-  void add(HeapGranule block, std::uint32_t block_class) { rows_.push_back({block, block_class}); }
-  /// Its class, if there is such a block and it was not counted yet.
-  std::optional<std::uint32_t> count(HeapGranule block) {
-    const auto row = std::ranges::lower_bound(rows_, block, {}, &Row::block);
-    if (row == rows_.end() || row->block != block || row->is_counted) return std::nullopt;
-    row->is_counted = true;
-    return row->block_class;
-  }
-  [[nodiscard]] bool is_complete() const {
-    return std::ranges::all_of(rows_, [](const Row& row) { return row.is_counted; });
-  }
-
- private:
-  struct Row {
-    HeapGranule block = kNoBlock;
-    std::uint32_t block_class = 0;
-    bool is_counted = false;
-  };
-  std::vector<Row> rows_;
-};
 
 }  // namespace
 
@@ -53,54 +30,37 @@ std::uint64_t HashIndex::fingerprint() const {
   };
   std::uint64_t sum = of(0, kDirectoryAt + directory_bytes(), kIndexMagic);
   sum = of(geometry().buckets_at(), state_.buckets_used * kBucketBytes, sum);
-  return of(geometry().heap_at(), std::size_t{state_.heap_used} * kHeapGranuleBytes, sum);
+  return of(geometry().heap_at(), state_.heap.bytes_used(), sum);
 }
 
 std::vector<std::byte> HashIndex::snapshot() const {
-  base::ByteWriter out;
-  out.put(kIndexSnapshotMagic);
-  out.put(kIndexVersion);
-  out.put_bytes(memory_.bytes(0, kDirectoryAt + directory_bytes()));
-  out.put_bytes(memory_.bytes(geometry().buckets_at(), state_.buckets_used * kBucketBytes));
-  out.put_bytes(
-      memory_.bytes(geometry().heap_at(), std::size_t{state_.heap_used} * kHeapGranuleBytes));
-  out.put(base::checksum64(out.bytes(), kIndexSnapshotMagic));
-  return out.release();
+  return seal_index_snapshot(
+      kSnapshotKind, {memory_.bytes(0, kDirectoryAt + directory_bytes()),
+                      memory_.bytes(geometry().buckets_at(), state_.buckets_used * kBucketBytes),
+                      memory_.bytes(geometry().heap_at(), state_.heap.bytes_used())});
 }
 
 bool HashIndex::is_possible(const IndexState& state) const noexcept {
   const IndexGeometry& all = geometry();
   const bool has_heap = all.kind == IndexKind::records;
-  const std::uint64_t heap = std::uint64_t{state.heap_used} * kHeapGranuleBytes;
+  const std::uint64_t heap = state.heap.bytes_used();
   const std::uint64_t counted = std::uint64_t{state.buckets_live} + state.buckets_retired;
   return state.applied <= log::kIndexMax && state.depth <= all.depth_max &&
          state.buckets_used >= 1 && state.buckets_used <= all.bucket_count &&
          state.buckets_live >= 1 && counted <= state.buckets_used && heap <= all.heap_bytes &&
-         state.heap_used >= (has_heap ? kHeapFirst : 0) && state.reserved == 0 &&
-         state.padding == 0;
+         state.heap.used >= (has_heap ? kHeapFirst : 0) && state.heap.reserved == 0 &&
+         state.heap.padding == 0;
 }
 
 Result<void> HashIndex::restore(base::Bytes snapshot) {
   const auto bad = [] { return bad_index("the snapshot of an index", 0); };
-  constexpr std::size_t kAround = 16;  // magic, version and checksum
-  if (snapshot.size() < kAround + kDirectoryAt) return bad();
-  const base::Bytes body = snapshot.first(snapshot.size() - 8);
-  if (base::load<std::uint32_t>(body) != kIndexSnapshotMagic ||
-      base::load<std::uint64_t>(snapshot, body.size()) !=
-          base::checksum64(body, kIndexSnapshotMagic)) {
-    return bad();
-  }
-  const auto version = base::load<std::uint32_t>(body, 4);
-  if (version != kIndexVersion) {
-    return fail(Errc::version_unsupported, "the snapshot of an index", version);
-  }
-  const base::Bytes ranges = body.subspan(8);
+  DOLMEN_TRY(const base::Bytes ranges, open_index_snapshot(kSnapshotKind, snapshot));
+  if (ranges.size() < kDirectoryAt) return bad();
   DOLMEN_TRY(const IndexGeometry of, decode_geometry(ranges, geometry().region_bytes()));
   const auto state = base::load<IndexState>(ranges, kIndexStateAt);
   if (of != geometry() || !is_possible(state)) return bad();
   const std::size_t expected = kDirectoryAt + (std::size_t{8} << state.depth) +
-                               state.buckets_used * kBucketBytes +
-                               std::size_t{state.heap_used} * kHeapGranuleBytes;
+                               state.buckets_used * kBucketBytes + state.heap.bytes_used();
   if (ranges.size() != expected) return bad();
   const std::uint32_t former_epoch = state_.epoch;
   become(state, ranges);
@@ -126,8 +86,7 @@ void HashIndex::become(const IndexState& state, base::Bytes ranges) {
   range(0, kDirectoryAt + directory_bytes(), front);
   range(geometry().buckets_at(), state_.buckets_used * kBucketBytes,
         state.buckets_used * kBucketBytes);
-  range(geometry().heap_at(), std::size_t{state_.heap_used} * kHeapGranuleBytes,
-        std::size_t{state.heap_used} * kHeapGranuleBytes);
+  range(geometry().heap_at(), state_.heap.bytes_used(), state.heap.bytes_used());
   state_ = state;
 }
 
@@ -262,55 +221,22 @@ Result<void> HashIndex::check_keys() const {
 }
 
 Result<void> HashIndex::check_heap() const {
-  const auto bad = [](HeapGranule block) { return bad_index("the heap of an index", block); };
+  const HeapState& heap = state_.heap;
   if (geometry().kind == IndexKind::homes) {
-    const bool is_none =
-        state_.block_retired_first == kNoBlock && state_.block_retired_last == kNoBlock &&
-        state_.record_bytes == 0 &&
-        std::ranges::all_of(state_.free_block, [](HeapGranule b) { return b == 0; });
-    return is_none ? Result<void>{} : bad(0);
+    const bool is_none = heap.retired_first == kNoBlock && heap.retired_last == kNoBlock &&
+                         heap.record_bytes == 0 &&
+                         std::ranges::all_of(heap.free, [](HeapGranule b) { return b == 0; });
+    return is_none ? Result<void>{} : bad_index("the heap of an index", 0);
   }
-  BlockCensus blocks;
-  for (std::uint64_t block = kHeapFirst; block < state_.heap_used;) {
-    const std::uint32_t block_class =
-        memory_.half(block_at(static_cast<HeapGranule>(block)) + kBlockClassAt);
-    if (block_class >= kBlockClasses) return bad(static_cast<HeapGranule>(block));
-    blocks.add(static_cast<HeapGranule>(block), block_class);
-    block += block_bytes(block_class) / kHeapGranuleBytes;
-    if (block > state_.heap_used) return bad(static_cast<HeapGranule>(block));
-  }
-  std::uint64_t record_bytes_found = 0;
+  std::vector<RecordPlace> places;
+  places.reserve(state_.keys);
   for (BucketNumber number = 1; number <= state_.buckets_used; ++number) {
     const Bucket bucket = memory_.bucket(number);
     for (std::size_t slot = 0; slot < bucket.count; ++slot) {
-      const auto place = RecordPlace::of(bucket.slots[slot], geometry());
-      const auto block_class =
-          place->granule == 0 ? std::nullopt : blocks.count(place->granule - 1);
-      if (!block_class || kBlockHeaderBytes + place->bytes > block_bytes(*block_class)) {
-        return bad(place->granule);
-      }
-      record_bytes_found += place->bytes;
+      places.push_back(*RecordPlace::of(bucket.slots[slot], geometry()));
     }
   }
-  if (record_bytes_found != state_.record_bytes) return bad(0);
-  HeapGranule last = kNoBlock;
-  log::Index before = 0;
-  for (HeapGranule block = state_.block_retired_first; block != kNoBlock;) {
-    if (!blocks.count(block)) return bad(block);
-    const log::Index at = memory_.word(block_at(block) + kBlockRetiredAt);
-    if (at < before || at > state_.applied) return bad(block);
-    before = at;
-    last = block;
-    block = memory_.half(block_at(block) + kBlockNextAt);
-  }
-  if (last != state_.block_retired_last) return bad(last);
-  for (std::uint32_t block_class = 0; block_class < kBlockClasses; ++block_class) {
-    for (HeapGranule block = state_.free_block[block_class]; block != kNoBlock;) {
-      if (blocks.count(block) != block_class) return bad(block);
-      block = memory_.half(block_at(block) + kBlockNextAt);
-    }
-  }
-  return blocks.is_complete() ? Result<void>{} : bad(0);
+  return heap_.check(heap, places, state_.applied);
 }
 
 }  // namespace dolmen::cluster

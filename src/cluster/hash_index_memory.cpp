@@ -16,8 +16,8 @@ IndexStatistics HashIndex::statistics() const noexcept {
           .buckets_live = state_.buckets_live,
           .buckets_retired = state_.buckets_retired,
           .buckets_free = buckets_at_hand(),
-          .record_bytes = state_.record_bytes,
-          .heap_bytes_used = std::uint64_t{state_.heap_used} * kHeapGranuleBytes};
+          .record_bytes = state_.heap.record_bytes,
+          .heap_bytes_used = state_.heap.bytes_used()};
 }
 
 std::uint32_t HashIndex::buckets_at_hand() const noexcept {
@@ -58,52 +58,18 @@ void HashIndex::retire_bucket(BucketNumber number, Bucket bucket, BucketNumber h
   ++state_.buckets_retired;
 }
 
-std::optional<HeapGranule> HashIndex::take_block(std::uint32_t block_class) {
-  HeapGranule& first = state_.free_block[block_class];
-  if (first != kNoBlock) {
-    const HeapGranule block = first;
-    first = memory_.half(block_at(block) + kBlockNextAt);
-    return block;
-  }
-  const std::uint64_t begin = std::uint64_t{state_.heap_used} * kHeapGranuleBytes;
-  if (begin + block_bytes(block_class) > geometry().heap_bytes) return std::nullopt;
-  const HeapGranule block = state_.heap_used;
-  state_.heap_used += static_cast<HeapGranule>(block_bytes(block_class) / kHeapGranuleBytes);
-  return block;
-}
-
 std::optional<IndexSlot> HashIndex::make_slot(const IndexCommand& command,
                                               const ObjectId& slot_key) {
   if (geometry().kind == IndexKind::homes) return command.home.slot_of(slot_key);
-  const std::size_t bytes = record_bytes(command.key.size(), command.value.size());
-  const auto block_class = block_class_for(kBlockHeaderBytes + bytes);
-  DOLMEN_ASSERT(block_class);
-  const auto block = take_block(*block_class);
-  if (!block) return std::nullopt;
-  const std::size_t at = block_at(*block);
-  memory_.store(at + kBlockRetiredAt, 0);
-  memory_.store(at + kBlockNextAt, std::uint64_t{*block_class} << 32);
-  const RecordPlace place{.granule = *block + 1,
-                          .bytes = static_cast<std::uint32_t>(bytes),
-                          .generation = state_.applied};
-  memory_.store_bytes(place.at(geometry()),
-                      encode_record(command.key, command.value, place, geometry()));
-  state_.record_bytes += bytes;
-  return place.slot_of(slot_key);
+  const auto place = heap_.write(state_.heap, command.key, command.value, state_.applied);
+  if (!place) return std::nullopt;
+  return place->slot_of(slot_key);
 }
 
 void HashIndex::retire_record(const IndexSlot& slot) {
   const auto place = RecordPlace::of(slot, geometry());
   DOLMEN_ASSERT(place);
-  const HeapGranule block = place->granule - 1;
-  memory_.store(block_at(block) + kBlockRetiredAt, state_.applied);
-  if (state_.block_retired_last == kNoBlock) {
-    state_.block_retired_first = block;
-  } else {
-    memory_.store_half(block_at(state_.block_retired_last) + kBlockNextAt, block);
-  }
-  state_.block_retired_last = block;
-  state_.record_bytes -= place->bytes;
+  heap_.drop(state_.heap, *place, state_.applied);
 }
 
 void HashIndex::release(log::Index upto) {
@@ -121,18 +87,7 @@ void HashIndex::release(log::Index upto) {
     state_.free_bucket = number;
     --state_.buckets_retired;
   }
-  while (state_.block_retired_first != kNoBlock) {
-    const HeapGranule block = state_.block_retired_first;
-    const std::size_t at = block_at(block);
-    if (memory_.word(at + kBlockRetiredAt) > upto) break;
-    const HeapGranule next = memory_.half(at + kBlockNextAt);
-    state_.block_retired_first = next;
-    if (next == kNoBlock) state_.block_retired_last = kNoBlock;
-    HeapGranule& first = state_.free_block[memory_.half(at + kBlockClassAt)];
-    memory_.store(at + kBlockRetiredAt, 0);
-    memory_.store_half(at + kBlockNextAt, first);
-    first = block;
-  }
+  heap_.release(state_.heap, upto);
 }
 
 }  // namespace dolmen::cluster

@@ -1,44 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cluster/index_memory.hpp"
 
+#include <array>
 #include <bit>
 
 #include <dolmen/assert.hpp>
 
-#include "base/hooks.hpp"
-
 namespace dolmen::cluster {
 
 IndexMemory::IndexMemory(base::MutableBytes region, const IndexGeometry& geometry)
-    : region_(region), geometry_(geometry) {
+    : SharedWords(region), geometry_(geometry) {
   DOLMEN_ASSERT(geometry.is_possible(region.size()));
-}
-
-void IndexMemory::store(std::size_t at, std::uint64_t value) noexcept {
-  auto* const place =
-      static_cast<std::uint64_t*>(static_cast<void*>(region_.subspan(at, sizeof value).data()));
-  __atomic_store_n(place, value, __ATOMIC_RELEASE);
-  DOLMEN_STEP("cluster.index_store");
-}
-
-void IndexMemory::store_half(std::size_t at, std::uint32_t value) noexcept {
-  auto* const place =
-      static_cast<std::uint32_t*>(static_cast<void*>(region_.subspan(at, sizeof value).data()));
-  __atomic_store_n(place, value, __ATOMIC_RELEASE);
-  DOLMEN_STEP("cluster.index_store");
-}
-
-void IndexMemory::store_bytes(std::size_t at, base::Bytes bytes) noexcept {
-  for (std::size_t i = 0; i < bytes.size(); i += sizeof(std::uint64_t)) {
-    const auto value = base::load<std::uint64_t>(bytes, i);
-    if (word(at + i) != value) store(at + i, value);
-  }
-}
-
-void IndexMemory::clear(std::size_t at, std::size_t size) noexcept {
-  for (std::size_t i = 0; i < size; i += sizeof(std::uint64_t)) {
-    if (word(at + i) != 0) store(at + i, 0);
-  }
 }
 
 Bucket IndexMemory::bucket(BucketNumber number) const {
@@ -51,22 +23,16 @@ Bucket IndexMemory::bucket(BucketNumber number) const {
 
 void IndexMemory::write_bucket(BucketNumber number, Bucket bucket) {
   const std::size_t at = geometry_.bucket_at(number);
-  const std::uint64_t former = word(at + 8);
-  bucket.sequence = (former | 1) + 1;
-  const BucketImage image = encode_bucket(bucket, number, geometry_);
-  store(at + 8, former | 1);
-  store_bytes(at + 16, base::Bytes(image).subspan(16));
-  store(at, base::load<std::uint64_t>(image));
-  store(at + 8, bucket.sequence);
+  bucket.sequence = next_sequence(at);
+  store_piece(at, encode_bucket(bucket, number, geometry_));
 }
 
 void IndexMemory::spoil_bucket(BucketNumber number) noexcept {
-  const std::size_t at = geometry_.bucket_at(number);
-  store(at + 8, word(at + 8) | 1);
+  spoil_piece(geometry_.bucket_at(number));
 }
 
 IndexState IndexMemory::state() const noexcept {
-  return base::load<IndexState>(region_, kIndexStateAt);
+  return base::load<IndexState>(bytes(kIndexStateAt, sizeof(IndexState)));
 }
 
 void IndexMemory::write_state(const IndexState& state) noexcept {

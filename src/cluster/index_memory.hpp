@@ -7,27 +7,16 @@
 // Threads: one writes; any may read the region through copies.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
 #include "base/bytes.hpp"
 #include "cluster/index_layout.hpp"
-#include "cluster/index_record.hpp"
+#include "cluster/record_heap.hpp"
 #include "log/message.hpp"
 
 namespace dolmen::cluster {
-
-/// A place in the heap, in granules. The heap's first block begins at kHeapFirst.
-using HeapGranule = std::uint32_t;
-inline constexpr HeapGranule kNoBlock = 0;
-inline constexpr HeapGranule kHeapFirst = 4;
-// The words in front of a block.
-inline constexpr std::size_t kBlockRetiredAt = 0;  ///< by the entry of that index; 0: it is not
-inline constexpr std::size_t kBlockNextAt = 8;     ///< in its queue
-inline constexpr std::size_t kBlockClassAt = 12;
-static_assert(kBlockHeaderBytes == kHeapGranuleBytes);
 
 /// The words at kIndexStateAt. Readers look at the depth, as a hint.
 struct IndexState {
@@ -41,13 +30,7 @@ struct IndexState {
   BucketNumber free_bucket = kNoBucket;
   BucketNumber retired_first = kNoBucket;
   BucketNumber retired_last = kNoBucket;
-  HeapGranule block_retired_first = kNoBlock;
-  HeapGranule block_retired_last = kNoBlock;
-  HeapGranule heap_used = 0;  ///< that was ever used: the first part
-  std::uint32_t reserved = 0;
-  std::uint64_t record_bytes = 0;  ///< of live records
-  std::array<HeapGranule, kBlockClasses> free_block{};
-  std::uint32_t padding = 0;
+  HeapState heap{};
 };
 static_assert(std::is_trivially_copyable_v<IndexState> && sizeof(IndexState) % 8 == 0 &&
               std::has_unique_object_representations_v<IndexState>);
@@ -57,26 +40,12 @@ static_assert(sizeof(IndexState) == 304 && kIndexStateAt + sizeof(IndexState) <=
 inline constexpr std::size_t kDepthAt = kIndexStateAt + offsetof(IndexState, depth);
 static_assert(kDepthAt % 8 == 0);
 
-class IndexMemory {
+class IndexMemory : public SharedWords {
  public:
   /// Requires: the region begins at a multiple of 8 and has room for the geometry.
   IndexMemory(base::MutableBytes region, const IndexGeometry& geometry);
 
   [[nodiscard]] const IndexGeometry& geometry() const noexcept { return geometry_; }
-  [[nodiscard]] base::Bytes bytes(std::size_t at, std::size_t size) const noexcept {
-    return base::Bytes(region_).subspan(at, size);
-  }
-  [[nodiscard]] std::uint64_t word(std::size_t at) const noexcept {
-    return base::load<std::uint64_t>(region_, at);
-  }
-  void store(std::size_t at, std::uint64_t value) noexcept;
-  [[nodiscard]] std::uint32_t half(std::size_t at) const noexcept {
-    return base::load<std::uint32_t>(region_, at);
-  }
-  void store_half(std::size_t at, std::uint32_t value) noexcept;
-  /// Word by word; what is there already is not stored. Requires: multiples of 8.
-  void store_bytes(std::size_t at, base::Bytes bytes) noexcept;
-  void clear(std::size_t at, std::size_t size) noexcept;
 
   /// Requires: it was written.
   [[nodiscard]] Bucket bucket(BucketNumber number) const;
@@ -89,7 +58,6 @@ class IndexMemory {
   void write_state(const IndexState& state) noexcept;
 
  private:
-  base::MutableBytes region_;
   IndexGeometry geometry_;
 };
 

@@ -63,6 +63,14 @@ std::string_view text(RootStatus status) noexcept {
       return "that change is not under way";
     case RootStatus::outdated:
       return "something later is known";
+    case RootStatus::not_signed:
+      return "who is trusted is signed by the cluster's owner, and who joins by its token's key";
+    case RootStatus::unknown_token:
+      return "this cluster does not know the token";
+    case RootStatus::token_used:
+      return "the token was used";
+    case RootStatus::unknown_client:
+      return "there is no such client";
   }
   return "a reason that this program does not know";
 }
@@ -119,6 +127,18 @@ NodeNumber RootState::node_with(const NodeIdentity& identity) const {
     if (node.identity == identity) return number;
   }
   return 0;
+}
+
+ClientNumber RootState::client_named(std::string_view name) const {
+  for (const auto& [number, client] : clients_) {
+    if (number < kTokenNumbers && !client.is_spent && client.name == name) return number;
+  }
+  return 0;
+}
+
+bool RootState::holder_of(const NodeIdentity& key) const {
+  return node_with(key) != 0 ||
+         std::ranges::any_of(clients_, [&](const auto& entry) { return entry.second.key == key; });
 }
 
 bool RootState::is_available(NodeNumber number) const {

@@ -56,6 +56,15 @@ inline constexpr std::uint32_t kGroupSizeMax = 9;
 inline constexpr std::size_t kGroupMembersMax = 16;
 inline constexpr std::uint32_t kNodeWeightMax = 1024;
 inline constexpr std::uint32_t kShardBitsMax = 12;
+/// Of clients, revoked ones included: those may not come back. And of tokens, beyond which the
+/// oldest is forgotten.
+inline constexpr std::size_t kClientsMax = 2048;
+inline constexpr std::size_t kRootTokensMax = 256;
+/// Of clients below it; the token that lets node N join is client kTokenNumbers + N.
+using ClientNumber = std::uint32_t;
+inline constexpr ClientNumber kTokenNumbers = 0x4000'0000;
+/// Of a key's holder, over what root_keys.hpp says. All zero: none.
+using RootSignature = std::array<std::byte, 64>;
 
 enum class NodeState : std::uint8_t {
   active = 1,
@@ -72,6 +81,15 @@ struct RootNode {
   NodeLife life = 0;
   std::uint32_t weight = 1;  ///< how many seats it should have, compared with others
   friend bool operator==(const RootNode&, const RootNode&) = default;
+};
+
+/// Who may connect beside the nodes, by a key of its own.
+struct RootClient {
+  std::string name{};
+  NodeIdentity key{};
+  std::uint64_t expires_s = 0;  ///< a token's: since 1970 (UTC); 0: never
+  bool is_spent = false;        ///< a client: revoked, for ever; a token: used
+  friend bool operator==(const RootClient&, const RootClient&) = default;
 };
 
 enum class GroupKind : std::uint8_t { root = 1, space = 2, index = 3 };
@@ -111,16 +129,25 @@ struct Founder {
   NodeIdentity identity{};
   friend bool operator==(const Founder&, const Founder&) = default;
 };
+/// One of the clients that a cluster begins with.
+struct FirstClient {
+  ClientNumber client = 0;
+  std::string name{};
+  NodeIdentity key{};
+  friend bool operator==(const FirstClient&, const FirstClient&) = default;
+};
 /// The cluster begins: nodes 1, 2, … and group 1 of them. The same cluster again: unchanged.
 struct Init {
   ObjectId cluster{};
+  NodeIdentity owner{};  ///< its owner's public key; none: nobody has a key, as in a simulation
   std::vector<Founder> nodes{};  ///< 1 to kGroupMembersMax
   std::uint32_t size = 1;        ///< of the root group
   std::uint32_t shard_bits = 0;  ///< of the directory: 2^shard_bits shards
+  std::vector<FirstClient> clients{};
   friend bool operator==(const Init&, const Init&) = default;
 };
 /// Value of the reply: the node's number. The same name and identity again: the same number, and
-/// this address and weight.
+/// this address and weight. Where there is an owner nodes Join instead.
 struct AddNode {
   std::string name{};
   std::string address{};
@@ -217,9 +244,34 @@ struct AssignShard {
   friend bool operator==(const AssignShard&, const AssignShard&) = default;
 };
 
+/// A client, or the token of the node that comes next: signed by the owner.
+struct AddClient {
+  ClientNumber client = 0;  ///< a token's: kTokenNumbers and the next node's number
+  std::string name{};
+  NodeIdentity key{};
+  std::uint64_t expires_s = 0;
+  RootSignature signature{};
+  friend bool operator==(const AddClient&, const AddClient&) = default;
+};
+/// A token is forgotten, a client is revoked.
+struct RevokeClient {
+  ClientNumber client = 0;
+  friend bool operator==(const RevokeClient&, const RevokeClient&) = default;
+};
+/// The node for which the token was made, signed with the token's key. Value of the reply: its
+/// number. The same identity again: unchanged.
+struct Join {
+  ClientNumber token = 0;
+  std::string name{};
+  std::string address{};
+  NodeIdentity identity{};
+  RootSignature signature{};
+  friend bool operator==(const Join&, const Join&) = default;
+};
+
 using Command = std::variant<Init, AddNode, SetAddress, NodeLost, NodeBack, SetLife, Drain, Undrain,
                              RemoveNode, CreateGroup, SetSize, BeginChange, EndChange, AssignShard,
-                             CreateIndex>;
+                             AddClient, RevokeClient, Join, CreateIndex>;
 
 }  // namespace root
 
@@ -249,6 +301,10 @@ enum class RootStatus : std::uint8_t {
   wrong_kind = 21,
   other_change = 22,  ///< value: `since` of the one that is under way; 0: none is
   outdated = 23,
+  not_signed = 24,
+  unknown_token = 25,
+  token_used = 26,
+  unknown_client = 27,
 };
 /// A sentence for people, without a full stop. Unknown ones have one as well.
 [[nodiscard]] std::string_view text(RootStatus status) noexcept;
@@ -270,8 +326,11 @@ class RootState {
   using Nodes = std::map<NodeNumber, RootNode>;
   using Groups = std::map<GroupNumber, RootGroup>;
 
+  using Clients = std::map<ClientNumber, RootClient>;
+
   /// Executes the command in the entry at `index`, above that of any before. Total: whatever the
-  /// command says; what is refused leaves no trace. Cost: at most the size of the state.
+  /// command says; what is refused leaves no trace. Signatures are not looked at: whoever calls
+  /// this has verified them. Cost: at most the size of the state.
   RootReply apply(log::Index index, const RootCommand& command);
 
   [[nodiscard]] bool is_begun() const noexcept { return version_ != 0; }
@@ -281,6 +340,9 @@ class RootState {
   /// Removed ones, too.
   [[nodiscard]] const Nodes& nodes() const noexcept { return nodes_; }
   [[nodiscard]] const Groups& groups() const noexcept { return groups_; }
+  /// Revoked ones and tokens, too.
+  [[nodiscard]] const Clients& clients() const noexcept { return clients_; }
+  [[nodiscard]] const NodeIdentity& owner() const noexcept { return owner_; }
   /// 2^bits of them: which group serves each; 0: none yet.
   [[nodiscard]] const std::vector<GroupNumber>& shards() const noexcept { return shards_; }
   /// The numbers that the next ones get.
@@ -298,6 +360,10 @@ class RootState {
   [[nodiscard]] std::vector<GroupNumber> index_named(std::string_view name) const;
   [[nodiscard]] NodeNumber node_named(std::string_view name) const;
   [[nodiscard]] NodeNumber node_with(const NodeIdentity& identity) const;
+  /// Of clients that were not revoked; tokens have no names to go by.
+  [[nodiscard]] ClientNumber client_named(std::string_view name) const;
+  /// Whether a node or client has this key, or had it.
+  [[nodiscard]] bool holder_of(const NodeIdentity& key) const;
 
   /// Whether the node may get seats.
   [[nodiscard]] bool is_available(NodeNumber number) const;
@@ -327,6 +393,8 @@ class RootState {
   Nodes nodes_{};
   Groups groups_{};
   std::vector<GroupNumber> shards_{};
+  NodeIdentity owner_{};
+  Clients clients_{};
 };
 
 /// Seats compared with what the node's weight is: whether `a` has fewer for its weight than `b`.
@@ -342,11 +410,10 @@ class RootState {
 
 // ---------------------------------------------------------------------------------------- bytes
 
-/// 2: some group is a shard of an index; whoever knows nothing of those could not keep them.
 inline constexpr std::uint32_t kRootStateVersion = 2;
 /// "DLRT": the first bytes of a state.
 inline constexpr std::uint32_t kRootStateMagic = 0x54524C44;
-inline constexpr std::uint32_t kRootCommandVersion = 1;
+inline constexpr std::uint32_t kRootCommandVersion = 2;
 /// Most bytes of a command, and so most that a decoder looks at.
 inline constexpr std::size_t kRootCommandBytesMax = 8192;
 

@@ -49,6 +49,14 @@ struct RootExecutor {
       group.members.emplace(number, NodeLife{0});
       group.founders.push_back(number);
     }
+    begun.owner_ = init.owner;
+    for (const root::FirstClient& first : init.clients) {
+      RootExecutor executor{begun, index};
+      const RootReply reply =
+          executor(root::AddClient{.client = first.client, .name = first.name, .key = first.key});
+      if (reply.status != RootStatus::done) return reply;
+    }
+    if (begun.holder_of(begun.owner_)) return {RootStatus::identity_taken};
     begun.cluster_ = init.cluster;
     begun.next_group_ = kRootGroup + 1;
     begun.groups_.emplace(kRootGroup, std::move(group));
@@ -58,6 +66,7 @@ struct RootExecutor {
   }
 
   RootReply operator()(const root::AddNode& command) {
+    if (state.owner_ != NodeIdentity{}) return {RootStatus::not_signed};
     const NodeNumber known = state.node_with(command.identity);
     const NodeNumber named = state.node_named(command.name);
     // Who has no key is known by its name alone.
@@ -70,6 +79,81 @@ struct RootExecutor {
     node.address = command.address;
     node.weight = command.weight;
     return {is_same ? RootStatus::unchanged : RootStatus::done, named};
+  }
+
+  RootReply operator()(const root::AddClient& command) {
+    if (state.owner_ == NodeIdentity{}) return {RootStatus::not_signed};
+    const bool is_token = command.client >= kTokenNumbers;
+    if (command.client == 0 || !is_word(command.name, kNodeNameBytesMax) ||
+        command.key == NodeIdentity{} || is_token != (command.expires_s != 0)) {
+      return {RootStatus::invalid};
+    }
+    const RootClient client{
+        .name = command.name, .key = command.key, .expires_s = command.expires_s};
+    if (const auto found = state.clients_.find(command.client); found != state.clients_.end()) {
+      // Also of one that was used or revoked: it does not come back.
+      if (found->second == client) return kUnchanged;
+      return {RootStatus::name_taken, command.client};
+    }
+    if (command.key == state.owner_ || state.holder_of(command.key)) {
+      return {RootStatus::identity_taken};
+    }
+    const auto first_token = state.clients_.lower_bound(kTokenNumbers);
+    const auto tokens = static_cast<std::size_t>(std::distance(first_token, state.clients_.end()));
+    if (!is_token) {
+      if (state.client_named(command.name) != 0) return {RootStatus::name_taken};
+      if (state.clients_.size() - tokens >= kClientsMax) return {RootStatus::full};
+      state.clients_.emplace(command.client, client);
+      return {RootStatus::done, command.client};
+    }
+    // The number is the token's from here on; if nobody uses it, nobody gets it.
+    if (command.client - kTokenNumbers != state.next_node_) {
+      return {RootStatus::outdated, state.next_node_};
+    }
+    if (count_removed() + kNodesMax <= state.nodes_.size() ||
+        state.next_node_ >= kTokenNumbers - 1) {
+      return {RootStatus::full};
+    }
+    if (tokens >= kRootTokensMax) state.clients_.erase(first_token);
+    ++state.next_node_;
+    state.clients_.emplace(command.client, client);
+    return {RootStatus::done, command.client};
+  }
+
+  RootReply operator()(const root::RevokeClient& command) {
+    const auto found = state.clients_.find(command.client);
+    if (found == state.clients_.end()) return {RootStatus::unknown_client};
+    if (command.client >= kTokenNumbers) {
+      state.clients_.erase(found);
+      return {};
+    }
+    if (found->second.is_spent) return kUnchanged;
+    found->second.is_spent = true;
+    return {};
+  }
+
+  RootReply operator()(const root::Join& command) {
+    const auto token = state.clients_.find(command.token);
+    if (command.token < kTokenNumbers || token == state.clients_.end()) {
+      return {RootStatus::unknown_token};
+    }
+    const NodeNumber number = command.token - kTokenNumbers;
+    if (token->second.is_spent) {
+      const RootNode* const node = state.node(number);
+      const bool is_again = node != nullptr && node->identity == command.identity;
+      return {is_again ? RootStatus::unchanged : RootStatus::token_used, number};
+    }
+    if (command.identity == NodeIdentity{}) return {RootStatus::invalid};
+    if (command.identity == state.owner_ || state.holder_of(command.identity)) {
+      return {RootStatus::identity_taken};
+    }
+    const RootReply reply = add({.name = command.name,
+                                 .address = command.address,
+                                 .identity = command.identity,
+                                 .weight = 1},
+                                number);
+    if (reply.status == RootStatus::done) token->second.is_spent = true;
+    return reply;
   }
 
   RootReply operator()(const root::SetAddress& command) {
@@ -245,8 +329,8 @@ struct RootExecutor {
     return number;
   }
 
-  /// A node that was not there.
-  RootReply add(const root::AddNode& command) {
+  /// A node that was not there. `reserved`: its number, given before; 0: it gets the next one.
+  RootReply add(const root::AddNode& command, NodeNumber reserved = 0) {
     if (!is_word(command.name, kNodeNameBytesMax) || !is_address(command.address) ||
         !is_weight(command.weight)) {
       return {RootStatus::invalid};
@@ -257,14 +341,14 @@ struct RootExecutor {
     if (const NodeNumber taken = state.node_named(command.name)) {
       return {RootStatus::name_taken, taken};
     }
+    if (state.nodes_.contains(reserved)) return {RootStatus::token_used, reserved};
     if (count_removed() + kNodesMax <= state.nodes_.size()) return {RootStatus::full};
     if (state.next_node_ == ~NodeNumber{0}) return {RootStatus::full};
-    const NodeNumber number = state.next_node_++;
-    state.nodes_.emplace_hint(state.nodes_.end(), number,
-                              RootNode{.name = command.name,
-                                       .address = command.address,
-                                       .identity = command.identity,
-                                       .weight = command.weight});
+    const NodeNumber number = reserved != 0 ? reserved : state.next_node_++;
+    state.nodes_.emplace(number, RootNode{.name = command.name,
+                                          .address = command.address,
+                                          .identity = command.identity,
+                                          .weight = command.weight});
     return {RootStatus::done, number};
   }
 

@@ -31,7 +31,13 @@ struct RootFields {
     io.list(c.nodes, [this](auto& founder) {
       io.string(founder.name);
       io.string(founder.address);
-      io.identity(founder.identity);
+      io.bytes(founder.identity);
+    });
+    io.bytes(c.owner);
+    io.list(c.clients, [this](auto& client) {
+      io.number(client.client);
+      io.string(client.name);
+      io.bytes(client.key);
     });
   }
   template <class C>
@@ -40,8 +46,30 @@ struct RootFields {
   {
     io.string(c.name);
     io.string(c.address);
-    io.identity(c.identity);
+    io.bytes(c.identity);
     io.number(c.weight);
+  }
+  template <class C>
+  void visit(C& c)
+    requires requires { c.client; }
+  {
+    io.number(c.client);
+    if constexpr (requires { c.key; }) {
+      io.string(c.name);
+      io.bytes(c.key);
+      io.number(c.expires_s);
+      io.bytes(c.signature);
+    }
+  }
+  template <class C>
+  void visit(C& c)
+    requires requires { c.token; }
+  {
+    io.number(c.token);
+    io.string(c.name);
+    io.string(c.address);
+    io.bytes(c.identity);
+    io.bytes(c.signature);
   }
   template <class C>
   void visit(C& c)
@@ -104,7 +132,7 @@ struct RootWriter {
   void flag(bool value) { out.put(static_cast<std::uint8_t>(value ? 1 : 0)); }
   void kind(GroupKind kind) { out.put(static_cast<std::uint8_t>(kind)); }
   void string(const std::string& text) { out.put_string(text); }
-  void identity(const NodeIdentity& identity) { out.put_bytes(identity); }
+  void bytes(base::Bytes bytes) { out.put_bytes(bytes); }
   template <class T, class Body>
   void list(const std::vector<T>& all, const Body& body) {
     out.put(static_cast<std::uint16_t>(all.size()));
@@ -131,9 +159,9 @@ struct RootReader {
     kind = static_cast<GroupKind>(byte);
   }
   void string(std::string& text) { text = in.get_string(); }
-  void identity(NodeIdentity& identity) {
-    const base::Bytes bytes = in.take(identity.size());
-    if (!in.failed()) std::ranges::copy(bytes, identity.begin());
+  void bytes(base::MutableBytes into) {
+    const base::Bytes bytes = in.take(into.size());
+    if (!in.failed()) std::ranges::copy(bytes, into.begin());
   }
   template <class T, class Body>
   void list(std::vector<T>& all, const Body& body) {

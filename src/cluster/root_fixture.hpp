@@ -30,12 +30,18 @@ struct RootHistory {
   RootReply apply(const RootCommand& command) { return state.apply(++index, command); }
 
   /// Nodes 1 to `nodes`; the root group on the first `founders` of them.
-  void begin(std::size_t nodes, std::size_t founders = 3, std::uint32_t size = 3) {
-    root::Init init{.cluster = kTestCluster, .size = size};
+  void begin(std::size_t nodes, std::size_t founders = 3, std::uint32_t size = 3,
+             const NodeIdentity& owner = {}) {
+    root::Init init{.cluster = kTestCluster, .owner = owner, .size = size};
     for (std::size_t i = 1; i <= founders; ++i) init.nodes.push_back(founder(i));
     ASSERT_EQ(apply(init), RootReply{RootStatus::done});
     for (std::size_t i = founders + 1; i <= nodes; ++i) {
       const root::Founder one = founder(i);
+      if (owner != NodeIdentity{}) {
+        ASSERT_EQ(apply(token(i)).status, RootStatus::done);
+        ASSERT_EQ(apply(join(i)), (RootReply{RootStatus::done, i}));
+        continue;
+      }
       const RootReply reply = apply(root::AddNode{one.name, one.address, one.identity});
       ASSERT_EQ(reply, (RootReply{RootStatus::done, i}));
     }
@@ -44,6 +50,20 @@ struct RootHistory {
     return {.name = "n" + std::to_string(number),
             .address = "10.0.0." + std::to_string(number) + ":7400",
             .identity = identity(static_cast<std::uint8_t>(number))};
+  }
+  /// That lets this node join; its key follows from the number, as the node's does.
+  static root::AddClient token(std::size_t node) {
+    return {.client = kTokenNumbers + static_cast<ClientNumber>(node),
+            .name = "token",
+            .key = identity(static_cast<std::uint8_t>(0x80 + node)),
+            .expires_s = 2'000'000'000};
+  }
+  static root::Join join(std::size_t node) {
+    const root::Founder one = founder(node);
+    return {.token = kTokenNumbers + static_cast<ClientNumber>(node),
+            .name = one.name,
+            .address = one.address,
+            .identity = one.identity};
   }
   GroupNumber create(std::uint32_t size, const std::string& name = {}) {
     const RootReply reply = apply(root::CreateGroup{GroupKind::space, name, size});
@@ -77,8 +97,9 @@ struct RootHistory {
 /// One of everything that a state can hold.
 inline RootState rich_root_state() {
   RootHistory history;
-  history.begin(5);
-  history.apply(root::AddNode{"spare", "[2001:db8::1]:7400", {}, 7});
+  history.begin(5, 3, 3, identity(0xEE));
+  history.apply(RootHistory::token(6));
+  history.apply(RootHistory::join(6));
   history.create(3, "accounts");
   const RootReply index = history.apply(root::CreateGroup{GroupKind::index, "", 2});
   history.apply(root::AssignShard{0, static_cast<GroupNumber>(index.value)});
@@ -87,24 +108,24 @@ inline RootState rich_root_state() {
   history.apply(root::Drain{4});
   history.apply(root::RemoveNode{6});
   history.apply(root::BeginChange{.group = kRootGroup, .add = 5, .leave = 3});
-  return history.state;
-}
-
-/// … with an index of two shards, of which one is being changed.
-inline RootState indexed_root_state() {
-  RootHistory history;
-  history.begin(4);
-  history.create(3, "accounts");
-  history.apply(root::CreateIndex{.name = "years",
-                                  .size = 3,
-                                  .shards = 2,
-                                  .seed = 0x0102030405060708,
-                                  .bucket_bytes = 4096,
-                                  .record_bytes = 65536});
-  const NodeNumber leaves = history.members(3).front();
+  history.apply(root::AddClient{.client = 1, .name = "web", .key = identity(0xC1)});
+  history.apply(root::AddClient{.client = 9, .name = "former", .key = identity(0xC9)});
+  history.apply(root::RevokeClient{.client = 9});
+  history.apply(RootHistory::token(7));
+  // An index of two shards, of which one is being changed.
+  const RootReply first = history.apply(root::CreateIndex{.name = "years",
+                                                          .size = 2,
+                                                          .shards = 2,
+                                                          .seed = 0x0102030405060708,
+                                                          .bucket_bytes = 4096,
+                                                          .record_bytes = 65536});
+  const auto changed = static_cast<GroupNumber>(first.value);
   NodeNumber added = 1;
-  while (history.group(3).members.contains(added)) ++added;
-  history.apply(root::BeginChange{.group = 3, .add = added, .leave = leaves});
+  while (history.group(changed).members.contains(added) || !history.state.is_available(added)) {
+    ++added;
+  }
+  history.apply(root::BeginChange{
+      .group = changed, .add = added, .leave = history.members(changed).front()});
   return history.state;
 }
 

@@ -17,13 +17,9 @@ std::unexpected<Error> damaged_state() { return fail(Errc::corrupt, "the state o
 
 constexpr std::uint16_t kIsBegun = 1;
 constexpr std::uint8_t kIsLost = 1;
+constexpr std::uint8_t kIsSpent = 1;
 constexpr std::uint8_t kHasChange = 1;
-constexpr std::uint8_t kHasShape = 2;  // from version 2 on
-
-bool has_shapes(const RootState& state) {
-  return std::ranges::any_of(state.groups(),
-                             [](const auto& entry) { return entry.second.shape.has_value(); });
-}
+constexpr std::uint8_t kHasShape = 2;
 
 void put_identity(base::ByteWriter& out, const NodeIdentity& identity) { out.put_bytes(identity); }
 
@@ -86,7 +82,6 @@ void put_group(base::ByteWriter& out, GroupNumber number, const RootGroup& group
 /// What decode_root() has read so far, and whether it can be.
 struct RootFormat {
   base::ByteReader in;
-  std::uint16_t version = 0;
   RootState state{};
   std::set<std::string, std::less<>> names{};
   std::set<NodeIdentity> identities{};
@@ -116,7 +111,7 @@ struct RootFormat {
     if (in.failed() || number == 0 || number >= state.next_node_ || lost > kIsLost) return false;
     if (!state.nodes_.empty() && number <= state.nodes_.rbegin()->first) return false;
     if (!is_word(node.name, kNodeNameBytesMax)) return false;
-    if (node.identity != NodeIdentity{} && !identities.insert(node.identity).second) return false;
+    if (!is_new(node.identity)) return false;
     if (node.state == NodeState::removed) {
       const RootNode removed{
           .name = node.name, .identity = node.identity, .state = NodeState::removed};
@@ -141,6 +136,39 @@ struct RootFormat {
     return names.size() <= kNodesMax && state.nodes_.size() - names.size() <= kRemovedNodesMax;
   }
 
+  [[nodiscard]] bool take_clients() {
+    get_identity(in, state.owner_);
+    const auto count = in.get<std::uint32_t>();
+    if (in.failed() || count > kClientsMax + kRootTokensMax) return false;
+    if ((count != 0 && state.owner_ == NodeIdentity{}) || !is_new(state.owner_)) return false;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const auto number = in.get<std::uint32_t>();
+      const auto spent = in.get<std::uint8_t>();
+      RootClient client{.is_spent = spent == kIsSpent};
+      client.expires_s = in.get<std::uint64_t>();
+      get_identity(in, client.key);
+      client.name = get_bounded(in, kNodeNameBytesMax);
+      if (in.failed() || number == 0 || spent > kIsSpent) return false;
+      if (!state.clients_.empty() && number <= state.clients_.rbegin()->first) return false;
+      const bool is_token = number >= kTokenNumbers;
+      if (is_token && (number == kTokenNumbers || number - kTokenNumbers >= state.next_node_)) {
+        return false;
+      }
+      if (is_token != (client.expires_s != 0) || !is_word(client.name, kNodeNameBytesMax)) {
+        return false;
+      }
+      if (client.key == NodeIdentity{} || !is_new(client.key)) return false;
+      state.clients_.emplace_hint(state.clients_.end(), number, std::move(client));
+    }
+    const auto tokens =
+        std::distance(state.clients_.lower_bound(kTokenNumbers), state.clients_.end());
+    return static_cast<std::size_t>(tokens) <= kRootTokensMax &&
+           state.clients_.size() - static_cast<std::size_t>(tokens) <= kClientsMax;
+  }
+  [[nodiscard]] bool is_new(const NodeIdentity& key) {
+    return key == NodeIdentity{} || identities.insert(key).second;
+  }
+
   [[nodiscard]] bool is_possible(const RootGroup& group, const GroupChange& change) const {
     const auto& [add, add_life, leave, since] = change;
     if (since == 0 || since > state.version_ || (add == 0 && leave == 0)) return false;
@@ -161,7 +189,7 @@ struct RootFormat {
     const std::size_t members = in.get<std::uint8_t>();
     const std::size_t founders = in.get<std::uint8_t>();
     if (in.failed() || number >= state.next_group_) return false;
-    if (has > (version < 2 ? kHasChange : kHasChange | kHasShape)) return false;
+    if (has > (kHasChange | kHasShape)) return false;
     // The root is the first one, and the only one of its kind.
     const bool is_root = state.groups_.empty();
     if (is_root ? number != kRootGroup : number <= state.groups_.rbegin()->first) return false;
@@ -231,14 +259,14 @@ struct RootFormat {
       }
       state.shards_.push_back(number);
     }
-    return in.finished();
+    return !in.failed();
   }
 };
 
 std::vector<std::byte> encode_root(const RootState& state) {
   base::ByteWriter out;
   out.put(kRootStateMagic);
-  out.put(static_cast<std::uint16_t>(has_shapes(state) ? kRootStateVersion : 1));
+  out.put(static_cast<std::uint16_t>(kRootStateVersion));
   out.put(state.is_begun() ? kIsBegun : std::uint16_t{0});
   out.put_id(state.cluster());
   out.put(state.version());
@@ -250,6 +278,15 @@ std::vector<std::byte> encode_root(const RootState& state) {
   for (const auto& [number, group] : state.groups()) put_group(out, number, group);
   out.put(static_cast<std::uint32_t>(state.shards().size()));
   for (const GroupNumber group : state.shards()) out.put(group);
+  put_identity(out, state.owner());
+  out.put(static_cast<std::uint32_t>(state.clients().size()));
+  for (const auto& [number, client] : state.clients()) {
+    out.put(number);
+    out.put(client.is_spent ? kIsSpent : std::uint8_t{0});
+    out.put(client.expires_s);
+    put_identity(out, client.key);
+    out.put_string(client.name);
+  }
   return out.release();
 }
 
@@ -260,15 +297,14 @@ Result<RootState> decode_root(base::Bytes bytes) {
   const auto version = in.get<std::uint16_t>();
   const auto flags = in.get<std::uint16_t>();
   if (in.failed()) return damaged_state();
-  if (version == 0 || version > kRootStateVersion) {
+  if (version != kRootStateVersion) {
     return fail(Errc::version_unsupported, "the state of a root group", version);
   }
-  format.version = version;
   if (!format.take_head(flags) || !format.take_nodes() || !format.take_groups() ||
-      !format.take_shards()) {
+      !format.take_shards() || !format.take_clients() || !in.finished()) {
     return damaged_state();
   }
-  if ((version == 2) != has_shapes(format.state)) return damaged_state();
+  if (!format.state.is_begun() && !(format.state == RootState{})) return damaged_state();
   return std::move(format.state);
 }
 

@@ -42,7 +42,7 @@ class TcpChannel {
   TcpChannel(Side side, const NodeName& self, NodeId target, const Secret& key,
              const Secret& ephemeral);
   /// Where everybody has a key of its own. Requires: check(link); self.node, and of a dialler
-  /// `target`, is a name that identity_of() knows.
+  /// `target`, is a name that identity_of() knows; or nobody: any node.
   TcpChannel(Side side, const NodeName& self, NodeId target, const security::LinkSelf& link,
              const Secret& ephemeral);
 

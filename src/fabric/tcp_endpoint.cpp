@@ -74,13 +74,13 @@ Result<void> TcpEndpoint::watch(sys::Socket& bell) {
 
 Result<void> TcpEndpoint::set_peers(const std::vector<TcpPeer>& peers) {
   for (const TcpPeer& peer : peers) {
-    const bool is_anybody = peer.node == NodeId::nobody && !listener_ && !options_.link;
+    const bool is_anybody = peer.node == NodeId::nobody && !listener_;
     if ((peer.node == NodeId::nobody && !is_anybody) || peer.node == options_.self.node ||
         peer.address.port == 0) {
       return fail(Errc::invalid_argument, "a peer of a node",
                   static_cast<std::uint64_t>(peer.node));
     }
-    if (!options_.link) continue;
+    if (!options_.link || is_anybody) continue;
     const auto identity = identity_of(peer.node);
     if (!identity || identity->role != security::Role::node) {
       return fail(Errc::invalid_argument, "a peer that is no node",

@@ -76,8 +76,9 @@ class TcpEndpoint final : public Endpoint {
   TcpEndpoint(const TcpEndpoint&) = delete;
   TcpEndpoint& operator=(const TcpEndpoint&) = delete;
 
-  /// Replaces what is known; connections stay. An endpoint that does not listen, with a shared key,
-  /// may have one peer that is nobody: whoever answers there, under whose name it is connected.
+  /// Replaces what is known; connections stay. An endpoint that does not listen
+  /// may have one peer that is nobody: whichever node answers there, under whose name it is
+  /// connected.
   /// Errors: invalid_argument, as make().
   [[nodiscard]] Result<void> set_peers(const std::vector<TcpPeer>& peers);
   /// A later trust file: connections whose key it does not trust end in poll() (on_lost,

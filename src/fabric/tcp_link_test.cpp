@@ -252,6 +252,23 @@ TEST_F(TcpLinkTest, NodesAndClientsAreWhoTheirKeysProve) {
   ASSERT_TRUE(run({&two, &client}, [&] { return client.sink.messages.size() == 1; }));
 }
 
+// Whoever does not know yet which node listens where.
+TEST_F(TcpLinkTest, AnybodyWhoIsDialledIsAnyNodeThatIsTrusted) {
+  Member two = server();
+  TcpOptions to_anybody = dialler(kClient, two);
+  to_anybody.peers[0].node = NodeId::nobody;
+  Member client(world_.alone(to_anybody));
+  ASSERT_TRUE(run({&two, &client}, [&] { return are_connected(two, client); }));
+  EXPECT_EQ(client.endpoint->connected(kTwo.node), kTwo);
+  // Of the same cluster, and not trusted by who dials.
+  TcpOptions wary = to_anybody;
+  wary.self.node = client_node(1, 79);
+  wary.link->trust = without(world_.cluster().node(2));
+  Member other(world_.alone(wary));
+  ASSERT_TRUE(run({&two, &other}, [&] { return other.is_refused(Errc::not_authentic); }));
+  EXPECT_FALSE(other.endpoint->connected(kTwo.node));
+}
+
 TEST_F(TcpLinkTest, WhoIsNotTrustedIsRefusedAndTold) {
   const LinkCluster& cluster = world_.cluster();
   const auto refused = [&](const NodeName& name, const security::Key& key) {

@@ -16,11 +16,13 @@ namespace dolmen {
 
 using node::deadline_in;
 using node::left_until;
+using node::now_ns;
+using node::now_s;
 
 namespace {
 
 constexpr std::string_view kScheme = "dolmen://";
-constexpr std::string_view kKey = "key=";
+constexpr std::string_view kIdentity = "identity=";
 
 std::string state_of(const cluster::RootNode& one) {
   if (one.state == cluster::NodeState::removed) return "removed";
@@ -44,19 +46,20 @@ std::string kind_of(cluster::GroupKind kind) {
 
 Result<ClusterAddress> ClusterAddress::parse(std::string_view text) {
   const auto bad = [&] {
-    return fail(Errc::invalid_argument,
-                interned(std::string(text) + ": like dolmen://192.0.2.7:7400?key=/etc/dolmen/key"));
+    return fail(
+        Errc::invalid_argument,
+        interned(std::string(text) + ": like dolmen://192.0.2.7:7400?identity=/etc/dolmen/me.key"));
   };
   if (!text.starts_with(kScheme)) return bad();
   std::string_view rest = text.substr(kScheme.size());
   ClusterAddress result;
   if (const std::size_t mark = rest.find('?'); mark != std::string_view::npos) {
     const std::string_view query = rest.substr(mark + 1);
-    if (!query.starts_with(kKey) || query.find('&') != std::string_view::npos) return bad();
-    result.key_file = query.substr(kKey.size());
+    if (!query.starts_with(kIdentity) || query.find('&') != std::string_view::npos) return bad();
+    result.identity_file = query.substr(kIdentity.size());
     rest = rest.substr(0, mark);
   } else {
-    result.key_file = sys::linux_env().process->environment("DOLMEN_KEY");
+    result.identity_file = sys::linux_env().process->environment("DOLMEN_IDENTITY");
   }
   if (rest.ends_with('/')) rest.remove_suffix(1);
   while (!rest.empty()) {
@@ -66,9 +69,9 @@ Result<ClusterAddress> ClusterAddress::parse(std::string_view text) {
     rest.remove_prefix(std::min(comma + 1, rest.size()));
   }
   if (result.nodes.empty()) return bad();
-  if (result.key_file.empty()) {
+  if (result.identity_file.empty()) {
     return fail(Errc::invalid_argument,
-                "which key? (…?key=FILE behind the address, or the variable DOLMEN_KEY)");
+                "who asks? (…?identity=FILE behind the address, or the variable DOLMEN_IDENTITY)");
   }
   return result;
 }
@@ -76,7 +79,7 @@ Result<ClusterAddress> ClusterAddress::parse(std::string_view text) {
 std::string ClusterAddress::text() const {
   std::string result(kScheme);
   for (const std::string& one : nodes) result += (&one == &nodes.front() ? "" : ",") + one;
-  return result + "?" + std::string(kKey) + key_file;
+  return result + "?" + std::string(kIdentity) + identity_file;
 }
 
 Result<Cluster> Cluster::open(std::string_view address, std::chrono::milliseconds patience) {
@@ -99,7 +102,7 @@ Result<Cluster> Cluster::open(std::string_view address, std::chrono::millisecond
 Result<Cluster> Cluster::open(const ClusterAddress& address, std::chrono::milliseconds patience) {
   auto impl = std::make_unique<Impl>();
   impl->addresses = address.nodes;
-  DOLMEN_TRY(impl->key, node::read_key_file(address.key_file));
+  DOLMEN_TRY(impl->self, node::read_identity(address.identity_file));
   DOLMEN_CHECK(impl->refresh(deadline_in(patience)));
   return Cluster(std::move(impl));
 }
@@ -132,7 +135,7 @@ Result<ClusterStatus> Cluster::status(std::chrono::milliseconds patience) {
                                .adding = one.change ? one.change->add : 0,
                                .leaving = one.change ? one.change->leave : 0};
     for (const auto& [member, life] : one.members) group.members.push_back(member);
-    DOLMEN_TRY(auto client, node::ClientOf::make(node::plan_of(map, number, impl_->key), number));
+    DOLMEN_TRY(auto client, node::ClientOf::make(node::plan_of(map, number, impl_->self), number));
     // What answers at once; whoever is not there is not waited for at each of its groups.
     constexpr std::chrono::milliseconds kLook{300};
     const auto members = client.status(std::min(left_until(deadline_ns), kLook));
@@ -144,6 +147,16 @@ Result<ClusterStatus> Cluster::status(std::chrono::milliseconds patience) {
       }
     }
     result.groups.push_back(std::move(group));
+  }
+  for (const auto& [number, one] : map.clients()) {
+    const bool is_token = number >= cluster::kTokenNumbers;
+    const char* const state = is_token       ? one.is_spent ? "used" : "token"
+                              : one.is_spent ? "revoked"
+                                             : "active";
+    result.clients.push_back({.number = is_token ? number - cluster::kTokenNumbers : number,
+                              .name = one.name,
+                              .state = state,
+                              .expires_s = one.expires_s});
   }
   return result;
 }
@@ -183,6 +196,101 @@ Result<void> Cluster::remove(std::uint32_t node, std::chrono::milliseconds patie
   return {};
 }
 
+Result<std::string> Cluster::make_token(const std::string& owner_file,
+                                        std::chrono::seconds lifetime,
+                                        std::chrono::milliseconds patience) {
+  const std::uint64_t deadline_ns = deadline_in(patience);
+  constexpr std::int64_t kLongestS = std::int64_t{10} * 365 * 24 * 3600;
+  if (lifetime.count() <= 0 || lifetime.count() > kLongestS) {
+    return fail(Errc::invalid_argument, "a token's life: from a second to ten years");
+  }
+  DOLMEN_TRY(const security::Key owner, impl_->owner_key(owner_file));
+  security::JoinToken token{.cluster = owner.cluster(),
+                            .owner = owner.public_key(),
+                            .identity = {security::Role::node, 0},
+                            .expiry_s = now_s() + static_cast<std::uint64_t>(lifetime.count()),
+                            .secret = node::new_secret()};
+  for (;;) {
+    DOLMEN_CHECK(impl_->refresh(deadline_ns));
+    token.identity.number = impl_->map.next_node();
+    DOLMEN_TRY(const security::Key key, node::key_of(token));
+    cluster::root::AddClient command{.client = key.identity().number,
+                                     .name = "node-" + std::to_string(token.identity.number),
+                                     .key = impl_->identity_of(key.public_key()),
+                                     .expires_s = token.expiry_s};
+    node::sign(command, owner);
+    DOLMEN_TRY(const cluster::RootReply reply, impl_->tell(command, left_until(deadline_ns)));
+    if (reply.is_ok()) break;
+    // Another token got the number, or the node asked has an old map.
+    const bool is_later = reply.status == cluster::RootStatus::outdated ||
+                          reply.status == cluster::RootStatus::name_taken;
+    if (!is_later || now_ns() >= deadline_ns) {
+      return fail(Errc::invalid_argument, interned(std::string(cluster::text(reply.status))),
+                  reply.value);
+    }
+    constexpr std::uint64_t kPauseNs = 20'000'000;
+    sys::linux_env().clock->sleep_ns(kPauseNs);
+  }
+  for (const auto& [number, one] : impl_->map.nodes()) {
+    if (impl_->map.node(number) == nullptr || one.is_lost) continue;
+    if (token.nodes.size() == security::kTokenNodesMax) break;
+    security::KnownNode known{.number = number, .address = one.address};
+    std::ranges::copy(one.identity, known.key.bytes.begin());
+    token.nodes.push_back(std::move(known));
+  }
+  if (token.nodes.empty()) return fail(Errc::timed_out, "no node is there that could be asked");
+  return token.text();
+}
+
+Result<void> Cluster::add_client(std::string_view name, const std::string& owner_file,
+                                 const std::string& identity_file,
+                                 std::chrono::milliseconds patience) {
+  const std::uint64_t deadline_ns = deadline_in(patience);
+  if (!security::is_valid_name(name)) {
+    return fail(Errc::invalid_argument,
+                "a client's name: 1 to 63 of a-z, 0-9, '.', '_', '-', a letter or digit first");
+  }
+  DOLMEN_TRY(const security::Key owner, impl_->owner_key(owner_file));
+  DOLMEN_CHECK(impl_->refresh(deadline_ns));
+  if (impl_->map.client_named(name) != 0) {
+    return fail(Errc::invalid_argument, interned(std::string(name) + ": the name is taken"));
+  }
+  // Those with which a cluster begins have the low numbers.
+  std::array<std::byte, 4> random{};
+  sys::linux_env().entropy->fill(random);
+  const std::uint32_t number = 1024 + base::load<std::uint32_t>(random) % (1u << 29);
+  DOLMEN_TRY(const security::Key key,
+             security::Key::make(owner.cluster(), owner.public_key(),
+                                 {security::Role::client, number}, name, node::new_secret()));
+  // Nodes by which it finds the cluster, as its owner knows them now.
+  security::Trust trust(owner.cluster(), owner.public_key());
+  for (const auto& [node, one] : impl_->map.nodes()) {
+    if (impl_->map.node(node) == nullptr || one.identity == cluster::NodeIdentity{}) continue;
+    security::PublicKey its_key;
+    std::ranges::copy(one.identity, its_key.bytes.begin());
+    DOLMEN_CHECK(trust.add({security::Role::node, node}, "node-" + std::to_string(node), its_key));
+  }
+  DOLMEN_TRY(const std::string trusted, trust.sign(owner));
+  // The file comes first: a key that is trusted and that nobody has would be worse than one that is
+  // not trusted yet.
+  DOLMEN_CHECK(sys::write_small_file(identity_file, base::as_bytes(key.text() + trusted),
+                                     sys::Secrecy::secret, false));
+  cluster::root::AddClient command{
+      .client = number, .name = std::string(name), .key = impl_->identity_of(key.public_key())};
+  node::sign(command, owner);
+  DOLMEN_CHECK(impl_->ask(command, left_until(deadline_ns)));
+  return {};
+}
+
+Result<void> Cluster::revoke_client(std::string_view name, std::chrono::milliseconds patience) {
+  const std::uint64_t deadline_ns = deadline_in(patience);
+  DOLMEN_CHECK(impl_->refresh(deadline_ns));
+  const cluster::ClientNumber number = impl_->map.client_named(name);
+  if (number == 0) return fail(Errc::not_found, interned("a client called " + std::string(name)));
+  DOLMEN_CHECK(impl_->ask(cluster::root::RevokeClient{.client = number}, left_until(deadline_ns)));
+  return {};
+}
+
 Result<ReplicatedClient> Cluster::client(std::string_view group,
                                          std::chrono::milliseconds patience) {
   DOLMEN_TRY(const auto number, impl_->known<cluster::GroupNumber>(
@@ -192,7 +300,7 @@ Result<ReplicatedClient> Cluster::client(std::string_view group,
   if (number == 0) {
     return fail(Errc::not_found, interned("a group called " + std::string(group)));
   }
-  return node::ClientOf::make(node::plan_of(impl_->map, number, impl_->key), number);
+  return node::ClientOf::make(node::plan_of(impl_->map, number, impl_->self), number);
 }
 
 }  // namespace dolmen

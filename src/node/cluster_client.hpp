@@ -13,6 +13,7 @@
 
 #include <dolmen/cluster.hpp>
 
+#include "node/cluster_identity.hpp"
 #include "node/cluster_map.hpp"
 #include "node/replicated_client.hpp"
 #include "sys/linux/linux.hpp"
@@ -22,6 +23,10 @@ namespace dolmen {
 namespace node {
 
 [[nodiscard]] inline std::uint64_t now_ns() { return sys::linux_env().clock->monotonic_ns(); }
+
+[[nodiscard]] inline std::uint64_t now_s() {
+  return sys::linux_env().clock->wall_ns() / 1'000'000'000;
+}
 
 [[nodiscard]] inline std::uint64_t deadline_in(std::chrono::milliseconds patience) {
   return now_ns() +
@@ -37,7 +42,7 @@ namespace node {
 
 struct Cluster::Impl {
   std::vector<std::string> addresses;  ///< that were given
-  fabric::Secret key;
+  security::LinkSelf self;
   cluster::RootState map;
   std::unique_ptr<ReplicatedClient> root{};
 
@@ -47,10 +52,11 @@ struct Cluster::Impl {
     for (const auto& [number, where] : node::addresses_in(map)) {
       if (std::ranges::find(all, where) == all.end()) all.push_back(where);
     }
-    DOLMEN_TRY(auto latest, node::fetch_map(all, key, deadline_ns));
+    DOLMEN_TRY(auto latest, node::fetch_map(all, self, deadline_ns));
     // Another node may know less than the one before.
     if (latest.version() > map.version()) {
       map = std::move(latest);
+      self.trust = node::trust_of(map, *self.key, node::now_s());
       root.reset();
     }
     return {};
@@ -68,13 +74,25 @@ struct Cluster::Impl {
     return fail(Errc::timed_out, "no node knows of the group yet", number);
   }
 
+  /// Errors: not_authentic (of another cluster), and those of reading it.
+  [[nodiscard]] Result<security::Key> owner_key(const std::string& path) const {
+    DOLMEN_TRY(security::Key owner, node::read_owner_key(path));
+    if (owner.public_key() == self.key->owner()) return owner;
+    return fail(Errc::not_authentic, interned(path + ": the owner of another cluster"));
+  }
+  [[nodiscard]] static cluster::NodeIdentity identity_of(const security::PublicKey& key) {
+    cluster::NodeIdentity identity{};
+    std::ranges::copy(key.bytes, identity.begin());
+    return identity;
+  }
+
   [[nodiscard]] Result<cluster::RootReply> tell(const cluster::RootCommand& command,
                                                 std::chrono::milliseconds patience) {
     const std::uint64_t deadline_ns = node::deadline_in(patience);
     // Who the root's members are may have changed since the last time.
     DOLMEN_CHECK(refresh(deadline_ns));
     if (!root) {
-      DOLMEN_TRY(auto client, node::ClientOf::make(node::plan_of(map, cluster::kRootGroup, key),
+      DOLMEN_TRY(auto client, node::ClientOf::make(node::plan_of(map, cluster::kRootGroup, self),
                                                    cluster::kRootGroup));
       root = std::make_unique<ReplicatedClient>(std::move(client));
     }

@@ -9,6 +9,7 @@
 #include <dolmen/assert.hpp>
 
 #include "base/hooks.hpp"
+#include "node/cluster_rights.hpp"
 #include "node/replicated_group.hpp"
 
 namespace dolmen::node {
@@ -66,11 +67,21 @@ Result<std::unique_ptr<ClusterCore>> ClusterCore::open(
   std::unique_ptr<ClusterCore> core(
       new ClusterCore(env, endpoint, disk, machines, std::move(on_addresses), options));
   DOLMEN_TRY(core->map_, read_map(disk));
+  machines.use_mail([its = core.get()](std::string_view name, std::uint64_t number) {
+    return ClusterMail::find(its->map_, name, number);
+  });
   replication::MemberOptions member_options = options.member;
   member_options.addresses = core->addresses();
   member_options.on_cluster =
       [its = core.get()](const fabric::NodeName& from, const replication::Envelope& envelope,
                          base::Bytes body) { its->hear(from, envelope, body); };
+  member_options.may_say = [its = core.get()](const fabric::NodeName& from,
+                                              const replication::Envelope& envelope,
+                                              base::Bytes body) {
+    const bool has_owner = its->options_.owner != cluster::NodeIdentity{};
+    const std::uint64_t now_s = its->env_.clock->wall_ns() / 1'000'000'000;
+    return may_say(its->map_, has_owner, now_s, from, envelope, body);
+  };
   core->member_ =
       std::make_unique<replication::Member>(env, endpoint, std::move(journal), member_options);
   if (core->replicas().contains(kRootGroup)) DOLMEN_CHECK(core->host(kRootGroup));
@@ -79,11 +90,12 @@ Result<std::unique_ptr<ClusterCore>> ClusterCore::open(
 }
 
 Result<bool> ClusterCore::turn() {
-  DOLMEN_TRY(const bool was_busy, member_->turn());
+  DOLMEN_TRY(bool was_busy, member_->turn());
   if (failure_) return std::unexpected(*failure_);
   const std::uint64_t now_ns = env_.clock->monotonic_ns();
   if (root_.state().version() > map_.version()) DOLMEN_CHECK(adopt(root_.state()));
   if (is_new_map_) DOLMEN_CHECK(follow_map());
+  was_busy |= mail_.turn(now_ns, *member_);
   const bool leads = member_->leads(group_of(kRootGroup));
   if (!leads) {
     controller_.reset();
@@ -166,7 +178,9 @@ Result<void> ClusterCore::host(GroupNumber number) {
   if (number == kRootGroup) return member_->host(group_of(number), root_);
   DOLMEN_TRY(StateMachine* const machine, machines_.open(number, *map_.group(number)));
   if (machine == nullptr) return {};
-  return member_->host(group_of(number), *machine);
+  DOLMEN_CHECK(member_->host(group_of(number), *machine));
+  if (MailPart* const part = machines_.mail_of(number)) mail_.host(number, *part);
+  return {};
 }
 
 Result<void> ClusterCore::drop(GroupNumber number) {
@@ -182,6 +196,7 @@ Result<void> ClusterCore::drop(GroupNumber number) {
     return {};
   }
   DOLMEN_PROBE("cluster.replica_dropped");
+  mail_.forget(number);
   DOLMEN_CHECK(member_->drop(id));
   if (number != kRootGroup) return machines_.clear(number);
   root_.reset();

@@ -10,6 +10,7 @@
 // Threads: one.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
@@ -18,6 +19,7 @@
 
 #include "cluster/root_controller.hpp"
 #include "cluster/seats.hpp"
+#include "node/cluster_mail.hpp"
 #include "node/cluster_message.hpp"
 #include "node/root_machine.hpp"
 #include "replication/member.hpp"
@@ -34,6 +36,13 @@ class GroupMachines {
                                                    const cluster::RootGroup& group) = 0;
   /// The replica is gone: nobody uses the machine any more, nor what it kept.
   [[nodiscard]] virtual Result<void> clear(cluster::GroupNumber number) = 0;
+  /// Called once, before anything else: which groups exchange mail.
+  virtual void use_mail(MailPart::Find find) { (void)find; }
+  /// Of the machine that open() gave; null: its group exchanges none.
+  [[nodiscard]] virtual MailPart* mail_of(cluster::GroupNumber number) {
+    (void)number;
+    return nullptr;
+  }
 };
 
 struct ClusterCoreOptions {
@@ -42,8 +51,14 @@ struct ClusterCoreOptions {
   ObjectId cluster{};
   /// Where nodes 1, 2, … are that found the cluster; none: this one joined it.
   std::vector<std::string> founders{};
+  /// Founders' keys, in the same order, their cluster's owner, and its first clients; none: nobody
+  /// has a key, and everybody is who he says.
+  std::vector<cluster::NodeIdentity> founder_keys{};
+  cluster::NodeIdentity owner{};
+  std::vector<cluster::root::FirstClient> clients{};
   cluster::RootControllerOptions root{};
   replication::MemberOptions member{};
+  ClusterMailOptions mail{};
   /// The map is asked for this often, which also says that this node is there.
   std::uint64_t ask_ns = 100'000'000;
   /// The command that begins the cluster is proposed again after this; what was ordered of a
@@ -70,7 +85,9 @@ class ClusterCore {
   /// Member::turn(), of the machines, and superseded (the node was removed).
   [[nodiscard]] Result<bool> turn();
   /// Until a turn may have something to do.
-  [[nodiscard]] Result<void> wait() { return member_->wait(ask_at_ns_); }
+  [[nodiscard]] Result<void> wait() {
+    return member_->wait(std::min(ask_at_ns_, mail_.next_wakeup_ns()));
+  }
   [[nodiscard]] Result<void> close() { return member_->close(); }
 
   [[nodiscard]] const cluster::RootState& map() const noexcept { return map_; }
@@ -104,7 +121,8 @@ class ClusterCore {
         disk_(disk),
         machines_(machines),
         on_addresses_(std::move(on_addresses)),
-        options_(options) {}
+        options_(options),
+        mail_(options.self, endpoint, map_, options.mail) {}
 
   // What the map says (cluster_core.cpp).
   [[nodiscard]] Result<void> adopt(cluster::RootState latest);
@@ -139,6 +157,7 @@ class ClusterCore {
   const ClusterCoreOptions options_;
   cluster::RootState map_;  ///< the latest that is known; not begun: the founders are all there is
   RootMachine root_;        // outlives the member
+  ClusterMail mail_;        // so does it
   std::unique_ptr<replication::Member> member_;
   std::optional<cluster::RootController> controller_{};
   std::map<cluster::GroupNumber, Ordered> ordered_{};  ///< by this controller, and not reported yet

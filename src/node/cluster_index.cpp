@@ -58,7 +58,7 @@ Result<Index> Cluster::index(std::string_view name, const IndexOptions& options,
   if (shards.empty()) return fail(Errc::not_found, interned("an index called " + std::string(name)));
   auto impl = std::make_unique<Index::Impl>();
   for (const cluster::GroupNumber number : shards) {
-    DOLMEN_CHECK(impl->add(node::plan_of(impl_->map, number, impl_->key), number, options));
+    DOLMEN_CHECK(impl->add(node::plan_of(impl_->map, number, impl_->self), number, options));
   }
   return Index(std::move(impl));
 }

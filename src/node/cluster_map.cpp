@@ -5,7 +5,6 @@
 #include <array>
 #include <cerrno>
 
-#include "base/sha256.hpp"
 #include "node/cluster_message.hpp"
 #include "node/replicated_client.hpp"
 #include "sys/linux/linux.hpp"
@@ -48,17 +47,21 @@ class Visit final : public fabric::Sink {
 
 struct Asked {
   std::optional<cluster::RootState> map{};
-  bool is_founding = false;         ///< nobody listens there, or a node of no cluster yet
-  std::optional<Error> stranger{};  ///< who listens there has another key, or is of another cluster
+  bool is_founding = false;  ///< nobody listens there, or a node of no cluster yet
+  std::optional<Error>
+      stranger{};  ///< who listens there has another cluster, or does not trust this key
 };
 
 /// Whatever is known of the address then: it may not have answered.
-Result<Asked> ask_at(const std::string& where, const fabric::Secret& key, std::uint64_t until_ns) {
+Result<Asked> ask_at(const std::string& where, const security::LinkSelf& self,
+                     std::uint64_t until_ns) {
   const sys::Env& env = sys::linux_env();
   DOLMEN_TRY(const sys::NetworkAddress address, node::address(where));
   DOLMEN_TRY(const auto endpoint,
              fabric::TcpEndpoint::make(
-                 {.self = client_name(), .key = key, .peers = {{fabric::NodeId::nobody, address}}},
+                 {.self = endpoint_name(*self.key),
+                  .link = self,
+                  .peers = {{fabric::NodeId::nobody, address}}},
                  {.network = env.network, .clock = env.clock, .entropy = env.entropy}));
   Visit visit(*endpoint);
   while (!visit.map && !visit.has_not_begun && !visit.refusal &&
@@ -71,9 +74,11 @@ Result<Asked> ask_at(const std::string& where, const fabric::Secret& key, std::u
                           visit.refusal->detail() == ECONNREFUSED;
   asked.is_founding = visit.has_not_begun || is_refused;
   if (visit.refusal && visit.refusal->code() == Errc::not_authentic) {
-    asked.stranger = Error(Errc::not_authentic, interned(where + ": another key"));
+    asked.stranger = Error(Errc::not_authentic,
+                           interned(where + ": it is of another cluster, or does not know this "
+                                            "key (any more)"));
   }
-  if (asked.map && asked.map->cluster() != cluster_of(key)) {
+  if (asked.map && asked.map->cluster() != object_id(self.key->cluster())) {
     asked.map.reset();
     asked.stranger = Error(Errc::not_authentic, interned(where + ": of another cluster"));
   }
@@ -82,19 +87,12 @@ Result<Asked> ask_at(const std::string& where, const fabric::Secret& key, std::u
 
 }  // namespace
 
-ObjectId cluster_of(const fabric::Secret& key) {
-  // Not the key itself, nor anything that it is found out by.
-  std::vector<std::byte> bytes;
-  for (const std::byte byte : base::as_bytes("dolmen cluster")) bytes.push_back(byte);
-  for (const std::byte byte : key.bytes()) bytes.push_back(byte);
-  const base::Sha256Digest digest = base::sha256(bytes);
-  return {base::load<std::uint64_t>(digest, 0), base::load<std::uint64_t>(digest, 8)};
-}
-
 GroupPlan plan_of(const cluster::RootState& map, cluster::GroupNumber group,
-                  const fabric::Secret& key) {
+                  const security::LinkSelf& self) {
   GroupPlan plan;
-  plan.key = key;
+  plan.link = {
+      .key = self.key,
+      .trust = trust_of(map, *self.key, sys::linux_env().clock->wall_ns() / 1'000'000'000)};
   const cluster::RootGroup* const its = map.group(group);
   if (its == nullptr) return plan;
   const auto add = [&](cluster::NodeNumber number) {
@@ -116,20 +114,12 @@ GroupPlan plan_of(const cluster::RootState& map, cluster::GroupNumber group,
   return plan;
 }
 
-fabric::NodeName client_name() {
-  std::array<std::byte, 8> random{};
-  sys::linux_env().entropy->fill(random);
-  // Nodes have small numbers; a client's is its own as long as nobody draws it again.
-  constexpr std::uint64_t kClient = std::uint64_t{1} << 63;
-  return {.node = fabric::NodeId{kClient | base::load<std::uint64_t>(random)}, .incarnation = 1};
-}
-
 namespace {
 
 /// Asks all of them in turn until `is_enough` of what one round gave, or time is over.
 template <class IsEnough>
 Result<std::vector<Asked>> ask_around(const std::vector<std::string>& addresses,
-                                      const fabric::Secret& key, std::uint64_t deadline_ns,
+                                      const security::LinkSelf& self, std::uint64_t deadline_ns,
                                       const IsEnough& is_enough) {
   constexpr std::uint64_t kVisitNs = 1'000'000'000;
   constexpr std::uint64_t kPauseNs = 50'000'000;
@@ -144,7 +134,7 @@ Result<std::vector<Asked>> ask_around(const std::vector<std::string>& addresses,
       if (now_ns >= deadline_ns) return round;
       // However little time there is, one that does not answer leaves some of it to the others.
       const std::uint64_t share_ns = std::min(kVisitNs, (deadline_ns - now_ns) / left--);
-      DOLMEN_TRY(Asked asked, ask_at(where, key, now_ns + share_ns));
+      DOLMEN_TRY(Asked asked, ask_at(where, self, now_ns + share_ns));
       round.push_back(std::move(asked));
       if (round.back().map) return round;
     }
@@ -163,11 +153,16 @@ std::string list_of(const std::vector<std::string>& addresses) {
 }  // namespace
 
 Result<cluster::RootState> fetch_map(const std::vector<std::string>& addresses,
-                                     const fabric::Secret& key, std::uint64_t deadline_ns) {
-  const auto are_strangers = [](const std::vector<Asked>& round) {
-    return std::ranges::all_of(round, [](const Asked& one) { return one.stranger.has_value(); });
+                                     const security::LinkSelf& self, std::uint64_t deadline_ns) {
+  // Who was taken in just now is not known to all nodes yet.
+  constexpr std::uint64_t kHearsayNs = 500'000'000;
+  sys::Clock& clock = *sys::linux_env().clock;
+  const std::uint64_t known_ns = clock.monotonic_ns() + kHearsayNs;
+  const auto are_strangers = [&](const std::vector<Asked>& round) {
+    return clock.monotonic_ns() >= known_ns &&
+           std::ranges::all_of(round, [](const Asked& one) { return one.stranger.has_value(); });
   };
-  DOLMEN_TRY(auto round, ask_around(addresses, key, deadline_ns, are_strangers));
+  DOLMEN_TRY(auto round, ask_around(addresses, self, deadline_ns, are_strangers));
   std::optional<Error> stranger;
   for (Asked& one : round) {
     if (one.map) return std::move(*one.map);
@@ -179,12 +174,12 @@ Result<cluster::RootState> fetch_map(const std::vector<std::string>& addresses,
 }
 
 Result<std::optional<cluster::RootState>> look_for_cluster(
-    const std::vector<std::string>& addresses, const fabric::Secret& key,
+    const std::vector<std::string>& addresses, const security::LinkSelf& self,
     std::uint64_t deadline_ns) {
   const auto are_founding = [&](const std::vector<Asked>& round) {
     return round.size() == addresses.size() && std::ranges::all_of(round, &Asked::is_founding);
   };
-  DOLMEN_TRY(auto round, ask_around(addresses, key, deadline_ns, are_founding));
+  DOLMEN_TRY(auto round, ask_around(addresses, self, deadline_ns, are_founding));
   for (Asked& one : round) {
     if (one.map) return std::move(one.map);
     if (one.stranger) return std::unexpected(*one.stranger);
@@ -195,11 +190,11 @@ Result<std::optional<cluster::RootState>> look_for_cluster(
                        list_of(addresses) + " could be asked"));
 }
 
-Result<cluster::RootReply> call_root(const cluster::RootState& map, const fabric::Secret& key,
+Result<cluster::RootReply> call_root(const cluster::RootState& map, const security::LinkSelf& self,
                                      const cluster::RootCommand& command,
                                      std::chrono::milliseconds patience) {
   DOLMEN_TRY(auto client,
-             ClientOf::make(plan_of(map, cluster::kRootGroup, key), cluster::kRootGroup));
+             ClientOf::make(plan_of(map, cluster::kRootGroup, self), cluster::kRootGroup));
   DOLMEN_TRY(const auto reply, client.call(cluster::encode(command), patience));
   return cluster::decode_root_reply(reply);
 }

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/sha256.hpp"
-
 namespace dolmen::node {
 
 namespace {
@@ -48,15 +46,6 @@ replication::Addresses addresses_in(const cluster::RootState& map) {
     }
   }
   return addresses;
-}
-
-cluster::NodeIdentity identity_of(const NodeFile& file, const fabric::Secret& key) {
-  base::ByteWriter out;
-  out.put_bytes(base::as_bytes("dolmen node"));
-  out.put_bytes(key.bytes());
-  out.put(file.life);
-  out.put_bytes(base::as_bytes(file.name));
-  return base::sha256(out.release());
 }
 
 std::vector<std::byte> encode(const AskMap& ask) {

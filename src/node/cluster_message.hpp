@@ -10,7 +10,6 @@
 
 #include "cluster/root_controller.hpp"
 #include "cluster/seats.hpp"
-#include "fabric/noise.hpp"
 #include "node/node_file.hpp"
 #include "replication/membership.hpp"
 
@@ -52,9 +51,6 @@ struct Reported {
 [[nodiscard]] Result<AskMap> decode_ask_map(base::Bytes body);
 [[nodiscard]] Result<cluster::ChangeOrder> decode_order(base::Bytes body);
 [[nodiscard]] Result<Reported> decode_report(base::Bytes body);
-
-/// Who a node is, for ever: what tells it from another one of its name.
-[[nodiscard]] cluster::NodeIdentity identity_of(const NodeFile& file, const fabric::Secret& key);
 
 /// The replica that a change which began with this entry adds.
 [[nodiscard]] inline log::ReplicaId added_replica(cluster::NodeNumber node, log::Index since) {

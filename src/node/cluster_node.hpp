@@ -6,12 +6,15 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include <dolmen/cluster.hpp>
 
 #include "fabric/tcp_endpoint.hpp"
 #include "node/cluster_core.hpp"
+#include "node/cluster_identity.hpp"
 #include "node/index_machines.hpp"
 #include "node/node_file.hpp"
 #include "sys/linux/linux.hpp"
@@ -19,6 +22,17 @@
 namespace dolmen {
 
 namespace node {
+
+/// What a node's directory says of the node itself: the file `node`. Nothing: it is no node's.
+[[nodiscard]] Result<std::optional<NodeFile>> read_node_file(const std::string& directory);
+[[nodiscard]] Result<void> write_node_file(const std::string& directory, const NodeFile& file);
+inline constexpr const char* kNodeFile = "/node";
+inline constexpr const char* kJournal = "/journal";
+/// In the directory of a node that joined: its key, and the token that it used.
+inline constexpr const char* kOwnKey = "key";
+inline constexpr const char* kToken = "token";
+/// The key file that a node's file names, seen from its directory.
+[[nodiscard]] std::string key_path(const std::string& directory, const NodeFile& file);
 
 /// A space per group, each in a directory of the node's.
 class SpaceMachines final : public GroupMachines {
@@ -28,6 +42,8 @@ class SpaceMachines final : public GroupMachines {
 
   Result<StateMachine*> open(cluster::GroupNumber number, const cluster::RootGroup& group) override;
   Result<void> clear(cluster::GroupNumber number) override;
+  void use_mail(MailPart::Find find) override { find_ = std::move(find); }
+  MailPart* mail_of(cluster::GroupNumber number) override;
 
  private:
   [[nodiscard]] std::string directory_of(cluster::GroupNumber number) const {
@@ -37,6 +53,7 @@ class SpaceMachines final : public GroupMachines {
   const std::string directory_;
   const SpaceFunctions& functions_;
   const SpaceOptions& options_;
+  MailPart::Find find_{};
   std::map<cluster::GroupNumber, std::unique_ptr<ReplicatedSpace>> spaces_;
 };
 
@@ -53,7 +70,12 @@ struct ClusterNode::Impl {
   node::IndexMachines machines{*sys::linux_env().clock, spaces};
   std::unique_ptr<fabric::TcpEndpoint> endpoint{};
   std::unique_ptr<node::ClusterCore> core{};  // goes before its endpoint and machines
+  security::LinkSelf link{};
+  std::uint64_t trust_due_ns = ~std::uint64_t{0};  ///< when whom to trust is looked at again
   std::atomic<bool> is_stopping{false};
+
+  /// Whom the map says to trust. A node that was removed hears of it before it is cut off.
+  void follow_trust(bool is_new_map);
 
   [[nodiscard]] static Result<std::unique_ptr<Impl>> open(const std::string& directory,
                                                           NodeRunOptions options);

@@ -27,6 +27,9 @@ bool is_node(const fabric::NodeName& name) {
 
 void ClusterCore::hear(const fabric::NodeName& from, const replication::Envelope& envelope,
                        base::Bytes body) {
+  if (envelope.kind == EnvelopeKind::mail) {
+    return mail_.hear(env_.clock->monotonic_ns(), from, envelope.group, body);
+  }
   if (envelope.group != group_of(kRootGroup)) return;
   if (envelope.kind == EnvelopeKind::ask_map) return hear_ask(from, body);
   if (!is_node(from)) return;  // a client has nothing else to say
@@ -135,10 +138,14 @@ void ClusterCore::propose(const cluster::RootCommand& command) {
 }
 
 void ClusterCore::begin() {
-  cluster::root::Init init{.cluster = options_.cluster};
+  cluster::root::Init init{.cluster = options_.cluster, .owner = options_.owner};
+  init.clients = options_.clients;
   for (const std::string& where : options_.founders) {
     const std::size_t number = init.nodes.size() + 1;
     init.nodes.push_back({.name = "node-" + std::to_string(number), .address = where});
+    if (number <= options_.founder_keys.size()) {
+      init.nodes.back().identity = options_.founder_keys[number - 1];
+    }
   }
   constexpr std::size_t kSizeMax = 5;
   init.size = static_cast<std::uint32_t>(std::min(options_.founders.size(), kSizeMax));

@@ -9,6 +9,7 @@
 
 #include <map>
 #include <memory>
+#include <utility>
 
 #include "node/cluster_core.hpp"
 #include "node/index_machine.hpp"
@@ -25,6 +26,10 @@ class IndexMachines final : public GroupMachines {
 
   Result<StateMachine*> open(cluster::GroupNumber number, const cluster::RootGroup& group) override;
   Result<void> clear(cluster::GroupNumber number) override;
+  void use_mail(MailPart::Find find) override { others_.use_mail(std::move(find)); }
+  MailPart* mail_of(cluster::GroupNumber number) override {
+    return shards_.contains(number) ? nullptr : others_.mail_of(number);
+  }
   /// Null: there is none, or nothing was executed yet.
   [[nodiscard]] const IndexMachine* find(cluster::GroupNumber number) const;
 

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <utility>
 
 #include "base/checksum.hpp"
-#include "node/node_file.hpp"
-#include "security/text.hpp"
+#include "node/cluster_node.hpp"
 #include "sys/linux/linux.hpp"
 #include "sys/linux/service.hpp"
 
@@ -27,7 +27,7 @@ constexpr std::array<Names, 3> kSystems{{
     {"PMI_RANK", "PMI_SIZE", "PMI_JOBID"},
 }};
 constexpr std::uint32_t kRanksMax = 1024;
-constexpr std::size_t kAddressTextMax = 512;
+constexpr std::size_t kFileTextMax = security::kKeyTextMax;
 constexpr std::uint64_t kLookNs = 20'000'000;
 
 std::optional<std::uint32_t> number_in(const std::string& text) {
@@ -38,7 +38,8 @@ std::optional<std::uint32_t> number_in(const std::string& text) {
   return number;
 }
 
-std::string key_file(const Job& job) { return job.directory + "/key"; }
+std::string key_directory(const Job& job) { return job.directory + "/keys"; }
+constexpr std::uint32_t kJobFoundersMax = 5;
 std::string address_file(const Job& job, std::uint32_t rank) {
   return job.directory + "/address-" + std::to_string(rank);
 }
@@ -57,7 +58,7 @@ Result<std::string> wait_for(const std::string& path, sys::Secrecy secrecy,
                              std::uint64_t deadline_ns) {
   sys::Clock& clock = *sys::linux_env().clock;
   for (;;) {
-    const auto bytes = sys::read_small_file(path, kAddressTextMax, secrecy);
+    const auto bytes = sys::read_small_file(path, kFileTextMax, secrecy);
     if (bytes) {
       std::string text;
       for (const std::byte byte : *bytes) text += static_cast<char>(byte);
@@ -79,14 +80,27 @@ std::uint64_t deadline_in(std::chrono::milliseconds patience) {
 }
 
 Result<ClusterAddress> addresses_of(const Job& job, std::uint64_t deadline_ns) {
-  ClusterAddress all{.nodes = {}, .key_file = key_file(job)};
-  DOLMEN_CHECK(wait_for(all.key_file, sys::Secrecy::secret, deadline_ns));
+  // Made with the others, in one step.
+  ClusterAddress all{.nodes = {}, .identity_file = key_directory(job) + "/client-1.key"};
+  DOLMEN_CHECK(wait_for(key_directory(job) + "/owner.key", sys::Secrecy::secret, deadline_ns));
   for (std::uint32_t rank = 0; rank < job.ranks; ++rank) {
     DOLMEN_TRY(std::string where,
                wait_for(address_file(job, rank), sys::Secrecy::open, deadline_ns));
     all.nodes.push_back(std::move(where));
   }
   return all;
+}
+
+/// With which the node joins: the same one after an attempt that was cut short. Empty: it has.
+Result<std::string> token_for(const std::string& directory, const ClusterAddress& cluster,
+                              const std::string& owner_file, std::chrono::milliseconds patience) {
+  DOLMEN_TRY(const auto known, read_node_file(directory));
+  if (known && known->number != 0) return std::string();
+  const auto former = read_text_file(directory + "/" + kToken, security::kTokenTextMax, true);
+  if (former) return *former;
+  if (former.error().code() != Errc::not_found) return std::unexpected(former.error());
+  DOLMEN_TRY(auto its, Cluster::open(cluster, patience));
+  return its.make_token(owner_file, std::chrono::hours(24), patience);
 }
 
 }  // namespace
@@ -123,11 +137,7 @@ Result<JobNode> join_job(const Job& job, std::chrono::milliseconds patience) {
   const std::uint64_t deadline_ns = deadline_in(patience);
   DOLMEN_CHECK(sys::open_directory(job.directory, sys::DirectoryMode::open_or_create));
   if (job.rank == 0) {
-    std::array<std::byte, 32> random{};
-    sys::linux_env().entropy->fill(random);
-    const std::string text = security::to_hex(random) + "\n";
-    const auto made =
-        sys::write_small_file(key_file(job), base::as_bytes(text), sys::Secrecy::secret, false);
+    const auto made = make_cluster_keys(key_directory(job), std::min(job.ranks, kJobFoundersMax));
     if (!made && made.error().code() != Errc::already_exists) return std::unexpected(made.error());
   }
   // Of another number of processes it would be another cluster under the same name.
@@ -153,17 +163,26 @@ Result<JobNode> join_job(const Job& job, std::chrono::milliseconds patience) {
 
   NodeOptions options{.directory = job.directory + "/node-" + std::to_string(job.rank),
                       .address = address,
-                      .key_file = all.key_file,
                       .name = "rank-" + std::to_string(job.rank)};
   // The first ones found the cluster, and the others join it.
-  const std::size_t founders = std::min(all.nodes.size(), std::size_t{5});
+  const std::size_t founders = std::min<std::size_t>(all.nodes.size(), kJobFoundersMax);
   std::vector<std::string> first(all.nodes.begin(),
                                  all.nodes.begin() + static_cast<std::ptrdiff_t>(founders));
-  (job.rank < founders ? options.founders : options.seeds) = std::move(first);
   const std::uint64_t now_ns = sys::linux_env().clock->monotonic_ns();
   const std::chrono::milliseconds left(deadline_ns > now_ns ? (deadline_ns - now_ns) / 1'000'000
                                                             : 0);
-  const auto made = ClusterNode::create(options, left);
+  if (job.rank < founders) {
+    options.founders = std::move(first);
+    // Seen from its directory: wherever a later run of the job starts.
+    DOLMEN_CHECK(sys::open_directory(options.directory, sys::DirectoryMode::open_or_create));
+    options.identity_file = "../keys/node-" + std::to_string(job.rank + 1) + ".key";
+  } else {
+    DOLMEN_TRY(options.token,
+               token_for(options.directory, all, key_directory(job) + "/owner.key", left));
+  }
+  const auto made = options.token.empty() && options.founders.empty()
+                        ? Result<void>()
+                        : ClusterNode::create(options, left);
   if (!made && made.error().code() != Errc::already_exists) return std::unexpected(made.error());
   return JobNode{.directory = options.directory, .cluster = std::move(all)};
 }

@@ -3,6 +3,8 @@
 
 #include <set>
 
+#include "node/cluster_identity.hpp"
+
 namespace dolmen {
 
 namespace {
@@ -63,8 +65,9 @@ void ReplicatedClient::Impl::on_refused(fabric::NodeId /*who*/, const Error& why
 
 void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Bytes message) {
   const auto opened = replication::decode_envelope(message);
-  if (opened && opened->envelope.kind == EnvelopeKind::map) return hear_map(opened->body);
-  if (!opened || opened->envelope.group != group) return;
+  if (!opened) return;
+  if (opened->envelope.kind == EnvelopeKind::map) return hear_map(opened->body);
+  if (opened->envelope.group != group) return;
   switch (opened->envelope.kind) {
     case EnvelopeKind::status: {
       const auto status = replication::decode_status(opened->body);
@@ -94,6 +97,11 @@ void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Byte
     case EnvelopeKind::change_reply: {
       const auto reply = replication::decode_change_reply(opened->body);
       if (reply && reply->number == number) change_reply = *reply;
+      return;
+    }
+    case EnvelopeKind::state: {
+      const auto part = replication::decode_state_part(opened->body);
+      if (part && on_state) on_state(from.node, *part);
       return;
     }
     default:
@@ -126,12 +134,13 @@ Result<bool> ReplicatedClient::Impl::send(fabric::NodeId to, EnvelopeKind kind, 
 }
 
 Result<void> ReplicatedClient::Impl::look_after_roster(bool at_once) {
-  if (map_version != 0) DOLMEN_CHECK(look_after_map());
+  if (link_key) DOLMEN_CHECK(look_after_map());
   if (std::exchange(has_new_roster, false)) DOLMEN_CHECK(know_nodes());
   if (!at_once && now_ns() < roster_asked_ns + kRosterNs) return {};
   for (const fabric::NodeId node : nodes) {
     DOLMEN_TRY(const bool is_sent, send(node, EnvelopeKind::ask_roster, {}));
     if (is_sent) roster_asked_ns = now_ns();
+    if (is_sent && link_key) ask_map(node);
   }
   return {};
 }
@@ -231,11 +240,13 @@ Result<void> ReplicatedClient::Impl::open(const node::GroupPlan& plan, std::uint
   others = plan.others;
   map_version = plan.map_version;
   for (const fabric::TcpPeer& peer : plan.members) nodes.push_back(peer.node);
-  DOLMEN_TRY(auto joined,
-             node::connect(plan,
-                           {.node = fabric::NodeId{kClient | base::load<std::uint64_t>(seed)},
-                            .incarnation = 1},
-                           spin));
+  fabric::NodeName self{.node = fabric::NodeId{kClient | base::load<std::uint64_t>(seed)},
+                        .incarnation = 1};
+  if (plan.link) {
+    link_key = plan.link->key;
+    self = node::endpoint_name(*link_key);
+  }
+  DOLMEN_TRY(auto joined, node::connect(plan, self, spin));
   endpoint = std::move(joined.endpoint);
   tcp = joined.tcp;
   return {};

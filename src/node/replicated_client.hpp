@@ -9,12 +9,14 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/random.hpp"
 #include "node/replicated_group.hpp"
+#include "replication/state_message.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen {
@@ -29,6 +31,7 @@ struct ReplicatedClient::Impl : fabric::Sink {
 
   std::unique_ptr<fabric::Endpoint> endpoint;
   fabric::TcpEndpoint* tcp = nullptr;  ///< the same; null: in shared memory all find each other
+  std::shared_ptr<const security::Key> link_key;  ///< of a client of a cluster
   replication::GroupId group{};
   replication::Addresses given;       ///< by whoever made the client
   replication::Addresses dialled;     ///< what the endpoint knows
@@ -54,6 +57,8 @@ struct ReplicatedClient::Impl : fabric::Sink {
   base::Random random{1};  ///< of pauses
   std::optional<replication::ChangeReply> change_reply;
   std::map<fabric::NodeId, replication::MemberStatus> statuses;
+  /// Of who makes a copy (space_copy.cpp).
+  std::function<void(fabric::NodeId from, const replication::StatePart& part)> on_state{};
 
   /// Of group `number`; it connects when it is used. `spin`: as of ReplicatedOptions. Errors: as
   /// make().
@@ -116,15 +121,16 @@ struct ReplicatedClient::Impl : fabric::Sink {
       const std::function<std::vector<std::byte>(std::uint64_t)>& make_body,
       std::uint64_t deadline_ns);
 
-  // In a cluster (cluster_follow.cpp): who is asked for a later map when no member is heard, for
-  // all that were known may be gone.
+  // In a cluster (cluster_follow.cpp): members are asked for a later map, which says whom to trust;
+  // and so is every node that is known when no member is heard, for all of them may be gone.
   static constexpr std::uint64_t kSilentNs = 1'000'000'000;
-  std::uint64_t map_version = 0;  ///< 0: of no cluster
+  std::uint64_t map_version = 0;  ///< 0: none yet
   replication::Addresses others;  ///< nodes that are no members
   bool is_seeking = false;        ///< … and are dialled
   std::uint64_t looked_ns = 0;
   std::uint64_t silent_since_ns = 0;
   [[nodiscard]] Result<void> look_after_map();
+  void ask_map(fabric::NodeId node);
   void hear_map(base::Bytes body);
 
   // Changing the members (replicated_change.cpp).
@@ -149,6 +155,8 @@ namespace node {
 struct ClientOf {
   /// Errors: as ReplicatedClient::make().
   [[nodiscard]] static Result<ReplicatedClient> make(const GroupPlan& plan, std::uint64_t number);
+  using Impl = ReplicatedClient::Impl;
+  [[nodiscard]] static Impl& inside(ReplicatedClient& client) { return *client.impl_; }
 };
 }  // namespace node
 

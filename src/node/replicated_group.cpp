@@ -160,7 +160,7 @@ Result<Joined> connect(const GroupPlan& plan, const fabric::NodeName& self,
                fabric::open_shm(env, std::move(directory), {.self = self, .wait = wait}));
     return Joined{.endpoint = std::move(shared)};
   }
-  fabric::TcpOptions tcp{.self = self, .key = plan.key, .wait = wait};
+  fabric::TcpOptions tcp{.self = self, .key = plan.key, .link = plan.link, .wait = wait};
   for (const fabric::TcpPeer& peer : plan.members) {
     if (peer.node == self.node) {
       tcp.listen = peer.address;

@@ -25,10 +25,11 @@ namespace dolmen::node {
 }
 
 struct GroupPlan {
-  fabric::Secret key;
-  std::vector<fabric::TcpPeer> members;  ///< ascending by number; addresses of tcp only
-  replication::Addresses addresses;      ///< the same as text
-  std::string shared_directory;          ///< set: they meet there instead
+  fabric::Secret key;                        ///< that all share
+  std::optional<security::LinkSelf> link{};  ///< set: instead, everybody has a key of its own
+  std::vector<fabric::TcpPeer> members;      ///< ascending by number; addresses of tcp only
+  replication::Addresses addresses;          ///< the same as text
+  std::string shared_directory;              ///< set: they meet there instead
   /// Of a cluster's group: other nodes, and which map says all this; 0: none does.
   replication::Addresses others{};
   std::uint64_t map_version = 0;

@@ -3,6 +3,8 @@
 
 #include <dolmen/assert.hpp>
 
+#include "node/cluster_identity.hpp"
+
 namespace dolmen::node {
 
 Result<std::vector<std::byte>> RootMachine::effect_of(Bytes request) {
@@ -16,6 +18,9 @@ std::vector<std::byte> RootMachine::apply_at(std::uint64_t index, Bytes command)
   const auto decoded = cluster::decode_root_command(command);
   // A later version's, at all members alike.
   if (!decoded) return cluster::encode(cluster::RootReply{cluster::RootStatus::invalid});
+  if (!is_signed(state_, *decoded)) {
+    return cluster::encode(cluster::RootReply{cluster::RootStatus::not_signed});
+  }
   return cluster::encode(state_.apply(index, *decoded));
 }
 

@@ -14,20 +14,28 @@ namespace dolmen::node {
 namespace {
 
 constexpr std::uint16_t kVersion = 1;
+constexpr std::uint16_t kMailVersion = 2;  ///< of effects with mail
 constexpr std::size_t kImageHeadBytes = 32;
-enum class Kind : std::uint16_t { call = 1, effect = 2, reply = 3, image = 4 };
+constexpr std::size_t kContextMax = 1000;
+enum class Kind : std::uint16_t {
+  call = 1,
+  effect = 2,
+  reply = 3,
+  image = 4,
+  state = 6
+};  // 5: space_post.cpp
 
 std::unexpected<Error> damaged(const char* what) { return fail(Errc::corrupt, what); }
 
-void put_head(base::ByteWriter& out, Kind kind) {
-  out.put(kVersion);
+void put_head(base::ByteWriter& out, Kind kind, std::uint16_t version = kVersion) {
+  out.put(version);
   out.put(static_cast<std::uint16_t>(kind));
 }
 
-[[nodiscard]] bool has_head(base::ByteReader& in, Kind kind) {
+[[nodiscard]] bool has_head(base::ByteReader& in, Kind kind, std::uint16_t its = kVersion) {
   const auto version = in.get<std::uint16_t>();
   const auto found = in.get<std::uint16_t>();
-  return !in.failed() && version == kVersion && found == static_cast<std::uint16_t>(kind);
+  return !in.failed() && version == its && found == static_cast<std::uint16_t>(kind);
 }
 
 [[nodiscard]] bool is_known(std::uint16_t code) {
@@ -61,9 +69,13 @@ Result<SpaceCall> decode_space_call(base::Bytes bytes) {
 
 std::vector<std::byte> encode(const SpaceEffect& effect) {
   base::ByteWriter out;
-  put_head(out, Kind::effect);
+  put_head(out, Kind::effect, effect.mail.empty() ? kVersion : kMailVersion);
   out.put(static_cast<std::uint32_t>(effect.records.size()));
   out.put_id(effect.space);
+  if (!effect.mail.empty()) {
+    out.put(static_cast<std::uint32_t>(effect.mail.size()));
+    out.put_bytes(effect.mail);
+  }
   for (const base::Bytes record : effect.records) {
     out.put(static_cast<std::uint32_t>(record.size()));
     out.put_bytes(record);
@@ -74,10 +86,17 @@ std::vector<std::byte> encode(const SpaceEffect& effect) {
 
 Result<SpaceEffect> decode_space_effect(base::Bytes bytes) {
   base::ByteReader in(bytes);
-  if (!has_head(in, Kind::effect)) return damaged("an effect on a replicated space");
+  const bool has_mail = bytes.size() >= 2 && base::load<std::uint16_t>(bytes) == kMailVersion;
+  if (!has_head(in, Kind::effect, has_mail ? kMailVersion : kVersion)) {
+    return damaged("an effect on a replicated space");
+  }
   SpaceEffect effect;
   const auto count = in.get<std::uint32_t>();
   effect.space = in.get_id();
+  if (has_mail) {
+    effect.mail = in.take(in.get<std::uint32_t>());
+    if (effect.mail.empty()) in.fail();
+  }
   for (std::uint32_t i = 0; i < count && !in.failed(); ++i) {
     const base::Bytes record = in.take(in.get<std::uint32_t>());
     // A record that changes nothing is never made.
@@ -91,6 +110,26 @@ Result<SpaceEffect> decode_space_effect(base::Bytes bytes) {
   return effect;
 }
 
+std::vector<std::byte> encode(const SpaceState& state) {
+  if (state.mail.empty()) return {state.head.begin(), state.head.end()};
+  base::ByteWriter out;
+  put_head(out, Kind::state);
+  out.put(static_cast<std::uint32_t>(state.head.size()));
+  out.put_bytes(state.head);
+  out.put_bytes(state.mail);
+  return out.release();
+}
+
+Result<SpaceState> decode_space_state(base::Bytes bytes) {
+  base::ByteReader in(bytes);
+  if (!has_head(in, Kind::state)) return SpaceState{.head = bytes, .mail = {}};
+  SpaceState state;
+  state.head = in.take(in.get<std::uint32_t>());
+  state.mail = in.take(in.remaining());
+  if (in.failed() || state.mail.empty()) return damaged("the state of a replicated space");
+  return state;
+}
+
 std::vector<std::byte> encode_reply(const Result<std::vector<std::byte>>& result) {
   base::ByteWriter out;
   put_head(out, Kind::reply);
@@ -99,7 +138,6 @@ std::vector<std::byte> encode_reply(const Result<std::vector<std::byte>>& result
     out.put_bytes(*result);
     return out.release();
   }
-  constexpr std::size_t kContextMax = 1000;
   out.put(result.error().detail());
   out.put_string(result.error().context().substr(0, kContextMax));
   return out.release();
@@ -115,7 +153,8 @@ Result<std::vector<std::byte>> decode_reply(base::Bytes bytes) {
   }
   const auto detail = in.get<std::uint64_t>();
   const std::string context(in.get_string());
-  if (!in.finished() || !is_known(code)) return damaged("a reply of a replicated space");
+  if (!in.finished() || !is_known(code) || context.size() > kContextMax)
+    return damaged("a reply of a replicated space");
   return fail(static_cast<Errc>(code), interned(context), detail);
 }
 

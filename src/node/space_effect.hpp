@@ -40,9 +40,21 @@ struct SpaceEffect {
   ObjectId space;
   std::vector<base::Bytes> records;
   base::Bytes reply;
+  /// What it does to the group's mail: cluster::encode(MailChange); empty: nothing.
+  base::Bytes mail{};
 };
 [[nodiscard]] std::vector<std::byte> encode(const SpaceEffect& effect);
 [[nodiscard]] Result<SpaceEffect> decode_space_effect(base::Bytes bytes);
+
+/// A snapshot of a space that exchanges mail: what says which state the image has, and the mail.
+/// Without mail it is the head alone.
+struct SpaceState {
+  base::Bytes head;
+  base::Bytes mail;
+};
+[[nodiscard]] std::vector<std::byte> encode(const SpaceState& state);
+/// Errors: corrupt. What is no such state is a head alone, which is not looked into.
+[[nodiscard]] Result<SpaceState> decode_space_state(base::Bytes bytes);
 
 /// What a caller is told: the function's result, or its error.
 [[nodiscard]] std::vector<std::byte> encode_reply(const Result<std::vector<std::byte>>& result);

@@ -1,1 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// Any bytes as a call, an effect, a reply, a mail, a state and an image of a replicated space: what
+// is understood is exactly what is written again.
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <dolmen/assert.hpp>
+
+#include "node/space_effect.hpp"
+#include "node/space_post.hpp"
+
+namespace {
+
+using namespace dolmen;
+
+/// Page by page what was understood.
+std::vector<std::byte> write_again(const node::DecodedImage& image) {
+  node::ImageWriter out(image.head);
+  for (const node::ImageObject& object : image.objects) {
+    out.begin(object.id, object.capacity_log2);
+    for (const auto& page : object.pages) {
+      std::ranges::copy(page.bytes, out.page(page.number, page.bytes.size()).begin());
+    }
+  }
+  return out.finish();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const base::Bytes bytes = std::as_bytes(std::span(data, size));
+  if (const auto call = node::decode_space_call(bytes)) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode(*call), bytes));
+  }
+  if (const auto effect = node::decode_space_effect(bytes)) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode(*effect), bytes));
+  }
+  if (const auto letter = node::decode_space_letter(bytes)) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode(*letter), bytes));
+  }
+  if (const auto state = node::decode_space_state(bytes)) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode(*state), bytes));
+  }
+  if (const auto reply = node::decode_reply(bytes)) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode_reply(reply), bytes));
+  }
+  (void)post_result(bytes);
+  const auto image = node::decode_image(bytes);
+  if (!image) return 0;
+  DOLMEN_ASSERT(node::decode_image_head(bytes).value().last_index == image->head.last_index);
+  DOLMEN_ASSERT(std::ranges::equal(write_again(*image), bytes));
+  return 0;
+}

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/commit_record.hpp"
+#include "node/space_post.hpp"
 #include "store/golden_file.hpp"
 
 namespace dolmen::node {
@@ -26,6 +27,29 @@ std::vector<std::byte> some_effect() {
   return encode(SpaceEffect{.space = {3, 4}, .records = {record.bytes()}, .reply = reply});
 }
 
+std::vector<std::byte> some_effect_with_mail() {
+  base::CommitRecordWriter record;
+  record.create({1, 2}, 12);
+  const auto reply = encode_reply(bytes_of("done"));
+  const auto mail = cluster::encode(cluster::MailChange{
+      .received = {}, .acknowledged = {}, .posted = {{.to = {5, 6}, .bytes = bytes_of("mail")}}});
+  return encode(
+      SpaceEffect{.space = {3, 4}, .records = {record.bytes()}, .reply = reply, .mail = mail});
+}
+
+std::vector<std::byte> some_letter() {
+  const auto context = bytes_of("order 7");
+  const auto body = bytes_of("ten");
+  return encode(
+      SpaceLetter{.function = "receive", .on_result = "told", .context = context, .body = body});
+}
+
+std::vector<std::byte> some_state() {
+  const auto head = ImageWriter({.space = {3, 4}, .last_index = 17}).finish();
+  const auto mail = bytes_of("the mail of a group");
+  return encode(SpaceState{.head = head, .mail = mail});
+}
+
 std::vector<std::byte> some_image() {
   ImageWriter image({.space = {3, 4}, .last_index = 17});
   image.begin({1, 2}, 9);
@@ -43,6 +67,9 @@ TEST(SpaceEffect, BytesAreAsDocumented) {
   EXPECT_EQ(encode_reply(fail(Errc::not_found, "function x", 7)),
             store::read_golden("space_reply_v1.bin"));
   EXPECT_EQ(some_image(), store::read_golden("space_image_v1.bin"));
+  EXPECT_EQ(some_effect_with_mail(), store::read_golden("space_effect_v2.bin"));
+  EXPECT_EQ(some_letter(), store::read_golden("space_letter_v1.bin"));
+  EXPECT_EQ(some_state(), store::read_golden("space_state_v1.bin"));
 }
 
 TEST(SpaceEffect, ComesBackAsItWent) {
@@ -69,6 +96,30 @@ TEST(SpaceEffect, ComesBackAsItWent) {
   ASSERT_EQ(image.objects.size(), 2u);
   ASSERT_EQ(image.objects[1].pages.size(), 1u);
   EXPECT_EQ(image.objects[1].pages[0].number, 1u);
+}
+
+TEST(SpaceEffect, OfMailComesBackAsItWent) {
+  const auto effect_bytes = some_effect_with_mail();
+  const SpaceEffect effect = decode_space_effect(effect_bytes).value();
+  EXPECT_EQ(effect.records.size(), 1u);
+  EXPECT_EQ(cluster::decode_mail_change(effect.mail).value().posted.size(), 1u);
+  EXPECT_EQ(decode_reply(effect.reply).value(), bytes_of("done"));
+  // One of before has none.
+  const auto before = some_effect();
+  EXPECT_TRUE(decode_space_effect(before).value().mail.empty());
+
+  const auto letter_bytes = some_letter();
+  const SpaceLetter letter = decode_space_letter(letter_bytes).value();
+  EXPECT_EQ(letter.on_result, "told");
+  EXPECT_TRUE(std::ranges::equal(letter.context, bytes_of("order 7")));
+
+  const auto state_bytes = some_state();
+  const SpaceState state = decode_space_state(state_bytes).value();
+  EXPECT_EQ(decode_image_head(state.head).value().last_index, 17u);
+  EXPECT_TRUE(std::ranges::equal(state.mail, bytes_of("the mail of a group")));
+  const SpaceState older = decode_space_state(state.head).value();
+  EXPECT_TRUE(std::ranges::equal(older.head, state.head));
+  EXPECT_TRUE(older.mail.empty());
 }
 
 TEST(SpaceEffect, CutBytesAreCorrupt) {

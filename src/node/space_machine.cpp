@@ -9,6 +9,7 @@
 
 #include "base/hooks.hpp"
 #include "node/open_space.hpp"
+#include "node/space_post.hpp"
 #include "txn/space_core.hpp"
 
 namespace dolmen::node {
@@ -25,7 +26,7 @@ Result<std::unique_ptr<SpaceMachine>> SpaceMachine::open(const sys::Env& env,
                                                          SpaceFunctions functions,
                                                          const SpaceMachineOptions& options) {
   for (const auto& [name, function] : functions) {
-    if (name.size() > kFunctionNameMax || !function.body()) {
+    if (name.size() > kFunctionNameMax || !function.body() || name.starts_with(kReservedPrefix)) {
       return fail(Errc::invalid_argument, "a function of a replicated space", name.size());
     }
   }
@@ -60,6 +61,8 @@ Result<void> SpaceMachine::open_space() {
 void SpaceMachine::forget_space() const noexcept {
   space_.reset();
   store_ = nullptr;
+  knows_import_ = false;
+  import_.reset();
 }
 
 Result<std::vector<std::byte>> SpaceMachine::run(const SpaceCall& call, bool is_query) const {
@@ -85,7 +88,10 @@ Result<void> SpaceMachine::have_space() {
   leave_behind();
   if (space_) return {};
   if (!waiting_.empty()) return fail(Errc::busy, "a space that is being opened");
-  if (const auto opened = open_space(); !opened) {
+  auto opened = look_for_import();
+  if (opened && import_) return fail(Errc::unfinished, "a space that is being imported");
+  if (opened) opened = open_space();
+  if (!opened) {
     // Another member's image may be better; this one ends with its next turn.
     failure_ = opened.error();
     return fail(Errc::busy, "a space that cannot be opened");
@@ -93,47 +99,90 @@ Result<void> SpaceMachine::have_space() {
   return {};
 }
 
-Result<void> SpaceMachine::prepare_read() { return have_space(); }
+Result<void> SpaceMachine::prepare_read() {
+  const auto there = have_space();
+  // read() says so: it is an answer.
+  if (!there && there.error().code() == Errc::unfinished) return {};
+  return there;
+}
 
 Result<std::vector<std::byte>> SpaceMachine::read(Bytes query) const {
+  if (import_) return encode_reply(fail(Errc::unfinished, "a space that is being imported"));
   // It is open where the group is led.
   if (!space_) return fail(Errc::busy, "a space that is not open");
   // It holds an effect that is in nobody's log yet, and may never be.
   if (made_) return fail(Errc::busy, "a space that is being changed");
   DOLMEN_TRY(const SpaceCall call, decode_space_call(query));
+  if (call.function == kHeadQuery) return encode_reply(encode(told_head()));
   store_->refuse_records(true);
+  cluster::MailChange nothing;
+  PostBox box(*space_, mail_.get(), true, nothing);
   Result<std::vector<std::byte>> result = run(call, true);
   store_->refuse_records(false);
-  if (store_->was_refused()) result = fail(Errc::read_only, "a query that changes something");
+  if (store_->was_refused() || box.failure()) {
+    result = fail(Errc::read_only, "a query that changes something");
+  }
   // The function may have closed it.
   if (!space_->sync()) forget_space();
   return encode_reply(result);
 }
 
-Result<std::vector<std::byte>> SpaceMachine::effect_of(Bytes request) {
-  DOLMEN_TRY(const SpaceCall call, decode_space_call(request));
-  DOLMEN_CHECK(have_space());
-  const std::vector<std::byte> reply = encode_reply(run(call, false));
+Result<SpaceMachine::Executed> SpaceMachine::execute(const SpaceCall& call,
+                                                     cluster::MailChange& change) {
+  PostBox box(*space_, mail_.get(), false, change);
+  Executed executed{.result = run(call, false), .records = {}};
   if (image_->store().failed()) {
     // What it returned is of this disk, and no result of the function.
     failure_ = Error(Errc::store_failed, "the image of a replicated space");
     forget_space();
     return fail(Errc::busy, "a space whose image failed");
   }
-  const std::vector<std::vector<std::byte>> records = store_->take_records();
-  SpaceEffect effect{.space = {}, .records = {records.begin(), records.end()}, .reply = reply};
-  if (position_ == 0 && !records.empty()) effect.space = image_->space();
+  executed.records = store_->take_records();
+  if (box.failure()) {
+    // What it committed before is not to happen without what it could not post.
+    executed.result = std::unexpected(*box.failure());
+    executed.is_refused = box.failure()->code() == Errc::busy;
+    change.posted.clear();
+    if (!executed.records.empty()) forget_space();
+    executed.records.clear();
+  }
+  return executed;
+}
+
+std::vector<std::byte> SpaceMachine::make_effect(const Executed& executed,
+                                                 const cluster::MailChange& change) {
+  const std::vector<std::byte> reply = encode_reply(executed.result);
+  const bool has_mail = change.received || !change.posted.empty() || !change.acknowledged.empty();
+  const std::vector<std::byte> mail = has_mail ? cluster::encode(change) : std::vector<std::byte>();
+  SpaceEffect effect{.space = {},
+                     .records = {executed.records.begin(), executed.records.end()},
+                     .reply = reply,
+                     .mail = mail};
+  if (position_ == 0 && !executed.records.empty()) effect.space = image_->space();
   made_ = encode(effect);
-  const std::size_t bytes = made_->size();
-  if (bytes > kEffectBytesMax) {
+  return *made_;
+}
+
+Result<std::vector<std::byte>> SpaceMachine::effect_of(Bytes request) {
+  if (mail_ && MailPart::is_request(request)) return effect_of_mail(request);
+  DOLMEN_TRY(const SpaceCall call, decode_space_call(request));
+  if (call.function == kImportFunction) return import_effect(call.arguments);
+  if (const auto there = have_space(); !there) {
+    if (there.error().code() != Errc::unfinished) return std::unexpected(there.error());
+    // Told like a function's own error: whether to come again is the caller's business.
+    return effect_without_records({}, std::unexpected(there.error()));
+  }
+  cluster::MailChange change;
+  DOLMEN_TRY(const Executed executed, execute(call, change));
+  std::vector<std::byte> effect = make_effect(executed, change);
+  if (effect.size() > kEffectBytesMax) {
     leave_behind();
-    const std::vector<std::byte> too_large =
-        encode_reply(fail(Errc::too_large, "an effect on a replicated space", bytes));
-    return encode(SpaceEffect{.space = {}, .records = {}, .reply = too_large});
+    return effect_without_records(
+        {}, fail(Errc::too_large, "an effect on a replicated space", effect.size()));
   }
   // The function may have closed it.
-  if (!space_->sync()) forget_space();
-  return *made_;
+  if (space_ && !space_->sync()) forget_space();
+  return effect;
 }
 
 /// What was made last did not get into the log, and the space is not to be what it is.
@@ -156,6 +205,10 @@ std::vector<std::byte> SpaceMachine::apply_at(std::uint64_t index, Bytes command
   const auto effect = decode_space_effect(command);
   // All members refuse it alike.
   if (!effect) return encode_reply(std::unexpected(effect.error()));
+  if (const auto mailed = apply_mail(index, effect->mail); !mailed) {
+    if (!effect->records.empty()) forget_space();
+    return encode_reply(std::unexpected(mailed.error()));
+  }
   if (!is_own && !effect->records.empty() && !stays) forget_space();
   ObjectId space = effect->space;
   if (!space.is_null() && image_->last_index() != 0 && image_->space() != space) {
@@ -185,6 +238,7 @@ Result<void> SpaceMachine::put(const Waiting& waiting) {
 
 Result<void> SpaceMachine::decided(std::uint64_t index) {
   if (failure_) return std::unexpected(*failure_);
+  if (mail_) mail_->settle(index);
   const bool is_early = DOLMEN_PLANTED("space.image_ahead");
   while (!waiting_.empty() && (waiting_.front().index <= index || is_early)) {
     DOLMEN_CHECK(put(waiting_.front()));
@@ -217,12 +271,12 @@ Result<std::vector<std::byte>> SpaceMachine::try_snapshot() {
   leave_behind();
   // The log that it stands for is cut soon; so is the image's.
   // Whom the first record will belong to is not decided before it.
-  if (position_ == 0) return ImageWriter({}).finish();
+  if (position_ == 0) return state_of(ImageWriter({}).finish());
   // Started again, it takes in what its image has had already: that is no state of this position.
   if (image_->last_index() != position_) return fail(Errc::busy, "an image that is ahead");
   DOLMEN_CHECK(checkpoint());
   DOLMEN_CHECK(image_->sync());
-  return ImageWriter({.space = image_->space(), .last_index = position_}).finish();
+  return state_of(ImageWriter({.space = image_->space(), .last_index = position_}).finish());
 }
 
 bool SpaceMachine::holds(const ImageHead& head) const {
@@ -260,8 +314,13 @@ std::vector<std::byte> SpaceMachine::snapshot() const {
 }
 
 Result<void> SpaceMachine::restore(Bytes state) {
-  DOLMEN_TRY(const ImageHead head, decode_image_head(state));
+  DOLMEN_TRY(const SpaceState parts, decode_space_state(state));
+  DOLMEN_TRY(const ImageHead head, decode_image_head(parts.head));
   reset();
+  if (!parts.mail.empty()) {
+    if (!mail_) return fail(Errc::corrupt, "the state of a space that exchanges mail");
+    DOLMEN_CHECK(mail_->restore(parts.mail));
+  }
   // What the image has beyond it was decided as well, and is not taken in again.
   if (head.last_index == 0) return {};
   if (image_->last_index() != 0 && image_->space() != head.space) {
@@ -286,6 +345,7 @@ void SpaceMachine::reset() {
   waiting_.clear();
   retry_at_bytes_ = 0;
   position_ = 0;
+  if (mail_) mail_->reset();
 }
 
 Result<void> SpaceMachine::close() {

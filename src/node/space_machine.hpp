@@ -6,7 +6,8 @@
 //   1. The image holds decided records only; position() - image.last_index() records wait.
 //   2. While the space is open, it is the image, the waiting records, and the records of the one
 //      effect that is not applied yet: whatever else is applied closes it.
-//   3. The space is opened on an image for which nothing waits.
+//   3. The space is opened on an image for which nothing waits, and never while something is
+//      imported (space_import.hpp).
 //
 // Threads: one (the member's).
 #pragma once
@@ -24,7 +25,9 @@
 #include <dolmen/state_machine.hpp>
 
 #include "node/group_store.hpp"
+#include "node/mail_part.hpp"
 #include "node/space_image.hpp"
+#include "node/space_import.hpp"
 #include "sys/memory.hpp"
 
 namespace dolmen::node {
@@ -42,12 +45,19 @@ class SpaceMachine final : public StateMachine {
       SpaceFunctions functions, const SpaceMachineOptions& options);
   ~SpaceMachine() override;
 
+  /// Before anything else is called: the group is one of a cluster, and exchanges mail with others.
+  void use_mail(const cluster::GroupId& self, MailPart::Find find,
+                const cluster::MailLimits& limits = {});
+  /// Null: it does not.
+  [[nodiscard]] MailPart* mail() noexcept { return mail_.get(); }
+
   Result<std::vector<std::byte>> effect_of(Bytes request) override;
   std::vector<std::byte> apply_at(std::uint64_t index, Bytes command) override;
   std::vector<std::byte> apply(Bytes command) override;
   Result<void> decided(std::uint64_t index) override;
   [[nodiscard]] bool executes_ahead() const override { return true; }
   [[nodiscard]] bool keeps_state() const override { return true; }
+  [[nodiscard]] Bytes reference_in(Bytes state) const override;
   [[nodiscard]] bool has_state(Bytes reference) const override;
   Result<std::unique_ptr<StateSource>> send_state(Bytes reference, std::size_t part_bytes) override;
   Result<std::unique_ptr<StateSink>> receive_state(Bytes reference) override;
@@ -74,12 +84,40 @@ class SpaceMachine final : public StateMachine {
 
   SpaceMachine(const sys::Env& env, sys::FaultDriver driver, SpaceFunctions functions,
                const SpaceMachineOptions& options);
-  /// It is there, and is what was applied. Errors: busy.
+  // An import (space_machine_import.cpp).
+  [[nodiscard]] Result<std::vector<std::byte>> import_effect(base::Bytes arguments);
+  [[nodiscard]] Result<std::vector<std::byte>> import_step(const ImportCall& call,
+                                                           std::vector<std::byte>& record);
+  [[nodiscard]] Result<void> finish_import(const ImportState& at);
+  /// Knows whether something is imported. Requires: nothing waits. Errors: of the image.
+  [[nodiscard]] Result<void> look_for_import();
+  [[nodiscard]] SpaceHead told_head() const;
+
+  /// It is there, and is what was applied. Errors: busy; unfinished (something is imported).
   [[nodiscard]] Result<void> have_space();
   [[nodiscard]] Result<void> open_space();
   void forget_space() const noexcept;
   void leave_behind() noexcept;
   [[nodiscard]] Result<std::vector<std::byte>> run(const SpaceCall& call, bool is_query) const;
+  // Mail: space_machine_mail.cpp.
+  /// Runs the function that a mail asks for; the effect consumes it.
+  [[nodiscard]] Result<std::vector<std::byte>> effect_of_mail(Bytes request);
+  /// The effect that nobody's records are in.
+  std::vector<std::byte> effect_without_records(const cluster::MailChange& change,
+                                                const Result<std::vector<std::byte>>& result);
+  [[nodiscard]] std::vector<std::byte> state_of(std::vector<std::byte> head) const;
+  /// Runs it in the open space, and makes an effect of what it did; `change` is its mail, to which
+  /// what it posts is added. It may be too large; if a post failed it holds no records.
+  struct Executed {
+    Result<std::vector<std::byte>> result;
+    std::vector<std::vector<std::byte>> records;
+    bool is_refused = false;  ///< there is no room for what it posts
+  };
+  [[nodiscard]] Result<Executed> execute(const SpaceCall& call, cluster::MailChange& change);
+  [[nodiscard]] std::vector<std::byte> make_effect(const Executed& executed,
+                                                   const cluster::MailChange& change);
+  /// Of the entry at `index`; nothing else in it is to happen if it says an error.
+  [[nodiscard]] Result<void> apply_mail(std::uint64_t index, Bytes mail);
   [[nodiscard]] Result<void> put(const Waiting& waiting);
   [[nodiscard]] Result<void> checkpoint();
   [[nodiscard]] bool is_checkpoint_due();
@@ -92,14 +130,17 @@ class SpaceMachine final : public StateMachine {
   const SpaceFunctions functions_;
   const SpaceMachineOptions options_;
   std::unique_ptr<SpaceImage> image_;
+  std::unique_ptr<MailPart> mail_;  ///< null: the space is in no cluster
   store::Index position_ = 0;
   std::deque<Waiting> waiting_;
   std::uint64_t retry_at_bytes_ = 0;  ///< of the image's log: after a checkpoint without room
   // Made from the image, and again when it is needed: to drop it changes nothing.
   mutable GroupStore* store_ = nullptr;  ///< of the space
   mutable std::unique_ptr<Space> space_;
-  std::optional<Error> failure_;                ///< of the image: the member has to end
-  std::optional<std::vector<std::byte>> made_;  ///< the last effect, until it is applied
+  mutable bool knows_import_ = false;
+  mutable std::optional<ImportState> import_{};  ///< that is under way, if that is known
+  std::optional<Error> failure_;                 ///< of the image: the member has to end
+  std::optional<std::vector<std::byte>> made_;   ///< the last effect, until it is applied
 };
 
 }  // namespace dolmen::node

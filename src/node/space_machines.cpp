@@ -2,9 +2,20 @@
 #include <algorithm>
 
 #include "node/cluster_node.hpp"
+#include "node/replicated_group.hpp"
+#include "node/space_machine.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::node {
+
+namespace {
+
+/// A ReplicatedSpace has no other.
+SpaceMachine& machine_of(ReplicatedSpace& space) {
+  return static_cast<SpaceMachine&>(space.machine());
+}
+
+}  // namespace
 
 Result<StateMachine*> SpaceMachines::open(cluster::GroupNumber number,
                                           const cluster::RootGroup& group) {
@@ -12,7 +23,13 @@ Result<StateMachine*> SpaceMachines::open(cluster::GroupNumber number,
   DOLMEN_TRY(auto space, ReplicatedSpace::open(directory_of(number), functions_, options_));
   auto& kept = spaces_[number];
   kept = std::make_unique<ReplicatedSpace>(std::move(space));
+  if (find_) machine_of(*kept).use_mail(group_of(number), find_);
   return &kept->machine();
+}
+
+MailPart* SpaceMachines::mail_of(cluster::GroupNumber number) {
+  const auto found = spaces_.find(number);
+  return found == spaces_.end() ? nullptr : machine_of(*found->second).mail();
 }
 
 Result<void> SpaceMachines::clear(cluster::GroupNumber number) {

@@ -25,8 +25,8 @@ constexpr std::size_t kBatchBytes = 32u << 20;
 }  // namespace
 
 SpaceSource::SpaceSource(const sys::Env& env, sys::Disk& disk, const ImageHead& head,
-                         std::size_t part_bytes)
-    : env_(env), disk_(disk), wanted_(head), part_bytes_(part_bytes) {
+                         std::size_t part_bytes, const store::PageKey& from)
+    : env_(env), disk_(disk), wanted_(head), part_bytes_(part_bytes), from_(from) {
   auto thread = env_.process->start_thread("dolmen-send", [this] { run(); });
   if (thread) thread_ = std::move(*thread);
 }
@@ -52,7 +52,7 @@ Result<void> SpaceSource::open() {
     return fail(Errc::not_found, "a state of a replicated space", as_of_);
   }
   DOLMEN_CHECK(reader_->for_each_object([&](const store::ObjectInfo& info) {
-    objects_.push_back(info);
+    if (info.object >= from_.object) objects_.push_back(info);
     return true;
   }));
   changed_ = reader_->recovered_dirty_pages();
@@ -76,6 +76,9 @@ Result<void> SpaceSource::read_object(ImageWriter& out) {
   const store::ObjectInfo& info = objects_[object_];
   if (!is_inside_) {
     DOLMEN_TRY(pages_, pages_of(*reader_, info, changed_));
+    if (info.object == from_.object) {
+      std::erase_if(pages_, [&](std::uint32_t page) { return page < from_.page; });
+    }
     page_ = 0;
     is_inside_ = true;
   }

@@ -27,7 +27,9 @@ namespace dolmen::node {
 class SpaceSource final : public StateSource {
  public:
   /// Of the image in `disk`, which outlives it: what is durable there holds the records of `head`.
-  SpaceSource(const sys::Env& env, sys::Disk& disk, const ImageHead& head, std::size_t part_bytes);
+  /// `from`: pages of lower keys are left out.
+  SpaceSource(const sys::Env& env, sys::Disk& disk, const ImageHead& head, std::size_t part_bytes,
+              const store::PageKey& from = {});
   ~SpaceSource() override;
   Result<std::optional<std::vector<std::byte>>> part(std::uint64_t number) override;
 
@@ -44,6 +46,7 @@ class SpaceSource final : public StateSource {
   sys::Disk& disk_;
   const ImageHead wanted_;
   const std::size_t part_bytes_;
+  const store::PageKey from_;
 
   // Of whoever reads.
   std::unique_ptr<store::Store> reader_;

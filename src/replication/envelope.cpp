@@ -12,7 +12,7 @@ std::unexpected<Error> damaged() { return fail(Errc::corrupt, "a message to or f
 bool is_kind(std::uint8_t kind) noexcept {
   constexpr std::uint8_t kNever = 16;  // was never given
   return kind >= static_cast<std::uint8_t>(EnvelopeKind::replica) &&
-         kind <= static_cast<std::uint8_t>(EnvelopeKind::report) && kind != kNever;
+         kind <= static_cast<std::uint8_t>(EnvelopeKind::ask_copy) && kind != kNever;
 }
 
 }  // namespace

@@ -40,7 +40,26 @@ enum class EnvelopeKind : std::uint8_t {
   state = 18,
   order = 19,  ///< as ask_map
   report = 20,
+  mail = 21,      ///< cluster/mail.hpp, to nodes of the group that `group` says
+  ask_copy = 22,  ///< as ask_state, of a client; the answers are `state`
 };
+
+/// What clients say: everything else is between nodes, and dropped when a client says it.
+[[nodiscard]] constexpr bool is_of_clients(EnvelopeKind kind) noexcept {
+  switch (kind) {
+    case EnvelopeKind::request:
+    case EnvelopeKind::ask_status:
+    case EnvelopeKind::ask_roster:
+    case EnvelopeKind::change:
+    case EnvelopeKind::ask_memory:
+    case EnvelopeKind::ask_map:
+    case EnvelopeKind::read_request:
+    case EnvelopeKind::ask_copy:
+      return true;
+    default:
+      return false;
+  }
+}
 
 /// What an entry has to outlive to count: see MemberOptions and Member.
 enum class Level : std::uint8_t {

@@ -102,12 +102,14 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
   const auto opened = decode_envelope(message);
   if (!opened) return;
   const auto& [envelope, body] = *opened;
+  if (options_.may_say && !options_.may_say(from, envelope, body)) return;
   if (envelope.kind == EnvelopeKind::ask_roster) {
     return send(from, {.kind = EnvelopeKind::roster, .group = envelope.group},
                 encode(roster(envelope.group)));
   }
   if (envelope.kind == EnvelopeKind::ask_map || envelope.kind == EnvelopeKind::map ||
-      envelope.kind == EnvelopeKind::order || envelope.kind == EnvelopeKind::report) {
+      envelope.kind == EnvelopeKind::order || envelope.kind == EnvelopeKind::report ||
+      envelope.kind == EnvelopeKind::mail) {
     if (options_.on_cluster) options_.on_cluster(from, envelope, body);
     return;
   }
@@ -174,6 +176,8 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
       return answer_memory(envelope.group, hosting, from);
     case EnvelopeKind::ask_state:
       return on_ask_state(from, envelope, hosting, body);
+    case EnvelopeKind::ask_copy:
+      return on_ask_copy(from, hosting, body);
     case EnvelopeKind::state:
       return on_state(envelope, hosting, body);
     case EnvelopeKind::reply:
@@ -184,6 +188,7 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
     case EnvelopeKind::map:
     case EnvelopeKind::order:
     case EnvelopeKind::report:
+    case EnvelopeKind::mail:
     case EnvelopeKind::memory:
       return;
   }

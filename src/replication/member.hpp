@@ -49,10 +49,13 @@ struct MemberOptions {
   Addresses addresses{};
   /// Called by a turn when it is known of other places, with all that is known.
   std::function<void(const Addresses& addresses)> on_addresses{};
-  /// Called with ask_map, map, order and report, which are no replica's business. It may call say()
-  /// and submit().
+  /// Called with ask_map, map, order, report and mail, which are no replica's business. It may call
+  /// say() and submit().
   std::function<void(const fabric::NodeName& from, const Envelope& envelope, base::Bytes body)>
       on_cluster{};
+  /// Whether `from` may say it; what it may not is dropped. Empty: anybody anything.
+  std::function<bool(const fabric::NodeName& from, const Envelope& envelope, base::Bytes body)>
+      may_say{};
   /// Without a journal: entries of so many bytes, or of as many as the last snapshot, are held
   /// before a snapshot stands for them.
   std::size_t memory_log_bytes = 8u << 20;
@@ -300,6 +303,7 @@ class Member final : private fabric::Sink {
   [[nodiscard]] Result<void> want_state(Hosting& hosting, const log::SnapshotPtr& wanted);
   void on_ask_state(const fabric::NodeName& from, const Envelope& envelope, Hosting& hosting,
                     base::Bytes body);
+  void on_ask_copy(const fabric::NodeName& from, Hosting& hosting, base::Bytes body);
   void on_state(const Envelope& envelope, Hosting& hosting, base::Bytes body);
   [[nodiscard]] Result<bool> look_after_states();
   [[nodiscard]] Result<bool> fetch_state(const GroupId& group, Hosting& hosting);

@@ -10,14 +10,16 @@
 namespace dolmen::replication {
 
 Result<void> Member::want_state(Hosting& hosting, const log::SnapshotPtr& wanted) {
-  const auto reference = Executor::machine_state_in(*wanted);
+  const auto state = Executor::machine_state_in(*wanted);
   // Of no member of this version; the leader goes on saying so.
-  if (!reference || reference->size() > kReferenceBytesMax) return {};
+  if (!state) return {};
+  const base::Bytes reference = hosting.machine->reference_in(*state);
+  if (reference.size() > kReferenceBytesMax) return {};
   if (hosting.fetch) {
-    hosting.fetch->want(wanted, *reference);
+    hosting.fetch->want(wanted, reference);
   } else {
     hosting.fetch = std::make_unique<StateFetch>(*hosting.machine, options_.transfer, *env_.entropy,
-                                                 wanted, *reference);
+                                                 wanted, reference);
   }
   return {};
 }
@@ -28,6 +30,16 @@ void Member::on_ask_state(const fabric::NodeName& from, const Envelope& envelope
   if (node_of(envelope.from) != from.node || !hosting.server) return;
   if (const auto ask = decode_ask_state(body)) {
     hosting.server->take(now_ns(), envelope.from, from, *ask);
+  }
+}
+
+/// No member asks by a client's name, whose first bit is set, so that the two do not mix.
+void Member::on_ask_copy(const fabric::NodeName& from, Hosting& hosting, base::Bytes body) {
+  const log::ReplicaId asker{static_cast<std::uint64_t>(from.node)};
+  constexpr std::uint64_t kClient = std::uint64_t{1} << 63;
+  if ((static_cast<std::uint64_t>(from.node) & kClient) == 0 || !hosting.server) return;
+  if (const auto ask = decode_ask_state(body)) {
+    hosting.server->take(now_ns(), asker, from, *ask, StateServer::Asker::client);
   }
 }
 

@@ -22,7 +22,7 @@ void StateServer::refuse(log::ReplicaId asker, const fabric::NodeName& to, std::
 }
 
 void StateServer::take(std::uint64_t now_ns, log::ReplicaId asker, const fabric::NodeName& from,
-                       const AskState& ask) {
+                       const AskState& ask, Asker kind) {
   auto sending = std::ranges::find(sendings_, asker, &Sending::asker);
   if (sending != sendings_.end() && sending->transfer != ask.transfer) {
     if (ask.part != 0) return;  // late, of one that it has given up
@@ -31,13 +31,15 @@ void StateServer::take(std::uint64_t now_ns, log::ReplicaId asker, const fabric:
   }
   if (sending == sendings_.end()) {
     if (ask.part != 0) return refuse(asker, from, ask.transfer, StateStatus::gone);
-    if (sendings_.size() >= options_.senders_max) {
+    const std::size_t kept = kind == Asker::client ? 1 : 0;
+    if (sendings_.size() + kept >= options_.senders_max) {
       return refuse(asker, from, ask.transfer, StateStatus::busy);
     }
     auto source = machine_.send_state(ask.reference, options_.part_bytes);
     if (!source) return refuse(asker, from, ask.transfer, StateStatus::gone);
     DOLMEN_PROBE("replication.state_sent");
-    sendings_.push_back({.asker = asker, .transfer = ask.transfer, .source = std::move(*source)});
+    sendings_.push_back(
+        {.asker = asker, .transfer = ask.transfer, .source = std::move(*source), .kind = kind});
     sending = std::prev(sendings_.end());
   }
   sending->to = from;
@@ -73,6 +75,9 @@ bool StateServer::serve(std::uint64_t now_ns, const Send& send) {
       one->asked.pop_front();
       sent += 1 + (*part)->size();
       send(one->to, one->asker, {.transfer = one->transfer, .part = number, .bytes = **part});
+      // A member goes on with the log behind it. A client ends, and others may wait for its place.
+      is_over = (*part)->empty() && one->kind == Asker::client;
+      if (is_over) break;
     }
     busy |= sent > 0 || is_over;
     one = is_over ? sendings_.erase(one) : std::next(one);

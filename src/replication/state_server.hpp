@@ -45,8 +45,10 @@ class StateServer {
 
   using Send =
       std::function<void(const fabric::NodeName& to, log::ReplicaId asker, const StatePart& part)>;
+  /// A client makes a copy for itself: one place is kept for members, who are fewer without it.
+  enum class Asker : std::uint8_t { member, client };
   void take(std::uint64_t now_ns, log::ReplicaId asker, const fabric::NodeName& from,
-            const AskState& ask);
+            const AskState& ask, Asker kind = Asker::member);
   /// Answers what can be answered now; false: nothing.
   bool serve(std::uint64_t now_ns, const Send& send);
   /// Somebody is being sent a state, or needs what follows on it.
@@ -62,6 +64,7 @@ class StateServer {
     std::uint64_t heard_ns = 0;
     std::unique_ptr<StateSource> source;
     std::deque<std::uint64_t> asked{};
+    Asker kind = Asker::member;
   };
   struct Refusal {
     log::ReplicaId asker{};

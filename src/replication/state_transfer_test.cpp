@@ -235,6 +235,34 @@ TEST_F(StateTransferTest, OnlySoManyAreServed) {
   EXPECT_EQ(lacking_.state, source_.state);
 }
 
+// A client's copy takes no member's place, and gives its own away when it has the end.
+TEST_F(StateTransferTest, OneClientAtATimeWhereAMemberMayCome) {
+  StateTransferOptions options = options_;
+  options.senders_max = 2;
+  StateServer server(&source_, options);
+  constexpr log::ReplicaId kFirst{std::uint64_t{1} << 63};
+  constexpr log::ReplicaId kSecond{std::uint64_t{1} << 63 | 1};
+  const Bytes reference = bytes_of("reference");
+  std::map<log::ReplicaId, StateStatus> told;
+  const auto ask = [&](log::ReplicaId asker, std::uint64_t part, StateServer::Asker kind) {
+    server.take(now_ns_, asker, {}, {.transfer = 7, .part = part, .reference = reference}, kind);
+    server.serve(now_ns_, [&](const fabric::NodeName&, log::ReplicaId to, const StatePart& its) {
+      told[to] = its.status;
+    });
+    return told.at(asker);
+  };
+  EXPECT_EQ(ask(kFirst, 0, StateServer::Asker::client), StateStatus::part);
+  for (std::uint64_t part = 1; part <= 100; ++part) {
+    EXPECT_EQ(ask(kFirst, part, StateServer::Asker::client), StateStatus::part);
+  }
+  EXPECT_EQ(ask(kSecond, 0, StateServer::Asker::client), StateStatus::busy) << "the end is left";
+  (void)ask(kFirst, 101, StateServer::Asker::client);
+  EXPECT_EQ(ask(kFirst, 102, StateServer::Asker::client), StateStatus::gone);
+  EXPECT_EQ(ask(kSecond, 0, StateServer::Asker::client), StateStatus::part);
+  EXPECT_EQ(ask(kAsker, 0, StateServer::Asker::member), StateStatus::part);
+  EXPECT_EQ(ask(kFirst, 0, StateServer::Asker::client), StateStatus::busy);
+}
+
 TEST_F(StateTransferTest, ALaterSnapshotIsTakenOnceItsStateIsThere) {
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(turn());
   fetch_->want(snapshot_at(20), bytes_of("a longer reference"));

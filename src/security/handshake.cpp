@@ -219,7 +219,9 @@ Result<Handshake::Step> Handshake::take_answer(base::Bytes message) {
   mix(message.first(kLinkHeadBytes + 32));
   DOLMEN_CHECK(agree(message.subspan(kLinkHeadBytes, 32)));
   DOLMEN_CHECK(take_claim(kAnswerLabel, message.last(kSealedClaimBytes)));
-  if (peer_.identity != expected_) {
+  const bool is_meant =
+      expected_.number == 0 ? peer_.identity.role == expected_.role : peer_.identity == expected_;
+  if (!is_meant) {
     return fail(Errc::invalid_argument, "another one answers than the one that is meant",
                 peer_.identity.number);
   }

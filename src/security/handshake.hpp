@@ -64,9 +64,9 @@ class Handshake {
  public:
   enum class Side : std::uint8_t { initiator, responder };
 
-  /// `expected`: who the initiator means to reach; of no account for a responder, which finds out.
-  /// `ephemeral`: 32 unpredictable bytes of this connection alone. `prologue`: what both sides must
-  /// have seen alike. Requires: check(self).
+  /// `expected`: who the initiator means to reach, number 0: anybody of that role; of no account
+  /// for a responder, which finds out. `ephemeral`: 32 unpredictable bytes of this connection
+  /// alone. `prologue`: what both sides must have seen alike. Requires: check(self).
   Handshake(Side side, const LinkSelf& self, const Identity& expected, const Payload& payload,
             const Secret& ephemeral, base::Bytes prologue = {});
 

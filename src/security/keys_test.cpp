@@ -216,17 +216,19 @@ JoinToken some_token(const TestCluster& cluster, unsigned char secret) {
           .owner = cluster.owner.public_key(),
           .identity = {Role::node, 3},
           .expiry_s = 2'000'000'000,
-          .secret = filled_secret(secret)};
+          .secret = filled_secret(secret),
+          .nodes = {{.number = 1, .key = cluster.node(1).public_key(), .address = "192.0.2.1:7400"},
+                    {.number = 2, .key = cluster.node(2).public_key(), .address = "[::1]:1"}}};
 }
 
 TEST_F(Tokens, ATokenIsTheGoldenFileAndComesBack) {
   const TestCluster cluster;
   const JoinToken token = some_token(cluster, 0x77);
-  EXPECT_EQ(token.text() + "\n", golden("join_token_v1.txt"));
+  EXPECT_EQ(token.text() + "\n", golden("join_token_v2.txt"));
   const auto again = JoinToken::parse(token.text());
   ASSERT_TRUE(again) << again.error().message();
   EXPECT_EQ(again->text(), token.text());
-  EXPECT_EQ(again->hash(), token.hash());
+  EXPECT_EQ(again->nodes, token.nodes);
   const std::string text = token.text();
   for (std::size_t i = 0; i < text.size(); ++i) {
     EXPECT_FALSE(JoinToken::parse(text.substr(0, i))) << i;
@@ -234,65 +236,37 @@ TEST_F(Tokens, ATokenIsTheGoldenFileAndComesBack) {
     changed[i] = changed[i] == '0' ? '1' : '0';
     EXPECT_FALSE(JoinToken::parse(changed)) << i;
   }
-  EXPECT_EQ(JoinToken::parse(replaced(text, "join-1", "join-2")).error().code(),
+  EXPECT_EQ(JoinToken::parse(replaced(text, "join-2", "join-1")).error().code(),
             Errc::version_unsupported);
 }
 
-TEST_F(Tokens, OneIsUsedOnceByOneKeyBeforeItExpires) {
+TEST_F(Tokens, WhatNoTokenSaysIsNone) {
   const TestCluster cluster;
-  const JoinToken token = some_token(cluster, 0x77);
-  TokenList list(cluster.id);
-  ASSERT_TRUE(list.add(token));
-  EXPECT_EQ(list.add(token).error().code(), Errc::already_exists);
-  const PublicKey first = cluster.node(3).public_key();
-  const PublicKey second = cluster.node(4).public_key();
-  EXPECT_EQ(list.redeem(token, first, token.expiry_s).error().context(),
-            "a join token that has expired");
-  EXPECT_EQ(list.redeem(some_token(cluster, 0x78), first, 0).error().context(),
-            "a join token that this cluster does not know");
-  JoinToken widened = token;
-  widened.identity.role = Role::client;
-  EXPECT_FALSE(list.redeem(widened, first, 0)) << "another role";
-  widened = token;
-  widened.expiry_s += 1;
-  EXPECT_FALSE(list.redeem(widened, first, 0)) << "a later end";
-  EXPECT_EQ(list.redeem(token, first, 1).value(), token.identity);
-  EXPECT_EQ(list.redeem(token, first, 2).value(), token.identity) << "the same key, once more";
-  EXPECT_EQ(list.redeem(token, second, 2).error().context(), "a join token that was used");
-  // What is kept says so, too, and holds no secret.
-  const std::string text = list.text();
-  EXPECT_EQ(text, golden("tokens_v1.txt"));
-  EXPECT_EQ(text.find("77777777"), std::string::npos);
-  auto again = TokenList::parse(text);
-  ASSERT_TRUE(again) << again.error().message();
-  EXPECT_EQ(again->text(), text);
-  EXPECT_FALSE(again->redeem(token, second, 2));
-  again->forget_expired(token.expiry_s - 1);
-  EXPECT_EQ(again->entries().size(), 1u);
-  again->forget_expired(token.expiry_s);
-  EXPECT_TRUE(again->entries().empty());
-  EXPECT_FALSE(again->redeem(token, second, 2)) << "forgotten is refused";
-}
-
-TEST_F(Tokens, AListThatWasCutOrChangedIsNone) {
-  const TestCluster cluster;
-  TokenList list(cluster.id);
-  ASSERT_TRUE(list.add(some_token(cluster, 1)));
-  ASSERT_TRUE(list.add(some_token(cluster, 2)));
-  const std::string text = list.text();
-  const std::size_t head = text.find("cluster");
-  const std::size_t first = text.find('\n', head) + 1;
-  const std::size_t second = text.find('\n', first) + 1;
-  for (std::size_t length = 0; length < text.size(); ++length) {
-    if (length == first || length == second) continue;  // whole lines: a shorter list
-    EXPECT_FALSE(TokenList::parse(text.substr(0, length))) << length;
+  const auto is_one = [](const JoinToken& token) {
+    return JoinToken::parse(token.text()).has_value();
+  };
+  JoinToken token = some_token(cluster, 0x77);
+  EXPECT_TRUE(is_one(token));
+  token.identity = {Role::client, 3};
+  EXPECT_FALSE(is_one(token));
+  token.identity = {Role::node, 0};
+  EXPECT_FALSE(is_one(token));
+  token = some_token(cluster, 0x77);
+  std::swap(token.nodes[0], token.nodes[1]);
+  EXPECT_FALSE(is_one(token)) << "not ascending";
+  token.nodes.clear();
+  EXPECT_FALSE(is_one(token)) << "nobody to ask";
+  for (std::uint32_t number = 1; number <= kTokenNodesMax + 1; ++number) {
+    EXPECT_EQ(is_one(token), number > 1);
+    token.nodes.push_back({.number = number, .key = {}, .address = "192.0.2.1:1"});
   }
-  EXPECT_FALSE(TokenList::parse(text + text.substr(second))) << "twice";
-  EXPECT_FALSE(TokenList::parse(text + text.substr(first, second - first))) << "not ascending";
-  EXPECT_FALSE(TokenList::parse(replaced(text, "open", "used")));
-  EXPECT_FALSE(TokenList::parse(replaced(text, "node 3", "owner 0")));
-  EXPECT_EQ(TokenList::parse(replaced(text, "tokens 1", "tokens 2")).error().code(),
-            Errc::version_unsupported);
+  EXPECT_FALSE(is_one(token)) << "too many";
+  token.nodes.resize(1);
+  for (const std::string& where : {std::string(), std::string("a b"), std::string("a\n"),
+                                   std::string(kTokenAddressMax + 1, 'a')}) {
+    token.nodes[0].address = where;
+    EXPECT_FALSE(is_one(token)) << where;
+  }
 }
 
 }  // namespace

@@ -21,34 +21,43 @@
 #include "sim/group_judge.hpp"
 #include "sim/host_clock.hpp"
 #include "sim/index_client.hpp"
+#include "sim/mail_bank.hpp"
 #include "sim/node_world.hpp"
 #include "sim/sim_disk.hpp"
 #include "sim/sim_env.hpp"
 #include "sim/sim_fabric.hpp"
-#include "sim/tally.hpp"
 
 namespace dolmen::sim {
 
-/// A tally for each group that is no shard of an index.
-class TallyMachines final : public node::GroupMachines {
+/// A bank for each group that is no shard of an index.
+class BankMachines final : public node::GroupMachines {
  public:
+  explicit BankMachines(const cluster::MailLimits& limits) : limits_(limits) {}
   Result<StateMachine*> open(cluster::GroupNumber number,
                              const cluster::RootGroup& /*group*/) override {
-    auto& tally = tallies_[number];
-    tally = std::make_unique<Tally>();
-    return tally.get();
+    auto& bank = banks_[number];
+    bank = std::make_unique<MailBank>(node::group_of(number), find_, limits_);
+    return bank.get();
   }
   Result<void> clear(cluster::GroupNumber number) override {
-    tallies_.erase(number);
+    banks_.erase(number);
     return {};
   }
-  [[nodiscard]] std::optional<std::uint64_t> value(cluster::GroupNumber number) const {
-    const auto found = tallies_.find(number);
-    return found == tallies_.end() ? std::nullopt : std::optional(found->second->value());
+  void use_mail(node::MailPart::Find find) override { find_ = std::move(find); }
+  node::MailPart* mail_of(cluster::GroupNumber number) override {
+    const auto found = banks_.find(number);
+    return found == banks_.end() ? nullptr : &found->second->mail();
+  }
+  /// Null: there is none.
+  [[nodiscard]] const MailBank* bank(cluster::GroupNumber number) const {
+    const auto found = banks_.find(number);
+    return found == banks_.end() ? nullptr : found->second.get();
   }
 
  private:
-  std::map<cluster::GroupNumber, std::unique_ptr<Tally>> tallies_;
+  const cluster::MailLimits limits_;
+  node::MailPart::Find find_{};
+  std::map<cluster::GroupNumber, std::unique_ptr<MailBank>> banks_;
 };
 
 class NodeRun {
@@ -74,15 +83,18 @@ class NodeRun {
   struct Judged {
     log::ReplicaId id{};
     GroupJudge::Life life = 0;
+    log::Index executed = 0;  ///< as it was told to the judge
   };
   struct Node {
-    Node(const EventQueue& queue, std::uint64_t seed, std::int64_t drift_ppm)
+    Node(const EventQueue& queue, std::uint64_t seed, std::int64_t drift_ppm,
+         const cluster::MailLimits& limits)
         : journal(std::make_unique<SimDisk>(seed)),
           directory(std::make_unique<SimDisk>(base::mix_seed(seed, 1))),
           clock(queue, drift_ppm),
           entropy(seed),
           process(1),
-          env{.clock = &clock, .entropy = &entropy, .process = &process} {}
+          env{.clock = &clock, .entropy = &entropy, .process = &process},
+          banks(limits) {}
     std::unique_ptr<SimDisk> journal;
     std::unique_ptr<SimDisk> directory;  ///< of the map
     HostClock clock;
@@ -92,14 +104,8 @@ class NodeRun {
     cluster::NodeLife life = 0;
     bool is_founder = false;
     bool is_gone = false;  ///< for ever
-    TallyMachines tallies{};
-    node::IndexMachines machines{clock, tallies};
-    /// Of a table: so that it is looked at once for each entry.
-    struct Summed {
-      log::Index executed = 0;
-      std::uint64_t sum = 0;
-    };
-    std::map<cluster::GroupNumber, Summed> summed{};
+    BankMachines banks;
+    node::IndexMachines machines{clock, banks};
     std::map<cluster::GroupNumber, Judged> judged{};
     std::unique_ptr<fabric::Endpoint> endpoint{};
     std::unique_ptr<node::ClusterCore> core{};
@@ -170,8 +176,11 @@ class NodeRun {
   void judge(cluster::GroupNumber number);
   void judge_index(cluster::GroupNumber number);
   /// Of what the node's machine holds. Nothing: it has none.
-  [[nodiscard]] std::optional<std::uint64_t> value_of(Node& node, cluster::GroupNumber number,
-                                                      std::optional<log::Index> executed = {});
+  [[nodiscard]] static std::optional<std::uint64_t> hash_of(const Node& node,
+                                                            cluster::GroupNumber number);
+  /// What all groups have together, and every transfer (node_mail.cpp).
+  [[nodiscard]] std::string mail_unrest() const;
+  void judge_mail();
   [[nodiscard]] std::string state();
 
   const NodeWorldOptions options_;
@@ -184,6 +193,7 @@ class NodeRun {
   std::vector<Client> clients_;
   std::size_t groups_wanted_ = 2;
   std::uint32_t shards_wanted_ = 0;                  ///< of one index; among those groups
+  cluster::MailLimits mail_limits_{};                ///< the same at all nodes
   std::size_t asked_names_ = 0;                      ///< of nodes that are about to join
   cluster::RootState root_;                          ///< the latest that any replica has applied
   std::map<log::Index, std::uint64_t> root_hashes_;  ///< by version

@@ -17,7 +17,7 @@ constexpr ObjectId kCluster{7, 7};
 const replication::JournalOptions kNodeJournal{.segment_bytes = 8u << 10,
                                                .tail_bytes_max = 24u << 10};
 
-std::uint64_t hash_of(const cluster::RootState& state) {
+std::uint64_t hash_of_map(const cluster::RootState& state) {
   return base::checksum64(cluster::encode_root(state), 1);
 }
 
@@ -37,7 +37,8 @@ NodeRun::NodeRun(const NodeWorldOptions& options)
       fabric_(base::mix_seed(options.seed, 1)) {
   // Not one: alone it decides, and forgets what it decided, within one turn, unseen by the judge.
   founders_ = random_.between(2, 5);
-  groups_wanted_ = random_.between(1, 3);
+  groups_wanted_ = random_.between(1, 4);
+  mail_limits_ = {.post_bytes = random_.between(300, 20'000), .forward_bytes = 1u << 20};
   // Of a third of the runs: they cost more than counters.
   base::Random shards(base::mix_seed(options.seed, 0xC3));
   shards_wanted_ = shards.chance(1, 3) ? static_cast<std::uint32_t>(shards.between(1, 2)) : 0;
@@ -55,8 +56,8 @@ std::size_t NodeRun::add_node(bool is_founder) {
   const std::size_t i = nodes_.size();
   const std::int64_t drift_ppm =
       has(kNodeClockDrift) ? static_cast<std::int64_t>(random_.below(100'000)) - 50'000 : 0;
-  nodes_.push_back(
-      std::make_unique<Node>(fabric_.queue(), base::mix_seed(options_.seed, i), drift_ppm));
+  nodes_.push_back(std::make_unique<Node>(fabric_.queue(), base::mix_seed(options_.seed, i),
+                                          drift_ppm, mail_limits_));
   Node& node = *nodes_[i];
   node.life = static_cast<cluster::NodeLife>(random_.between(1, 1'000'000));
   node.is_founder = is_founder;
@@ -126,7 +127,6 @@ void NodeRun::start(std::size_t i) {
   if (!core) return ended_with(i, core.error());
   node.core = std::move(*core);
   node.judged.clear();
-  node.summed.clear();
   look_at(i);
   schedule(i, now_ns());
 }
@@ -250,8 +250,8 @@ void NodeRun::turn_client(std::size_t i) {
 
 void NodeRun::look_at_map(const cluster::RootState& root) {
   if (!root.is_begun()) return;
-  const auto [known, is_new] = root_hashes_.try_emplace(root.version(), hash_of(root));
-  if (!is_new && known->second != hash_of(root)) {
+  const auto [known, is_new] = root_hashes_.try_emplace(root.version(), hash_of_map(root));
+  if (!is_new && known->second != hash_of_map(root)) {
     return violated("two maps of version " + std::to_string(root.version()));
   }
   if (root.version() <= root_.version()) return;
@@ -287,14 +287,16 @@ void NodeRun::look_at(std::size_t i) {
     GroupJudge& judge = *groups_.at(number).judge;
     const auto seen = node.judged.find(number);
     if (seen == node.judged.end() || seen->second.id != self) {
-      node.judged[number] = {self, judge.begins(*inside->replica)};
+      node.judged[number] = {.id = self, .life = judge.begins(*inside->replica)};
     } else {
       judge.look_at(seen->second.life, *inside->replica);
     }
-    if (inside->executed <= inside->replica->stable()) {
-      const auto value = number == cluster::kRootGroup ? std::optional(hash_of(node.core->root()))
-                                                       : value_of(node, number, inside->executed);
-      if (value) judge.executed(inside->executed, *value);
+    Judged& judged = node.judged[number];
+    if (inside->executed <= inside->replica->stable() && inside->executed != judged.executed) {
+      judged.executed = inside->executed;
+      const auto hash = number == cluster::kRootGroup ? std::optional(hash_of_map(node.core->root()))
+                                                      : hash_of(node, number);
+      if (hash) judge.executed(inside->executed, *hash);
     }
     if (judge.violation().empty()) continue;
     violated("group " + std::to_string(number) + ": " + judge.violation());
@@ -350,13 +352,15 @@ std::string NodeRun::unrest_in(cluster::GroupNumber number, const cluster::RootG
 
 std::string NodeRun::unrest() {
   for (std::size_t i = 0; i < clients_.size(); ++i) {
-    if (!clients_[i].with([](const auto& client) { return client.is_done(); })) return "client " + std::to_string(i) + " waits";
+    const bool is_done = clients_[i].with([](const auto& client) { return client.is_done(); });
+    if (!is_done) return "client " + std::to_string(i) + " waits";
   }
   if (root_.groups().size() < groups_wanted_ + 1) return "groups are missing";
   for (const auto& [number, group] : root_.groups()) {
     const std::string why = unrest_in(number, group);
     if (!why.empty()) return "group " + std::to_string(number) + ": " + why;
   }
+  if (const std::string why = mail_unrest(); !why.empty()) return why;
   const auto seats = root_.seats();
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     const Node& node = *nodes_[i];
@@ -394,16 +398,17 @@ void NodeRun::judge(cluster::GroupNumber number) {
   const std::string name = "group " + std::to_string(number);
   const std::size_t leader = *leader_of(number);
   if (number == cluster::kRootGroup) return;
-  const auto value = value_of(*nodes_[leader], number);
+  const auto hash = hash_of(*nodes_[leader], number);
   for (const auto& [member, life] : root_.group(number)->members) {
     if (nodes_[member - 1]->is_gone) continue;
-    if (value_of(*nodes_[member - 1], number) != value) {
+    if (!hash || hash_of(*nodes_[member - 1], number) != hash) {
       return violated(name + ": node " + std::to_string(member) + " has another state");
     }
   }
   if (root_.group(number)->shape) return judge_index(number);
   // What all of them have at the end is one more thing that was seen.
-  group.history.respond(group.history.invoke(99, {.added = 0})).value = *value;
+  group.history.respond(group.history.invoke(99, {.added = 0})).value =
+      nodes_[leader]->banks.bank(number)->value();
   CounterModel counter;
   const auto judgement = check_linearizability(counter, group.history.operations());
   if (judgement.verdict != Verdict::linearizable) violated(name + ": " + judgement.text);
@@ -424,14 +429,12 @@ void NodeRun::judge_index(cluster::GroupNumber number) {
   violated("group " + std::to_string(number) + ": " + judgement.text);
 }
 
-std::optional<std::uint64_t> NodeRun::value_of(Node& node, cluster::GroupNumber number,
-                                               std::optional<log::Index> executed) {
-  const node::IndexMachine* const shard = node.machines.find(number);
-  if (shard == nullptr) return node.tallies.value(number);
-  Node::Summed& last = node.summed[number];
-  if (executed && last.executed == *executed && last.sum != 0) return last.sum;
-  last = {executed.value_or(0), base::checksum64(shard->table().snapshot(), 1)};
-  return last.sum;
+std::optional<std::uint64_t> NodeRun::hash_of(const Node& node, cluster::GroupNumber number) {
+  if (const node::IndexMachine* const shard = node.machines.find(number)) {
+    return base::checksum64(shard->table().snapshot(), 1);
+  }
+  const MailBank* const bank = node.banks.bank(number);
+  return bank == nullptr ? std::nullopt : std::optional(bank->state_hash());
 }
 
 std::string NodeRun::state() {
@@ -502,6 +505,7 @@ NodeWorldResult NodeRun::run() {
   for (const auto& [number, group] : root_.groups()) {
     if (result_.violation.empty()) judge(number);
   }
+  if (result_.violation.empty()) judge_mail();
   if (!result_.violation.empty()) result_.state = state();
   for (const Client& one : clients_) {
     result_.answered += one.with([](const auto& client) { return client.answered(); });

@@ -47,11 +47,12 @@ struct NodeWorldResult {
   std::uint64_t trace_hash = 0;
   std::uint64_t events = 0;
   std::uint64_t simulated_ns = 0;
-  std::uint64_t answered = 0;  ///< commands, and what was looked up
+  std::uint64_t answered = 0;   ///< commands, and what was looked up
   std::uint64_t read_afar = 0;  ///< of those: looked up in a leader's memory
-  std::uint64_t ended = 0;     ///< processes, by the nemesis
-  std::uint64_t changes = 0;   ///< of members, that the root group began
-  std::uint64_t nodes = 0;     ///< that ever were
+  std::uint64_t ended = 0;      ///< processes, by the nemesis
+  std::uint64_t changes = 0;    ///< of members, that the root group began
+  std::uint64_t nodes = 0;      ///< that ever were
+  std::uint64_t transfers = 0;  ///< between groups
 };
 
 /// One run. Its hooks are those that are installed.

@@ -37,6 +37,7 @@ class SpaceTally final : public StateMachine {
   void reset() override;
   bool executes_ahead() const override { return true; }
   bool keeps_state() const override { return true; }
+  Bytes reference_in(Bytes state) const override { return machine_->reference_in(state); }
   bool has_state(Bytes reference) const override { return machine_->has_state(reference); }
   Result<std::unique_ptr<StateSource>> send_state(Bytes reference,
                                                   std::size_t part_bytes) override {

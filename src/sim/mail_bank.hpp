@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A tally whose group also moves money to others by mail (docs/mail.md): the state machine of
+// simulated nodes. Its mail is node/mail_part.hpp, as a space's is.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <dolmen/state_machine.hpp>
+
+#include "base/bytes.hpp"
+#include "node/mail_part.hpp"
+
+namespace dolmen::sim {
+
+/// Commands are those of Tally. Some of them, as their amount says, also send as much money as
+/// there never was to another group, which may send it on: what all groups have together is
+/// nothing. What was sent and what came is in the books, so that a judge sees what is missing, or
+/// there twice, or in another order. What a leader saw when it executed ahead is in its command: if
+/// that is not what comes out, the number is wrong for ever.
+class MailBank final : public StateMachine {
+ public:
+  /// Of another group: the ids of transfers, in their order.
+  struct Book {
+    std::vector<std::uint64_t> sent{};
+    std::vector<std::uint64_t> came{};
+    friend bool operator==(const Book&, const Book&) = default;
+  };
+
+  MailBank(cluster::GroupId self, node::MailPart::Find find, const cluster::MailLimits& limits)
+      : mail_(self, std::move(find), limits) {}
+
+  std::vector<std::byte> apply(Bytes command) override;
+  std::vector<std::byte> apply_at(std::uint64_t index, Bytes command) override;
+  Result<std::vector<std::byte>> effect_of(Bytes request) override;
+  Result<void> decided(std::uint64_t index) override {
+    mail_.settle(index);
+    return {};
+  }
+  [[nodiscard]] bool executes_ahead() const override { return true; }
+  Result<std::vector<std::byte>> read(Bytes query) const override;
+  [[nodiscard]] std::vector<std::byte> snapshot() const override;
+  Result<void> restore(Bytes state) override;
+  void reset() override;
+
+  [[nodiscard]] node::MailPart& mail() noexcept { return mail_; }
+  [[nodiscard]] const cluster::Mailbox& mail_state() const noexcept { return mail_.mailbox(); }
+  [[nodiscard]] std::uint64_t value() const noexcept { return state_.value; }
+  [[nodiscard]] std::int64_t balance() const noexcept { return state_.balance; }
+  [[nodiscard]] const std::map<cluster::GroupId, Book>& books() const noexcept {
+    return state_.books;
+  }
+  /// Of everything, the mail among it.
+  [[nodiscard]] std::uint64_t state_hash() const;
+
+ private:
+  struct State {
+    std::uint64_t value = 0;
+    std::uint64_t transfers = 0;  ///< that began here
+    std::int64_t balance = 0;
+    std::map<cluster::GroupId, Book> books{};
+  };
+  [[nodiscard]] std::vector<std::byte> encode_state() const;
+  void post(cluster::MailChange& change, std::uint64_t choice, std::int64_t amount,
+            std::uint64_t hops, std::uint64_t id) const;
+  void book(const cluster::MailChange& change);
+
+  node::MailPart mail_;
+  State state_;
+};
+
+}  // namespace dolmen::sim
