@@ -2,12 +2,13 @@
 //
 // An index in a cluster of processes: nodes that lead its shards are killed, and all of them are
 // replaced, while clients put, erase and look up. What all of them saw together is judged.
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,12 +36,13 @@ class Nodes {
   explicit Nodes(std::uint32_t count) {
     std::string pattern = (fs::temp_directory_path() / "dolmen-index-XXXXXX").string();
     root_ = ::mkdtemp(pattern.data());
-    std::ofstream(key()) << std::string(64, '7');
+    dolmen::make_cluster_keys(keys(), count).value();
     for (std::uint32_t number = 1; number <= count; ++number) addresses_.push_back(at(number));
     for (std::uint32_t number = 1; number <= count; ++number) {
       dolmen::ClusterNode::create({.directory = directory(number),
                                    .address = at(number),
-                                   .key_file = key(),
+                                   .identity_file =
+                                       keys() + "/node-" + std::to_string(number) + ".key",
                                    .founders = addresses_})
           .value();
       start(number);
@@ -54,14 +56,15 @@ class Nodes {
   Nodes& operator=(const Nodes&) = delete;
 
   [[nodiscard]] dolmen::ClusterAddress address() const {
-    return {.nodes = addresses_, .key_file = key()};
+    return {.nodes = addresses_, .identity_file = keys() + "/client-1.key"};
   }
-  void join(std::uint32_t number) {
-    dolmen::ClusterNode::create({.directory = directory(number),
-                                 .address = at(number),
-                                 .key_file = key(),
-                                 .seeds = addresses_},
-                                seconds(60))
+  /// The next one: numbers are given one after the other.
+  void join(dolmen::Cluster& cluster) {
+    const auto number = static_cast<std::uint32_t>(addresses_.size()) + 1;
+    const std::string token =
+        cluster.make_token(keys() + "/owner.key", std::chrono::hours(1), seconds(60)).value();
+    dolmen::ClusterNode::create(
+        {.directory = directory(number), .address = at(number), .token = token}, seconds(60))
         .value();
     addresses_.push_back(at(number));
     start(number);
@@ -84,7 +87,7 @@ class Nodes {
   }
 
  private:
-  [[nodiscard]] std::string key() const { return root_ + "/key"; }
+  [[nodiscard]] std::string keys() const { return root_ + "/keys"; }
   [[nodiscard]] std::string directory(std::uint32_t number) const {
     return root_ + "/node-" + std::to_string(number);
   }
@@ -160,7 +163,7 @@ TEST(ClusterIndex, NothingIsLostWhoeverLeadsIsKilled) {
 TEST(ClusterIndex, AClientFollowsAnIndexWhoseNodesAreAllOthersThan) {
   Nodes nodes(3);
   dolmen::Cluster cluster = with_index(nodes);
-  for (const std::uint32_t number : {4u, 5u, 6u, 7u}) nodes.join(number);
+  for (int more = 0; more < 4; ++more) nodes.join(cluster);
   // Both shards' members, and who else is there.
   dolmen::Index away = cluster.index("i", {}, seconds(60)).value();
   const auto bytes = [](const std::string& text) { return std::as_bytes(std::span(text)); };

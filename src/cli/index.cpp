@@ -165,11 +165,11 @@ void add_index(CLI::App& app, Chosen& chosen) {
                            int (*run)(const IndexWords&)) {
     CLI::App* const command = add_command(
         *index, name, description,
-        std::string("dolmen index ") + name + " dolmen://127.0.0.1:7401?key=key" + example,
+        std::string("dolmen index ") + name + " dolmen://127.0.0.1:7401?identity=client-1.key" + example,
         words->json);
     command
         ->add_option("ADDRESS", words->address,
-                     "of the cluster: dolmen://HOST:PORT[,HOST:PORT…][?key=FILE]")
+                     "of the cluster: dolmen://HOST:PORT[,HOST:PORT…][?identity=FILE]")
         ->required();
     command->add_option("--patience", words->patience_s, "seconds that it may take")
         ->check(CLI::Range(0.0, kLongestS))

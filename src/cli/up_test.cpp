@@ -332,8 +332,8 @@ TEST_F(UpTest, AnIndexIsMadeListedAndUsed) {
 }
 
 TEST_F(UpTest, IndexCommandsHaveHelpAndRefuseWhatTheyDoNotKnow) {
-  const std::string nobody = "dolmen://127.0.0.1:1?key=key";
-  ASSERT_EQ(dolmen({"log", "key", "key"}).exit, kOk);
+  ASSERT_EQ(dolmen({"cluster", "init", "keys"}).exit, kOk);
+  const std::string nobody = "dolmen://127.0.0.1:1?identity=" + path("keys/client-1.key");
   for (const std::string what : {"create", "ls", "get", "put", "erase"}) {
     const Outcome help = dolmen({"index", what, "--help"});
     EXPECT_EQ(help.exit, kOk);
