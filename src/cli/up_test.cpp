@@ -291,6 +291,7 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
 
 TEST_F(UpTest, AnIndexIsMadeListedAndUsed) {
   begin(up("cluster"));
+  ASSERT_TRUE(until([&] { return fs::exists(path("cluster/keys/client-1.key")); }));
   ASSERT_TRUE(has_groups(1)) << read_file(path("up.err"));
   const auto index = [&](const std::string& what, std::vector<std::string> words) {
     words.insert(words.begin(), {"index", what, address()});
@@ -298,8 +299,8 @@ TEST_F(UpTest, AnIndexIsMadeListedAndUsed) {
   };
   EXPECT_EQ(index("ls", {"--json"}).json(), Json::array());
   expect_error(index("get", {"people", "ada"}), kFailed, "an index called people");
-  const std::vector<std::string> sizes{"people", "--shards", "2", "--bucket-mib", "1",
-                                       "--record-mib", "1"};
+  const std::vector<std::string> sizes{"people", "--shards",     "2", "--bucket-mib",
+                                       "1",      "--record-mib", "1"};
   EXPECT_EQ(index("create", sizes).out, "index people is there\n");
   std::vector<std::string> again = sizes;
   again.emplace_back("--json");

@@ -325,11 +325,10 @@ TEST_F(RootTest, AnIndexIsMadeAsAWholeOrNotAtAll) {
     EXPECT_EQ(group.kind, GroupKind::index);
     EXPECT_EQ(group.name, "years/" + std::to_string(shard));
     EXPECT_EQ(group.members.size(), 3u);
-    EXPECT_EQ(group.shape, (IndexShape{.shard = shard,
-                                       .shards = 4,
-                                       .seed = 7,
-                                       .bucket_bytes = 4096,
-                                       .record_bytes = 65536}));
+    EXPECT_EQ(
+        group.shape,
+        (IndexShape{
+            .shard = shard, .shards = 4, .seed = 7, .bucket_bytes = 4096, .record_bytes = 65536}));
   }
   // Spread: fifteen seats with the root's on five nodes.
   for (const auto& [node, seats] : history_.state.seats()) EXPECT_EQ(seats, 3u) << node;
@@ -339,10 +338,10 @@ TEST_F(RootTest, AnIndexIsMadeAsAWholeOrNotAtAll) {
   EXPECT_EQ(history_.apply(again), (RootReply{RootStatus::unchanged, 2})) << "a client's repeat";
   EXPECT_EQ(history_.group(2).shape->seed, 7u);
   using Change = void (*)(root::CreateIndex&);
-  for (const Change change : std::initializer_list<Change>{
-           [](root::CreateIndex& one) { one.shards = 5; },
-           [](root::CreateIndex& one) { one.bucket_bytes *= 2; },
-           [](root::CreateIndex& one) { one.record_bytes *= 2; }}) {
+  for (const Change change :
+       std::initializer_list<Change>{[](root::CreateIndex& one) { one.shards = 5; },
+                                     [](root::CreateIndex& one) { one.bucket_bytes *= 2; },
+                                     [](root::CreateIndex& one) { one.record_bytes *= 2; }}) {
     root::CreateIndex other = years;
     change(other);
     EXPECT_EQ(refused(other), RootStatus::name_taken);
@@ -369,6 +368,24 @@ TEST_F(RootTest, AnIndexIsMadeAsAWholeOrNotAtAll) {
   history_.create(1, "first/0");
   taken.name = "first";
   EXPECT_EQ(refused(taken), RootStatus::name_taken);
+}
+
+TEST_F(RootTest, AnIndexFindsRoomForAllOfItsShardsOrForNone) {
+  history_.begin(3);
+  root::CreateIndex index{
+      .size = 1, .shards = kIndexShardsMax, .seed = 7, .bucket_bytes = 4096, .record_bytes = 65536};
+  // Beside the root group: fifteen of them, and 255 groups.
+  for (std::size_t i = 1; i < kGroupsMax / kIndexShardsMax; ++i) {
+    index.name = "index-" + std::to_string(i);
+    ASSERT_EQ(history_.apply(index).status, RootStatus::done) << i;
+  }
+  index.name = "last";
+  EXPECT_EQ(refused(index), RootStatus::full);
+  --index.shards;
+  EXPECT_EQ(history_.apply(index).status, RootStatus::done);
+  EXPECT_EQ(history_.state.groups().size(), kGroupsMax);
+  EXPECT_EQ(history_.state.index_named("last").size(), index.shards);
+  EXPECT_EQ(decode_root(encode_root(history_.state)), history_.state);
 }
 
 TEST_F(RootTest, ASizeIsChangedWithinItsBounds) {

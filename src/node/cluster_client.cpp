@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Who uses a cluster, or changes it.
+#include "node/cluster_client.hpp"
+
 #include <algorithm>
 #include <variant>
 
 #include <dolmen/cluster.hpp>
 
-#include "node/cluster_client.hpp"
 #include "node/job.hpp"
 #include "node/replicated_client.hpp"
 #include "security/text.hpp"
@@ -293,10 +294,9 @@ Result<void> Cluster::revoke_client(std::string_view name, std::chrono::millisec
 
 Result<ReplicatedClient> Cluster::client(std::string_view group,
                                          std::chrono::milliseconds patience) {
-  DOLMEN_TRY(const auto number, impl_->known<cluster::GroupNumber>(
-                                    patience, [&](const cluster::RootState& map) {
-                                      return map.group_named(group);
-                                    }));
+  DOLMEN_TRY(const auto number,
+             impl_->known<cluster::GroupNumber>(
+                 patience, [&](const cluster::RootState& map) { return map.group_named(group); }));
   if (number == 0) {
     return fail(Errc::not_found, interned("a group called " + std::string(group)));
   }

@@ -96,7 +96,8 @@ struct Cluster::Impl {
                                                    cluster::kRootGroup));
       root = std::make_unique<ReplicatedClient>(std::move(client));
     }
-    DOLMEN_TRY(const auto bytes, root->call(cluster::encode(command), node::left_until(deadline_ns)));
+    DOLMEN_TRY(const auto bytes,
+               root->call(cluster::encode(command), node::left_until(deadline_ns)));
     return cluster::decode_root_reply(bytes);
   }
 

@@ -28,8 +28,7 @@ std::string NodeRun::mail_unrest() const {
                std::to_string(book.sent.size());
       }
     }
-    const cluster::Mailbox& mailbox =
-        nodes_[*leader_of(number)]->banks.bank(number)->mail_state();
+    const cluster::Mailbox& mailbox = nodes_[*leader_of(number)]->banks.bank(number)->mail_state();
     if (mailbox.bytes() != 0) {
       return "group " + std::to_string(number) + ": mail that arrived was not forgotten";
     }

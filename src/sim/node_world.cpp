@@ -40,7 +40,7 @@ NodeRun::NodeRun(const NodeWorldOptions& options)
   groups_wanted_ = random_.between(1, 4);
   mail_limits_ = {.post_bytes = random_.between(300, 20'000), .forward_bytes = 1u << 20};
   // Of a third of the runs: they cost more than counters.
-  base::Random shards(base::mix_seed(options.seed, 0xC3));
+  base::Random shards(base::mix_seed(options.seed, 0xC4));
   shards_wanted_ = shards.chance(1, 3) ? static_cast<std::uint32_t>(shards.between(1, 2)) : 0;
   groups_wanted_ += shards_wanted_;
   for (std::size_t i = 0; i < founders_; ++i) add_node(true);
@@ -294,8 +294,9 @@ void NodeRun::look_at(std::size_t i) {
     Judged& judged = node.judged[number];
     if (inside->executed <= inside->replica->stable() && inside->executed != judged.executed) {
       judged.executed = inside->executed;
-      const auto hash = number == cluster::kRootGroup ? std::optional(hash_of_map(node.core->root()))
-                                                      : hash_of(node, number);
+      const auto hash = number == cluster::kRootGroup
+                            ? std::optional(hash_of_map(node.core->root()))
+                            : hash_of(node, number);
       if (hash) judge.executed(inside->executed, *hash);
     }
     if (judge.violation().empty()) continue;
