@@ -159,7 +159,8 @@ TEST_F(ClusterIdentity, AClientDoesNotPassForANode) {
   // Members of a cluster's groups are changed by the root group; where nobody has a key, by all.
   const std::set<EnvelopeKind> of_clients{EnvelopeKind::request,      EnvelopeKind::ask_status,
                                           EnvelopeKind::ask_roster,   EnvelopeKind::ask_map,
-                                          EnvelopeKind::read_request, EnvelopeKind::ask_copy};
+                                          EnvelopeKind::read_request, EnvelopeKind::ask_copy,
+                                          EnvelopeKind::ask_memory};
   const auto request =
       replication::encode(replication::Request{.number = 1, .session = 2, .sequence = 1});
   const fabric::NodeName node{.node = fabric::NodeId{1}, .incarnation = 1};
@@ -190,7 +191,7 @@ TEST_F(ClusterIdentity, AClientDoesNotSpeakForTheRootsLeader) {
       {cluster::root::SetSize{}, true},     {cluster::root::BeginChange{}, false},
       {cluster::root::EndChange{}, false},  {cluster::root::AssignShard{}, true},
       {cluster::root::AddClient{}, true},   {cluster::root::RevokeClient{}, true},
-      {cluster::root::Join{}, true}};
+      {cluster::root::Join{}, true},        {cluster::root::CreateIndex{}, true}};
   ASSERT_EQ(kinds.size(), std::variant_size_v<cluster::RootCommand>)
       << "may clients say the new one? (cluster_rights.cpp)";
   for (const auto& [command, may] : kinds) {
