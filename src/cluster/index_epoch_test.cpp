@@ -225,8 +225,10 @@ class EpochCampaign {
     if (!reader.lookup) {
       reader.key = random_.below(keys_);
       reader.least = judge_.asks(reader.key);
-      reader.lookup = std::make_unique<SlowLookup>(
-          lookup_of(table, reader.hints, reader.key, ReadLevel::epoch, reader.led), 64);
+      reader.lookup =
+          std::make_unique<SlowLookup>(lookup_of(table, reader.hints, reader.key, ReadLevel::epoch,
+                                                 reader.led, 1, candidates_for(reader.key)),
+                                       64);
     }
     const std::array<base::Bytes, 3> regions{table.region(),
                                              std::as_bytes(std::span(members_[reader.leader].line)),

@@ -27,9 +27,7 @@ std::size_t word_around(std::uint32_t depth, std::uint32_t position) noexcept {
 
 std::optional<std::uint32_t> IndexHints::depth() const noexcept {
   if (words_.empty()) return std::nullopt;
-  std::uint32_t depth = 0;
-  while (std::size_t{1} << depth < words_.size()) ++depth;
-  return depth;
+  return depth_;
 }
 
 BucketNumber IndexHints::bucket_for(std::uint32_t position) const noexcept {
@@ -41,7 +39,7 @@ BucketNumber IndexHints::bucket_for(std::uint32_t position) const noexcept {
 void IndexHints::learn_depth(std::uint32_t depth) {
   if (depth > geometry_.depth_max) return;
   if (words_.empty()) words_.push_back(kNoBucket);
-  while (words_.size() < std::size_t{1} << depth) {
+  for (; depth_ < depth; ++depth_) {
     std::vector<BucketNumber> twice(words_.size() * 2);
     for (std::size_t i = 0; i < twice.size(); ++i) twice[i] = words_[i / 2];
     words_ = std::move(twice);
@@ -58,6 +56,7 @@ void IndexHints::learn(BucketNumber number, const Bucket& bucket) {
 void IndexHints::learn_all(std::uint32_t depth, base::Bytes words) {
   if (depth > geometry_.depth_max || words.size() != std::size_t{4} << depth) return;
   words_.assign(std::size_t{1} << depth, kNoBucket);
+  depth_ = depth;
   for (std::size_t i = 0; i < words_.size(); ++i) {
     const auto number = base::load<BucketNumber>(words, i * 4);
     words_[i] = number <= geometry_.bucket_count ? number : kNoBucket;
@@ -65,28 +64,31 @@ void IndexHints::learn_all(std::uint32_t depth, base::Bytes words) {
 }
 
 IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
-                         const ObjectId& id, ReadLevel level, const LedEpoch& led)
-    : IndexLookup(geometry, epoch, hints, id, std::vector<std::byte>{}, level, led) {
+                         const ObjectId& id, ReadLevel level, const LedEpoch& led,
+                         Candidates candidates)
+    : IndexLookup(geometry, epoch, hints, id, std::vector<std::byte>{}, level, led, candidates) {
   DOLMEN_ASSERT(geometry.kind == IndexKind::homes);
 }
 
 IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
-                         base::Bytes key, ReadLevel level, const LedEpoch& led)
+                         base::Bytes key, ReadLevel level, const LedEpoch& led,
+                         Candidates candidates)
     : IndexLookup(geometry, epoch, hints, hash_of_key(key, geometry.seed),
-                  std::vector<std::byte>(key.begin(), key.end()), level, led) {
+                  std::vector<std::byte>(key.begin(), key.end()), level, led, candidates) {
   DOLMEN_ASSERT(geometry.kind == IndexKind::records);
 }
 
 IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
                          const ObjectId& slot_key, std::vector<std::byte> key, ReadLevel level,
-                         const LedEpoch& led)
+                         const LedEpoch& led, Candidates candidates)
     : geometry_(geometry),
       epoch_(epoch),
       hints_(&hints),
       slot_key_(slot_key),
       key_(std::move(key)),
       level_(level),
-      led_(led) {
+      led_(led),
+      order_(candidates) {
   DOLMEN_ASSERT((led.lines > 0) == (level == ReadLevel::epoch));
   begin();
   // Once, in the first round: what counts is that no line is read before the look-up began.
@@ -96,11 +98,12 @@ IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, Ind
 }
 
 void IndexLookup::begin() {
-  candidates_.clear();
   places_.clear();
-  for (const std::uint32_t position : positions_of(slot_key_, geometry_.seed)) {
-    candidates_.push_back({.position = position});
-    look_up(candidates_.back());
+  const auto positions = positions_of(slot_key_, geometry_.seed);
+  for (std::size_t i = 0; i < candidates_.size(); ++i) {
+    candidates_[i].position = positions[i];
+    candidates_[i].step = Candidate::Step::later;
+    if (i == 0 || order_ == Candidates::together) look_up(candidates_[i]);
   }
   ask_for_reads();
 }
@@ -135,6 +138,7 @@ void IndexLookup::ask_for_reads() {
         read(geometry_.bucket_at(candidate.number), kBucketBytes);
         break;
       case Candidate::Step::settled:
+      case Candidate::Step::later:
         break;
     }
   }
@@ -193,12 +197,13 @@ LookupState IndexLookup::arrived(std::span<const base::Bytes> bytes, const ReadT
         take_bucket(candidate, bytes[next++]);
         break;
       case Candidate::Step::settled:
+      case Candidate::Step::later:
         break;
     }
   }
   if (state_ != LookupState::reading) return state_;
   const bool is_settled = std::ranges::all_of(candidates_, [](const Candidate& candidate) {
-    return candidate.step == Candidate::Step::settled;
+    return candidate.step == Candidate::Step::settled || candidate.step == Candidate::Step::later;
   });
   if (is_settled) {
     settle();
@@ -262,6 +267,7 @@ void IndexLookup::take_bucket(Candidate& candidate, base::Bytes bytes) {
 
 void IndexLookup::settle() {
   for (std::size_t i = 0; i < 2; ++i) {
+    if (candidates_[i].step == Candidate::Step::later) break;
     // The same bucket at another moment may have taken in the key's other candidate.
     const bool is_same = i == 1 && candidates_[1].number == candidates_[0].number;
     if (is_same && (candidates_[1].bucket.sequence == candidates_[0].bucket.sequence ||
@@ -283,7 +289,7 @@ void IndexLookup::settle() {
       return end(LookupState::found);
     }
   }
-  if (places_.empty()) return answer_absent();
+  if (places_.empty()) return answer_none();
   reads_.clear();
   for (const RecordPlace& place : places_) reads_.push_back({0, place.at(geometry_), place.bytes});
 }
@@ -298,7 +304,14 @@ void IndexLookup::take_records(std::span<const base::Bytes> bytes) {
     value_.assign(record->value.begin(), record->value.end());
     return end(LookupState::found);
   }
-  answer_absent();
+  answer_none();
+}
+
+void IndexLookup::answer_none() {
+  if (candidates_[1].step != Candidate::Step::later) return answer_absent();
+  places_.clear();
+  look_up(candidates_[1]);
+  ask_for_reads();
 }
 
 // The record is another one by now.

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <dolmen/id.hpp>
@@ -38,7 +39,8 @@ class IndexHints {
 
  private:
   IndexGeometry geometry_;
-  std::vector<BucketNumber> words_;  ///< 2^depth, or none
+  std::vector<BucketNumber> words_;  ///< 2^depth_, or none
+  std::uint32_t depth_ = 0;
 };
 
 enum class ReadLevel : std::uint8_t {
@@ -64,6 +66,12 @@ struct IndexRead {
 /// configuration in its log.
 inline constexpr std::uint32_t kLineReadBytes = 16;
 
+/// How the two buckets are read that may hold a key.
+enum class Candidates : std::uint8_t {
+  together,  ///< in one round trip: what takes time is the way
+  in_turn,   ///< the second one if the key is not in the first: what takes time is reading
+};
+
 enum class LookupState : std::uint8_t {
   reading,      ///< do what reads() says
   found,        ///< home(), value()
@@ -87,10 +95,12 @@ class IndexLookup {
   /// A home. `epoch`: the shard's. Requires: the geometry is of a table of homes; lines for level
   /// `epoch` and no other; the hints stay while it reads.
   IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
-              const ObjectId& id, ReadLevel level, const LedEpoch& led = {});
+              const ObjectId& id, ReadLevel level, const LedEpoch& led = {},
+              Candidates candidates = Candidates::together);
   /// A record. Requires: the same, of a table of records.
   IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
-              base::Bytes key, ReadLevel level, const LedEpoch& led = {});
+              base::Bytes key, ReadLevel level, const LedEpoch& led = {},
+              Candidates candidates = Candidates::together);
 
   [[nodiscard]] LookupState state() const noexcept { return state_; }
   /// What to read now, all of it together and in any order. None begins before the look-up did.
@@ -103,12 +113,13 @@ class IndexLookup {
   [[nodiscard]] const Home& home() const noexcept { return home_; }
   /// Requires: found, in a table of records.
   [[nodiscard]] const std::vector<std::byte>& value() const noexcept { return value_; }
+  [[nodiscard]] std::vector<std::byte> take_value() noexcept { return std::move(value_); }
   [[nodiscard]] std::uint32_t round_trips() const noexcept { return round_trips_; }
 
  private:
   /// A bucket that may hold the key.
   struct Candidate {
-    enum class Step : std::uint8_t { depth, directory, bucket, settled };
+    enum class Step : std::uint8_t { depth, directory, bucket, settled, later };
     std::uint32_t position = 0;
     Step step = Step::depth;
     std::uint32_t depth = 0;  ///< of the directory that is looked into
@@ -118,8 +129,10 @@ class IndexLookup {
 
   IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
               const ObjectId& slot_key, std::vector<std::byte> key, ReadLevel level,
-              const LedEpoch& led);
+              const LedEpoch& led, Candidates candidates);
   void begin();
+  /// Nothing that was read has the key.
+  void answer_none();
   void look_up(Candidate& candidate);
   void look_into_directory(Candidate& candidate);
   void ask_for_reads();
@@ -142,7 +155,8 @@ class IndexLookup {
   ReadLevel level_;
   LedEpoch led_;
   LookupState state_ = LookupState::reading;
-  std::vector<Candidate> candidates_;
+  Candidates order_;
+  std::array<Candidate, 2> candidates_;
   std::vector<RecordPlace> places_;  ///< that are being read; else none
   std::vector<IndexRead> reads_;
   std::uint32_t round_trips_ = 0;

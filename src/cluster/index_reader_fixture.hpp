@@ -22,11 +22,16 @@
 namespace dolmen::cluster {
 
 inline IndexLookup lookup_of(const Table& table, IndexHints& hints, std::uint64_t key,
-                             ReadLevel level, const LedEpoch& led = {}, std::uint32_t epoch = 1) {
+                             ReadLevel level, const LedEpoch& led = {}, std::uint32_t epoch = 1,
+                             Candidates candidates = Candidates::together) {
   if (table.is_homes()) {
-    return {table.geometry(), epoch, hints, id_of(key), level, led};
+    return {table.geometry(), epoch, hints, id_of(key), level, led, candidates};
   }
-  return {table.geometry(), epoch, hints, base::as_bytes(text_of(key)), level, led};
+  return {table.geometry(), epoch, hints, base::as_bytes(text_of(key)), level, led, candidates};
+}
+/// Both ways are tried, each with half of the keys.
+inline Candidates candidates_for(std::uint64_t key) {
+  return key % 2 == 0 ? Candidates::together : Candidates::in_turn;
 }
 
 /// What a look-up for that key found. Nothing: what no put wrote for it.
@@ -199,7 +204,8 @@ class TornCampaign {
     if (!reader.lookup) {
       reader.key = random_.below(keys_);
       reader.least = judge_.asks(reader.key);
-      IndexLookup lookup = lookup_of(table_, reader.hints, reader.key, level_);
+      IndexLookup lookup =
+          lookup_of(table_, reader.hints, reader.key, level_, {}, 1, candidates_for(reader.key));
       reader.lookup = std::make_unique<SlowLookup>(std::move(lookup), piece_bytes_);
     }
     const std::array<base::Bytes, 1> regions{table_.region()};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cluster/index_reader.hpp"
 
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <string_view>
@@ -65,6 +66,32 @@ TEST_P(IndexReaderTest, AReaderMayBeginWithAWholeDirectory) {
     ASSERT_EQ(look(key), LookupState::found) << key;
     EXPECT_EQ(round_trips_, table_.is_homes() ? 1u : 2u) << key;
   }
+}
+
+TEST_P(IndexReaderTest, LooksIntoTheSecondBucketOnlyForWhatIsNotInTheFirst) {
+  for (std::uint64_t key = 0; key < 200; ++key) table_.apply(table_.put_command(key, key));
+  const std::uint32_t depth = table_.index().statistics().depth;
+  hints_.learn_all(depth, base::Bytes(table_.region())
+                              .subspan(IndexGeometry::directory_word_at(depth, 0), 4u << depth));
+  std::array<int, 3> keys_of_rounds{};
+  for (std::uint64_t key = 0; key < 200; ++key) {
+    IndexLookup lookup =
+        lookup_of(table_, hints_, key, ReadLevel::lease, {}, 1, Candidates::in_turn);
+    EXPECT_EQ(lookup.reads().size(), 1u);
+    finish(lookup, {table_.region()});
+    ASSERT_EQ(lookup.state(), LookupState::found) << key;
+    EXPECT_EQ(number_in(table_, lookup, key), key);
+    const std::uint32_t rounds = lookup.round_trips() - (table_.is_homes() ? 0 : 1);
+    ASSERT_LE(rounds, 2u) << key;
+    ++keys_of_rounds[rounds];
+  }
+  EXPECT_GT(keys_of_rounds[1], 0);
+  EXPECT_GT(keys_of_rounds[2], 0);
+  IndexLookup lookup =
+      lookup_of(table_, hints_, 1'000, ReadLevel::lease, {}, 1, Candidates::in_turn);
+  finish(lookup, {table_.region()});
+  EXPECT_EQ(lookup.state(), LookupState::absent);
+  EXPECT_EQ(lookup.round_trips(), 2u);
 }
 
 // X6.

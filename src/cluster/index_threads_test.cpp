@@ -37,7 +37,7 @@ ReaderReport read_until(const std::atomic<bool>& is_over, const Table& table, ba
   std::vector<std::vector<std::byte>> buffers;
   while (!is_over.load(std::memory_order_relaxed) && !report.is_wrong) {
     const std::uint64_t key = random.below(kKeys);
-    IndexLookup lookup = lookup_of(table, hints, key, ReadLevel::lease);
+    IndexLookup lookup = lookup_of(table, hints, key, ReadLevel::lease, {}, 1, candidates_for(key));
     while (lookup.state() == LookupState::reading) {
       buffers.clear();
       for (const IndexRead& read : lookup.reads()) {

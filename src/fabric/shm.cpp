@@ -293,10 +293,10 @@ Result<void> ShmEndpoint::wait(std::uint64_t until_ns) {
       relax();
     }
     now = clock.monotonic_ns();
+    if (now < deadline && now >= spin_until) break;  // who sleeps hears of the dead as well
     // Also with a deadline that is past: who only ever polls and waits so hears of the dead.
     if (looks % kLooksPerNotice == 0) DOLMEN_CHECK(hear_notices(0));
     if (!ended_.empty() || now >= deadline) return {};
-    if (now >= spin_until) break;
   }
   // See RingWriter::put(): from here on whoever publishes something rings.
   waiting.store(1, std::memory_order_seq_cst);

@@ -183,10 +183,16 @@ Result<std::optional<std::vector<std::byte>>> Index::Impl::Shard::fetch(std::uin
 // --- reading -------------------------------------------------------------------------------------
 
 cluster::IndexLookup Index::Impl::Shard::look_up(Bytes key) {
-  if (options.reads == IndexReads::hint) {
-    return {*geometry, node::kIndexEpoch, *hints, key, cluster::ReadLevel::hint};
-  }
-  return {*geometry, node::kIndexEpoch, *hints, key, cluster::ReadLevel::epoch, led->epoch};
+  const auto candidates =
+      led->mapped.empty() ? cluster::Candidates::together : cluster::Candidates::in_turn;
+  const bool is_hint = options.reads == IndexReads::hint;
+  return {*geometry,
+          node::kIndexEpoch,
+          *hints,
+          key,
+          is_hint ? cluster::ReadLevel::hint : cluster::ReadLevel::epoch,
+          is_hint ? cluster::LedEpoch{} : led->epoch,
+          candidates};
 }
 
 /// By loads, until it is over.
@@ -218,12 +224,12 @@ void Index::Impl::Shard::load(cluster::IndexLookup& lookup) {
 }
 
 /// False: it is to be looked up anew.
-bool Index::Impl::Shard::settle(const cluster::IndexLookup& lookup, std::uint64_t led_in,
+bool Index::Impl::Shard::settle(cluster::IndexLookup& lookup, std::uint64_t led_in,
                                 Answered& answered) {
   counts->round_trips += lookup.round_trips();
   switch (lookup.state()) {
     case LookupState::found:
-      answered = {.is_settled = true, .value = lookup.value()};
+      answered = {.is_settled = true, .value = lookup.take_value()};
       ++counts->one_sided;
       return true;
     case LookupState::absent:

@@ -92,8 +92,7 @@ struct Index::Impl::Shard final : ReplicatedClient::Impl {
   [[nodiscard]] Result<void> read_slots(std::span<const Bytes> keys,
                                         std::span<const std::size_t> wanted,
                                         std::span<Answered> answered, std::uint64_t deadline_ns);
-  [[nodiscard]] bool settle(const cluster::IndexLookup& lookup, std::uint64_t led_in,
-                            Answered& answered);
+  [[nodiscard]] bool settle(cluster::IndexLookup& lookup, std::uint64_t led_in, Answered& answered);
   [[nodiscard]] Result<bool> issue(std::size_t slot);
   [[nodiscard]] Result<void> drain();
 
