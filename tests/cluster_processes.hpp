@@ -9,8 +9,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -77,8 +79,8 @@ struct NodesOptions {
   std::vector<std::string> addresses{};
   /// Network name spaces, where each has one of its own.
   std::vector<std::string> namespaces{};
-  /// Called with the directory in which the one of a node is made.
-  std::function<void(const std::string&)> on_folder = [](const std::string&) {};
+  /// Called with the directory in which the one of a node is made; what it gives is kept as long.
+  std::function<std::shared_ptr<void>(const std::string&)> on_folder{};
 };
 
 /// Addresses that no other process is given, at ports that none is given without asking for it.
@@ -100,7 +102,7 @@ class Nodes {
     for (std::uint32_t number = 1; number <= count(); ++number) {
       const std::string folder = root_ + "/disk-" + std::to_string(number);
       fs::create_directory(folder);
-      options_.on_folder(folder);
+      if (options_.on_folder) kept_.push_back(options_.on_folder(folder));
       dolmen::ClusterNode::create(
           {.directory = directory(number),
            .address = options_.addresses[number - 1],
@@ -131,7 +133,7 @@ class Nodes {
   }
   ~Nodes() {
     for (std::uint32_t number = 1; number <= count(); ++number) (void)end(number, SIGKILL);
-    cluster_.reset();
+    kept_.clear();
     fs::remove_all(root_);
   }
   Nodes(const Nodes&) = delete;
@@ -163,6 +165,10 @@ class Nodes {
     pids_[number] = start_process({"node", directory(number)}, output(), -1, before);
   }
   void signal(std::uint32_t number, int signal) { ::kill(pids_.at(number), signal); }
+  /// Of each sync of the node's disk, beside what it takes. Requires: it serves already.
+  void slow_disk(std::uint32_t number, milliseconds length) {
+    ::sigqueue(pids_.at(number), SIGUSR1, {.sival_int = static_cast<int>(length.count())});
+  }
   /// What it ended with, as of wait_for_end(); 0 as well if it does not run.
   int end(std::uint32_t number, int signal) {
     const auto found = pids_.find(number);
@@ -185,7 +191,8 @@ class Nodes {
   }
 
   /// Of a space's group; 0: nobody leads, as far as is seen.
-  [[nodiscard]] std::uint32_t leader(std::uint32_t space, milliseconds patience = milliseconds(200)) {
+  [[nodiscard]] std::uint32_t leader(std::uint32_t space,
+                                     milliseconds patience = milliseconds(200)) {
     std::uint32_t found = 0;
     std::uint64_t epoch = 0;
     const auto statuses = clients_[space].status(patience);
@@ -195,6 +202,12 @@ class Nodes {
       epoch = one.epoch;
       found = one.member;
     }
+    return found;
+  }
+  /// … when somebody does.
+  [[nodiscard]] std::uint32_t wait_for_leader(std::uint32_t space) {
+    std::uint32_t found = 0;
+    while (found == 0) found = leader(space);
     return found;
   }
   /// Until all nodes vote in both spaces' groups, and have what was decided when this began.
@@ -221,22 +234,35 @@ class Nodes {
     }
     return text.str();
   }
+  [[nodiscard]] static const char* name(std::uint32_t space) { return kSpaces[space]; }
   [[nodiscard]] dolmen::Cluster& cluster() { return *cluster_; }
   [[nodiscard]] dolmen::ReplicatedClient& client(std::uint32_t space) { return clients_[space]; }
 
-  /// Judges what the clients saw, when their mail has arrived; then ends the nodes in good order, and
-  /// compares what is in their directories. Requires: no client is at work.
-  void judge(std::vector<Operation> operations) {
+  /// What the judge says when the clients' mail has arrived, or nothing does any more. Requires: no
+  /// client is at work.
+  [[nodiscard]] std::string verdict(std::vector<Operation> operations) {
     operations.insert(operations.end(), first_.begin(), first_.end());
     std::array<Books, 2> books;
     const auto until = std::chrono::steady_clock::now() + kPatience;
-    do {
-      ASSERT_LT(std::chrono::steady_clock::now(), until) << "mail does not arrive\n" << said();
-      for (std::uint32_t space = 0; space < 2; ++space) {
-        ASSERT_NO_FATAL_FAILURE(read_books(space, books[space]));
+    std::int64_t out = 1;
+    while (out != 0 && std::chrono::steady_clock::now() < until) {
+      out = 0;
+      for (dolmen::ReplicatedClient& client : clients_) {
+        const auto bytes = dolmen::query_space(client, "sums", {}, kPatience);
+        if (!bytes) return bytes.error().message();
+        out += value_of<Sums>(*bytes).out;  // each is above 0 as long as something is under way
       }
-    } while (books[0].out != 0 || books[1].out != 0);
-    EXPECT_EQ(processes::judge(operations, books), "");
+    }
+    for (std::uint32_t space = 0; space < 2; ++space) {
+      const auto read = read_books(space, books[space]);
+      if (!read) return read.error().message();
+    }
+    return processes::judge(operations, books);
+  }
+  /// … which is to be nothing; then ends the nodes in good order, and compares what is in their
+  /// directories.
+  void judge(const std::vector<Operation>& operations) {
+    EXPECT_EQ(verdict(operations), "") << said();
     ASSERT_NO_FATAL_FAILURE(wait_until_whole());
     for (std::uint32_t number = 1; number <= count(); ++number) {
       EXPECT_EQ(end(number, SIGTERM), 0) << "node " << number << "\n" << said();
@@ -263,25 +289,25 @@ class Nodes {
     });
   }
 
-  void read_books(std::uint32_t space, Books& books) {
+  Result<void> read_books(std::uint32_t space, Books& books) {
     std::vector<Entry>* const lists[] = {&books.booked, &books.received, &books.told};
     for (std::uint64_t list = 0; list < 3; ++list) {
       lists[list]->clear();
       for (;;) {
         const ListAsked asked{.list = list, .from = lists[list]->size()};
-        const auto bytes = dolmen::query_space(clients_[space], "list", bytes_of(asked), kPatience);
-        ASSERT_TRUE(bytes) << bytes.error().message();
-        const std::size_t count = bytes->size() / sizeof(Entry);
+        DOLMEN_TRY(const auto bytes,
+                   dolmen::query_space(clients_[space], "list", bytes_of(asked), kPatience));
+        const std::size_t count = bytes.size() / sizeof(Entry);
         std::vector<Entry> some(count);
-        std::memcpy(some.data(), bytes->data(), count * sizeof(Entry));
+        std::memcpy(some.data(), bytes.data(), count * sizeof(Entry));
         lists[list]->insert(lists[list]->end(), some.begin(), some.end());
         if (count < kListMax) break;
       }
     }
-    const auto bytes = dolmen::query_space(clients_[space], "sums", {}, kPatience);
-    ASSERT_TRUE(bytes) << bytes.error().message();
-    books.money = value_of<Sums>(*bytes).money;
-    books.out = value_of<Sums>(*bytes).out;
+    DOLMEN_TRY(const auto bytes, dolmen::query_space(clients_[space], "sums", {}, kPatience));
+    books.money = value_of<Sums>(bytes).money;
+    books.out = value_of<Sums>(bytes).out;
+    return {};
   }
 
   /// Every object and name of a space, as of its last commit.
@@ -314,6 +340,7 @@ class Nodes {
 
   NodesOptions options_;
   std::string root_;
+  std::vector<std::shared_ptr<void>> kept_;
   std::map<std::uint32_t, pid_t> pids_;
   std::optional<dolmen::Cluster> cluster_;
   mutable std::vector<dolmen::ReplicatedClient> clients_;  ///< of north and south

@@ -4,7 +4,7 @@
 //   node DIRECTORY            a node, until SIGTERM
 //   client ADDRESS NUMBER     calls both spaces until SIGTERM, and says on standard output what it
 //                             begins and what it was answered
-// A node's disk can be slow: from SIGUSR1 to SIGUSR2 each sync takes DOLMEN_TEST_SYNC_MS longer.
+// A node's disk can be slow: each sync takes as many milliseconds longer as came with SIGUSR1.
 #pragma once
 
 #include <atomic>
@@ -28,15 +28,12 @@
 
 namespace dolmen::processes {
 
-inline std::atomic<bool> is_disk_slow{false};
-inline std::atomic<std::uint64_t> slow_syncs{0};
+inline std::atomic<int> sync_ms{0};
 
 inline void wait_for_slow_disk() {
-  if (!is_disk_slow) return;
-  const char* const text = std::getenv("DOLMEN_TEST_SYNC_MS");
-  const timespec length{.tv_sec = 0, .tv_nsec = (text ? std::atol(text) : 0) * 1'000'000};
-  ::nanosleep(&length, nullptr);
-  ++slow_syncs;
+  const int length_ms = sync_ms;
+  const timespec length{.tv_sec = length_ms / 1000, .tv_nsec = length_ms % 1000 * 1'000'000};
+  if (length_ms != 0) ::nanosleep(&length, nullptr);
 }
 
 /// In one write, so that it is in the pipe wholly or not at all.
@@ -124,8 +121,10 @@ inline int run_client(const std::string& address, std::uint32_t number,
 }
 
 inline int run_node(const std::string& directory) {
-  std::signal(SIGUSR1, [](int) { is_disk_slow = true; });
-  std::signal(SIGUSR2, [](int) { is_disk_slow = false; });
+  struct sigaction slow {};
+  slow.sa_flags = SA_SIGINFO | SA_RESTART;
+  slow.sa_sigaction = [](int, siginfo_t* what, void*) { sync_ms = what->si_value.sival_int; };
+  ::sigaction(SIGUSR1, &slow, nullptr);
   const char* const bug = std::getenv("DOLMEN_TEST_BUG");
   std::optional<dolmen::sim::SimHooks> hooks;
   if (bug != nullptr) hooks.emplace(dolmen::sim::SimHookOptions{.buggify = false, .planted = bug});

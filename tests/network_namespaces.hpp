@@ -51,8 +51,8 @@ class Namespaces {
   }
   /// What `from` sends to `to` is dropped; from then on, or no more.
   void cut(std::uint32_t from, std::uint32_t to, bool is_cut) const {
-    in(from,
-       std::string("ip route ") + (is_cut ? "replace" : "del") + " blackhole " + host(to) + "/32");
+    const std::string action = is_cut ? "replace" : "del";
+    in(from, "ip route " + action + " blackhole " + host(to) + "/32");
   }
   void heal() const {
     for (std::uint32_t from = 1; from <= count_; ++from) {
