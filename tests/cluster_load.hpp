@@ -67,8 +67,8 @@ class Load {
     const std::array<std::uint64_t, 2> wanted{answered_[0] + more, answered_[1] + more};
     const auto until = std::chrono::steady_clock::now() + kPatience;
     while (answered_[0] < wanted[0] || answered_[1] < wanted[1]) {
-      ASSERT_LT(std::chrono::steady_clock::now(), until)
-          << "the cluster stands still\n" << nodes_.said() << nodes_.status();
+      ASSERT_LT(std::chrono::steady_clock::now(), until) << "the cluster stands still\n"
+                                                         << nodes_.said() << nodes_.status();
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   }
@@ -86,9 +86,9 @@ class Load {
  private:
   void begin() {
     const std::uint32_t number = next_++;
-    pids_[number] = start_process({"client", nodes_.address(), std::to_string(number),
-                                   std::to_string(patience_.count())},
-                                  nodes_.output(), pipe_[1]);
+    pids_[number] = start_process(
+        {"client", nodes_.address(), std::to_string(number), std::to_string(patience_.count())},
+        nodes_.output(), pipe_[1]);
   }
   void close_pipe() {
     if (!listener_.joinable()) return;

@@ -20,15 +20,31 @@ constexpr std::uint64_t kKilled = (std::uint64_t{3} << 32) | 1;
 /// A move, a look, two that send, of which one comes back, and one that nobody saw the answer of.
 struct History {
   std::vector<Operation> operations{
-      {.key = kOne, .what = What::move, .outcome = Outcome::answered, .begin_ns = 1, .end_ns = 3,
+      {.key = kOne,
+       .what = What::move,
+       .outcome = Outcome::answered,
+       .begin_ns = 1,
+       .end_ns = 3,
        .value = 1},
-      {.key = 5, .what = What::look, .outcome = Outcome::answered, .begin_ns = 4, .end_ns = 6,
+      {.key = 5,
+       .what = What::look,
+       .outcome = Outcome::answered,
+       .begin_ns = 4,
+       .end_ns = 6,
        .value = 1},
-      {.key = kSent, .what = What::send, .outcome = Outcome::answered, .begin_ns = 5, .end_ns = 8,
+      {.key = kSent,
+       .what = What::send,
+       .outcome = Outcome::answered,
+       .begin_ns = 5,
+       .end_ns = 8,
        .value = 2},
       {.key = kKilled, .what = What::move, .begin_ns = 5},
-      {.key = kReturned, .what = What::send, .outcome = Outcome::answered, .begin_ns = 9,
-       .end_ns = 10, .value = 4},
+      {.key = kReturned,
+       .what = What::send,
+       .outcome = Outcome::answered,
+       .begin_ns = 9,
+       .end_ns = 10,
+       .value = 4},
   };
   std::array<Books, 2> books{
       Books{.booked = {{kOne, 0}, {kSent, 1}, {kKilled, 0}, {kReturned, 1}},
@@ -71,13 +87,21 @@ TEST(ClusterOracle, SeesAnswersFromThePast) {
   expect_seen("longer than the last one", [](History& h) { h.operations[1].value = 9; });
   expect_seen("from the past", [](History& h) { h.operations[1].value = 0; });
   expect_seen("from the past", [](History& h) {
-    h.operations.push_back({.key = 6, .what = What::look, .outcome = Outcome::answered,
-                            .begin_ns = 11, .end_ns = 12, .value = 3});
+    h.operations.push_back({.key = 6,
+                            .what = What::look,
+                            .outcome = Outcome::answered,
+                            .begin_ns = 11,
+                            .end_ns = 12,
+                            .value = 3});
   });
   // It saw what began only after it had ended.
   expect_seen("from the past", [](History& h) {
-    h.operations.push_back({.key = 6, .what = What::look, .outcome = Outcome::answered,
-                            .begin_ns = 7, .end_ns = 8, .value = 4});
+    h.operations.push_back({.key = 6,
+                            .what = What::look,
+                            .outcome = Outcome::answered,
+                            .begin_ns = 7,
+                            .end_ns = 8,
+                            .value = 4});
   });
   // Also where only the book tells the place.
   expect_seen("from the past", [](History& h) { h.operations[3].begin_ns = 11; });

@@ -4,8 +4,6 @@
 // of disk under load. What the clients saw is kept outside of them; in the end everything that was
 // acknowledged is in the books once, in an order that their clocks allow, everything else at most
 // once, the mail arrived, and the nodes' images are equal.
-#include "tests/cluster_processes.hpp"
-
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -25,6 +23,7 @@
 #include "base/sanitizers.hpp"
 #include "base/test_budget.hpp"
 #include "tests/cluster_load.hpp"
+#include "tests/cluster_processes.hpp"
 #include "tests/network_namespaces.hpp"
 #include "tests/small_disk.hpp"
 
@@ -43,7 +42,8 @@ TEST(ClusterProcess, NothingAcknowledgedIsLostWhenNodesAndClientsAreKilled) {
   const std::uint64_t kills = budget("cluster_kills");
   Nodes nodes({.addresses = loopback(kNodes)});
   Load load(nodes, kClients);
-  Random random(1);
+  const std::uint64_t seed = now_ns();
+  Random random(seed);
   ASSERT_NO_FATAL_FAILURE(load.wait_for_answers(kNewAnswers));
   std::uint64_t clients = 0;
   std::uint64_t wholes = 0;
@@ -73,6 +73,7 @@ TEST(ClusterProcess, NothingAcknowledgedIsLostWhenNodesAndClientsAreKilled) {
       kills, clients, wholes, took.count(), load.answered(), load.longest_s());
   EXPECT_EQ(load.unsure(), 0u) << "no client ran out of patience";
   nodes.judge(load.operations());
+  if (testing::Test::HasFailure()) std::printf("seed %lu\n", seed);
   dolmen::base::say_bound("cluster_kills", kills);
 }
 

@@ -111,8 +111,8 @@ inline int run_client(const std::string& address, std::uint32_t number,
     const Outcome outcome = answer ? Outcome::answered : outcome_of(answer.error());
     record.outcome = static_cast<std::uint8_t>(outcome);
     if (answer) {
-      record.value = what == What::look ? value_of<Sums>(*answer).length
-                                        : value_of<std::uint64_t>(*answer);
+      record.value =
+          what == What::look ? value_of<Sums>(*answer).length : value_of<std::uint64_t>(*answer);
     }
     report(record);
     std::this_thread::sleep_for(std::chrono::microseconds(300 + random.below(700)));
@@ -121,7 +121,7 @@ inline int run_client(const std::string& address, std::uint32_t number,
 }
 
 inline int run_node(const std::string& directory) {
-  struct sigaction slow {};
+  struct sigaction slow{};
   slow.sa_flags = SA_SIGINFO | SA_RESTART;
   slow.sa_sigaction = [](int, siginfo_t* what, void*) { sync_ms = what->si_value.sival_int; };
   ::sigaction(SIGUSR1, &slow, nullptr);
