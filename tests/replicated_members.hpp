@@ -47,10 +47,6 @@ inline constexpr const char* kWitnessProgram = DOLMEN_WITNESS_PROGRAM;
 inline constexpr const char* kWitnessProgram = nullptr;  // builds without the command
 #endif
 
-inline bool run(const std::string& command) {
-  return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
-}
-
 /// Members in processes: where a namespace is given, each in its own.
 class Members {
  public:

@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #ifdef DOLMEN_MEMBER_PROGRAM  // builds with examples
+#include "tests/network_namespaces.hpp"
 #include "tests/replicated_members.hpp"
 
 namespace {
@@ -103,60 +104,8 @@ TEST(ReplicatedProcess, AMemberThatStoodStillDoesNotAnswerFromThePast) {
   EXPECT_EQ(clients.judge(), "");
 }
 
-/// Each member in a network name space of its own, on one bridge with the clients. Needs root and
-/// iproute2.
-class Namespaces {
- public:
-  Namespaces() : tag_(std::to_string(::getpid() % 10'000)) {
-    is_made_ = run("ip link add dob" + tag_ + " type bridge") &&
-               run("ip addr add " + host(254) + "/24 dev dob" + tag_) &&
-               run("ip link set dob" + tag_ + " up");
-    for (std::uint32_t i = 1; is_made_ && i <= kMembers; ++i) {
-      const std::string outer = "dov" + tag_ + "_" + std::to_string(i);
-      is_made_ = run("ip netns add " + name(i)) &&
-                 run("ip link add " + outer + " type veth peer name eth0 netns " + name(i)) &&
-                 run("ip link set " + outer + " master dob" + tag_ + " up") &&
-                 in(i, "ip addr add " + host(i) + "/24 dev eth0") && in(i, "ip link set eth0 up") &&
-                 in(i, "ip link set lo up");
-    }
-  }
-  ~Namespaces() {
-    for (std::uint32_t i = 1; i <= kMembers; ++i) run("ip netns del " + name(i));
-    run("ip link del dob" + tag_);
-  }
-  Namespaces(const Namespaces&) = delete;
-  Namespaces& operator=(const Namespaces&) = delete;
-
-  [[nodiscard]] bool is_made() const { return is_made_; }
-  [[nodiscard]] std::string name(std::uint32_t member) const {
-    return "don" + tag_ + "_" + std::to_string(member);
-  }
-  [[nodiscard]] static std::string host(std::uint32_t number) {
-    return "10.213.77." + std::to_string(number);
-  }
-  /// What `from` sends to `to` is dropped; from then on, or no more.
-  void cut(std::uint32_t from, std::uint32_t to, bool is_cut) const {
-    in(from,
-       std::string("ip route ") + (is_cut ? "replace" : "del") + " blackhole " + host(to) + "/32");
-  }
-  void heal() const {
-    for (std::uint32_t from = 1; from <= kMembers; ++from) {
-      for (std::uint32_t to = 1; to <= kMembers; ++to) {
-        if (from != to) cut(from, to, false);
-      }
-    }
-  }
-
- private:
-  bool in(std::uint32_t member, const std::string& command) const {
-    return run("ip netns exec " + name(member) + " " + command);
-  }
-  const std::string tag_;
-  bool is_made_ = false;
-};
-
 TEST(ReplicatedProcess, NothingAcknowledgedIsLostWhenLinksAreCut) {
-  const Namespaces network;
+  const Namespaces network(kMembers);
   if (!network.is_made()) {
     GTEST_SKIP() << "no network name spaces here: that takes root and the package iproute2";
   }

@@ -56,6 +56,9 @@ inline constexpr Campaign kCampaigns[] = {
     {"member_change_rounds", "rounds of adding, removing and replacing", 4, 2, 300, 15, 10},
     {"memory_kills", "kills of members in memory alone", 20, 5, 1'000, 10, 5},
     {"index_kills", "kills of whoever leads the group of an index", 8, 4, 1'000, 5, 4},
+    {"cluster_kills", "kills of nodes and clients of a cluster", 200, 20, 10'000, 25, 10},
+    {"cluster_pauses", "pauses of whoever leads in a cluster", 4, 2, 300, 5, 4},
+    {"cluster_partitions", "partitions of a cluster", 5, 2, 300, 10, 8},
     {"process_partitions", "partitions of members", 20, 3, 1'000, 30, 6},
 };
 

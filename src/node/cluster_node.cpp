@@ -161,7 +161,8 @@ Result<void> ClusterNode::run() {
     DOLMEN_TRY(const bool was_busy, impl_->core->turn());
     if (!was_busy) DOLMEN_CHECK(impl_->core->wait());
   }
-  return impl_->core->close();
+  DOLMEN_CHECK(impl_->core->close());
+  return impl_->machines.close();
 }
 
 void ClusterNode::stop() noexcept {

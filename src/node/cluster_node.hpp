@@ -44,6 +44,9 @@ class SpaceMachines final : public GroupMachines {
   Result<void> clear(cluster::GroupNumber number) override;
   void use_mail(MailPart::Find find) override { find_ = std::move(find); }
   MailPart* mail_of(cluster::GroupNumber number) override;
+  /// Every image holds, durably, whatever was given to it; nobody uses the machines any more.
+  /// Errors: store_failed.
+  [[nodiscard]] Result<void> close();
 
  private:
   [[nodiscard]] std::string directory_of(cluster::GroupNumber number) const {

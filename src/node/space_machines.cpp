@@ -32,6 +32,11 @@ MailPart* SpaceMachines::mail_of(cluster::GroupNumber number) {
   return found == spaces_.end() ? nullptr : machine_of(*found->second).mail();
 }
 
+Result<void> SpaceMachines::close() {
+  for (const auto& [number, space] : spaces_) DOLMEN_CHECK(machine_of(*space).close());
+  return {};
+}
+
 Result<void> SpaceMachines::clear(cluster::GroupNumber number) {
   spaces_.erase(number);
   const auto disk = sys::open_directory(directory_of(number), sys::DirectoryMode::open_existing);
