@@ -136,7 +136,7 @@ TEST_F(ClusterIdentity, AClientDoesNotPassForANode) {
   const std::set<EnvelopeKind> of_clients{EnvelopeKind::request,    EnvelopeKind::ask_status,
                                           EnvelopeKind::ask_roster, EnvelopeKind::change,
                                           EnvelopeKind::ask_map,    EnvelopeKind::read_request,
-                                          EnvelopeKind::ask_copy};
+                                          EnvelopeKind::ask_copy,   EnvelopeKind::ask_metrics};
   const auto request = replication::encode(replication::Request{.number = 1, .session = 2});
   const fabric::NodeName node{.node = fabric::NodeId{1}, .incarnation = 1};
   const fabric::NodeName client{.node = fabric::client_node(1, 5), .incarnation = 1};
