@@ -110,8 +110,7 @@ std::optional<Pair> pair_of(const TopLook& before, const TopLook& now, std::uint
 }
 
 TopNode node_of(const TopLook& before, const TopLook& now, const ClusterStatus::Node& one) {
-  TopNode node{
-      .number = one.number, .name = one.name, .state = one.state, .seats = one.seats};
+  TopNode node{.number = one.number, .name = one.name, .state = one.state, .seats = one.seats};
   const auto pair = pair_of(before, now, one.number);
   if (!pair) return node;
   const NodeFigures& latter = *pair->now;

@@ -49,8 +49,10 @@ TopLook look(std::vector<ClusterMetrics::Node> nodes) {
 }
 
 TEST(TopFigures, SayWhatHappenedBetweenTwoLooks) {
-  const TopLook before = look({{1, node_text(10, true, 100, 1, 50)}, {2, node_text(3, false, 0, 0, 50)}});
-  const TopLook now = look({{1, node_text(12, true, 300, 5, 90)}, {2, node_text(5, false, 0, 0, 90)}});
+  const TopLook before =
+      look({{1, node_text(10, true, 100, 1, 50)}, {2, node_text(3, false, 0, 0, 50)}});
+  const TopLook now =
+      look({{1, node_text(12, true, 300, 5, 90)}, {2, node_text(5, false, 0, 0, 90)}});
   const TopTable table = table_of(before, now);
   EXPECT_EQ(table.version, 7u);
   ASSERT_EQ(table.nodes.size(), 2u) << "who was removed is not shown";

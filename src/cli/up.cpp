@@ -116,8 +116,8 @@ int bring_up(const Options& options) {
   for (std::size_t i = 0; i < options.nodes; ++i) {
     std::vector<std::string> words{"serve", cluster.node_directory(i), "--json"};
     if (options.metrics_port != 0) {
-      words.insert(words.end(), {"--metrics", options.host + ":" + std::to_string(
-                                                                       options.metrics_port + i + 1)});
+      words.insert(words.end(), {"--metrics", options.host + ":" +
+                                                  std::to_string(options.metrics_port + i + 1)});
     }
     const auto started = children.start("/proc/self/exe", words, {});
     if (!started) return failed(started.error());

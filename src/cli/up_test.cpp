@@ -140,8 +140,8 @@ void UpTest::look_at_figures() const {
   }
   EXPECT_GE(calls, 2) << "a session, and a space was made";
   EXPECT_EQ(leads, 2);
-  EXPECT_TRUE(answer_at(host(), kMetricsPort + 1, "GET / HTTP/1.1\r\n\r\n")
-                  .starts_with("HTTP/1.1 404 "));
+  EXPECT_TRUE(
+      answer_at(host(), kMetricsPort + 1, "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
 
   const Json told = dolmen({"top", address(), "--json", "--interval", "0.1"}).json();
   std::set<std::string> fields;

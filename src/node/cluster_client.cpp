@@ -221,9 +221,9 @@ Result<ClusterStatus> Cluster::status(std::chrono::milliseconds patience) {
   DOLMEN_CHECK(impl_->refresh(deadline_ns));
   ClusterStatus result = status_of(impl_->map);
   for (ClusterStatus::Group& group : result.groups) {
-    DOLMEN_TRY(auto client,
-               node::ClientOf::make(node::plan_of(impl_->map, group.number, impl_->self),
-                                    group.number));
+    DOLMEN_TRY(
+        auto client,
+        node::ClientOf::make(node::plan_of(impl_->map, group.number, impl_->self), group.number));
     // What answers at once; whoever is not there is not waited for at each of its groups.
     constexpr std::chrono::milliseconds kLook{300};
     const auto members = client.status(std::min(left_until(deadline_ns), kLook));

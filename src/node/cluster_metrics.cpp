@@ -2,7 +2,7 @@
 #include "node/cluster_metrics.hpp"
 
 #include <algorithm>
-#include <array>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -66,8 +66,9 @@ void MetricsClient::on_message(const fabric::NodeName& from, base::Bytes message
   const base::Bytes body = opened->body;
   const auto number = static_cast<std::uint64_t>(from.node);
   if (number > ~cluster::NodeNumber{0}) return;
-  texts_[static_cast<cluster::NodeNumber>(number)].assign(
-      reinterpret_cast<const char*>(body.data()), body.size());
+  std::string& text = texts_[static_cast<cluster::NodeNumber>(number)];
+  text.resize(body.size());
+  if (!body.empty()) std::memcpy(text.data(), body.data(), body.size());
 }
 
 }  // namespace dolmen::node

@@ -91,13 +91,12 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   const auto spin_us = std::clamp<std::int64_t>(impl->options.spin.count(), 0, 1'000'000'000);
   // A later life has a higher number, as long as the wall clock is not set back below the last
   // start: then the others say "superseded" until it is right.
-  DOLMEN_TRY(auto tcp,
-             fabric::TcpEndpoint::make(
-                 {.self = {.node = self, .incarnation = env.clock->wall_ns()},
-                  .link = impl->link,
-                  .listen = listen,
-                  .wait = {.spin_ns = static_cast<std::uint64_t>(spin_us) * 1000}},
-                 {.network = env.network, .clock = env.clock, .entropy = env.entropy}));
+  DOLMEN_TRY(auto tcp, fabric::TcpEndpoint::make(
+                           {.self = {.node = self, .incarnation = env.clock->wall_ns()},
+                            .link = impl->link,
+                            .listen = listen,
+                            .wait = {.spin_ns = static_cast<std::uint64_t>(spin_us) * 1000}},
+                           {.network = env.network, .clock = env.clock, .entropy = env.entropy}));
   impl->tcp = tcp.get();
   constexpr fabric::NodeId kLastNode{~std::uint32_t{0}};
   impl->endpoint = std::make_unique<fabric::Metered>(std::move(tcp), *env.clock, kLastNode);
@@ -109,11 +108,12 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
     (void)endpoint->set_peers(node::peers_at(all, self));
   };
   const auto lost_ms = std::max<std::int64_t>(impl->options.lost_after.count(), 1);
-  node::ClusterCoreOptions core_options{.self = impl->file.number,
-                                        .life = impl->file.life,
-                                        .cluster = node::object_id(key.cluster()),
-                                        .founders = impl->file.founders,
-                                        .metrics = [its = impl.get()] { return its->say_figures(); }};
+  node::ClusterCoreOptions core_options{
+      .self = impl->file.number,
+      .life = impl->file.life,
+      .cluster = node::object_id(key.cluster()),
+      .founders = impl->file.founders,
+      .metrics = [its = impl.get()] { return its->say_figures(); }};
   std::ranges::copy(key.owner().bytes, core_options.owner.begin());
   for (const auto& [place, entry] : first.trust->entries()) {
     if (entry.is_revoked || impl->file.founders.empty()) continue;

@@ -69,7 +69,7 @@ struct ClusterNode::Impl {
   std::unique_ptr<sys::Disk> disk{};
   node::SpaceMachines machines;
   std::unique_ptr<fabric::Metered> endpoint{};
-  fabric::TcpEndpoint* tcp = nullptr;  ///< what it meters
+  fabric::TcpEndpoint* tcp = nullptr;         ///< what it meters
   std::unique_ptr<node::ClusterCore> core{};  // goes before its endpoint and machines
   security::LinkSelf link{};
   std::uint64_t trust_due_ns = ~std::uint64_t{0};  ///< when whom to trust is looked at again

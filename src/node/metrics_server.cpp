@@ -24,8 +24,8 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::make(const MetricsServerOp
   DOLMEN_TRY(auto listener, network.listen(options.listen));
   DOLMEN_TRY(auto poller, network.make_poller());
   DOLMEN_CHECK(poller->add(*listener, kListenerTag));
-  std::unique_ptr<MetricsServer> server(new MetricsServer(
-      options, clock, std::move(on_wanted), std::move(poller), std::move(listener)));
+  std::unique_ptr<MetricsServer> server(new MetricsServer(options, clock, std::move(on_wanted),
+                                                          std::move(poller), std::move(listener)));
   server->is_listening_ = true;
   return server;
 }
@@ -198,8 +198,7 @@ void MetricsServer::answer(Connection& connection, const char* status,
 /// Behind the answer the peer ends the connection, or else time does: what it sent and nobody read
 /// would have the system throw away what it has not read yet.
 bool MetricsServer::write(Connection& connection) {
-  const std::size_t all =
-      connection.head.size() + (connection.body ? connection.body->size() : 0);
+  const std::size_t all = connection.head.size() + (connection.body ? connection.body->size() : 0);
   bool busy = false;
   while (connection.written < all) {
     const bool is_head = connection.written < connection.head.size();

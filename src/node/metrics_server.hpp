@@ -81,8 +81,8 @@ class MetricsServer {
     HttpRequestReader request{};
     std::uint64_t since_ns = 0;
     std::uint64_t asked_ns = 0;
-    std::uint64_t asked_serial = 0;           ///< the text that was there then
-    std::string head{};                       ///< of the answer
+    std::uint64_t asked_serial = 0;             ///< the text that was there then
+    std::string head{};                         ///< of the answer
     std::shared_ptr<const std::string> body{};  ///< null: it has none
     std::size_t written = 0;
     std::size_t read_in_all = 0;

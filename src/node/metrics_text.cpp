@@ -65,8 +65,7 @@ class LineReader {
     std::size_t length = 0;
     while (length < rest_.size()) {
       const char c = rest_[length];
-      const bool is_part =
-          is_letter(c) || (has_colons && c == ':') || (length > 0 && is_digit(c));
+      const bool is_part = is_letter(c) || (has_colons && c == ':') || (length > 0 && is_digit(c));
       if (!is_part) break;
       ++length;
     }
@@ -148,8 +147,7 @@ const char* text(MetricKind kind) noexcept {
   return kNames[static_cast<std::size_t>(kind)];
 }
 
-std::string labels_of(
-    std::initializer_list<std::pair<std::string_view, std::string_view>> labels) {
+std::string labels_of(std::initializer_list<std::pair<std::string_view, std::string_view>> labels) {
   std::string text;
   for (const auto& [name, value] : labels) append_label(text, name, value);
   return text;
@@ -161,8 +159,7 @@ void MetricsText::begin(const MetricFamily& family) {
   text_ += name_ + " " + family.help + "\n# TYPE " + name_ + " " + node::text(family.kind) + "\n";
 }
 
-void MetricsText::sample(std::string_view suffix, std::string_view labels,
-                         std::string_view value) {
+void MetricsText::sample(std::string_view suffix, std::string_view labels, std::string_view value) {
   DOLMEN_ASSERT(!name_.empty());
   text_ += name_;
   text_ += suffix;

@@ -60,7 +60,7 @@ inline constexpr std::size_t kMetricsMessageMax = std::size_t{8} << 20;
 struct MetricSample {
   std::string name;
   std::vector<std::pair<std::string, std::string>> labels{};  ///< in the order of the line
-  double value = 0;  ///< a number, or infinite
+  double value = 0;                                           ///< a number, or infinite
   /// Empty: it has no such label.
   [[nodiscard]] std::string_view label(std::string_view name) const noexcept;
   friend bool operator==(const MetricSample&, const MetricSample&) = default;

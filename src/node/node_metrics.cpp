@@ -120,7 +120,7 @@ class Writer {
       const auto number = static_cast<cluster::GroupNumber>(id.low);
       // Nobody runs those that only a later version knows.
       const cluster::RootGroup* const group = node_.core.map().group(number);
-      const char* const role = !inside ? "kept"
+      const char* const role = !inside                                        ? "kept"
                                : inside->replica->role() == log::Role::leader ? "leader"
                                : inside->replica->role() == log::Role::candidate
                                    ? "candidate"
@@ -180,8 +180,7 @@ class Writer {
   }
   void write_peers() {
     using Peer = fabric::PeerMeter;
-    write_peers("dolmen_connections",
-                [](const Peer& peer) { return peer.connects - peer.losses; });
+    write_peers("dolmen_connections", [](const Peer& peer) { return peer.connects - peer.losses; });
     write_peers("dolmen_connections_opened_total", [](const Peer& peer) { return peer.connects; });
     write_peers("dolmen_messages_sent_total", [](const Peer& peer) { return peer.sent.count; });
     write_peers("dolmen_messages_received_total",
@@ -200,7 +199,7 @@ class Writer {
     write_one("dolmen_mails_received_total", mail.received);
   }
 
-  void write_answers(std::string_view name, replication::AnswerMeter GroupMeter::*answers) {
+  void write_answers(std::string_view name, replication::AnswerMeter GroupMeter::* answers) {
     constexpr std::array<std::pair<ReplyStatus, const char*>, 6> kOutcomes{
         {{ReplyStatus::done, "done"},
          {ReplyStatus::not_leader, "elsewhere"},
@@ -221,7 +220,7 @@ class Writer {
     begin(name);
     for (const Row& row : rows_) text_.add(row.labels, std::uint64_t{value(row.inside)});
   }
-  void write_meter(std::string_view name, std::uint64_t GroupMeter::*value) {
+  void write_meter(std::string_view name, std::uint64_t GroupMeter::* value) {
     begin(name);
     for (const Row& row : rows_) text_.add(row.labels, row.inside.meter->*value);
   }

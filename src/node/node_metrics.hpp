@@ -3,7 +3,7 @@
 // A node's figures (docs/metrics.md): what its parts count, as one text.
 //
 // Threads: the node's. Cost: a walk over its replicas, and a question to the disk for each space;
-// about 2 KiB of text for each replica.
+// about 3 KiB of text for each replica.
 #pragma once
 
 #include <cstdint>

@@ -50,8 +50,8 @@ struct MemberOptions {
   Addresses addresses{};
   /// Called by a turn when it is known of other places, with all that is known.
   std::function<void(const Addresses& addresses)> on_addresses{};
-  /// Called with ask_map, map, order, report, mail and ask_metrics, which are no replica's business.
-  /// It may call say() and submit().
+  /// Called with ask_map, map, order, report, mail and ask_metrics, which are no replica's
+  /// business. It may call say() and submit().
   std::function<void(const fabric::NodeName& from, const Envelope& envelope, base::Bytes body)>
       on_cluster{};
   /// Whether `from` may say it; what it may not is dropped. Empty: anybody anything.
