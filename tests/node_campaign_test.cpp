@@ -69,6 +69,27 @@ TEST(NodeCampaign, OneSeed) {
   EXPECT_EQ(again.events, result.events);
 }
 
+// Where no process ends nothing of what they counted is lost.
+TEST(NodeCampaign, NodesCountTheirMail) {
+  const SimHooks hooks({.seed = 1, .buggify = false});
+  NodeWorldResult total;
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    const NodeWorldResult result =
+        run_node_world({.seed = seed, .faulty_ns = 500'000'000, .faults = kNodeOperator});
+    ASSERT_EQ(result.violation, "") << result.state;
+    // A courier that is new does not know what the one before had sent.
+    EXPECT_GE(result.mails_sent - result.mails_again, result.transfers) << seed;
+    EXPECT_GE(result.mails_received, result.transfers) << seed;
+    EXPECT_EQ(result.mails_left, 0u) << seed;
+    total.transfers += result.transfers;
+    total.mails_sent += result.mails_sent;
+    total.mails_again += result.mails_again;
+  }
+  EXPECT_GT(total.transfers, 0u);
+  EXPECT_GT(total.mails_again, 0u);
+  EXPECT_LT(total.mails_sent - total.mails_again, 2 * total.transfers);
+}
+
 TEST(NodeCampaign, PlantedBugsAreSeen) {
   if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
   for (const char* const bug :

@@ -66,6 +66,9 @@ struct NodeRunOptions {
   std::chrono::milliseconds lost_after{std::chrono::seconds(10)};
   /// Of the loop, as ReplicatedOptions::spin.
   std::chrono::microseconds spin{0};
+  /// Where its figures are given to Prometheus, by HTTP and to anybody: "127.0.0.1:9464" or
+  /// "[::1]:9464"; port 0 is any. Empty: nowhere (docs/metrics.md).
+  std::string metrics{};
 };
 
 /// A node: what this process keeps of a cluster. Threads: run() on one; stop() from any, and from a
@@ -92,6 +95,8 @@ class ClusterNode {
 
   [[nodiscard]] std::uint32_t number() const noexcept;
   [[nodiscard]] const std::string& address() const noexcept;
+  /// As NodeRunOptions::metrics, with the port; empty: nowhere.
+  [[nodiscard]] std::string metrics_address() const;
   /// Serves until stop(). Errors: store_failed, no_space, io_error, corrupt: the node is of no more
   /// use, and start() will find what its disk holds; superseded: it was removed from the cluster,
   /// or runs elsewhere.
@@ -137,6 +142,16 @@ struct ClusterStatus {
   std::vector<Client> clients{};
 };
 
+/// What the nodes count (docs/metrics.md).
+struct ClusterMetrics {
+  struct Node {
+    std::uint32_t number = 0;
+    std::string text{};  ///< in Prometheus' text format; of many groups not all families
+  };
+  ClusterStatus status{};     ///< the map alone: nobody was asked who leads
+  std::vector<Node> nodes{};  ///< that answered
+};
+
 /// A client of a cluster. Threads: one at a time.
 class Cluster {
  public:
@@ -152,6 +167,10 @@ class Cluster {
 
   /// As the node that answers first knows it: it may lag behind by a moment.
   [[nodiscard]] Result<ClusterStatus> status(
+      std::chrono::milliseconds patience = std::chrono::seconds(2));
+
+  /// What each node that answers counts, of half a second's patience with those that do not.
+  [[nodiscard]] Result<ClusterMetrics> metrics(
       std::chrono::milliseconds patience = std::chrono::seconds(2));
 
   // Changes, each durable in the root group when it returns. Errors of all: timed_out (whether it

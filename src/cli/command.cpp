@@ -39,6 +39,10 @@ int misused(std::string_view message, const std::string& command) {
 
 int not_opened(const std::string& directory, const Error& error) {
   const std::string quoted = "'" + shown(directory) + "'";
+  if (directory.starts_with("dolmen://")) {
+    return failed(quoted + " is a cluster: `dolmen status` lists its spaces, and `dolmen export` " +
+                  "makes a directory of one");
+  }
   const bool absent = error.code() == Errc::not_found && error.context().starts_with(directory);
   if (absent) {
     return failed("there is no directory " + quoted + "; `dolmen init` makes a space");

@@ -47,6 +47,7 @@ void add_node(CLI::App& app, Chosen& chosen);
 void add_index(CLI::App& app, Chosen& chosen);
 void add_up(CLI::App& app, Chosen& chosen);
 void add_move(CLI::App& app, Chosen& chosen);
+void add_top(CLI::App& app, Chosen& chosen);
 void add_tree(CLI::App& app, Chosen& chosen);
 
 /// A subcommand with --json and an example under its help.

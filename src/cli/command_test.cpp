@@ -23,10 +23,10 @@ struct Web {
   dolmen::hash_map<dolmen::string, dolmen::ptr<Page>> pages;
 };
 
-const std::vector<std::string> kCommands{"init",  "ls",   "tree",    "inspect", "stat",  "check",
-                                         "scrub", "dump", "export",  "import",  "load",  "doctor",
-                                         "demo",  "log",  "cluster", "node",    "serve", "status",
-                                         "space", "up",   "run",     "client",  "index"};
+const std::vector<std::string> kCommands{"init",   "top",   "ls",   "tree",    "inspect", "stat",
+                                         "check",  "scrub", "dump", "export",  "import",  "load",
+                                         "doctor", "demo",  "log",  "cluster", "node",    "serve",
+                                         "status", "space", "up",   "run",     "client",  "index"};
 
 class Cli : public CliTest {
  protected:

@@ -69,7 +69,7 @@ inline std::vector<std::vector<std::string>> table_below(const std::string& head
 /// The words between backticks that begin with a letter.
 inline std::set<std::string> words_in(const std::string& cell) {
   std::set<std::string> words;
-  static const std::regex kWord("`([a-z][a-z_]*)[^`]*`");
+  static const std::regex kWord("`([a-z][a-z_0-9]*)[^`]*`");
   for (auto it = std::sregex_iterator(cell.begin(), cell.end(), kWord);
        it != std::sregex_iterator(); ++it) {
     words.insert((*it)[1]);

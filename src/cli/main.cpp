@@ -50,6 +50,7 @@ int run(int count, char** words) {
   add_index(app, chosen);
   add_up(app, chosen);
   add_move(app, chosen);
+  add_top(app, chosen);
   add_inspect(app, chosen);
   add_stat(app, chosen);
   add_check(app, chosen);

@@ -30,6 +30,7 @@ struct Options {
   std::uint32_t size = 3;
   double lost_after_s = 10;
   double patience_s = 10;
+  std::string metrics;
   bool json = false;
 };
 
@@ -77,6 +78,9 @@ int make_node(const Options& options) {
 int run_node(const Options& options) {
   NodeRunOptions run;
   run.lost_after = milliseconds(options.lost_after_s);
+  run.metrics = options.metrics;
+  const bool is_port = run.metrics.find_first_not_of("0123456789") == std::string::npos;
+  if (is_port && !run.metrics.empty()) run.metrics = "127.0.0.1:" + run.metrics;
   auto node = ClusterNode::start(options.node.directory, run);
   if (!node) return failed(node.error());
   static ClusterNode* running = nullptr;
@@ -87,6 +91,8 @@ int run_node(const Options& options) {
   if (const auto told = sys::tell_service_manager("READY=1"); !told) return failed(told.error());
   if (!options.json) {
     std::printf("node %u serves at %s\n", node->number(), node->address().c_str());
+    const std::string metrics = node->metrics_address();
+    if (!metrics.empty()) std::printf("its figures are at http://%s/metrics\n", metrics.c_str());
     std::fflush(stdout);
   }
   const auto ended = node->run();
@@ -385,6 +391,8 @@ void add_node(CLI::App& app, Chosen& chosen) {
                   "seconds of silence after which a node's seats are given to others")
       ->check(CLI::Range(0.1, kLongestS))
       ->capture_default_str();
+  run->add_option("--metrics", options->metrics,
+                  "give figures to Prometheus at HOST:PORT, or at PORT of 127.0.0.1");
   choose(run, run_node);
 
   CLI::App* const look = add_command(

@@ -25,6 +25,7 @@ struct Options {
   std::uint32_t nodes = 3;
   std::string host = "127.0.0.1";
   std::uint16_t port = 7400;
+  std::uint16_t metrics_port = 0;  ///< 0: none
   std::vector<std::string> program;
   bool json = false;
 };
@@ -113,8 +114,12 @@ int bring_up(const Options& options) {
   if (const auto made = cluster.make(); !made) return failed(made.error());
   sys::Children children;
   for (std::size_t i = 0; i < options.nodes; ++i) {
-    const auto started =
-        children.start("/proc/self/exe", {"serve", cluster.node_directory(i), "--json"}, {});
+    std::vector<std::string> words{"serve", cluster.node_directory(i), "--json"};
+    if (options.metrics_port != 0) {
+      words.insert(words.end(), {"--metrics", options.host + ":" +
+                                                  std::to_string(options.metrics_port + i + 1)});
+    }
+    const auto started = children.start("/proc/self/exe", words, {});
     if (!started) return failed(started.error());
   }
   if (options.json) {
@@ -168,6 +173,9 @@ void add_up(CLI::App& app, Chosen& chosen) {
                   "dolmen up cluster -n 3", options->json);
   up->add_option("DIR", options->directory, "what the nodes keep; made if it is not there")
       ->required();
+  up->add_option("--metrics-port", options->metrics_port,
+                 "they give figures to Prometheus at the ports behind it")
+      ->check(CLI::Range(1024, 65'000));
   add_shared(up, bring_up);
 
   CLI::App* const run = app.add_subcommand(

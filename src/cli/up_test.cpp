@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "cli/command_test_tools.hpp"
+#include "cli/metrics_test_tools.hpp"
 #include "security/token.hpp"
 #include "sys/linux/children.hpp"
 #include "sys/linux/linux.hpp"
@@ -33,6 +34,7 @@ class UpTest : public CliTest {
            std::to_string(pid & 0xff);
   }
   static constexpr int kPort = 7400;
+  static constexpr int kMetricsPort = 7500;
   static std::string at(int node) { return host() + ":" + std::to_string(kPort + node); }
 
   [[nodiscard]] std::vector<std::string> up(const std::string& directory) const {
@@ -111,8 +113,69 @@ class UpTest : public CliTest {
     });
   }
 
+  /// Of a cluster of three nodes and two groups.
+  void look_at_figures() const;
+
   dolmen::sys::Children children_;
 };
+
+void UpTest::look_at_figures() const {
+  // Every node gives what the documentation says, and together they did what was asked for.
+  double calls = 0;
+  double leads = 0;
+  for (int node = 1; node <= 3; ++node) {
+    const std::string text = figures_at(host(), kMetricsPort + node);
+    expect_as_documented(text);
+    EXPECT_EQ(sum_of(text, "dolmen_node_info", "node", std::to_string(node)), 1);
+    EXPECT_EQ(sum_of(text, "dolmen_replicas", "kind", "space"), 1);
+    EXPECT_GT(sum_of(text, "dolmen_journal_sync_seconds_count", "", ""), 0);
+    EXPECT_GT(sum_of(text, "dolmen_memory_resident_bytes", "", ""), 1e6);
+    EXPECT_GT(sum_of(text, "dolmen_disk_used_bytes", "what", "journal"), 1e6);
+    EXPECT_GT(sum_of(text, "dolmen_messages_received_total", "peer", node == 1 ? "2" : "1"), 0);
+    EXPECT_GT(sum_of(text, "dolmen_entries_decided_total", "group", "1"), 0);
+    const double its = sum_of(text, "dolmen_calls_total", "outcome", "done");
+    EXPECT_EQ(sum_of(text, "dolmen_call_seconds_count", "", ""), its);
+    calls += its;
+    leads += sum_of(text, "dolmen_group_leads", "", "");
+  }
+  EXPECT_GE(calls, 2) << "a session, and a space was made";
+  EXPECT_EQ(leads, 2);
+  EXPECT_TRUE(
+      answer_at(host(), kMetricsPort + 1, "GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
+
+  const Json told = dolmen({"top", address(), "--json", "--interval", "0.1"}).json();
+  std::set<std::string> fields;
+  keys_of(told, fields);
+  std::set<std::string> documented;
+  for (const auto& row : table_below("## Figures of a cluster")) {
+    if (row.size() > 1) documented.merge(words_in(row[1]));
+  }
+  for (const char* const of_status : {"status", "silent"}) documented.erase(of_status);
+  // There are no followers that lack anything where nobody leads; here somebody does.
+  EXPECT_EQ(fields, documented);
+  ASSERT_EQ(told["nodes"].size(), 3u);
+  int led = 0;
+  for (const Json& node : told["nodes"]) {
+    EXPECT_TRUE(node["reached"]);
+    EXPECT_EQ(node["state"], "active");
+    EXPECT_GE(node["calls_per_s"], 0.0);
+    EXPECT_GT(node["sent_bytes_per_s"], 0.0) << "they say that they live";
+    led += node["leads"].get<int>();
+  }
+  EXPECT_EQ(led, 2);
+  ASSERT_EQ(told["groups"].size(), 2u);
+  for (const Json& group : told["groups"]) {
+    EXPECT_NE(group["leader"], 0);
+    EXPECT_GT(group["stable_index"], 0.0);
+    EXPECT_EQ(group["lag"].size(), 2u);
+  }
+  EXPECT_EQ(told["groups"][1]["name"], "web");
+  const Outcome table = dolmen({"top", address(), "--once", "--interval", "0.05"});
+  EXPECT_EQ(table.exit, kOk) << table.err;
+  EXPECT_NE(table.out.find("ENTRIES/S"), std::string::npos) << table.out;
+  EXPECT_NE(table.out.find("web\n"), std::string::npos) << table.out;
+  EXPECT_EQ(table.out.find('\x1b'), std::string::npos) << "no terminal";
+}
 
 /// A program that listens where a node would.
 class Listener {
@@ -148,7 +211,10 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   }
   // What that made is good for the next one.
   std::vector<std::string> words = up("cluster");
-  words.emplace_back("--json");
+  for (const std::string& word :
+       {std::string("--metrics-port"), std::to_string(kMetricsPort), std::string("--json")}) {
+    words.push_back(word);
+  }
   begin(words);
   ASSERT_TRUE(has_groups(1)) << read_file(path("up.err"));
   EXPECT_EQ(Json::parse(read_file(path("up.out")))["address"], address());
@@ -189,6 +255,8 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
       << shown.out;
   EXPECT_NE(shown.out.find("1,2,3"), std::string::npos) << shown.out;
   EXPECT_NE(shown.out.find(at(3)), std::string::npos) << shown.out;
+
+  look_at_figures();
 
   // There is no fourth node to which a third could give its seats.
   expect_error(dolmen({"node", "remove", address(), "3"}), kFailed, "drain it first");
@@ -289,6 +357,15 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   EXPECT_EQ(terminate(), kOk) << read_file(path("up.err"));
   EXPECT_EQ(node_processes(), 0u);
   expect_error(dolmen({"status", address(), "--patience", "0.2"}), kFailed, "timed_out");
+  expect_error(dolmen({"top", address(), "--patience", "0.2"}), kFailed, "timed_out");
+  {
+    const Listener other(host(), kMetricsPort);
+    expect_error(dolmen({"serve", "cluster/node-1", "--metrics",
+                         host() + ":" + std::to_string(kMetricsPort)}),
+                 kFailed, "already_exists");
+  }
+  expect_error(dolmen({"serve", "cluster/node-1", "--metrics", "here"}), kFailed,
+               "invalid_argument");
 
   // The same command goes on with what is there; one node that dies ends all.
   begin(up("cluster"));

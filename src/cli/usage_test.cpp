@@ -27,9 +27,10 @@ const std::map<std::string, Shape> kShapes{
     {"load", {{"web.dump", "fresh"}, {"FILE", "DIR"}, {}}},
     {"doctor", {{}, {}, {"--dir"}}},
     {"demo", {{}, {}, {"--dir", "--input"}}},
-    {"serve", {{"node1"}, {"DIR"}, {"--lost-after"}}},
+    {"serve", {{"node1"}, {"DIR"}, {"--lost-after", "--metrics"}}},
     {"status", {{"dolmen://127.0.0.1:1?identity=key"}, {"ADDRESS"}, {"--patience"}}},
-    {"up", {{"fresh"}, {"DIR"}, {"--nodes", "--host", "--port"}}},
+    {"top", {{"dolmen://127.0.0.1:1?identity=key"}, {"ADDRESS"}, {"--interval", "--patience"}}},
+    {"up", {{"fresh"}, {"DIR"}, {"--nodes", "--host", "--port", "--metrics-port"}}},
     {"import",
      {{"web", "dolmen://127.0.0.1:1?identity=key", "web"},
       {"DIR", "ADDRESS", "NAME"},
@@ -118,6 +119,7 @@ TEST_F(Usage, ADirectoryOfOtherThingsIsNoSpaceAndStaysAsItIs) {
     expect_error(dolmen({command, "foreign", "thing"}), kFailed, none);
     expect_error(dolmen({command, "file", "thing"}), kFailed, "'file' is a file");
   }
+  expect_error(dolmen({"ls", "dolmen://127.0.0.1:1/web"}), kFailed, "`dolmen export` makes a");
   const std::string used = "'foreign' is not empty; choose a new or an empty directory";
   expect_error(dolmen({"init", "foreign"}), kFailed, used);
   expect_error(dolmen({"load", "web.dump", "foreign"}), kFailed, used);

@@ -144,6 +144,26 @@ TEST(Metered, CountsWhatPassesPerNodeAndKind) {
   EXPECT_EQ(meter.meters()[1].losses, 1u);
 }
 
+// However many clients come and go, nothing is kept of each.
+TEST(Metered, NodesAboveTheLastAreCountedTogether) {
+  Pair pair([](MadeEndpoint inner, sys::Clock& clock) {
+    return std::make_unique<Metered>(std::move(inner), clock, kAlice);
+  });
+  ASSERT_GT(kBob, kAlice);
+  ASSERT_TRUE(pair.until([&] { return pair.is_up(); }));
+  const std::array<std::byte, 8> bytes{};
+  ASSERT_TRUE(pair.alice->send(kBobName, Bytes(bytes)));
+  ASSERT_TRUE(pair.bob->send(kAliceName, Bytes(bytes)));
+  ASSERT_TRUE(pair.until([&] { return pair.to_alice.messages.size() == 1; }));
+  const auto& meter = dynamic_cast<Metered&>(*pair.alice);
+  ASSERT_EQ(meter.meters().size(), 1u);
+  const PeerMeter& all = meter.meters()[0];
+  EXPECT_EQ(all.node, NodeId::nobody);
+  EXPECT_EQ(all.connects, 1u);
+  EXPECT_EQ(all.sent.bytes, 8u);
+  EXPECT_EQ(all.received.count, 1u);
+}
+
 TEST(Metered, ARefusalAsBusyIsCountedAsSuch) {
   Pair pair([](MadeEndpoint inner, sys::Clock& clock) {
     const FaultOptions faults{.seed = 3, .busy_per_1000 = 1000};
@@ -165,6 +185,7 @@ TEST(Histogram, ATimeIsInTheBucketOfItsPowerOfTwo) {
   EXPECT_EQ(times.below_ns(50), 0u);
   for (const std::uint64_t ns : {0u, 1u, 2u, 3u, 1023u, 1024u}) times.add(ns);
   times.add(~std::uint64_t{0});
+  EXPECT_EQ(times.sum_ns(), 0u + 1 + 2 + 3 + 1023 + 1024 + ~std::uint64_t{0});
   EXPECT_EQ(times.buckets()[0], 2u);
   EXPECT_EQ(times.buckets()[1], 2u);
   EXPECT_EQ(times.buckets()[9], 1u);

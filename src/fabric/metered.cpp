@@ -36,11 +36,11 @@ std::uint64_t Histogram::below_ns(double percent) const noexcept {
   return std::uint64_t{1} << kBuckets;
 }
 
-Metered::Metered(std::unique_ptr<Endpoint> inner, sys::Clock& clock)
-    : Decorated(std::move(inner)), clock_(&clock) {}
+Metered::Metered(std::unique_ptr<Endpoint> inner, sys::Clock& clock, NodeId last)
+    : Decorated(std::move(inner)), clock_(&clock), last_(last) {}
 
 std::uint32_t Metered::index_of(NodeId node) const noexcept {
-  for (std::size_t i = 1; i < peers_.size(); ++i) {
+  for (std::size_t i = 1; i < peers_.size() && node <= last_; ++i) {
     if (peers_[i].node == node) return static_cast<std::uint32_t>(i);
   }
   return 0;
@@ -99,7 +99,7 @@ class Metered::Relay final : public Sink {
 
   void on_connected(const NodeName& peer) override {
     std::uint32_t index = metered_->index_of(peer.node);
-    if (index == 0) {
+    if (index == 0 && peer.node <= metered_->last_) {
       index = static_cast<std::uint32_t>(metered_->peers_.size());
       metered_->peers_.push_back({.node = peer.node});
     }

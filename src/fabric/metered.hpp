@@ -30,17 +30,20 @@ class Histogram {
   void add(std::uint64_t ns) noexcept {
     const auto power = static_cast<std::size_t>(std::bit_width(ns | 1) - 1);
     ++buckets_[power < kBuckets ? power : kBuckets - 1];
+    sum_ns_ += ns;
   }
   /// Bucket i: from 2^i ns (the first: from 0) to below 2^(i+1).
   [[nodiscard]] const std::array<std::uint64_t, kBuckets>& buckets() const noexcept {
     return buckets_;
   }
   [[nodiscard]] std::uint64_t count() const noexcept;
+  [[nodiscard]] std::uint64_t sum_ns() const noexcept { return sum_ns_; }
   /// At least `percent` of the times were below this. 0: there are none.
   [[nodiscard]] std::uint64_t below_ns(double percent) const noexcept;
 
  private:
   std::array<std::uint64_t, kBuckets> buckets_{};
+  std::uint64_t sum_ns_ = 0;
 };
 
 struct Transfers {
@@ -69,11 +72,12 @@ struct PeerMeter {
 
 class Metered final : public Decorated {
  public:
-  /// `clock` outlives it.
-  Metered(std::unique_ptr<Endpoint> inner, sys::Clock& clock);
+  /// `clock` outlives it. Nodes above `last` (a cluster's clients) are counted together, as nobody.
+  Metered(std::unique_ptr<Endpoint> inner, sys::Clock& clock,
+          NodeId last = NodeId{~std::uint64_t{0}});
 
   /// In the order of their first connection; before them `nobody`, which stands for every node that
-  /// was never connected. Good until the next poll().
+  /// was never connected, or is above the last one. Good until the next poll().
   [[nodiscard]] std::span<const PeerMeter> meters() const noexcept { return peers_; }
 
   using Endpoint::send;
@@ -101,6 +105,7 @@ class Metered final : public Decorated {
                                  const Call& call);
 
   sys::Clock* clock_;
+  const NodeId last_;
   std::vector<PeerMeter> peers_{PeerMeter{}};
   std::vector<Slot> slots_;
   std::vector<std::uint32_t> free_;

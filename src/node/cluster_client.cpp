@@ -9,6 +9,7 @@
 
 #include <dolmen/cluster.hpp>
 
+#include "node/cluster_metrics.hpp"
 #include "node/job.hpp"
 #include "node/replicated_client.hpp"
 #include "security/text.hpp"
@@ -30,18 +31,6 @@ std::string state_of(const cluster::RootNode& one) {
   if (one.state == cluster::NodeState::removed) return "removed";
   if (one.is_lost) return "lost";
   return one.state == cluster::NodeState::draining ? "draining" : "active";
-}
-
-std::string kind_of(cluster::GroupKind kind) {
-  switch (kind) {
-    case cluster::GroupKind::root:
-      return "root";
-    case cluster::GroupKind::index:
-      return "index";
-    case cluster::GroupKind::space:
-      break;
-  }
-  return "space";
 }
 
 }  // namespace
@@ -84,6 +73,40 @@ std::string ClusterAddress::text() const {
   return result + "?" + std::string(kIdentity) + identity_file;
 }
 
+/// What the map says of it.
+static ClusterStatus status_of(const cluster::RootState& map) {
+  ClusterStatus result{.cluster = node::id_of(map), .version = map.version()};
+  auto seats = map.seats();
+  for (const auto& [number, one] : map.nodes()) {
+    result.nodes.push_back({.number = number,
+                            .name = one.name,
+                            .address = one.address,
+                            .state = state_of(one),
+                            .seats = seats[number]});
+  }
+  for (const auto& [number, one] : map.groups()) {
+    ClusterStatus::Group group{.number = number,
+                               .name = one.name,
+                               .kind = node::text_of(one.kind),
+                               .size = one.size,
+                               .adding = one.change ? one.change->add : 0,
+                               .leaving = one.change ? one.change->leave : 0};
+    for (const auto& [member, life] : one.members) group.members.push_back(member);
+    result.groups.push_back(std::move(group));
+  }
+  for (const auto& [number, one] : map.clients()) {
+    const bool is_token = number >= cluster::kTokenNumbers;
+    const char* const state = is_token       ? one.is_spent ? "used" : "token"
+                              : one.is_spent ? "revoked"
+                                             : "active";
+    result.clients.push_back({.number = is_token ? number - cluster::kTokenNumbers : number,
+                              .name = one.name,
+                              .state = state,
+                              .expires_s = one.expires_s});
+  }
+  return result;
+}
+
 Result<Cluster> Cluster::open(std::string_view address, std::chrono::milliseconds patience) {
   sys::Process& process = *sys::linux_env().process;
   std::string text(address);
@@ -117,49 +140,36 @@ Cluster::~Cluster() = default;
 Result<ClusterStatus> Cluster::status(std::chrono::milliseconds patience) {
   const std::uint64_t deadline_ns = deadline_in(patience);
   DOLMEN_CHECK(impl_->refresh(deadline_ns));
-  const cluster::RootState& map = impl_->map;
-  const std::array<std::uint64_t, 2> id{map.cluster().high, map.cluster().low};
-  ClusterStatus result{.cluster = security::to_hex(std::as_bytes(std::span(id))),
-                       .version = map.version()};
-  auto seats = map.seats();
-  for (const auto& [number, one] : map.nodes()) {
-    result.nodes.push_back({.number = number,
-                            .name = one.name,
-                            .address = one.address,
-                            .state = state_of(one),
-                            .seats = seats[number]});
-  }
-  for (const auto& [number, one] : map.groups()) {
-    ClusterStatus::Group group{.number = number,
-                               .name = one.name,
-                               .kind = kind_of(one.kind),
-                               .size = one.size,
-                               .adding = one.change ? one.change->add : 0,
-                               .leaving = one.change ? one.change->leave : 0};
-    for (const auto& [member, life] : one.members) group.members.push_back(member);
-    DOLMEN_TRY(auto client, node::ClientOf::make(node::plan_of(map, number, impl_->self), number));
+  ClusterStatus result = status_of(impl_->map);
+  for (ClusterStatus::Group& group : result.groups) {
+    DOLMEN_TRY(
+        auto client,
+        node::ClientOf::make(node::plan_of(impl_->map, group.number, impl_->self), group.number));
     // What answers at once; whoever is not there is not waited for at each of its groups.
     constexpr std::chrono::milliseconds kLook{300};
     const auto members = client.status(std::min(left_until(deadline_ns), kLook));
-    if (members) {
-      for (const ReplicatedStatus& member : *members) {
-        if (!member.is_reached || member.role != "leader") continue;
-        group.leader = member.member;
-        group.stable_index = member.stable_index;
-      }
+    if (!members) continue;
+    for (const ReplicatedStatus& member : *members) {
+      if (!member.is_reached || member.role != "leader") continue;
+      group.leader = member.member;
+      group.stable_index = member.stable_index;
     }
-    result.groups.push_back(std::move(group));
   }
-  for (const auto& [number, one] : map.clients()) {
-    const bool is_token = number >= cluster::kTokenNumbers;
-    const char* const state = is_token       ? one.is_spent ? "used" : "token"
-                              : one.is_spent ? "revoked"
-                                             : "active";
-    result.clients.push_back({.number = is_token ? number - cluster::kTokenNumbers : number,
-                              .name = one.name,
-                              .state = state,
-                              .expires_s = one.expires_s});
+  return result;
+}
+
+Result<ClusterMetrics> Cluster::metrics(std::chrono::milliseconds patience) {
+  const std::uint64_t deadline_ns = deadline_in(patience);
+  DOLMEN_CHECK(impl_->refresh(deadline_ns));
+  if (!impl_->metrics) {
+    DOLMEN_TRY(impl_->metrics, node::MetricsClient::make(sys::linux_env(), impl_->self));
   }
+  // Who answers does so at once; whoever does not is not waited for.
+  constexpr std::uint64_t kLookNs = 500'000'000;
+  const std::uint64_t until_ns = std::min(deadline_ns, now_ns() + kLookNs);
+  DOLMEN_TRY(auto texts, impl_->metrics->ask(impl_->map, impl_->self, until_ns));
+  ClusterMetrics result{.status = status_of(impl_->map)};
+  for (auto& [number, text] : texts) result.nodes.push_back({number, std::move(text)});
   return result;
 }
 

@@ -16,6 +16,7 @@
 
 #include "node/cluster_identity.hpp"
 #include "node/cluster_map.hpp"
+#include "node/cluster_metrics.hpp"
 #include "node/replicated_client.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -46,6 +47,7 @@ struct Cluster::Impl {
   security::LinkSelf self;
   cluster::RootState map;
   std::unique_ptr<ReplicatedClient> root{};
+  std::unique_ptr<node::MetricsClient> metrics{};
 
   /// Of the nodes as the last map knows them, and of those that were given.
   [[nodiscard]] Result<void> refresh(std::uint64_t deadline_ns) {

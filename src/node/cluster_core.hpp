@@ -38,6 +38,11 @@ class GroupMachines {
   [[nodiscard]] virtual Result<void> clear(cluster::GroupNumber number) = 0;
   /// Called once, before anything else: which groups exchange mail.
   virtual void use_mail(MailPart::Find find) { (void)find; }
+  /// What the machine that open() gave takes on the disk.
+  [[nodiscard]] virtual std::uint64_t disk_bytes(cluster::GroupNumber number) {
+    (void)number;
+    return 0;
+  }
   /// Of the machine that open() gave; null: its group exchanges none.
   [[nodiscard]] virtual MailPart* mail_of(cluster::GroupNumber number) {
     (void)number;
@@ -59,6 +64,8 @@ struct ClusterCoreOptions {
   cluster::RootControllerOptions root{};
   replication::MemberOptions member{};
   ClusterMailOptions mail{};
+  /// What the node says to whoever asks how it is (docs/metrics.md); empty: nothing.
+  std::function<std::string()> metrics{};
   /// The map is asked for this often, which also says that this node is there.
   std::uint64_t ask_ns = 100'000'000;
   /// The command that begins the cluster is proposed again after this; what was ordered of a
@@ -94,6 +101,7 @@ class ClusterCore {
   /// Where the nodes are, as far as this one knows.
   [[nodiscard]] replication::Addresses addresses() const;
   [[nodiscard]] replication::Member& member() noexcept { return *member_; }
+  [[nodiscard]] const ClusterMail& mail() const noexcept { return mail_; }
   /// What the root group's replica of this node has applied; not begun where there is none.
   [[nodiscard]] const cluster::RootState& root() const noexcept { return root_.state(); }
 

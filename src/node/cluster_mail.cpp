@@ -79,6 +79,7 @@ void ClusterMail::deliver(std::uint64_t now_ns, const MailMessage& message) {
   Box& box = found->second;
   // What a courier knows is of a mailbox that may have been undone in this turn.
   if (!box.courier || box.life != box.part->life()) return;
+  meter_.received += message.mails.size();
   box.courier->receive(now_ns, message);
 }
 
@@ -103,6 +104,7 @@ bool ClusterMail::look_after(std::uint64_t now_ns, replication::Member& member, 
     box.life = box.part->life();
     box.serial = ++serial_;
     box.proposed_bytes = 0;
+    box.sent.clear();
     box.changes = box.part->changes();
     box.courier.emplace(box.part->mailbox(), options_.courier, now_ns);
   } else if (box.changes != box.part->changes() || now_ns >= box.courier->next_wakeup_ns()) {
@@ -110,9 +112,32 @@ bool ClusterMail::look_after(std::uint64_t now_ns, replication::Member& member, 
     box.courier->changed(now_ns);
   }
   cluster::CourierOutput output = box.courier->take_output();
-  for (const MailMessage& message : output.messages) send(now_ns, member, message);
+  for (const MailMessage& message : output.messages) {
+    count(box, message);
+    send(now_ns, member, message);
+  }
   for (MailChange& change : output.proposals) propose(member, number, box, std::move(change));
   return !output.messages.empty() || !output.proposals.empty();
+}
+
+void ClusterMail::count(Box& box, const MailMessage& message) {
+  if (message.mails.empty()) return;
+  cluster::MailSequence& before = box.sent[message.to];
+  const cluster::MailSequence last = message.first + message.mails.size() - 1;
+  meter_.sent += message.mails.size();
+  if (message.first <= before) meter_.again += std::min(before, last) - message.first + 1;
+  before = std::max(before, last);
+}
+
+std::optional<ClusterMail::Outbox> ClusterMail::outbox(GroupNumber group) const {
+  const auto found = boxes_.find(group);
+  if (found == boxes_.end()) return std::nullopt;
+  const cluster::Mailbox& mailbox = found->second.part->mailbox();
+  Outbox outbox{.bytes = mailbox.bytes()};
+  for (const auto& [peer, channel] : mailbox.channels()) {
+    outbox.mails += channel.unacknowledged.size();
+  }
+  return outbox;
 }
 
 void ClusterMail::send(std::uint64_t now_ns, replication::Member& member,

@@ -53,6 +53,20 @@ class ClusterMail {
   [[nodiscard]] bool turn(std::uint64_t now_ns, replication::Member& member);
   [[nodiscard]] std::uint64_t next_wakeup_ns() const noexcept;
 
+  /// Mails, of all groups; whoever shows them is all that they are for.
+  struct Meter {
+    std::uint64_t sent = 0;
+    std::uint64_t again = 0;     ///< of these: that had been sent before, by the same courier
+    std::uint64_t received = 0;  ///< also again
+  };
+  [[nodiscard]] const Meter& meter() const noexcept { return meter_; }
+  struct Outbox {
+    std::uint64_t mails = 0;  ///< that are not acknowledged
+    std::uint64_t bytes = 0;
+  };
+  /// Nothing: there is no replica here that has one.
+  [[nodiscard]] std::optional<Outbox> outbox(cluster::GroupNumber group) const;
+
   /// As of MailPart::Find.
   [[nodiscard]] static Result<cluster::GroupId> find(const cluster::RootState& map,
                                                      std::string_view name, std::uint64_t number);
@@ -64,6 +78,7 @@ class ClusterMail {
     std::uint64_t changes = 0;  ///< … that the courier knows
     std::uint64_t serial = 0;   ///< of the courier
     std::size_t proposed_bytes = 0;
+    std::map<cluster::GroupId, cluster::MailSequence> sent{};  ///< by the courier, the last ones
     std::optional<cluster::Courier> courier{};
   };
   /// Another group, as far as its leader is looked for.
@@ -78,6 +93,7 @@ class ClusterMail {
   [[nodiscard]] bool look_after(std::uint64_t now_ns, replication::Member& member,
                                 cluster::GroupNumber number, Box& box);
   void send(std::uint64_t now_ns, replication::Member& member, const cluster::MailMessage& message);
+  void count(Box& box, const cluster::MailMessage& message);
   void propose(replication::Member& member, cluster::GroupNumber number, Box& box,
                cluster::MailChange change);
 
@@ -91,6 +107,7 @@ class ClusterMail {
   std::size_t local_bytes_ = 0;
   std::uint64_t serial_ = 0;
   std::uint64_t now_ns_ = 0;
+  Meter meter_{};
 };
 
 }  // namespace dolmen::node

@@ -87,6 +87,23 @@ Result<Asked> ask_at(const std::string& where, const security::LinkSelf& self,
 
 }  // namespace
 
+const char* text_of(cluster::GroupKind kind) noexcept {
+  switch (kind) {
+    case cluster::GroupKind::root:
+      return "root";
+    case cluster::GroupKind::index:
+      return "index";
+    case cluster::GroupKind::space:
+      break;
+  }
+  return "space";
+}
+
+std::string id_of(const cluster::RootState& map) {
+  const std::array<std::uint64_t, 2> id{map.cluster().high, map.cluster().low};
+  return security::to_hex(std::as_bytes(std::span(id)));
+}
+
 GroupPlan plan_of(const cluster::RootState& map, cluster::GroupNumber group,
                   const security::LinkSelf& self) {
   GroupPlan plan;

@@ -17,6 +17,11 @@
 
 namespace dolmen::node {
 
+/// "root", "space" or "index".
+[[nodiscard]] const char* text_of(cluster::GroupKind kind) noexcept;
+/// The cluster's id as 32 hexadecimal digits.
+[[nodiscard]] std::string id_of(const cluster::RootState& map);
+
 /// How `self` reaches a group's members (and whoever is about to be one), whom it trusts as the map
 /// says.
 [[nodiscard]] GroupPlan plan_of(const cluster::RootState& map, cluster::GroupNumber group,

@@ -6,6 +6,7 @@
 
 #include "node/cluster_map.hpp"
 #include "node/job.hpp"
+#include "node/node_metrics.hpp"
 #include "replication/journal.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -90,24 +91,29 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   const auto spin_us = std::clamp<std::int64_t>(impl->options.spin.count(), 0, 1'000'000'000);
   // A later life has a higher number, as long as the wall clock is not set back below the last
   // start: then the others say "superseded" until it is right.
-  DOLMEN_TRY(impl->endpoint,
-             fabric::TcpEndpoint::make(
-                 {.self = {.node = self, .incarnation = env.clock->wall_ns()},
-                  .link = impl->link,
-                  .listen = listen,
-                  .wait = {.spin_ns = static_cast<std::uint64_t>(spin_us) * 1000}},
-                 {.network = env.network, .clock = env.clock, .entropy = env.entropy}));
-  const auto dial = [endpoint = impl->endpoint.get(), self,
+  DOLMEN_TRY(auto tcp, fabric::TcpEndpoint::make(
+                           {.self = {.node = self, .incarnation = env.clock->wall_ns()},
+                            .link = impl->link,
+                            .listen = listen,
+                            .wait = {.spin_ns = static_cast<std::uint64_t>(spin_us) * 1000}},
+                           {.network = env.network, .clock = env.clock, .entropy = env.entropy}));
+  impl->tcp = tcp.get();
+  constexpr fabric::NodeId kLastNode{~std::uint32_t{0}};
+  impl->endpoint = std::make_unique<fabric::Metered>(std::move(tcp), *env.clock, kLastNode);
+  impl->began_ns = env.clock->monotonic_ns();
+  const auto dial = [endpoint = impl->tcp, self,
                      its = impl.get()](const replication::Addresses& all) {
     if (its->core) its->follow_trust(true);
     // What is no peer was left out; there is nothing else that could be wrong.
     (void)endpoint->set_peers(node::peers_at(all, self));
   };
   const auto lost_ms = std::max<std::int64_t>(impl->options.lost_after.count(), 1);
-  node::ClusterCoreOptions core_options{.self = impl->file.number,
-                                        .life = impl->file.life,
-                                        .cluster = node::object_id(key.cluster()),
-                                        .founders = impl->file.founders};
+  node::ClusterCoreOptions core_options{
+      .self = impl->file.number,
+      .life = impl->file.life,
+      .cluster = node::object_id(key.cluster()),
+      .founders = impl->file.founders,
+      .metrics = [its = impl.get()] { return its->say_figures(); }};
   std::ranges::copy(key.owner().bytes, core_options.owner.begin());
   for (const auto& [place, entry] : first.trust->entries()) {
     if (entry.is_revoked || impl->file.founders.empty()) continue;
@@ -125,6 +131,7 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
              node::ClusterCore::open(env, *impl->endpoint, *impl->disk, std::move(journal),
                                      impl->machines, dial, core_options));
   dial(impl->core->addresses());
+  DOLMEN_CHECK(impl->serve_metrics());
   return impl;
 }
 
@@ -137,7 +144,7 @@ void ClusterNode::Impl::follow_trust(bool is_new_map) {
   if (!map.is_begun() || (!is_new_map && now_ns < trust_due_ns)) return;
   const std::uint64_t now_s = env.clock->wall_ns() / kSecondNs;
   // It is of the same cluster and of no serial: nothing can be wrong with it.
-  (void)endpoint->set_trust(node::trust_of(map, *link.key, now_s, is_new_map));
+  (void)tcp->set_trust(node::trust_of(map, *link.key, now_s, is_new_map));
   trust_due_ns = is_new_map ? now_ns + kSecondNs : kNever;
   if (is_new_map) return;
   for (const auto& [number, one] : map.clients()) {
@@ -147,6 +154,35 @@ void ClusterNode::Impl::follow_trust(bool is_new_map) {
   }
 }
 
+const std::string& ClusterNode::Impl::say_figures() {
+  // However often somebody asks.
+  constexpr std::uint64_t kMomentNs = 50'000'000;
+  const sys::Env& env = sys::linux_env();
+  const std::uint64_t now_ns = env.clock->monotonic_ns();
+  if (figures.empty() || now_ns >= figures_ns + kMomentNs) {
+    figures = node::node_metrics({.self = file.number,
+                                  .core = *core,
+                                  .machines = machines,
+                                  .endpoint = *endpoint,
+                                  .env = env,
+                                  .disk = *disk,
+                                  .began_ns = began_ns});
+    figures_ns = now_ns;
+  }
+  return figures;
+}
+
+Result<void> ClusterNode::Impl::serve_metrics() {
+  if (options.metrics.empty()) return {};
+  const sys::Env& env = sys::linux_env();
+  DOLMEN_TRY(const sys::NetworkAddress listen, node::address(options.metrics));
+  DOLMEN_TRY(metrics, node::MetricsServer::make({.listen = listen}, *env.network, *env.clock,
+                                                [this] { endpoint->wake(); }));
+  DOLMEN_TRY(metrics_thread,
+             env.process->start_thread("dolmen-metrics", [this] { metrics->run(); }));
+  return {};
+}
+
 ClusterNode::ClusterNode(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 ClusterNode::ClusterNode(ClusterNode&&) noexcept = default;
 ClusterNode& ClusterNode::operator=(ClusterNode&&) noexcept = default;
@@ -154,10 +190,17 @@ ClusterNode::~ClusterNode() = default;
 
 std::uint32_t ClusterNode::number() const noexcept { return impl_->file.number; }
 const std::string& ClusterNode::address() const noexcept { return impl_->file.address; }
+std::string ClusterNode::metrics_address() const {
+  if (!impl_->metrics) return {};
+  const auto& [host, port] = impl_->metrics->address();
+  const bool is_v6 = host.find(':') != std::string::npos;
+  return (is_v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
 
 Result<void> ClusterNode::run() {
   while (!impl_->is_stopping.load(std::memory_order_relaxed)) {
     impl_->follow_trust(false);
+    if (impl_->metrics && impl_->metrics->is_wanted()) impl_->metrics->give(impl_->say_figures());
     DOLMEN_TRY(const bool was_busy, impl_->core->turn());
     if (!was_busy) DOLMEN_CHECK(impl_->core->wait());
   }

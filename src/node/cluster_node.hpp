@@ -12,10 +12,12 @@
 
 #include <dolmen/cluster.hpp>
 
+#include "fabric/metered.hpp"
 #include "fabric/tcp_endpoint.hpp"
 #include "node/cluster_core.hpp"
 #include "node/cluster_identity.hpp"
 #include "node/index_machines.hpp"
+#include "node/metrics_server.hpp"
 #include "node/node_file.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -44,6 +46,7 @@ class SpaceMachines final : public GroupMachines {
   Result<void> clear(cluster::GroupNumber number) override;
   void use_mail(MailPart::Find find) override { find_ = std::move(find); }
   MailPart* mail_of(cluster::GroupNumber number) override;
+  std::uint64_t disk_bytes(cluster::GroupNumber number) override;
   /// Every image holds, durably, whatever was given to it; nobody uses the machines any more.
   /// Errors: store_failed.
   [[nodiscard]] Result<void> close();
@@ -71,11 +74,24 @@ struct ClusterNode::Impl {
   std::unique_ptr<sys::Disk> disk{};
   node::SpaceMachines spaces;
   node::IndexMachines machines{*sys::linux_env().clock, spaces};
-  std::unique_ptr<fabric::TcpEndpoint> endpoint{};
+  std::unique_ptr<fabric::Metered> endpoint{};
+  fabric::TcpEndpoint* tcp = nullptr;         ///< what it meters
   std::unique_ptr<node::ClusterCore> core{};  // goes before its endpoint and machines
   security::LinkSelf link{};
   std::uint64_t trust_due_ns = ~std::uint64_t{0};  ///< when whom to trust is looked at again
   std::atomic<bool> is_stopping{false};
+  std::uint64_t began_ns = 0;
+  std::string figures{};  ///< that were made last, and when
+  std::uint64_t figures_ns = 0;
+  std::unique_ptr<node::MetricsServer> metrics{};
+  std::unique_ptr<sys::Thread> metrics_thread{};  // goes before it
+
+  ~Impl() {
+    if (metrics) metrics->stop();
+  }
+  /// What the node says of itself: made anew, unless that was a moment ago.
+  [[nodiscard]] const std::string& say_figures();
+  [[nodiscard]] Result<void> serve_metrics();
 
   /// Whom the map says to trust. A node that was removed hears of it before it is cut off.
   void follow_trust(bool is_new_map);

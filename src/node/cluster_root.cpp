@@ -7,6 +7,7 @@
 
 #include "base/hooks.hpp"
 #include "node/cluster_core.hpp"
+#include "node/metrics_text.hpp"
 #include "node/replicated_group.hpp"
 
 namespace dolmen::node {
@@ -32,6 +33,11 @@ void ClusterCore::hear(const fabric::NodeName& from, const replication::Envelope
   }
   if (envelope.group != group_of(kRootGroup)) return;
   if (envelope.kind == EnvelopeKind::ask_map) return hear_ask(from, body);
+  if (envelope.kind == EnvelopeKind::ask_metrics && options_.metrics) {
+    const std::string text = options_.metrics();
+    return member_->say(from, EnvelopeKind::metrics, group_of(kRootGroup),
+                        base::as_bytes(first_families(text, kMetricsMessageMax)));
+  }
   if (!is_node(from)) return;  // a client has nothing else to say
   if (envelope.kind == EnvelopeKind::map) hear_map(body);
   if (envelope.kind == EnvelopeKind::order) hear_order(from, body);

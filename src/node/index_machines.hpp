@@ -7,6 +7,7 @@
 // Threads: one.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <utility>
@@ -29,6 +30,9 @@ class IndexMachines final : public GroupMachines {
   void use_mail(MailPart::Find find) override { others_.use_mail(std::move(find)); }
   MailPart* mail_of(cluster::GroupNumber number) override {
     return shards_.contains(number) ? nullptr : others_.mail_of(number);
+  }
+  std::uint64_t disk_bytes(cluster::GroupNumber number) override {
+    return shards_.contains(number) ? 0 : others_.disk_bytes(number);
   }
   /// Null: there is none, or nothing was executed yet.
   [[nodiscard]] const IndexMachine* find(cluster::GroupNumber number) const;

@@ -37,6 +37,15 @@ Result<void> SpaceMachines::close() {
   return {};
 }
 
+std::uint64_t SpaceMachines::disk_bytes(cluster::GroupNumber number) {
+  const auto found = spaces_.find(number);
+  if (found == spaces_.end()) return 0;
+  SpaceImage& image = machine_of(*found->second).image();
+  if (image.space().is_null()) return 0;
+  const store::StoreStats stats = image.store().stats();
+  return stats.log_disk_bytes + stats.pages_disk_bytes;
+}
+
 Result<void> SpaceMachines::clear(cluster::GroupNumber number) {
   spaces_.erase(number);
   const auto disk = sys::open_directory(directory_of(number), sys::DirectoryMode::open_existing);

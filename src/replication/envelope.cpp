@@ -11,6 +11,9 @@ std::unexpected<Error> damaged() { return fail(Errc::corrupt, "a message to or f
 
 bool is_kind(std::uint8_t kind) noexcept {
   constexpr std::uint8_t kNever = 16;  // was never given
+  if (kind >= static_cast<std::uint8_t>(EnvelopeKind::ask_metrics)) {
+    return kind <= static_cast<std::uint8_t>(EnvelopeKind::metrics);
+  }
   return kind >= static_cast<std::uint8_t>(EnvelopeKind::replica) &&
          kind <= static_cast<std::uint8_t>(EnvelopeKind::ask_copy) && kind != kNever;
 }

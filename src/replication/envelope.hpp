@@ -42,6 +42,9 @@ enum class EnvelopeKind : std::uint8_t {
   report = 20,
   mail = 21,      ///< cluster/mail.hpp, to nodes of the group that `group` says
   ask_copy = 22,  ///< as ask_state, of a client; the answers are `state`
+  // 23 to 29 are nobody's.
+  ask_metrics = 30,  ///< nothing follows; of a node of a cluster, whatever its groups
+  metrics = 31,      ///< its figures as text (node/metrics_text.hpp)
 };
 
 /// What clients say: everything else is between nodes, and dropped when a client says it.
@@ -55,6 +58,7 @@ enum class EnvelopeKind : std::uint8_t {
     case EnvelopeKind::ask_map:
     case EnvelopeKind::read_request:
     case EnvelopeKind::ask_copy:
+    case EnvelopeKind::ask_metrics:
       return true;
     default:
       return false;

@@ -224,14 +224,16 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
                   {"a newer version", 4, 3, 2, Errc::version_unsupported},
                   {"no kind", 6, 0, 1},
                   {"an unknown kind", 6, 23, 1},
+                  {"one behind the last", 6, 32, 1},
                   {"one that was never given", 6, 16, 1},
                   {"a spare byte", 7, 1, 1}},
                  head_error);
   Message nobody = request_message();
   std::fill_n(nobody.begin() + 8, 16, std::byte{0});
   EXPECT_EQ(head_error(nobody), Errc::corrupt) << "no group";
-  EXPECT_EQ(head_error(encode(Envelope{.kind = EnvelopeKind::ask_copy, .group = kHead.group})),
-            Errc{});
+  for (const EnvelopeKind kind : {EnvelopeKind::ask_copy, EnvelopeKind::metrics}) {
+    EXPECT_EQ(head_error(encode(Envelope{.kind = kind, .group = kHead.group})), Errc{});
+  }
 
   expect_refused(encode(request()),
                  {{"a sequence without a session", 8, 0, 8},

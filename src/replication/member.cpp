@@ -54,8 +54,10 @@ Result<bool> Member::turn() {
   if (!is_synced_) {
     busy = true;
     DOLMEN_CHECK(endpoint_.poll(*this));  // what was sent leaves before the disk is waited for
+    const std::uint64_t began_ns = env_.clock->monotonic_ns();
     DOLMEN_CHECK(journal_->sync());
     look_at_clock();
+    meter_.syncs.add(now_ns() - began_ns);
     is_synced_ = true;
     for (auto& [group, hosting] : groups_) hosting.replica.persisted(now_ns(), hosting.appended);
     DOLMEN_CHECK(carry_out_all());
@@ -109,7 +111,7 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
   }
   if (envelope.kind == EnvelopeKind::ask_map || envelope.kind == EnvelopeKind::map ||
       envelope.kind == EnvelopeKind::order || envelope.kind == EnvelopeKind::report ||
-      envelope.kind == EnvelopeKind::mail) {
+      envelope.kind == EnvelopeKind::mail || envelope.kind == EnvelopeKind::ask_metrics) {
     if (options_.on_cluster) options_.on_cluster(from, envelope, body);
     return;
   }
@@ -190,6 +192,8 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
     case EnvelopeKind::report:
     case EnvelopeKind::mail:
     case EnvelopeKind::memory:
+    case EnvelopeKind::ask_metrics:
+    case EnvelopeKind::metrics:
       return;
   }
 }
@@ -205,6 +209,7 @@ void Member::submit(const GroupId& group, base::Bytes command, Answer answer) {
 }
 
 void Member::take_request(const GroupId& group, Hosting& hosting, Waiting waiting) {
+  waiting.pending.since_ns = now_ns();
   if (hosting.replica.role() != log::Role::leader) {
     return answer(group, hosting, waiting.pending,
                   {.status = ReplyStatus::not_leader, .value = leader_node(hosting)});
@@ -350,6 +355,7 @@ Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
     is_synced_ = false;
     for (const log::Record& record : output.records) {
       if (!record.entry) continue;
+      hosting.meter.wrote(*record.entry);
       auto told = address_in(*record.entry);
       if (!told) continue;
       hosting.addresses.insert_or_assign(told->first, std::move(told->second));
@@ -415,6 +421,7 @@ Result<void> Member::serve(const GroupId& group, Hosting& hosting) {
     answer(group, hosting, pending, *pending.outcome);
   }
   account(hosting, answered);
+  hosting.meter.look(replica);
   DOLMEN_CHECK(tell_decided(hosting));
   serve_reads(group, hosting);
   return {};
@@ -445,9 +452,11 @@ std::deque<Member::Pending>::iterator Member::first_pending(Hosting& hosting, lo
                                   [](const Pending& pending) { return pending.place.index; });
 }
 
-void Member::answer(const GroupId& group, const Hosting& hosting, const Pending& pending,
+void Member::answer(const GroupId& group, Hosting& hosting, const Pending& pending,
                     const Executor::Outcome& outcome) {
   if (pending.answer) return pending.answer(outcome);
+  hosting.meter.calls.answered(outcome.status);
+  if (outcome.status == ReplyStatus::done) meter_.calls.add(now_ns() - pending.since_ns);
   reply(group, hosting, pending.client, pending.number, outcome);
 }
 

@@ -32,6 +32,7 @@
 #include "replication/intake.hpp"
 #include "replication/journal.hpp"
 #include "replication/membership.hpp"
+#include "replication/meters.hpp"
 #include "replication/shared_lanes.hpp"
 #include "replication/state_fetch.hpp"
 #include "replication/state_server.hpp"
@@ -49,8 +50,8 @@ struct MemberOptions {
   Addresses addresses{};
   /// Called by a turn when it is known of other places, with all that is known.
   std::function<void(const Addresses& addresses)> on_addresses{};
-  /// Called with ask_map, map, order, report and mail, which are no replica's business. It may call
-  /// say() and submit().
+  /// Called with ask_map, map, order, report, mail and ask_metrics, which are no replica's
+  /// business. It may call say() and submit().
   std::function<void(const fabric::NodeName& from, const Envelope& envelope, base::Bytes body)>
       on_cluster{};
   /// Whether `from` may say it; what it may not is dropped. Empty: anybody anything.
@@ -141,6 +142,7 @@ class Member final : private fabric::Sink {
     const log::Replica* replica = nullptr;
     log::Index executed = 0;  ///< by its machine; 0 also where there is none
     std::size_t held = 0;     ///< commands and queries that are not answered yet
+    const GroupMeter* meter = nullptr;
   };
   [[nodiscard]] std::optional<Inside> inside(const GroupId& group) const {
     const auto found = groups_.find(group);
@@ -148,8 +150,10 @@ class Member final : private fabric::Sink {
     const Hosting& hosting = found->second;
     return Inside{&hosting.replica, hosting.executor ? hosting.executor->executed() : 0,
                   hosting.requests.size() + hosting.pending.size() + hosting.reads.size() +
-                      hosting.asking.size() + hosting.ahead.size()};
+                      hosting.asking.size() + hosting.ahead.size(),
+                  &hosting.meter};
   }
+  [[nodiscard]] const MemberMeter& meter() const noexcept { return meter_; }
   /// Requires: it has one.
   [[nodiscard]] Journal& journal() noexcept { return *journal_; }
   /// Syncs and ends the journal, if there is one.
@@ -160,6 +164,7 @@ class Member final : private fabric::Sink {
     log::Position place{};  ///< of its entry
     fabric::NodeName client{};
     std::uint64_t number = 0;
+    std::uint64_t since_ns = 0;
     std::size_t bytes = 0;  ///< of its entry in a lane
     Answer answer{};        ///< instead of a client
     std::optional<Executor::Outcome> outcome{};
@@ -174,6 +179,7 @@ class Member final : private fabric::Sink {
   struct Reader {
     fabric::NodeName client{};
     std::uint64_t number = 0;
+    std::uint64_t since_ns = 0;
     ReadLevel level = ReadLevel::linearizable;
     std::vector<std::byte> query{};
     Answer answer{};  ///< instead of a client
@@ -237,6 +243,7 @@ class Member final : private fabric::Sink {
     std::uint64_t prepare_at_ns = 0;           ///< when it makes room for a lane; 0: there is some
     std::uint64_t map_at_ns = 0;               ///< when it looks again whether witnesses are mapped
     std::map<fabric::NodeId, log::ReplicaId> joining{};  ///< leader: new lives that asked
+    GroupMeter meter{};
   };
 
   void on_connected(const fabric::NodeName& peer) override;
@@ -261,7 +268,7 @@ class Member final : private fabric::Sink {
                               std::uint64_t confirmed) const;
   void read(const GroupId& group, Hosting& hosting, Reader reader);
   void give_up_ahead(const GroupId& group, Hosting& hosting, log::Index from);
-  void answer_reader(const GroupId& group, const Hosting& hosting, const Reader& reader,
+  void answer_reader(const GroupId& group, Hosting& hosting, const Reader& reader,
                      const Executor::Outcome& outcome);
   [[nodiscard]] static std::uint64_t leader_node(const Hosting& hosting);
   [[nodiscard]] bool has_memory_witness(const Hosting& hosting) const;
@@ -276,7 +283,7 @@ class Member final : private fabric::Sink {
   void execute(Hosting& hosting, log::Index up_to);
   [[nodiscard]] Result<void> execute_again(Hosting& hosting, log::Index up_to);
   [[nodiscard]] Result<void> serve(const GroupId& group, Hosting& hosting);
-  void answer(const GroupId& group, const Hosting& hosting, const Pending& pending,
+  void answer(const GroupId& group, Hosting& hosting, const Pending& pending,
               const Executor::Outcome& outcome);
   void reply(const GroupId& group, const Hosting& hosting, const fabric::NodeName& client,
              std::uint64_t number, const Executor::Outcome& outcome);
@@ -328,6 +335,7 @@ class Member final : private fabric::Sink {
   std::map<GroupId, Hosting> groups_;
   std::uint64_t now_ns_;
   bool is_synced_ = true;
+  MemberMeter meter_{};
   std::uint32_t next_region_ = 1;
   std::vector<log::LaneWrite> lane_writes_;
   bool has_new_addresses_ = false;

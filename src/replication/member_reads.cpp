@@ -20,6 +20,7 @@ void Member::account(Hosting& hosting, std::uint64_t answered) {
 }
 
 void Member::take_reader(const GroupId& group, Hosting& hosting, Reader reader) {
+  reader.since_ns = now_ns();
   const bool is_leaders = reader.level == ReadLevel::linearizable || !hosting.executor;
   if (is_leaders && hosting.replica.role() != log::Role::leader) {
     return answer_reader(group, hosting, reader,
@@ -167,9 +168,11 @@ void Member::give_up_ahead(const GroupId& group, Hosting& hosting, log::Index fr
   });
 }
 
-void Member::answer_reader(const GroupId& group, const Hosting& hosting, const Reader& reader,
+void Member::answer_reader(const GroupId& group, Hosting& hosting, const Reader& reader,
                            const Executor::Outcome& outcome) {
   if (reader.answer) return reader.answer(outcome);
+  hosting.meter.reads.answered(outcome.status);
+  if (outcome.status == ReplyStatus::done) meter_.reads.add(now_ns() - reader.since_ns);
   reply(group, hosting, reader.client, reader.number, outcome);
 }
 

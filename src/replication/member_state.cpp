@@ -45,6 +45,7 @@ void Member::on_ask_copy(const fabric::NodeName& from, Hosting& hosting, base::B
 void Member::on_state(const Envelope& envelope, Hosting& hosting, base::Bytes body) {
   if (!hosting.fetch) return;
   if (const auto part = decode_state_part(body)) {
+    hosting.meter.state_bytes_received += part->bytes.size();
     hosting.fetch->take(now_ns(), envelope.from, *part);
   }
 }
@@ -56,6 +57,7 @@ Result<bool> Member::look_after_states() {
     if (hosting.server) {
       busy |= hosting.server->serve(
           now_ns(), [&](const fabric::NodeName& to, log::ReplicaId asker, const StatePart& part) {
+            hosting.meter.state_bytes_sent += part.bytes.size();
             send(to,
                  {.kind = EnvelopeKind::state,
                   .group = group,
@@ -87,6 +89,7 @@ Result<bool> Member::fetch_state(const GroupId& group, Hosting& hosting) {
     replica.state_arrived(now_ns(), arrived);
     if (replica.stable() < arrived->last().index) return false;  // not while it wants to lead
     DOLMEN_PROBE("replication.state_arrived");
+    ++hosting.meter.states_taken;
     DOLMEN_CHECK(carry_out(group, hosting));
     return true;
   }

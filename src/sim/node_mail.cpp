@@ -62,6 +62,17 @@ void NodeRun::judge_mail() {
       }
     }
   }
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    if (!nodes_[i]->core) continue;
+    const node::ClusterMail& mail = nodes_[i]->core->mail();
+    result_.mails_sent += mail.meter().sent;
+    result_.mails_again += mail.meter().again;
+    result_.mails_received += mail.meter().received;
+    for (const auto& [number, group] : root_.groups()) {
+      const auto outbox = mail.outbox(number);
+      if (outbox && leader_of(number) == i) result_.mails_left += outbox->mails;
+    }
+  }
   if (money != 0) violated("money was lost or made: " + std::to_string(money));
 }
 

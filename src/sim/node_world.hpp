@@ -54,6 +54,11 @@ struct NodeWorldResult {
   std::uint64_t changes = 0;    ///< of members, that the root group began
   std::uint64_t nodes = 0;      ///< that ever were
   std::uint64_t transfers = 0;  ///< between groups
+  // What the nodes of the end counted since their processes began (node/cluster_mail.hpp).
+  std::uint64_t mails_sent = 0;
+  std::uint64_t mails_again = 0;
+  std::uint64_t mails_received = 0;
+  std::uint64_t mails_left = 0;  ///< in the leaders' outboxes
 };
 
 /// One run. Its hooks are those that are installed.

@@ -39,6 +39,8 @@ class Process {
   [[nodiscard]] virtual bool fence_threads() noexcept = 0;
   /// Whether a process with this id runs on this host.
   [[nodiscard]] virtual bool is_alive(std::uint64_t pid) noexcept = 0;
+  /// Memory that this process has in use, shared pages included; 0: not known.
+  [[nodiscard]] virtual std::uint64_t resident_bytes() noexcept = 0;
 };
 
 }  // namespace dolmen::sys

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -155,6 +157,21 @@ class LinuxProcess final : public Process {
     const auto id = static_cast<pid_t>(pid);
     if (id <= 0 || static_cast<std::uint64_t>(id) != pid) return false;
     return ::kill(id, 0) == 0 || errno == EPERM;
+  }
+
+  std::uint64_t resident_bytes() noexcept override {
+    // Pages: of the address space, resident, …
+    const int fd = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    const Descriptor descriptor(fd);
+    std::array<char, 128> text{};
+    const ssize_t count = ::read(fd, text.data(), text.size());
+    const std::string_view words(text.data(), count > 0 ? static_cast<std::size_t>(count) : 0);
+    const std::size_t at = words.find(' ');
+    if (at == std::string_view::npos) return 0;
+    std::uint64_t pages = 0;
+    (void)std::from_chars(words.data() + at + 1, words.data() + words.size(), pages);
+    return pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   }
 };
 
