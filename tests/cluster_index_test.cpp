@@ -39,11 +39,11 @@ class Nodes {
     dolmen::make_cluster_keys(keys(), count).value();
     for (std::uint32_t number = 1; number <= count; ++number) addresses_.push_back(at(number));
     for (std::uint32_t number = 1; number <= count; ++number) {
-      dolmen::ClusterNode::create({.directory = directory(number),
-                                   .address = at(number),
-                                   .identity_file =
-                                       keys() + "/node-" + std::to_string(number) + ".key",
-                                   .founders = addresses_})
+      dolmen::ClusterNode::create(
+          {.directory = directory(number),
+           .address = at(number),
+           .identity_file = keys() + "/node-" + std::to_string(number) + ".key",
+           .founders = addresses_})
           .value();
       start(number);
     }
@@ -175,9 +175,8 @@ TEST(ClusterIndex, AClientFollowsAnIndexWhoseNodesAreAllOthersThan) {
   for (const std::uint32_t gone : {1u, 2u, 3u}) {
     cluster.drain(gone, seconds(60)).value();
     ASSERT_NO_FATAL_FAILURE(wait_until(cluster, "not drained", [&](const auto& status) {
-      return std::ranges::all_of(status.nodes, [&](const auto& node) {
-        return node.number != gone || node.seats == 0;
-      });
+      return std::ranges::all_of(
+          status.nodes, [&](const auto& node) { return node.number != gone || node.seats == 0; });
     }));
     cluster.remove(gone, seconds(60)).value();
     nodes.kill(gone);

@@ -38,9 +38,8 @@ class Deadline {
  public:
   explicit Deadline(const IndexWords& words)
       // Written so that what is no number is none.
-      : end_ns_(clock_ns() + (words.patience_s > 0
-                                  ? static_cast<std::uint64_t>(words.patience_s * 1e9)
-                                  : 0)) {}
+      : end_ns_(clock_ns() +
+                (words.patience_s > 0 ? static_cast<std::uint64_t>(words.patience_s * 1e9) : 0)) {}
   [[nodiscard]] std::chrono::milliseconds left() const {
     const std::uint64_t now = clock_ns();
     return std::chrono::milliseconds(now < end_ns_ ? (end_ns_ - now) / 1'000'000 : 0);
@@ -58,10 +57,10 @@ int create_index(const IndexWords& words) {
   const Deadline deadline(words);
   auto cluster = Cluster::open(words.address, deadline.left());
   if (!cluster) return failed(cluster.error());
-  const auto made = cluster->create_index(words.name, words.shards, words.size,
-                                          {.bucket_bytes = words.bucket_mib << 20,
-                                           .record_bytes = words.record_mib << 20},
-                                          deadline.left());
+  const auto made = cluster->create_index(
+      words.name, words.shards, words.size,
+      {.bucket_bytes = words.bucket_mib << 20, .record_bytes = words.record_mib << 20},
+      deadline.left());
   if (!made) return failed(made.error());
   if (words.json) {
     print_json({{"name", words.name}, {"shards", words.shards}});
@@ -163,10 +162,11 @@ void add_index(CLI::App& app, Chosen& chosen) {
   index->require_subcommand(1);
   const auto add_one = [&](const char* name, const char* description, const char* example,
                            int (*run)(const IndexWords&)) {
-    CLI::App* const command = add_command(
-        *index, name, description,
-        std::string("dolmen index ") + name + " dolmen://127.0.0.1:7401?identity=client-1.key" + example,
-        words->json);
+    CLI::App* const command =
+        add_command(*index, name, description,
+                    std::string("dolmen index ") + name +
+                        " dolmen://127.0.0.1:7401?identity=client-1.key" + example,
+                    words->json);
     command
         ->add_option("ADDRESS", words->address,
                      "of the cluster: dolmen://HOST:PORT[,HOST:PORT…][?identity=FILE]")
@@ -183,8 +183,8 @@ void add_index(CLI::App& app, Chosen& chosen) {
     return command;
   };
   constexpr std::uint64_t kMostMib = 32u << 10;
-  CLI::App* const create = add_one("create", "let nodes of a cluster keep an index",
-                                   " people --shards 4", create_index);
+  CLI::App* const create =
+      add_one("create", "let nodes of a cluster keep an index", " people --shards 4", create_index);
   create->add_option("NAME", words->name, "the index's name")->required();
   create->add_option("--shards", words->shards, "into how many groups its keys are spread")
       ->check(CLI::Range(1, 256))
@@ -198,8 +198,7 @@ void add_index(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   (void)add_one("ls", "the indexes of a cluster", "", list_indexes);
   (void)add_key(add_one("get", "the value of a key", " people ada", get_key));
-  CLI::App* const put =
-      add_key(add_one("put", "give a key a value", " people ada 1815", put_key));
+  CLI::App* const put = add_key(add_one("put", "give a key a value", " people ada 1815", put_key));
   put->add_option("VALUE", words->value, "the value, as text")->required();
   (void)add_key(add_one("erase", "take a key away", " people ada", erase_key));
 }

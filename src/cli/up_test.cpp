@@ -298,8 +298,8 @@ TEST_F(UpTest, AnIndexIsMadeListedAndUsed) {
   };
   EXPECT_EQ(index("ls", {"--json"}).json(), Json::array());
   expect_error(index("get", {"people", "ada"}), kFailed, "an index called people");
-  const std::vector<std::string> sizes{"people", "--shards", "2", "--bucket-mib", "1",
-                                       "--record-mib", "1"};
+  const std::vector<std::string> sizes{"people", "--shards",     "2", "--bucket-mib",
+                                       "1",      "--record-mib", "1"};
   EXPECT_EQ(index("create", sizes).out, "index people is there\n");
   std::vector<std::string> again = sizes;
   again.emplace_back("--json");

@@ -124,8 +124,8 @@ inline RootState rich_root_state() {
   while (history.group(changed).members.contains(added) || !history.state.is_available(added)) {
     ++added;
   }
-  history.apply(root::BeginChange{
-      .group = changed, .add = added, .leave = history.members(changed).front()});
+  history.apply(
+      root::BeginChange{.group = changed, .add = added, .leave = history.members(changed).front()});
   return history.state;
 }
 

@@ -51,8 +51,8 @@ void put_group(base::ByteWriter& out, GroupNumber number, const RootGroup& group
   out.put(static_cast<std::uint8_t>(group.kind));
   out.put(static_cast<std::uint8_t>(group.level));
   out.put(static_cast<std::uint8_t>(group.size));
-  out.put(static_cast<std::uint8_t>((group.change ? kHasChange : 0) |
-                                    (group.shape ? kHasShape : 0)));
+  out.put(
+      static_cast<std::uint8_t>((group.change ? kHasChange : 0) | (group.shape ? kHasShape : 0)));
   out.put(group.as_of);
   out.put_string(group.name);
   out.put(static_cast<std::uint8_t>(group.members.size()));
@@ -255,7 +255,7 @@ struct RootFormat {
       const auto number = in.get<std::uint32_t>();
       if (number != 0) {
         const RootGroup* const group = state.group(number);
-        if (group == nullptr || group->kind != GroupKind::index) return false;
+        if (group == nullptr || !group->is_directory()) return false;
       }
       state.shards_.push_back(number);
     }

@@ -302,9 +302,16 @@ TEST_F(RootTest, ShardsAreServedByGroupsOfTheirKind) {
   EXPECT_EQ(refused(root::AssignShard{3, 0}), RootStatus::unchanged);
   EXPECT_EQ(apply(root::AssignShard{3, 3}), RootStatus::done);
   EXPECT_EQ(history_.state.shards(), (std::vector<GroupNumber>{0, 0, 0, 3}));
-  EXPECT_EQ(history_.state.shard_of({.high = ~0ull, .low = 0}), 3u);
-  EXPECT_EQ(history_.state.shard_of({.high = ~0ull >> 1, .low = 0}), 1u);
   EXPECT_EQ(apply(root::AssignShard{3, 0}), RootStatus::done);
+  // A shard of an index is none of the directory's.
+  apply(root::CreateIndex{.name = "people",
+                          .size = 1,
+                          .shards = 1,
+                          .seed = 1,
+                          .bucket_bytes = 4096,
+                          .record_bytes = 65536});
+  EXPECT_EQ(refused(root::AssignShard{3, history_.state.group_named("people/0")}),
+            RootStatus::wrong_kind);
 }
 
 TEST_F(RootTest, AnIndexIsMadeAsAWholeOrNotAtAll) {
@@ -325,11 +332,10 @@ TEST_F(RootTest, AnIndexIsMadeAsAWholeOrNotAtAll) {
     EXPECT_EQ(group.kind, GroupKind::index);
     EXPECT_EQ(group.name, "years/" + std::to_string(shard));
     EXPECT_EQ(group.members.size(), 3u);
-    EXPECT_EQ(group.shape, (IndexShape{.shard = shard,
-                                       .shards = 4,
-                                       .seed = 7,
-                                       .bucket_bytes = 4096,
-                                       .record_bytes = 65536}));
+    EXPECT_EQ(
+        group.shape,
+        (IndexShape{
+            .shard = shard, .shards = 4, .seed = 7, .bucket_bytes = 4096, .record_bytes = 65536}));
   }
   // Spread: fifteen seats with the root's on five nodes.
   for (const auto& [node, seats] : history_.state.seats()) EXPECT_EQ(seats, 3u) << node;
@@ -339,10 +345,10 @@ TEST_F(RootTest, AnIndexIsMadeAsAWholeOrNotAtAll) {
   EXPECT_EQ(history_.apply(again), (RootReply{RootStatus::unchanged, 2})) << "a client's repeat";
   EXPECT_EQ(history_.group(2).shape->seed, 7u);
   using Change = void (*)(root::CreateIndex&);
-  for (const Change change : std::initializer_list<Change>{
-           [](root::CreateIndex& one) { one.shards = 5; },
-           [](root::CreateIndex& one) { one.bucket_bytes *= 2; },
-           [](root::CreateIndex& one) { one.record_bytes *= 2; }}) {
+  for (const Change change :
+       std::initializer_list<Change>{[](root::CreateIndex& one) { one.shards = 5; },
+                                     [](root::CreateIndex& one) { one.bucket_bytes *= 2; },
+                                     [](root::CreateIndex& one) { one.record_bytes *= 2; }}) {
     root::CreateIndex other = years;
     change(other);
     EXPECT_EQ(refused(other), RootStatus::name_taken);

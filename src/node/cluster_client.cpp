@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Who uses a cluster, or changes it.
+#include "node/cluster_client.hpp"
+
 #include <algorithm>
 #include <variant>
 
 #include <dolmen/cluster.hpp>
 
-#include "node/cluster_client.hpp"
 #include "node/job.hpp"
 #include "node/replicated_client.hpp"
 #include "security/text.hpp"
@@ -30,8 +31,9 @@ std::string state_of(const cluster::RootNode& one) {
   return one.state == cluster::NodeState::draining ? "draining" : "active";
 }
 
-std::string kind_of(cluster::GroupKind kind) {
-  switch (kind) {
+std::string kind_of(const cluster::RootGroup& group) {
+  if (group.is_directory()) return "directory";
+  switch (group.kind) {
     case cluster::GroupKind::root:
       return "root";
     case cluster::GroupKind::index:
@@ -130,7 +132,7 @@ Result<ClusterStatus> Cluster::status(std::chrono::milliseconds patience) {
   for (const auto& [number, one] : map.groups()) {
     ClusterStatus::Group group{.number = number,
                                .name = one.name,
-                               .kind = kind_of(one.kind),
+                               .kind = kind_of(one),
                                .size = one.size,
                                .adding = one.change ? one.change->add : 0,
                                .leaving = one.change ? one.change->leave : 0};
@@ -293,10 +295,9 @@ Result<void> Cluster::revoke_client(std::string_view name, std::chrono::millisec
 
 Result<ReplicatedClient> Cluster::client(std::string_view group,
                                          std::chrono::milliseconds patience) {
-  DOLMEN_TRY(const auto number, impl_->known<cluster::GroupNumber>(
-                                    patience, [&](const cluster::RootState& map) {
-                                      return map.group_named(group);
-                                    }));
+  DOLMEN_TRY(const auto number,
+             impl_->known<cluster::GroupNumber>(
+                 patience, [&](const cluster::RootState& map) { return map.group_named(group); }));
   if (number == 0) {
     return fail(Errc::not_found, interned("a group called " + std::string(group)));
   }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -45,6 +46,8 @@ struct Cluster::Impl {
   security::LinkSelf self;
   cluster::RootState map;
   std::unique_ptr<ReplicatedClient> root{};
+  /// Of groups that home() and call() asked: each knows by itself who its members are.
+  std::map<cluster::GroupNumber, ReplicatedClient> group_clients{};
 
   /// Of the nodes as the last map knows them, and of those that were given.
   [[nodiscard]] Result<void> refresh(std::uint64_t deadline_ns) {
@@ -74,6 +77,10 @@ struct Cluster::Impl {
     return fail(Errc::timed_out, "no node knows of the group yet", number);
   }
 
+  /// Errors: as of group() (below), and of making one.
+  [[nodiscard]] Result<ReplicatedClient*> client_of(cluster::GroupNumber number,
+                                                    std::uint64_t deadline_ns);
+
   /// Errors: not_authentic (of another cluster), and those of reading it.
   [[nodiscard]] Result<security::Key> owner_key(const std::string& path) const {
     DOLMEN_TRY(security::Key owner, node::read_owner_key(path));
@@ -96,7 +103,8 @@ struct Cluster::Impl {
                                                    cluster::kRootGroup));
       root = std::make_unique<ReplicatedClient>(std::move(client));
     }
-    DOLMEN_TRY(const auto bytes, root->call(cluster::encode(command), node::left_until(deadline_ns)));
+    DOLMEN_TRY(const auto bytes,
+               root->call(cluster::encode(command), node::left_until(deadline_ns)));
     return cluster::decode_root_reply(bytes);
   }
 

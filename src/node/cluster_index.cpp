@@ -51,11 +51,11 @@ Result<void> Cluster::create_index(std::string_view name, std::uint32_t shards, 
 
 Result<Index> Cluster::index(std::string_view name, const IndexOptions& options,
                              std::chrono::milliseconds patience) {
-  DOLMEN_TRY(const auto shards, impl_->known<std::vector<cluster::GroupNumber>>(
-                                    patience, [&](const cluster::RootState& map) {
-                                      return map.index_named(name);
-                                    }));
-  if (shards.empty()) return fail(Errc::not_found, interned("an index called " + std::string(name)));
+  DOLMEN_TRY(const auto shards,
+             impl_->known<std::vector<cluster::GroupNumber>>(
+                 patience, [&](const cluster::RootState& map) { return map.index_named(name); }));
+  if (shards.empty())
+    return fail(Errc::not_found, interned("an index called " + std::string(name)));
   auto impl = std::make_unique<Index::Impl>();
   for (const cluster::GroupNumber number : shards) {
     DOLMEN_CHECK(impl->add(node::plan_of(impl_->map, number, impl_->self), number, options));

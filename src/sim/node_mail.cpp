@@ -11,7 +11,7 @@ namespace dolmen::sim {
 /// Why mail is not at rest; empty: it is. Requires: every group has a leader.
 std::string NodeRun::mail_unrest() const {
   for (const auto& [number, group] : root_.groups()) {
-    if (number == cluster::kRootGroup || group.shape) continue;
+    if (group.kind != cluster::GroupKind::space) continue;
     const MailBank* const bank = nodes_[*leader_of(number)]->banks.bank(number);
     if (bank == nullptr) return "group " + std::to_string(number) + " has no bank";
     for (const auto& [to, book] : bank->books()) {
@@ -28,19 +28,18 @@ std::string NodeRun::mail_unrest() const {
                std::to_string(book.sent.size());
       }
     }
-    const cluster::Mailbox& mailbox =
-        nodes_[*leader_of(number)]->banks.bank(number)->mail_state();
+    const cluster::Mailbox& mailbox = nodes_[*leader_of(number)]->banks.bank(number)->mail_state();
     if (mailbox.bytes() != 0) {
       return "group " + std::to_string(number) + ": mail that arrived was not forgotten";
     }
   }
-  return "";
+  return homes_unrest();
 }
 
 void NodeRun::judge_mail() {
   std::int64_t money = 0;
   for (const auto& [number, group] : root_.groups()) {
-    if (number == cluster::kRootGroup || group.shape) continue;
+    if (group.kind != cluster::GroupKind::space) continue;
     const MailBank& bank = *nodes_[*leader_of(number)]->banks.bank(number);
     money += bank.balance();
     for (const auto& [to, book] : bank.books()) {

@@ -2,9 +2,10 @@
 //
 // A whole cluster of nodes in the simulated world: node/cluster_core.hpp on three to nine nodes,
 // with journals on simulated disks, over the simulated fabric; an operator who makes groups, adds,
-// drains and removes nodes; clients of the groups, which count or are shards of an index; and a nemesis. At the end all faults end, and
-// then the map has to be what the groups are, every group what it should be, and what the clients
-// of a group saw what one counter, or one table, could have said.
+// drains and removes nodes; clients of the groups, which count or are shards of an index; and a
+// nemesis. At the end all faults end, and then the map has to be what the groups are, every group
+// what it should be, and what the clients of a group saw what one counter, or one table, could have
+// said.
 //
 // Threads: one. Runs of equal options are equal to the bit (trace_hash).
 #pragma once
@@ -53,6 +54,7 @@ struct NodeWorldResult {
   std::uint64_t changes = 0;    ///< of members, that the root group began
   std::uint64_t nodes = 0;      ///< that ever were
   std::uint64_t transfers = 0;  ///< between groups
+  std::uint64_t published = 0;  ///< objects
 };
 
 /// One run. Its hooks are those that are installed.
