@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -121,7 +122,7 @@ struct ClusterStatus {
   struct Group {
     std::uint32_t number = 0;
     std::string name{};
-    std::string kind{};      ///< "root", "space", "index"
+    std::string kind{};      ///< "root", "space", "index", "directory"
     std::uint32_t size = 0;  ///< how many voters it shall have
     std::vector<std::uint32_t> members{};
     std::uint32_t adding = 0;        ///< a node that is about to be a member; 0: none
@@ -199,6 +200,22 @@ class Cluster {
   /// client. Errors: not_found.
   [[nodiscard]] Result<Index> index(std::string_view name, const IndexOptions& options = {},
                                     std::chrono::milliseconds patience = std::chrono::seconds(10));
+
+  // Objects that functions published (publish(), replicated_space.hpp): docs/homes.md.
+
+  /// Gives the cluster its directory, whose groups `size` nodes keep each. Done again, it does what
+  /// was left. Errors: also already_exists (another group has the name of one).
+  [[nodiscard]] Result<void> create_directory(
+      std::uint32_t size = 3, std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// The number of the space in which the object lives. Errors: not_found (it was not published, or
+  /// was erased), unsupported (there is no directory), timed_out.
+  [[nodiscard]] Result<std::uint32_t> home(
+      const ObjectId& object, std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// Calls a function of the space in which the object lives, as call_space() does: if it lives
+  /// there when the function is to run. Errors: as those of home() and of call_space().
+  [[nodiscard]] Result<std::vector<std::byte>> call(
+      const ObjectId& object, std::string_view function, std::span<const std::byte> arguments = {},
+      std::chrono::milliseconds patience = std::chrono::seconds(10));
 
   // Who may connect, or may no more: signed with the owner's key, which is read from `owner_file`
   // and not sent. Errors also: not_authentic (another cluster's), those of reading it.

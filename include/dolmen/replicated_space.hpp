@@ -84,6 +84,18 @@ struct PostOptions {
                                 std::span<const std::byte> arguments = {},
                                 const PostOptions& options = {});
 
+/// Called by a function of a space in a cluster that has a directory: from then on this object of
+/// the space is found in all of the cluster by its id (Cluster::home(), Cluster::call()), until it
+/// is erased. In one entry with the rest of the call, like a post(); who called the function hears
+/// of it when the directory has logged it. Again: nothing. docs/homes.md.
+///
+/// Threads, and when it fails: as post(). Errors: invalid_argument (outside of a function of
+/// `space`, inside of a transaction, no object), unsupported (a space in no cluster; a cluster
+/// without a directory, as far as this node knows), limit (1000 in one call, a million in a space),
+/// busy (an object of this id was erased a moment ago; the directory is not reached), read_only (a
+/// query).
+[[nodiscard]] Result<void> publish(Space& space, const ObjectId& object);
+
 /// What came of a post().
 struct PostResult {
   std::vector<std::byte> context;

@@ -164,6 +164,9 @@ class HomeTable {
   [[nodiscard]] GroupNumber self() const noexcept { return self_; }
   [[nodiscard]] const std::map<ObjectId, HomeRow>& rows() const noexcept { return rows_; }
   [[nodiscard]] bool is_draining() const noexcept { return is_draining_; }
+  [[nodiscard]] const HomeLimits& limits() const noexcept { return limits_; }
+  /// Whom it tells about objects; empty: not known yet.
+  [[nodiscard]] const std::vector<GroupNumber>& shards() const noexcept { return shards_; }
   /// Nothing is moved to that group by this one, now or ever.
   [[nodiscard]] bool has_closed(GroupNumber group) const;
   /// It drains, and nobody needs it for any object, tombstones included.

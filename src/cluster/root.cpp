@@ -76,12 +76,6 @@ std::string_view text(RootStatus status) noexcept {
   return "a reason that this program does not know";
 }
 
-std::uint32_t RootState::shard_of(const ObjectId& id) const noexcept {
-  if (shards_.size() <= 1) return 0;
-  const auto bits = static_cast<unsigned>(std::bit_width(shards_.size()) - 1);
-  return static_cast<std::uint32_t>(id.high >> (64 - bits));
-}
-
 const RootNode* RootState::node(NodeNumber number) const {
   const auto found = nodes_.find(number);
   if (found == nodes_.end() || found->second.state == NodeState::removed) return nullptr;

@@ -116,6 +116,8 @@ struct RootGroup {
   log::Index as_of = 0;                ///< of the group's own log: `members` are from there
   std::optional<GroupChange> change{};
   std::optional<IndexShape> shape{};  ///< of a shard of an index
+  /// Its table is a shard of the directory, or may be one.
+  [[nodiscard]] bool is_directory() const noexcept { return kind == GroupKind::index && !shape; }
   friend bool operator==(const RootGroup&, const RootGroup&) = default;
 };
 
@@ -241,7 +243,7 @@ struct EndChange {
 };
 struct AssignShard {
   std::uint32_t shard = 0;
-  GroupNumber group = 0;  ///< of kind index; 0: none
+  GroupNumber group = 0;  ///< of kind index, and no shard of an index; 0: none
   friend bool operator==(const AssignShard&, const AssignShard&) = default;
 };
 
@@ -345,14 +347,11 @@ class RootState {
   /// Revoked ones and tokens, too.
   [[nodiscard]] const Clients& clients() const noexcept { return clients_; }
   [[nodiscard]] const NodeIdentity& owner() const noexcept { return owner_; }
-  /// 2^bits of them: which group serves each; 0: none yet.
+  /// 2^bits of them (shard_of(), home.hpp): which group serves each; 0: none yet.
   [[nodiscard]] const std::vector<GroupNumber>& shards() const noexcept { return shards_; }
   /// The numbers that the next ones get.
   [[nodiscard]] NodeNumber next_node() const noexcept { return next_node_; }
   [[nodiscard]] GroupNumber next_group() const noexcept { return next_group_; }
-  /// The shard of an id is said by its first bits.
-  [[nodiscard]] std::uint32_t shard_of(const ObjectId& id) const noexcept;
-
   /// Nullptr: there is none, or it was removed.
   [[nodiscard]] const RootNode* node(NodeNumber number) const;
   [[nodiscard]] const RootGroup* group(GroupNumber number) const;

@@ -300,7 +300,7 @@ struct RootExecutor {
     if (command.group != 0) {
       const RootGroup* const group = state.group(command.group);
       if (group == nullptr) return {RootStatus::unknown_group};
-      if (group->kind != GroupKind::index) return {RootStatus::wrong_kind};
+      if (!group->is_directory()) return {RootStatus::wrong_kind};
     }
     if (state.shards_[command.shard] == command.group) return kUnchanged;
     state.shards_[command.shard] = command.group;

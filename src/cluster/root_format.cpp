@@ -255,7 +255,7 @@ struct RootFormat {
       const auto number = in.get<std::uint32_t>();
       if (number != 0) {
         const RootGroup* const group = state.group(number);
-        if (group == nullptr || group->kind != GroupKind::index) return false;
+        if (group == nullptr || !group->is_directory()) return false;
       }
       state.shards_.push_back(number);
     }

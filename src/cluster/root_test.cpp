@@ -302,9 +302,16 @@ TEST_F(RootTest, ShardsAreServedByGroupsOfTheirKind) {
   EXPECT_EQ(refused(root::AssignShard{3, 0}), RootStatus::unchanged);
   EXPECT_EQ(apply(root::AssignShard{3, 3}), RootStatus::done);
   EXPECT_EQ(history_.state.shards(), (std::vector<GroupNumber>{0, 0, 0, 3}));
-  EXPECT_EQ(history_.state.shard_of({.high = ~0ull, .low = 0}), 3u);
-  EXPECT_EQ(history_.state.shard_of({.high = ~0ull >> 1, .low = 0}), 1u);
   EXPECT_EQ(apply(root::AssignShard{3, 0}), RootStatus::done);
+  // A shard of an index is none of the directory's.
+  apply(root::CreateIndex{.name = "people",
+                          .size = 1,
+                          .shards = 1,
+                          .seed = 1,
+                          .bucket_bytes = 4096,
+                          .record_bytes = 65536});
+  EXPECT_EQ(refused(root::AssignShard{3, history_.state.group_named("people/0")}),
+            RootStatus::wrong_kind);
 }
 
 TEST_F(RootTest, AnIndexIsMadeAsAWholeOrNotAtAll) {

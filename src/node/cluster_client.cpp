@@ -33,6 +33,19 @@ std::string state_of(const cluster::RootNode& one) {
   return one.state == cluster::NodeState::draining ? "draining" : "active";
 }
 
+std::string kind_of(const cluster::RootGroup& group) {
+  if (group.is_directory()) return "directory";
+  switch (group.kind) {
+    case cluster::GroupKind::root:
+      return "root";
+    case cluster::GroupKind::index:
+      return "index";
+    case cluster::GroupKind::space:
+      break;
+  }
+  return "space";
+}
+
 }  // namespace
 
 Result<ClusterAddress> ClusterAddress::parse(std::string_view text) {
@@ -87,7 +100,7 @@ static ClusterStatus status_of(const cluster::RootState& map) {
   for (const auto& [number, one] : map.groups()) {
     ClusterStatus::Group group{.number = number,
                                .name = one.name,
-                               .kind = node::text_of(one.kind),
+                               .kind = kind_of(one),
                                .size = one.size,
                                .adding = one.change ? one.change->add : 0,
                                .leaving = one.change ? one.change->leave : 0};

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,6 +49,8 @@ struct Cluster::Impl {
   cluster::RootState map;
   std::unique_ptr<ReplicatedClient> root{};
   std::unique_ptr<node::MetricsClient> metrics{};
+  /// Of groups that home() and call() asked: each knows by itself who its members are.
+  std::map<cluster::GroupNumber, ReplicatedClient> group_clients{};
 
   /// Of the nodes as the last map knows them, and of those that were given.
   [[nodiscard]] Result<void> refresh(std::uint64_t deadline_ns) {
@@ -76,6 +79,10 @@ struct Cluster::Impl {
     if (const cluster::RootGroup* const found = map.group(number)) return *found;
     return fail(Errc::timed_out, "no node knows of the group yet", number);
   }
+
+  /// Errors: as of group() (below), and of making one.
+  [[nodiscard]] Result<ReplicatedClient*> client_of(cluster::GroupNumber number,
+                                                    std::uint64_t deadline_ns);
 
   /// Errors: not_authentic (of another cluster), and those of reading it.
   [[nodiscard]] Result<security::Key> owner_key(const std::string& path) const {

@@ -70,6 +70,7 @@ Result<std::unique_ptr<ClusterCore>> ClusterCore::open(
   machines.use_mail([its = core.get()](std::string_view name, std::uint64_t number) {
     return ClusterMail::find(its->map_, name, number);
   });
+  machines.use_directory([its = core.get()] { return its->map_.shards(); });
   replication::MemberOptions member_options = options.member;
   member_options.addresses = core->addresses();
   member_options.on_cluster =

@@ -21,6 +21,7 @@
 #include "cluster/seats.hpp"
 #include "node/cluster_mail.hpp"
 #include "node/cluster_message.hpp"
+#include "node/home_part.hpp"
 #include "node/root_machine.hpp"
 #include "replication/member.hpp"
 
@@ -38,6 +39,8 @@ class GroupMachines {
   [[nodiscard]] virtual Result<void> clear(cluster::GroupNumber number) = 0;
   /// Called once, before anything else: which groups exchange mail.
   virtual void use_mail(MailPart::Find find) { (void)find; }
+  /// … and which groups serve the directory.
+  virtual void use_directory(HomePart::Shards shards) { (void)shards; }
   /// What the machine that open() gave takes on the disk.
   [[nodiscard]] virtual std::uint64_t disk_bytes(cluster::GroupNumber number) {
     (void)number;

@@ -17,7 +17,7 @@ using cluster::NodeNumber;
 namespace {
 
 bool exchanges_mail(const cluster::RootGroup& group) {
-  return group.kind == cluster::GroupKind::space;
+  return group.kind == cluster::GroupKind::space || group.is_directory();
 }
 
 std::size_t bytes_in(const MailMessage& message) {
@@ -36,7 +36,7 @@ Result<cluster::GroupId> ClusterMail::find(const cluster::RootState& map, std::s
   if (group == nullptr) {
     return fail(Errc::not_found, "post(): a group of the cluster, as far as is known here", number);
   }
-  if (!exchanges_mail(*group)) {
+  if (group->kind != cluster::GroupKind::space) {
     return fail(Errc::invalid_argument, "post(): a group that keeps no space", number);
   }
   return group_of(number);

@@ -45,6 +45,7 @@ class SpaceMachines final : public GroupMachines {
   Result<StateMachine*> open(cluster::GroupNumber number, const cluster::RootGroup& group) override;
   Result<void> clear(cluster::GroupNumber number) override;
   void use_mail(MailPart::Find find) override { find_ = std::move(find); }
+  void use_directory(HomePart::Shards shards) override { shards_ = std::move(shards); }
   MailPart* mail_of(cluster::GroupNumber number) override;
   std::uint64_t disk_bytes(cluster::GroupNumber number) override;
   /// Every image holds, durably, whatever was given to it; nobody uses the machines any more.
@@ -60,6 +61,7 @@ class SpaceMachines final : public GroupMachines {
   const SpaceFunctions& functions_;
   const SpaceOptions& options_;
   MailPart::Find find_{};
+  HomePart::Shards shards_{};
   std::map<cluster::GroupNumber, std::unique_ptr<ReplicatedSpace>> spaces_;
 };
 

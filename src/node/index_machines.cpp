@@ -5,6 +5,11 @@ namespace dolmen::node {
 
 Result<StateMachine*> IndexMachines::open(cluster::GroupNumber number,
                                           const cluster::RootGroup& group) {
+  if (group.is_directory()) {
+    auto& directory = directories_[number];
+    directory = std::make_unique<DirectoryMachine>(number, directory_buckets_);
+    return directory.get();
+  }
   if (!group.shape) return others_.open(number, group);
   const auto geometry = group.shape->geometry();
   if (!geometry) return nullptr;  // a later version's
@@ -14,8 +19,19 @@ Result<StateMachine*> IndexMachines::open(cluster::GroupNumber number,
 }
 
 Result<void> IndexMachines::clear(cluster::GroupNumber number) {
-  if (shards_.erase(number) != 0) return {};
+  if (shards_.erase(number) != 0 || directories_.erase(number) != 0) return {};
   return others_.clear(number);
+}
+
+MailPart* IndexMachines::mail_of(cluster::GroupNumber number) {
+  if (shards_.contains(number)) return nullptr;
+  const auto found = directories_.find(number);
+  return found == directories_.end() ? others_.mail_of(number) : &found->second->mail();
+}
+
+const DirectoryMachine* IndexMachines::directory(cluster::GroupNumber number) const {
+  const auto found = directories_.find(number);
+  return found == directories_.end() ? nullptr : found->second.get();
 }
 
 const IndexMachine* IndexMachines::find(cluster::GroupNumber number) const {

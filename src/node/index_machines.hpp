@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What keeps the shards of indexes that a node has seats of (docs/index.md, In a cluster). Tables
+// What keeps the shards of indexes, and of the directory, that a node has seats of (docs/index.md,
+// In a cluster; docs/homes.md). Tables
 // are in memory alone: each is made from its group's log and snapshot whenever its replica is
 // hosted.
 //
@@ -13,6 +14,7 @@
 #include <utility>
 
 #include "node/cluster_core.hpp"
+#include "node/directory_machine.hpp"
 #include "node/index_machine.hpp"
 
 namespace dolmen::node {
@@ -22,25 +24,31 @@ class IndexMachines final : public GroupMachines {
   /// Memory of what was replaced is used again after this.
   static constexpr std::uint64_t kGraceNs = 20'000'000;
 
-  /// Groups of other kinds are `others`' business. All outlive it.
-  IndexMachines(sys::Clock& clock, GroupMachines& others) : clock_(clock), others_(others) {}
+  /// Groups of other kinds are `others`' business. All outlive it. `directory_buckets`: of a shard
+  /// of the directory, the same at all nodes.
+  IndexMachines(sys::Clock& clock, GroupMachines& others,
+                std::uint32_t directory_buckets = kDirectoryBuckets)
+      : clock_(clock), others_(others), directory_buckets_(directory_buckets) {}
 
   Result<StateMachine*> open(cluster::GroupNumber number, const cluster::RootGroup& group) override;
   Result<void> clear(cluster::GroupNumber number) override;
   void use_mail(MailPart::Find find) override { others_.use_mail(std::move(find)); }
-  MailPart* mail_of(cluster::GroupNumber number) override {
-    return shards_.contains(number) ? nullptr : others_.mail_of(number);
-  }
+  void use_directory(HomePart::Shards shards) override { others_.use_directory(std::move(shards)); }
+  MailPart* mail_of(cluster::GroupNumber number) override;
   std::uint64_t disk_bytes(cluster::GroupNumber number) override {
-    return shards_.contains(number) ? 0 : others_.disk_bytes(number);
+    const bool is_own = shards_.contains(number) || directories_.contains(number);
+    return is_own ? 0 : others_.disk_bytes(number);
   }
   /// Null: there is none, or nothing was executed yet.
   [[nodiscard]] const IndexMachine* find(cluster::GroupNumber number) const;
+  [[nodiscard]] const DirectoryMachine* directory(cluster::GroupNumber number) const;
 
  private:
   sys::Clock& clock_;
   GroupMachines& others_;
+  const std::uint32_t directory_buckets_;
   std::map<cluster::GroupNumber, std::unique_ptr<IndexMachine>> shards_;
+  std::map<cluster::GroupNumber, std::unique_ptr<DirectoryMachine>> directories_;
 };
 
 }  // namespace dolmen::node

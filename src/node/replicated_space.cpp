@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <dolmen/replicated_space.hpp>
 
+#include "node/cluster_home.hpp"
 #include "node/open_space.hpp"
 #include "node/space_effect.hpp"
 #include "node/space_machine.hpp"
@@ -39,9 +40,8 @@ Result<std::vector<std::byte>> call_space(ReplicatedClient& client, std::string_
   if (function.size() > node::kFunctionNameMax) {
     return fail(Errc::invalid_argument, "a function's name", function.size());
   }
-  DOLMEN_TRY(const auto reply,
-             client.call(node::encode({.function = function, .arguments = arguments}), patience));
-  return node::decode_reply(reply);
+  return node::call_until_told(client, node::encode({.function = function, .arguments = arguments}),
+                               patience);
 }
 
 Result<std::vector<std::byte>> query_space(ReplicatedClient& client, std::string_view function,

@@ -14,7 +14,8 @@ namespace dolmen::node {
 namespace {
 
 constexpr std::uint16_t kVersion = 1;
-constexpr std::uint16_t kMailVersion = 2;  ///< of effects with mail
+constexpr std::uint16_t kMailVersion = 2;   ///< of effects with mail
+constexpr std::uint16_t kHomesVersion = 3;  ///< … and of effects and states with homes of objects
 constexpr std::size_t kImageHeadBytes = 32;
 constexpr std::size_t kContextMax = 1000;
 enum class Kind : std::uint16_t {
@@ -22,7 +23,8 @@ enum class Kind : std::uint16_t {
   effect = 2,
   reply = 3,
   image = 4,
-  state = 6
+  state = 6,
+  untold = 7
 };  // 5: space_post.cpp
 
 std::unexpected<Error> damaged(const char* what) { return fail(Errc::corrupt, what); }
@@ -69,12 +71,18 @@ Result<SpaceCall> decode_space_call(base::Bytes bytes) {
 
 std::vector<std::byte> encode(const SpaceEffect& effect) {
   base::ByteWriter out;
-  put_head(out, Kind::effect, effect.mail.empty() ? kVersion : kMailVersion);
+  const bool has_homes = !effect.homes.empty();
+  const bool has_mail = has_homes || !effect.mail.empty();
+  put_head(out, Kind::effect, has_homes ? kHomesVersion : has_mail ? kMailVersion : kVersion);
   out.put(static_cast<std::uint32_t>(effect.records.size()));
   out.put_id(effect.space);
-  if (!effect.mail.empty()) {
+  if (has_mail) {
     out.put(static_cast<std::uint32_t>(effect.mail.size()));
     out.put_bytes(effect.mail);
+  }
+  if (has_homes) {
+    out.put(static_cast<std::uint32_t>(effect.homes.size()));
+    out.put_bytes(effect.homes);
   }
   for (const base::Bytes record : effect.records) {
     out.put(static_cast<std::uint32_t>(record.size()));
@@ -86,8 +94,10 @@ std::vector<std::byte> encode(const SpaceEffect& effect) {
 
 Result<SpaceEffect> decode_space_effect(base::Bytes bytes) {
   base::ByteReader in(bytes);
-  const bool has_mail = bytes.size() >= 2 && base::load<std::uint16_t>(bytes) == kMailVersion;
-  if (!has_head(in, Kind::effect, has_mail ? kMailVersion : kVersion)) {
+  const auto version = bytes.size() >= 2 ? base::load<std::uint16_t>(bytes) : std::uint16_t{0};
+  const bool has_homes = version == kHomesVersion;
+  const bool has_mail = has_homes || version == kMailVersion;
+  if (!has_head(in, Kind::effect, has_mail ? version : kVersion)) {
     return damaged("an effect on a replicated space");
   }
   SpaceEffect effect;
@@ -95,7 +105,11 @@ Result<SpaceEffect> decode_space_effect(base::Bytes bytes) {
   effect.space = in.get_id();
   if (has_mail) {
     effect.mail = in.take(in.get<std::uint32_t>());
-    if (effect.mail.empty()) in.fail();
+    if (effect.mail.empty() && !has_homes) in.fail();
+  }
+  if (has_homes) {
+    effect.homes = in.take(in.get<std::uint32_t>());
+    if (effect.homes.empty()) in.fail();
   }
   for (std::uint32_t i = 0; i < count && !in.failed(); ++i) {
     const base::Bytes record = in.take(in.get<std::uint32_t>());
@@ -111,22 +125,35 @@ Result<SpaceEffect> decode_space_effect(base::Bytes bytes) {
 }
 
 std::vector<std::byte> encode(const SpaceState& state) {
-  if (state.mail.empty()) return {state.head.begin(), state.head.end()};
+  const bool has_homes = !state.homes.empty();
+  if (state.mail.empty() && !has_homes) return {state.head.begin(), state.head.end()};
   base::ByteWriter out;
-  put_head(out, Kind::state);
+  put_head(out, Kind::state, has_homes ? kHomesVersion : kVersion);
   out.put(static_cast<std::uint32_t>(state.head.size()));
   out.put_bytes(state.head);
+  if (has_homes) {
+    out.put(static_cast<std::uint32_t>(state.homes.size()));
+    out.put_bytes(state.homes);
+  }
   out.put_bytes(state.mail);
   return out.release();
 }
 
 Result<SpaceState> decode_space_state(base::Bytes bytes) {
   base::ByteReader in(bytes);
-  if (!has_head(in, Kind::state)) return SpaceState{.head = bytes, .mail = {}};
+  base::ByteReader again(bytes);
+  const bool has_homes = has_head(again, Kind::state, kHomesVersion);
+  if (!has_head(in, Kind::state) && !has_homes) return SpaceState{.head = bytes, .mail = {}};
   SpaceState state;
   state.head = in.take(in.get<std::uint32_t>());
+  if (has_homes) {
+    state.homes = in.take(in.get<std::uint32_t>());
+    if (state.homes.empty()) in.fail();
+  }
   state.mail = in.take(in.remaining());
-  if (in.failed() || state.mail.empty()) return damaged("the state of a replicated space");
+  if (in.failed() || (state.mail.empty() && !has_homes)) {
+    return damaged("the state of a replicated space");
+  }
   return state;
 }
 
@@ -156,6 +183,30 @@ Result<std::vector<std::byte>> decode_reply(base::Bytes bytes) {
   if (!in.finished() || !is_known(code) || context.size() > kContextMax)
     return damaged("a reply of a replicated space");
   return fail(static_cast<Errc>(code), interned(context), detail);
+}
+
+std::vector<std::byte> encode(const UntoldReply& reply) {
+  base::ByteWriter out;
+  put_head(out, Kind::untold);
+  out.put(static_cast<std::uint32_t>(reply.objects.size()));
+  for (const ObjectId& id : reply.objects) out.put_id(id);
+  out.put_bytes(reply.reply);
+  return out.release();
+}
+
+Result<UntoldReply> decode_untold_reply(base::Bytes bytes) {
+  base::ByteReader in(bytes);
+  if (!has_head(in, Kind::untold)) return UntoldReply{.objects = {}, .reply = bytes};
+  UntoldReply reply;
+  const auto count = in.get<std::uint32_t>();
+  if (count == 0 || count > in.remaining() / sizeof(ObjectId)) in.fail();
+  for (std::uint32_t i = 0; i < count && !in.failed(); ++i) {
+    reply.objects.push_back(in.get_id());
+    if (reply.objects.back().is_null()) in.fail();
+  }
+  reply.reply = in.take(in.remaining());
+  if (in.failed()) return damaged("a reply of a replicated space");
+  return reply;
 }
 
 // --- images --------------------------------------------------------------------------------------

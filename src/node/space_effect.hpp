@@ -42,15 +42,18 @@ struct SpaceEffect {
   base::Bytes reply;
   /// What it does to the group's mail: cluster::encode(MailChange); empty: nothing.
   base::Bytes mail{};
+  /// … and to its homes of objects: encode_home_commands(); empty: nothing.
+  base::Bytes homes{};
 };
 [[nodiscard]] std::vector<std::byte> encode(const SpaceEffect& effect);
 [[nodiscard]] Result<SpaceEffect> decode_space_effect(base::Bytes bytes);
 
-/// A snapshot of a space that exchanges mail: what says which state the image has, and the mail.
-/// Without mail it is the head alone.
+/// A snapshot of a space that exchanges mail: what says which state the image has, and the mail,
+/// and the homes of objects. Without mail and homes it is the head alone.
 struct SpaceState {
   base::Bytes head;
   base::Bytes mail;
+  base::Bytes homes{};
 };
 [[nodiscard]] std::vector<std::byte> encode(const SpaceState& state);
 /// Errors: corrupt. What is no such state is a head alone, which is not looked into.
@@ -60,6 +63,16 @@ struct SpaceState {
 [[nodiscard]] std::vector<std::byte> encode_reply(const Result<std::vector<std::byte>>& result);
 /// Errors: the function's own; corrupt.
 [[nodiscard]] Result<std::vector<std::byte>> decode_reply(base::Bytes bytes);
+
+/// What a caller is told who must not hear of it before the directory has logged these objects.
+struct UntoldReply {
+  std::vector<ObjectId> objects;  ///< none: it may be told now
+  base::Bytes reply;              ///< encode_reply()
+};
+/// Requires: there are objects.
+[[nodiscard]] std::vector<std::byte> encode(const UntoldReply& reply);
+/// What is no such reply is one that may be told, which is not looked into. Errors: corrupt.
+[[nodiscard]] Result<UntoldReply> decode_untold_reply(base::Bytes bytes);
 
 /// A whole image: what a member that lacks too much is sent. Objects by ascending id, pages of each
 /// by ascending number; a page that is not there is zeros.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Any bytes as a call, an effect, a reply, a mail, a state and an image of a replicated space: what
-// is understood is exactly what is written again.
+// Any bytes as a call, an effect, a reply, a mail, a state and an image of a replicated space, and
+// as what is said there of objects that the directory knows: what is understood is exactly what is
+// written again.
 #include <algorithm>
 #include <cstdint>
 #include <span>
@@ -9,6 +10,8 @@
 
 #include <dolmen/assert.hpp>
 
+#include "node/directory_machine.hpp"
+#include "node/home_part.hpp"
 #include "node/space_effect.hpp"
 #include "node/space_post.hpp"
 
@@ -46,6 +49,21 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   if (const auto reply = node::decode_reply(bytes)) {
     DOLMEN_ASSERT(std::ranges::equal(node::encode_reply(reply), bytes));
+  }
+  if (const auto untold = node::decode_untold_reply(bytes); untold && !untold->objects.empty()) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode(*untold), bytes));
+  }
+  if (const auto commands = node::decode_home_commands(bytes)) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode_home_commands(*commands), bytes));
+  }
+  if (const auto at = node::decode_at_object(bytes)) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode(*at), bytes));
+  }
+  if (const auto ids = node::decode_ids(bytes)) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode_ids(*ids), bytes));
+  }
+  if (const auto answer = node::decode_directory_answer(bytes)) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode_directory_answer(*answer), bytes));
   }
   (void)post_result(bytes);
   const auto image = node::decode_image(bytes);

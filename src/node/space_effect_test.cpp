@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/commit_record.hpp"
+#include "node/home_part.hpp"
 #include "node/space_post.hpp"
 #include "store/golden_file.hpp"
 
@@ -35,6 +36,28 @@ std::vector<std::byte> some_effect_with_mail() {
       .received = {}, .acknowledged = {}, .posted = {{.to = {5, 6}, .bytes = bytes_of("mail")}}});
   return encode(
       SpaceEffect{.space = {3, 4}, .records = {record.bytes()}, .reply = reply, .mail = mail});
+}
+
+std::vector<std::byte> some_effect_with_homes() {
+  base::CommitRecordWriter record;
+  record.create({1, 2}, 12);
+  const auto reply = encode_reply(bytes_of("done"));
+  const auto homes = encode_home_commands(
+      {cluster::home::SetShards{{9}}, cluster::home::Create{.id = {1, 2}}});
+  return encode(
+      SpaceEffect{.space = {3, 4}, .records = {record.bytes()}, .reply = reply, .homes = homes});
+}
+
+std::vector<std::byte> some_state_with_homes() {
+  const auto head = ImageWriter({.space = {3, 4}, .last_index = 17}).finish();
+  const auto mail = bytes_of("the mail of a group");
+  const auto homes = bytes_of("its homes");
+  return encode(SpaceState{.head = head, .mail = mail, .homes = homes});
+}
+
+std::vector<std::byte> some_untold_reply() {
+  const auto reply = encode_reply(bytes_of("done"));
+  return encode(UntoldReply{.objects = {{1, 2}, {1, 3}}, .reply = reply});
 }
 
 std::vector<std::byte> some_letter() {
@@ -70,6 +93,9 @@ TEST(SpaceEffect, BytesAreAsDocumented) {
   EXPECT_EQ(some_effect_with_mail(), store::read_golden("space_effect_v2.bin"));
   EXPECT_EQ(some_letter(), store::read_golden("space_letter_v1.bin"));
   EXPECT_EQ(some_state(), store::read_golden("space_state_v1.bin"));
+  EXPECT_EQ(some_effect_with_homes(), store::read_golden("space_effect_v3.bin"));
+  EXPECT_EQ(some_state_with_homes(), store::read_golden("space_state_v3.bin"));
+  EXPECT_EQ(some_untold_reply(), store::read_golden("space_untold_v1.bin"));
 }
 
 TEST(SpaceEffect, ComesBackAsItWent) {
@@ -163,6 +189,33 @@ TEST(SpaceEffect, ImagesThatNobodyWritesAreCorrupt) {
   constexpr std::size_t kSecond = 32 + 24 + 8 + 512;
   EXPECT_TRUE(is_corrupt(image, kSecond, 0));       // not ascending
   EXPECT_TRUE(is_corrupt(image, kSecond + 20, 2));  // a page that is not there
+}
+
+TEST(SpaceEffect, OfHomesComesBackAsItWasAndOnlyWhole) {
+  const auto effect_bytes = some_effect_with_homes();
+  const SpaceEffect effect = decode_space_effect(effect_bytes).value();
+  EXPECT_TRUE(effect.mail.empty());
+  EXPECT_EQ(decode_home_commands(effect.homes).value().size(), 2u);
+  EXPECT_EQ(encode(effect), effect_bytes);
+  const auto state_bytes = some_state_with_homes();
+  const SpaceState state = decode_space_state(state_bytes).value();
+  EXPECT_EQ(state.homes.size(), 9u);
+  EXPECT_EQ(encode(state), state_bytes);
+  const auto untold_bytes = some_untold_reply();
+  const UntoldReply untold = decode_untold_reply(untold_bytes).value();
+  EXPECT_EQ(untold.objects.size(), 2u);
+  EXPECT_EQ(decode_reply(untold.reply).value(), bytes_of("done"));
+  EXPECT_FALSE(decode_reply(untold_bytes)) << "who does not know it is told an error";
+  for (std::size_t length = 4; length < 40; ++length) {
+    EXPECT_FALSE(decode_untold_reply(base::Bytes(untold_bytes).first(length))) << length;
+  }
+  // Who may be told at once is told what there is.
+  const auto reply = encode_reply(bytes_of("done"));
+  EXPECT_TRUE(decode_untold_reply(reply).value().objects.empty());
+  for (std::size_t length = 1; length < effect.homes.size(); ++length) {
+    const auto commands = decode_home_commands(effect.homes.first(length));
+    EXPECT_TRUE(!commands || commands->size() == 1) << length;
+  }
 }
 
 }  // namespace

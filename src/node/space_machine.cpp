@@ -114,9 +114,10 @@ Result<std::vector<std::byte>> SpaceMachine::read(Bytes query) const {
   if (made_) return fail(Errc::busy, "a space that is being changed");
   DOLMEN_TRY(const SpaceCall call, decode_space_call(query));
   if (call.function == kHeadQuery) return encode_reply(encode(told_head()));
+  if (call.function == kToldQuery) return encode_reply(are_told(call.arguments));
   store_->refuse_records(true);
   cluster::MailChange nothing;
-  PostBox box(*space_, mail_.get(), true, nothing);
+  PostBox box(*space_, mail_.get(), homes_.get(), true, nothing);
   Result<std::vector<std::byte>> result = run(call, true);
   store_->refuse_records(false);
   if (store_->was_refused() || box.failure()) {
@@ -129,7 +130,7 @@ Result<std::vector<std::byte>> SpaceMachine::read(Bytes query) const {
 
 Result<SpaceMachine::Executed> SpaceMachine::execute(const SpaceCall& call,
                                                      cluster::MailChange& change) {
-  PostBox box(*space_, mail_.get(), false, change);
+  PostBox box(*space_, mail_.get(), homes_.get(), false, change);
   Executed executed{.result = run(call, false), .records = {}};
   if (image_->store().failed()) {
     // What it returned is of this disk, and no result of the function.
@@ -138,11 +139,15 @@ Result<SpaceMachine::Executed> SpaceMachine::execute(const SpaceCall& call,
     return fail(Errc::busy, "a space whose image failed");
   }
   executed.records = store_->take_records();
-  if (box.failure()) {
+  executed.homes = box.homes();
+  const Result<void> posted =
+      box.failure() ? std::unexpected(*box.failure()) : judge_homes(executed, change);
+  if (!posted) {
     // What it committed before is not to happen without what it could not post.
-    executed.result = std::unexpected(*box.failure());
-    executed.is_refused = box.failure()->code() == Errc::busy;
+    executed.result = std::unexpected(posted.error());
+    executed.is_refused = posted.error().code() == Errc::busy;
     change.posted.clear();
+    executed.homes.clear();
     if (!executed.records.empty()) forget_space();
     executed.records.clear();
   }
@@ -151,13 +156,24 @@ Result<SpaceMachine::Executed> SpaceMachine::execute(const SpaceCall& call,
 
 std::vector<std::byte> SpaceMachine::make_effect(const Executed& executed,
                                                  const cluster::MailChange& change) {
-  const std::vector<std::byte> reply = encode_reply(executed.result);
+  std::vector<std::byte> reply = encode_reply(executed.result);
+  UntoldReply untold;
+  for (const cluster::HomeCommand& command : executed.homes) {
+    const auto* const create = std::get_if<cluster::home::Create>(&command);
+    if (create != nullptr && !change.received) untold.objects.push_back(create->id);
+  }
+  if (!untold.objects.empty() && !DOLMEN_PLANTED("homes.told_early")) {
+    untold.reply = reply;
+    reply = encode(untold);
+  }
+  const std::vector<std::byte> homes = encode_home_commands(executed.homes);
   const bool has_mail = change.received || !change.posted.empty() || !change.acknowledged.empty();
   const std::vector<std::byte> mail = has_mail ? cluster::encode(change) : std::vector<std::byte>();
   SpaceEffect effect{.space = {},
                      .records = {executed.records.begin(), executed.records.end()},
                      .reply = reply,
-                     .mail = mail};
+                     .mail = mail,
+                     .homes = homes};
   if (position_ == 0 && !executed.records.empty()) effect.space = image_->space();
   made_ = encode(effect);
   return *made_;
@@ -165,12 +181,17 @@ std::vector<std::byte> SpaceMachine::make_effect(const Executed& executed,
 
 Result<std::vector<std::byte>> SpaceMachine::effect_of(Bytes request) {
   if (mail_ && MailPart::is_request(request)) return effect_of_mail(request);
-  DOLMEN_TRY(const SpaceCall call, decode_space_call(request));
+  DOLMEN_TRY(SpaceCall call, decode_space_call(request));
   if (call.function == kImportFunction) return import_effect(call.arguments);
   if (const auto there = have_space(); !there) {
     if (there.error().code() != Errc::unfinished) return std::unexpected(there.error());
     // Told like a function's own error: whether to come again is the caller's business.
     return effect_without_records({}, std::unexpected(there.error()));
+  }
+  if (call.function == kAtFunction) {
+    const auto inside = call_at(call.arguments);
+    if (!inside) return effect_without_records({}, std::unexpected(inside.error()));
+    call = *inside;
   }
   cluster::MailChange change;
   DOLMEN_TRY(const Executed executed, execute(call, change));
@@ -205,7 +226,7 @@ std::vector<std::byte> SpaceMachine::apply_at(std::uint64_t index, Bytes command
   const auto effect = decode_space_effect(command);
   // All members refuse it alike.
   if (!effect) return encode_reply(std::unexpected(effect.error()));
-  if (const auto mailed = apply_mail(index, effect->mail); !mailed) {
+  if (const auto mailed = apply_mail(index, *effect); !mailed) {
     if (!effect->records.empty()) forget_space();
     return encode_reply(std::unexpected(mailed.error()));
   }
@@ -239,6 +260,7 @@ Result<void> SpaceMachine::put(const Waiting& waiting) {
 Result<void> SpaceMachine::decided(std::uint64_t index) {
   if (failure_) return std::unexpected(*failure_);
   if (mail_) mail_->settle(index);
+  if (homes_) homes_->settle(index);
   const bool is_early = DOLMEN_PLANTED("space.image_ahead");
   while (!waiting_.empty() && (waiting_.front().index <= index || is_early)) {
     DOLMEN_CHECK(put(waiting_.front()));
@@ -321,6 +343,10 @@ Result<void> SpaceMachine::restore(Bytes state) {
     if (!mail_) return fail(Errc::corrupt, "the state of a space that exchanges mail");
     DOLMEN_CHECK(mail_->restore(parts.mail));
   }
+  if (!parts.homes.empty()) {
+    if (!homes_) return fail(Errc::corrupt, "the state of a space with a directory");
+    DOLMEN_CHECK(homes_->restore(parts.homes));
+  }
   // What the image has beyond it was decided as well, and is not taken in again.
   if (head.last_index == 0) return {};
   if (image_->last_index() != 0 && image_->space() != head.space) {
@@ -346,6 +372,7 @@ void SpaceMachine::reset() {
   retry_at_bytes_ = 0;
   position_ = 0;
   if (mail_) mail_->reset();
+  if (homes_) homes_->reset();
 }
 
 Result<void> SpaceMachine::close() {

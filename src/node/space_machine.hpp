@@ -25,7 +25,9 @@
 #include <dolmen/state_machine.hpp>
 
 #include "node/group_store.hpp"
+#include "node/home_part.hpp"
 #include "node/mail_part.hpp"
+#include "node/space_effect.hpp"
 #include "node/space_image.hpp"
 #include "node/space_import.hpp"
 #include "sys/memory.hpp"
@@ -50,6 +52,10 @@ class SpaceMachine final : public StateMachine {
                 const cluster::MailLimits& limits = {});
   /// Null: it does not.
   [[nodiscard]] MailPart* mail() noexcept { return mail_.get(); }
+  /// Likewise, behind use_mail(): its objects may be in the cluster's directory.
+  void use_homes(HomePart::Shards shards, const cluster::HomeLimits& limits = {});
+  /// Null: they may not.
+  [[nodiscard]] const HomePart* homes() const noexcept { return homes_.get(); }
 
   Result<std::vector<std::byte>> effect_of(Bytes request) override;
   std::vector<std::byte> apply_at(std::uint64_t index, Bytes command) override;
@@ -99,25 +105,36 @@ class SpaceMachine final : public StateMachine {
   void forget_space() const noexcept;
   void leave_behind() noexcept;
   [[nodiscard]] Result<std::vector<std::byte>> run(const SpaceCall& call, bool is_query) const;
+  struct Executed {
+    Result<std::vector<std::byte>> result;
+    std::vector<std::vector<std::byte>> records;
+    bool is_refused = false;  ///< there is no room for what it posts
+    std::vector<cluster::HomeCommand> homes{};
+  };
+
   // Mail: space_machine_mail.cpp.
   /// Runs the function that a mail asks for; the effect consumes it.
   [[nodiscard]] Result<std::vector<std::byte>> effect_of_mail(Bytes request);
+  /// The effect of a mail about homes of objects.
+  [[nodiscard]] Result<std::vector<std::byte>> effect_of_home_mail(
+      const cluster::MailChange& change);
+  /// What becomes of homes by what the function published, and by what it erased.
+  [[nodiscard]] Result<void> judge_homes(Executed& executed, const cluster::MailChange& change);
+  /// Of kToldQuery.
+  [[nodiscard]] Result<std::vector<std::byte>> are_told(base::Bytes arguments) const;
+  /// The call that a call of an object holds. Errors: not_found (it does not live here), corrupt.
+  [[nodiscard]] Result<SpaceCall> call_at(base::Bytes arguments) const;
   /// The effect that nobody's records are in.
   std::vector<std::byte> effect_without_records(const cluster::MailChange& change,
                                                 const Result<std::vector<std::byte>>& result);
   [[nodiscard]] std::vector<std::byte> state_of(std::vector<std::byte> head) const;
   /// Runs it in the open space, and makes an effect of what it did; `change` is its mail, to which
   /// what it posts is added. It may be too large; if a post failed it holds no records.
-  struct Executed {
-    Result<std::vector<std::byte>> result;
-    std::vector<std::vector<std::byte>> records;
-    bool is_refused = false;  ///< there is no room for what it posts
-  };
   [[nodiscard]] Result<Executed> execute(const SpaceCall& call, cluster::MailChange& change);
   [[nodiscard]] std::vector<std::byte> make_effect(const Executed& executed,
                                                    const cluster::MailChange& change);
   /// Of the entry at `index`; nothing else in it is to happen if it says an error.
-  [[nodiscard]] Result<void> apply_mail(std::uint64_t index, Bytes mail);
+  [[nodiscard]] Result<void> apply_mail(std::uint64_t index, const SpaceEffect& effect);
   [[nodiscard]] Result<void> put(const Waiting& waiting);
   [[nodiscard]] Result<void> checkpoint();
   [[nodiscard]] bool is_checkpoint_due();
@@ -130,7 +147,8 @@ class SpaceMachine final : public StateMachine {
   const SpaceFunctions functions_;
   const SpaceMachineOptions options_;
   std::unique_ptr<SpaceImage> image_;
-  std::unique_ptr<MailPart> mail_;  ///< null: the space is in no cluster
+  std::unique_ptr<MailPart> mail_;   ///< null: the space is in no cluster
+  std::unique_ptr<HomePart> homes_;  ///< likewise
   store::Index position_ = 0;
   std::deque<Waiting> waiting_;
   std::uint64_t retry_at_bytes_ = 0;  ///< of the image's log: after a checkpoint without room

@@ -21,7 +21,9 @@ StateMachine::Bytes SpaceMachine::reference_in(Bytes state) const {
 
 std::vector<std::byte> SpaceMachine::state_of(std::vector<std::byte> head) const {
   if (!mail_) return head;
-  return encode(SpaceState{.head = head, .mail = mail_->snapshot()});
+  const std::vector<std::byte> mail = mail_->snapshot();
+  const std::vector<std::byte> homes = homes_ ? homes_->snapshot() : std::vector<std::byte>();
+  return encode(SpaceState{.head = head, .mail = mail, .homes = homes});
 }
 
 std::vector<std::byte> SpaceMachine::effect_without_records(
@@ -29,10 +31,17 @@ std::vector<std::byte> SpaceMachine::effect_without_records(
   return make_effect({.result = result, .records = {}}, change);
 }
 
-Result<void> SpaceMachine::apply_mail(std::uint64_t index, Bytes mail) {
-  if (mail.empty()) return {};
+Result<void> SpaceMachine::apply_mail(std::uint64_t index, const SpaceEffect& effect) {
+  if (effect.mail.empty() && effect.homes.empty()) return {};
   if (!mail_) return fail(Errc::unsupported, "mail of a space in no cluster");
-  DOLMEN_TRY(cluster::MailChange change, cluster::decode_mail_change(mail));
+  cluster::MailChange change;
+  if (!effect.mail.empty()) {
+    DOLMEN_TRY(change, cluster::decode_mail_change(effect.mail));
+  }
+  if (!effect.homes.empty()) {
+    if (!homes_) return fail(Errc::unsupported, "objects of a space in no cluster");
+    return homes_->apply(index, effect.homes, std::move(change), *mail_);
+  }
   if (mail_->apply(index, std::move(change)) == cluster::MailVerdict::applied) return {};
   return fail(Errc::conflict, "a mail whose time has gone");
 }
@@ -43,6 +52,7 @@ Result<std::vector<std::byte>> SpaceMachine::effect_of_mail(Bytes request) {
   leave_behind();
   DOLMEN_TRY(cluster::MailChange change, mail_->take(request));
   if (!change.received) return effect_without_records(change, std::vector<std::byte>{});
+  if (homes_ && cluster::is_home_mail(change.received->bytes)) return effect_of_home_mail(change);
   const auto letter = decode_space_letter(change.received->bytes);
   // Of a later version, or of nobody: all that can be done is to let the next one pass.
   if (!letter) return effect_without_records(change, std::unexpected(letter.error()));
@@ -69,8 +79,12 @@ Result<std::vector<std::byte>> SpaceMachine::effect_of_mail(Bytes request) {
       .function = letter->function,
       .arguments = letter->is_result ? Bytes(change.received->bytes) : Bytes(letter->body)};
   DOLMEN_TRY(const Executed executed, execute(call, change));
-  const auto answered = executed.is_refused ? fail(Errc::busy, "a group whose mails are not taken")
-                                            : answer(executed.result);
+  Result<void> answered = executed.is_refused ? fail(Errc::busy, "a group whose mails are not taken")
+                                              : answer(executed.result);
+  // Together with what it published.
+  if (answered && !executed.homes.empty()) {
+    answered = homes_->judge(executed.homes, change, *mail_);
+  }
   if (!answered) {
     if (!executed.records.empty()) forget_space();
     return std::unexpected(answered.error());

@@ -24,6 +24,7 @@ Result<StateMachine*> SpaceMachines::open(cluster::GroupNumber number,
   auto& kept = spaces_[number];
   kept = std::make_unique<ReplicatedSpace>(std::move(space));
   if (find_) machine_of(*kept).use_mail(group_of(number), find_);
+  if (find_ && shards_) machine_of(*kept).use_homes(shards_);
   return &kept->machine();
 }
 

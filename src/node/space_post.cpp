@@ -61,10 +61,11 @@ Result<SpaceLetter> decode_space_letter(base::Bytes bytes) {
   return letter;
 }
 
-PostBox::PostBox(const Space& space, const MailPart* mail, bool is_query,
+PostBox::PostBox(const Space& space, const MailPart* mail, const HomePart* homes, bool is_query,
                  cluster::MailChange& change)
     : space_(space),
       mail_(mail),
+      homes_(homes),
       is_query_(is_query),
       change_(change),
       outer_(std::exchange(running_box, this)) {}
@@ -84,6 +85,27 @@ Result<void> PostBox::post(const Space& space, std::string_view group, std::uint
   auto taken = box->take(group, number, function, arguments, options);
   if (!taken) box->failure_ = taken.error();
   return taken;
+}
+
+Result<void> PostBox::publish(const Space& space, const ObjectId& object) {
+  PostBox* const box = running_box;
+  if (box == nullptr || &box->space_ != &space) {
+    return fail(Errc::invalid_argument,
+                "publish() belongs into a function of that replicated space, on its own thread");
+  }
+  auto taken = box->take(object);
+  if (!taken && !box->failure_) box->failure_ = taken.error();
+  return taken;
+}
+
+Result<void> PostBox::take(const ObjectId& object) {
+  if (is_query_) return fail(Errc::read_only, "a query that publishes");
+  if (homes_ == nullptr) return fail(Errc::unsupported, "publish(): this space is in no cluster");
+  if (detail::ambient.kind != detail::SectionKind::none) {
+    return fail(Errc::invalid_argument, "publish() inside of a transaction: call it behind it");
+  }
+  if (object.is_null()) return fail(Errc::invalid_argument, "publish() of no object");
+  return homes_->publish(object, published_);
 }
 
 Result<void> PostBox::take(std::string_view group, std::uint64_t number, std::string_view function,
@@ -137,6 +159,10 @@ Result<void> post(Space& space, std::uint32_t group, std::string_view function,
                   std::span<const std::byte> arguments, const PostOptions& options) {
   if (group == 0) return fail(Errc::invalid_argument, "post(): group 0");
   return node::PostBox::post(space, {}, group, function, arguments, options);
+}
+
+Result<void> publish(Space& space, const ObjectId& object) {
+  return node::PostBox::publish(space, object);
 }
 
 Result<PostResult> post_result(std::span<const std::byte> arguments) {

@@ -12,6 +12,7 @@
 #include <dolmen/replicated_space.hpp>
 
 #include "base/bytes.hpp"
+#include "node/home_part.hpp"
 #include "node/mail_part.hpp"
 
 namespace dolmen::node {
@@ -38,9 +39,11 @@ inline constexpr std::size_t kPostedBytesMax = 3u << 20;
 /// What the function that runs on this thread posts; while it is there post() works.
 class PostBox {
  public:
-  /// `space`: the one that the function has. `mail`: null: there are no other groups. `change`:
-  /// what the entry does to the mail beside it. A query posts nothing. All outlive it.
-  PostBox(const Space& space, const MailPart* mail, bool is_query, cluster::MailChange& change);
+  /// `space`: the one that the function has. `mail`, `homes`: null: there are no other groups.
+  /// `change`: what the entry does to the mail beside it. A query posts and publishes nothing. All
+  /// outlive it.
+  PostBox(const Space& space, const MailPart* mail, const HomePart* homes, bool is_query,
+          cluster::MailChange& change);
   ~PostBox();
   PostBox(const PostBox&) = delete;
   PostBox& operator=(const PostBox&) = delete;
@@ -48,20 +51,28 @@ class PostBox {
   [[nodiscard]] static Result<void> post(const Space& space, std::string_view group,
                                          std::uint64_t number, std::string_view function,
                                          base::Bytes arguments, const PostOptions& options);
-  /// Of the first post that failed: then the function is to have done nothing.
+  [[nodiscard]] static Result<void> publish(const Space& space, const ObjectId& object);
+  /// What it published.
+  [[nodiscard]] const std::vector<cluster::HomeCommand>& homes() const noexcept {
+    return published_;
+  }
+  /// Of the first post or publish that failed: then the function is to have done nothing.
   [[nodiscard]] const std::optional<Error>& failure() const noexcept { return failure_; }
 
  private:
+  [[nodiscard]] Result<void> take(const ObjectId& object);
   [[nodiscard]] Result<void> take(std::string_view group, std::uint64_t number,
                                   std::string_view function, base::Bytes arguments,
                                   const PostOptions& options);
 
   const Space& space_;
   const MailPart* const mail_;
+  const HomePart* const homes_;
   const bool is_query_;
   cluster::MailChange& change_;
   PostBox* const outer_;
   std::size_t bytes_ = 0;
+  std::vector<cluster::HomeCommand> published_{};
   std::optional<Error> failure_{};
 };
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A tally whose group also moves money to others by mail (docs/mail.md): the state machine of
-// simulated nodes. Its mail is node/mail_part.hpp, as a space's is.
+// A tally whose group also moves money to others by mail (docs/mail.md), and publishes objects that
+// are nothing but ids (docs/homes.md): the state machine of simulated nodes. Its mail is
+// node/mail_part.hpp and its homes are node/home_part.hpp, as a space's are.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +15,7 @@
 #include <dolmen/state_machine.hpp>
 
 #include "base/bytes.hpp"
+#include "node/home_part.hpp"
 #include "node/mail_part.hpp"
 
 namespace dolmen::sim {
@@ -20,8 +23,9 @@ namespace dolmen::sim {
 /// Commands are those of Tally. Some of them, as their amount says, also send as much money as
 /// there never was to another group, which may send it on: what all groups have together is
 /// nothing. What was sent and what came is in the books, so that a judge sees what is missing, or
-/// there twice, or in another order. What a leader saw when it executed ahead is in its command: if
-/// that is not what comes out, the number is wrong for ever.
+/// there twice, or in another order. Others publish an object, where there is a directory, or erase
+/// one. What a leader saw when it executed ahead is in its command: if that is not what comes out,
+/// the number is wrong for ever.
 class MailBank final : public StateMachine {
  public:
   /// Of another group: the ids of transfers, in their order.
@@ -31,14 +35,16 @@ class MailBank final : public StateMachine {
     friend bool operator==(const Book&, const Book&) = default;
   };
 
-  MailBank(cluster::GroupId self, node::MailPart::Find find, const cluster::MailLimits& limits)
-      : mail_(self, std::move(find), limits) {}
+  MailBank(cluster::GroupId self, node::MailPart::Find find, node::HomePart::Shards shards,
+           const cluster::MailLimits& limits)
+      : mail_(self, std::move(find), limits), homes_(self, std::move(shards)) {}
 
   std::vector<std::byte> apply(Bytes command) override;
   std::vector<std::byte> apply_at(std::uint64_t index, Bytes command) override;
   Result<std::vector<std::byte>> effect_of(Bytes request) override;
   Result<void> decided(std::uint64_t index) override {
     mail_.settle(index);
+    homes_.settle(index);
     return {};
   }
   [[nodiscard]] bool executes_ahead() const override { return true; }
@@ -49,6 +55,10 @@ class MailBank final : public StateMachine {
 
   [[nodiscard]] node::MailPart& mail() noexcept { return mail_; }
   [[nodiscard]] const cluster::Mailbox& mail_state() const noexcept { return mail_.mailbox(); }
+  [[nodiscard]] const cluster::HomeTable& homes() const noexcept { return homes_.table(); }
+  /// That were published, those that were erased since among them.
+  [[nodiscard]] const std::set<ObjectId>& published() const noexcept { return state_.published; }
+  [[nodiscard]] const std::set<ObjectId>& erased() const noexcept { return state_.erased; }
   [[nodiscard]] std::uint64_t value() const noexcept { return state_.value; }
   [[nodiscard]] std::int64_t balance() const noexcept { return state_.balance; }
   [[nodiscard]] const std::map<cluster::GroupId, Book>& books() const noexcept {
@@ -63,13 +73,18 @@ class MailBank final : public StateMachine {
     std::uint64_t transfers = 0;  ///< that began here
     std::int64_t balance = 0;
     std::map<cluster::GroupId, Book> books{};
+    std::set<ObjectId> published{};
+    std::set<ObjectId> erased{};
   };
   [[nodiscard]] std::vector<std::byte> encode_state() const;
   void post(cluster::MailChange& change, std::uint64_t choice, std::int64_t amount,
             std::uint64_t hops, std::uint64_t id) const;
   void book(const cluster::MailChange& change);
+  /// What an amount does to objects.
+  [[nodiscard]] std::vector<cluster::HomeCommand> objects_of(std::uint64_t amount) const;
 
   node::MailPart mail_;
+  node::HomePart homes_;
   State state_;
 };
 

@@ -177,6 +177,11 @@ void NodeRun::operate_once() {
                                        .seed = options_.seed,
                                        .bucket_bytes = 4096,
                                        .record_bytes = 32768});
+  } else if (has_directory_ && root_.group_named("directory") == 0) {
+    propose(cluster::root::CreateGroup{
+        .kind = cluster::GroupKind::index, .name = "directory", .size = 3});
+  } else if (has_directory_ && root_.shards()[0] == 0) {
+    propose(cluster::root::AssignShard{.shard = 0, .group = root_.group_named("directory")});
   } else if (root_.groups().size() < groups_wanted_ + 1) {
     propose(cluster::root::CreateGroup{.kind = cluster::GroupKind::space,
                                        .name = "g" + std::to_string(root_.groups().size()),

@@ -11,7 +11,7 @@ namespace dolmen::sim {
 /// Why mail is not at rest; empty: it is. Requires: every group has a leader.
 std::string NodeRun::mail_unrest() const {
   for (const auto& [number, group] : root_.groups()) {
-    if (number == cluster::kRootGroup || group.shape) continue;
+    if (group.kind != cluster::GroupKind::space) continue;
     const MailBank* const bank = nodes_[*leader_of(number)]->banks.bank(number);
     if (bank == nullptr) return "group " + std::to_string(number) + " has no bank";
     for (const auto& [to, book] : bank->books()) {
@@ -33,13 +33,13 @@ std::string NodeRun::mail_unrest() const {
       return "group " + std::to_string(number) + ": mail that arrived was not forgotten";
     }
   }
-  return "";
+  return homes_unrest();
 }
 
 void NodeRun::judge_mail() {
   std::int64_t money = 0;
   for (const auto& [number, group] : root_.groups()) {
-    if (number == cluster::kRootGroup || group.shape) continue;
+    if (group.kind != cluster::GroupKind::space) continue;
     const MailBank& bank = *nodes_[*leader_of(number)]->banks.bank(number);
     money += bank.balance();
     for (const auto& [to, book] : bank.books()) {

@@ -36,7 +36,7 @@ class BankMachines final : public node::GroupMachines {
   Result<StateMachine*> open(cluster::GroupNumber number,
                              const cluster::RootGroup& /*group*/) override {
     auto& bank = banks_[number];
-    bank = std::make_unique<MailBank>(node::group_of(number), find_, limits_);
+    bank = std::make_unique<MailBank>(node::group_of(number), find_, shards_, limits_);
     return bank.get();
   }
   Result<void> clear(cluster::GroupNumber number) override {
@@ -44,6 +44,7 @@ class BankMachines final : public node::GroupMachines {
     return {};
   }
   void use_mail(node::MailPart::Find find) override { find_ = std::move(find); }
+  void use_directory(node::HomePart::Shards shards) override { shards_ = std::move(shards); }
   node::MailPart* mail_of(cluster::GroupNumber number) override {
     const auto found = banks_.find(number);
     return found == banks_.end() ? nullptr : &found->second->mail();
@@ -57,6 +58,7 @@ class BankMachines final : public node::GroupMachines {
  private:
   const cluster::MailLimits limits_;
   node::MailPart::Find find_{};
+  node::HomePart::Shards shards_{};
   std::map<cluster::GroupNumber, std::unique_ptr<MailBank>> banks_;
 };
 
@@ -73,6 +75,7 @@ class NodeRun {
   static constexpr std::uint64_t kMs = 1'000'000;
   static constexpr std::uint64_t kNever = ~std::uint64_t{0};
   static constexpr std::size_t kNodesMax = 9;
+  static constexpr std::uint32_t kDirectoryBuckets = 256;
 
   /// Who has turns; at most one of them is due.
   struct Turns {
@@ -105,7 +108,7 @@ class NodeRun {
     bool is_founder = false;
     bool is_gone = false;  ///< for ever
     BankMachines banks;
-    node::IndexMachines machines{clock, banks};
+    node::IndexMachines machines{clock, banks, kDirectoryBuckets};
     std::map<cluster::GroupNumber, Judged> judged{};
     std::unique_ptr<fabric::Endpoint> endpoint{};
     std::unique_ptr<node::ClusterCore> core{};
@@ -181,6 +184,9 @@ class NodeRun {
   /// What all groups have together, and every transfer (node_mail.cpp).
   [[nodiscard]] std::string mail_unrest() const;
   void judge_mail();
+  /// Where objects are, and what the directory says (node_homes.cpp).
+  [[nodiscard]] std::string homes_unrest() const;
+  void judge_homes();
   [[nodiscard]] std::string state();
 
   const NodeWorldOptions options_;
@@ -193,6 +199,7 @@ class NodeRun {
   std::vector<Client> clients_;
   std::size_t groups_wanted_ = 2;
   std::uint32_t shards_wanted_ = 0;                  ///< of one index; among those groups
+  bool has_directory_ = false;                       ///< it is among them as well
   cluster::MailLimits mail_limits_{};                ///< the same at all nodes
   std::size_t asked_names_ = 0;                      ///< of nodes that are about to join
   cluster::RootState root_;                          ///< the latest that any replica has applied

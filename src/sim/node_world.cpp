@@ -43,6 +43,8 @@ NodeRun::NodeRun(const NodeWorldOptions& options)
   base::Random shards(base::mix_seed(options.seed, 0xC4));
   shards_wanted_ = shards.chance(1, 3) ? static_cast<std::uint32_t>(shards.between(1, 2)) : 0;
   groups_wanted_ += shards_wanted_;
+  has_directory_ = shards.chance(1, 2);
+  if (has_directory_) ++groups_wanted_;
   for (std::size_t i = 0; i < founders_; ++i) add_node(true);
   for (std::size_t i = 0; i < founders_; ++i) start(i);
 }
@@ -269,7 +271,7 @@ void NodeRun::look_at_map(const cluster::RootState& root) {
           replication::replica_of(fabric::NodeId{founder}, replication::kFirstLife));
     }
     groups_[number].judge = std::make_unique<GroupJudge>(JudgedGroup{.first = first});
-    if (number != cluster::kRootGroup) add_clients(number);
+    if (number != cluster::kRootGroup && !group.is_directory()) add_clients(number);
   }
 }
 
@@ -407,6 +409,7 @@ void NodeRun::judge(cluster::GroupNumber number) {
     }
   }
   if (root_.group(number)->shape) return judge_index(number);
+  if (root_.group(number)->is_directory()) return;  // judge_homes()
   // What all of them have at the end is one more thing that was seen.
   group.history.respond(group.history.invoke(99, {.added = 0})).value =
       nodes_[leader]->banks.bank(number)->value();
@@ -433,6 +436,9 @@ void NodeRun::judge_index(cluster::GroupNumber number) {
 std::optional<std::uint64_t> NodeRun::hash_of(const Node& node, cluster::GroupNumber number) {
   if (const node::IndexMachine* const shard = node.machines.find(number)) {
     return base::checksum64(shard->table().snapshot(), 1);
+  }
+  if (const node::DirectoryMachine* const directory = node.machines.directory(number)) {
+    return directory->state_hash();
   }
   const MailBank* const bank = node.banks.bank(number);
   return bank == nullptr ? std::nullopt : std::optional(bank->state_hash());
@@ -507,6 +513,7 @@ NodeWorldResult NodeRun::run() {
     if (result_.violation.empty()) judge(number);
   }
   if (result_.violation.empty()) judge_mail();
+  if (result_.violation.empty()) judge_homes();
   if (!result_.violation.empty()) result_.state = state();
   for (const Client& one : clients_) {
     result_.answered += one.with([](const auto& client) { return client.answered(); });

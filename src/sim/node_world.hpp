@@ -54,6 +54,7 @@ struct NodeWorldResult {
   std::uint64_t changes = 0;    ///< of members, that the root group began
   std::uint64_t nodes = 0;      ///< that ever were
   std::uint64_t transfers = 0;  ///< between groups
+  std::uint64_t published = 0;  ///< objects
   // What the nodes of the end counted since their processes began (node/cluster_mail.hpp).
   std::uint64_t mails_sent = 0;
   std::uint64_t mails_again = 0;

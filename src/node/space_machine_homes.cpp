@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a space does about objects of its that the directory knows (docs/homes.md).
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "base/commit_record.hpp"
+#include "base/hooks.hpp"
+#include "node/space_machine.hpp"
+
+namespace dolmen::node {
+
+void SpaceMachine::use_homes(HomePart::Shards shards, const cluster::HomeLimits& limits) {
+  homes_ = std::make_unique<HomePart>(mail_->mailbox().self(), std::move(shards), limits);
+}
+
+Result<void> SpaceMachine::judge_homes(Executed& executed, const cluster::MailChange& change) {
+  if (!homes_) return {};
+  if (!homes_->table().rows().empty() || !executed.homes.empty()) {
+    for (const std::vector<std::byte>& record : executed.records) {
+      base::CommitRecordReader reader(record);
+      base::CommitSection section;
+      while (reader.next_section(section)) {
+        if (section.kind != base::ChangeKind::erase) continue;
+        if (!DOLMEN_PLANTED("homes.erased_not_told")) homes_->erase(section.object, executed.homes);
+      }
+    }
+  }
+  if (executed.homes.empty()) return {};
+  if (executed.homes.size() > kHomeCommandsMax) {
+    return fail(Errc::limit, "published and erased objects of a call", executed.homes.size());
+  }
+  return homes_->judge(executed.homes, change, *mail_);
+}
+
+Result<std::vector<std::byte>> SpaceMachine::effect_of_home_mail(
+    const cluster::MailChange& change) {
+  // No space takes objects of another one yet.
+  Executed taken{.result = std::vector<std::byte>{},
+                 .records = {},
+                 .homes = {cluster::home::Take{cluster::HomeRefusal::no_space}}};
+  DOLMEN_CHECK(homes_->judge(taken.homes, change, *mail_));
+  return make_effect(taken, change);
+}
+
+Result<std::vector<std::byte>> SpaceMachine::are_told(base::Bytes arguments) const {
+  DOLMEN_TRY(const auto ids, decode_ids(arguments));
+  const bool are_all = !homes_ || std::ranges::none_of(ids, [this](const ObjectId& id) {
+    return homes_->table().find(id).answer == cluster::HomeAnswer::untold;
+  });
+  return std::vector<std::byte>{std::byte{static_cast<std::uint8_t>(are_all ? 1 : 0)}};
+}
+
+Result<SpaceCall> SpaceMachine::call_at(base::Bytes arguments) const {
+  DOLMEN_TRY(const AtObject at, decode_at_object(arguments));
+  const auto answer =
+      homes_ ? homes_->table().find(at.object).answer : cluster::HomeAnswer::not_here;
+  if (answer != cluster::HomeAnswer::serves && answer != cluster::HomeAnswer::untold) {
+    return fail(Errc::not_found, "an object that lives in this space");
+  }
+  return decode_space_call(at.call);
+}
+
+}  // namespace dolmen::node

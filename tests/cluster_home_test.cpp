@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Objects of two spaces, found by their ids in a cluster of three nodes, over real links and disks.
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include <dolmen/cluster.hpp>
+
+#include "base/bytes.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using dolmen::ObjectId;
+using dolmen::Result;
+using std::chrono::seconds;
+
+using Bytes = std::vector<std::byte>;
+using Arguments = std::span<const std::byte>;
+
+struct Thing {
+  std::uint64_t uses = 0;
+};
+
+std::string text_in(Arguments arguments) {
+  return {reinterpret_cast<const char*>(arguments.data()), arguments.size()};
+}
+Arguments bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+
+Bytes bytes_of(const ObjectId& id) {
+  dolmen::base::ByteWriter out;
+  out.put_id(id);
+  return out.release();
+}
+ObjectId id_in(Arguments bytes) { return dolmen::base::ByteReader(bytes).get_id(); }
+
+dolmen::SpaceFunctions functions() {
+  dolmen::SpaceFunctions all;
+  all["make"] = [](dolmen::Space& space, Arguments name) -> Result<Bytes> {
+    DOLMEN_TRY(const auto thing, space.find_or_create<Thing>(text_in(name)));
+    DOLMEN_CHECK(publish(space, thing.id()));
+    return bytes_of(thing.id());
+  };
+  all["use"] = [](dolmen::Space& space, Arguments name) -> Result<Bytes> {
+    DOLMEN_TRY(const auto thing, space.find<Thing>(text_in(name)));
+    DOLMEN_TRY(const std::uint64_t uses,
+               space.transact(thing, [](dolmen::mut<Thing> t) { return ++t->uses; }));
+    return Bytes(uses);
+  };
+  all["drop"] = [](dolmen::Space& space, Arguments id) -> Result<Bytes> {
+    DOLMEN_CHECK(space.erase(id_in(id)));
+    return Bytes{};
+  };
+  return all;
+}
+
+/// Three nodes in this process, each on a thread of its own.
+class ThreeNodes {
+ public:
+  ThreeNodes() {
+    std::string pattern = (fs::temp_directory_path() / "dolmen-home-XXXXXX").string();
+    root_ = ::mkdtemp(pattern.data());
+    dolmen::make_cluster_keys(root_ + "/keys", 3).value();
+    for (std::uint32_t number = 1; number <= 3; ++number) addresses_.push_back(at(number));
+    for (std::uint32_t number = 1; number <= 3; ++number) {
+      const std::string directory = root_ + "/node-" + std::to_string(number);
+      dolmen::ClusterNode::create(
+          {.directory = directory,
+           .address = at(number),
+           .identity_file = root_ + "/keys/node-" + std::to_string(number) + ".key",
+           .founders = addresses_})
+          .value();
+      nodes_.push_back(std::make_unique<dolmen::ClusterNode>(
+          dolmen::ClusterNode::start(directory, {.functions = functions()}).value()));
+      threads_.emplace_back([node = nodes_.back().get()] { EXPECT_TRUE(node->run()); });
+    }
+  }
+  ~ThreeNodes() {
+    for (const auto& node : nodes_) node->stop();
+    for (std::thread& thread : threads_) thread.join();
+    nodes_.clear();
+    fs::remove_all(root_);
+  }
+  ThreeNodes(const ThreeNodes&) = delete;
+  ThreeNodes& operator=(const ThreeNodes&) = delete;
+  [[nodiscard]] dolmen::Cluster open() const {
+    return dolmen::Cluster::open(
+               dolmen::ClusterAddress{.nodes = addresses_,
+                                      .identity_file = root_ + "/keys/client-1.key"},
+               seconds(60))
+        .value();
+  }
+
+ private:
+  /// An address that no other process is given.
+  static std::string at(std::uint32_t number) {
+    const auto pid = static_cast<std::uint32_t>(::getpid());
+    return "127." + std::to_string(1 + (pid >> 16)) + "." + std::to_string(pid >> 8 & 0xff) + "." +
+           std::to_string(pid & 0xff) + ":" + std::to_string(7400 + number);
+  }
+
+  std::string root_;
+  std::vector<std::string> addresses_;
+  std::vector<std::unique_ptr<dolmen::ClusterNode>> nodes_;
+  std::vector<std::thread> threads_;
+};
+
+TEST(ClusterHome, AnObjectIsFoundAndCalledByItsId) {
+  constexpr seconds kPatience{120};
+  const ThreeNodes nodes;
+  dolmen::Cluster cluster = nodes.open();
+  const std::uint32_t north = cluster.create_space("north", 3, kPatience).value();
+  const std::uint32_t south = cluster.create_space("south", 3, kPatience).value();
+  EXPECT_EQ(cluster.home({1, 1}, kPatience).error().code(), dolmen::Errc::unsupported);
+  ASSERT_TRUE(cluster.create_directory(3, kPatience));
+  ASSERT_TRUE(cluster.create_directory(3, kPatience)) << "again";
+  // Nodes hear of it in a moment; until then there is no directory for them, and nothing is made.
+  const auto make = [&](const char* space, std::string_view name) {
+    auto client = cluster.client(space, kPatience).value();
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    for (;;) {
+      const auto made = call_space(client, "make", bytes_of(name), kPatience);
+      if (made) return id_in(*made);
+      EXPECT_EQ(made.error().code(), dolmen::Errc::unsupported) << made.error().message();
+      if (std::chrono::steady_clock::now() > end) return ObjectId{};
+    }
+  };
+  // Another client, which looks as soon as it is told of the object.
+  dolmen::Cluster other = nodes.open();
+  for (const auto& [space, number] : {std::pair("north", north), {"south", south}}) {
+    for (const char* const name : {"a", "b", "c"}) {
+      const ObjectId id = make(space, name);
+      const auto home = other.home(id, kPatience);
+      ASSERT_TRUE(home) << home.error().message();
+      EXPECT_EQ(*home, number);
+      for (std::size_t uses = 1; uses <= 2; ++uses) {
+        const auto used = other.call(id, "use", bytes_of(name), kPatience);
+        ASSERT_TRUE(used) << used.error().message();
+        EXPECT_EQ(used->size(), uses);
+      }
+    }
+  }
+  const ObjectId gone = make("north", "gone");
+  ASSERT_TRUE(cluster.call(gone, "drop", bytes_of(gone), kPatience));
+  EXPECT_EQ(cluster.call(gone, "use", bytes_of("gone"), kPatience).error().code(),
+            dolmen::Errc::not_found);
+  EXPECT_EQ(cluster.home({1, 1}, kPatience).error().code(), dolmen::Errc::not_found);
+  const auto status = cluster.status(kPatience).value();
+  std::size_t directories = 0;
+  for (const auto& group : status.groups) directories += group.kind == "directory" ? 1 : 0;
+  EXPECT_EQ(directories, 1u);
+}
+
+}  // namespace
