@@ -41,9 +41,11 @@ NodeRun::NodeRun(const NodeWorldOptions& options)
   mail_limits_ = {.post_bytes = random_.between(300, 20'000), .forward_bytes = 1u << 20};
   // Of a third of the runs: they cost more than counters.
   base::Random shards(base::mix_seed(options.seed, 0xC4));
-  shards_wanted_ = shards.chance(1, 3) ? static_cast<std::uint32_t>(shards.between(1, 2)) : 0;
-  groups_wanted_ += shards_wanted_;
-  has_directory_ = shards.chance(1, 2);
+  if (options.may_have_indexes) {
+    shards_wanted_ = shards.chance(1, 3) ? static_cast<std::uint32_t>(shards.between(1, 2)) : 0;
+    groups_wanted_ += shards_wanted_;
+    has_directory_ = shards.chance(1, 2);
+  }
   if (has_directory_) ++groups_wanted_;
   for (std::size_t i = 0; i < founders_; ++i) add_node(true);
   for (std::size_t i = 0; i < founders_; ++i) start(i);

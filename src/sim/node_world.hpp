@@ -40,6 +40,9 @@ struct NodeWorldOptions {
   std::uint64_t calm_ns = 60'000'000'000;
   /// Faults that a run may have; the seed chooses among them.
   std::uint32_t faults = kAllNodeFaults;
+  /// Whether a run may have shards of an index and a directory beside counters and banks: without
+  /// them changes of members are more frequent.
+  bool may_have_indexes = true;
 };
 
 struct NodeWorldResult {
