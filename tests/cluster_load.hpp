@@ -27,11 +27,9 @@ namespace dolmen::processes {
 
 class Load {
  public:
-  /// `patience`: of each call; one that is not answered by then is told so. `first`: their numbers
-  /// from there on; nobody else had them.
-  Load(const Nodes& nodes, std::uint32_t clients,
-       std::chrono::milliseconds patience = std::chrono::seconds(30), std::uint32_t first = 1)
-      : nodes_(nodes), patience_(patience), next_(first) {
+  /// `patience`: of each call; one that is not answered by then is told so.
+  Load(const Nodes& nodes, std::uint32_t clients, std::chrono::milliseconds patience = kPatience)
+      : nodes_(nodes), patience_(patience) {
     if (::pipe2(pipe_, O_CLOEXEC) != 0) std::abort();
     listener_ = std::thread([this] { listen(); });
     for (std::uint32_t i = 0; i < clients; ++i) begin();
@@ -135,7 +133,7 @@ class Load {
   const std::chrono::milliseconds patience_;
   int pipe_[2] = {-1, -1};
   std::map<std::uint32_t, pid_t> pids_;
-  std::uint32_t next_;
+  std::uint32_t next_ = 1;
   std::thread listener_;
   std::mutex mutex_;
   std::vector<Operation> operations_;
