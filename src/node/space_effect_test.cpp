@@ -42,8 +42,8 @@ std::vector<std::byte> some_effect_with_homes() {
   base::CommitRecordWriter record;
   record.create({1, 2}, 12);
   const auto reply = encode_reply(bytes_of("done"));
-  const auto homes = encode_home_commands(
-      {cluster::home::SetShards{{9}}, cluster::home::Create{.id = {1, 2}}});
+  const auto homes =
+      encode_home_commands({cluster::home::SetShards{{9}}, cluster::home::Create{.id = {1, 2}}});
   return encode(
       SpaceEffect{.space = {3, 4}, .records = {record.bytes()}, .reply = reply, .homes = homes});
 }

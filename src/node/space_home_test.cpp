@@ -290,7 +290,7 @@ TEST_F(SpaceHomeTest, AnObjectOfAnotherSpaceIsRefused) {
       cluster::encode(cluster::HomeMail(cluster::home::Part{.id = {5, 5},
                                                             .move = 1,
                                                             .counter = 1,
-                                                            .object_bytes = 1,
+                                                            .object_bytes = 2,
                                                             .number = 1,
                                                             .bytes = {std::byte{1}}}));
   const HomeBytes request =
@@ -350,8 +350,10 @@ TEST(DirectoryMachine, ItsSnapshotIsTheGoldenFile) {
     const HomeBytes mail = cluster::encode(cluster::HomeMail(
         cluster::home::Settled{.id = {0xD0, i}, .counter = i, .length_class = 12}));
     const auto from = group_of(kSpaceGroup);
-    log.apply(cluster::encode(cluster::MailChange{
-        .received = {{.from = from, .sequence = i, .bytes = mail}}, .acknowledged = {}, .posted = {}}));
+    log.apply(cluster::encode(
+        cluster::MailChange{.received = {{.from = from, .sequence = i, .bytes = mail}},
+                            .acknowledged = {},
+                            .posted = {}}));
   }
   log.decide();
   EXPECT_EQ(directory.objects(), 3u);

@@ -79,8 +79,9 @@ Result<std::vector<std::byte>> SpaceMachine::effect_of_mail(Bytes request) {
       .function = letter->function,
       .arguments = letter->is_result ? Bytes(change.received->bytes) : Bytes(letter->body)};
   DOLMEN_TRY(const Executed executed, execute(call, change));
-  Result<void> answered = executed.is_refused ? fail(Errc::busy, "a group whose mails are not taken")
-                                              : answer(executed.result);
+  Result<void> answered = executed.is_refused
+                              ? fail(Errc::busy, "a group whose mails are not taken")
+                              : answer(executed.result);
   // Together with what it published.
   if (answered && !executed.homes.empty()) {
     answered = homes_->judge(executed.homes, change, *mail_);
