@@ -80,19 +80,14 @@ IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, Ind
 IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
                          const ObjectId& slot_key, std::vector<std::byte> key, ReadLevel level,
                          const LedEpoch& led)
-    : geometry_(geometry),
+    : RegionReader(level, led),
+      geometry_(geometry),
       epoch_(epoch),
       hints_(&hints),
       slot_key_(slot_key),
-      key_(std::move(key)),
-      level_(level),
-      led_(led) {
-  DOLMEN_ASSERT((led.lines > 0) == (level == ReadLevel::epoch));
+      key_(std::move(key)) {
   begin();
-  // Once, in the first round: what counts is that no line is read before the look-up began.
-  for (std::uint32_t line = 1; line <= led_.lines; ++line) {
-    reads_.push_back({.line = line, .bytes = kLineReadBytes});
-  }
+  read_lines();
 }
 
 void IndexLookup::begin() {
@@ -140,47 +135,11 @@ void IndexLookup::ask_for_reads() {
   }
 }
 
-/// A member that elected a later leader, before the look-up began or since, promised a later epoch
-/// before that. Whoever leads puts a configuration into its log before it counts.
-bool IndexLookup::leads_yet(std::span<const base::Bytes> lines) const noexcept {
-  if (DOLMEN_PLANTED("cluster.lines_not_looked_at")) return true;
-  const auto promised = [&](base::Bytes line) { return base::load<std::uint64_t>(line); };
-  return promised(lines[0]) == led_.epoch &&
-         base::load<std::uint64_t>(lines[0], 8) == led_.configured &&
-         std::ranges::all_of(lines, [&](base::Bytes line) { return promised(line) <= led_.epoch; });
-}
-
-bool IndexLookup::is_in_time(const ReadTimes& times) const noexcept {
-  if (level_ != ReadLevel::lease) return true;
-  if (DOLMEN_PLANTED("cluster.lease_looked_at_before"))
-    return times.issued_ns < times.lease_until_ns;
-  return times.completed_ns < times.lease_until_ns;
-}
-
-LookupState IndexLookup::arrived(std::span<const base::Bytes> bytes, const ReadTimes& times) {
-  DOLMEN_ASSERT(state_ == LookupState::reading && bytes.size() == reads_.size());
-  ++round_trips_;
-  bool is_complete = true;
-  for (std::size_t i = 0; i < bytes.size(); ++i) is_complete &= bytes[i].size() == reads_[i].bytes;
-  if (level_ == ReadLevel::epoch) {
-    const bool has_lines = round_trips_ == 1;
-    if (!is_complete || (has_lines && !leads_yet(bytes.last(led_.lines)))) {
-      end(LookupState::deposed);
-      return state_;
-    }
-    if (has_lines) bytes = bytes.first(bytes.size() - led_.lines);
-  }
-  if (!is_complete || !is_in_time(times)) {
-    end(LookupState::ask);
-    return state_;
-  }
-  if (!places_.empty()) {
-    take_records(bytes);
-    return state_;
-  }
+void IndexLookup::take(std::span<const base::Bytes> bytes) {
+  if (!places_.empty()) return take_records(bytes);
   std::size_t next = 0;
   for (Candidate& candidate : candidates_) {
-    if (state_ != LookupState::reading) return state_;
+    if (state() != LookupState::reading) return;
     switch (candidate.step) {
       case Candidate::Step::depth:
         take_depth(candidate, bytes[next++]);
@@ -196,18 +155,17 @@ LookupState IndexLookup::arrived(std::span<const base::Bytes> bytes, const ReadT
         break;
     }
   }
-  if (state_ != LookupState::reading) return state_;
+  if (state() != LookupState::reading) return;
   const bool is_settled = std::ranges::all_of(candidates_, [](const Candidate& candidate) {
     return candidate.step == Candidate::Step::settled;
   });
   if (is_settled) {
     settle();
-  } else if (futile_ > kFutileMax || round_trips_ > geometry_.depth_max + kRoundTripsMore) {
+  } else if (futile_ > kFutileMax || round_trips() > geometry_.depth_max + kRoundTripsMore) {
     end(LookupState::ask);
   } else {
     ask_for_reads();
   }
-  return state_;
 }
 
 void IndexLookup::take_depth(Candidate& candidate, base::Bytes bytes) {
@@ -283,7 +241,7 @@ void IndexLookup::settle() {
       return end(LookupState::found);
     }
   }
-  if (places_.empty()) return answer_absent();
+  if (places_.empty()) return end_absent();
   reads_.clear();
   for (const RecordPlace& place : places_) reads_.push_back({0, place.at(geometry_), place.bytes});
 }
@@ -298,23 +256,13 @@ void IndexLookup::take_records(std::span<const base::Bytes> bytes) {
     value_.assign(record->value.begin(), record->value.end());
     return end(LookupState::found);
   }
-  answer_absent();
+  end_absent();
 }
 
 // The record is another one by now.
 void IndexLookup::again() {
   if (++futile_ > kFutileMax) return end(LookupState::ask);
   begin();
-}
-
-void IndexLookup::answer_absent() {
-  const bool may_say_so = level_ != ReadLevel::hint || DOLMEN_PLANTED("cluster.hint_says_absent");
-  end(may_say_so ? LookupState::absent : LookupState::ask);
-}
-
-void IndexLookup::end(LookupState state) {
-  state_ = state;
-  reads_.clear();
 }
 
 }  // namespace dolmen::cluster
