@@ -38,18 +38,20 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
     total.events += result.events;
     total.simulated_ns += result.simulated_ns;
     total.answered += result.answered;
+    total.read_afar += result.read_afar;
     total.ended += result.ended;
     total.changes += result.changes;
     total.nodes += result.nodes;
     total.transfers += result.transfers;
   }
   std::printf(
-      "%lu seeds, %.1f simulated minutes, %lu events, %lu commands answered, %lu processes ended, "
-      "%lu changes of members, %lu nodes, %lu transfers\n",
+      "%lu seeds, %.1f simulated minutes, %lu events, %lu answers, %lu of them read from afar, "
+      "%lu processes ended, %lu changes of members, %lu nodes, %lu transfers\n",
       seeds, static_cast<double>(total.simulated_ns) / 6e10, total.events, total.answered,
-      total.ended, total.changes, total.nodes, total.transfers);
+      total.read_afar, total.ended, total.changes, total.nodes, total.transfers);
   base::say_bound("node_seeds", seeds);
   EXPECT_GT(total.answered, seeds * 50);
+  EXPECT_GT(total.read_afar, seeds * 3);
   EXPECT_GT(total.ended, seeds / 2);
   EXPECT_GT(total.changes, seeds);
   EXPECT_GT(total.transfers, seeds * 20);
@@ -72,7 +74,8 @@ TEST(NodeCampaign, PlantedBugsAreSeen) {
   for (const char* const bug :
        {"cluster.life_again", "cluster.keeps_old_replica", "cluster.earlier_map",
         "cluster.reports_unsettled", "cluster.sent_before_stable", "cluster.told_before_stable",
-        "cluster.trimmed_when_sent", "cluster.told_once", "mail.not_in_snapshot"}) {
+        "cluster.trimmed_when_sent", "cluster.told_once", "mail.not_in_snapshot",
+        "cluster.lines_not_looked_at", "replication.promise_not_shown"}) {
     const std::uint64_t seed = first_seen(
         bug, from_environment("DOLMEN_NODE_BUG_SEEDS", 300),
         [](std::uint64_t run) { return !run_node_world({.seed = run}).violation.empty(); });

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <dolmen/error.hpp>
+#include <dolmen/index.hpp>
 #include <dolmen/replicated.hpp>
 #include <dolmen/replicated_space.hpp>
 #include <dolmen/space.hpp>
@@ -171,6 +172,17 @@ class Cluster {
   [[nodiscard]] Result<void> remove(std::uint32_t node,
                                     std::chrono::milliseconds patience = std::chrono::seconds(10));
 
+  /// An index (index.hpp) of so many shards, 1 to 256, each kept by `size` nodes: for ever as many,
+  /// each with `each` (whose grace is nobody's business). All of it or nothing. The same again: the
+  /// one that is there. Errors: also already_exists (of other shards or sizes, or another group).
+  [[nodiscard]] Result<void> create_index(
+      std::string_view name, std::uint32_t shards = 1, std::uint32_t size = 3,
+      const IndexShardOptions& each = {},
+      std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// A client of the index: it follows its groups whoever keeps them, without this cluster's
+  /// client. Errors: not_found.
+  [[nodiscard]] Result<Index> index(std::string_view name, const IndexOptions& options = {},
+                                    std::chrono::milliseconds patience = std::chrono::seconds(10));
   // Who may connect: signed with the owner's key, which is read from `owner_file` and not sent.
 
   /// A token with which one node may join, once, within `lifetime`.

@@ -3,7 +3,7 @@
 // A table of keys and values, byte strings both, that groups of members keep the same: each shard
 // of it is the state machine of one group (replicated.hpp). Clients read it in the memory of
 // whoever leads, without asking anybody, and see the latest that anybody was told; they change it
-// through the group's log. docs/index.md shows how, and what is true.
+// through the group's log. docs/index.md shows how, and what is true. In a cluster: cluster.hpp.
 #pragma once
 
 #include <chrono>
@@ -25,7 +25,7 @@ namespace node {
 class IndexMachine;
 }
 
-/// The same for all members of a shard's group, for ever.
+/// The same for all members of a shard's group, for ever. In a cluster the root group keeps them.
 struct IndexShardOptions {
   /// For finding keys: 45 bytes each are enough, and 64 for sure. At least 1 KiB.
   std::size_t bucket_bytes = std::size_t{16} << 20;
@@ -33,7 +33,7 @@ struct IndexShardOptions {
   /// replaced or erased within `grace`. At most 32 GiB.
   std::size_t record_bytes = std::size_t{64} << 20;
   /// Of the hashes. Who knows it can choose keys that have no room together: draw one at random
-  /// where keys come from strangers.
+  /// where keys come from strangers. Cluster::create_index() draws one if this is 0.
   std::uint64_t seed = 0;
   /// Memory of what was replaced or erased is used again after this: who is still reading it then
   /// has to read anew. May differ.
@@ -122,6 +122,7 @@ class Index {
 
  private:
   static constexpr std::chrono::milliseconds kPatience = std::chrono::seconds(10);
+  friend class Cluster;  // Cluster::index()
   struct Impl;
   explicit Index(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;

@@ -44,6 +44,7 @@ void add_doctor(CLI::App& app, Chosen& chosen);
 void add_demo(CLI::App& app, Chosen& chosen);
 void add_log(CLI::App& app, Chosen& chosen);
 void add_node(CLI::App& app, Chosen& chosen);
+void add_index(CLI::App& app, Chosen& chosen);
 void add_up(CLI::App& app, Chosen& chosen);
 void add_move(CLI::App& app, Chosen& chosen);
 void add_tree(CLI::App& app, Chosen& chosen);

@@ -47,6 +47,7 @@ int run(int count, char** words) {
   add_tree(app, chosen);
   add_log(app, chosen);
   add_node(app, chosen);
+  add_index(app, chosen);
   add_up(app, chosen);
   add_move(app, chosen);
   add_inspect(app, chosen);

@@ -289,6 +289,68 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   EXPECT_EQ(node_processes(), 0u);
 }
 
+TEST_F(UpTest, AnIndexIsMadeListedAndUsed) {
+  begin(up("cluster"));
+  ASSERT_TRUE(has_groups(1)) << read_file(path("up.err"));
+  const auto index = [&](const std::string& what, std::vector<std::string> words) {
+    words.insert(words.begin(), {"index", what, address()});
+    return dolmen(words);
+  };
+  EXPECT_EQ(index("ls", {"--json"}).json(), Json::array());
+  expect_error(index("get", {"people", "ada"}), kFailed, "an index called people");
+  const std::vector<std::string> sizes{"people", "--shards", "2", "--bucket-mib", "1",
+                                       "--record-mib", "1"};
+  EXPECT_EQ(index("create", sizes).out, "index people is there\n");
+  std::vector<std::string> again = sizes;
+  again.emplace_back("--json");
+  EXPECT_EQ(index("create", again).json(), (Json{{"name", "people"}, {"shards", 2}}));
+  again[2] = "3";
+  expect_error(index("create", again), kFailed, "already_exists");
+  expect_error(index("create", {"peo/ple"}), kFailed, "an index's name");
+  ASSERT_TRUE(has_groups(3));
+  EXPECT_EQ(index("ls", {"--json"}).json(),
+            (Json::array({{{"name", "people"}, {"groups", {2, 3}}}})));
+  EXPECT_NE(index("ls", {}).out.find("people"), std::string::npos);
+  const Json whole = status();
+  for (const std::size_t shard : {1u, 2u}) {
+    EXPECT_EQ(whole["groups"][shard]["kind"], "index");
+    EXPECT_EQ(whole["groups"][shard]["name"], "people/" + std::to_string(shard - 1));
+  }
+  expect_error(index("get", {"people", "ada"}), kFailed, "the key is not there");
+  EXPECT_EQ(index("get", {"people", "ada", "--json"}).json(),
+            (Json{{"key", "ada"}, {"value", nullptr}}));
+  EXPECT_EQ(index("put", {"people", "ada", "1815", "--json"}).json(),
+            (Json{{"key", "ada"}, {"created", true}}));
+  EXPECT_EQ(index("put", {"people", "ada", "10.12.1815"}).out, "replaced\n");
+  EXPECT_EQ(index("get", {"people", "ada"}).out, "10.12.1815\n");
+  EXPECT_EQ(index("get", {"people", "ada", "--json"}).json(),
+            (Json{{"key", "ada"}, {"value", "10.12.1815"}}));
+  EXPECT_EQ(index("erase", {"people", "ada"}).out, "erased\n");
+  EXPECT_EQ(index("erase", {"people", "ada", "--json"}).json(),
+            (Json{{"key", "ada"}, {"erased", false}}));
+  EXPECT_EQ(terminate(), kOk) << read_file(path("up.err"));
+}
+
+TEST_F(UpTest, IndexCommandsHaveHelpAndRefuseWhatTheyDoNotKnow) {
+  const std::string nobody = "dolmen://127.0.0.1:1?key=key";
+  ASSERT_EQ(dolmen({"log", "key", "key"}).exit, kOk);
+  for (const std::string what : {"create", "ls", "get", "put", "erase"}) {
+    const Outcome help = dolmen({"index", what, "--help"});
+    EXPECT_EQ(help.exit, kOk);
+    EXPECT_NE(help.out.find("Example:\n  dolmen index " + what), std::string::npos) << help.out;
+    EXPECT_NE(help.out.find("--json"), std::string::npos) << help.out;
+    EXPECT_EQ(dolmen({"index", what}).exit, kUsage) << "ADDRESS is required";
+    std::vector<std::string> words{"index", what, nobody};
+    if (what != "ls") words.emplace_back("people");
+    if (what == "get" || what == "put" || what == "erase") words.emplace_back("ada");
+    if (what == "put") words.emplace_back("1815");
+    words.insert(words.end(), {"--patience", "0.1"});
+    expect_error(dolmen(words), kFailed, "no node of the cluster answered at 127.0.0.1:1");
+  }
+  EXPECT_EQ(dolmen({"index"}).exit, kUsage);
+  EXPECT_EQ(dolmen({"index", "create", nobody, "people", "--shards", "257"}).exit, kUsage);
+}
+
 TEST_F(UpTest, AProgramIsRunOnceForEachNode) {
   const auto run = [&](const std::string& count, const std::string& line) {
     return dolmen({"run", "-n", count, "--dir", "cluster", "--host", host(), "--port",

@@ -100,6 +100,20 @@ GroupNumber RootState::group_named(std::string_view name) const {
   return 0;
 }
 
+std::vector<GroupNumber> RootState::index_named(std::string_view name) const {
+  std::map<std::uint32_t, GroupNumber> found;
+  std::uint32_t shards = 1;
+  for (const auto& [number, group] : groups_) {
+    if (!group.shape || index_of_shard(group.name, group.shape->shard) != name) continue;
+    found.emplace(group.shape->shard, number);
+    shards = group.shape->shards;
+  }
+  if (name.empty() || found.size() != shards) return {};
+  std::vector<GroupNumber> all;
+  for (const auto& [shard, number] : found) all.push_back(number);
+  return all;
+}
+
 NodeNumber RootState::node_named(std::string_view name) const {
   for (const auto& [number, node] : nodes_) {
     if (node.state != NodeState::removed && node.name == name) return number;

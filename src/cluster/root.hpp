@@ -25,6 +25,7 @@
 #include <dolmen/id.hpp>
 
 #include "base/bytes.hpp"
+#include "cluster/index_shape.hpp"
 #include "log/message.hpp"
 
 namespace dolmen::cluster {
@@ -114,6 +115,7 @@ struct RootGroup {
   std::vector<NodeNumber> founders{};  ///< the members that it began with; ascending
   log::Index as_of = 0;                ///< of the group's own log: `members` are from there
   std::optional<GroupChange> change{};
+  std::optional<IndexShape> shape{};  ///< of a shard of an index
   friend bool operator==(const RootGroup&, const RootGroup&) = default;
 };
 
@@ -194,6 +196,18 @@ struct CreateGroup {
   std::uint32_t size = 1;
   friend bool operator==(const CreateGroup&, const CreateGroup&) = default;
 };
+/// An index of so many groups, all of them in one entry: there is never a part of one. Value of the
+/// reply: the first one's number; also if it is there already, of as many shards of these sizes
+/// (unchanged: its seed and its groups' size stay as they are), or its name is taken.
+struct CreateIndex {
+  std::string name{};
+  std::uint32_t size = 1;  ///< of each group
+  std::uint32_t shards = 1;
+  std::uint64_t seed = 0;
+  std::uint64_t bucket_bytes = 0;  ///< of each shard
+  std::uint64_t record_bytes = 0;
+  friend bool operator==(const CreateIndex&, const CreateIndex&) = default;
+};
 struct SetSize {
   GroupNumber group = 0;
   std::uint32_t size = 1;
@@ -257,7 +271,7 @@ struct Join {
 
 using Command = std::variant<Init, AddNode, SetAddress, NodeLost, NodeBack, SetLife, Drain, Undrain,
                              RemoveNode, CreateGroup, SetSize, BeginChange, EndChange, AssignShard,
-                             AddClient, RevokeClient, Join>;
+                             AddClient, RevokeClient, Join, CreateIndex>;
 
 }  // namespace root
 
@@ -342,6 +356,8 @@ class RootState {
   [[nodiscard]] const RootGroup* group(GroupNumber number) const;
   /// 0: none.
   [[nodiscard]] GroupNumber group_named(std::string_view name) const;
+  /// The groups that are the index's shards, in their order; empty: there is none.
+  [[nodiscard]] std::vector<GroupNumber> index_named(std::string_view name) const;
   [[nodiscard]] NodeNumber node_named(std::string_view name) const;
   [[nodiscard]] NodeNumber node_with(const NodeIdentity& identity) const;
   /// Of clients that were not revoked; tokens have no names to go by.

@@ -217,14 +217,39 @@ struct RootExecutor {
     }
     if (state.groups_.size() >= kGroupsMax) return {RootStatus::full};
     RootGroup group{.kind = command.kind, .name = command.name, .size = command.size};
-    group.founders = state.least_loaded(command.size);
-    if (group.founders.empty()) return {RootStatus::no_nodes};
-    for (const NodeNumber number : group.founders) {
-      group.members.emplace(number, state.nodes_.at(number).life);
+    if (state.least_loaded(command.size).empty()) return {RootStatus::no_nodes};
+    return {RootStatus::done, add(std::move(group))};
+  }
+
+  RootReply operator()(const root::CreateIndex& command) {
+    const IndexShape shape{.shards = command.shards,
+                           .seed = command.seed,
+                           .bucket_bytes = command.bucket_bytes,
+                           .record_bytes = command.record_bytes};
+    if (!is_size(command.size) || !is_index_name(command.name) || !shape.is_possible()) {
+      return {RootStatus::invalid};
     }
-    const GroupNumber number = state.next_group_++;
-    state.groups_.emplace_hint(state.groups_.end(), number, std::move(group));
-    return {RootStatus::done, number};
+    if (const GroupNumber taken = state.group_named(shard_name(command.name, 0))) {
+      IndexShape known = state.groups_.at(taken).shape.value_or(IndexShape{});
+      known.seed = shape.seed;
+      return {known == shape ? RootStatus::unchanged : RootStatus::name_taken, taken};
+    }
+    for (std::uint32_t shard = 1; shard < command.shards; ++shard) {
+      const GroupNumber taken = state.group_named(shard_name(command.name, shard));
+      if (taken != 0) return {RootStatus::name_taken, taken};
+    }
+    if (state.groups_.size() + command.shards > kGroupsMax) return {RootStatus::full};
+    if (state.least_loaded(command.size).empty()) return {RootStatus::no_nodes};
+    const GroupNumber first = state.next_group_;
+    for (std::uint32_t shard = 0; shard < command.shards; ++shard) {
+      RootGroup group{.kind = GroupKind::index,
+                      .name = shard_name(command.name, shard),
+                      .size = command.size,
+                      .shape = shape};
+      group.shape->shard = shard;
+      add(std::move(group));
+    }
+    return {RootStatus::done, first};
   }
 
   RootReply operator()(const root::SetSize& command) {
@@ -291,6 +316,17 @@ struct RootExecutor {
     const RootNode before = found->second;
     body(found->second);
     return {found->second == before ? RootStatus::unchanged : RootStatus::done, number};
+  }
+
+  /// A group whose founders are the least loaded nodes. Requires: there is one.
+  GroupNumber add(RootGroup group) {
+    group.founders = state.least_loaded(group.size);
+    for (const NodeNumber number : group.founders) {
+      group.members.emplace(number, state.nodes_.at(number).life);
+    }
+    const GroupNumber number = state.next_group_++;
+    state.groups_.emplace_hint(state.groups_.end(), number, std::move(group));
+    return number;
   }
 
   /// A node that was not there. `reserved`: its number, given before; 0: it gets the next one.

@@ -89,6 +89,17 @@ struct RootFields {
   }
   template <class C>
   void visit(C& c)
+    requires requires { c.seed; }
+  {
+    io.string(c.name);
+    io.number(c.size);
+    io.number(c.shards);
+    io.number(c.seed);
+    io.number(c.bucket_bytes);
+    io.number(c.record_bytes);
+  }
+  template <class C>
+  void visit(C& c)
     requires requires { c.group; }
   {
     if constexpr (requires { c.shard; }) io.number(c.shard);

@@ -19,6 +19,7 @@ constexpr std::uint16_t kIsBegun = 1;
 constexpr std::uint8_t kIsLost = 1;
 constexpr std::uint8_t kIsSpent = 1;
 constexpr std::uint8_t kHasChange = 1;
+constexpr std::uint8_t kHasShape = 2;
 
 void put_identity(base::ByteWriter& out, const NodeIdentity& identity) { out.put_bytes(identity); }
 
@@ -50,7 +51,8 @@ void put_group(base::ByteWriter& out, GroupNumber number, const RootGroup& group
   out.put(static_cast<std::uint8_t>(group.kind));
   out.put(static_cast<std::uint8_t>(group.level));
   out.put(static_cast<std::uint8_t>(group.size));
-  out.put(group.change ? kHasChange : std::uint8_t{0});
+  out.put(static_cast<std::uint8_t>((group.change ? kHasChange : 0) |
+                                    (group.shape ? kHasShape : 0)));
   out.put(group.as_of);
   out.put_string(group.name);
   out.put(static_cast<std::uint8_t>(group.members.size()));
@@ -60,11 +62,19 @@ void put_group(base::ByteWriter& out, GroupNumber number, const RootGroup& group
     out.put(life);
   }
   for (const NodeNumber founder : group.founders) out.put(founder);
-  if (!group.change) return;
-  out.put(group.change->add);
-  out.put(group.change->add_life);
-  out.put(group.change->leave);
-  out.put(group.change->since);
+  if (group.change) {
+    out.put(group.change->add);
+    out.put(group.change->add_life);
+    out.put(group.change->leave);
+    out.put(group.change->since);
+  }
+  if (group.shape) {
+    out.put(static_cast<std::uint16_t>(group.shape->shard));
+    out.put(static_cast<std::uint16_t>(group.shape->shards));
+    out.put(group.shape->seed);
+    out.put(group.shape->bucket_bytes);
+    out.put(group.shape->record_bytes);
+  }
 }
 
 }  // namespace
@@ -173,12 +183,13 @@ struct RootFormat {
     RootGroup group{.kind = static_cast<GroupKind>(in.get<std::uint8_t>()),
                     .level = static_cast<GroupLevel>(in.get<std::uint8_t>())};
     group.size = in.get<std::uint8_t>();
-    const auto has_change = in.get<std::uint8_t>();
+    const auto has = in.get<std::uint8_t>();
     group.as_of = in.get<std::uint64_t>();
     group.name = get_bounded(in, kGroupNameBytesMax);
     const std::size_t members = in.get<std::uint8_t>();
     const std::size_t founders = in.get<std::uint8_t>();
-    if (in.failed() || number >= state.next_group_ || has_change > kHasChange) return false;
+    if (in.failed() || number >= state.next_group_) return false;
+    if (has > (kHasChange | kHasShape)) return false;
     // The root is the first one, and the only one of its kind.
     const bool is_root = state.groups_.empty();
     if (is_root ? number != kRootGroup : number <= state.groups_.rbegin()->first) return false;
@@ -205,13 +216,23 @@ struct RootFormat {
       if (founder >= state.next_node_) return false;
       group.founders.push_back(founder);
     }
-    if (has_change == kHasChange) {
+    if ((has & kHasChange) != 0) {
       GroupChange change{.add = in.get<std::uint32_t>()};
       change.add_life = in.get<std::uint32_t>();
       change.leave = in.get<std::uint32_t>();
       change.since = in.get<std::uint64_t>();
       if (in.failed() || !is_possible(group, change)) return false;
       group.change = change;
+    }
+    if ((has & kHasShape) != 0) {
+      IndexShape shape{.shard = in.get<std::uint16_t>()};
+      shape.shards = in.get<std::uint16_t>();
+      shape.seed = in.get<std::uint64_t>();
+      shape.bucket_bytes = in.get<std::uint64_t>();
+      shape.record_bytes = in.get<std::uint64_t>();
+      if (in.failed() || group.kind != GroupKind::index || !shape.is_possible()) return false;
+      if (index_of_shard(group.name, shape.shard).empty()) return false;
+      group.shape = shape;
     }
     state.groups_.emplace_hint(state.groups_.end(), number, std::move(group));
     return !in.failed();

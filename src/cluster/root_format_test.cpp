@@ -11,6 +11,11 @@
 namespace dolmen::cluster {
 namespace {
 
+template <class T>
+Errc code_of(const Result<T>& result) {
+  return result ? Errc{} : result.error().code();
+}
+
 /// One of each kind, in the order of their numbers.
 std::vector<RootCommand> example_commands() {
   RootSignature signature{};
@@ -48,7 +53,13 @@ std::vector<RootCommand> example_commands() {
                      .name = "n4",
                      .address = "10.0.0.4:7400",
                      .identity = identity(4),
-                     .signature = signature}};
+                     .signature = signature},
+          root::CreateIndex{.name = "years",
+                            .size = 3,
+                            .shards = 4,
+                            .seed = 0x1122334455667788,
+                            .bucket_bytes = 1u << 20,
+                            .record_bytes = 3u << 20}};
 }
 
 /// All of them, each with its length in front.
@@ -79,11 +90,6 @@ TEST(RootFormat, BytesOfAReplyAreForEver) {
   const RootReply reply{RootStatus::has_seats, 0x0102030405060708};
   EXPECT_EQ(encode(reply), golden("root_reply_v1.bin"));
   EXPECT_EQ(decode_root_reply(encode(reply)), reply);
-}
-
-template <class T>
-Errc code_of(const Result<T>& result) {
-  return result ? Errc{} : result.error().code();
 }
 
 TEST(RootFormat, WhatIsCutIsCorrupt) {
@@ -120,7 +126,7 @@ TEST(RootFormat, ANewerVersionIsSaidToBeOne) {
   reply[0] = std::byte{2};
   EXPECT_EQ(code_of(decode_root_reply(reply)), Errc::version_unsupported);
   std::vector<std::byte> unknown = encode(RootCommand(root::Drain{1}));
-  for (const int kind : {0, 18, 255}) {
+  for (const int kind : {0, 19, 255}) {
     unknown[2] = static_cast<std::byte>(kind);
     EXPECT_EQ(code_of(decode_root_command(unknown)), Errc::corrupt);
   }

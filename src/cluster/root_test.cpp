@@ -307,6 +307,70 @@ TEST_F(RootTest, ShardsAreServedByGroupsOfTheirKind) {
   EXPECT_EQ(apply(root::AssignShard{3, 0}), RootStatus::done);
 }
 
+TEST_F(RootTest, AnIndexIsMadeAsAWholeOrNotAtAll) {
+  history_.begin(5);
+  const root::CreateIndex years{.name = "years",
+                                .size = 3,
+                                .shards = 4,
+                                .seed = 7,
+                                .bucket_bytes = 4096,
+                                .record_bytes = 65536};
+  const RootReply made = history_.apply(years);
+  EXPECT_EQ(made, (RootReply{RootStatus::done, 2}));
+  EXPECT_EQ(history_.state.index_named("years"), (std::vector<GroupNumber>{2, 3, 4, 5}));
+  EXPECT_TRUE(history_.state.index_named("year").empty());
+  EXPECT_TRUE(history_.state.index_named("years/0").empty());
+  for (std::uint32_t shard = 0; shard < 4; ++shard) {
+    const RootGroup& group = history_.group(2 + shard);
+    EXPECT_EQ(group.kind, GroupKind::index);
+    EXPECT_EQ(group.name, "years/" + std::to_string(shard));
+    EXPECT_EQ(group.members.size(), 3u);
+    EXPECT_EQ(group.shape, (IndexShape{.shard = shard,
+                                       .shards = 4,
+                                       .seed = 7,
+                                       .bucket_bytes = 4096,
+                                       .record_bytes = 65536}));
+  }
+  // Spread: fifteen seats with the root's on five nodes.
+  for (const auto& [node, seats] : history_.state.seats()) EXPECT_EQ(seats, 3u) << node;
+
+  root::CreateIndex again = years;
+  again.seed = 8;
+  EXPECT_EQ(history_.apply(again), (RootReply{RootStatus::unchanged, 2})) << "a client's repeat";
+  EXPECT_EQ(history_.group(2).shape->seed, 7u);
+  using Change = void (*)(root::CreateIndex&);
+  for (const Change change : std::initializer_list<Change>{
+           [](root::CreateIndex& one) { one.shards = 5; },
+           [](root::CreateIndex& one) { one.bucket_bytes *= 2; },
+           [](root::CreateIndex& one) { one.record_bytes *= 2; }}) {
+    root::CreateIndex other = years;
+    change(other);
+    EXPECT_EQ(refused(other), RootStatus::name_taken);
+  }
+  for (const Change change : std::initializer_list<Change>{
+           [](root::CreateIndex& one) { one.shards = 0; },
+           [](root::CreateIndex& one) { one.shards = 257; },
+           [](root::CreateIndex& one) { one.size = 0; },
+           [](root::CreateIndex& one) { one.bucket_bytes = 1023; },
+           [](root::CreateIndex& one) { one.record_bytes = ~std::uint64_t{0}; },
+           [](root::CreateIndex& one) { one.name = "a/b"; },
+           [](root::CreateIndex& one) { one.name.clear(); },
+           [](root::CreateIndex& one) { one.name.assign(60, 'n'); }}) {
+    root::CreateIndex wrong = years;
+    wrong.name = "others";
+    change(wrong);
+    EXPECT_EQ(refused(wrong), RootStatus::invalid);
+  }
+  // A name of one of its shards is somebody else's: none of them is made.
+  history_.create(1, "taken/2");
+  root::CreateIndex taken = years;
+  taken.name = "taken";
+  EXPECT_EQ(refused(taken), RootStatus::name_taken);
+  history_.create(1, "first/0");
+  taken.name = "first";
+  EXPECT_EQ(refused(taken), RootStatus::name_taken);
+}
+
 TEST_F(RootTest, ASizeIsChangedWithinItsBounds) {
   history_.begin(3);
   EXPECT_EQ(refused(root::SetSize{2, 3}), RootStatus::unknown_group);

@@ -102,6 +102,15 @@ GroupPlan plan_of(const cluster::RootState& map, cluster::GroupNumber group,
   for (const auto& [number, life] : its->members) add(number);
   if (its->change) add(its->change->add);
   plan.members = peers_at(plan.addresses, fabric::NodeId::nobody);
+  // Enough of them: each knows the map.
+  constexpr std::size_t kOthersMax = 16;
+  for (const auto& [number, one] : map.nodes()) {
+    const bool is_there = map.node(number) != nullptr && !one.is_lost;
+    if (!is_there || plan.addresses.contains(fabric::NodeId{number})) continue;
+    plan.others.emplace(fabric::NodeId{number}, one.address);
+    if (plan.others.size() == kOthersMax) break;
+  }
+  plan.map_version = map.version();
   return plan;
 }
 

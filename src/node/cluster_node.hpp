@@ -15,7 +15,9 @@
 #include "fabric/tcp_endpoint.hpp"
 #include "node/cluster_core.hpp"
 #include "node/cluster_identity.hpp"
+#include "node/index_machines.hpp"
 #include "node/node_file.hpp"
+#include "sys/linux/linux.hpp"
 
 namespace dolmen {
 
@@ -59,12 +61,13 @@ class SpaceMachines final : public GroupMachines {
 
 struct ClusterNode::Impl {
   Impl(const std::string& directory, NodeRunOptions its_options)
-      : options(std::move(its_options)), machines(directory, options.functions, options.space) {}
+      : options(std::move(its_options)), spaces(directory, options.functions, options.space) {}
 
   const NodeRunOptions options;
   node::NodeFile file{};
   std::unique_ptr<sys::Disk> disk{};
-  node::SpaceMachines machines;
+  node::SpaceMachines spaces;
+  node::IndexMachines machines{*sys::linux_env().clock, spaces};
   std::unique_ptr<fabric::TcpEndpoint> endpoint{};
   std::unique_ptr<node::ClusterCore> core{};  // goes before its endpoint and machines
   security::LinkSelf link{};

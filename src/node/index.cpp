@@ -40,13 +40,17 @@ Result<Index> Index::make(const ReplicatedGroup& group, std::span<const std::uin
   if (shards.empty()) return fail(Errc::invalid_argument, "an index without shards");
   DOLMEN_TRY(const node::GroupPlan plan, node::plan(group));
   auto impl = std::make_unique<Impl>();
-  for (const std::uint64_t number : shards) {
-    auto shard = std::make_unique<Impl::Shard>(options, impl->counts);
-    DOLMEN_CHECK(shard->open(plan, number, options.spin));
-    Impl::Shard* const its = shard.get();
-    impl->parts.push_back({its, ReplicatedClient(std::move(shard))});
-  }
+  for (const std::uint64_t number : shards) DOLMEN_CHECK(impl->add(plan, number, options));
   return Index(std::move(impl));
+}
+
+Result<void> Index::Impl::add(const node::GroupPlan& plan, std::uint64_t number,
+                              const IndexOptions& options) {
+  auto shard = std::make_unique<Shard>(options, counts);
+  DOLMEN_CHECK(shard->open(plan, number, options.spin));
+  Shard* const its = shard.get();
+  parts.push_back({its, ReplicatedClient(std::move(shard))});
+  return {};
 }
 
 Index::Index(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}

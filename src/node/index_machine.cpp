@@ -87,21 +87,14 @@ Result<std::vector<IndexOutcome>> decode_index_outcomes(base::Bytes reply, std::
 }
 
 Result<cluster::IndexGeometry> IndexMachine::geometry_of(const IndexShardOptions& options) {
-  const std::size_t buckets = options.bucket_bytes / cluster::kBucketBytes;
-  cluster::IndexGeometry geometry{.table = {0x646F6C6D656E, 1},
-                                  .seed = options.seed,
-                                  .heap_bytes = options.record_bytes / 64 * 64,
-                                  .kind = IndexKind::records};
-  if (buckets < 4 || buckets > std::uint32_t{1} << 27 || options.grace.count() < 0) {
-    return fail(Errc::invalid_argument, "bucket_bytes of an index", options.bucket_bytes);
-  }
-  geometry.bucket_count = static_cast<std::uint32_t>(buckets);
-  geometry.depth_max = cluster::depth_for(geometry.bucket_count);
-  if (geometry.heap_bytes > cluster::kHeapBytesMax ||
-      !geometry.is_possible(geometry.region_bytes())) {
+  const auto geometry =
+      cluster::geometry_for(options.bucket_bytes, options.record_bytes, options.seed);
+  if (geometry && options.grace.count() >= 0) return *geometry;
+  // Which of the two it is: with the least of the other.
+  if (cluster::geometry_for(options.bucket_bytes, 0, 0) && options.grace.count() >= 0) {
     return fail(Errc::invalid_argument, "record_bytes of an index", options.record_bytes);
   }
-  return geometry;
+  return fail(Errc::invalid_argument, "bucket_bytes of an index", options.bucket_bytes);
 }
 
 std::size_t IndexMachine::memory_bytes() const { return geometry_.region_bytes(); }

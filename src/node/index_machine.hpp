@@ -16,6 +16,7 @@
 #include <dolmen/state_machine.hpp>
 
 #include "cluster/hash_index.hpp"
+#include "cluster/index_shape.hpp"
 #include "sys/clock.hpp"
 
 namespace dolmen::node {

@@ -86,40 +86,16 @@ Result<bool> Index::Impl::Shard::learn(std::uint64_t deadline_ns) {
       }
     }
     DOLMEN_CHECK(poll_until(std::min(end_ns, now_ns() + kAgainNs)));
-    auto chosen = choose();
+    auto chosen = node::choose_copies(copies);
     if (!chosen) continue;
     DOLMEN_TRY(const bool is_usable,
-               use(std::move(*chosen), std::min(deadline_ns, now_ns() + kAttemptNs)));
+               use({std::move(*chosen)}, std::min(deadline_ns, now_ns() + kAttemptNs)));
     if (is_usable) return true;
     copies.clear();
     asked_ns = 0;
   }
   ask_until_ns = now_ns() + kAskNs;
   return false;
-}
-
-/// A majority of the configuration that the latest leader counts with, as far as they answered.
-std::optional<Index::Impl::Shard::Led> Index::Impl::Shard::choose() const {
-  const Copy* leader = nullptr;
-  for (const auto& [node, copy] : copies) {
-    if (copy.said.epoch == 0 || copy.said.bytes < cluster::kDirectoryAt) continue;
-    if (leader == nullptr || copy.said.epoch > leader->said.epoch) leader = &copy;
-  }
-  if (leader == nullptr) return std::nullopt;
-  const log::Configuration& counts_now = leader->said.configuration;
-  Led chosen{.epoch = {.epoch = leader->said.epoch, .configured = leader->said.configured}};
-  const std::size_t majority = counts_now.voters.size() / 2 + 1;
-  if (counts_now.is_voter(leader->replica)) chosen.lines.push_back(*leader);
-  for (const auto& [node, copy] : copies) {
-    if (chosen.lines.size() == majority) break;
-    if (&copy == leader || copy.said.bytes == 0 || !counts_now.is_voter(copy.replica)) continue;
-    chosen.lines.push_back(copy);
-  }
-  if (chosen.lines.size() < majority || chosen.lines.front().replica != leader->replica) {
-    return std::nullopt;
-  }
-  chosen.epoch.lines = static_cast<std::uint32_t>(chosen.lines.size());
-  return chosen;
 }
 
 bool Index::Impl::Shard::map(Led& chosen) {

@@ -18,7 +18,7 @@
 
 #include <dolmen/index.hpp>
 
-#include "cluster/index_reader.hpp"
+#include "node/index_copies.hpp"
 #include "node/replicated_client.hpp"
 
 namespace dolmen {
@@ -32,6 +32,9 @@ struct Index::Impl {
   std::vector<Part> parts;
   IndexCounts counts;
   [[nodiscard]] Part& part_of(Bytes key);
+  /// The next shard: this group. Errors: as make().
+  [[nodiscard]] Result<void> add(const node::GroupPlan& plan, std::uint64_t number,
+                                 const IndexOptions& options);
 };
 
 struct Index::Impl::Shard final : ReplicatedClient::Impl {
@@ -61,16 +64,8 @@ struct Index::Impl::Shard final : ReplicatedClient::Impl {
   void on_message(const fabric::NodeName& from, base::Bytes message) override;
 
  private:
-  /// What a member said of its memory.
-  struct Copy {
-    fabric::NodeName name{};
-    log::ReplicaId replica{};
-    replication::MemoryReply said{};
-  };
-  /// What is read: of the leader all, of the others of a majority the lines.
-  struct Led {
-    cluster::LedEpoch epoch{};
-    std::vector<Copy> lines{};                 ///< the leader's first
+  using Copy = node::IndexCopy;
+  struct Led : node::IndexLed {
     std::vector<base::MutableBytes> mapped{};  ///< where memory is
   };
   struct Lookup {
@@ -85,7 +80,6 @@ struct Index::Impl::Shard final : ReplicatedClient::Impl {
 
   /// False: nobody whose memory could be read is known now.
   [[nodiscard]] Result<bool> learn(std::uint64_t deadline_ns);
-  [[nodiscard]] std::optional<Led> choose() const;
   [[nodiscard]] Result<bool> use(Led chosen, std::uint64_t deadline_ns);
   [[nodiscard]] bool map(Led& chosen);
   void let_go();

@@ -4,7 +4,6 @@
 #include <set>
 
 #include "node/cluster_identity.hpp"
-#include "node/cluster_message.hpp"
 
 namespace dolmen {
 
@@ -79,6 +78,8 @@ void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Byte
       auto heard = replication::decode_roster(opened->body);
       if (!heard || (roster.configuration && !heard->configuration)) return;
       if (heard->as_of < roster.as_of) return;
+      silent_since_ns = now_ns();
+      is_seeking = false;
       roster = std::move(*heard);
       has_new_roster = true;
       return;
@@ -133,6 +134,7 @@ Result<bool> ReplicatedClient::Impl::send(fabric::NodeId to, EnvelopeKind kind, 
 }
 
 Result<void> ReplicatedClient::Impl::look_after_roster(bool at_once) {
+  if (link_key) DOLMEN_CHECK(look_after_map());
   if (std::exchange(has_new_roster, false)) DOLMEN_CHECK(know_nodes());
   if (!at_once && now_ns() < roster_asked_ns + kRosterNs) return {};
   for (const fabric::NodeId node : nodes) {
@@ -143,37 +145,21 @@ Result<void> ReplicatedClient::Impl::look_after_roster(bool at_once) {
   return {};
 }
 
-void ReplicatedClient::Impl::ask_map(fabric::NodeId node) {
-  const auto name = endpoint->connected(node);
-  if (!name) return;
-  const auto head =
-      encode(Envelope{.kind = EnvelopeKind::ask_map, .group = node::group_of(cluster::kRootGroup)});
-  const auto body = node::encode(node::AskMap{.version = map_version});
-  const std::array<base::Bytes, 2> parts{head, body};
-  (void)endpoint->send(*name, parts);  // it is asked again
-}
-
-void ReplicatedClient::Impl::hear_map(base::Bytes body) {
-  const auto map = cluster::decode_root(body);
-  if (!map || !link_key || map->cluster() != node::object_id(link_key->cluster())) return;
-  if (map->version() <= map_version) return;
-  map_version = map->version();
-  const std::uint64_t now_s = sys::linux_env().clock->wall_ns() / 1'000'000'000;
-  (void)tcp->set_trust(node::trust_of(*map, *link_key, now_s));
-}
-
 Result<void> ReplicatedClient::Impl::know_nodes() {
   replication::Addresses all = given;
   for (const auto& [node, text] : roster.addresses) all.insert_or_assign(node, text);
-  if (all == dialled || tcp == nullptr) return {};
-  dialled = all;
+  replication::Addresses dial = all;
+  if (is_seeking) dial.insert(others.begin(), others.end());
+  if (dial == dialled || tcp == nullptr) return {};
+  dialled = dial;
   const fabric::NodeId asked = target_node();
   nodes.clear();
-  const std::vector<fabric::TcpPeer> peers = node::peers_at(all, fabric::NodeId::nobody);
-  for (const fabric::TcpPeer& peer : peers) nodes.push_back(peer.node);
+  for (const fabric::TcpPeer& peer : node::peers_at(all, fabric::NodeId::nobody)) {
+    nodes.push_back(peer.node);
+  }
   const auto found = std::ranges::find(nodes, asked);
   target = found == nodes.end() ? 0 : static_cast<std::size_t>(found - nodes.begin());
-  return tcp->set_peers(peers);
+  return tcp->set_peers(node::peers_at(dial, fabric::NodeId::nobody));
 }
 
 Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_leader(
@@ -251,6 +237,8 @@ Result<void> ReplicatedClient::Impl::open(const node::GroupPlan& plan, std::uint
   random = base::Random(base::load<std::uint64_t>(seed));
   given = plan.addresses;
   dialled = plan.addresses;
+  others = plan.others;
+  map_version = plan.map_version;
   for (const fabric::TcpPeer& peer : plan.members) nodes.push_back(peer.node);
   fabric::NodeName self{.node = fabric::NodeId{kClient | base::load<std::uint64_t>(seed)},
                         .incarnation = 1};

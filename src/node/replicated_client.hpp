@@ -32,7 +32,6 @@ struct ReplicatedClient::Impl : fabric::Sink {
   std::unique_ptr<fabric::Endpoint> endpoint;
   fabric::TcpEndpoint* tcp = nullptr;  ///< the same; null: in shared memory all find each other
   std::shared_ptr<const security::Key> link_key;  ///< of a client of a cluster
-  std::uint64_t map_version = 0;  ///< of the cluster's map, which says whom to trust; 0: none yet
   replication::GroupId group{};
   replication::Addresses given;       ///< by whoever made the client
   replication::Addresses dialled;     ///< what the endpoint knows
@@ -89,9 +88,6 @@ struct ReplicatedClient::Impl : fabric::Sink {
   /// Takes over what was heard, and asks again when it is old.
   [[nodiscard]] Result<void> look_after_roster(bool at_once = false);
   [[nodiscard]] Result<void> know_nodes();
-  /// Who has come to the cluster since this client was made has a key that it does not know.
-  void ask_map(fabric::NodeId node);
-  void hear_map(base::Bytes body);
   /// Asks one member, which may not lead, and waits until `is_answered` or patience ends; false: no
   /// answer came.
   template <class IsAnswered>
@@ -124,6 +120,18 @@ struct ReplicatedClient::Impl : fabric::Sink {
       replication::EnvelopeKind kind,
       const std::function<std::vector<std::byte>(std::uint64_t)>& make_body,
       std::uint64_t deadline_ns);
+
+  // In a cluster (cluster_follow.cpp): members are asked for a later map, which says whom to trust;
+  // and so is every node that is known when no member is heard, for all of them may be gone.
+  static constexpr std::uint64_t kSilentNs = 1'000'000'000;
+  std::uint64_t map_version = 0;  ///< 0: none yet
+  replication::Addresses others;  ///< nodes that are no members
+  bool is_seeking = false;        ///< … and are dialled
+  std::uint64_t looked_ns = 0;
+  std::uint64_t silent_since_ns = 0;
+  [[nodiscard]] Result<void> look_after_map();
+  void ask_map(fabric::NodeId node);
+  void hear_map(base::Bytes body);
 
   // Changing the members (replicated_change.cpp).
   /// The roster of whoever answers first from now on.

@@ -30,6 +30,9 @@ struct GroupPlan {
   std::vector<fabric::TcpPeer> members;      ///< ascending by number; addresses of tcp only
   replication::Addresses addresses;          ///< the same as text
   std::string shared_directory;              ///< set: they meet there instead
+  /// Of a cluster's group: other nodes, and which map says all this; 0: none does.
+  replication::Addresses others{};
+  std::uint64_t map_version = 0;
   [[nodiscard]] const fabric::TcpPeer* find(std::uint32_t member) const;
 };
 

@@ -51,6 +51,7 @@ enum class EnvelopeKind : std::uint8_t {
     case EnvelopeKind::ask_status:
     case EnvelopeKind::ask_roster:
     case EnvelopeKind::change:
+    case EnvelopeKind::ask_memory:
     case EnvelopeKind::ask_map:
     case EnvelopeKind::read_request:
     case EnvelopeKind::ask_copy:

@@ -43,7 +43,7 @@ void Member::publish_promises(const Hosting& hosting) noexcept {
   const auto is_told = [&](std::size_t at, std::uint64_t value) {
     return base::load<std::uint64_t>(hosting.memory, at) == value;
   };
-  if (!is_told(kEpochWordAt, replica.epoch())) {
+  if (!is_told(kEpochWordAt, replica.epoch()) && !DOLMEN_PLANTED("replication.promise_not_shown")) {
     store_word(hosting.memory, kEpochWordAt, replica.epoch());
   }
   if (!is_told(kConfiguredWordAt, replica.configured_at())) {

@@ -169,7 +169,15 @@ void NodeRun::operate() {
 /// What was asked for and is not there yet.
 void NodeRun::operate_once() {
   if (!root_.is_begun()) return;
-  if (root_.groups().size() < groups_wanted_ + 1) {
+  if (shards_wanted_ > 0 && root_.index_named("i").empty()) {
+    // Larger ones would be looked at for longer than they are used.
+    propose(cluster::root::CreateIndex{.name = "i",
+                                       .size = 3,
+                                       .shards = shards_wanted_,
+                                       .seed = options_.seed,
+                                       .bucket_bytes = 4096,
+                                       .record_bytes = 32768});
+  } else if (root_.groups().size() < groups_wanted_ + 1) {
     propose(cluster::root::CreateGroup{.kind = cluster::GroupKind::space,
                                        .name = "g" + std::to_string(root_.groups().size()),
                                        .size = 3});

@@ -11,12 +11,12 @@ namespace dolmen::sim {
 /// Why mail is not at rest; empty: it is. Requires: every group has a leader.
 std::string NodeRun::mail_unrest() const {
   for (const auto& [number, group] : root_.groups()) {
-    if (number == cluster::kRootGroup) continue;
-    const MailBank* const bank = nodes_[*leader_of(number)]->machines.bank(number);
+    if (number == cluster::kRootGroup || group.shape) continue;
+    const MailBank* const bank = nodes_[*leader_of(number)]->banks.bank(number);
     if (bank == nullptr) return "group " + std::to_string(number) + " has no bank";
     for (const auto& [to, book] : bank->books()) {
       const MailBank* const other =
-          nodes_[*leader_of(static_cast<cluster::GroupNumber>(to.low))]->machines.bank(
+          nodes_[*leader_of(static_cast<cluster::GroupNumber>(to.low))]->banks.bank(
               static_cast<cluster::GroupNumber>(to.low));
       const auto its = other == nullptr ? MailBank::Book{} : [&] {
         const auto found = other->books().find(node::group_of(number));
@@ -29,7 +29,7 @@ std::string NodeRun::mail_unrest() const {
       }
     }
     const cluster::Mailbox& mailbox =
-        nodes_[*leader_of(number)]->machines.bank(number)->mail_state();
+        nodes_[*leader_of(number)]->banks.bank(number)->mail_state();
     if (mailbox.bytes() != 0) {
       return "group " + std::to_string(number) + ": mail that arrived was not forgotten";
     }
@@ -40,12 +40,12 @@ std::string NodeRun::mail_unrest() const {
 void NodeRun::judge_mail() {
   std::int64_t money = 0;
   for (const auto& [number, group] : root_.groups()) {
-    if (number == cluster::kRootGroup) continue;
-    const MailBank& bank = *nodes_[*leader_of(number)]->machines.bank(number);
+    if (number == cluster::kRootGroup || group.shape) continue;
+    const MailBank& bank = *nodes_[*leader_of(number)]->banks.bank(number);
     money += bank.balance();
     for (const auto& [to, book] : bank.books()) {
       const auto other = static_cast<cluster::GroupNumber>(to.low);
-      const auto& books = nodes_[*leader_of(other)]->machines.bank(other)->books();
+      const auto& books = nodes_[*leader_of(other)]->banks.bank(other)->books();
       const auto its = books.find(node::group_of(number));
       // Each once, in the order in which they were sent.
       const bool is_right = its == books.end() ? book.sent.empty() : its->second.came == book.sent;
@@ -57,7 +57,7 @@ void NodeRun::judge_mail() {
     }
     for (const auto& [from, book] : bank.books()) {
       const auto other = static_cast<cluster::GroupNumber>(from.low);
-      const auto& books = nodes_[*leader_of(other)]->machines.bank(other)->books();
+      const auto& books = nodes_[*leader_of(other)]->banks.bank(other)->books();
       if (!book.came.empty() && !books.contains(node::group_of(number))) {
         return violated("group " + std::to_string(number) + " got what nobody sent");
       }

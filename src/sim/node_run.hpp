@@ -9,15 +9,18 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "base/random.hpp"
 #include "node/cluster_core.hpp"
+#include "node/index_machines.hpp"
 #include "node/replicated_group.hpp"
 #include "sim/cluster_client.hpp"
 #include "sim/crash_plan.hpp"
 #include "sim/group_judge.hpp"
 #include "sim/host_clock.hpp"
+#include "sim/index_client.hpp"
 #include "sim/mail_bank.hpp"
 #include "sim/node_world.hpp"
 #include "sim/sim_disk.hpp"
@@ -26,7 +29,7 @@
 
 namespace dolmen::sim {
 
-/// A bank for each group.
+/// A bank for each group that is no shard of an index.
 class BankMachines final : public node::GroupMachines {
  public:
   explicit BankMachines(const cluster::MailLimits& limits) : limits_(limits) {}
@@ -91,7 +94,7 @@ class NodeRun {
           entropy(seed),
           process(1),
           env{.clock = &clock, .entropy = &entropy, .process = &process},
-          machines(limits) {}
+          banks(limits) {}
     std::unique_ptr<SimDisk> journal;
     std::unique_ptr<SimDisk> directory;  ///< of the map
     HostClock clock;
@@ -101,7 +104,8 @@ class NodeRun {
     cluster::NodeLife life = 0;
     bool is_founder = false;
     bool is_gone = false;  ///< for ever
-    BankMachines machines;
+    BankMachines banks;
+    node::IndexMachines machines{clock, banks};
     std::map<cluster::GroupNumber, Judged> judged{};
     std::unique_ptr<fabric::Endpoint> endpoint{};
     std::unique_ptr<node::ClusterCore> core{};
@@ -112,11 +116,16 @@ class NodeRun {
     Turns turns{};
   };
   struct Client {
-    std::unique_ptr<ClusterClient> client;
+    /// Of a counter, or of a shard of an index.
+    std::variant<std::unique_ptr<ClusterClient>, std::unique_ptr<IndexClient>> client;
+    [[nodiscard]] auto with(const auto& body) const {
+      return std::visit([&](const auto& its) { return body(*its); }, client);
+    }
     Turns turns{};
   };
   struct Group {
     ClusterHistory history{};
+    IndexHistory index_history{};
     std::unique_ptr<GroupJudge> judge{};
   };
 
@@ -165,6 +174,10 @@ class NodeRun {
   [[nodiscard]] std::string unrest();
   [[nodiscard]] std::string unrest_in(cluster::GroupNumber number, const cluster::RootGroup& group);
   void judge(cluster::GroupNumber number);
+  void judge_index(cluster::GroupNumber number);
+  /// Of what the node's machine holds. Nothing: it has none.
+  [[nodiscard]] static std::optional<std::uint64_t> hash_of(const Node& node,
+                                                            cluster::GroupNumber number);
   /// What all groups have together, and every transfer (node_mail.cpp).
   [[nodiscard]] std::string mail_unrest() const;
   void judge_mail();
@@ -179,6 +192,7 @@ class NodeRun {
   std::map<cluster::GroupNumber, Group> groups_;
   std::vector<Client> clients_;
   std::size_t groups_wanted_ = 2;
+  std::uint32_t shards_wanted_ = 0;                  ///< of one index; among those groups
   cluster::MailLimits mail_limits_{};                ///< the same at all nodes
   std::size_t asked_names_ = 0;                      ///< of nodes that are about to join
   cluster::RootState root_;                          ///< the latest that any replica has applied

@@ -17,7 +17,7 @@ constexpr ObjectId kCluster{7, 7};
 const replication::JournalOptions kNodeJournal{.segment_bytes = 8u << 10,
                                                .tail_bytes_max = 24u << 10};
 
-std::uint64_t hash_of(const cluster::RootState& state) {
+std::uint64_t hash_of_map(const cluster::RootState& state) {
   return base::checksum64(cluster::encode_root(state), 1);
 }
 
@@ -39,6 +39,10 @@ NodeRun::NodeRun(const NodeWorldOptions& options)
   founders_ = random_.between(2, 5);
   groups_wanted_ = random_.between(1, 4);
   mail_limits_ = {.post_bytes = random_.between(300, 20'000), .forward_bytes = 1u << 20};
+  // Of a third of the runs: they cost more than counters.
+  base::Random shards(base::mix_seed(options.seed, 0xC3));
+  shards_wanted_ = shards.chance(1, 3) ? static_cast<std::uint32_t>(shards.between(1, 2)) : 0;
+  groups_wanted_ += shards_wanted_;
   for (std::size_t i = 0; i < founders_; ++i) add_node(true);
   for (std::size_t i = 0; i < founders_; ++i) start(i);
 }
@@ -201,7 +205,9 @@ void NodeRun::ended_with(std::size_t i, const Error& why) {
 }
 
 void NodeRun::add_clients(cluster::GroupNumber number) {
-  for (std::size_t k = 0; k < 2; ++k) {
+  // Two of a table's could have one key each.
+  const std::size_t count = root_.group(number)->shape ? 3 : 2;
+  for (std::size_t k = 0; k < count; ++k) {
     const std::size_t index = clients_.size();
     ClusterClient::Place place{.group = node::group_of(number), .members = {}, .number = k};
     for (std::size_t node = 0; node < kNodesMax; ++node) place.members.push_back(id_of(node));
@@ -209,9 +215,15 @@ void NodeRun::add_clients(cluster::GroupNumber number) {
                                 .is_client = true};
     endpoint.waker = [this, index](std::uint64_t at_ns) { schedule_client(index, at_ns); };
     clients_.push_back({});
-    clients_.back().client = std::make_unique<ClusterClient>(
-        fabric_, std::move(endpoint), std::move(place), groups_[number].history,
-        base::mix_seed(options_.seed, 1'000 + index));
+    const std::uint64_t seed = base::mix_seed(options_.seed, 1'000 + index);
+    if (const auto& shape = root_.group(number)->shape) {
+      clients_.back().client =
+          std::make_unique<IndexClient>(fabric_, std::move(endpoint), std::move(place),
+                                        *shape->geometry(), groups_[number].index_history, seed);
+    } else {
+      clients_.back().client = std::make_unique<ClusterClient>(
+          fabric_, std::move(endpoint), std::move(place), groups_[number].history, seed);
+    }
     schedule_client(index, now_ns() + 1);
   }
 }
@@ -228,16 +240,18 @@ void NodeRun::schedule_client(std::size_t i, std::uint64_t at_ns) {
 
 void NodeRun::turn_client(std::size_t i) {
   clients_[i].turns.due_ns = kNever;
-  schedule_client(i, clients_[i].client->turn());
-  if (!clients_[i].client->violation().empty()) violated(clients_[i].client->violation());
+  schedule_client(i, clients_[i].with([](auto& client) { return client.turn(); }));
+  const std::string& what =
+      clients_[i].with([](const auto& client) -> const std::string& { return client.violation(); });
+  if (!what.empty()) violated(what);
 }
 
 // --- judgement -----------------------------------------------------------------------------------
 
 void NodeRun::look_at_map(const cluster::RootState& root) {
   if (!root.is_begun()) return;
-  const auto [known, is_new] = root_hashes_.try_emplace(root.version(), hash_of(root));
-  if (!is_new && known->second != hash_of(root)) {
+  const auto [known, is_new] = root_hashes_.try_emplace(root.version(), hash_of_map(root));
+  if (!is_new && known->second != hash_of_map(root)) {
     return violated("two maps of version " + std::to_string(root.version()));
   }
   if (root.version() <= root_.version()) return;
@@ -280,12 +294,9 @@ void NodeRun::look_at(std::size_t i) {
     Judged& judged = node.judged[number];
     if (inside->executed <= inside->replica->stable() && inside->executed != judged.executed) {
       judged.executed = inside->executed;
-      const MailBank* const bank = node.machines.bank(number);
-      if (number == cluster::kRootGroup) {
-        judge.executed(inside->executed, hash_of(node.core->root()));
-      } else if (bank != nullptr) {
-        judge.executed(inside->executed, bank->state_hash());
-      }
+      const auto hash = number == cluster::kRootGroup ? std::optional(hash_of_map(node.core->root()))
+                                                      : hash_of(node, number);
+      if (hash) judge.executed(inside->executed, *hash);
     }
     if (judge.violation().empty()) continue;
     violated("group " + std::to_string(number) + ": " + judge.violation());
@@ -341,7 +352,8 @@ std::string NodeRun::unrest_in(cluster::GroupNumber number, const cluster::RootG
 
 std::string NodeRun::unrest() {
   for (std::size_t i = 0; i < clients_.size(); ++i) {
-    if (!clients_[i].client->is_done()) return "client " + std::to_string(i) + " waits";
+    const bool is_done = clients_[i].with([](const auto& client) { return client.is_done(); });
+    if (!is_done) return "client " + std::to_string(i) + " waits";
   }
   if (root_.groups().size() < groups_wanted_ + 1) return "groups are missing";
   for (const auto& [number, group] : root_.groups()) {
@@ -386,19 +398,43 @@ void NodeRun::judge(cluster::GroupNumber number) {
   const std::string name = "group " + std::to_string(number);
   const std::size_t leader = *leader_of(number);
   if (number == cluster::kRootGroup) return;
-  const MailBank* const bank = nodes_[leader]->machines.bank(number);
+  const auto hash = hash_of(*nodes_[leader], number);
   for (const auto& [member, life] : root_.group(number)->members) {
     if (nodes_[member - 1]->is_gone) continue;
-    const MailBank* const its = nodes_[member - 1]->machines.bank(number);
-    if (its == nullptr || its->state_hash() != bank->state_hash()) {
+    if (!hash || hash_of(*nodes_[member - 1], number) != hash) {
       return violated(name + ": node " + std::to_string(member) + " has another state");
     }
   }
+  if (root_.group(number)->shape) return judge_index(number);
   // What all of them have at the end is one more thing that was seen.
-  group.history.respond(group.history.invoke(99, {.added = 0})).value = bank->value();
+  group.history.respond(group.history.invoke(99, {.added = 0})).value =
+      nodes_[leader]->banks.bank(number)->value();
   CounterModel counter;
   const auto judgement = check_linearizability(counter, group.history.operations());
   if (judgement.verdict != Verdict::linearizable) violated(name + ": " + judgement.text);
+}
+
+/// What all members have at the end was read by one more.
+void NodeRun::judge_index(cluster::GroupNumber number) {
+  IndexHistory& history = groups_.at(number).index_history;
+  const auto& table = nodes_[*leader_of(number)]->machines.find(number)->table();
+  for (std::uint64_t key = 0; key < IndexClient::kKeys; ++key) {
+    const std::size_t place = history.invoke(99, {key, RegisterModel::read()});
+    const auto found = table.find(IndexClient::bytes_of(key));
+    history.respond(place).inner.value = found ? IndexClient::number_in(*found) : 0;
+  }
+  MapModel model;
+  const auto judgement = check_linearizability(model, history.operations());
+  if (judgement.verdict == Verdict::linearizable) return;
+  violated("group " + std::to_string(number) + ": " + judgement.text);
+}
+
+std::optional<std::uint64_t> NodeRun::hash_of(const Node& node, cluster::GroupNumber number) {
+  if (const node::IndexMachine* const shard = node.machines.find(number)) {
+    return base::checksum64(shard->table().snapshot(), 1);
+  }
+  const MailBank* const bank = node.banks.bank(number);
+  return bank == nullptr ? std::nullopt : std::optional(bank->state_hash());
 }
 
 std::string NodeRun::state() {
@@ -453,7 +489,7 @@ NodeWorldResult NodeRun::run() {
   fabric_.queue().run_until(options_.faulty_ns);
   heal();
   for (std::size_t i = 0; i < clients_.size(); ++i) {
-    clients_[i].client->rest();
+    clients_[i].with([](auto& client) { client.rest(); });
     schedule_client(i, now_ns());
   }
   std::string why = "begins";
@@ -461,7 +497,7 @@ NodeWorldResult NodeRun::run() {
     fabric_.run_for(20 * kMs);
     // A group that was about to be made, or a node that was about to join.
     operate_once();
-    for (Client& one : clients_) one.client->rest();
+    for (Client& one : clients_) one.with([](auto& client) { client.rest(); });
     if (now_ns() > options_.faulty_ns + options_.calm_ns) {
       violated("it does not come to rest: " + why);
     }
@@ -471,7 +507,12 @@ NodeWorldResult NodeRun::run() {
   }
   if (result_.violation.empty()) judge_mail();
   if (!result_.violation.empty()) result_.state = state();
-  for (const Client& one : clients_) result_.answered += one.client->answered();
+  for (const Client& one : clients_) {
+    result_.answered += one.with([](const auto& client) { return client.answered(); });
+    if (const auto* const its = std::get_if<1>(&one.client)) {
+      result_.read_afar += (*its)->read_afar();
+    }
+  }
   result_.trace_hash = fabric_.trace_hash();
   for (const auto& node : nodes_) {
     result_.trace_hash = base::mix_seed(result_.trace_hash, node->journal->trace_hash());

@@ -2,9 +2,9 @@
 //
 // A whole cluster of nodes in the simulated world: node/cluster_core.hpp on three to nine nodes,
 // with journals on simulated disks, over the simulated fabric; an operator who makes groups, adds,
-// drains and removes nodes; clients of the groups; and a nemesis. At the end all faults end, and
+// drains and removes nodes; clients of the groups, which count or are shards of an index; and a nemesis. At the end all faults end, and
 // then the map has to be what the groups are, every group what it should be, and what the clients
-// of a group saw what one counter could have said.
+// of a group saw what one counter, or one table, could have said.
 //
 // Threads: one. Runs of equal options are equal to the bit (trace_hash).
 #pragma once
@@ -47,7 +47,8 @@ struct NodeWorldResult {
   std::uint64_t trace_hash = 0;
   std::uint64_t events = 0;
   std::uint64_t simulated_ns = 0;
-  std::uint64_t answered = 0;   ///< commands
+  std::uint64_t answered = 0;   ///< commands, and what was looked up
+  std::uint64_t read_afar = 0;  ///< of those: looked up in a leader's memory
   std::uint64_t ended = 0;      ///< processes, by the nemesis
   std::uint64_t changes = 0;    ///< of members, that the root group began
   std::uint64_t nodes = 0;      ///< that ever were

@@ -103,10 +103,9 @@ SimLifePtr SimFabricCore::begin_life(const SimEndpointOptions& options) {
 
 void SimFabricCore::forget(SimLife& life) {
   for (auto& [node, link] : life.links) {
-    for (SimSide& side : link->sides) {
-      side.arrivals.clear();
-      side.pending.clear();
-    }
+    for (SimSide& side : link->sides) side.arrivals.clear();
+    // What the other side has under way ends when it hears, or says, that the connection is lost.
+    link->sides[link->side_of(life)].pending.clear();
   }
   life.links.clear();
   life.connected.clear();

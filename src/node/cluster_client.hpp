@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A client of a cluster: the map as it was told last, and a client of the root group. Threads: one
+// at a time.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <dolmen/cluster.hpp>
+
+#include "node/cluster_identity.hpp"
+#include "node/cluster_map.hpp"
+#include "node/replicated_client.hpp"
+#include "sys/linux/linux.hpp"
+
+namespace dolmen {
+
+namespace node {
+
+[[nodiscard]] inline std::uint64_t now_ns() { return sys::linux_env().clock->monotonic_ns(); }
+
+[[nodiscard]] inline std::uint64_t now_s() {
+  return sys::linux_env().clock->wall_ns() / 1'000'000'000;
+}
+
+[[nodiscard]] inline std::uint64_t deadline_in(std::chrono::milliseconds patience) {
+  return now_ns() +
+         static_cast<std::uint64_t>(std::max<std::int64_t>(patience.count(), 0)) * 1'000'000;
+}
+
+[[nodiscard]] inline std::chrono::milliseconds left_until(std::uint64_t deadline_ns) {
+  const std::uint64_t now = now_ns();
+  return std::chrono::milliseconds(deadline_ns > now ? (deadline_ns - now) / 1'000'000 : 0);
+}
+
+}  // namespace node
+
+struct Cluster::Impl {
+  std::vector<std::string> addresses;  ///< that were given
+  security::LinkSelf self;
+  cluster::RootState map;
+  std::unique_ptr<ReplicatedClient> root{};
+
+  /// Of the nodes as the last map knows them, and of those that were given.
+  [[nodiscard]] Result<void> refresh(std::uint64_t deadline_ns) {
+    std::vector<std::string> all = addresses;
+    for (const auto& [number, where] : node::addresses_in(map)) {
+      if (std::ranges::find(all, where) == all.end()) all.push_back(where);
+    }
+    DOLMEN_TRY(auto latest, node::fetch_map(all, self, deadline_ns));
+    // Another node may know less than the one before.
+    if (latest.version() > map.version()) {
+      map = std::move(latest);
+      self.trust = node::trust_of(map, *self.key, node::now_s());
+      root.reset();
+    }
+    return {};
+  }
+
+  /// Nodes hear of what is new in a moment.
+  [[nodiscard]] Result<cluster::RootGroup> group(cluster::GroupNumber number,
+                                                 std::uint64_t deadline_ns) {
+    constexpr std::uint64_t kPauseNs = 20'000'000;
+    while (map.group(number) == nullptr && node::now_ns() < deadline_ns) {
+      DOLMEN_CHECK(refresh(deadline_ns));
+      if (map.group(number) == nullptr) sys::linux_env().clock->sleep_ns(kPauseNs);
+    }
+    if (const cluster::RootGroup* const found = map.group(number)) return *found;
+    return fail(Errc::timed_out, "no node knows of the group yet", number);
+  }
+
+  /// Errors: not_authentic (of another cluster), and those of reading it.
+  [[nodiscard]] Result<security::Key> owner_key(const std::string& path) const {
+    DOLMEN_TRY(security::Key owner, node::read_owner_key(path));
+    if (owner.public_key() == self.key->owner()) return owner;
+    return fail(Errc::not_authentic, interned(path + ": the owner of another cluster"));
+  }
+  [[nodiscard]] static cluster::NodeIdentity identity_of(const security::PublicKey& key) {
+    cluster::NodeIdentity identity{};
+    std::ranges::copy(key.bytes, identity.begin());
+    return identity;
+  }
+
+  [[nodiscard]] Result<cluster::RootReply> tell(const cluster::RootCommand& command,
+                                                std::chrono::milliseconds patience) {
+    const std::uint64_t deadline_ns = node::deadline_in(patience);
+    // Who the root's members are may have changed since the last time.
+    DOLMEN_CHECK(refresh(deadline_ns));
+    if (!root) {
+      DOLMEN_TRY(auto client, node::ClientOf::make(node::plan_of(map, cluster::kRootGroup, self),
+                                                   cluster::kRootGroup));
+      root = std::make_unique<ReplicatedClient>(std::move(client));
+    }
+    DOLMEN_TRY(const auto bytes, root->call(cluster::encode(command), node::left_until(deadline_ns)));
+    return cluster::decode_root_reply(bytes);
+  }
+
+  /// Requires it to be so.
+  [[nodiscard]] Result<cluster::RootReply> ask(const cluster::RootCommand& command,
+                                               std::chrono::milliseconds patience) {
+    DOLMEN_TRY(const cluster::RootReply reply, tell(command, patience));
+    if (reply.is_ok()) return reply;
+    const bool is_later = reply.status == cluster::RootStatus::has_seats;
+    return fail(is_later ? Errc::busy : Errc::invalid_argument,
+                interned(std::string(cluster::text(reply.status))), reply.value);
+  }
+
+  /// What `find` finds in the map. It may have been made by another client since the map was told,
+  /// and nodes hear of it in a moment. What is like a value of its own: it is not there.
+  template <class T, class Find>
+  [[nodiscard]] Result<T> known(std::chrono::milliseconds patience, const Find& find) {
+    const std::uint64_t deadline_ns = node::deadline_in(patience);
+    constexpr std::uint64_t kPauseNs = 20'000'000;
+    constexpr std::uint64_t kHearsayNs = 500'000'000;
+    const std::uint64_t give_up_ns = std::min(deadline_ns, node::now_ns() + kHearsayNs);
+    T found = find(map);
+    while (found == T{} && node::now_ns() < give_up_ns) {
+      DOLMEN_CHECK(refresh(deadline_ns));
+      found = find(map);
+      if (found == T{}) sys::linux_env().clock->sleep_ns(kPauseNs);
+    }
+    return found;
+  }
+};
+
+}  // namespace dolmen

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/index_client.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "node/index_machine.hpp"
+
+namespace dolmen::sim {
+
+using replication::EnvelopeKind;
+using replication::ReplyStatus;
+
+IndexClient::IndexClient(SimFabric& fabric, SimEndpointOptions endpoint, ClusterClient::Place place,
+                         const cluster::IndexGeometry& geometry, IndexHistory& history,
+                         std::uint64_t seed)
+    : fabric_(fabric),
+      place_(std::move(place)),
+      geometry_(geometry),
+      hints_(geometry),
+      history_(history),
+      random_(seed),
+      endpoint_(fabric.make(endpoint)) {}
+
+std::vector<std::byte> IndexClient::bytes_of(std::uint64_t key) {
+  std::vector<std::byte> bytes(8);
+  base::store(base::MutableBytes(bytes), 0, key);
+  return bytes;
+}
+
+std::uint64_t IndexClient::number_in(base::Bytes value) {
+  return value.size() < 8 ? 0 : base::load<std::uint64_t>(value);
+}
+
+std::uint64_t IndexClient::turn() {
+  const auto polled = endpoint_->poll(*this);
+  if (!polled) violation_ = polled.error().message();
+  const std::uint64_t now_ns = fabric_.now_ns();
+  if (doing_ == Doing::learning) {
+    led_ = node::choose_copies(copies_);
+    if (led_) {
+      look_up();
+    } else if (now_ns >= patience_end_ns_) {
+      ask();
+    }
+  }
+  if (doing_ == Doing::reading) {
+    if (under_way_ == 0) {
+      arrived();
+    } else if (now_ns >= patience_end_ns_) {
+      // It fails then.
+      for (const fabric::NodeId node : place_.members) endpoint_->disconnect(node);
+      patience_end_ns_ = now_ns + kMs;
+    }
+  }
+  if (doing_ == Doing::asking && now_ns >= patience_end_ns_) look_elsewhere();
+  if (doing_ == Doing::nothing) {
+    if (now_ns < not_before_ns_) return not_before_ns_;
+    if (!operation_ && session_ != 0) {
+      if (is_resting_) return ~std::uint64_t{0};
+      begin();
+    } else {
+      ask();
+    }
+  }
+  // What completed at once is looked at at once.
+  if (doing_ == Doing::reading && under_way_ == 0) return now_ns + 1;
+  return doing_ == Doing::nothing ? not_before_ns_ : patience_end_ns_;
+}
+
+void IndexClient::begin() {
+  key_ = random_.below(kKeys);
+  const std::vector<std::byte> key = bytes_of(key_);
+  const std::uint64_t what = random_.below(10);
+  is_get_ = what < 6;
+  attempts_ = 0;
+  if (is_get_) {
+    operation_ = history_.invoke(place_.number, {key_, RegisterModel::read()});
+    command_ = node::encode(node::IndexRequest{.asked = key});
+    ++sequence_;
+    if (what == 0) return ask();
+    return led_ ? look_up() : learn();
+  }
+  std::uint64_t value = 0;
+  node::IndexRequest request;
+  if (what < 9) {
+    // As long as it is large, so that places in the heap are given to others.
+    value = ++values_ * 16 + place_.number;
+    std::vector<std::byte> bytes(8 + value % 5 * 40);
+    base::store(base::MutableBytes(bytes), 0, value);
+    request.changes = {cluster::IndexCommand::put(key, bytes)};
+  } else {
+    request.changes = {cluster::IndexCommand::erase(key)};
+  }
+  command_ = node::encode(request);
+  operation_ = history_.invoke(place_.number, {key_, RegisterModel::write(value)});
+  ++sequence_;
+  ask();
+}
+
+bool IndexClient::send(const fabric::NodeName& to, EnvelopeKind kind, base::Bytes body) {
+  const std::vector<std::byte> head =
+      encode(replication::Envelope{.kind = kind, .group = place_.group});
+  const std::array<base::Bytes, 2> parts{head, body};
+  return endpoint_->send(to, parts).has_value();
+}
+
+// --- in memory -----------------------------------------------------------------------------------
+
+void IndexClient::learn() {
+  copies_.clear();
+  for (const fabric::NodeId node : place_.members) {
+    if (const auto to = endpoint_->connected(node)) (void)send(*to, EnvelopeKind::ask_memory, {});
+  }
+  doing_ = Doing::learning;
+  patience_end_ns_ = fabric_.now_ns() + random_.between(kMs, 30 * kMs);
+}
+
+void IndexClient::look_up() {
+  if (++attempts_ > kAttemptsMax) return ask();
+  lookup_.emplace(geometry_, node::kIndexEpoch, hints_, bytes_of(key_), cluster::ReadLevel::epoch,
+                  led_->epoch);
+  issue();
+}
+
+void IndexClient::issue() {
+  doing_ = Doing::reading;
+  patience_end_ns_ = fabric_.now_ns() + random_.between(20 * kMs, 300 * kMs);
+  const auto reads = lookup_->reads();
+  buffers_.assign(reads.size(), {});
+  has_failed_.assign(reads.size(), true);
+  for (std::size_t i = 0; i < reads.size(); ++i) {
+    const cluster::IndexRead& read = reads[i];
+    buffers_[i].resize(read.bytes);
+    if (!led_) continue;
+    const node::IndexCopy& copy = led_->lines[read.line == 0 ? 0 : read.line - 1];
+    const std::uint64_t offset =
+        read.line == 0 ? replication::kMemoryLineBytes + read.offset : read.offset;
+    const fabric::Place from{copy.name, fabric::RegionId{copy.said.region}, offset};
+    if (endpoint_->read(fabric::OpId{i}, from, buffers_[i])) ++under_way_;
+  }
+}
+
+void IndexClient::arrived() {
+  using cluster::LookupState;
+  std::vector<base::Bytes> pieces;
+  for (std::size_t i = 0; i < buffers_.size(); ++i) {
+    pieces.push_back(has_failed_[i] ? base::Bytes{} : base::Bytes(buffers_[i]));
+  }
+  switch (lookup_->arrived(pieces)) {
+    case LookupState::reading:
+      return issue();
+    case LookupState::found:
+      ++read_afar_;
+      return ends(number_in(lookup_->value()));
+    case LookupState::absent:
+      ++read_afar_;
+      return ends(0);
+    case LookupState::deposed:
+      led_.reset();
+      return attempts_ < kAttemptsMax ? learn() : ask();
+    case LookupState::ask:
+    case LookupState::wrong_epoch:
+      return ask();
+  }
+}
+
+void IndexClient::on_completed(fabric::OpId op, const Result<std::uint64_t>& former) {
+  has_failed_[static_cast<std::size_t>(op)] = !former;
+  --under_way_;
+}
+
+void IndexClient::on_lost(const fabric::NodeName& peer, const Error& /*why*/) {
+  copies_.erase(peer.node);
+  if (led_ && std::ranges::any_of(led_->lines, [&](const auto& one) { return one.name == peer; })) {
+    led_.reset();
+  }
+}
+
+// --- by message ----------------------------------------------------------------------------------
+
+void IndexClient::ask() {
+  const auto to = endpoint_->connected(place_.members[member_]);
+  const bool is_opening = session_ == 0;
+  const replication::Request request{.number = ++asked_,
+                                     .session = session_,
+                                     .sequence = is_opening ? 0 : sequence_,
+                                     .command = is_opening ? base::Bytes{} : base::Bytes(command_)};
+  if (!to || !send(*to, EnvelopeKind::request, encode(request))) return look_elsewhere();
+  doing_ = Doing::asking;
+  patience_end_ns_ = fabric_.now_ns() + random_.between(20 * kMs, 300 * kMs);
+}
+
+void IndexClient::look_elsewhere() {
+  doing_ = Doing::nothing;
+  member_ = random_.below(place_.members.size());
+  not_before_ns_ = fabric_.now_ns() + 1 + random_.below(10 * kMs);
+}
+
+void IndexClient::take(const replication::Reply& reply) {
+  switch (reply.status) {
+    case ReplyStatus::done:
+      if (session_ == 0) {
+        session_ = reply.value;
+        doing_ = Doing::nothing;
+        return;
+      }
+      if (is_get_) {
+        const auto value = node::decode_index_value(reply.result);
+        if (!value) violation_ = value.error().message();
+        return ends(value && *value ? number_in(**value) : 0);
+      } else {
+        const auto outcomes = node::decode_index_outcomes(reply.result, 1);
+        if (!outcomes) violation_ = outcomes.error().message();
+        if (outcomes && outcomes->front() == cluster::IndexOutcome::no_space) {
+          violation_ = "a table that has room is full";
+        }
+        return ends(std::nullopt);
+      }
+    case ReplyStatus::not_leader:
+      look_elsewhere();
+      for (std::size_t i = 0; i < place_.members.size(); ++i) {
+        if (static_cast<std::uint64_t>(place_.members[i]) == reply.value) member_ = i;
+      }
+      return;
+    case ReplyStatus::busy:
+    case ReplyStatus::lost:
+      return look_elsewhere();
+    case ReplyStatus::expired:
+    case ReplyStatus::refused:
+      violation_ = "a session that is in use stays, and nothing is refused here";
+  }
+}
+
+void IndexClient::ends(std::optional<std::uint64_t> read) {
+  MapModel::Operation& operation = history_.respond(*operation_);
+  if (read) operation.inner.value = *read;
+  operation_.reset();
+  ++answered_;
+  doing_ = Doing::nothing;
+  not_before_ns_ = fabric_.now_ns() + random_.below(5 * kMs);  // it thinks
+}
+
+void IndexClient::on_message(const fabric::NodeName& from, base::Bytes message) {
+  const auto opened = replication::decode_envelope(message);
+  if (!opened) {
+    violation_ = opened.error().message();
+  } else if (opened->envelope.kind == EnvelopeKind::memory) {
+    const auto said = replication::decode_memory_reply(opened->body);
+    if (!said) violation_ = said.error().message();
+    if (said) copies_[from.node] = {from, opened->envelope.from, *said};
+  } else if (const auto reply = replication::decode_reply(opened->body); !reply) {
+    violation_ = reply.error().message();
+  } else if (doing_ == Doing::asking && reply->number == asked_) {
+    take(*reply);
+  }
+}
+
+}  // namespace dolmen::sim

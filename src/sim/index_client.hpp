@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Inside of node_world.hpp: a client of one shard of an index. It puts and erases by message, each
+// repeated at one member after the other until it is answered, and looks keys up in the leader's
+// memory, with the lines of a majority, or by message where that leads nowhere.
+//
+// Threads: one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/random.hpp"
+#include "cluster/index_reader.hpp"
+#include "fabric/fabric.hpp"
+#include "node/index_copies.hpp"
+#include "sim/cluster_client.hpp"
+#include "sim/linearizability_models.hpp"
+#include "sim/sim_fabric.hpp"
+
+namespace dolmen::sim {
+
+using IndexHistory = History<MapModel::Operation>;
+
+class IndexClient final : private fabric::Sink {
+ public:
+  /// Few, so that they meet.
+  static constexpr std::uint64_t kKeys = 5;
+
+  IndexClient(SimFabric& fabric, SimEndpointOptions endpoint, ClusterClient::Place place,
+              const cluster::IndexGeometry& geometry, IndexHistory& history, std::uint64_t seed);
+
+  /// Does what is to be done now; the time of the next turn, if nothing arrives before.
+  std::uint64_t turn();
+  /// Begins nothing more.
+  void rest() { is_resting_ = true; }
+  [[nodiscard]] bool is_done() const { return is_resting_ && !operation_; }
+  [[nodiscard]] const std::string& violation() const { return violation_; }
+  [[nodiscard]] std::uint64_t answered() const { return answered_; }
+  /// Of those, by one-sided reads alone.
+  [[nodiscard]] std::uint64_t read_afar() const { return read_afar_; }
+
+  [[nodiscard]] static std::vector<std::byte> bytes_of(std::uint64_t key);
+  /// 0: none.
+  [[nodiscard]] static std::uint64_t number_in(base::Bytes value);
+
+ private:
+  static constexpr std::uint64_t kMs = 1'000'000;
+  /// More look-ups of one key in vain are asked for by message.
+  static constexpr int kAttemptsMax = 4;
+
+  enum class Doing : std::uint8_t {
+    nothing,
+    learning,  ///< asked members for their memory
+    reading,   ///< of a look-up; or waits for reads of one that is over
+    asking,    ///< by message
+  };
+
+  void begin();
+  void learn();
+  void look_up();
+  void issue();
+  void arrived();
+  void ask();
+  void look_elsewhere();
+  void take(const replication::Reply& reply);
+  void ends(std::optional<std::uint64_t> read);
+  bool send(const fabric::NodeName& to, replication::EnvelopeKind kind, base::Bytes body);
+
+  void on_connected(const fabric::NodeName& /*peer*/) override {}
+  void on_lost(const fabric::NodeName& peer, const Error& why) override;
+  void on_refused(fabric::NodeId /*who*/, const Error& /*why*/) override {}
+  void on_completed(fabric::OpId op, const Result<std::uint64_t>& former) override;
+  void on_message(const fabric::NodeName& from, base::Bytes message) override;
+
+  SimFabric& fabric_;
+  const ClusterClient::Place place_;
+  const cluster::IndexGeometry geometry_;
+  cluster::IndexHints hints_;
+  IndexHistory& history_;
+  base::Random random_;
+  // What reads may write into outlives the endpoint.
+  std::vector<std::vector<std::byte>> buffers_;
+  std::vector<bool> has_failed_;
+  std::unique_ptr<fabric::Endpoint> endpoint_;
+  std::string violation_;
+  Doing doing_ = Doing::nothing;
+  std::map<fabric::NodeId, node::IndexCopy> copies_;
+  std::optional<node::IndexLed> led_;
+  std::optional<cluster::IndexLookup> lookup_;
+  std::size_t under_way_ = 0;
+  int attempts_ = 0;
+  std::uint64_t key_ = 0;
+  std::size_t member_ = 0;
+  std::uint64_t session_ = 0;
+  std::uint64_t sequence_ = 0;
+  std::uint64_t asked_ = 0;
+  std::uint64_t values_ = 0;
+  std::vector<std::byte> command_;
+  std::optional<std::size_t> operation_;
+  bool is_get_ = false;
+  bool is_resting_ = false;
+  std::uint64_t patience_end_ns_ = 0;
+  std::uint64_t not_before_ns_ = 0;
+  std::uint64_t answered_ = 0;
+  std::uint64_t read_afar_ = 0;
+};
+
+}  // namespace dolmen::sim

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// An index in a cluster of processes: nodes that lead its shards are killed, and all of them are
+// replaced, while clients put, erase and look up. What all of them saw together is judged.
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#ifdef DOLMEN_COMMAND
+#include <dolmen/cluster.hpp>
+
+#include "base/test_budget.hpp"
+#include "tests/index_clients.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace dolmen::members;
+using std::chrono::seconds;
+
+/// `dolmen serve`, once for each node.
+class Nodes {
+ public:
+  explicit Nodes(std::uint32_t count) {
+    std::string pattern = (fs::temp_directory_path() / "dolmen-index-XXXXXX").string();
+    root_ = ::mkdtemp(pattern.data());
+    std::ofstream(key()) << std::string(64, '7');
+    for (std::uint32_t number = 1; number <= count; ++number) addresses_.push_back(at(number));
+    for (std::uint32_t number = 1; number <= count; ++number) {
+      dolmen::ClusterNode::create({.directory = directory(number),
+                                   .address = at(number),
+                                   .key_file = key(),
+                                   .founders = addresses_})
+          .value();
+      start(number);
+    }
+  }
+  ~Nodes() {
+    while (!pids_.empty()) kill(pids_.begin()->first);
+    fs::remove_all(root_);
+  }
+  Nodes(const Nodes&) = delete;
+  Nodes& operator=(const Nodes&) = delete;
+
+  [[nodiscard]] dolmen::ClusterAddress address() const {
+    return {.nodes = addresses_, .key_file = key()};
+  }
+  void join(std::uint32_t number) {
+    dolmen::ClusterNode::create({.directory = directory(number),
+                                 .address = at(number),
+                                 .key_file = key(),
+                                 .seeds = addresses_},
+                                seconds(60))
+        .value();
+    addresses_.push_back(at(number));
+    start(number);
+  }
+  void start(std::uint32_t number) {
+    const std::string where = directory(number);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::execl(DOLMEN_COMMAND, DOLMEN_COMMAND, "serve", where.c_str(), "--json", nullptr);
+      ::_exit(127);
+    }
+    if (child < 0) std::abort();  // kill(-1) would be everybody's
+    pids_[number] = child;
+  }
+  void kill(std::uint32_t number) {
+    const pid_t pid = pids_.at(number);
+    pids_.erase(number);
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+  }
+
+ private:
+  [[nodiscard]] std::string key() const { return root_ + "/key"; }
+  [[nodiscard]] std::string directory(std::uint32_t number) const {
+    return root_ + "/node-" + std::to_string(number);
+  }
+  /// An address that no other process is given.
+  static std::string at(std::uint32_t number) {
+    const auto pid = static_cast<std::uint32_t>(::getpid());
+    return "127." + std::to_string(1 + (pid >> 16)) + "." + std::to_string(pid >> 8 & 0xff) + "." +
+           std::to_string(pid & 0xff) + ":" + std::to_string(7400 + number);
+  }
+
+  std::string root_;
+  std::vector<std::string> addresses_;
+  std::map<std::uint32_t, pid_t> pids_;
+};
+
+/// With an index of two shards.
+dolmen::Cluster with_index(const Nodes& nodes) {
+  auto cluster = dolmen::Cluster::open(nodes.address(), seconds(60)).value();
+  const dolmen::IndexShardOptions each{.bucket_bytes = 64u << 10, .record_bytes = 1u << 20};
+  cluster.create_index("i", 2, 3, each, seconds(60)).value();
+  return cluster;
+}
+
+IndexClients::Open open(const Nodes& nodes) {
+  return [address = nodes.address()] {
+    return dolmen::Cluster::open(address, seconds(60)).value().index("i", {}, seconds(60)).value();
+  };
+}
+
+/// Until the status is like that; whoever cannot be asked is asked again.
+template <class IsSo>
+void wait_until(dolmen::Cluster& cluster, const char* what, const IsSo& is_so) {
+  const auto until = std::chrono::steady_clock::now() + seconds(120);
+  for (;;) {
+    const auto status = cluster.status();
+    if (status && is_so(*status)) return;
+    ASSERT_LT(std::chrono::steady_clock::now(), until) << what;
+  }
+}
+
+void judge(IndexClients& clients) {
+  clients.stop();
+  EXPECT_EQ(clients.broken(), "");
+  EXPECT_EQ(clients.judge(), "");
+  std::printf("%lu answers, %lu read, %lu asked for\n", clients.answered(), clients.one_sided(),
+              clients.asked());
+}
+
+TEST(ClusterIndex, NothingIsLostWhoeverLeadsIsKilled) {
+  const auto kills = std::max(2, static_cast<int>(dolmen::base::budget("index_kills")) / 2);
+  Nodes nodes(3);
+  dolmen::Cluster cluster = with_index(nodes);
+  IndexClients clients(open(nodes), 4);
+  ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
+  for (int kill = 0; kill < kills; ++kill) {
+    std::uint32_t leader = 0;
+    ASSERT_NO_FATAL_FAILURE(wait_until(cluster, "nobody leads", [&](const auto& status) {
+      for (const auto& group : status.groups) {
+        if (group.name == "i/" + std::to_string(kill % 2)) leader = group.leader;
+      }
+      return leader != 0;
+    }));
+    nodes.kill(leader);
+    ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
+    nodes.start(leader);
+    ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
+  }
+  judge(clients);
+  EXPECT_GT(clients.one_sided(), clients.asked());
+}
+
+// The one that was away asks nodes for the map that were no members when it went.
+TEST(ClusterIndex, AClientFollowsAnIndexWhoseNodesAreAllOthersThan) {
+  Nodes nodes(3);
+  dolmen::Cluster cluster = with_index(nodes);
+  for (const std::uint32_t number : {4u, 5u, 6u, 7u}) nodes.join(number);
+  // Both shards' members, and who else is there.
+  dolmen::Index away = cluster.index("i", {}, seconds(60)).value();
+  const auto bytes = [](const std::string& text) { return std::as_bytes(std::span(text)); };
+  const std::string key = "k";
+  const std::string value = "v";
+  ASSERT_TRUE(away.put(bytes(key), bytes(value), seconds(60)));
+  IndexClients clients(open(nodes), 3);
+  ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(30));
+  for (const std::uint32_t gone : {1u, 2u, 3u}) {
+    cluster.drain(gone, seconds(60)).value();
+    ASSERT_NO_FATAL_FAILURE(wait_until(cluster, "not drained", [&](const auto& status) {
+      return std::ranges::all_of(status.nodes, [&](const auto& node) {
+        return node.number != gone || node.seats == 0;
+      });
+    }));
+    cluster.remove(gone, seconds(60)).value();
+    nodes.kill(gone);
+    ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(30));
+  }
+  judge(clients);
+  const auto got = away.get(bytes(key), seconds(60));
+  ASSERT_TRUE(got) << got.error().message();
+  ASSERT_TRUE(*got);
+  EXPECT_TRUE(std::ranges::equal(**got, bytes(value)));
+}
+
+}  // namespace
+#endif
