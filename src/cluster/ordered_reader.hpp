@@ -169,7 +169,8 @@ class OrderedLookup final : public OrderedWalk {
 
 /// Most leaves that are read together.
 inline constexpr std::size_t kLeavesMax = 16;
-/// Records that are read together have no more bytes than this, or are one.
+/// Records that are read together are no more, and have no more bytes than this, or are one.
+inline constexpr std::size_t kScanRecordsMax = 128;
 inline constexpr std::size_t kScanRecordBytes = std::size_t{1} << 20;
 
 /// A range, from its begin on; ends as `found`. Each key of it that is or is not there was so at

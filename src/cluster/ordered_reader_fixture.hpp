@@ -66,6 +66,7 @@ class OrderedTornCampaign {
     steps_per_store_ = 2 + random_.below(120);
     release_every_ = 1 + random_.below(20);
     pauses_ = 1 + random_.below(12);
+    for (std::uint64_t key = 0; key < keys_; ++key) texts_.push_back(bytes_of(ordered_text(key)));
     for (std::uint64_t i = 0; i < 3; ++i) {
       readers_.push_back({.hints = OrderedHints(tree_.geometry(), i == 0 ? 1 : 64)});
     }
@@ -190,9 +191,9 @@ class OrderedTornCampaign {
     ++scans_;
     std::size_t known = 0;
     for (std::uint64_t key = 0; key < keys_; ++key) {
-      const std::vector<std::byte> text = bytes_of(ordered_text(key));
-      const auto found = std::ranges::find(page.entries, text, &OrderedEntry::key);
-      if (found != page.entries.end()) {
+      const std::vector<std::byte>& text = texts_[key];
+      const auto found = std::ranges::lower_bound(page.entries, text, {}, &OrderedEntry::key);
+      if (found != page.entries.end() && found->key == text) {
         ++known;
         const auto number = ordered_number(found->value);
         if (text < reader.range.from || (reader.range.to && text >= *reader.range.to)) wrong(key);
@@ -213,6 +214,7 @@ class OrderedTornCampaign {
   base::Random random_;
   ReadLevel level_;
   std::uint64_t keys_;
+  std::vector<std::vector<std::byte>> texts_;
   std::size_t piece_bytes_ = 64;
   std::uint64_t steps_per_store_ = 2;  ///< of a reader, less than this
   std::uint64_t release_every_ = 1;    ///< so many changes

@@ -210,6 +210,7 @@ void OrderedScan::want_records(TreeNodeNumber number, std::size_t first) {
       }
       bytes += cell.is_record() ? cell.key.place.bytes : 0;
       if (entries++ >= limit_ || bytes > kScanRecordBytes || used_ + bytes > bytes_) return;
+      if (reads_.size() == kScanRecordsMax) return;
       if (cell.is_record()) want(cell.key.place);
     }
   }
