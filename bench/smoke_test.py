@@ -51,8 +51,6 @@ EXPECTED = {
     | {f"reads_3{tail}": {"dolmen", "dolmen_commands", "etcd"} for tail in ("", "_1c")},
     "index": {**{f"{case}{tail}": {"dolmen", "bare_rtt", "redis", "memcached"}
                  for case in ("get_shm", "get_tcp") for tail in ("", "_p99")},
-              **{f"{case}{tail}": {"dolmen", "redis"}
-                 for case in ("scan100_shm", "scan100_tcp") for tail in ("", "_p99")},
               "put_replicated": {"dolmen", "redis_wait"}, "put_durable": {"dolmen", "etcd"},
               **{f"mixed_50c{tail}": {"dolmen", "redis_wait", "redis", "memcached"}
                  for tail in ("", "_pipelined")}},

@@ -57,8 +57,8 @@ int main(int count, char** words) {
     // A chapter, which is in both shards.
     const std::string from = page_key(60);
     const std::string to = page_key(140);
-    const auto chapter = index.scan(
-        {.from = OrderedIndex::of(from), .to = OrderedIndex::of(to)}, 1'000);
+    const auto chapter =
+        index.scan({.from = OrderedIndex::of(from), .to = OrderedIndex::of(to)}, 1'000);
     if (!chapter) {
       std::fprintf(stderr, "scanning: %s\n", chapter.error().message().c_str());
       return 1;

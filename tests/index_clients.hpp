@@ -26,8 +26,8 @@ namespace dolmen::members {
 
 inline constexpr std::uint64_t kKeys = 6;
 
-/// Clients that get, put and erase until they are told to stop, and scan where there is an order. No
-/// value is 0: that is no key.
+/// Clients that get, put and erase until they are told to stop, and scan where there is an order.
+/// No value is 0: that is no key.
 template <class Index, std::uint64_t kKeysOfAll>
 class IndexClientsOf {
  public:

@@ -94,9 +94,9 @@ class OrderedIndex {
   Result<bool> erase(Bytes key, std::chrono::milliseconds patience = kPatience);
 
   struct Range {
-    Bytes from{};                      ///< the first key; empty: from the begin on
-    std::optional<Bytes> to{};         ///< the first one that is not meant; nothing: up to the end
-    bool is_backward = false;          ///< the last ones first
+    Bytes from{};               ///< the first key; empty: from the begin on
+    std::optional<Bytes> to{};  ///< the first one that is not meant; nothing: up to the end
+    bool is_backward = false;   ///< the last ones first
   };
   struct Entry {
     Value key;

@@ -90,7 +90,7 @@ class IndexLookup final : public RegionReader {
   std::vector<std::byte> key_;
   std::vector<Candidate> candidates_;
   std::vector<RecordPlace> places_;  ///< that are being read; else none
-  std::uint32_t futile_ = 0;  ///< reads of nothing whole
+  std::uint32_t futile_ = 0;         ///< reads of nothing whole
   Home home_{};
   std::vector<std::byte> value_;
 };

@@ -144,8 +144,9 @@ const OrderedWalk::Record* OrderedWalk::record_at(const TreeKey& key) {
   }
   const auto& record = found->second;
   // What is led to begins as it does there.
-  const bool is_it = record && record->key.size() == key.bytes &&
-                     std::ranges::equal(base::Bytes(record->key).first(key.front.size()), key.front);
+  const bool is_it =
+      record && record->key.size() == key.bytes &&
+      std::ranges::equal(base::Bytes(record->key).first(key.front.size()), key.front);
   if (is_it) return &*record;
   is_gone_ = true;
   return nullptr;
@@ -161,7 +162,8 @@ std::optional<std::strong_ordering> OrderedWalk::order(base::Bytes key, const Tr
 }
 
 std::optional<std::size_t> OrderedWalk::child_of(const TreeNode& node, base::Bytes key) {
-  // Those that are alike as far as the node has them are neighbours: their records are read together.
+  // Those that are alike as far as the node has them are neighbours: their records are read
+  // together.
   const auto begins = node.cells.begin() + 1;
   const auto alike = std::partition_point(begins, node.cells.end(), [&](const TreeCell& cell) {
     const auto known = compare_keys(key, cell.key);

@@ -213,10 +213,10 @@ class OrderedScan final : public OrderedWalk {
   std::vector<std::byte> at_;
   /// And all that is below this, which may be more.
   std::optional<Fence> fence_;
-  std::deque<TreeNodeNumber> leaves_;   ///< to come
+  std::deque<TreeNodeNumber> leaves_;  ///< to come
   TreeNodeNumber parent_of_leaves_ = kNoNode;
-  TreeNodeNumber link_ = kNoNode;       ///< of the last leaf
-  bool is_inside_ = false;              ///< the first of them speaks for what comes next
+  TreeNodeNumber link_ = kNoNode;  ///< of the last leaf
+  bool is_inside_ = false;         ///< the first of them speaks for what comes next
 };
 
 }  // namespace dolmen::cluster

@@ -104,8 +104,8 @@ class OrderedTornCampaign {
 
   void change(std::uint64_t key, IndexJudge::Value value) {
     const std::uint64_t number = judge_.begins(key, value);
-    const auto outcome =
-        value ? tree_.put(ordered_text(key), ordered_value(*value)) : tree_.erase(ordered_text(key));
+    const auto outcome = value ? tree_.put(ordered_text(key), ordered_value(*value))
+                               : tree_.erase(ordered_text(key));
     if (outcome == IndexOutcome::no_space) report_.is_wrong = true;  // the tree is large enough
     judge_.ends(key, number);
   }
@@ -125,8 +125,8 @@ class OrderedTornCampaign {
       reader.key = random_.below(keys_);
       reader.least.push_back(judge_.asks(reader.key));
       reader.lookup = std::make_unique<SlowRead<OrderedLookup>>(
-          OrderedLookup(tree_.geometry(), 1, reader.hints,
-                        base::as_bytes(ordered_text(reader.key)), level_),
+          OrderedLookup(tree_.geometry(), 1, reader.hints, base::as_bytes(ordered_text(reader.key)),
+                        level_),
           piece_bytes_);
       return;
     }

@@ -144,8 +144,7 @@ TEST_F(OrderedReaderTest, AnotherEpochIsNoAnswer) {
   OrderedScan old(tree_.geometry(), 1, hints_, {}, 10, 1'000, ReadLevel::lease);
   finish_reading(old, {tree_.region()});
   EXPECT_EQ(old.state(), LookupState::wrong_epoch);
-  OrderedLookup lookup(tree_.geometry(), 2, hints_, base::as_bytes(small_key(7)),
-                       ReadLevel::lease);
+  OrderedLookup lookup(tree_.geometry(), 2, hints_, base::as_bytes(small_key(7)), ReadLevel::lease);
   finish_reading(lookup, {tree_.region()});
   EXPECT_EQ(lookup.state(), LookupState::found);
 }
@@ -266,8 +265,7 @@ TEST_F(OrderedReaderTest, ACircleOfWholeNodesEndsInAMessage) {
       OrderedHints hints(tree_.geometry());
       OrderedLookup lookup(tree_.geometry(), 1, hints, base::as_bytes(key), ReadLevel::lease);
       finish_reading(lookup, {tree_.region()});
-      EXPECT_EQ(lookup.state(),
-                level == 0 && key == "a" ? LookupState::absent : LookupState::ask);
+      EXPECT_EQ(lookup.state(), level == 0 && key == "a" ? LookupState::absent : LookupState::ask);
       OrderedScan scan(tree_.geometry(), 1, hints, {.from = bytes_of(key)}, 9, 99,
                        ReadLevel::lease);
       finish_reading(scan, {tree_.region()});
@@ -293,8 +291,8 @@ TEST(OrderedReader, NothingTornOrRecycledIsBelieved) {
     if (level != ReadLevel::hint) sum.asked += report.asked;
     scans += campaign.scans();
   }
-  std::printf("%lu found, %lu absent, %lu scanned in %lu scans, %lu asked by message\n",
-              sum.found, sum.absent, scanned, scans, sum.asked);
+  std::printf("%lu found, %lu absent, %lu scanned in %lu scans, %lu asked by message\n", sum.found,
+              sum.absent, scanned, scans, sum.asked);
   EXPECT_GT(sum.found, 100u);
   EXPECT_GT(sum.absent, 100u);
   EXPECT_GT(scanned, 1'000u);

@@ -165,7 +165,7 @@ std::optional<OrderedScan::Step> OrderedScan::use_cell(TreeNodeNumber number, co
       const Record* record = record_at(cell.key);
       if (is_gone_) {
         is_gone_ = false;
-            is_inside_ = false;
+        is_inside_ = false;
         read_again(number);
         return Step::wait;
       }

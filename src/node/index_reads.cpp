@@ -19,8 +19,7 @@ constexpr std::uint32_t kDirectoryDepthMax = 14;
 
 Result<bool> Index::Impl::Shard::learn_region(std::uint64_t region_bytes,
                                               std::uint64_t deadline_ns) {
-  DOLMEN_TRY(const auto front,
-             fetch(0, cluster::kGeometryBytes, deadline_ns));
+  DOLMEN_TRY(const auto front, fetch(0, cluster::kGeometryBytes, deadline_ns));
   const auto found = front ? cluster::decode_geometry(*front, region_bytes)
                            : Result<cluster::IndexGeometry>(fail(Errc::connection_lost, "a read"));
   if (!found || found->kind != cluster::IndexKind::records) {
@@ -32,15 +31,13 @@ Result<bool> Index::Impl::Shard::learn_region(std::uint64_t region_bytes,
   }
   // Once: what of it is old says so where it leads.
   if (hints->depth()) return is_led();
-  DOLMEN_TRY(const auto depth_word,
-             fetch(cluster::kDepthAt, 8, deadline_ns));
+  DOLMEN_TRY(const auto depth_word, fetch(cluster::kDepthAt, 8, deadline_ns));
   if (!depth_word) return is_led();
   const auto depth = base::load<std::uint32_t>(*depth_word);
   if (depth == 0 || depth > std::min<std::uint32_t>(kDirectoryDepthMax, geometry->depth_max)) {
     return is_led();
   }
-  DOLMEN_TRY(const auto words, fetch(
-                                         cluster::IndexGeometry::directory_word_at(depth, 0),
+  DOLMEN_TRY(const auto words, fetch(cluster::IndexGeometry::directory_word_at(depth, 0),
                                      std::size_t{4} << depth, deadline_ns));
   if (words) hints->learn_all(depth, *words);
   return is_led();

@@ -122,9 +122,10 @@ Result<std::vector<IndexOutcome>> decode_index_outcomes(base::Bytes reply, std::
 }
 
 std::vector<std::byte> encode_index_value(const std::optional<std::vector<std::byte>>& value) {
-  std::vector<std::byte> reply{value ? std::byte{1} : std::byte{0}};
-  if (value) reply.insert(reply.end(), value->begin(), value->end());
-  return reply;
+  base::ByteWriter out;
+  out.put(std::uint8_t{value.has_value()});
+  if (value) out.put_bytes(*value);
+  return out.release();
 }
 
 std::vector<std::byte> encode_index_page(const cluster::OrderedPage& page) {

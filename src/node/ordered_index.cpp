@@ -110,9 +110,8 @@ Result<std::optional<OrderedIndex::Value>> OrderedIndex::get(Bytes key,
 
 Result<bool> OrderedIndex::put(Bytes key, Bytes value, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(check_entry(key.size(), value.size()));
-  DOLMEN_TRY(const auto reply,
-             impl_->call(impl_->part_of(key), {.changes = {IndexCommand::put(key, value)}},
-                         patience));
+  DOLMEN_TRY(const auto reply, impl_->call(impl_->part_of(key),
+                                           {.changes = {IndexCommand::put(key, value)}}, patience));
   DOLMEN_TRY(const auto outcomes, node::decode_index_outcomes(reply, 1));
   if (outcomes[0] == IndexOutcome::no_space) return fail(Errc::no_space, "a shard of an index");
   return outcomes[0] == IndexOutcome::created;
@@ -120,8 +119,8 @@ Result<bool> OrderedIndex::put(Bytes key, Bytes value, std::chrono::milliseconds
 
 Result<bool> OrderedIndex::erase(Bytes key, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(check_entry(key.size(), 0));
-  DOLMEN_TRY(const auto reply, impl_->call(impl_->part_of(key),
-                                           {.changes = {IndexCommand::erase(key)}}, patience));
+  DOLMEN_TRY(const auto reply,
+             impl_->call(impl_->part_of(key), {.changes = {IndexCommand::erase(key)}}, patience));
   DOLMEN_TRY(const auto outcomes, node::decode_index_outcomes(reply, 1));
   return outcomes[0] == IndexOutcome::erased;
 }
@@ -147,8 +146,8 @@ Result<OrderedIndex::Page> OrderedIndex::scan(const Range& range, std::size_t li
     const std::size_t more = limit - page.entries.size();
     std::optional<OrderedPage> found;
     if (!rest.is_backward && moment == Moment::each) {
-      DOLMEN_TRY(found, impl_->parts[part].reads->scan(rest, more, kScanBytesMax - bytes,
-                                                       deadline_ns));
+      DOLMEN_TRY(found,
+                 impl_->parts[part].reads->scan(rest, more, kScanBytesMax - bytes, deadline_ns));
     }
     if (!found) {
       const std::uint64_t now_ns = node::RegionReads::now_ns();

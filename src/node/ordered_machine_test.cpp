@@ -44,8 +44,8 @@ class OrderedMachineTest : public testing::Test {
 
   sim::SimClock clock_;
   OrderedMachine machine_{
-      clock_,
-      OrderedMachine::geometry_of({.node_bytes = 1 << 20, .record_bytes = 8 << 20}).value(), 0};
+      clock_, OrderedMachine::geometry_of({.node_bytes = 1 << 20, .record_bytes = 8 << 20}).value(),
+      0};
 };
 
 TEST_F(OrderedMachineTest, AnswersRangesAsTheTreeDoes) {
@@ -67,7 +67,8 @@ TEST_F(OrderedMachineTest, AnswersRangesAsTheTreeDoes) {
 
 // A page never ends in the middle of what it says, and never is larger than a reply may be.
 TEST_F(OrderedMachineTest, APageHasItsMost) {
-  for (int i = 0; i < 9; ++i) put(std::to_string(i), std::string(i == 4 ? 1'000'000 : 200'000, 'v'));
+  for (int i = 0; i < 9; ++i)
+    put(std::to_string(i), std::string(i == 4 ? 1'000'000 : 200'000, 'v'));
   std::vector<std::size_t> counts;
   OrderedRange rest;
   for (bool is_last = false; !is_last;) {

@@ -25,8 +25,7 @@ Result<void> OrderedReads::read_one(const Make& make, const Take& take, std::uin
   if (is_mapped()) return load_one(make, take, deadline_ns);
   constexpr std::size_t kOne = 0;
   return read_all(
-      std::span(&kOne, 1),
-      [&](std::size_t /*which*/) { return std::make_unique<Lookup>(make()); },
+      std::span(&kOne, 1), [&](std::size_t /*which*/) { return std::make_unique<Lookup>(make()); },
       [&](std::size_t /*which*/, Reader& reader) { take(static_cast<Lookup&>(reader)); },
       deadline_ns);
 }

@@ -125,8 +125,8 @@ void RegionReads::let_go() {
 }
 
 Result<std::optional<std::vector<std::byte>>> RegionReads::fetch(std::uint64_t offset,
-                                                                        std::size_t bytes,
-                                                                        std::uint64_t deadline_ns) {
+                                                                 std::size_t bytes,
+                                                                 std::uint64_t deadline_ns) {
   if (!led) return std::nullopt;
   offset += replication::kMemoryLineBytes;
   // Its own, so that nothing is written into what is gone, whatever becomes of this call.

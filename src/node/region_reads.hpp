@@ -88,8 +88,7 @@ struct RegionReads : ClientOf::Impl {
   [[nodiscard]] bool is_led() const { return led.has_value(); }
   /// How a look-up of now reads.
   [[nodiscard]] cluster::ReadLevel level() const {
-    return options.reads == IndexReads::hint ? cluster::ReadLevel::hint
-                                             : cluster::ReadLevel::epoch;
+    return options.reads == IndexReads::hint ? cluster::ReadLevel::hint : cluster::ReadLevel::epoch;
   }
   [[nodiscard]] cluster::LedEpoch led_epoch() const {
     return options.reads == IndexReads::hint ? cluster::LedEpoch{} : led->epoch;

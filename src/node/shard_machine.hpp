@@ -138,9 +138,8 @@ class ShardMachine : public StateMachine {
   [[nodiscard]] const Table& table() const { return *table_; }
 
  private:
-  static constexpr bool kIsOrdered = requires(const Table& table, cluster::OrderedRange range) {
-    table.scan(range, 1, 1);
-  };
+  static constexpr bool kIsOrdered =
+      requires(const Table& table, cluster::OrderedRange range) { table.scan(range, 1, 1); };
 
   /// As the table wants it. What others may have seen becomes nothing, word by word.
   void clear() {
