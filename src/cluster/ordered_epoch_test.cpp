@@ -14,7 +14,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/sanitizers.hpp"
+#include "base/test_budget.hpp"
 #include "cluster/index_epoch_fixture.hpp"
 #include "cluster/ordered_reader_fixture.hpp"
 
@@ -116,7 +116,7 @@ using OrderedCampaign = EpochCampaign<OrderedKit>;
 constexpr std::uint64_t kOrderedSteps = 2'000;
 
 TEST(OrderedEpochTest, IsLinearizableWhoeverLeads) {
-  const std::uint64_t seeds = base::kSanitized ? 1 : 12;
+  const std::uint64_t seeds = base::budget("ordered_epoch_seeds");
   TornReport sum;
   std::uint64_t elections = 0;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
@@ -130,6 +130,7 @@ TEST(OrderedEpochTest, IsLinearizableWhoeverLeads) {
   }
   std::printf("%lu found, %lu absent, %lu asked; %lu elections\n", sum.found, sum.absent, sum.asked,
               elections);
+  base::say_bound("ordered_epoch_seeds", seeds);
   EXPECT_GT(sum.found, 1'000u);
   EXPECT_GT(sum.absent, 100u);
   EXPECT_GT(elections, seeds);

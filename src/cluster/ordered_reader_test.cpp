@@ -12,7 +12,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/sanitizers.hpp"
+#include "base/test_budget.hpp"
 #include "cluster/ordered_reader_fixture.hpp"
 
 namespace dolmen::cluster {
@@ -276,7 +276,7 @@ TEST_F(OrderedReaderTest, ACircleOfWholeNodesEndsInAMessage) {
 
 // Readers in between all stores, who copy lines in any order.
 TEST(OrderedReader, NothingTornOrRecycledIsBelieved) {
-  const std::uint64_t seeds = base::kSanitized ? 1 : 4;
+  const std::uint64_t seeds = base::budget("ordered_torn_seeds");
   TornReport sum;
   std::uint64_t scanned = 0;
   std::uint64_t scans = 0;
@@ -293,6 +293,7 @@ TEST(OrderedReader, NothingTornOrRecycledIsBelieved) {
   }
   std::printf("%lu found, %lu absent, %lu scanned in %lu scans, %lu asked by message\n", sum.found,
               sum.absent, scanned, scans, sum.asked);
+  base::say_bound("ordered_torn_seeds", seeds);
   EXPECT_GT(sum.found, 100u);
   EXPECT_GT(sum.absent, 100u);
   EXPECT_GT(scanned, 1'000u);
