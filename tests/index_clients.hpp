@@ -26,18 +26,20 @@ namespace dolmen::members {
 
 inline constexpr std::uint64_t kKeys = 6;
 
-/// Clients that get, put and erase until they are told to stop. No value is 0: that is no key.
-class IndexClients {
+/// Clients that get, put and erase until they are told to stop, and scan where there is an order.
+/// No value is 0: that is no key.
+template <class Index, std::uint64_t kKeysOfAll>
+class IndexClientsOf {
  public:
-  using Open = std::function<dolmen::Index()>;
-  IndexClients(const Open& open, unsigned count) {
+  using Open = std::function<Index()>;
+  IndexClientsOf(const Open& open, unsigned count) {
     for (unsigned i = 0; i < count; ++i) {
       threads_.emplace_back([this, open, i] { work(open, i); });
     }
   }
-  ~IndexClients() { stop(); }
-  IndexClients(const IndexClients&) = delete;
-  IndexClients& operator=(const IndexClients&) = delete;
+  ~IndexClientsOf() { stop(); }
+  IndexClientsOf(const IndexClientsOf&) = delete;
+  IndexClientsOf& operator=(const IndexClientsOf&) = delete;
 
   void stop() {
     is_stopping_ = true;
@@ -84,16 +86,37 @@ class IndexClients {
     ++answered_;
   }
 
+  /// As if each key were got by itself, all at the same time.
+  void scan(Index& index, unsigned number, std::chrono::seconds patience) {
+    std::vector<std::size_t> places;
+    for (std::uint64_t key = 0; key < kKeysOfAll; ++key) {
+      places.push_back(begins(number, {key, RegisterModel::read()}));
+    }
+    const auto page = index.scan({}, 1'000, Index::Moment::each, patience);
+    std::vector<std::uint64_t> found(kKeysOfAll);
+    if (page) {
+      for (const auto& entry : page->entries) {
+        found.at(dolmen::base::load<std::uint64_t>(entry.key)) =
+            dolmen::base::load<std::uint64_t>(entry.value);
+      }
+      if (!page->is_last) broken_ = "a scan without an end";
+    }
+    for (std::uint64_t key = 0; key < kKeysOfAll; ++key) ends(places[key], page, found[key]);
+  }
+
   void work(const Open& open, unsigned number) {
     const std::chrono::seconds patience(20);
     dolmen::base::Random random(number);
     auto index = open();
     for (std::uint64_t i = 1; !is_stopping_; ++i) {
-      const std::uint64_t key = random.below(kKeys);
+      const std::uint64_t key = random.below(kKeysOfAll);
       const auto key_bytes = std::as_bytes(std::span(&key, 1));
       // The first only looks: where memory is mapped it hears of nobody's end but by lines.
-      const std::uint64_t what = number == 0 ? 0 : random.below(10);
-      if (what < 7) {
+      const std::uint64_t what = number == 0 ? i % 7 : random.below(10);
+      constexpr bool kHasOrder = requires { typename Index::Page; };
+      if (kHasOrder && what < 2) {
+        if constexpr (kHasOrder) scan(index, number, patience);
+      } else if (what < 7) {
         const std::size_t place = begins(number, {key, RegisterModel::read()});
         const auto got = index.get(key_bytes, patience);
         const bool is_there = got && got->has_value();
@@ -125,5 +148,7 @@ class IndexClients {
   std::atomic<bool> is_stopping_{false};
   std::vector<std::thread> threads_;
 };
+
+using IndexClients = IndexClientsOf<dolmen::Index, kKeys>;
 
 }  // namespace dolmen::members

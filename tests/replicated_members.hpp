@@ -53,7 +53,7 @@ class Members {
   /// `witness`: which of them is one; 0: none.
   Members(std::vector<std::string> addresses, std::vector<std::string> namespaces,
           dolmen::ReplicatedLevel level = dolmen::ReplicatedLevel::durable,
-          std::uint32_t witness = 0)
+          std::uint32_t witness = 0, const std::vector<std::uint64_t>& groups = {1})
       : namespaces_(std::move(namespaces)), level_(level), witness_(witness) {
     std::string pattern = (fs::temp_directory_path() / "dolmen-members-XXXXXX").string();
     root_ = ::mkdtemp(pattern.data());
@@ -62,7 +62,8 @@ class Members {
     if (witness != 0) group_.witnesses = {witness};
     for (std::uint32_t member = 1; member <= kMembers; ++member) {
       dolmen::Replicated::create(
-          {.group = group_, .member = member, .directory = directory(member), .level = level_})
+          {.group = group_, .member = member, .directory = directory(member), .level = level_},
+          groups)
           .value();
       start(member);
     }

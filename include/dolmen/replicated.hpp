@@ -247,7 +247,6 @@ class ReplicatedClient {
 
  private:
   friend struct node::ClientOf;
-  friend class Index;  // a client of each shard, which reads memory as well
   struct Impl;
   explicit ReplicatedClient(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;

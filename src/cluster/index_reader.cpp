@@ -81,20 +81,15 @@ IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, Ind
 IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
                          const ObjectId& slot_key, std::vector<std::byte> key, ReadLevel level,
                          const LedEpoch& led, Candidates candidates)
-    : geometry_(geometry),
+    : RegionReader(level, led),
+      geometry_(geometry),
       epoch_(epoch),
       hints_(&hints),
       slot_key_(slot_key),
       key_(std::move(key)),
-      level_(level),
-      led_(led),
       order_(candidates) {
-  DOLMEN_ASSERT((led.lines > 0) == (level == ReadLevel::epoch));
   begin();
-  // Once, in the first round: what counts is that no line is read before the look-up began.
-  for (std::uint32_t line = 1; line <= led_.lines; ++line) {
-    reads_.push_back({.line = line, .bytes = kLineReadBytes});
-  }
+  read_lines();
 }
 
 void IndexLookup::begin() {
@@ -144,47 +139,11 @@ void IndexLookup::ask_for_reads() {
   }
 }
 
-/// A member that elected a later leader, before the look-up began or since, promised a later epoch
-/// before that. Whoever leads puts a configuration into its log before it counts.
-bool IndexLookup::leads_yet(std::span<const base::Bytes> lines) const noexcept {
-  if (DOLMEN_PLANTED("cluster.lines_not_looked_at")) return true;
-  const auto promised = [&](base::Bytes line) { return base::load<std::uint64_t>(line); };
-  return promised(lines[0]) == led_.epoch &&
-         base::load<std::uint64_t>(lines[0], 8) == led_.configured &&
-         std::ranges::all_of(lines, [&](base::Bytes line) { return promised(line) <= led_.epoch; });
-}
-
-bool IndexLookup::is_in_time(const ReadTimes& times) const noexcept {
-  if (level_ != ReadLevel::lease) return true;
-  if (DOLMEN_PLANTED("cluster.lease_looked_at_before"))
-    return times.issued_ns < times.lease_until_ns;
-  return times.completed_ns < times.lease_until_ns;
-}
-
-LookupState IndexLookup::arrived(std::span<const base::Bytes> bytes, const ReadTimes& times) {
-  DOLMEN_ASSERT(state_ == LookupState::reading && bytes.size() == reads_.size());
-  ++round_trips_;
-  bool is_complete = true;
-  for (std::size_t i = 0; i < bytes.size(); ++i) is_complete &= bytes[i].size() == reads_[i].bytes;
-  if (level_ == ReadLevel::epoch) {
-    const bool has_lines = round_trips_ == 1;
-    if (!is_complete || (has_lines && !leads_yet(bytes.last(led_.lines)))) {
-      end(LookupState::deposed);
-      return state_;
-    }
-    if (has_lines) bytes = bytes.first(bytes.size() - led_.lines);
-  }
-  if (!is_complete || !is_in_time(times)) {
-    end(LookupState::ask);
-    return state_;
-  }
-  if (!places_.empty()) {
-    take_records(bytes);
-    return state_;
-  }
+void IndexLookup::take(std::span<const base::Bytes> bytes) {
+  if (!places_.empty()) return take_records(bytes);
   std::size_t next = 0;
   for (Candidate& candidate : candidates_) {
-    if (state_ != LookupState::reading) return state_;
+    if (state() != LookupState::reading) return;
     switch (candidate.step) {
       case Candidate::Step::depth:
         take_depth(candidate, bytes[next++]);
@@ -201,18 +160,17 @@ LookupState IndexLookup::arrived(std::span<const base::Bytes> bytes, const ReadT
         break;
     }
   }
-  if (state_ != LookupState::reading) return state_;
+  if (state() != LookupState::reading) return;
   const bool is_settled = std::ranges::all_of(candidates_, [](const Candidate& candidate) {
     return candidate.step == Candidate::Step::settled || candidate.step == Candidate::Step::later;
   });
   if (is_settled) {
     settle();
-  } else if (futile_ > kFutileMax || round_trips_ > geometry_.depth_max + kRoundTripsMore) {
+  } else if (futile_ > kFutileMax || round_trips() > geometry_.depth_max + kRoundTripsMore) {
     end(LookupState::ask);
   } else {
     ask_for_reads();
   }
-  return state_;
 }
 
 void IndexLookup::take_depth(Candidate& candidate, base::Bytes bytes) {
@@ -289,7 +247,7 @@ void IndexLookup::settle() {
       return end(LookupState::found);
     }
   }
-  if (places_.empty()) return answer_none();
+  if (places_.empty()) return end_without();
   reads_.clear();
   for (const RecordPlace& place : places_) reads_.push_back({0, place.at(geometry_), place.bytes});
 }
@@ -304,11 +262,11 @@ void IndexLookup::take_records(std::span<const base::Bytes> bytes) {
     value_.assign(record->value.begin(), record->value.end());
     return end(LookupState::found);
   }
-  answer_none();
+  end_without();
 }
 
-void IndexLookup::answer_none() {
-  if (candidates_[1].step != Candidate::Step::later) return answer_absent();
+void IndexLookup::end_without() {
+  if (candidates_[1].step != Candidate::Step::later) return end_absent();
   places_.clear();
   look_up(candidates_[1]);
   ask_for_reads();
@@ -318,16 +276,6 @@ void IndexLookup::answer_none() {
 void IndexLookup::again() {
   if (++futile_ > kFutileMax) return end(LookupState::ask);
   begin();
-}
-
-void IndexLookup::answer_absent() {
-  const bool may_say_so = level_ != ReadLevel::hint || DOLMEN_PLANTED("cluster.hint_says_absent");
-  end(may_say_so ? LookupState::absent : LookupState::ask);
-}
-
-void IndexLookup::end(LookupState state) {
-  state_ = state;
-  reads_.clear();
 }
 
 }  // namespace dolmen::cluster

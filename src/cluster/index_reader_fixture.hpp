@@ -44,13 +44,15 @@ inline std::optional<std::uint64_t> number_in(const Table& table, const IndexLoo
 }
 
 /// One look-up under way: each read of a round is copied piece by piece.
-class SlowLookup {
+template <typename Lookup>
+class SlowRead {
  public:
-  SlowLookup(IndexLookup lookup, std::size_t piece_bytes)
+  SlowRead(Lookup lookup, std::size_t piece_bytes)
       : lookup_(std::move(lookup)), piece_bytes_(piece_bytes) {
     begin_round();
   }
-  [[nodiscard]] const IndexLookup& lookup() const { return lookup_; }
+  [[nodiscard]] const Lookup& lookup() const { return lookup_; }
+  [[nodiscard]] Lookup& lookup() { return lookup_; }
   [[nodiscard]] bool is_over() const { return lookup_.state() != LookupState::reading; }
   /// Copies one piece; when that was the last one of the round, the look-up goes on. `regions`: the
   /// copy, and the lines.
@@ -82,11 +84,13 @@ class SlowLookup {
     }
   }
 
-  IndexLookup lookup_;
+  Lookup lookup_;
   std::size_t piece_bytes_;
   std::vector<std::vector<std::byte>> buffers_;
   std::vector<std::pair<std::size_t, std::ptrdiff_t>> pieces_;  ///< yet to be copied
 };
+
+using SlowLookup = SlowRead<IndexLookup>;
 
 /// What happened to each key, and whether what readers say of it is linearizable. There is one
 /// writer, so that the values of a key are a sequence; a reader is given the earliest of them that

@@ -79,6 +79,7 @@ struct OrderedRange {
   std::vector<std::byte> from{};
   std::optional<std::vector<std::byte>> to{};  ///< none: all that come
   bool is_backward = false;                    ///< the last ones first
+  friend bool operator==(const OrderedRange&, const OrderedRange&) = default;
 };
 
 /// Some of a range, in its order.

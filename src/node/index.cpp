@@ -49,7 +49,7 @@ Result<void> Index::Impl::add(const node::GroupPlan& plan, std::uint64_t number,
   auto shard = std::make_unique<Shard>(options, counts);
   DOLMEN_CHECK(shard->open(plan, number, options.spin));
   Shard* const its = shard.get();
-  parts.push_back({its, ReplicatedClient(std::move(shard))});
+  parts.push_back({its, node::ClientOf::of(std::move(shard))});
   return {};
 }
 

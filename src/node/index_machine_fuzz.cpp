@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Any bytes as a client's request to an index, and as an entry of its log: what is understood is
-// exactly what the encoder makes, and a small table carries it out.
+// exactly what the encoder makes, and a small table of either kind carries it out.
 #include <algorithm>
 #include <cstdint>
 #include <span>
@@ -9,6 +9,7 @@
 #include <dolmen/assert.hpp>
 
 #include "node/index_machine.hpp"
+#include "node/ordered_machine.hpp"
 #include "sim/sim_env.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -24,6 +25,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto reply = machine.apply(bytes);
   DOLMEN_ASSERT(request || reply.empty());
   DOLMEN_ASSERT(machine.table().check().has_value());
+  node::OrderedMachine ordered(
+      clock, node::OrderedMachine::geometry_of({.node_bytes = 8192, .record_bytes = 4096}).value(),
+      0);
+  ordered.reset();
+  (void)ordered.effect_of(bytes);
+  const auto told = ordered.apply(bytes);
+  DOLMEN_ASSERT(request || told.empty());
+  if (request && request->scan) DOLMEN_ASSERT(node::decode_index_page(told).has_value());
+  DOLMEN_ASSERT(ordered.table().check().has_value());
+  if (const auto page = node::decode_index_page(bytes); page && !page->entries.empty()) {
+    // One entry is more than a page, if it is long.
+    (void)node::encode_index_page(*page);
+  }
   (void)node::decode_index_value(bytes);
   (void)node::decode_index_outcomes(bytes, size);
   return 0;

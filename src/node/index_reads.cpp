@@ -2,12 +2,8 @@
 #include "node/index_reads.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <utility>
+#include <memory>
 
-#include <dolmen/assert.hpp>
-
-#include "log/lane.hpp"
 #include "node/index_machine.hpp"
 
 namespace dolmen {
@@ -15,112 +11,18 @@ namespace dolmen {
 namespace {
 
 using cluster::LookupState;
-using replication::EnvelopeKind;
 
-/// Of an operation that belongs to no look-up.
-constexpr fabric::OpId kFetch{~std::uint64_t{0}};
-constexpr std::uint64_t kReadsOfLookup = 256;
-/// Who leads is asked again after this.
-constexpr std::uint64_t kAgainNs = 5'000'000;
-/// More look-ups of one key in vain are asked for by message.
-constexpr int kAttemptsMax = 4;
 /// A directory up to so long is read as a whole, once.
 constexpr std::uint32_t kDirectoryDepthMax = 14;
 
 }  // namespace
 
-Index::Impl::Shard::~Shard() {
-  // The endpoint goes first: it may write into buffers until then.
-  endpoint.reset();
-}
-
-// --- what arrives --------------------------------------------------------------------------------
-
-void Index::Impl::Shard::on_lost(const fabric::NodeName& peer, const Error& why) {
-  copies.erase(peer.node);
-  if (led && std::ranges::any_of(led->lines, [&](const Copy& c) { return c.name == peer; })) {
-    let_go();
-  }
-  ReplicatedClient::Impl::on_lost(peer, why);
-}
-
-void Index::Impl::Shard::on_message(const fabric::NodeName& from, base::Bytes message) {
-  const auto opened = replication::decode_envelope(message);
-  if (!opened || opened->envelope.kind != EnvelopeKind::memory) {
-    return ReplicatedClient::Impl::on_message(from, message);
-  }
-  const auto reply = replication::decode_memory_reply(opened->body);
-  if (!reply || opened->envelope.group != group) return;
-  if (replication::node_of(opened->envelope.from) != from.node) return;
-  copies[from.node] = {.name = from, .replica = opened->envelope.from, .said = *reply};
-}
-
-void Index::Impl::Shard::on_completed(fabric::OpId op, const Result<std::uint64_t>& former) {
-  if (op == kFetch) {
-    fetched = former ? Result<void>{} : std::unexpected(former.error());
-    return;
-  }
-  const auto number = static_cast<std::uint64_t>(op);
-  const std::size_t slot = number / kReadsOfLookup;
-  if (slot >= lookups.size() || !lookups[slot]) return;
-  Lookup& lookup = *lookups[slot];
-  lookup.has_failed[number % kReadsOfLookup] = !former;
-  --lookup.under_way;
-}
-
-// --- who leads -----------------------------------------------------------------------------------
-
-Result<bool> Index::Impl::Shard::learn(std::uint64_t deadline_ns) {
-  if (led) return true;
-  if (now_ns() < ask_until_ns) return false;
-  ++counts->learned;
-  const std::uint64_t end_ns = std::min(deadline_ns, now_ns() + kLearnNs);
-  copies.clear();
-  std::uint64_t asked_ns = 0;
-  while (now_ns() < end_ns) {
-    DOLMEN_CHECK(look_after_roster());
-    if (asked_ns == 0 || now_ns() >= asked_ns + kAgainNs) {
-      for (const fabric::NodeId node : nodes) {
-        DOLMEN_TRY(const bool is_sent, send(node, EnvelopeKind::ask_memory, {}));
-        if (is_sent) asked_ns = now_ns();
-      }
-    }
-    DOLMEN_CHECK(poll_until(std::min(end_ns, now_ns() + kAgainNs)));
-    auto chosen = node::choose_copies(copies);
-    if (!chosen) continue;
-    DOLMEN_TRY(const bool is_usable,
-               use({std::move(*chosen)}, std::min(deadline_ns, now_ns() + kAttemptNs)));
-    if (is_usable) return true;
-    copies.clear();
-    asked_ns = 0;
-  }
-  ask_until_ns = now_ns() + kAskNs;
-  return false;
-}
-
-bool Index::Impl::Shard::map(Led& chosen) {
-  for (const Copy& copy : chosen.lines) {
-    auto mapped = endpoint->map(copy.name, fabric::RegionId{copy.said.region});
-    if (!mapped || mapped->size() < replication::kMemoryLineBytes ||
-        mapped->size() - replication::kMemoryLineBytes < copy.said.bytes) {
-      return false;
-    }
-    chosen.mapped.push_back(*mapped);
-  }
-  return true;
-}
-
-Result<bool> Index::Impl::Shard::use(Led chosen, std::uint64_t deadline_ns) {
-  if (endpoint->traits().mapped && !map(chosen)) return false;
-  led = std::move(chosen);
-  ++learned;
-  const std::uint64_t bytes = led->lines.front().said.bytes;
-  DOLMEN_TRY(const auto front,
-             fetch(replication::kMemoryLineBytes, cluster::kGeometryBytes, deadline_ns));
-  const auto found = front ? cluster::decode_geometry(*front, bytes)
+Result<bool> Index::Impl::Shard::learn_region(std::uint64_t region_bytes,
+                                              std::uint64_t deadline_ns) {
+  DOLMEN_TRY(const auto front, fetch(0, cluster::kGeometryBytes, deadline_ns));
+  const auto found = front ? cluster::decode_geometry(*front, region_bytes)
                            : Result<cluster::IndexGeometry>(fail(Errc::connection_lost, "a read"));
   if (!found || found->kind != cluster::IndexKind::records) {
-    let_go();
     return false;
   }
   if (geometry != *found) {
@@ -128,266 +30,60 @@ Result<bool> Index::Impl::Shard::use(Led chosen, std::uint64_t deadline_ns) {
     hints.emplace(*found);
   }
   // Once: what of it is old says so where it leads.
-  if (hints->depth()) return led.has_value();
-  DOLMEN_TRY(const auto depth_word,
-             fetch(replication::kMemoryLineBytes + cluster::kDepthAt, 8, deadline_ns));
-  if (!depth_word) return led.has_value();
+  if (hints->depth()) return is_led();
+  DOLMEN_TRY(const auto depth_word, fetch(cluster::kDepthAt, 8, deadline_ns));
+  if (!depth_word) return is_led();
   const auto depth = base::load<std::uint32_t>(*depth_word);
   if (depth == 0 || depth > std::min<std::uint32_t>(kDirectoryDepthMax, geometry->depth_max)) {
-    return led.has_value();
+    return is_led();
   }
-  DOLMEN_TRY(const auto words, fetch(replication::kMemoryLineBytes +
-                                         cluster::IndexGeometry::directory_word_at(depth, 0),
+  DOLMEN_TRY(const auto words, fetch(cluster::IndexGeometry::directory_word_at(depth, 0),
                                      std::size_t{4} << depth, deadline_ns));
   if (words) hints->learn_all(depth, *words);
-  return led.has_value();
+  return is_led();
 }
-
-void Index::Impl::Shard::let_go() {
-  if (!led) return;
-  if (!led->mapped.empty()) {
-    for (const Copy& copy : led->lines) {
-      endpoint->unmap(copy.name, fabric::RegionId{copy.said.region});
-    }
-  }
-  led.reset();
-}
-
-Result<std::optional<std::vector<std::byte>>> Index::Impl::Shard::fetch(std::uint64_t offset,
-                                                                        std::size_t bytes,
-                                                                        std::uint64_t deadline_ns) {
-  if (!led) return std::nullopt;
-  // Its own, so that nothing is written into what is gone, whatever becomes of this call.
-  fetch_into.assign(bytes, std::byte{0});
-  if (!led->mapped.empty()) {
-    log::copy_shared(fetch_into, base::Bytes(led->mapped.front()).subspan(offset, bytes));
-    return fetch_into;
-  }
-  const Copy copy = led->lines.front();
-  fetched.reset();
-  if (!endpoint->read(kFetch, {copy.name, fabric::RegionId{copy.said.region}, offset},
-                      fetch_into)) {
-    return std::nullopt;
-  }
-  while (!fetched) {
-    if (now_ns() >= deadline_ns) endpoint->disconnect(copy.name.node);
-    const auto polled = poll_until(std::max(deadline_ns, now_ns() + kPauseNs));
-    if (polled) continue;
-    failure = polled.error();
-    return std::unexpected(*failure);
-  }
-  if (!*fetched) return std::nullopt;
-  return fetch_into;
-}
-
-// --- reading -------------------------------------------------------------------------------------
 
 cluster::IndexLookup Index::Impl::Shard::look_up(Bytes key) {
   const auto candidates =
-      led->mapped.empty() ? cluster::Candidates::together : cluster::Candidates::in_turn;
-  const bool is_hint = options.reads == IndexReads::hint;
-  return {*geometry,
-          node::kIndexEpoch,
-          *hints,
-          key,
-          is_hint ? cluster::ReadLevel::hint : cluster::ReadLevel::epoch,
-          is_hint ? cluster::LedEpoch{} : led->epoch,
-          candidates};
-}
-
-/// By loads, until it is over.
-void Index::Impl::Shard::load(cluster::IndexLookup& lookup) {
-  while (lookup.state() == LookupState::reading) {
-    const auto reads = lookup.reads();
-    std::size_t bytes = 0;
-    for (const cluster::IndexRead& read : reads) bytes += read.bytes;
-    if (loaded.size() < bytes) loaded.resize(bytes);
-    pieces.clear();
-    std::size_t at = 0;
-    for (const cluster::IndexRead& read : reads) {
-      const base::MutableBytes into = base::MutableBytes(loaded).subspan(at, read.bytes);
-      at += read.bytes;
-      pieces.push_back(into);
-      if (read.line == 0) {
-        const std::uint64_t offset = replication::kMemoryLineBytes + read.offset;
-        log::copy_shared(into, base::Bytes(led->mapped.front()).subspan(offset, read.bytes));
-      } else {
-        // What was copied is older than what is read of the lines.
-        if (read.line == 1) std::atomic_thread_fence(std::memory_order_seq_cst);
-        log::copy_shared(into,
-                         base::Bytes(led->mapped[read.line - 1]).subspan(read.offset, read.bytes));
-      }
-    }
-    std::atomic_thread_fence(std::memory_order_acquire);
-    lookup.arrived(pieces);
-  }
-}
-
-/// False: it is to be looked up anew.
-bool Index::Impl::Shard::settle(cluster::IndexLookup& lookup, std::uint64_t led_in,
-                                Answered& answered) {
-  counts->round_trips += lookup.round_trips();
-  switch (lookup.state()) {
-    case LookupState::found:
-      answered = {.is_settled = true, .value = lookup.take_value()};
-      ++counts->one_sided;
-      return true;
-    case LookupState::absent:
-      answered = {.is_settled = true};
-      ++counts->one_sided;
-      return true;
-    case LookupState::deposed:
-      if (led_in == learned) let_go();  // else another one was found since
-      return false;
-    case LookupState::ask:
-    case LookupState::wrong_epoch:
-    case LookupState::reading:
-      return true;
-  }
-  return true;
+      is_mapped() ? cluster::Candidates::in_turn : cluster::Candidates::together;
+  return {*geometry, node::kIndexEpoch, *hints, key, level(), led_epoch(), candidates};
 }
 
 Result<Index::Impl::Shard::Answered> Index::Impl::Shard::read(Bytes key,
                                                               std::uint64_t deadline_ns) {
   Answered answered;
-  if (failure) return std::unexpected(*failure);
-  if (!endpoint->traits().mapped) {
-    constexpr std::size_t kOne = 0;
-    DOLMEN_CHECK(
-        read_many(std::span(&key, 1), std::span(&kOne, 1), std::span(&answered, 1), deadline_ns));
-    return answered;
-  }
-  for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
-    DOLMEN_TRY(const bool is_known, learn(deadline_ns));
-    if (!is_known) break;
-    cluster::IndexLookup lookup = look_up(key);
-    load(lookup);
-    if (settle(lookup, learned, answered)) break;
-  }
+  constexpr std::size_t kOne = 0;
+  DOLMEN_CHECK(
+      read_many(std::span(&key, 1), std::span(&kOne, 1), std::span(&answered, 1), deadline_ns));
   return answered;
-}
-
-/// Asks for what it wants to read; false: not all of it could be asked for yet.
-Result<bool> Index::Impl::Shard::issue(std::size_t slot) {
-  Lookup& one = *lookups[slot];
-  const auto reads = one.lookup.reads();
-  if (one.issued == 0) {
-    DOLMEN_ASSERT_CMP(reads.size(), <, kReadsOfLookup);
-    one.buffers.resize(reads.size());
-    one.has_failed.assign(reads.size(), false);
-  }
-  while (one.issued < reads.size()) {
-    const cluster::IndexRead& read = reads[one.issued];
-    one.buffers[one.issued].resize(read.bytes);
-    if (!led || one.led_in != learned) {
-      one.has_failed[one.issued++] = true;
-      continue;
-    }
-    const Copy& copy = led->lines[read.line == 0 ? 0 : read.line - 1];
-    const std::uint64_t offset =
-        read.line == 0 ? replication::kMemoryLineBytes + read.offset : read.offset;
-    const auto asked = endpoint->read(fabric::OpId{slot * kReadsOfLookup + one.issued},
-                                      {copy.name, fabric::RegionId{copy.said.region}, offset},
-                                      one.buffers[one.issued]);
-    if (!asked && asked.error().code() == Errc::busy) return false;
-    if (asked) {
-      ++one.under_way;
-    } else {
-      one.has_failed[one.issued] = true;
-    }
-    ++one.issued;
-  }
-  return true;
-}
-
-/// Until no operation is under way that could write into a buffer.
-Result<void> Index::Impl::Shard::drain() {
-  const auto is_busy = [this] {
-    return std::ranges::any_of(lookups, [](const auto& one) { return one && one->under_way > 0; });
-  };
-  if (!is_busy()) return {};
-  for (const fabric::NodeId node : nodes) endpoint->disconnect(node);
-  while (is_busy()) DOLMEN_CHECK(poll_until(now_ns() + kPauseNs));
-  return {};
 }
 
 Result<void> Index::Impl::Shard::read_many(std::span<const Bytes> keys,
                                            std::span<const std::size_t> wanted,
                                            std::span<Answered> answered,
                                            std::uint64_t deadline_ns) {
-  if (failure) return std::unexpected(*failure);
-  const auto read = read_slots(keys, wanted, answered, deadline_ns);
-  // The endpoint is of no more use, and what it may write into stays as it is.
-  if (!read) failure = read.error();
-  return read;
-}
-
-Result<void> Index::Impl::Shard::read_slots(std::span<const Bytes> keys,
-                                            std::span<const std::size_t> wanted,
-                                            std::span<Answered> answered,
-                                            std::uint64_t deadline_ns) {
-  if (endpoint->traits().mapped) {
-    for (const std::size_t key : wanted) {
-      DOLMEN_TRY(answered[key], read(keys[key], deadline_ns));
-    }
-    return {};
+  const auto take = [&](std::size_t key, cluster::IndexLookup& lookup) {
+    const bool is_found = lookup.state() == LookupState::found;
+    if (!is_found && lookup.state() != LookupState::absent) return;
+    ++counts->one_sided;
+    answered[key] = {.is_settled = true};
+    if (is_found) answered[key].value = lookup.take_value();
+  };
+  if (!is_mapped()) {
+    return read_all(
+        wanted,
+        [&](std::size_t key) { return std::make_unique<cluster::IndexLookup>(look_up(keys[key])); },
+        [&](std::size_t key, Reader& reader) {
+          take(key, static_cast<cluster::IndexLookup&>(reader));
+        },
+        deadline_ns);
   }
-  lookups.clear();
-  lookups.resize(std::min(kLookupsMax, wanted.size()));
-  std::vector<std::size_t> left(wanted.rbegin(), wanted.rend());
-  std::map<std::size_t, int> attempts;
-  std::uint64_t progress_ns = now_ns();
-  for (;;) {
-    for (std::size_t slot = 0; slot < lookups.size(); ++slot) {
-      if (!lookups[slot] && !left.empty()) {
-        DOLMEN_TRY(const bool is_known, learn(deadline_ns));
-        if (!is_known) {
-          left.clear();
-          break;
-        }
-        lookups[slot].emplace(
-            Lookup{.lookup = look_up(keys[left.back()]), .key = left.back(), .led_in = learned});
-        left.pop_back();
-      }
-      if (!lookups[slot]) continue;
-      Lookup& one = *lookups[slot];
-      if (one.issued < one.lookup.reads().size()) {
-        DOLMEN_TRY(const bool is_issued, issue(slot));
-        if (!is_issued) continue;
-      }
-      if (one.under_way > 0) continue;
-      progress_ns = now_ns();
-      pieces.clear();
-      for (std::size_t i = 0; i < one.buffers.size(); ++i) {
-        pieces.push_back(one.has_failed[i] ? base::Bytes{} : base::Bytes(one.buffers[i]));
-      }
-      one.lookup.arrived(pieces);
-      one.issued = 0;
-      if (one.lookup.state() == LookupState::reading) {
-        DOLMEN_TRY(const bool is_issued, issue(slot));
-        static_cast<void>(is_issued);
-        continue;
-      }
-      const std::size_t key = one.key;
-      const bool is_over = settle(one.lookup, one.led_in, answered[key]);
-      lookups[slot].reset();
-      if (!is_over && ++attempts[key] < kAttemptsMax) left.push_back(key);
-      if (!left.empty()) --slot;  // the next one, at once
-    }
-    const auto is_under_way = [](const auto& one) { return one.has_value(); };
-    if (left.empty() && std::ranges::none_of(lookups, is_under_way)) return {};
-    if (now_ns() >= std::min(deadline_ns, progress_ns + kAttemptNs)) {
-      // Somebody does not answer: what is under way fails, and others are chosen.
-      DOLMEN_CHECK(drain());
-      progress_ns = now_ns();
-      if (now_ns() >= deadline_ns) left.clear();
-    }
-    // Something may have completed while others were begun.
-    const bool is_ready = std::ranges::any_of(lookups, [](const auto& one) {
-      return one && one->under_way == 0 && one->issued == one->lookup.reads().size();
-    });
-    if (!is_ready) DOLMEN_CHECK(poll_until(std::min(deadline_ns, now_ns() + kAttemptNs)));
+  for (const std::size_t key : wanted) {
+    DOLMEN_CHECK(load_one([&] { return look_up(keys[key]); },
+                          [&](cluster::IndexLookup& lookup) { take(key, lookup); },
+                          deadline_ns));
   }
+  return {};
 }
 
 }  // namespace dolmen

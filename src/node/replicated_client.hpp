@@ -157,6 +157,10 @@ struct ClientOf {
   [[nodiscard]] static Result<ReplicatedClient> make(const GroupPlan& plan, std::uint64_t number);
   using Impl = ReplicatedClient::Impl;
   [[nodiscard]] static Impl& inside(ReplicatedClient& client) { return *client.impl_; }
+  /// Requires: it is open.
+  [[nodiscard]] static ReplicatedClient of(std::unique_ptr<Impl> impl) {
+    return ReplicatedClient(std::move(impl));
+  }
 };
 }  // namespace node
 

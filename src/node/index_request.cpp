@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What clients of an index send, and are told.
+#include "node/shard_machine.hpp"
+
+namespace dolmen::node {
+
+namespace {
+
+using cluster::IndexCommand;
+using cluster::IndexKind;
+using cluster::IndexOutcome;
+
+constexpr std::uint8_t kAsks = 1;
+constexpr std::uint8_t kChanges = 2;
+constexpr std::uint8_t kScans = 3;
+constexpr std::uint8_t kHasEnd = 1;
+constexpr std::uint8_t kIsBackward = 2;
+
+base::Bytes take_sized_key(base::ByteReader& in) {
+  const auto bytes = in.get<std::uint32_t>();
+  // The first key behind the longest one has one byte more.
+  if (bytes > cluster::kRecordKeyBytesMax + 1) in.fail();
+  return in.take(bytes);
+}
+
+void put_sized_key(base::ByteWriter& out, base::Bytes key) {
+  out.put(static_cast<std::uint32_t>(key.size()));
+  out.put_bytes(key);
+}
+
+std::unexpected<Error> damaged() { return fail(Errc::corrupt, "a request to an index"); }
+
+}  // namespace
+
+std::vector<std::byte> encode(const IndexRequest& request) {
+  base::ByteWriter out;
+  if (request.asked) {
+    out.put(kAsks);
+    out.put_bytes(*request.asked);
+    return out.release();
+  }
+  if (request.scan) {
+    const cluster::OrderedRange& range = request.scan->range;
+    out.put(kScans);
+    out.put(static_cast<std::uint8_t>((range.to ? kHasEnd : 0) |
+                                      (range.is_backward ? kIsBackward : 0)));
+    out.put(request.scan->limit);
+    put_sized_key(out, range.from);
+    if (range.to) put_sized_key(out, *range.to);
+    return out.release();
+  }
+  DOLMEN_ASSERT_CMP(request.changes.size(), <=, kIndexChangesMax);
+  out.put(kChanges);
+  out.put(request.release);
+  for (const IndexCommand& change : request.changes) {
+    const auto bytes = encode_index_command(change, IndexKind::records);
+    out.put(static_cast<std::uint32_t>(bytes.size()));
+    out.put_bytes(bytes);
+  }
+  return out.release();
+}
+
+Result<IndexRequest> decode_index_request(base::Bytes bytes) {
+  base::ByteReader in(bytes);
+  const auto kind = in.get<std::uint8_t>();
+  IndexRequest request;
+  if (kind == kAsks) {
+    const base::Bytes key = in.take(in.remaining());
+    if (in.failed() || !cluster::is_possible_record(key.size(), 0)) return damaged();
+    request.asked.emplace(key.begin(), key.end());
+    return request;
+  }
+  if (kind == kScans) {
+    IndexScan scan;
+    const auto flags = in.get<std::uint8_t>();
+    scan.limit = in.get<std::uint32_t>();
+    const base::Bytes from = take_sized_key(in);
+    scan.range.from.assign(from.begin(), from.end());
+    if ((flags & kHasEnd) != 0) {
+      const base::Bytes to = take_sized_key(in);
+      scan.range.to.emplace(to.begin(), to.end());
+    }
+    scan.range.is_backward = (flags & kIsBackward) != 0;
+    if (in.failed() || in.remaining() != 0 || flags > (kHasEnd | kIsBackward)) return damaged();
+    request.scan = std::move(scan);
+    return request;
+  }
+  if (kind != kChanges) return damaged();
+  request.release = in.get<log::Index>();
+  while (!in.failed() && in.remaining() > 0) {
+    if (request.changes.size() == kIndexChangesMax) return damaged();
+    const base::Bytes one = in.take(in.get<std::uint32_t>());
+    if (in.failed()) return damaged();
+    auto change = cluster::decode_index_command(one, IndexKind::records);
+    if (!change) return damaged();
+    if (change->kind != IndexCommand::Kind::put && change->kind != IndexCommand::Kind::erase) {
+      return damaged();
+    }
+    request.changes.push_back(std::move(*change));
+  }
+  if (in.failed()) return damaged();
+  return request;
+}
+
+Result<std::optional<std::vector<std::byte>>> decode_index_value(base::Bytes reply) {
+  if (reply.empty() || reply[0] > std::byte{1}) return damaged();
+  const bool is_there = reply[0] == std::byte{1};
+  if (!is_there && reply.size() > 1) return damaged();
+  if (!is_there) return std::nullopt;
+  return std::vector<std::byte>(reply.begin() + 1, reply.end());
+}
+
+Result<std::vector<IndexOutcome>> decode_index_outcomes(base::Bytes reply, std::size_t count) {
+  if (reply.size() != count) return damaged();
+  std::vector<IndexOutcome> outcomes;
+  for (const std::byte one : reply) {
+    if (one >= std::byte{static_cast<std::uint8_t>(IndexOutcome::done)}) return damaged();
+    outcomes.push_back(static_cast<IndexOutcome>(one));
+  }
+  return outcomes;
+}
+
+std::vector<std::byte> encode_index_value(const std::optional<std::vector<std::byte>>& value) {
+  base::ByteWriter out;
+  out.put(std::uint8_t{value.has_value()});
+  if (value) out.put_bytes(*value);
+  return out.release();
+}
+
+std::vector<std::byte> encode_index_page(const cluster::OrderedPage& page) {
+  base::ByteWriter out;
+  // The last one that was taken may be larger than there is room for.
+  std::size_t bytes = 0;
+  std::size_t count = 0;
+  for (const cluster::OrderedEntry& entry : page.entries) {
+    bytes += entry.key.size() + entry.value.size();
+    if (count > 0 && bytes > kPageBytesMax) break;
+    ++count;
+  }
+  out.put(std::uint8_t{page.is_last && count == page.entries.size()});
+  for (std::size_t i = 0; i < count; ++i) {
+    put_sized_key(out, page.entries[i].key);
+    out.put(static_cast<std::uint32_t>(page.entries[i].value.size()));
+    out.put_bytes(page.entries[i].value);
+  }
+  return out.release();
+}
+
+Result<cluster::OrderedPage> decode_index_page(base::Bytes reply) {
+  base::ByteReader in(reply);
+  cluster::OrderedPage page;
+  const auto is_last = in.get<std::uint8_t>();
+  while (!in.failed() && in.remaining() > 0) {
+    const base::Bytes key = take_sized_key(in);
+    const base::Bytes value = in.take(in.get<std::uint32_t>());
+    if (in.failed()) return damaged();
+    page.entries.push_back(
+        {.key = {key.begin(), key.end()}, .value = {value.begin(), value.end()}});
+  }
+  if (in.failed() || is_last > 1) return damaged();
+  page.is_last = is_last == 1;
+  return page;
+}
+
+std::unexpected<Error> refused_request(const char* what) {
+  return fail(Errc::invalid_argument, what);
+}
+
+}  // namespace dolmen::node

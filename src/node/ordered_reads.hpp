@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A client of one shard of an ordered index: keys and ranges in the leader's memory. Threads: one
+// at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include <dolmen/ordered_index.hpp>
+
+#include "cluster/ordered_reader.hpp"
+#include "node/region_reads.hpp"
+
+namespace dolmen::node {
+
+class OrderedReads final : public RegionReads {
+ public:
+  using RegionReads::RegionReads;
+  using Value = std::vector<std::byte>;
+
+  // Nothing: it is to be asked for by message. Errors: the endpoint's.
+  [[nodiscard]] Result<std::optional<std::optional<Value>>> read(base::Bytes key,
+                                                                 std::uint64_t deadline_ns);
+  /// Requires: it is not backward.
+  [[nodiscard]] Result<std::optional<cluster::OrderedPage>> scan(const cluster::OrderedRange& range,
+                                                                 std::size_t limit,
+                                                                 std::size_t bytes,
+                                                                 std::uint64_t deadline_ns);
+
+ private:
+  [[nodiscard]] Result<bool> learn_region(std::uint64_t region_bytes,
+                                          std::uint64_t deadline_ns) override;
+  template <class Lookup, class Make, class Take>
+  [[nodiscard]] Result<void> read_one(const Make& make, const Take& take,
+                                      std::uint64_t deadline_ns);
+
+  std::optional<cluster::OrderedGeometry> geometry_;
+  std::optional<cluster::OrderedHints> hints_;
+};
+
+}  // namespace dolmen::node

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/region_reads.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+#include <dolmen/assert.hpp>
+
+#include "log/lane.hpp"
+
+namespace dolmen::node {
+
+namespace {
+
+using cluster::LookupState;
+using replication::EnvelopeKind;
+
+/// Of an operation that belongs to no look-up.
+constexpr fabric::OpId kFetch{~std::uint64_t{0}};
+constexpr std::uint64_t kReadsOfLookup = 256;
+/// Who leads is asked again after this.
+constexpr std::uint64_t kAgainNs = 5'000'000;
+
+}  // namespace
+
+RegionReads::~RegionReads() {
+  // The endpoint goes first: it may write into buffers until then.
+  endpoint.reset();
+}
+
+// --- what arrives --------------------------------------------------------------------------------
+
+void RegionReads::on_lost(const fabric::NodeName& peer, const Error& why) {
+  copies.erase(peer.node);
+  if (led && std::ranges::any_of(led->lines, [&](const Copy& c) { return c.name == peer; })) {
+    let_go();
+  }
+  ClientOf::Impl::on_lost(peer, why);
+}
+
+void RegionReads::on_message(const fabric::NodeName& from, base::Bytes message) {
+  const auto opened = replication::decode_envelope(message);
+  if (!opened || opened->envelope.kind != EnvelopeKind::memory) {
+    return ClientOf::Impl::on_message(from, message);
+  }
+  const auto reply = replication::decode_memory_reply(opened->body);
+  if (!reply || opened->envelope.group != group) return;
+  if (replication::node_of(opened->envelope.from) != from.node) return;
+  copies[from.node] = {.name = from, .replica = opened->envelope.from, .said = *reply};
+}
+
+void RegionReads::on_completed(fabric::OpId op, const Result<std::uint64_t>& former) {
+  if (op == kFetch) {
+    fetched = former ? Result<void>{} : std::unexpected(former.error());
+    return;
+  }
+  const auto number = static_cast<std::uint64_t>(op);
+  const std::size_t slot = number / kReadsOfLookup;
+  if (slot >= lookups.size() || !lookups[slot]) return;
+  Lookup& lookup = *lookups[slot];
+  lookup.has_failed[number % kReadsOfLookup] = !former;
+  --lookup.under_way;
+}
+
+// --- who leads -----------------------------------------------------------------------------------
+
+Result<bool> RegionReads::learn(std::uint64_t deadline_ns) {
+  if (led) return true;
+  if (now_ns() < ask_until_ns) return false;
+  ++counts->learned;
+  const std::uint64_t end_ns = std::min(deadline_ns, now_ns() + kLearnNs);
+  copies.clear();
+  std::uint64_t asked_ns = 0;
+  while (now_ns() < end_ns) {
+    DOLMEN_CHECK(look_after_roster());
+    if (asked_ns == 0 || now_ns() >= asked_ns + kAgainNs) {
+      for (const fabric::NodeId node : nodes) {
+        DOLMEN_TRY(const bool is_sent, send(node, EnvelopeKind::ask_memory, {}));
+        if (is_sent) asked_ns = now_ns();
+      }
+    }
+    DOLMEN_CHECK(poll_until(std::min(end_ns, now_ns() + kAgainNs)));
+    auto chosen = choose_copies(copies);
+    if (!chosen) continue;
+    DOLMEN_TRY(const bool is_usable,
+               use({std::move(*chosen)}, std::min(deadline_ns, now_ns() + kAttemptNs)));
+    if (is_usable) return true;
+    copies.clear();
+    asked_ns = 0;
+  }
+  ask_until_ns = now_ns() + kAskNs;
+  return false;
+}
+
+bool RegionReads::map(Led& chosen) {
+  for (const Copy& copy : chosen.lines) {
+    auto mapped = endpoint->map(copy.name, fabric::RegionId{copy.said.region});
+    if (!mapped || mapped->size() < replication::kMemoryLineBytes ||
+        mapped->size() - replication::kMemoryLineBytes < copy.said.bytes) {
+      return false;
+    }
+    chosen.mapped.push_back(*mapped);
+  }
+  return true;
+}
+
+Result<bool> RegionReads::use(Led chosen, std::uint64_t deadline_ns) {
+  if (endpoint->traits().mapped && !map(chosen)) return false;
+  led = std::move(chosen);
+  ++learned;
+  DOLMEN_TRY(const bool is_usable, learn_region(led->lines.front().said.bytes, deadline_ns));
+  if (!is_usable) let_go();
+  return is_usable && led.has_value();
+}
+
+void RegionReads::let_go() {
+  if (!led) return;
+  if (!led->mapped.empty()) {
+    for (const Copy& copy : led->lines) {
+      endpoint->unmap(copy.name, fabric::RegionId{copy.said.region});
+    }
+  }
+  led.reset();
+}
+
+Result<std::optional<std::vector<std::byte>>> RegionReads::fetch(std::uint64_t offset,
+                                                                 std::size_t bytes,
+                                                                 std::uint64_t deadline_ns) {
+  if (!led) return std::nullopt;
+  offset += replication::kMemoryLineBytes;
+  // Its own, so that nothing is written into what is gone, whatever becomes of this call.
+  fetch_into.assign(bytes, std::byte{0});
+  if (!led->mapped.empty()) {
+    log::copy_shared(fetch_into, base::Bytes(led->mapped.front()).subspan(offset, bytes));
+    return fetch_into;
+  }
+  const Copy copy = led->lines.front();
+  fetched.reset();
+  if (!endpoint->read(kFetch, {copy.name, fabric::RegionId{copy.said.region}, offset},
+                      fetch_into)) {
+    return std::nullopt;
+  }
+  while (!fetched) {
+    if (now_ns() >= deadline_ns) endpoint->disconnect(copy.name.node);
+    const auto polled = poll_until(std::max(deadline_ns, now_ns() + kPauseNs));
+    if (polled) continue;
+    failure = polled.error();
+    return std::unexpected(*failure);
+  }
+  if (!*fetched) return std::nullopt;
+  return fetch_into;
+}
+
+// --- reading -------------------------------------------------------------------------------------
+
+/// By loads, until it is over.
+void RegionReads::load(Reader& lookup) {
+  while (lookup.state() == LookupState::reading) {
+    const auto reads = lookup.reads();
+    std::size_t bytes = 0;
+    for (const cluster::IndexRead& read : reads) bytes += read.bytes;
+    if (loaded.size() < bytes) loaded.resize(bytes);
+    pieces.clear();
+    std::size_t at = 0;
+    for (const cluster::IndexRead& read : reads) {
+      const base::MutableBytes into = base::MutableBytes(loaded).subspan(at, read.bytes);
+      at += read.bytes;
+      pieces.push_back(into);
+      if (read.line == 0) {
+        const std::uint64_t offset = replication::kMemoryLineBytes + read.offset;
+        log::copy_shared(into, base::Bytes(led->mapped.front()).subspan(offset, read.bytes));
+      } else {
+        // What was copied is older than what is read of the lines.
+        if (read.line == 1) std::atomic_thread_fence(std::memory_order_seq_cst);
+        log::copy_shared(into,
+                         base::Bytes(led->mapped[read.line - 1]).subspan(read.offset, read.bytes));
+      }
+    }
+    std::atomic_thread_fence(std::memory_order_acquire);
+    lookup.arrived(pieces);
+  }
+}
+
+/// False: it is to be looked up anew.
+bool RegionReads::settle(const Reader& reader, std::uint64_t led_in) {
+  counts->round_trips += reader.round_trips();
+  if (reader.state() != LookupState::deposed) return true;
+  if (led_in == learned) let_go();  // else another one was found since
+  return false;
+}
+
+/// Asks for what it wants to read; false: not all of it could be asked for yet.
+Result<bool> RegionReads::issue(std::size_t slot) {
+  Lookup& one = *lookups[slot];
+  const auto reads = one.reader->reads();
+  if (one.issued == 0) {
+    DOLMEN_ASSERT_CMP(reads.size(), <, kReadsOfLookup);
+    one.buffers.resize(reads.size());
+    one.has_failed.assign(reads.size(), false);
+  }
+  while (one.issued < reads.size()) {
+    const cluster::IndexRead& read = reads[one.issued];
+    one.buffers[one.issued].resize(read.bytes);
+    if (!led || one.led_in != learned) {
+      one.has_failed[one.issued++] = true;
+      continue;
+    }
+    const Copy& copy = led->lines[read.line == 0 ? 0 : read.line - 1];
+    const std::uint64_t offset =
+        read.line == 0 ? replication::kMemoryLineBytes + read.offset : read.offset;
+    const auto asked = endpoint->read(fabric::OpId{slot * kReadsOfLookup + one.issued},
+                                      {copy.name, fabric::RegionId{copy.said.region}, offset},
+                                      one.buffers[one.issued]);
+    if (!asked && asked.error().code() == Errc::busy) return false;
+    if (asked) {
+      ++one.under_way;
+    } else {
+      one.has_failed[one.issued] = true;
+    }
+    ++one.issued;
+  }
+  return true;
+}
+
+/// Until no operation is under way that could write into a buffer.
+Result<void> RegionReads::drain() {
+  const auto is_busy = [this] {
+    return std::ranges::any_of(lookups, [](const auto& one) { return one && one->under_way > 0; });
+  };
+  if (!is_busy()) return {};
+  for (const fabric::NodeId node : nodes) endpoint->disconnect(node);
+  while (is_busy()) DOLMEN_CHECK(poll_until(now_ns() + kPauseNs));
+  return {};
+}
+
+Result<void> RegionReads::read_all(std::span<const std::size_t> wanted, const Begin& begin,
+                                   const End& end, std::uint64_t deadline_ns) {
+  if (failure) return std::unexpected(*failure);
+  const auto read = read_slots(wanted, begin, end, deadline_ns);
+  // The endpoint is of no more use, and what it may write into stays as it is.
+  if (!read) failure = read.error();
+  return read;
+}
+
+Result<void> RegionReads::read_slots(std::span<const std::size_t> wanted, const Begin& begin,
+                                     const End& end, std::uint64_t deadline_ns) {
+  lookups.clear();
+  lookups.resize(std::min(kLookupsMax, wanted.size()));
+  std::vector<std::size_t> left(wanted.rbegin(), wanted.rend());
+  std::map<std::size_t, int> attempts;
+  std::uint64_t progress_ns = now_ns();
+  for (;;) {
+    for (std::size_t slot = 0; slot < lookups.size(); ++slot) {
+      if (!lookups[slot] && !left.empty()) {
+        DOLMEN_TRY(const bool is_known, learn(deadline_ns));
+        if (!is_known) {
+          left.clear();
+          break;
+        }
+        lookups[slot].emplace(
+            Lookup{.reader = begin(left.back()), .which = left.back(), .led_in = learned});
+        left.pop_back();
+      }
+      if (!lookups[slot]) continue;
+      Lookup& one = *lookups[slot];
+      if (one.issued < one.reader->reads().size()) {
+        DOLMEN_TRY(const bool is_issued, issue(slot));
+        if (!is_issued) continue;
+      }
+      if (one.under_way > 0) continue;
+      progress_ns = now_ns();
+      pieces.clear();
+      for (std::size_t i = 0; i < one.buffers.size(); ++i) {
+        pieces.push_back(one.has_failed[i] ? base::Bytes{} : base::Bytes(one.buffers[i]));
+      }
+      one.reader->arrived(pieces);
+      one.issued = 0;
+      if (one.reader->state() == LookupState::reading) {
+        DOLMEN_TRY(const bool is_issued, issue(slot));
+        static_cast<void>(is_issued);
+        continue;
+      }
+      const std::size_t which = one.which;
+      const bool is_over = settle(*one.reader, one.led_in);
+      if (is_over) end(which, *one.reader);
+      lookups[slot].reset();
+      if (!is_over && ++attempts[which] < kAttemptsMax) left.push_back(which);
+      if (!left.empty()) --slot;  // the next one, at once
+    }
+    const auto is_under_way = [](const auto& one) { return one.has_value(); };
+    if (left.empty() && std::ranges::none_of(lookups, is_under_way)) return {};
+    if (now_ns() >= std::min(deadline_ns, progress_ns + kAttemptNs)) {
+      // Somebody does not answer: what is under way fails, and others are chosen.
+      DOLMEN_CHECK(drain());
+      progress_ns = now_ns();
+      if (now_ns() >= deadline_ns) left.clear();
+    }
+    // Something may have completed while others were begun.
+    const bool is_ready = std::ranges::any_of(lookups, [](const auto& one) {
+      return one && one->under_way == 0 && one->issued == one->reader->reads().size();
+    });
+    if (!is_ready) DOLMEN_CHECK(poll_until(std::min(deadline_ns, now_ns() + kAttemptNs)));
+  }
+}
+
+}  // namespace dolmen::node

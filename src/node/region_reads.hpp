@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A client of one shard of an index, of either kind: finds out who leads its group, and reads that
+// member's memory, with the lines of a majority (docs/index.md, As a service). Where memory is
+// mapped it does so by loads, else by one-sided reads, of many look-ups at once.
+//
+// What stays true: no read begins before its look-up does; a buffer is kept as long as an operation
+// may write into it. Threads: one at a time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <dolmen/index.hpp>
+
+#include "cluster/region_reader.hpp"
+#include "node/index_copies.hpp"
+#include "node/replicated_client.hpp"
+
+namespace dolmen::node {
+
+struct RegionReads : ClientOf::Impl {
+  /// Most look-ups under way.
+  static constexpr std::size_t kLookupsMax = 64;
+  /// Look-ups of one thing in vain; then it is asked for by message.
+  static constexpr int kAttemptsMax = 4;
+  /// So long it tries to find out who leads before keys are asked for by message, and then for so
+  /// long.
+  static constexpr std::uint64_t kLearnNs = 50'000'000;
+  static constexpr std::uint64_t kAskNs = 200'000'000;
+
+  RegionReads(const IndexOptions& its_options, IndexCounts& its_counts)
+      : options(its_options), counts(&its_counts) {}
+  ~RegionReads() override;
+
+  using Reader = cluster::RegionReader;
+  /// What is looked for, in order: each a look-up that begins now, of whoever is known to lead.
+  using Begin = std::function<std::unique_ptr<Reader>(std::size_t which)>;
+  /// It is over, and said something, or that it is to be asked for by message.
+  using End = std::function<void(std::size_t which, Reader& reader)>;
+  /// What does not end is to be asked for by message. Errors: the endpoint's.
+  [[nodiscard]] Result<void> read_all(std::span<const std::size_t> wanted, const Begin& begin,
+                                      const End& end, std::uint64_t deadline_ns);
+  /// The same for one, where memory is mapped: `begin` gives the look-up itself.
+  template <class BeginOne, class EndOne>
+  [[nodiscard]] Result<void> load_one(const BeginOne& begin, const EndOne& end,
+                                      std::uint64_t deadline_ns) {
+    if (failure) return std::unexpected(*failure);
+    for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
+      DOLMEN_TRY(const bool is_known, learn(deadline_ns));
+      if (!is_known) break;
+      auto reader = begin();
+      load(reader);
+      if (!settle(reader, learned)) continue;
+      end(reader);
+      break;
+    }
+    return {};
+  }
+  [[nodiscard]] bool is_mapped() const { return endpoint->traits().mapped; }
+
+  void on_lost(const fabric::NodeName& peer, const Error& why) override;
+  void on_completed(fabric::OpId op, const Result<std::uint64_t>& former) override;
+  void on_message(const fabric::NodeName& from, base::Bytes message) override;
+
+ protected:
+  using Copy = IndexCopy;
+  struct Led : IndexLed {
+    std::vector<base::MutableBytes> mapped{};  ///< where memory is
+  };
+
+  /// Looks what the region of a leader that was found is, by fetch(). False: nothing that could be
+  /// read. Errors: the endpoint's.
+  [[nodiscard]] virtual Result<bool> learn_region(std::uint64_t region_bytes,
+                                                  std::uint64_t deadline_ns) = 0;
+  /// Of the leader's region, by whatever the fabric has. Nothing: it failed.
+  [[nodiscard]] Result<std::optional<std::vector<std::byte>>> fetch(std::uint64_t offset,
+                                                                    std::size_t bytes,
+                                                                    std::uint64_t deadline_ns);
+  IndexOptions options;
+  IndexCounts* counts;
+
+  [[nodiscard]] bool is_led() const { return led.has_value(); }
+  /// How a look-up of now reads.
+  [[nodiscard]] cluster::ReadLevel level() const {
+    return options.reads == IndexReads::hint ? cluster::ReadLevel::hint : cluster::ReadLevel::epoch;
+  }
+  [[nodiscard]] cluster::LedEpoch led_epoch() const {
+    return options.reads == IndexReads::hint ? cluster::LedEpoch{} : led->epoch;
+  }
+
+ private:
+  struct Lookup {
+    std::unique_ptr<Reader> reader;
+    std::size_t which = 0;     ///< of those wanted
+    std::uint64_t led_in = 0;  ///< whom it reads: as `learned` was
+    std::vector<std::vector<std::byte>> buffers{};
+    std::vector<bool> has_failed{};
+    std::size_t issued = 0;  ///< of its reads
+    std::size_t under_way = 0;
+  };
+
+  /// False: nobody whose memory could be read is known now.
+  [[nodiscard]] Result<bool> learn(std::uint64_t deadline_ns);
+  [[nodiscard]] Result<bool> use(Led chosen, std::uint64_t deadline_ns);
+  [[nodiscard]] bool map(Led& chosen);
+  void let_go();
+  void load(Reader& reader);
+  [[nodiscard]] Result<void> read_slots(std::span<const std::size_t> wanted, const Begin& begin,
+                                        const End& end, std::uint64_t deadline_ns);
+  [[nodiscard]] bool settle(const Reader& reader, std::uint64_t led_in);
+  [[nodiscard]] Result<bool> issue(std::size_t slot);
+  [[nodiscard]] Result<void> drain();
+
+  std::map<fabric::NodeId, Copy> copies;
+  std::optional<Led> led;
+  std::uint64_t learned = 0;  ///< how often `led` became another
+  std::uint64_t ask_until_ns = 0;
+  std::vector<std::optional<Lookup>> lookups;
+  std::optional<Result<void>> fetched;  ///< of a fetch
+  std::vector<std::byte> fetch_into;
+  std::optional<Error> failure;   ///< of the endpoint, which may write into buffers still
+  std::vector<std::byte> loaded;  ///< kept for its memory
+  std::vector<base::Bytes> pieces;
+};
+
+}  // namespace dolmen::node
