@@ -29,7 +29,7 @@ class IndexRaces {
       all.push_back({system, report_.scaled("200 gets") + report_.scheduling() + told,
                      [count, index]() -> Values {
                        const RealTime real_time;
-                       const std::vector<double> times = index->times_of_gets(count);
+                       const std::vector<double> times = index->times_of_reads(count);
                        return {median_of(times) * 1e6, percentile_of(times, 99) * 1e6};
                      }});
     };
@@ -61,6 +61,39 @@ class IndexRaces {
       add(system, "one process in memory alone, a client over loopback, not encrypted", index);
     });
     report_.race({{name, "us"}, {name + "_p99", "us"}}, std::move(all));
+  }
+
+  void scans() {
+    if (!report_.wants({"scan100", "scan100_p99"})) return;
+    const std::size_t count = report_.quick() ? 100 : 5'000;
+    std::vector<Contestant> all;
+    const auto add = [&](const std::string& system, const std::string& told,
+                         const std::shared_ptr<ReadSystem>& index) {
+      all.push_back({system, report_.scaled("100 scans") + report_.scheduling() + told,
+                     [count, index]() -> Values {
+                       const RealTime real_time;
+                       const std::vector<double> times = index->times_of_reads(count);
+                       return {median_of(times) * 1e6, percentile_of(times, 99) * 1e6};
+                     }});
+    };
+    const std::string told = "three members in memory alone, one client; each entry linearizable; ";
+    report_.attempt("dolmen", [&] {
+      add("dolmen", told + "the leader's memory is read by loads",
+          start_ordered(work_.folder(), IndexGroupKind::shared_memory));
+    });
+    report_.attempt("dolmen_tcp", [&] {
+      add("dolmen_tcp", told + "tcp (encrypted)",
+          start_ordered(work_.folder(), IndexGroupKind::tcp_memory));
+    });
+    report_.attempt("redis", [&] {
+      const std::string program = find_program("redis-server");
+      if (program.empty()) return report_.not_installed("redis", "redis-server");
+      add("redis",
+          "one process in memory alone, a client over loopback, not encrypted; ZRANGEBYLEX of a "
+          "sorted set whose members are key and value",
+          start_ordered_redis(work_.folder(), program));
+    });
+    report_.race({{"scan100", "us"}, {"scan100_p99", "us"}}, std::move(all));
   }
 
   void puts_in_memory() {
@@ -177,6 +210,7 @@ void index_suite(Report& report) {
   };
   race("get_shm", [](IndexRaces& races) { races.gets("get_shm", IndexGroupKind::shared_memory); });
   race("get_tcp", [](IndexRaces& races) { races.gets("get_tcp", IndexGroupKind::tcp_memory); });
+  race("scan100", [](IndexRaces& races) { races.scans(); });
   race("put_replicated", [](IndexRaces& races) { races.puts_in_memory(); });
   race("put_durable", [](IndexRaces& races) { races.puts_on_disk(); });
   race("mixed", [](IndexRaces& races) { races.mixed("mixed_50c", 1); });

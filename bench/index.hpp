@@ -12,9 +12,13 @@
 #include <string>
 #include <vector>
 
+#include <dolmen/replicated.hpp>
+
 #include "base/random.hpp"
+#include "bench/fabric.hpp"
 #include "bench/harness.hpp"
 #include "bench/machine.hpp"
+#include "bench/servers.hpp"
 
 namespace dolmen::bench {
 
@@ -22,6 +26,9 @@ inline constexpr std::size_t kIndexValueBytes = 64;
 inline constexpr std::uint64_t kIndexKeys = 10'000;
 /// Gets or puts of one client at once where they are pipelined.
 inline constexpr std::size_t kIndexBatch = 16;
+
+/// Entries of a scan.
+inline constexpr std::size_t kIndexScan = 100;
 
 /// What clients do.
 struct IndexMix {
@@ -34,18 +41,36 @@ struct IndexMix {
 [[nodiscard]] std::string index_key(std::uint64_t number);
 
 /// All of kIndexKeys are there. Throws Failure from every call.
-class IndexSystem {
+class ReadSystem {
  public:
-  virtual ~IndexSystem() = default;
-  /// Seconds of each get, of one client.
-  [[nodiscard]] virtual std::vector<double> times_of_gets(std::size_t count) = 0;
+  virtual ~ReadSystem() = default;
+  /// Seconds of each get of one client, or of each scan of kIndexScan entries.
+  [[nodiscard]] virtual std::vector<double> times_of_reads(std::size_t count) = 0;
+};
+
+class IndexSystem : public ReadSystem {
+ public:
   /// Gets and puts per second, of about so many seconds.
   [[nodiscard]] virtual double rate(const IndexMix& mix, double seconds) = 0;
 };
 
 enum class IndexGroupKind : std::uint8_t { shared_memory, tcp_memory, tcp_durable };
+/// Three members in processes of their own, and how clients find them.
+class IndexMembers {
+ public:
+  IndexMembers(const Folder& folder, IndexGroupKind kind, const std::string& table);
+  [[nodiscard]] const ReplicatedGroup& group() const { return group_; }
+
+ private:
+  SharedFolder shared_;
+  ReplicatedGroup group_;
+  std::vector<Server> members_;
+};
+
 /// Three members in processes of their own, of which each has the whole index.
 [[nodiscard]] std::unique_ptr<IndexSystem> start_index(const Folder& folder, IndexGroupKind kind);
+/// The same of an ordered index, which is scanned.
+[[nodiscard]] std::unique_ptr<ReadSystem> start_ordered(const Folder& folder, IndexGroupKind kind);
 /// `bench --child index-member …`: one of them.
 void index_child(const std::vector<std::string>& arguments);
 
@@ -53,6 +78,10 @@ void index_child(const std::vector<std::string>& arguments);
 [[nodiscard]] std::unique_ptr<IndexSystem> start_index_redis(const Folder& folder,
                                                              const std::string& program,
                                                              bool waits_for_replica);
+/// One process with a sorted set, of which each member is a key and its value, all of one score: a
+/// range is one command (ZRANGEBYLEX). Requires: it is installed.
+[[nodiscard]] std::unique_ptr<ReadSystem> start_ordered_redis(const Folder& folder,
+                                                              const std::string& program);
 /// One process. Requires: it is installed.
 [[nodiscard]] std::unique_ptr<IndexSystem> start_index_memcached(const Folder& folder,
                                                                  const std::string& program);

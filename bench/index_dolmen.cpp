@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include <dolmen/index.hpp>
+#include <dolmen/ordered_index.hpp>
 
 #include "bench/fabric.hpp"
 #include "bench/index.hpp"
@@ -28,25 +29,7 @@ Index::Bytes bytes(const std::string& text) { return std::as_bytes(std::span(tex
 
 class DolmenIndex final : public IndexSystem {
  public:
-  DolmenIndex(const Folder& folder, IndexGroupKind kind)
-      : is_shared_(kind == IndexGroupKind::shared_memory) {
-    const bool is_durable = kind == IndexGroupKind::tcp_durable;
-    const std::string name = is_shared_ ? "index_shm" : is_durable ? "index_disk" : "index_tcp";
-    group_.key_file = folder.below(name + ".key");
-    std::ofstream(group_.key_file) << std::string(64, '5');
-    ::chmod(group_.key_file.c_str(), 0600);
-    const std::vector<std::uint16_t> ports = free_ports(kMembers);
-    for (std::uint32_t i = 0; i < kMembers; ++i) {
-      group_.members.push_back(is_shared_ ? "shm:" + shared_.path()
-                                          : "127.0.0.1:" + std::to_string(ports[i]));
-    }
-    for (std::uint32_t member = 1; member <= kMembers; ++member) {
-      const std::string directory = folder.below(name + std::to_string(member));
-      std::vector<std::string> words{"index-member", std::to_string(member), directory,
-                                     is_durable ? "durable" : "memory", group_.key_file};
-      for (const std::string& address : group_.members) words.push_back(address);
-      members_.push_back(Server::part(words, directory + ".out"));
-    }
+  DolmenIndex(const Folder& folder, IndexGroupKind kind) : members_(folder, kind, "hash") {
     const auto until = std::chrono::steady_clock::now() + kStartPatience;
     auto& first = client(0);
     const std::string value(kIndexValueBytes, 'x');
@@ -62,7 +45,7 @@ class DolmenIndex final : public IndexSystem {
     for (const std::string& key : keys) get(first, key);  // its hints
   }
 
-  std::vector<double> times_of_gets(std::size_t count) override {
+  std::vector<double> times_of_reads(std::size_t count) override {
     Index& index = client(0);
     base::Random random(1);
     std::vector<std::string> keys;
@@ -107,7 +90,8 @@ class DolmenIndex final : public IndexSystem {
  private:
   Index& client(std::size_t number) {
     while (clients_.size() <= number) {
-      clients_.push_back(std::make_unique<Index>(expect(Index::make(group_, kShards), "a client")));
+      clients_.push_back(
+          std::make_unique<Index>(expect(Index::make(members_.group(), kShards), "a client")));
     }
     return *clients_[number];
   }
@@ -147,30 +131,99 @@ class DolmenIndex final : public IndexSystem {
     }
   }
 
-  const bool is_shared_;
-  SharedFolder shared_;
-  ReplicatedGroup group_;
-  std::vector<Server> members_;
+  IndexMembers members_;
   std::vector<std::unique_ptr<Index>> clients_;
   std::size_t warmed_ = 0;
 };
 
+class DolmenOrdered final : public ReadSystem {
+ public:
+  DolmenOrdered(const Folder& folder, IndexGroupKind kind)
+      : members_(folder, kind, "ordered"),
+        index_(expect(OrderedIndex::make(members_.group(), kShards), "a client")) {
+    const auto until = std::chrono::steady_clock::now() + kStartPatience;
+    const std::string value(kIndexValueBytes, 'x');
+    for (std::uint64_t i = 0; i < kIndexKeys;) {
+      const std::string key = index_key(i * 7919 % kIndexKeys);  // in no order
+      const auto put = index_.put(bytes(key), bytes(value));
+      if (put) ++i;
+      if (!put && std::chrono::steady_clock::now() > until) expect(put, "loading");
+    }
+    for (std::uint64_t i = 0; i + kIndexScan <= kIndexKeys; i += kIndexScan) scan(index_key(i));
+  }
+
+  std::vector<double> times_of_reads(std::size_t count) override {
+    base::Random random(1);
+    std::vector<double> times;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::string key = index_key(random.below(kIndexKeys - kIndexScan));
+      const double begin = seconds_now();
+      scan(key);
+      times.push_back(seconds_now() - begin);
+    }
+    return times;
+  }
+
+ private:
+  void scan(const std::string& from) {
+    const auto page = expect(index_.scan({.from = bytes(from)}, kIndexScan), "a scan");
+    if (page.entries.size() != kIndexScan) throw Failure("keys are not there");
+  }
+
+  IndexMembers members_;
+  OrderedIndex index_;
+};
+
 }  // namespace
+
+IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std::string& table) {
+  const bool is_shared = kind == IndexGroupKind::shared_memory;
+  const bool is_durable = kind == IndexGroupKind::tcp_durable;
+  const std::string name = is_shared    ? "shm_" + table
+                           : is_durable ? "disk_" + table
+                                        : "tcp_" + table;
+  group_.key_file = folder.below(name + ".key");
+  std::ofstream(group_.key_file) << std::string(64, '5');
+  ::chmod(group_.key_file.c_str(), 0600);
+  const std::vector<std::uint16_t> ports = free_ports(kMembers);
+  for (std::uint32_t i = 0; i < kMembers; ++i) {
+    group_.members.push_back(is_shared ? "shm:" + shared_.path()
+                                       : "127.0.0.1:" + std::to_string(ports[i]));
+  }
+  for (std::uint32_t member = 1; member <= kMembers; ++member) {
+    const std::string directory = folder.below(name + std::to_string(member));
+    std::vector<std::string> words{
+        "index-member", table, std::to_string(member), directory, is_durable ? "durable" : "memory",
+        group_.key_file};
+    for (const std::string& address : group_.members) words.push_back(address);
+    members_.push_back(Server::part(words, directory + ".out"));
+  }
+}
 
 std::unique_ptr<IndexSystem> start_index(const Folder& folder, IndexGroupKind kind) {
   return std::make_unique<DolmenIndex>(folder, kind);
 }
 
+std::unique_ptr<ReadSystem> start_ordered(const Folder& folder, IndexGroupKind kind) {
+  return std::make_unique<DolmenOrdered>(folder, kind);
+}
+
 void index_child(const std::vector<std::string>& arguments) {
   die_with_parent();
-  if (arguments.size() != 4 + kMembers) throw Failure("wrong arguments");
-  const bool is_durable = arguments[2] == "durable";
+  if (arguments.size() != 5 + kMembers) throw Failure("wrong arguments");
+  const bool is_durable = arguments[3] == "durable";
   const ReplicatedOptions options{
-      .group = {.members = {arguments.begin() + 4, arguments.end()}, .key_file = arguments[3]},
-      .member = static_cast<std::uint32_t>(std::stoul(arguments[0])),
-      .directory = arguments[1],
+      .group = {.members = {arguments.begin() + 5, arguments.end()}, .key_file = arguments[4]},
+      .member = static_cast<std::uint32_t>(std::stoul(arguments[1])),
+      .directory = arguments[2],
       .level = is_durable ? ReplicatedLevel::durable : ReplicatedLevel::replicated};
   expect(Replicated::create(options), "a member");
+  if (arguments[0] == "ordered") {
+    auto shard = expect(OrderedIndexShard::make({.node_bytes = 8 << 20, .record_bytes = 1 << 20}),
+                        "a shard");
+    auto member = expect(Replicated::start(options, shard.machine()), "a member");
+    return expect(member.run(), "a member");
+  }
   auto shard =
       expect(IndexShard::make({.bucket_bytes = 4 << 20, .record_bytes = 64 << 20}), "a shard");
   auto member = expect(Replicated::start(options, shard.machine()), "a member");

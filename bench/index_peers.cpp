@@ -18,12 +18,12 @@ namespace {
 
 class LineServer : public IndexSystem {
  public:
-  std::vector<double> times_of_gets(std::size_t count) override {
+  std::vector<double> times_of_reads(std::size_t count) override {
     connect(1);
     base::Random random(1);
     std::vector<double> times;
     for (std::size_t i = 0; i < count; ++i) {
-      const std::string request = get(index_key(random.below(kIndexKeys)));
+      const std::string request = get(index_key(random.below(first_keys())));
       const double begin = seconds_now();
       send(clients_[0], request, true, 1);
       while (!receive(clients_[0])) {
@@ -89,6 +89,8 @@ class LineServer : public IndexSystem {
   }
 
  protected:
+  /// So many a read may begin with.
+  [[nodiscard]] virtual std::uint64_t first_keys() const { return kIndexKeys; }
   [[nodiscard]] virtual std::string get(const std::string& key) const = 0;
   [[nodiscard]] virtual std::string put(const std::string& key) const = 0;
   /// What is sent behind a batch of puts.
@@ -153,8 +155,10 @@ std::string value() { return std::string(kIndexValueBytes, 'x'); }
 
 class RedisIndex final : public LineServer {
  public:
-  RedisIndex(const Folder& folder, const std::string& program, bool waits_for_replica)
-      : waits_(waits_for_replica) {
+  enum class Form : std::uint8_t { strings, sorted_set };
+  RedisIndex(const Folder& folder, const std::string& program, bool waits_for_replica,
+             Form form = Form::strings)
+      : waits_(waits_for_replica), is_set_(form == Form::sorted_set) {
     const std::size_t processes = waits_ ? 3 : 1;
     const std::vector<std::uint16_t> ports = free_ports(processes);
     port_ = ports[0];
@@ -199,16 +203,33 @@ class RedisIndex final : public LineServer {
     }
     return text;
   }
-  std::string get(const std::string& key) const override { return command({"GET", key}); }
-  std::string put(const std::string& key) const override { return command({"SET", key, value()}); }
+  std::uint64_t first_keys() const override {
+    return is_set_ ? kIndexKeys - kIndexScan : kIndexKeys;
+  }
+  std::string get(const std::string& key) const override {
+    if (!is_set_) return command({"GET", key});
+    return command(
+        {"ZRANGEBYLEX", "index", "[" + key, "+", "LIMIT", "0", std::to_string(kIndexScan)});
+  }
+  std::string put(const std::string& key) const override {
+    if (!is_set_) return command({"SET", key, value()});
+    return command({"ZADD", "index", "0", key + "=" + value()});
+  }
   std::string after_puts() const override { return waits_ ? command({"WAIT", "1", "0"}) : ""; }
   std::string answer_to_get() const override {
-    return "$" + std::to_string(kIndexValueBytes) + "\r\n" + value() + "\r\n";
+    if (!is_set_) return "$" + std::to_string(kIndexValueBytes) + "\r\n" + value() + "\r\n";
+    const std::string member = "key-" + std::string(8, '?') + '=' + value();
+    std::string answer = "*" + std::to_string(kIndexScan) + "\r\n";
+    for (std::size_t i = 0; i < kIndexScan; ++i) {
+      answer += "$" + std::to_string(member.size()) + "\r\n" + member + "\r\n";
+    }
+    return answer;
   }
-  std::string answer_to_put() const override { return "+OK\r\n"; }
+  std::string answer_to_put() const override { return is_set_ ? ":1\r\n" : "+OK\r\n"; }
   std::string answer_after_puts() const override { return waits_ ? ":?\r\n" : ""; }
 
   const bool waits_;
+  const bool is_set_;
 };
 
 class Memcached final : public LineServer {
@@ -247,6 +268,10 @@ std::string index_key(std::uint64_t number) {
 std::unique_ptr<IndexSystem> start_index_redis(const Folder& folder, const std::string& program,
                                                bool waits_for_replica) {
   return std::make_unique<RedisIndex>(folder, program, waits_for_replica);
+}
+
+std::unique_ptr<ReadSystem> start_ordered_redis(const Folder& folder, const std::string& program) {
+  return std::make_unique<RedisIndex>(folder, program, false, RedisIndex::Form::sorted_set);
 }
 
 std::unique_ptr<IndexSystem> start_index_memcached(const Folder& folder,

@@ -51,6 +51,7 @@ EXPECTED = {
     | {f"reads_3{tail}": {"dolmen", "dolmen_commands", "etcd"} for tail in ("", "_1c")},
     "index": {**{f"{case}{tail}": {"dolmen", "bare_rtt", "redis", "memcached"}
                  for case in ("get_shm", "get_tcp") for tail in ("", "_p99")},
+              **{f"scan100{tail}": {"dolmen", "dolmen_tcp", "redis"} for tail in ("", "_p99")},
               "put_replicated": {"dolmen", "dolmen_tcp", "redis_wait"},
               "put_durable": {"dolmen", "etcd"},
               **{f"mixed_50c{tail}": {"dolmen", "dolmen_tcp", "redis_wait", "redis", "memcached"}

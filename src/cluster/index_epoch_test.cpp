@@ -35,7 +35,8 @@ struct HashKit {
             IndexJudge& judge, base::Random& random)
         : key_(random.below(keys)),
           least_(judge.asks(key_)),
-          slow_(lookup_of(table, hints, key_, ReadLevel::epoch, led, 1, candidates_for(key_)), 64) {}
+          slow_(lookup_of(table, hints, key_, ReadLevel::epoch, led, 1, candidates_for(key_)), 64) {
+    }
     bool step(std::span<const base::Bytes> regions, base::Random& random) {
       slow_.step(regions, random);
       return slow_.is_over();

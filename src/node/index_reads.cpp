@@ -80,8 +80,7 @@ Result<void> Index::Impl::Shard::read_many(std::span<const Bytes> keys,
   }
   for (const std::size_t key : wanted) {
     DOLMEN_CHECK(load_one([&] { return look_up(keys[key]); },
-                          [&](cluster::IndexLookup& lookup) { take(key, lookup); },
-                          deadline_ns));
+                          [&](cluster::IndexLookup& lookup) { take(key, lookup); }, deadline_ns));
   }
   return {};
 }
