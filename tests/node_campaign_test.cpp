@@ -78,7 +78,8 @@ TEST(NodeCampaign, PlantedBugsAreSeen) {
        {"cluster.life_again", "cluster.keeps_old_replica", "cluster.earlier_map",
         "cluster.reports_unsettled", "cluster.sent_before_stable", "cluster.told_before_stable",
         "cluster.trimmed_when_sent", "cluster.told_once", "mail.not_in_snapshot",
-        "homes.not_in_snapshot", "cluster.lines_not_looked_at", "replication.promise_not_shown"}) {
+        "homes.not_in_snapshot", "cluster.home_not_undone", "cluster.lines_not_looked_at",
+        "replication.promise_not_shown"}) {
     const std::uint64_t seed = first_seen(
         bug, from_environment("DOLMEN_NODE_BUG_SEEDS", 300),
         [](std::uint64_t run) { return !run_node_world({.seed = run}).violation.empty(); });
