@@ -109,7 +109,8 @@ TEST(NodeCampaign, PlantedBugsAreSeen) {
         "cluster.trimmed_when_sent", "cluster.told_once", "mail.not_in_snapshot"}) {
     expect_seen(bug, false);
   }
-  for (const char* const bug : {"homes.not_in_snapshot", "cluster.lines_not_looked_at"}) {
+  for (const char* const bug :
+       {"homes.not_in_snapshot", "cluster.home_not_undone", "cluster.lines_not_looked_at"}) {
     expect_seen(bug, true);
   }
 }

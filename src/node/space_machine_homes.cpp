@@ -6,7 +6,6 @@
 #include <variant>
 
 #include "base/commit_record.hpp"
-#include "base/hooks.hpp"
 #include "node/space_machine.hpp"
 
 namespace dolmen::node {
@@ -22,8 +21,9 @@ Result<void> SpaceMachine::judge_homes(Executed& executed, const cluster::MailCh
       base::CommitRecordReader reader(record);
       base::CommitSection section;
       while (reader.next_section(section)) {
-        if (section.kind != base::ChangeKind::erase) continue;
-        if (!DOLMEN_PLANTED("homes.erased_not_told")) homes_->erase(section.object, executed.homes);
+        if (section.kind == base::ChangeKind::erase) {
+          homes_->erase(section.object, executed.homes);
+        }
       }
     }
   }
