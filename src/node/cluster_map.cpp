@@ -7,6 +7,7 @@
 
 #include "node/cluster_message.hpp"
 #include "node/replicated_client.hpp"
+#include "security/text.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::node {

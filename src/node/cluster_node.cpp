@@ -205,7 +205,7 @@ Result<void> ClusterNode::run() {
     if (!was_busy) DOLMEN_CHECK(impl_->core->wait());
   }
   DOLMEN_CHECK(impl_->core->close());
-  return impl_->machines.close();
+  return impl_->spaces.close();
 }
 
 void ClusterNode::stop() noexcept {
