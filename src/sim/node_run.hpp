@@ -158,8 +158,8 @@ class NodeRun {
   void add_clients(cluster::GroupNumber number);
   void schedule_client(std::size_t i, std::uint64_t at_ns);
   void turn_client(std::size_t i);
-  /// After each step of a node: what its replicas are now.
-  void look_at(std::size_t i);
+  /// After each step of a node: what its replicas are now; `is_whole`: and its machines.
+  void look_at(std::size_t i, bool is_whole = true);
   void look_at_map(const cluster::RootState& root);
 
   // The nemesis and the operator (node_faults.cpp).

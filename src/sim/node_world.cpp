@@ -184,7 +184,8 @@ void NodeRun::turn(std::size_t i) {
   // It was paused, or is busy, since this turn was asked for.
   if (std::max(node.clock.true_ns(), node.paused_until_ns) > now_ns()) return schedule(i, now_ns());
   const auto turned = node.core->turn();
-  look_at(i);
+  // A turn that failed may have taken in entries, and not have undone what it had executed instead.
+  look_at(i, turned.has_value());
   if (!turned) return ended_with(i, turned.error());
   node.clock.sleep_ns(node.turn_ns);
   if (*turned) return schedule(i, now_ns());
@@ -277,7 +278,7 @@ void NodeRun::look_at_map(const cluster::RootState& root) {
   }
 }
 
-void NodeRun::look_at(std::size_t i) {
+void NodeRun::look_at(std::size_t i, bool is_whole) {
   Node& node = *nodes_[i];
   look_at_map(node.core->root());
   for (const auto& [id, self] : node.core->member().replicas()) {
@@ -296,7 +297,8 @@ void NodeRun::look_at(std::size_t i) {
       judge.look_at(seen->second.life, *inside->replica);
     }
     Judged& judged = node.judged[number];
-    if (inside->executed <= inside->replica->stable() && inside->executed != judged.executed) {
+    if (is_whole && inside->executed <= inside->replica->stable() &&
+        inside->executed != judged.executed) {
       judged.executed = inside->executed;
       const auto hash = number == cluster::kRootGroup
                             ? std::optional(hash_of_map(node.core->root()))
