@@ -97,7 +97,7 @@ class LinuxOwnBell final : public OwnBell {
     for (int i = 0; i < count; ++i) {
       const std::uint64_t token = events[static_cast<std::size_t>(i)].data.u64;
       if (token == kBellToken) {
-        std::array<std::byte, 64> rings{};  // as a rule there is one
+        std::array<std::byte, 4096> rings;  // as a rule one is written: clearing it would cost more
         (void)without_interruption([&] { return ::read(pipe_.get(), rings.data(), rings.size()); });
         continue;
       }
