@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,7 +34,8 @@ using std::chrono::seconds;
 /// `dolmen serve`, once for each node.
 class Nodes {
  public:
-  explicit Nodes(std::uint32_t count) {
+  /// `memory_max`: bytes that each process may have; 0: as many as there are.
+  explicit Nodes(std::uint32_t count, std::uint64_t memory_max = 0) : memory_max_(memory_max) {
     std::string pattern = (fs::temp_directory_path() / "dolmen-index-XXXXXX").string();
     root_ = ::mkdtemp(pattern.data());
     dolmen::make_cluster_keys(keys(), count).value();
@@ -74,6 +76,8 @@ class Nodes {
     const std::string where = directory(number);
     const pid_t child = ::fork();
     if (child == 0) {
+      const rlimit limit{.rlim_cur = memory_max_, .rlim_max = memory_max_};
+      if (memory_max_ != 0 && ::setrlimit(RLIMIT_DATA, &limit) != 0) ::_exit(126);
       ::execl(DOLMEN_COMMAND, DOLMEN_COMMAND, "serve", where.c_str(), "--json", nullptr);
       ::_exit(127);
     }
@@ -98,6 +102,7 @@ class Nodes {
            std::to_string(pid & 0xff) + ":" + std::to_string(7400 + number);
   }
 
+  const std::uint64_t memory_max_;
   std::string root_;
   std::vector<std::string> addresses_;
   std::map<std::uint32_t, pid_t> pids_;
@@ -188,6 +193,28 @@ TEST(ClusterIndex, AClientFollowsAnIndexWhoseNodesAreAllOthersThan) {
   ASSERT_TRUE(got) << got.error().message();
   ASSERT_TRUE(*got);
   EXPECT_TRUE(std::ranges::equal(**got, bytes(value)));
+}
+
+// Whoever may make an index must not be able to end the cluster by it, for ever.
+TEST(ClusterIndex, ATableWithoutRoomInMemoryEndsNoNode) {
+  if (dolmen::base::kSanitized) GTEST_SKIP() << "needs more memory by itself";
+  Nodes nodes(3, std::uint64_t{2} << 30);
+  dolmen::Cluster cluster = with_index(nodes);
+  const dolmen::IndexShardOptions huge{.bucket_bytes = 64u << 10,
+                                       .record_bytes = std::uint64_t{8} << 30};
+  cluster.create_index("huge", 1, 3, huge, seconds(60)).value();
+  IndexClients clients(open(nodes), 2);
+  for (const std::uint32_t number : {1u, 2u, 3u}) {
+    nodes.kill(number);
+    nodes.start(number);
+    ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(10));
+  }
+  // All of them have seen the map with it by now.
+  ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(30));
+  judge(clients);
+  dolmen::Index index = cluster.index("huge", {}, seconds(60)).value();
+  const std::string key = "k";
+  EXPECT_FALSE(index.put(std::as_bytes(std::span(key)), {}, std::chrono::milliseconds(100)));
 }
 
 }  // namespace

@@ -90,10 +90,10 @@ struct PostOptions {
 /// of it when the directory has logged it. Again: nothing. docs/homes.md.
 ///
 /// Threads, and when it fails: as post(). Errors: invalid_argument (outside of a function of
-/// `space`, inside of a transaction, no object), unsupported (a space in no cluster; a cluster
-/// without a directory, as far as this node knows), limit (1000 in one call, a million in a space),
-/// busy (an object of this id was erased a moment ago; the directory is not reached), read_only (a
-/// query).
+/// `space`, inside of a transaction, no object), not_found (the space has no such object),
+/// unsupported (a space in no cluster; a cluster without a directory, as far as this node knows),
+/// limit (1000 in one call, a million in a space), busy (an object of this id was erased a moment
+/// ago; the directory is not reached), read_only (a query).
 [[nodiscard]] Result<void> publish(Space& space, const ObjectId& object);
 
 /// What came of a post().

@@ -36,6 +36,9 @@ DirectoryPlan plan_notice(const HashIndex& table, GroupNumber from, const HomeMa
   DirectoryPlan plan;
   if (const auto* const settled = std::get_if<home::Settled>(&mail)) {
     const auto known = known_entry(table, settled->id);
+    // Another group has published an object of this id: whoever looks it up is led there, so of
+    // this one nobody is told.
+    if (known && known->group != from && settled->former == 0) return plan;
     if (!known || settled->counter > known->counter) {
       plan.command = IndexCommand::put(
           settled->id,
@@ -50,7 +53,9 @@ DirectoryPlan plan_notice(const HashIndex& table, GroupNumber from, const HomeMa
     }
   } else if (const auto* const erased = std::get_if<home::Erased>(&mail)) {
     const auto known = known_entry(table, erased->id);
-    if (known && erased->counter > known->counter) plan.command = IndexCommand::erase(erased->id);
+    if (known && known->group == from && erased->counter > known->counter) {
+      plan.command = IndexCommand::erase(erased->id);
+    }
     plan.letters.push_back({from, home::Logged{.id = erased->id, .counter = erased->counter}});
   }
   return plan;

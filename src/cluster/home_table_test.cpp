@@ -280,5 +280,22 @@ TEST(Directory, FollowsNoticesAndTellsBothHomes) {
   EXPECT_TRUE(notice(5, home::Arrived{object(1), 3}).letters.empty());
 }
 
+// A space may be a copy of another one, with the same ids.
+TEST(Directory, KeepsTheFirstOfTwoGroupsThatPublishOneId) {
+  Table table;
+  const auto notice = [&](GroupNumber from, const HomeMail& mail) {
+    DirectoryPlan plan = plan_notice(table.index(), from, mail);
+    if (plan.command) table.apply(*plan.command);
+    return plan.letters;
+  };
+  const auto group = [&] { return entry_of(table.index().find(object(1)).value()).group; };
+  ASSERT_EQ(notice(4, home::Settled{.id = object(1), .counter = 1}).size(), 1u);
+  EXPECT_TRUE(notice(5, home::Settled{.id = object(1), .counter = 1}).empty())
+      << "it would tell of the object, and who looks it up be led to the other one";
+  EXPECT_EQ(group(), 4u);
+  ASSERT_EQ(notice(5, home::Erased{object(1), 2}).size(), 1u);
+  EXPECT_EQ(group(), 4u);
+}
+
 }  // namespace
 }  // namespace dolmen::cluster

@@ -219,9 +219,9 @@ const TreeNode* OrderedWalk::descend(base::Bytes key, std::uint8_t level) {
     }
     const TreeNodeNumber number = here_;
     const auto to_the_right = [&] {
+      here_ = node->link;  // the node may be one of those that are forgotten
       hints_->forget(parent_);
       parent_ = kNoNode;
-      here_ = node->link;
       if (number == hints_->root()) hints_->forget(kNoNode);
       drop_copy(number);
     };

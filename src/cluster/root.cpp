@@ -161,16 +161,18 @@ std::map<NodeNumber, std::size_t> RootState::seats() const {
   return counts;
 }
 
-std::vector<NodeNumber> RootState::least_loaded(std::size_t size) const {
+std::vector<NodeNumber> RootState::least_loaded(
+    std::size_t size, const std::map<NodeNumber, std::size_t>& counts) const {
   struct Load {
     std::size_t seats;
     std::uint32_t weight;
     NodeNumber number;
   };
-  std::map<NodeNumber, std::size_t> counts = seats();
   std::vector<Load> loads;
   for (const auto& [number, node] : nodes_) {
-    if (is_available(number)) loads.push_back({counts[number], node.weight, number});
+    if (!is_available(number)) continue;
+    const auto found = counts.find(number);
+    loads.push_back({found == counts.end() ? 0 : found->second, node.weight, number});
   }
   std::ranges::sort(loads, [](const Load& a, const Load& b) {
     if (is_less_loaded(a.seats, a.weight, b.seats, b.weight)) return true;

@@ -379,7 +379,12 @@ class RootState {
   /// What BeginChange would say.
   [[nodiscard]] RootReply judge(const root::BeginChange& change) const;
   /// Of `size`, the least loaded available nodes, ascending; fewer if there are fewer.
-  [[nodiscard]] std::vector<NodeNumber> least_loaded(std::size_t size) const;
+  [[nodiscard]] std::vector<NodeNumber> least_loaded(std::size_t size) const {
+    return least_loaded(size, seats());
+  }
+  /// … where the nodes have so many seats.
+  [[nodiscard]] std::vector<NodeNumber> least_loaded(
+      std::size_t size, const std::map<NodeNumber, std::size_t>& counts) const;
 
   friend bool operator==(const RootState&, const RootState&) = default;
 

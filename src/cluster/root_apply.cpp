@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <map>
+#include <string_view>
 #include <utility>
 
 #include <dolmen/assert.hpp>
@@ -217,8 +219,9 @@ struct RootExecutor {
     }
     if (state.groups_.size() >= kGroupsMax) return {RootStatus::full};
     RootGroup group{.kind = command.kind, .name = command.name, .size = command.size};
-    if (state.least_loaded(command.size).empty()) return {RootStatus::no_nodes};
-    return {RootStatus::done, add(std::move(group))};
+    auto seats = state.seats();
+    if (state.least_loaded(command.size, seats).empty()) return {RootStatus::no_nodes};
+    return {RootStatus::done, add(std::move(group), seats)};
   }
 
   RootReply operator()(const root::CreateIndex& command) {
@@ -234,12 +237,15 @@ struct RootExecutor {
       known.seed = shape.seed;
       return {known == shape ? RootStatus::unchanged : RootStatus::name_taken, taken};
     }
+    std::map<std::string_view, GroupNumber> names;
+    for (const auto& [number, group] : state.groups_) names.emplace(group.name, number);
     for (std::uint32_t shard = 1; shard < command.shards; ++shard) {
-      const GroupNumber taken = state.group_named(shard_name(command.name, shard));
-      if (taken != 0) return {RootStatus::name_taken, taken};
+      const auto taken = names.find(shard_name(command.name, shard));
+      if (taken != names.end()) return {RootStatus::name_taken, taken->second};
     }
     if (state.groups_.size() + command.shards > kGroupsMax) return {RootStatus::full};
-    if (state.least_loaded(command.size).empty()) return {RootStatus::no_nodes};
+    auto seats = state.seats();
+    if (state.least_loaded(command.size, seats).empty()) return {RootStatus::no_nodes};
     const GroupNumber first = state.next_group_;
     for (std::uint32_t shard = 0; shard < command.shards; ++shard) {
       RootGroup group{.kind = GroupKind::index,
@@ -247,7 +253,7 @@ struct RootExecutor {
                       .size = command.size,
                       .shape = shape};
       group.shape->shard = shard;
-      add(std::move(group));
+      add(std::move(group), seats);
     }
     return {RootStatus::done, first};
   }
@@ -318,11 +324,13 @@ struct RootExecutor {
     return {found->second == before ? RootStatus::unchanged : RootStatus::done, number};
   }
 
-  /// A group whose founders are the least loaded nodes. Requires: there is one.
-  GroupNumber add(RootGroup group) {
-    group.founders = state.least_loaded(group.size);
+  /// A group whose founders are the least loaded nodes. Requires: there is one. `seats`: of all
+  /// groups, and then of this one as well.
+  GroupNumber add(RootGroup group, std::map<NodeNumber, std::size_t>& seats) {
+    group.founders = state.least_loaded(group.size, seats);
     for (const NodeNumber number : group.founders) {
       group.members.emplace(number, state.nodes_.at(number).life);
+      ++seats[number];
     }
     const GroupNumber number = state.next_group_++;
     state.groups_.emplace_hint(state.groups_.end(), number, std::move(group));

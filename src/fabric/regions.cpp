@@ -3,15 +3,16 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
-#include <new>
+#include <memory>
 
 #include <dolmen/assert.hpp>
 
 namespace dolmen::fabric {
 namespace {
 
-constexpr std::align_val_t kAlignment{64};
+constexpr std::size_t kAlignment = 64;
 
 std::uint64_t& word_at(MutableBytes bytes) noexcept {
   return *static_cast<std::uint64_t*>(static_cast<void*>(bytes.data()));
@@ -44,9 +45,7 @@ void copy_words(MutableBytes into, Bytes from) noexcept {
   std::atomic_thread_fence(std::memory_order_release);
 }
 
-void Regions::Free::operator()(std::byte* memory) const noexcept {
-  ::operator delete(memory, kAlignment);
-}
+void Regions::Free::operator()(std::byte* memory) const noexcept { std::free(memory); }
 
 Result<MutableBytes> Regions::make(RegionId region, std::size_t bytes) {
   if (bytes == 0) return fail(Errc::invalid_argument, "a region without bytes");
@@ -55,12 +54,17 @@ Result<MutableBytes> Regions::make(RegionId region, std::size_t bytes) {
   }
   // Whole words, so that the last one can be reached as one.
   const std::size_t whole = (bytes + 7) / 8 * 8;
-  if (whole < bytes) return fail(Errc::out_of_memory, "region", bytes);
-  auto* const memory = static_cast<std::byte*>(::operator new(whole, kAlignment, std::nothrow));
-  if (memory == nullptr) return fail(Errc::out_of_memory, "region", bytes);
-  std::shared_ptr<std::byte> owner(memory, Free());
-  std::memset(memory, 0, whole);
-  regions_.emplace(region, Region{.memory = std::move(owner), .bytes = bytes, .grants = {}});
+  if (whole < bytes || whole + kAlignment < whole) {
+    return fail(Errc::out_of_memory, "region", bytes);
+  }
+  // Zero without being touched: what nobody writes to takes no memory, however large it is.
+  auto* const all = static_cast<std::byte*>(std::calloc(whole + kAlignment, 1));
+  if (all == nullptr) return fail(Errc::out_of_memory, "region", bytes);
+  const std::shared_ptr<std::byte> owner(all, Free());
+  void* aligned = all;
+  std::size_t room = whole + kAlignment;
+  auto* const memory = static_cast<std::byte*>(std::align(kAlignment, whole, aligned, room));
+  regions_.emplace(region, Region{.memory = {owner, memory}, .bytes = bytes, .grants = {}});
   return MutableBytes(memory, bytes);
 }
 

@@ -179,7 +179,11 @@ Result<void> ClusterCore::host(GroupNumber number) {
   if (number == kRootGroup) return member_->host(group_of(number), root_);
   DOLMEN_TRY(StateMachine* const machine, machines_.open(number, *map_.group(number)));
   if (machine == nullptr) return {};
-  DOLMEN_CHECK(member_->host(group_of(number), *machine));
+  if (const auto hosted = member_->host(group_of(number), *machine); !hosted) {
+    // A table that is larger than what this machine has: then its log alone is kept here.
+    if (map_.group(number)->kind != cluster::GroupKind::index) return hosted;
+    return hosted.error().code() == Errc::out_of_memory ? Result<void>() : hosted;
+  }
   if (MailPart* const part = machines_.mail_of(number)) mail_.host(number, *part);
   return {};
 }

@@ -93,17 +93,19 @@ HomePart::HomePart(const cluster::GroupId& self, Shards shards, const cluster::H
       limits_(limits),
       table_(static_cast<GroupNumber>(self.low), limits) {}
 
-Result<void> HomePart::publish(const ObjectId& id, std::vector<HomeCommand>& commands) const {
+Result<bool> HomePart::publish(const ObjectId& id, std::vector<HomeCommand>& commands) const {
   const auto found = table_.rows().find(id);
   if (found != table_.rows().end()) {
-    if (found->second.state == cluster::HomeState::here) return {};
+    if (found->second.state == cluster::HomeState::here) {
+      return table_.find(id).answer == cluster::HomeAnswer::untold;
+    }
     return fail(Errc::busy, "publish(): what became of an object of this id is not known yet");
   }
   const auto is_same = [&](const HomeCommand& command) {
     const auto* const create = std::get_if<cluster::home::Create>(&command);
     return create != nullptr && create->id == id;
   };
-  if (std::ranges::any_of(commands, is_same)) return {};
+  if (std::ranges::any_of(commands, is_same)) return true;
   if (commands.size() + 1 >= kHomeCommandsMax / 2) {
     return fail(Errc::limit, "publish(): objects of a call", commands.size());
   }
@@ -118,7 +120,7 @@ Result<void> HomePart::publish(const ObjectId& id, std::vector<HomeCommand>& com
     commands.emplace_back(cluster::home::SetShards{std::move(shards)});
   }
   commands.emplace_back(cluster::home::Create{.id = id});
-  return {};
+  return true;
 }
 
 void HomePart::erase(const ObjectId& id, std::vector<HomeCommand>& commands) const {

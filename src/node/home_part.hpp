@@ -57,8 +57,9 @@ class HomePart {
 
   [[nodiscard]] const cluster::HomeTable& table() const noexcept { return table_; }
   /// Adds to `commands` what makes the object known to the directory, if anything is to be done.
-  /// Errors: unsupported (there is no directory), limit, busy (it was erased a moment ago).
-  [[nodiscard]] Result<void> publish(const ObjectId& id,
+  /// True: the directory has not logged it yet, so nobody is to be told of it before. Errors:
+  /// unsupported (there is no directory), limit, busy (it was erased a moment ago).
+  [[nodiscard]] Result<bool> publish(const ObjectId& id,
                                      std::vector<cluster::HomeCommand>& commands) const;
   /// … what makes it forgotten, if it is here or about to be. The object is erased.
   void erase(const ObjectId& id, std::vector<cluster::HomeCommand>& commands) const;

@@ -62,6 +62,16 @@ SpaceFunctions thing_functions() {
                space.transact(thing, [](mut<Thing> t) { return ++t->uses; }));
     return HomeBytes(uses);
   };
+  all["publish"] = [](Space& space, HomeArguments id) -> Result<HomeBytes> {
+    DOLMEN_CHECK(publish(space, id_in(id)));
+    return HomeBytes{};
+  };
+  all["gone"] = [](Space& space, HomeArguments) -> Result<HomeBytes> {
+    DOLMEN_TRY(const auto thing, space.find_or_create<Thing>("gone"));
+    DOLMEN_CHECK(space.erase(thing.id()));
+    DOLMEN_CHECK(publish(space, thing.id()));
+    return HomeBytes{};
+  };
   all["within"] = [](Space& space, HomeArguments) -> Result<HomeBytes> {
     DOLMEN_TRY(const auto thing, space.find_or_create<Thing>("within"));
     DOLMEN_CHECK(space.transact(
@@ -192,6 +202,9 @@ class SpaceHomeTest : public testing::Test {
 TEST_F(SpaceHomeTest, WhatIsPublishedIsToldWhenTheDirectoryKnowsIt) {
   const ObjectId id = id_in(call("make", text_bytes("a")).value());
   EXPECT_EQ(untold_, std::vector{id});
+  // Whoever asks for it meanwhile must not hear of it before either.
+  EXPECT_EQ(id_in(call("make", text_bytes("a")).value()), id);
+  EXPECT_EQ(untold_, std::vector{id});
   EXPECT_FALSE(is_told(id));
   EXPECT_FALSE(directory_.find(id));
   exchange();
@@ -242,6 +255,18 @@ TEST_F(SpaceHomeTest, IsRefusedWhereItDoesNotBelong) {
   EXPECT_EQ(query("sly", {}).error().code(), Errc::read_only);
   EXPECT_EQ(query(kToldQuery, {}).error().code(), Errc::corrupt);
   EXPECT_EQ(query(kToldQuery, HomeBytes(17)).error().code(), Errc::corrupt);
+}
+
+TEST_F(SpaceHomeTest, WhatIsNotThereIsNotPublished) {
+  EXPECT_EQ(call("publish", encode_ids({{3, 3}})).error().code(), Errc::not_found);
+  EXPECT_EQ(call("gone", {}).error().code(), Errc::not_found);
+  const ObjectId id = id_in(call("make", text_bytes("a")).value());
+  exchange();
+  ASSERT_TRUE(call("drop", encode_ids({id})));
+  exchange();
+  EXPECT_EQ(call("publish", encode_ids({id})).error().code(), Errc::not_found);
+  EXPECT_TRUE(machine_->homes()->table().rows().empty());
+  EXPECT_EQ(directory_.objects(), 0u);
 }
 
 TEST_F(SpaceHomeTest, WithoutADirectoryNothingHappens) {

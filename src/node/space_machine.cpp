@@ -140,6 +140,7 @@ Result<SpaceMachine::Executed> SpaceMachine::execute(const SpaceCall& call,
   }
   executed.records = store_->take_records();
   executed.homes = box.homes();
+  executed.untold = box.untold();
   const Result<void> posted =
       box.failure() ? std::unexpected(*box.failure()) : judge_homes(executed, change);
   if (!posted) {
@@ -148,6 +149,7 @@ Result<SpaceMachine::Executed> SpaceMachine::execute(const SpaceCall& call,
     executed.is_refused = posted.error().code() == Errc::busy;
     change.posted.clear();
     executed.homes.clear();
+    executed.untold.clear();
     if (!executed.records.empty()) forget_space();
     executed.records.clear();
   }
@@ -157,14 +159,8 @@ Result<SpaceMachine::Executed> SpaceMachine::execute(const SpaceCall& call,
 std::vector<std::byte> SpaceMachine::make_effect(const Executed& executed,
                                                  const cluster::MailChange& change) {
   std::vector<std::byte> reply = encode_reply(executed.result);
-  UntoldReply untold;
-  for (const cluster::HomeCommand& command : executed.homes) {
-    const auto* const create = std::get_if<cluster::home::Create>(&command);
-    if (create != nullptr && !change.received) untold.objects.push_back(create->id);
-  }
-  if (!untold.objects.empty()) {
-    untold.reply = reply;
-    reply = encode(untold);
+  if (!executed.untold.empty() && !change.received) {
+    reply = encode(UntoldReply{.objects = executed.untold, .reply = reply});
   }
   const std::vector<std::byte> homes = encode_home_commands(executed.homes);
   const bool has_mail = change.received || !change.posted.empty() || !change.acknowledged.empty();

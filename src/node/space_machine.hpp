@@ -110,6 +110,7 @@ class SpaceMachine final : public StateMachine {
     std::vector<std::vector<std::byte>> records;
     bool is_refused = false;  ///< there is no room for what it posts
     std::vector<cluster::HomeCommand> homes{};
+    std::vector<ObjectId> untold{};  ///< of which nobody hears before the directory has logged them
   };
 
   // Mail: space_machine_mail.cpp.

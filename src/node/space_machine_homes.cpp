@@ -24,13 +24,14 @@ Result<void> SpaceMachine::judge_homes(Executed& executed, const cluster::MailCh
         if (section.kind == base::ChangeKind::erase) {
           homes_->erase(section.object, executed.homes);
         }
+        // Here, for each one is looked for among all of them.
+        if (executed.homes.size() > kHomeCommandsMax) {
+          return fail(Errc::limit, "published and erased objects of a call", kHomeCommandsMax);
+        }
       }
     }
   }
   if (executed.homes.empty()) return {};
-  if (executed.homes.size() > kHomeCommandsMax) {
-    return fail(Errc::limit, "published and erased objects of a call", executed.homes.size());
-  }
   return homes_->judge(executed.homes, change, *mail_);
 }
 

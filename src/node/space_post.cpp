@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/space_post.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <dolmen/assert.hpp>
@@ -8,6 +9,7 @@
 
 #include "base/hooks.hpp"
 #include "node/space_effect.hpp"
+#include "txn/space_core.hpp"
 
 namespace dolmen::node {
 
@@ -105,7 +107,17 @@ Result<void> PostBox::take(const ObjectId& object) {
     return fail(Errc::invalid_argument, "publish() inside of a transaction: call it behind it");
   }
   if (object.is_null()) return fail(Errc::invalid_argument, "publish() of no object");
-  return homes_->publish(object, published_);
+  // The directory would lead to it for ever.
+  if (const auto there = space_.core().home(object); !there) {
+    return std::unexpected(there.error());
+  }
+  DOLMEN_TRY(const bool is_untold, homes_->publish(object, published_));
+  if (!is_untold || std::ranges::find(untold_, object) != untold_.end()) return {};
+  if (untold_.size() >= kHomeCommandsMax / 2) {
+    return fail(Errc::limit, "publish(): objects of a call", untold_.size());
+  }
+  untold_.push_back(object);
+  return {};
 }
 
 Result<void> PostBox::take(std::string_view group, std::uint64_t number, std::string_view function,

@@ -56,6 +56,8 @@ class PostBox {
   [[nodiscard]] const std::vector<cluster::HomeCommand>& homes() const noexcept {
     return published_;
   }
+  /// Of what it published, what the directory has not logged yet: also what an earlier call did.
+  [[nodiscard]] const std::vector<ObjectId>& untold() const noexcept { return untold_; }
   /// Of the first post or publish that failed: then the function is to have done nothing.
   [[nodiscard]] const std::optional<Error>& failure() const noexcept { return failure_; }
 
@@ -73,6 +75,7 @@ class PostBox {
   PostBox* const outer_;
   std::size_t bytes_ = 0;
   std::vector<cluster::HomeCommand> published_{};
+  std::vector<ObjectId> untold_{};
   std::optional<Error> failure_{};
 };
 

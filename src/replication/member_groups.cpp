@@ -48,17 +48,20 @@ Result<void> Member::add(const GroupId& group, StateMachine* machine) {
   if (place.first->second.lanes) {
     place.first->second.writer = std::make_unique<LaneWriter>(endpoint_, group);
   }
-  found_.erase(found);
   Hosting& hosting = place.first->second;
   hosting.cut_at = snapshot ? snapshot->last().index : 0;
   if (options.snapshots_refer) {
     hosting.server = std::make_unique<StateServer>(machine, options_.transfer);
   }
   if (hosting.executor) {
-    DOLMEN_CHECK(make_memory(hosting));
+    if (const auto made = make_memory(hosting); !made) {
+      groups_.erase(place.first);  // it is found yet, as before
+      return made;
+    }
     DOLMEN_CHECK(hosting.executor->restore(snapshot.get()));
     hosting.addresses = hosting.executor->addresses();
   }
+  found_.erase(found);
   // Also of what is not known to be decided: a hint is better than none.
   const log::Replica& its = hosting.replica;
   for (log::Index i = its.base().index + 1; i <= its.end().index; ++i) {
