@@ -62,7 +62,7 @@ std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span(text));
 }
 
-std::string text_of(std::span<const std::byte> bytes) {
+std::string string_of(std::span<const std::byte> bytes) {
   std::string text;
   for (const std::byte byte : bytes) text += static_cast<char>(byte);
   return text;
@@ -156,7 +156,7 @@ int get_key(const IndexWords& words) {
     const auto got = index.get(bytes_of(words.key), deadline.left());
     if (!got) return failed(got.error());
     if (!*got && !words.json) return failed("the key is not there");
-    const std::string value = *got ? text_of(**got) : std::string();
+    const std::string value = *got ? string_of(**got) : std::string();
     if (words.json) {
       print_json({{"key", words.key}, {"value", *got ? Json(value) : Json(nullptr)}});
     } else {
@@ -210,8 +210,8 @@ int scan_index(const IndexWords& words) {
     const auto page = index->scan(range, left, OrderedIndex::Moment::each, deadline.left());
     if (!page) return failed(page.error());
     for (const OrderedIndex::Entry& entry : page->entries) {
-      const std::string key = text_of(entry.key);
-      const std::string value = text_of(entry.value);
+      const std::string key = string_of(entry.key);
+      const std::string value = string_of(entry.value);
       if (words.json) {
         entries.push_back({{"key", key}, {"value", value}});
       } else {
@@ -228,7 +228,7 @@ int scan_index(const IndexWords& words) {
       }
       return kOk;
     }
-    const std::string last = text_of(page->entries.back().key);
+    const std::string last = string_of(page->entries.back().key);
     if (words.is_backward) {
       to = last;
     } else {
