@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An index in a cluster of processes: nodes that lead its shards are killed, and all of them are
-// replaced, while clients put, erase and look up. What all of them saw together is judged.
+// An index in a cluster of processes, hashed or ordered: nodes that lead its shards are killed, and
+// all of them are replaced, while clients put, erase and look up. What all saw together is judged.
 #include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <stdlib.h>
@@ -21,6 +23,7 @@
 
 #ifdef DOLMEN_COMMAND
 #include <dolmen/cluster.hpp>
+#include <dolmen/ordered_index.hpp>
 
 #include "base/test_budget.hpp"
 #include "tests/index_clients.hpp"
@@ -133,12 +136,24 @@ void wait_until(dolmen::Cluster& cluster, const char* what, const IsSo& is_so) {
   }
 }
 
-void judge(IndexClients& clients) {
+template <class Clients>
+void judge(Clients& clients) {
   clients.stop();
   EXPECT_EQ(clients.broken(), "");
   EXPECT_EQ(clients.judge(), "");
   std::printf("%lu answers, %lu read, %lu asked for\n", clients.answered(), clients.one_sided(),
               clients.asked());
+}
+
+/// Who leads the group, when somebody does.
+void find_leader(dolmen::Cluster& cluster, const std::string& name, std::uint32_t& leader) {
+  leader = 0;
+  wait_until(cluster, "nobody leads", [&](const auto& status) {
+    for (const auto& group : status.groups) {
+      if (group.name == name) leader = group.leader;
+    }
+    return leader != 0;
+  });
 }
 
 TEST(ClusterIndex, NothingIsLostWhoeverLeadsIsKilled) {
@@ -149,12 +164,7 @@ TEST(ClusterIndex, NothingIsLostWhoeverLeadsIsKilled) {
   ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
   for (int kill = 0; kill < kills; ++kill) {
     std::uint32_t leader = 0;
-    ASSERT_NO_FATAL_FAILURE(wait_until(cluster, "nobody leads", [&](const auto& status) {
-      for (const auto& group : status.groups) {
-        if (group.name == "i/" + std::to_string(kill % 2)) leader = group.leader;
-      }
-      return leader != 0;
-    }));
+    ASSERT_NO_FATAL_FAILURE(find_leader(cluster, "i/" + std::to_string(kill % 2), leader));
     nodes.kill(leader);
     ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
     nodes.start(leader);
@@ -162,6 +172,104 @@ TEST(ClusterIndex, NothingIsLostWhoeverLeadsIsKilled) {
   }
   judge(clients);
   EXPECT_GT(clients.one_sided(), clients.asked());
+}
+
+using dolmen::OrderedIndex;
+constexpr std::uint64_t kOrderedKeys = 24;
+using OrderedClients = IndexClientsOf<OrderedIndex, kOrderedKeys>;
+
+OrderedIndex::Value value_of(std::string_view text) {
+  const auto bytes = OrderedIndex::of(text);
+  return {bytes.begin(), bytes.end()};
+}
+
+std::string name_of(int number) {
+  const std::string digits = std::to_string(number);
+  return "name " + std::string(6 - digits.size(), '0') + digits;
+}
+
+/// All that there is, by pages.
+std::vector<OrderedIndex::Entry> all_of(OrderedIndex& index, bool is_backward) {
+  std::vector<OrderedIndex::Entry> all;
+  OrderedIndex::Value from;
+  std::optional<OrderedIndex::Value> to;
+  for (;;) {
+    OrderedIndex::Range range{.from = from, .is_backward = is_backward};
+    if (to) range.to = *to;
+    const auto page =
+        index.scan(range, 50, OrderedIndex::Moment::each, std::chrono::seconds(60)).value();
+    all.insert(all.end(), page.entries.begin(), page.entries.end());
+    if (page.is_last) return all;
+    if (is_backward) {
+      to = all.back().key;
+    } else {
+      from = all.back().key;
+      from.push_back(std::byte{0});
+    }
+  }
+}
+
+// One index whose clients are judged, and one of names, all of which are there at the end.
+TEST(ClusterIndex, AnOrderedOneLosesNothingAndIsScannedInOrder) {
+  const auto kills = std::max(2, static_cast<int>(dolmen::base::budget("index_kills")) / 2);
+  Nodes nodes(3);
+  auto cluster = dolmen::Cluster::open(nodes.address(), seconds(60)).value();
+  const dolmen::OrderedShardOptions each{.node_bytes = 256u << 10, .record_bytes = 256u << 10};
+  const std::vector<OrderedIndex::Value> thirds{{std::byte{kOrderedKeys / 3}},
+                                                {std::byte{kOrderedKeys / 3 * 2}}};
+  cluster.create_ordered_index("o", thirds, 3, each, seconds(60)).value();
+  const int count = 60 * kills;
+  const std::vector<OrderedIndex::Value> splits{value_of(name_of(count / 3)),
+                                                value_of(name_of(count / 2))};
+  cluster.create_ordered_index("names", splits, 3, each, seconds(60)).value();
+  cluster.create_ordered_index("names", splits, 3, each, seconds(60)).value();
+  EXPECT_EQ(cluster.create_ordered_index("names", thirds, 3, each, seconds(60)).error().code(),
+            dolmen::Errc::already_exists);
+  EXPECT_EQ(cluster.create_index("names", 3, 3, {}, seconds(60)).error().code(),
+            dolmen::Errc::already_exists);
+  EXPECT_EQ(cluster.index("names", {}, seconds(60)).error().code(), dolmen::Errc::wrong_type);
+
+  OrderedClients clients(
+      [address = nodes.address()] {
+        auto its = dolmen::Cluster::open(address, seconds(60)).value();
+        return its.ordered_index("o", {}, seconds(60)).value();
+      },
+      3);
+  OrderedIndex names = cluster.ordered_index("names", {}, seconds(60)).value();
+  ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
+  std::vector<OrderedIndex::Entry> expected;
+  for (int i = 0; i < count; ++i) {
+    if (i % (count / kills) == count / kills / 2) {  // among the puts
+      const int kill = i / (count / kills);
+      const std::string group = (kill % 2 == 0 ? "names/" : "o/") + std::to_string(kill % 3);
+      std::uint32_t leader = 0;
+      ASSERT_NO_FATAL_FAILURE(find_leader(cluster, group, leader));
+      nodes.kill(leader);
+      ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(30));
+      nodes.start(leader);
+    }
+    // Not in their order; some are longer than a node holds.
+    const int number = i * 10'007 % count;
+    expected.push_back(
+        {value_of(name_of(number)), OrderedIndex::Value(std::size_t(number) * 5 % 400)});
+    const auto put = names.put(expected.back().key, expected.back().value, seconds(60));
+    ASSERT_TRUE(put) << put.error().message();
+  }
+  judge(clients);
+  std::ranges::sort(expected, {}, &OrderedIndex::Entry::key);
+  EXPECT_EQ(all_of(names, false), expected);
+  auto backward = all_of(names, true);
+  std::ranges::reverse(backward);
+  EXPECT_EQ(backward, expected);
+  // Whoever comes later has the same splits, of the map.
+  OrderedIndex later = cluster.ordered_index("names", {}, seconds(60)).value();
+  for (const OrderedIndex::Entry& entry : expected) {
+    ASSERT_EQ(later.get(entry.key, seconds(60)).value(), entry.value);
+  }
+  cluster.create_index("years", 1, 1, {.bucket_bytes = 4096, .record_bytes = 4096}, seconds(60))
+      .value();
+  EXPECT_EQ(cluster.ordered_index("years", {}, seconds(60)).error().code(),
+            dolmen::Errc::wrong_type);
 }
 
 // The one that was away asks nodes for the map that were no members when it went.

@@ -14,6 +14,7 @@
 
 #include <dolmen/error.hpp>
 #include <dolmen/index.hpp>
+#include <dolmen/ordered_index.hpp>
 #include <dolmen/replicated.hpp>
 #include <dolmen/replicated_space.hpp>
 #include <dolmen/space.hpp>
@@ -122,8 +123,9 @@ struct ClusterStatus {
   struct Group {
     std::uint32_t number = 0;
     std::string name{};
-    std::string kind{};      ///< "root", "space", "index", "directory"
-    std::uint32_t size = 0;  ///< how many voters it shall have
+    std::string kind{};       ///< "root", "space", "index", "directory"
+    bool is_ordered = false;  ///< of kind index: a shard of an ordered one
+    std::uint32_t size = 0;   ///< how many voters it shall have
     std::vector<std::uint32_t> members{};
     std::uint32_t adding = 0;        ///< a node that is about to be a member; 0: none
     std::uint32_t leaving = 0;       ///< one that is about to be none
@@ -197,9 +199,21 @@ class Cluster {
       const IndexShardOptions& each = {},
       std::chrono::milliseconds patience = std::chrono::seconds(10));
   /// A client of the index: it follows its groups whoever keeps them, without this cluster's
-  /// client. Errors: not_found.
+  /// client. Errors: not_found; wrong_type (it is an ordered one).
   [[nodiscard]] Result<Index> index(std::string_view name, const IndexOptions& options = {},
                                     std::chrono::milliseconds patience = std::chrono::seconds(10));
+
+  /// The same of an ordered index (ordered_index.hpp). `splits`: the first key of each shard but
+  /// the first one, rising: at most 255 of 1 to 128 bytes, of 6144 together; for ever.
+  [[nodiscard]] Result<void> create_ordered_index(
+      std::string_view name, std::span<const OrderedIndex::Value> splits = {},
+      std::uint32_t size = 3, const OrderedShardOptions& each = {},
+      std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// A client of it, that knows from the map where shards begin. Errors: as index(); wrong_type (it
+  /// is not ordered).
+  [[nodiscard]] Result<OrderedIndex> ordered_index(
+      std::string_view name, const IndexOptions& options = {},
+      std::chrono::milliseconds patience = std::chrono::seconds(10));
 
   // Objects that functions published (publish(), replicated_space.hpp): docs/homes.md.
 

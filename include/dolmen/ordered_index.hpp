@@ -3,7 +3,7 @@
 // A table of keys and values, byte strings both, in the order of the keys' bytes: what index.hpp
 // is, and the entries of a range besides. Each shard of it has a range of its own, and is the state
 // machine of one group of members (replicated.hpp). Clients read keys and ranges in the memory of
-// whoever leads. docs/ordered-index.md shows how, and what is true.
+// whoever leads. docs/ordered-index.md shows how, and what is true. In a cluster: cluster.hpp.
 #pragma once
 
 #include <chrono>
@@ -26,7 +26,7 @@ namespace node {
 class OrderedMachine;
 }
 
-/// The same for all members of a shard's group, for ever.
+/// The same for all members of a shard's group, for ever. In a cluster the root group keeps them.
 struct OrderedShardOptions {
   /// For keys and values that are together no longer than 256 bytes, which are here with 8 bytes
   /// more; twice that is enough for sure. At least 4 KiB.
@@ -132,6 +132,7 @@ class OrderedIndex {
 
  private:
   static constexpr std::chrono::milliseconds kPatience = std::chrono::seconds(10);
+  friend class Cluster;  // Cluster::ordered_index()
   struct Impl;
   explicit OrderedIndex(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;

@@ -401,7 +401,7 @@ TEST_F(UpTest, AnIndexIsMadeListedAndUsed) {
   expect_error(index("create", {"peo/ple"}), kFailed, "an index's name");
   ASSERT_TRUE(has_groups(3));
   EXPECT_EQ(index("ls", {"--json"}).json(),
-            (Json::array({{{"name", "people"}, {"groups", {2, 3}}}})));
+            (Json::array({{{"name", "people"}, {"ordered", false}, {"groups", {2, 3}}}})));
   EXPECT_NE(index("ls", {}).out.find("people"), std::string::npos);
   const Json whole = status();
   for (const std::size_t shard : {1u, 2u}) {
@@ -420,13 +420,48 @@ TEST_F(UpTest, AnIndexIsMadeListedAndUsed) {
   EXPECT_EQ(index("erase", {"people", "ada"}).out, "erased\n");
   EXPECT_EQ(index("erase", {"people", "ada", "--json"}).json(),
             (Json{{"key", "ada"}, {"erased", false}}));
+  expect_error(index("scan", {"people"}), kFailed, "an index without an order");
+
+  // One with an order, of three shards.
+  std::vector<std::string> ordered{"names",      "--ordered", "--split",      "g", "--split", "p",
+                                   "--node-mib", "1",         "--record-mib", "1", "--json"};
+  EXPECT_EQ(index("create", ordered).json(), (Json{{"name", "names"}, {"shards", 3}}));
+  EXPECT_EQ(index("create", ordered).json(), (Json{{"name", "names"}, {"shards", 3}}));
+  ordered[3] = "h";
+  expect_error(index("create", ordered), kFailed, "already_exists");
+  ordered[3] = "q";
+  expect_error(index("create", ordered), kFailed, "splits of an index");
+  ASSERT_TRUE(has_groups(6));
+  EXPECT_EQ(index("ls", {"--json"}).json(),
+            (Json::array({{{"name", "names"}, {"ordered", true}, {"groups", {4, 5, 6}}},
+                          {{"name", "people"}, {"ordered", false}, {"groups", {2, 3}}}})));
+  for (const std::string key : {"zuse", "ada", "grace", "kurt"}) {
+    EXPECT_EQ(index("put", {"names", key, "of " + key}).out, "created\n");
+  }
+  EXPECT_EQ(index("put", {"names", "kurt", "a\nb"}).out, "replaced\n");
+  EXPECT_EQ(index("get", {"names", "zuse"}).out, "of zuse\n");
+  const Outcome all = index("scan", {"names"});
+  EXPECT_EQ(all.out, "ada\tof ada\ngrace\tof grace\nkurt\ta\\nb\nzuse\tof zuse\n");
+  EXPECT_EQ(all.err, "");
+  EXPECT_EQ(index("scan", {"names", "--backward", "--from", "b", "--to", "zuse"}).out,
+            "kurt\ta\\nb\ngrace\tof grace\n");
+  const Outcome some = index("scan", {"names", "--limit", "1"});
+  EXPECT_EQ(some.out, "ada\tof ada\n");
+  EXPECT_NE(some.err.find("more entries"), std::string::npos) << some.err;
+  EXPECT_EQ(
+      index("scan", {"names", "--from", "h", "--limit", "1", "--json"}).json(),
+      (Json{{"entries", Json::array({{{"key", "kurt"}, {"value", "a\nb"}}})}, {"is_last", false}}));
+  EXPECT_EQ(index("erase", {"names", "kurt"}).out, "erased\n");
+  EXPECT_EQ(index("scan", {"names", "--from", "h", "--json"}).json(),
+            (Json{{"entries", Json::array({{{"key", "zuse"}, {"value", "of zuse"}}})},
+                  {"is_last", true}}));
   EXPECT_EQ(terminate(), kOk) << read_file(path("up.err"));
 }
 
 TEST_F(UpTest, IndexCommandsHaveHelpAndRefuseWhatTheyDoNotKnow) {
   ASSERT_EQ(dolmen({"cluster", "init", "keys"}).exit, kOk);
   const std::string nobody = "dolmen://127.0.0.1:1?identity=" + path("keys/client-1.key");
-  for (const std::string what : {"create", "ls", "get", "put", "erase"}) {
+  for (const std::string what : {"create", "ls", "get", "put", "erase", "scan"}) {
     const Outcome help = dolmen({"index", what, "--help"});
     EXPECT_EQ(help.exit, kOk);
     EXPECT_NE(help.out.find("Example:\n  dolmen index " + what), std::string::npos) << help.out;
@@ -441,6 +476,15 @@ TEST_F(UpTest, IndexCommandsHaveHelpAndRefuseWhatTheyDoNotKnow) {
   }
   EXPECT_EQ(dolmen({"index"}).exit, kUsage);
   EXPECT_EQ(dolmen({"index", "create", nobody, "people", "--shards", "257"}).exit, kUsage);
+  const std::vector<std::vector<std::string>> not_together{{"--split", "k"},
+                                                           {"--node-mib", "2"},
+                                                           {"--ordered", "--shards", "2"},
+                                                           {"--ordered", "--bucket-mib", "2"}};
+  for (const auto& options : not_together) {
+    std::vector<std::string> words{"index", "create", nobody, "people"};
+    words.insert(words.end(), options.begin(), options.end());
+    EXPECT_EQ(dolmen(words).exit, kUsage) << options.front();
+  }
 }
 
 TEST_F(UpTest, AProgramIsRunOnceForEachNode) {

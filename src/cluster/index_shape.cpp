@@ -20,8 +20,35 @@ std::optional<IndexGeometry> geometry_for(std::uint64_t bucket_bytes, std::uint6
   return geometry;
 }
 
+std::optional<OrderedGeometry> ordered_geometry_for(std::uint64_t node_bytes,
+                                                    std::uint64_t record_bytes) noexcept {
+  const std::uint64_t nodes = node_bytes / kNodeBytes;
+  if (nodes < 2 || nodes > kTreeNodesMax) return std::nullopt;
+  if (record_bytes / 64 * 64 > kHeapBytesMax) return std::nullopt;
+  const OrderedGeometry geometry{.table = {0x646F6C6D656E, 2},
+                                 .heap_bytes = record_bytes / 64 * 64,
+                                 .node_count = static_cast<std::uint32_t>(nodes)};
+  if (!geometry.is_possible(geometry.region_bytes())) return std::nullopt;
+  return geometry;
+}
+
+bool are_splits(const std::vector<std::string>& splits) noexcept {
+  std::string_view last;
+  std::size_t bytes = 0;
+  for (const std::string& split : splits) {
+    // As bytes, not as characters that may be negative. The empty key is the first shard's.
+    if (split.size() > kSplitBytesMax || split <= last) return false;
+    last = split;
+    bytes += split.size();
+  }
+  return bytes <= kSplitsBytesMax;
+}
+
 bool IndexShape::is_possible() const noexcept {
-  return shards >= 1 && shards <= kIndexShardsMax && shard < shards && geometry().has_value();
+  if (shards < 1 || shards > kIndexShardsMax || shard >= shards) return false;
+  if (table == TableKind::hash) return from.empty() && geometry().has_value();
+  return seed == 0 && from.empty() == (shard == 0) && from.size() <= kSplitBytesMax &&
+         ordered_geometry().has_value();
 }
 
 bool is_index_name(std::string_view text) noexcept {

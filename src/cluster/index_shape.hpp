@@ -9,28 +9,52 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cluster/index_layout.hpp"
+#include "cluster/ordered_layout.hpp"
 
 namespace dolmen::cluster {
 
 inline constexpr std::uint32_t kIndexShardsMax = 256;
 /// So that the names of the shards are names of groups.
 inline constexpr std::size_t kIndexNameBytesMax = 59;
+/// Of a key that begins a shard, and of all of an index together: one command has them.
+inline constexpr std::size_t kSplitBytesMax = 128;
+inline constexpr std::size_t kSplitsBytesMax = 6144;
+
+enum class TableKind : std::uint8_t { hash = 1, ordered = 2 };
 
 /// Of a table of records with so many bytes for buckets and for the heap. Nothing: there is none.
 [[nodiscard]] std::optional<IndexGeometry> geometry_for(std::uint64_t bucket_bytes,
                                                         std::uint64_t record_bytes,
                                                         std::uint64_t seed) noexcept;
 
+/// Of a tree with so many bytes for nodes and for the heap. Nothing: there is none.
+[[nodiscard]] std::optional<OrderedGeometry> ordered_geometry_for(
+    std::uint64_t node_bytes, std::uint64_t record_bytes) noexcept;
+
+/// Whether these keys can be the first ones of all shards but the first: they rise, and are within
+/// the limits.
+[[nodiscard]] bool are_splits(const std::vector<std::string>& splits) noexcept;
+
 struct IndexShape {
-  std::uint32_t shard = 0;   ///< from 0 on
-  std::uint32_t shards = 1;  ///< of the index
-  std::uint64_t seed = 0;    ///< of its hashes
-  std::uint64_t bucket_bytes = 0;
+  std::uint32_t shard = 0;         ///< from 0 on
+  std::uint32_t shards = 1;        ///< of the index
+  std::uint64_t seed = 0;          ///< of its hashes; ordered: 0
+  std::uint64_t bucket_bytes = 0;  ///< ordered: of its nodes
   std::uint64_t record_bytes = 0;
+  TableKind table = TableKind::hash;
+  std::string from{};  ///< ordered: its first key; of the first shard, and of hashes: empty
+  /// Nothing: it is ordered, or there is none.
   [[nodiscard]] std::optional<IndexGeometry> geometry() const noexcept {
+    if (table != TableKind::hash) return std::nullopt;
     return geometry_for(bucket_bytes, record_bytes, seed);
+  }
+  /// Nothing: it is not ordered, or there is none.
+  [[nodiscard]] std::optional<OrderedGeometry> ordered_geometry() const noexcept {
+    if (table != TableKind::ordered) return std::nullopt;
+    return ordered_geometry_for(bucket_bytes, record_bytes);
   }
   [[nodiscard]] bool is_possible() const noexcept;
   friend bool operator==(const IndexShape&, const IndexShape&) = default;

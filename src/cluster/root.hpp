@@ -200,15 +200,17 @@ struct CreateGroup {
   friend bool operator==(const CreateGroup&, const CreateGroup&) = default;
 };
 /// An index of so many groups, all of them in one entry: there is never a part of one. Value of the
-/// reply: the first one's number; also if it is there already, of as many shards of these sizes
-/// (unchanged: its seed and its groups' size stay as they are), or its name is taken.
+/// reply: the first one's number; also if it is there already, of as many shards of these sizes and
+/// splits (unchanged: its seed and its groups' size stay as they are), or its name is taken.
 struct CreateIndex {
   std::string name{};
   std::uint32_t size = 1;  ///< of each group
   std::uint32_t shards = 1;
   std::uint64_t seed = 0;
-  std::uint64_t bucket_bytes = 0;  ///< of each shard
+  std::uint64_t bucket_bytes = 0;  ///< of each shard; ordered: of its nodes
   std::uint64_t record_bytes = 0;
+  TableKind table = TableKind::hash;
+  std::vector<std::string> splits{};  ///< ordered: the first key of each shard but the first
   friend bool operator==(const CreateIndex&, const CreateIndex&) = default;
 };
 struct SetSize {
@@ -423,7 +425,7 @@ inline constexpr std::uint32_t kRootCommandVersion = 2;
 /// Most bytes of a command, and so most that a decoder looks at.
 inline constexpr std::size_t kRootCommandBytesMax = 8192;
 
-/// The same bytes at every replica. Cost: the size of the state, at most 2 MiB.
+/// The same bytes at every replica. Cost: the size of the state, at most 3 MiB.
 [[nodiscard]] std::vector<std::byte> encode_root(const RootState& state);
 /// What is understood is exactly what encode_root() gives. Errors: corrupt (cut, impossible),
 /// version_unsupported. Damage is not looked for: snapshots and links do.

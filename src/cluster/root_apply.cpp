@@ -228,14 +228,21 @@ struct RootExecutor {
     const IndexShape shape{.shards = command.shards,
                            .seed = command.seed,
                            .bucket_bytes = command.bucket_bytes,
-                           .record_bytes = command.record_bytes};
+                           .record_bytes = command.record_bytes,
+                           .table = command.table};
+    const bool is_ordered = command.table == TableKind::ordered;
+    if (command.splits.size() + 1 != (is_ordered ? command.shards : 1) ||
+        !are_splits(command.splits)) {
+      return {RootStatus::invalid};
+    }
     if (!is_size(command.size) || !is_index_name(command.name) || !shape.is_possible()) {
       return {RootStatus::invalid};
     }
     if (const GroupNumber taken = state.group_named(shard_name(command.name, 0))) {
       IndexShape known = state.groups_.at(taken).shape.value_or(IndexShape{});
       known.seed = shape.seed;
-      return {known == shape ? RootStatus::unchanged : RootStatus::name_taken, taken};
+      const bool is_again = known == shape && are_those_of(command.name, command.splits);
+      return {is_again ? RootStatus::unchanged : RootStatus::name_taken, taken};
     }
     std::map<std::string_view, GroupNumber> names;
     for (const auto& [number, group] : state.groups_) names.emplace(group.name, number);
@@ -253,6 +260,7 @@ struct RootExecutor {
                       .size = command.size,
                       .shape = shape};
       group.shape->shard = shard;
+      if (is_ordered && shard > 0) group.shape->from = command.splits[shard - 1];
       add(std::move(group), seats);
     }
     return {RootStatus::done, first};
@@ -314,6 +322,17 @@ struct RootExecutor {
   }
 
  private:
+  /// Of an index that is there: where its shards begin.
+  [[nodiscard]] bool are_those_of(std::string_view name,
+                                  const std::vector<std::string>& splits) const {
+    const std::vector<GroupNumber> groups = state.index_named(name);
+    for (std::size_t i = 0; i < splits.size(); ++i) {
+      if (i + 1 >= groups.size()) return false;
+      if (state.groups_.at(groups[i + 1]).shape->from != splits[i]) return false;
+    }
+    return true;
+  }
+
   template <class Body>
   RootReply change(NodeNumber number, const Body& body) {
     const auto found = state.nodes_.find(number);

@@ -98,6 +98,8 @@ struct RootFields {
     io.number(c.seed);
     io.number(c.bucket_bytes);
     io.number(c.record_bytes);
+    io.table(c.table);
+    io.list(c.splits, [this](auto& split) { io.string(split); });
   }
   template <class C>
   void visit(C& c)
@@ -132,6 +134,7 @@ struct RootWriter {
   }
   void flag(bool value) { out.put(static_cast<std::uint8_t>(value ? 1 : 0)); }
   void kind(GroupKind kind) { out.put(static_cast<std::uint8_t>(kind)); }
+  void table(TableKind table) { out.put(static_cast<std::uint8_t>(table)); }
   void string(const std::string& text) { out.put_string(text); }
   void bytes(base::Bytes bytes) { out.put_bytes(bytes); }
   template <class T, class Body>
@@ -158,6 +161,11 @@ struct RootReader {
     const auto byte = in.get<std::uint8_t>();
     if (byte < 1 || byte > 3) in.fail();
     kind = static_cast<GroupKind>(byte);
+  }
+  void table(TableKind& table) {
+    const auto byte = in.get<std::uint8_t>();
+    if (byte < 1 || byte > 2) in.fail();
+    table = static_cast<TableKind>(byte);
   }
   void string(std::string& text) { text = in.get_string(); }
   void bytes(base::MutableBytes into) {

@@ -112,13 +112,20 @@ inline RootState rich_root_state() {
   history.apply(root::AddClient{.client = 9, .name = "former", .key = identity(0xC9)});
   history.apply(root::RevokeClient{.client = 9});
   history.apply(RootHistory::token(7));
-  // An index of two shards, of which one is being changed.
+  // An index of two shards, of which one is being changed, and an ordered one of three.
   const RootReply first = history.apply(root::CreateIndex{.name = "years",
                                                           .size = 2,
                                                           .shards = 2,
                                                           .seed = 0x0102030405060708,
                                                           .bucket_bytes = 4096,
                                                           .record_bytes = 65536});
+  history.apply(root::CreateIndex{.name = "names",
+                                  .size = 2,
+                                  .shards = 3,
+                                  .bucket_bytes = 4096,
+                                  .record_bytes = 65536,
+                                  .table = TableKind::ordered,
+                                  .splits = {"g", std::string("p\0\xFF", 3)}});
   const auto changed = static_cast<GroupNumber>(first.value);
   NodeNumber added = 1;
   while (history.group(changed).members.contains(added) || !history.state.is_available(added)) {

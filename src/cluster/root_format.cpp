@@ -74,6 +74,8 @@ void put_group(base::ByteWriter& out, GroupNumber number, const RootGroup& group
     out.put(group.shape->seed);
     out.put(group.shape->bucket_bytes);
     out.put(group.shape->record_bytes);
+    out.put(static_cast<std::uint8_t>(group.shape->table));
+    if (group.shape->table == TableKind::ordered) out.put_string(group.shape->from);
   }
 }
 
@@ -178,6 +180,19 @@ struct RootFormat {
     return leave == 0 || group.members.contains(leave);
   }
 
+  /// The shards of an index are made together, and an ordered one's begin one behind the other.
+  [[nodiscard]] bool is_behind(GroupNumber number, const RootGroup& group) const {
+    const IndexShape& shape = *group.shape;
+    if (shape.shard == 0) return true;
+    const auto& [before, left] = *state.groups_.rbegin();
+    if (before + 1 != number || !left.shape || left.shape->from >= shape.from) return false;
+    IndexShape expected = shape;
+    --expected.shard;
+    expected.from = left.shape->from;
+    return *left.shape == expected &&
+           index_of_shard(left.name, expected.shard) == index_of_shard(group.name, shape.shard);
+  }
+
   [[nodiscard]] bool take_group() {
     const auto number = in.get<std::uint32_t>();
     RootGroup group{.kind = static_cast<GroupKind>(in.get<std::uint8_t>()),
@@ -230,9 +245,13 @@ struct RootFormat {
       shape.seed = in.get<std::uint64_t>();
       shape.bucket_bytes = in.get<std::uint64_t>();
       shape.record_bytes = in.get<std::uint64_t>();
+      shape.table = static_cast<TableKind>(in.get<std::uint8_t>());
+      if (shape.table != TableKind::hash && shape.table != TableKind::ordered) return false;
+      if (shape.table == TableKind::ordered) shape.from = get_bounded(in, kSplitBytesMax);
       if (in.failed() || group.kind != GroupKind::index || !shape.is_possible()) return false;
       if (index_of_shard(group.name, shape.shard).empty()) return false;
-      group.shape = shape;
+      group.shape = std::move(shape);
+      if (group.shape->table == TableKind::ordered && !is_behind(number, group)) return false;
     }
     state.groups_.emplace_hint(state.groups_.end(), number, std::move(group));
     return !in.failed();

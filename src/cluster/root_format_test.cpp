@@ -16,7 +16,7 @@ Errc code_of(const Result<T>& result) {
   return result ? Errc{} : result.error().code();
 }
 
-/// One of each kind, in the order of their numbers.
+/// One of each kind, in the order of their numbers; of the last one, of either table.
 std::vector<RootCommand> example_commands() {
   RootSignature signature{};
   signature.fill(std::byte{0x51});
@@ -59,7 +59,14 @@ std::vector<RootCommand> example_commands() {
                             .shards = 4,
                             .seed = 0x1122334455667788,
                             .bucket_bytes = 1u << 20,
-                            .record_bytes = 3u << 20}};
+                            .record_bytes = 3u << 20},
+          root::CreateIndex{.name = "names",
+                            .size = 3,
+                            .shards = 3,
+                            .bucket_bytes = 1u << 20,
+                            .record_bytes = 3u << 20,
+                            .table = TableKind::ordered,
+                            .splits = {"g", std::string("p\0\xFF", 3)}}};
 }
 
 /// All of them, each with its length in front.
@@ -79,7 +86,7 @@ TEST(RootFormat, BytesOfAStateAreForEver) {
 }
 
 TEST(RootFormat, BytesOfCommandsAreForEver) {
-  EXPECT_EQ(example_commands().size(), std::variant_size_v<RootCommand>);
+  EXPECT_EQ(example_commands().size(), std::variant_size_v<RootCommand> + 1);
   EXPECT_EQ(example_log(), golden("root_commands_v2.bin"));
   for (const RootCommand& command : example_commands()) {
     EXPECT_EQ(decode_root_command(encode(command)), command) << command.index();
@@ -148,6 +155,59 @@ TEST(RootFormat, WhatIsChangedIsRefusedOrAnotherState) {
   }
   EXPECT_GT(understood, 100u) << "names, keys and addresses may be any";
   EXPECT_LT(understood, 7 * state.size()) << "and much may not";
+}
+
+// Of the largest indexes there are, which the bounds of a command are for.
+TEST(RootFormat, ACommandHasAllSplitsOfAnIndex) {
+  root::CreateIndex many{.name = std::string(kIndexNameBytesMax, 'n'),
+                         .size = 3,
+                         .shards = kIndexShardsMax,
+                         .bucket_bytes = 4096,
+                         .record_bytes = 4096,
+                         .table = TableKind::ordered};
+  for (std::size_t i = 1; i < kIndexShardsMax; ++i) {
+    many.splits.push_back(static_cast<char>(i) + std::string(i == 1 ? 47 : 23, 's'));
+  }
+  ASSERT_TRUE(are_splits(many.splits));
+  many.splits.back() += 's';
+  ASSERT_FALSE(are_splits(many.splits)) << "one byte more";
+  many.splits.back().pop_back();
+  const auto bytes = encode(RootCommand(many));
+  EXPECT_LE(bytes.size(), kRootCommandBytesMax);
+  EXPECT_EQ(decode_root_command(bytes), RootCommand(many));
+  RootHistory history;
+  history.begin(3);
+  EXPECT_EQ(history.apply(many).status, RootStatus::done);
+  EXPECT_EQ(decode_root(encode_root(history.state)), history.state);
+}
+
+// What no commands make is no state: shards whose ranges are in another order, or of several kinds.
+TEST(RootFormat, ShardsBeginOneBehindTheOther) {
+  RootHistory history;
+  history.begin(1, 1, 1);
+  const RootReply made = history.apply(root::CreateIndex{.name = "names",
+                                                         .size = 1,
+                                                         .shards = 3,
+                                                         .bucket_bytes = 4096,
+                                                         .record_bytes = 4096,
+                                                         .table = TableKind::ordered,
+                                                         .splits = {"split-1", "split-2"}});
+  ASSERT_EQ(made.status, RootStatus::done);
+  const std::vector<std::byte> state = encode_root(history.state);
+  ASSERT_EQ(decode_root(state), history.state);
+  const auto with = [&](std::string_view text, std::size_t at, char changed) {
+    std::vector<std::byte> other = state;
+    const auto found = std::ranges::search(other, base::as_bytes(text));
+    EXPECT_FALSE(found.empty());
+    found[at] = static_cast<std::byte>(changed);
+    return code_of(decode_root(other));
+  };
+  EXPECT_EQ(with("split-1", 6, '0'), Errc{});
+  EXPECT_EQ(with("split-1", 6, '2'), Errc::corrupt) << "the same key twice";
+  EXPECT_EQ(with("split-1", 6, '3'), Errc::corrupt);
+  EXPECT_EQ(with("split-2", 6, '0'), Errc::corrupt);
+  EXPECT_EQ(with("names/1", 0, 'N'), Errc::corrupt) << "of another index";
+  EXPECT_EQ(with("names/2", 6, '1'), Errc::corrupt);
 }
 
 TEST(RootFormat, AnEmptyStateIsOne) {

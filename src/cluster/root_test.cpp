@@ -377,6 +377,83 @@ TEST_F(RootTest, AnIndexIsMadeAsAWholeOrNotAtAll) {
   EXPECT_EQ(refused(taken), RootStatus::name_taken);
 }
 
+TEST_F(RootTest, AnOrderedIndexKeepsWhereItsShardsBegin) {
+  history_.begin(3);
+  const root::CreateIndex names{.name = "names",
+                                .size = 3,
+                                .shards = 3,
+                                .bucket_bytes = 4096,
+                                .record_bytes = 4096,
+                                .table = TableKind::ordered,
+                                .splits = {"g", "p\xFF"}};
+  ASSERT_EQ(history_.apply(names), (RootReply{RootStatus::done, 2}));
+  const std::vector<std::string> from{"", "g", "p\xFF"};
+  for (std::uint32_t shard = 0; shard < 3; ++shard) {
+    const auto& shape = history_.group(2 + shard).shape;
+    EXPECT_EQ(shape, (IndexShape{.shard = shard,
+                                 .shards = 3,
+                                 .bucket_bytes = 4096,
+                                 .record_bytes = 4096,
+                                 .table = TableKind::ordered,
+                                 .from = from[shard]}));
+    EXPECT_TRUE(shape->ordered_geometry());
+    EXPECT_FALSE(shape->geometry());
+  }
+  EXPECT_EQ(history_.apply(names), (RootReply{RootStatus::unchanged, 2}));
+  using Change = void (*)(root::CreateIndex&);
+  for (const Change change :
+       std::initializer_list<Change>{[](root::CreateIndex& one) { one.splits[0] = "h"; },
+                                     [](root::CreateIndex& one) { one.splits[1] = "p"; },
+                                     [](root::CreateIndex& one) {
+                                       one.splits.emplace_back("z");
+                                       one.shards = 4;
+                                     },
+                                     [](root::CreateIndex& one) {
+                                       one.table = TableKind::hash;
+                                       one.splits.clear();
+                                       one.seed = 1;
+                                     }}) {
+    root::CreateIndex other = names;
+    change(other);
+    EXPECT_EQ(refused(other), RootStatus::name_taken);
+  }
+  for (const Change change :
+       std::initializer_list<Change>{[](root::CreateIndex& one) { one.splits.pop_back(); },
+                                     [](root::CreateIndex& one) { one.shards = 2; },
+                                     [](root::CreateIndex& one) { one.splits[1] = "f"; },
+                                     [](root::CreateIndex& one) { one.splits[1] = "g"; },
+                                     [](root::CreateIndex& one) { one.splits[0] = "q\xFF"; },
+                                     [](root::CreateIndex& one) { one.splits[0].clear(); },
+                                     [](root::CreateIndex& one) { one.splits[1].assign(129, 'p'); },
+                                     [](root::CreateIndex& one) { one.seed = 1; },
+                                     [](root::CreateIndex& one) { one.bucket_bytes = 4095; },
+                                     [](root::CreateIndex& one) { one.record_bytes = 63; },
+                                     [](root::CreateIndex& one) { one.table = TableKind::hash; }}) {
+    root::CreateIndex wrong = names;
+    wrong.name = "others";
+    change(wrong);
+    EXPECT_EQ(refused(wrong), RootStatus::invalid);
+  }
+  root::CreateIndex longest = names;
+  longest.name = "longest";
+  longest.splits[1].assign(128, 'p');
+  EXPECT_EQ(history_.apply(longest).status, RootStatus::done);
+  EXPECT_EQ(decode_root(encode_root(history_.state)), history_.state);
+  // The other way round: what has no order is none that has one.
+  const root::CreateIndex years{.name = "years",
+                                .size = 3,
+                                .shards = 1,
+                                .seed = 7,
+                                .bucket_bytes = 4096,
+                                .record_bytes = 4096};
+  ASSERT_EQ(history_.apply(years).status, RootStatus::done);
+  root::CreateIndex ordered = names;
+  ordered.name = "years";
+  ordered.shards = 1;
+  ordered.splits.clear();
+  EXPECT_EQ(refused(ordered), RootStatus::name_taken);
+}
+
 TEST_F(RootTest, AnIndexFindsRoomForAllOfItsShardsOrForNone) {
   history_.begin(3);
   root::CreateIndex index{

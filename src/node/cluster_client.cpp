@@ -98,12 +98,14 @@ static ClusterStatus status_of(const cluster::RootState& map) {
                             .seats = seats[number]});
   }
   for (const auto& [number, one] : map.groups()) {
-    ClusterStatus::Group group{.number = number,
-                               .name = one.name,
-                               .kind = kind_of(one),
-                               .size = one.size,
-                               .adding = one.change ? one.change->add : 0,
-                               .leaving = one.change ? one.change->leave : 0};
+    ClusterStatus::Group group{
+        .number = number,
+        .name = one.name,
+        .kind = kind_of(one),
+        .is_ordered = one.shape && one.shape->table == cluster::TableKind::ordered,
+        .size = one.size,
+        .adding = one.change ? one.change->add : 0,
+        .leaving = one.change ? one.change->leave : 0};
     for (const auto& [member, life] : one.members) group.members.push_back(member);
     result.groups.push_back(std::move(group));
   }

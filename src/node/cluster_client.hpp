@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <dolmen/cluster.hpp>
@@ -123,6 +124,14 @@ struct Cluster::Impl {
                root->call(cluster::encode(command), node::left_until(deadline_ns)));
     return cluster::decode_root_reply(bytes);
   }
+
+  /// An index of either kind. Errors: already_exists, invalid_argument, those of tell().
+  [[nodiscard]] Result<void> make_index(const cluster::root::CreateIndex& command,
+                                        std::chrono::milliseconds patience);
+  /// The groups that are its shards, of which the map says what they are. Errors: not_found,
+  /// wrong_type (of the other kind).
+  [[nodiscard]] Result<std::vector<cluster::GroupNumber>> find_index(
+      std::string_view name, cluster::TableKind table, std::chrono::milliseconds patience);
 
   /// Requires it to be so.
   [[nodiscard]] Result<cluster::RootReply> ask(const cluster::RootCommand& command,

@@ -1,28 +1,62 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Indexes of a cluster, as their clients make and find them.
+// Indexes of a cluster, of both kinds, as their clients make and find them.
 #include <array>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <dolmen/cluster.hpp>
 #include <dolmen/index.hpp>
+#include <dolmen/ordered_index.hpp>
 
 #include "node/cluster_client.hpp"
 #include "node/index_machine.hpp"
 #include "node/index_reads.hpp"
+#include "node/ordered_machine.hpp"
+#include "node/ordered_reads.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen {
 
+Result<void> Cluster::Impl::make_index(const cluster::root::CreateIndex& command,
+                                       std::chrono::milliseconds patience) {
+  if (!cluster::is_index_name(command.name)) {
+    return fail(Errc::invalid_argument, "an index's name: 1 to 59 characters, no blank and no /");
+  }
+  if (command.shards < 1 || command.shards > cluster::kIndexShardsMax) {
+    return fail(Errc::invalid_argument, "shards of an index: 1 to 256", command.shards);
+  }
+  DOLMEN_TRY(const cluster::RootReply reply, tell(command, patience));
+  if (reply.is_ok()) return {};
+  if (reply.status == cluster::RootStatus::name_taken) {
+    return fail(Errc::already_exists,
+                interned(command.name + ": an index with other shards or sizes, or another "
+                                        "group, has this name"),
+                reply.value);
+  }
+  return fail(Errc::invalid_argument, interned(std::string(cluster::text(reply.status))),
+              reply.value);
+}
+
+Result<std::vector<cluster::GroupNumber>> Cluster::Impl::find_index(
+    std::string_view name, cluster::TableKind table, std::chrono::milliseconds patience) {
+  DOLMEN_TRY(auto shards,
+             known<std::vector<cluster::GroupNumber>>(
+                 patience, [&](const cluster::RootState& all) { return all.index_named(name); }));
+  if (shards.empty()) {
+    return fail(Errc::not_found, interned("an index called " + std::string(name)));
+  }
+  if (map.group(shards[0])->shape->table == table) return shards;
+  const char* const what = table == cluster::TableKind::hash
+                               ? ": an ordered index, to be opened as one"
+                               : ": an index without an order, to be opened as one";
+  return fail(Errc::wrong_type, interned(std::string(name) + what));
+}
+
 Result<void> Cluster::create_index(std::string_view name, std::uint32_t shards, std::uint32_t size,
                                    const IndexShardOptions& each,
                                    std::chrono::milliseconds patience) {
-  if (!cluster::is_index_name(name)) {
-    return fail(Errc::invalid_argument, "an index's name: 1 to 59 characters, no blank and no /");
-  }
-  if (shards < 1 || shards > cluster::kIndexShardsMax) {
-    return fail(Errc::invalid_argument, "shards of an index: 1 to 256", shards);
-  }
   DOLMEN_CHECK(node::IndexMachine::geometry_of(each));
   std::uint64_t seed = each.seed;
   while (seed == 0) {
@@ -30,37 +64,60 @@ Result<void> Cluster::create_index(std::string_view name, std::uint32_t shards, 
     sys::linux_env().entropy->fill(random);
     seed = base::load<std::uint64_t>(random);
   }
-  DOLMEN_TRY(const cluster::RootReply reply,
-             impl_->tell(cluster::root::CreateIndex{.name = std::string(name),
-                                                    .size = size,
-                                                    .shards = shards,
-                                                    .seed = seed,
-                                                    .bucket_bytes = each.bucket_bytes,
-                                                    .record_bytes = each.record_bytes},
-                         patience));
-  if (reply.is_ok()) return {};
-  if (reply.status == cluster::RootStatus::name_taken) {
-    return fail(Errc::already_exists,
-                interned(std::string(name) + ": an index with other shards or sizes, or another "
-                                             "group, has this name"),
-                reply.value);
-  }
-  return fail(Errc::invalid_argument, interned(std::string(cluster::text(reply.status))),
-              reply.value);
+  return impl_->make_index({.name = std::string(name),
+                            .size = size,
+                            .shards = shards,
+                            .seed = seed,
+                            .bucket_bytes = each.bucket_bytes,
+                            .record_bytes = each.record_bytes},
+                           patience);
 }
 
 Result<Index> Cluster::index(std::string_view name, const IndexOptions& options,
                              std::chrono::milliseconds patience) {
-  DOLMEN_TRY(const auto shards,
-             impl_->known<std::vector<cluster::GroupNumber>>(
-                 patience, [&](const cluster::RootState& map) { return map.index_named(name); }));
-  if (shards.empty())
-    return fail(Errc::not_found, interned("an index called " + std::string(name)));
+  DOLMEN_TRY(const auto shards, impl_->find_index(name, cluster::TableKind::hash, patience));
   auto impl = std::make_unique<Index::Impl>();
   for (const cluster::GroupNumber number : shards) {
     DOLMEN_CHECK(impl->add(node::plan_of(impl_->map, number, impl_->self), number, options));
   }
   return Index(std::move(impl));
+}
+
+Result<void> Cluster::create_ordered_index(std::string_view name,
+                                           std::span<const OrderedIndex::Value> splits,
+                                           std::uint32_t size, const OrderedShardOptions& each,
+                                           std::chrono::milliseconds patience) {
+  DOLMEN_CHECK(node::OrderedMachine::geometry_of(each));
+  if (splits.size() >= cluster::kIndexShardsMax) {
+    return fail(Errc::invalid_argument, "splits of an index: at most 255", splits.size());
+  }
+  cluster::root::CreateIndex command{.name = std::string(name),
+                                     .size = size,
+                                     .shards = static_cast<std::uint32_t>(splits.size()) + 1,
+                                     .bucket_bytes = each.node_bytes,
+                                     .record_bytes = each.record_bytes,
+                                     .table = cluster::TableKind::ordered};
+  for (const OrderedIndex::Value& split : splits) {
+    std::string& text = command.splits.emplace_back();
+    for (const std::byte byte : split) text += static_cast<char>(byte);
+  }
+  if (!cluster::are_splits(command.splits)) {
+    return fail(Errc::invalid_argument,
+                "splits of an index: they rise, and have 1 to 128 bytes each, 6144 together");
+  }
+  return impl_->make_index(command, patience);
+}
+
+Result<OrderedIndex> Cluster::ordered_index(std::string_view name, const IndexOptions& options,
+                                            std::chrono::milliseconds patience) {
+  DOLMEN_TRY(const auto shards, impl_->find_index(name, cluster::TableKind::ordered, patience));
+  auto impl = std::make_unique<OrderedIndex::Impl>();
+  for (const cluster::GroupNumber number : shards) {
+    const OrderedIndex::Bytes from = OrderedIndex::of(impl_->map.group(number)->shape->from);
+    if (number != shards.front()) impl->splits.emplace_back(from.begin(), from.end());
+    DOLMEN_CHECK(impl->add(node::plan_of(impl_->map, number, impl_->self), number, options));
+  }
+  return OrderedIndex(std::move(impl));
 }
 
 }  // namespace dolmen

@@ -11,6 +11,11 @@ Result<StateMachine*> IndexMachines::open(cluster::GroupNumber number,
     return directory.get();
   }
   if (!group.shape) return others_.open(number, group);
+  if (const auto geometry = group.shape->ordered_geometry()) {
+    auto& shard = ordered_[number];
+    shard = std::make_unique<OrderedMachine>(clock_, *geometry, kGraceNs);
+    return shard.get();
+  }
   const auto geometry = group.shape->geometry();
   if (!geometry) return nullptr;  // a later version's
   auto& shard = shards_[number];
@@ -19,12 +24,12 @@ Result<StateMachine*> IndexMachines::open(cluster::GroupNumber number,
 }
 
 Result<void> IndexMachines::clear(cluster::GroupNumber number) {
-  if (shards_.erase(number) != 0 || directories_.erase(number) != 0) return {};
+  if (shards_.erase(number) + ordered_.erase(number) + directories_.erase(number) != 0) return {};
   return others_.clear(number);
 }
 
 MailPart* IndexMachines::mail_of(cluster::GroupNumber number) {
-  if (shards_.contains(number)) return nullptr;
+  if (shards_.contains(number) || ordered_.contains(number)) return nullptr;
   const auto found = directories_.find(number);
   return found == directories_.end() ? others_.mail_of(number) : &found->second->mail();
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What keeps the shards of indexes, and of the directory, that a node has seats of (docs/index.md,
-// In a cluster; docs/homes.md). Tables
-// are in memory alone: each is made from its group's log and snapshot whenever its replica is
-// hosted.
+// What keeps the shards of indexes of both kinds, and of the directory, that a node has seats of
+// (docs/index.md, In a cluster; docs/homes.md). Tables are in memory alone: each is made from its
+// group's log and snapshot whenever its replica is hosted.
 //
 // Threads: one.
 #pragma once
@@ -16,6 +15,7 @@
 #include "node/cluster_core.hpp"
 #include "node/directory_machine.hpp"
 #include "node/index_machine.hpp"
+#include "node/ordered_machine.hpp"
 
 namespace dolmen::node {
 
@@ -36,7 +36,8 @@ class IndexMachines final : public GroupMachines {
   void use_directory(HomePart::Shards shards) override { others_.use_directory(std::move(shards)); }
   MailPart* mail_of(cluster::GroupNumber number) override;
   std::uint64_t disk_bytes(cluster::GroupNumber number) override {
-    const bool is_own = shards_.contains(number) || directories_.contains(number);
+    const bool is_own =
+        shards_.contains(number) || ordered_.contains(number) || directories_.contains(number);
     return is_own ? 0 : others_.disk_bytes(number);
   }
   /// Null: there is none, or nothing was executed yet.
@@ -48,6 +49,7 @@ class IndexMachines final : public GroupMachines {
   GroupMachines& others_;
   const std::uint32_t directory_buckets_;
   std::map<cluster::GroupNumber, std::unique_ptr<IndexMachine>> shards_;
+  std::map<cluster::GroupNumber, std::unique_ptr<OrderedMachine>> ordered_;
   std::map<cluster::GroupNumber, std::unique_ptr<DirectoryMachine>> directories_;
 };
 

@@ -29,37 +29,38 @@ Result<void> check_entry(std::size_t key_bytes, std::size_t value_bytes) {
 
 }  // namespace
 
-struct OrderedIndex::Impl {
-  struct Part {
-    node::OrderedReads* reads;  ///< within the client
-    ReplicatedClient client;
+std::size_t OrderedIndex::Impl::part_of(Bytes key) const {
+  const auto is_above = [&](const Value& split) {
+    return std::ranges::lexicographical_compare(key, split);
   };
-  std::vector<Part> parts;
-  std::vector<Value> splits;
-  IndexCounts counts;
+  return static_cast<std::size_t>(std::ranges::find_if(splits, is_above) - splits.begin());
+}
 
-  [[nodiscard]] std::size_t part_of(Bytes key) const {
-    const auto is_above = [&](const Value& split) {
-      return std::ranges::lexicographical_compare(key, split);
-    };
-    return static_cast<std::size_t>(std::ranges::find_if(splits, is_above) - splits.begin());
-  }
-  [[nodiscard]] Result<std::vector<std::byte>> call(std::size_t part,
-                                                    const node::IndexRequest& request,
-                                                    std::chrono::milliseconds patience) {
-    return parts[part].client.call(node::encode(request), patience);
-  }
-  [[nodiscard]] Result<OrderedPage> ask(std::size_t part, OrderedRange range, std::size_t limit,
-                                        std::chrono::milliseconds patience) {
-    ++counts.asked;
-    node::IndexRequest request;
-    request.scan = node::IndexScan{
-        .range = std::move(range),
-        .limit = static_cast<std::uint32_t>(std::min(limit, std::size_t{0xFFFFFFFF}))};
-    DOLMEN_TRY(const auto reply, call(part, request, patience));
-    return node::decode_index_page(reply);
-  }
-};
+Result<std::vector<std::byte>> OrderedIndex::Impl::call(std::size_t part,
+                                                        const node::IndexRequest& request,
+                                                        std::chrono::milliseconds patience) {
+  return parts[part].client.call(node::encode(request), patience);
+}
+
+Result<OrderedPage> OrderedIndex::Impl::ask(std::size_t part, OrderedRange range, std::size_t limit,
+                                            std::chrono::milliseconds patience) {
+  ++counts.asked;
+  node::IndexRequest request;
+  request.scan = node::IndexScan{
+      .range = std::move(range),
+      .limit = static_cast<std::uint32_t>(std::min(limit, std::size_t{0xFFFFFFFF}))};
+  DOLMEN_TRY(const auto reply, call(part, request, patience));
+  return node::decode_index_page(reply);
+}
+
+Result<void> OrderedIndex::Impl::add(const node::GroupPlan& plan, std::uint64_t number,
+                                     const IndexOptions& options) {
+  auto reads = std::make_unique<node::OrderedReads>(options, counts);
+  DOLMEN_CHECK(reads->open(plan, number, options.spin));
+  node::OrderedReads* const its = reads.get();
+  parts.push_back({its, node::ClientOf::of(std::move(reads))});
+  return {};
+}
 
 Result<OrderedIndex> OrderedIndex::make(const ReplicatedGroup& group,
                                         std::span<const std::uint64_t> shards,
@@ -78,12 +79,7 @@ Result<OrderedIndex> OrderedIndex::make(const ReplicatedGroup& group,
   DOLMEN_TRY(const node::GroupPlan plan, node::plan(group));
   auto impl = std::make_unique<Impl>();
   impl->splits.assign(splits.begin(), splits.end());
-  for (const std::uint64_t number : shards) {
-    auto reads = std::make_unique<node::OrderedReads>(options, impl->counts);
-    DOLMEN_CHECK(reads->open(plan, number, options.spin));
-    node::OrderedReads* const its = reads.get();
-    impl->parts.push_back({its, node::ClientOf::of(std::move(reads))});
-  }
+  for (const std::uint64_t number : shards) DOLMEN_CHECK(impl->add(plan, number, options));
   return OrderedIndex(std::move(impl));
 }
 

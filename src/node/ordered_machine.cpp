@@ -8,18 +8,13 @@
 namespace dolmen::node {
 
 Result<cluster::OrderedGeometry> OrderedMachine::geometry_of(const OrderedShardOptions& options) {
-  const std::size_t nodes = options.node_bytes / cluster::kNodeBytes;
-  if (nodes < 2 || nodes > cluster::kTreeNodesMax || options.grace.count() < 0) {
-    return fail(Errc::invalid_argument, "node_bytes of an ordered index", options.node_bytes);
-  }
-  const cluster::OrderedGeometry geometry{.table = {0x646F6C6D656E, 2},
-                                          .heap_bytes = options.record_bytes / 64 * 64,
-                                          .node_count = static_cast<std::uint32_t>(nodes)};
-  if (options.record_bytes / 64 * 64 > cluster::kHeapBytesMax ||
-      !geometry.is_possible(geometry.region_bytes())) {
+  const auto geometry = cluster::ordered_geometry_for(options.node_bytes, options.record_bytes);
+  if (geometry && options.grace.count() >= 0) return *geometry;
+  // Which of the two it is: with the least of the other.
+  if (cluster::ordered_geometry_for(options.node_bytes, 64) && options.grace.count() >= 0) {
     return fail(Errc::invalid_argument, "record_bytes of an ordered index", options.record_bytes);
   }
-  return geometry;
+  return fail(Errc::invalid_argument, "node_bytes of an ordered index", options.node_bytes);
 }
 
 }  // namespace dolmen::node

@@ -8,6 +8,7 @@
 #include <dolmen/error.hpp>
 #include <dolmen/ordered_index.hpp>
 
+#include "cluster/index_shape.hpp"
 #include "cluster/ordered_tree.hpp"
 #include "node/shard_machine.hpp"
 

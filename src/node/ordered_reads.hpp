@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include <dolmen/ordered_index.hpp>
 
 #include "cluster/ordered_reader.hpp"
+#include "node/ordered_machine.hpp"
 #include "node/region_reads.hpp"
 
 namespace dolmen::node {
@@ -41,3 +43,28 @@ class OrderedReads final : public RegionReads {
 };
 
 }  // namespace dolmen::node
+
+namespace dolmen {
+
+struct OrderedIndex::Impl {
+  struct Part {
+    node::OrderedReads* reads;  ///< within the client
+    ReplicatedClient client;
+  };
+  std::vector<Part> parts;
+  std::vector<Value> splits;
+  IndexCounts counts;
+
+  [[nodiscard]] std::size_t part_of(Bytes key) const;
+  /// The next shard: this group. Errors: as make().
+  [[nodiscard]] Result<void> add(const node::GroupPlan& plan, std::uint64_t number,
+                                 const IndexOptions& options);
+  [[nodiscard]] Result<std::vector<std::byte>> call(std::size_t part,
+                                                    const node::IndexRequest& request,
+                                                    std::chrono::milliseconds patience);
+  [[nodiscard]] Result<cluster::OrderedPage> ask(std::size_t part, cluster::OrderedRange range,
+                                                 std::size_t limit,
+                                                 std::chrono::milliseconds patience);
+};
+
+}  // namespace dolmen
