@@ -244,7 +244,7 @@ void UpTest::look_into_space_and_logs() {
   ASSERT_EQ(whole["first_index"], 1);
   ASSERT_EQ(whole["entries"].size(), whole["last_index"].get<std::size_t>());
   EXPECT_EQ(whole["entries"][0]["kind"], "opening");
-  EXPECT_EQ(kinds_in(whole, "session"), 1) << "of the import";
+  EXPECT_GE(kinds_in(whole, "session"), 1) << "of the import";
   EXPECT_GE(kinds_in(whole, "command"), 3) << "its begin, part and end";
   const std::string id = dolmen({"stat", "things", "--json"}).json()["space"];
   EXPECT_NE(whole.dump().find("the first of space " + id), std::string::npos) << whole;
@@ -261,7 +261,6 @@ void UpTest::look_into_space_and_logs() {
   }
   const Json root = log({"1", "--count", "1000", "--json"}).json();
   EXPECT_NE(root.dump().find("create group"), std::string::npos) << root;
-  EXPECT_NE(root.dump().find("init"), std::string::npos) << root;
   const Outcome table = log({"web", "--count", "2"});
   EXPECT_EQ(std::count(table.out.begin(), table.out.end(), '\n'), 4) << table.out << table.err;
   EXPECT_NE(table.out.find("1 record"), std::string::npos) << table.out;
