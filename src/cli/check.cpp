@@ -4,20 +4,20 @@
 #include "cli/command.hpp"
 #include "cli/demo_screen.hpp"
 #include "cli/progress.hpp"
+#include "cli/source.hpp"
 
 namespace dolmen::cli {
 
 namespace {
 
 struct CheckOptions {
-  std::string directory;
+  Source source;
   bool json = false;
-  bool progress = false;
 };
 
 int check(const CheckOptions& options) {
-  auto space = open_to_read(options.directory);
-  if (!space) return not_opened(options.directory, space.error());
+  auto space = open_source(options.source);
+  if (!space) return not_opened(options.source, space.error());
   auto explorer = node::Explorer::make(*space);
   if (!explorer) return failed(explorer.error());
   const auto objects = explorer->objects();
@@ -25,7 +25,7 @@ int check(const CheckOptions& options) {
   Json rows = Json::array();
   std::uint64_t found = 0;
   {
-    ProgressBar bar("checking objects", options.progress);
+    ProgressBar bar("checking objects", options.source.progress);
     for (std::uint64_t i = 0; i < objects->size(); ++i) {
       bar.show(i, objects->size());
       const auto findings = explorer->check((*objects)[i]);
@@ -70,10 +70,10 @@ Json damage_json(const node::StoredDamage& found) {
 }
 
 int scrub(const CheckOptions& options) {
-  auto space = open_to_read(options.directory);
-  if (!space) return not_opened(options.directory, space.error());
+  auto space = open_to_read(options.source.directory);
+  if (!space) return not_opened(options.source.directory, space.error());
   Result<node::ScrubSummary> summary = [&] {
-    ProgressBar bar("reading and verifying", options.progress);
+    ProgressBar bar("reading and verifying", options.source.progress);
     return node::scrub(*space,
                        [&](std::uint64_t done, std::uint64_t total) { bar.show(done, total); });
   }();
@@ -103,8 +103,7 @@ void add_check(CLI::App& app, Chosen& chosen) {
   CLI::App* command =
       add_command(app, "check", "check every object: header, id, heap, pointers, stray addresses",
                   "dolmen check web.dolmen", options->json);
-  command->add_option("DIR", options->directory, "the space")->required();
-  add_progress(*command, options->progress);
+  add_source(*command, options->source);
   command->callback([options, &chosen] { chosen.run = [options] { return check(*options); }; });
 }
 
@@ -112,8 +111,8 @@ void add_scrub(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<CheckOptions>();
   CLI::App* command = add_command(app, "scrub", "read and verify every stored byte in use",
                                   "dolmen scrub web.dolmen", options->json);
-  command->add_option("DIR", options->directory, "the space")->required();
-  add_progress(*command, options->progress);
+  command->add_option("DIR", options->source.directory, "the space")->required();
+  add_progress(*command, options->source.progress);
   command->callback([options, &chosen] { chosen.run = [options] { return scrub(*options); }; });
 }
 

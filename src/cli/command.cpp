@@ -40,8 +40,8 @@ int misused(std::string_view message, const std::string& command) {
 int not_opened(const std::string& directory, const Error& error) {
   const std::string quoted = "'" + shown(directory) + "'";
   if (directory.starts_with("dolmen://")) {
-    return failed(quoted + " is a cluster: `dolmen status` lists its spaces, and `dolmen export` " +
-                  "makes a directory of one");
+    return failed(quoted + " is of a cluster, and this wants a directory: `dolmen export` makes " +
+                  "one of a cluster's space");
   }
   const bool absent = error.code() == Errc::not_found && error.context().starts_with(directory);
   if (absent) {

@@ -43,6 +43,7 @@ void add_load(CLI::App& app, Chosen& chosen);
 void add_doctor(CLI::App& app, Chosen& chosen);
 void add_demo(CLI::App& app, Chosen& chosen);
 void add_log(CLI::App& app, Chosen& chosen);
+void add_log_show(CLI::App& log, Chosen& chosen);
 void add_node(CLI::App& app, Chosen& chosen);
 void add_index(CLI::App& app, Chosen& chosen);
 void add_up(CLI::App& app, Chosen& chosen);

@@ -5,11 +5,11 @@
 #include <bit>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 
 #include "cli/command.hpp"
 #include "cli/demo_steps.hpp"
+#include "cli/scratch.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::cli {
@@ -20,29 +20,6 @@ namespace fs = std::filesystem;
 volatile std::sig_atomic_t interruption = 0;  // the signal
 
 extern "C" void on_interrupt(int signal) { interruption = signal; }
-
-/// A fresh directory, removed with all that is in it unless keep() was called.
-class Scratch {
- public:
-  Scratch() {
-    std::error_code none;
-    const fs::path parent = fs::temp_directory_path(none);
-    if (none) return;
-    std::string pattern = (parent / "dolmen-demo-XXXXXX").string();
-    if (const char* made = ::mkdtemp(pattern.data())) path_ = made;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  [[nodiscard]] const std::string& path() const { return path_; }
-  void keep() { path_.clear(); }
-
- private:
-  std::string path_;
-};
 
 std::uint64_t seed(const sys::Env& env) {
   std::array<std::byte, 8> bytes{};
@@ -82,7 +59,7 @@ bool interrupted() noexcept { return interruption != 0; }
 int run_demo(const DemoOptions& options) {
   if (!options.child.empty()) return run_demo_child(options);
   const sys::Env& env = sys::linux_env();
-  Scratch scratch;
+  Scratch scratch("dolmen-demo");
   if (scratch.path().empty())
     return failed("no temporary directory can be made; TMPDIR says where");
   Demo::Paths paths{.space = options.directory, .input = scratch.path() + "/packages.txt"};

@@ -11,6 +11,7 @@
 #include "cli/command.hpp"
 #include "cli/demo_screen.hpp"
 #include "cli/progress.hpp"
+#include "cli/source.hpp"
 #include "sys/linux/child.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -21,10 +22,9 @@ namespace {
 namespace fs = std::filesystem;
 
 struct DumpOptions {
-  std::string directory;
+  Source source;
   std::string file = "-";
   bool json = false;
-  bool progress = false;
 };
 
 [[nodiscard]] std::unexpected<Error> stream_failure(const std::string& name, int number) {
@@ -103,12 +103,12 @@ Result<node::DumpSummary> dump_to_file(Space& space, const DumpOptions& options)
     std::FILE* const stream = std::fopen(options.file.c_str(), "wb");
     if (stream == nullptr) return stream_failure(options.file, errno);
     StreamSink sink(stream, options.file);
-    auto summary = dump_to(space, sink, options.progress);
+    auto summary = dump_to(space, sink, options.source.progress);
     if (std::fclose(stream) != 0 && summary) return stream_failure(options.file, errno);
     return summary;
   }
   DOLMEN_TRY(const auto sink, FileSink::make(options.file));
-  DOLMEN_TRY(const auto summary, dump_to(space, *sink, options.progress));
+  DOLMEN_TRY(const auto summary, dump_to(space, *sink, options.source.progress));
   DOLMEN_CHECK(sink->finish());
   return summary;
 }
@@ -121,11 +121,11 @@ int dump(const DumpOptions& options) {
   if (to_output && sys::is_terminal(1)) {
     return misused("a dump is not for terminals: name a FILE, or send it into a pipe", "dump");
   }
-  auto space = open_to_read(options.directory);
-  if (!space) return not_opened(options.directory, space.error());
+  auto space = open_source(options.source);
+  if (!space) return not_opened(options.source, space.error());
   StreamSink output(stdout, "standard output");
   const auto summary =
-      to_output ? dump_to(*space, output, options.progress) : dump_to_file(*space, options);
+      to_output ? dump_to(*space, output, options.source.progress) : dump_to_file(*space, options);
   if (!summary) return failed(summary.error());
   if (options.json) {
     print_json({{"file", options.file},
@@ -161,10 +161,10 @@ class StreamSource final : public store::ByteSource {
 int load_from(std::FILE* stream, std::uint64_t total, const DumpOptions& options) {
   StreamSource source(stream, options.file == "-" ? "standard input" : options.file);
   const auto open_directory = [&] {
-    return sys::open_directory(options.directory, sys::DirectoryMode::open_or_create);
+    return sys::open_directory(options.source.directory, sys::DirectoryMode::open_or_create);
   };
   const auto summary = [&] {
-    ProgressBar bar("loading", options.progress);
+    ProgressBar bar("loading", options.source.progress);
     return node::load(sys::linux_env(), source, open_directory,
                       [&](std::uint64_t done, std::uint64_t) {
                         if (total != 0) {
@@ -177,12 +177,12 @@ int load_from(std::FILE* stream, std::uint64_t total, const DumpOptions& options
   if (!summary) {
     const Error& error = summary.error();
     const bool of_stream = error.code() == Errc::corrupt && error.context().starts_with("dump, ");
-    if (!of_stream) return not_made(options.directory, error);
+    if (!of_stream) return not_made(options.source.directory, error);
     (void)failed("this cannot be loaded, and no space was made: " + std::string(error.context()));
     return kDamaged;
   }
   if (options.json) {
-    print_json({{"directory", options.directory},
+    print_json({{"directory", options.source.directory},
                 {"space", summary->space.to_string()},
                 {"objects", summary->counts.objects},
                 {"pages", summary->counts.pages},
@@ -192,7 +192,7 @@ int load_from(std::FILE* stream, std::uint64_t total, const DumpOptions& options
                 {"from_commit", summary->from.commit}});
   } else {
     std::printf("loaded %s into space %s in %s\n", contents_text(*summary).c_str(),
-                summary->space.to_string().c_str(), shown(options.directory).c_str());
+                summary->space.to_string().c_str(), shown(options.source.directory).c_str());
   }
   return kOk;
 }
@@ -220,10 +220,9 @@ void add_dump(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<DumpOptions>();
   CLI::App* command = add_command(app, "dump", "write a space as one stream, for load",
                                   "dolmen dump web.dolmen web.dump", options->json);
-  command->add_option("DIR", options->directory, "the space")->required();
+  add_source(*command, options->source);
   command->add_option("FILE", options->file, "where to; - is standard output")
       ->capture_default_str();
-  add_progress(*command, options->progress);
   command->callback([options, &chosen] { chosen.run = [options] { return dump(*options); }; });
 }
 
@@ -232,8 +231,8 @@ void add_load(CLI::App& app, Chosen& chosen) {
   CLI::App* command = add_command(app, "load", "make a space of what dump wrote",
                                   "dolmen load web.dump copy.dolmen", options->json);
   command->add_option("FILE", options->file, "what dump wrote; - is standard input")->required();
-  command->add_option("DIR", options->directory, "directory of the new space")->required();
-  add_progress(*command, options->progress);
+  command->add_option("DIR", options->source.directory, "directory of the new space")->required();
+  add_progress(*command, options->source.progress);
   command->callback([options, &chosen] { chosen.run = [options] { return load(*options); }; });
 }
 

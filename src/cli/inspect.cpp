@@ -5,13 +5,14 @@
 
 #include "cli/command.hpp"
 #include "cli/demo_screen.hpp"
+#include "cli/source.hpp"
 
 namespace dolmen::cli {
 
 namespace {
 
 struct InspectOptions {
-  std::string directory;
+  Source source;
   std::string object;
   node::ValueLimits limits;
   bool json = false;
@@ -29,14 +30,14 @@ bool split_offset(const std::string& text, std::string& object, std::uint64_t& o
 }
 
 int inspect(const InspectOptions& options) {
-  auto space = open_to_read(options.directory);
-  if (!space) return not_opened(options.directory, space.error());
+  auto space = open_source(options.source);
+  if (!space) return not_opened(options.source, space.error());
   auto explorer = node::Explorer::make(*space);
   if (!explorer) return failed(explorer.error());
   std::string object = options.object;
   std::uint64_t offset = 0;
   (void)split_offset(options.object, object, offset);
-  const auto id = find_object(*explorer, options.directory, object);
+  const auto id = find_object(*explorer, options.source.directory, object);
   if (!id) return failed(id.error());
   const auto facts = explorer->facts(*id);
   if (!facts) return failed(facts.error());
@@ -68,7 +69,7 @@ void add_inspect(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App* command = add_command(app, "inspect", "show an object's values by field name",
                                   "dolmen inspect web.dolmen crawl --limit 5", options->json);
-  command->add_option("DIR", options->directory, "the space")->required();
+  add_source(*command, options->source);
   command->add_option("OBJECT", options->object, "a name, an id, or ID:OFFSET as pointers show it")
       ->required();
   command

@@ -351,6 +351,7 @@ void add_log(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   add_groups(*show, *options);
   show->callback([options, &chosen] { chosen.run = [options] { return status(*options); }; });
+  add_log_show(*log, chosen);
 
   const auto add_change = [&](const char* name, const char* description, const char* words,
                               Step step) {

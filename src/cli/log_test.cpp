@@ -24,7 +24,7 @@ class Log : public CliTest {
 
 TEST_F(Log, EverySubcommandHasHelpWithAnExampleAndTheJsonOption) {
   for (const std::string command :
-       {"key", "init", "witness", "status", "add", "remove", "replace"}) {
+       {"key", "init", "witness", "status", "show", "add", "remove", "replace"}) {
     const Outcome help = dolmen({"log", command, "--help"});
     EXPECT_EQ(help.exit, kOk);
     EXPECT_NE(help.out.find("Example:\n  dolmen log " + command), std::string::npos) << help.out;
@@ -33,6 +33,11 @@ TEST_F(Log, EverySubcommandHasHelpWithAnExampleAndTheJsonOption) {
   EXPECT_EQ(dolmen({"log"}).exit, kUsage);
   EXPECT_EQ(dolmen({"log", "nonsense"}).exit, kUsage);
   EXPECT_EQ(dolmen({"log", "status"}).exit, kUsage);
+  const std::string nobody = "dolmen://127.0.0.1:1?identity=nothing.key";
+  EXPECT_EQ(dolmen({"log", "show", nobody}).exit, kUsage) << "which group?";
+  EXPECT_EQ(dolmen({"log", "show", nobody, "web", "--count", "0"}).exit, kUsage);
+  expect_error(dolmen({"log", "show", "here", "web"}), kFailed, "like dolmen://");
+  expect_error(dolmen({"log", "show", nobody, "web"}), kFailed, "nothing.key");
   EXPECT_EQ(dolmen(with_group({"add", "4"})).exit, kUsage) << "where?";
   EXPECT_EQ(dolmen(with_group({"remove"})).exit, kUsage);
 }

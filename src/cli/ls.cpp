@@ -6,21 +6,21 @@
 #include "cli/command.hpp"
 #include "cli/demo_screen.hpp"
 #include "cli/progress.hpp"
+#include "cli/source.hpp"
 
 namespace dolmen::cli {
 
 namespace {
 
 struct LsOptions {
-  std::string directory;
+  Source source;
   bool all = false;
   bool json = false;
-  bool progress = false;
 };
 
 int ls(const LsOptions& options) {
-  auto space = open_to_read(options.directory);
-  if (!space) return not_opened(options.directory, space.error());
+  auto space = open_source(options.source);
+  if (!space) return not_opened(options.source, space.error());
   auto explorer = node::Explorer::make(*space);
   if (!explorer) return failed(explorer.error());
   std::vector<std::pair<std::string, ObjectId>> listed;
@@ -38,7 +38,7 @@ int ls(const LsOptions& options) {
   }
   int exit = kOk;
   Json rows = Json::array();
-  ProgressBar bar("listing", options.progress);
+  ProgressBar bar("listing", options.source.progress);
   std::uint64_t done = 0;
   if (!options.json) {
     std::printf("%s%s%s%s\n", column("OBJECT", 32).c_str(), column("CAPACITY", 9).c_str(),
@@ -78,9 +78,8 @@ void add_ls(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<LsOptions>();
   CLI::App* command = add_command(app, "ls", "list objects with names, types and capacities",
                                   "dolmen ls web.dolmen --all", options->json);
-  command->add_option("DIR", options->directory, "the space")->required();
+  add_source(*command, options->source);
   command->add_flag("--all", options->all, "objects without a name too");
-  add_progress(*command, options->progress);
   command->callback([options, &chosen] { chosen.run = [options] { return ls(*options); }; });
 }
 

@@ -3,14 +3,15 @@
 
 #include "cli/command.hpp"
 #include "cli/demo_screen.hpp"
+#include "cli/source.hpp"
 
 namespace dolmen::cli {
 
 namespace {
 
-int stat(const std::string& directory, bool json) {
-  auto space = open_to_read(directory);
-  if (!space) return not_opened(directory, space.error());
+int stat(const Source& source, bool json) {
+  auto space = open_source(source);
+  if (!space) return not_opened(source, space.error());
   auto explorer = node::Explorer::make(*space);
   if (!explorer) return failed(explorer.error());
   const auto objects = explorer->objects();
@@ -49,15 +50,15 @@ int stat(const std::string& directory, bool json) {
 
 void add_stat(CLI::App& app, Chosen& chosen) {
   struct Options {
-    std::string directory;
+    Source source;
     bool json = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = add_command(app, "stat", "figures of a space: objects, commits, bytes",
                                   "dolmen stat web.dolmen", options->json);
-  command->add_option("DIR", options->directory, "the space")->required();
+  add_source(*command, options->source);
   command->callback([options, &chosen] {
-    chosen.run = [options] { return stat(options->directory, options->json); };
+    chosen.run = [options] { return stat(options->source, options->json); };
   });
 }
 

@@ -3,13 +3,14 @@
 #include <set>
 
 #include "cli/command.hpp"
+#include "cli/source.hpp"
 
 namespace dolmen::cli {
 
 namespace {
 
 struct TreeOptions {
-  std::string directory;
+  Source source;
   std::string object;
   unsigned depth = 8;
   bool json = false;
@@ -62,11 +63,11 @@ class Tree {
 };
 
 int tree(const TreeOptions& options) {
-  auto space = open_to_read(options.directory);
-  if (!space) return not_opened(options.directory, space.error());
+  auto space = open_source(options.source);
+  if (!space) return not_opened(options.source, space.error());
   auto explorer = node::Explorer::make(*space);
   if (!explorer) return failed(explorer.error());
-  const auto id = find_object(*explorer, options.directory, options.object);
+  const auto id = find_object(*explorer, options.source.directory, options.object);
   if (!id) return failed(id.error());
   const auto json = Tree(*explorer, options.depth).walk(*id, 0, !options.json);
   if (!json) return failed(json.error());
@@ -80,7 +81,7 @@ void add_tree(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<TreeOptions>();
   CLI::App* command = add_command(app, "tree", "the objects that an object reaches",
                                   "dolmen tree web.dolmen crawl --depth 2", options->json);
-  command->add_option("DIR", options->directory, "the space")->required();
+  add_source(*command, options->source);
   command->add_option("OBJECT", options->object, "a name or an id")->required();
   command->add_option("--depth", options->depth, "levels below the object")
       ->check(CLI::Range(0, 1000))

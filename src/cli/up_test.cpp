@@ -115,6 +115,8 @@ class UpTest : public CliTest {
 
   /// Of a cluster of three nodes and two groups.
   void look_at_figures() const;
+  /// … of which one is the space web, that nobody uses: it is filled, and looked at.
+  void look_into_space_and_logs();
 
   dolmen::sys::Children children_;
 };
@@ -175,6 +177,95 @@ void UpTest::look_at_figures() const {
   EXPECT_NE(table.out.find("ENTRIES/S"), std::string::npos) << table.out;
   EXPECT_NE(table.out.find("web\n"), std::string::npos) << table.out;
   EXPECT_EQ(table.out.find('\x1b'), std::string::npos) << "no terminal";
+}
+
+struct Thing {
+  std::uint64_t value;
+};
+
+void UpTest::look_into_space_and_logs() {
+  const auto space_at = [&](const std::string& name) {
+    return "dolmen://" + at(1) + "," + at(2) + "/" + name +
+           "?identity=" + path("cluster/keys/client-1.key");
+  };
+  fs::create_directory(path("tmp"));
+  const auto look = [&](const std::vector<std::string>& words, const std::string& behind = "") {
+    std::string line = "TMPDIR=" + word_of(path("tmp")) + " \"$D\"";
+    for (const std::string& word : words) line += " " + word_of(word);
+    const Outcome run = shell(line + behind);
+    EXPECT_TRUE(fs::is_empty(path("tmp"))) << "the copy was removed";
+    return run;
+  };
+  {
+    dolmen::Space space = writer("things");
+    const auto thing = space.create<Thing>("thing");
+    ASSERT_TRUE(thing);
+    ASSERT_TRUE(space.transact(*thing, [](dolmen::mut<Thing> t) { t->value = 4711; }));
+    ASSERT_TRUE(space.close());
+  }
+  expect_error(look({"ls", space_at("web")}), kFailed, "anything in that space yet");
+  ASSERT_EQ(dolmen({"import", "things", address(), "web"}).exit, kOk);
+  const Json listed = look({"ls", space_at("web"), "--json"}).json();
+  EXPECT_EQ(listed, dolmen({"ls", "things", "--json"}).json());
+  const std::string web = space_at("web");
+  EXPECT_EQ(look({"tree", web, "thing"}).out, dolmen({"tree", "things", "thing"}).out);
+  const Outcome inspected = look({"inspect", web, "thing"});
+  EXPECT_EQ(inspected.out, dolmen({"inspect", "things", "thing"}).out);
+  EXPECT_NE(inspected.out.find("4711"), std::string::npos) << inspected.out << inspected.err;
+  EXPECT_EQ(look({"check", web}).out, dolmen({"check", "things"}).out);
+  EXPECT_EQ(look({"stat", web, "--json"}).json()["space"],
+            dolmen({"stat", "things", "--json"}).json()["space"]);
+  EXPECT_EQ(look({"dump", web, "web.dump"}).exit, kOk);
+  EXPECT_TRUE(fs::exists(path("web.dump")));
+  // Also after errors, and where who reads it goes away.
+  expect_error(look({"inspect", web, "nothing"}), kFailed, "object 'nothing'");
+  EXPECT_EQ(look({"dump", web}, " | true").exit, kOk);
+  expect_error(look({"ls", address()}), kFailed, "which space? (the cluster keeps web;");
+  expect_error(look({"ls", space_at("other")}), kFailed,
+               "a space called other; the cluster keeps web");
+  expect_error(look({"ls", space_at("no/such?space")}), kFailed, "no/such?space");
+
+  // The logs.
+  const auto log = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"log", "show", address()});
+    return dolmen(words);
+  };
+  const auto kinds_in = [](const Json& told, const std::string& kind) {
+    return std::count_if(told["entries"].begin(), told["entries"].end(),
+                         [&](const Json& entry) { return entry["kind"] == kind; });
+  };
+  const Json whole = log({"web", "--from", "1", "--count", "1000", "--json"}).json();
+  std::set<std::string> fields;
+  keys_of(whole, fields);
+  EXPECT_EQ(fields, (std::set<std::string>{"group", "member", "first_index", "last_index",
+                                           "stable_index", "entries", "index", "epoch", "kind",
+                                           "decided", "bytes", "what"}));
+  EXPECT_EQ(whole["group"], 2);
+  ASSERT_EQ(whole["first_index"], 1);
+  ASSERT_EQ(whole["entries"].size(), whole["last_index"].get<std::size_t>());
+  EXPECT_EQ(whole["entries"][0]["kind"], "opening");
+  EXPECT_GE(kinds_in(whole, "session"), 1) << "of the import";
+  EXPECT_GE(kinds_in(whole, "command"), 3) << "its begin, part and end";
+  const std::string id = dolmen({"stat", "things", "--json"}).json()["space"];
+  EXPECT_NE(whole.dump().find("the first of space " + id), std::string::npos) << whole;
+  for (int node = 1; node <= 3; ++node) {
+    const std::string number = std::to_string(node);
+    const Json at_it =
+        log({"2", "--from", "1", "--count", "4", "--member", number, "--json"}).json();
+    EXPECT_EQ(at_it["member"], node);
+    ASSERT_EQ(at_it["entries"].size(), 4u);
+    for (std::size_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(at_it["entries"][i]["epoch"], whole["entries"][i]["epoch"]);
+      EXPECT_EQ(at_it["entries"][i]["bytes"], whole["entries"][i]["bytes"]);
+    }
+  }
+  const Json root = log({"1", "--count", "1000", "--json"}).json();
+  EXPECT_NE(root.dump().find("create group"), std::string::npos) << root;
+  const Outcome table = log({"web", "--count", "2"});
+  EXPECT_EQ(std::count(table.out.begin(), table.out.end(), '\n'), 4) << table.out << table.err;
+  EXPECT_NE(table.out.find("1 record"), std::string::npos) << table.out;
+  expect_error(log({"nothing"}), kFailed, "a group of this name or number: nothing");
+  expect_error(log({"web", "--member", "9"}), kFailed, "a member of that number");
 }
 
 /// A program that listens where a node would.
@@ -257,6 +348,8 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   EXPECT_NE(shown.out.find(at(3)), std::string::npos) << shown.out;
 
   look_at_figures();
+
+  look_into_space_and_logs();
 
   // There is no fourth node to which a third could give its seats.
   expect_error(dolmen({"node", "remove", address(), "3"}), kFailed, "drain it first");

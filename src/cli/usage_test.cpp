@@ -17,13 +17,13 @@ struct Shape {
 
 const std::map<std::string, Shape> kShapes{
     {"init", {{"fresh"}, {"DIR"}, {}}},
-    {"ls", {{"web"}, {"DIR"}, {}}},
-    {"tree", {{"web", "thing"}, {"DIR", "OBJECT"}, {"--depth"}}},
-    {"inspect", {{"web", "thing"}, {"DIR", "OBJECT"}, {"--depth", "--limit"}}},
-    {"stat", {{"web"}, {"DIR"}, {}}},
-    {"check", {{"web"}, {"DIR"}, {}}},
+    {"ls", {{"web"}, {"DIR"}, {"--patience"}}},
+    {"tree", {{"web", "thing"}, {"DIR", "OBJECT"}, {"--depth", "--patience"}}},
+    {"inspect", {{"web", "thing"}, {"DIR", "OBJECT"}, {"--depth", "--limit", "--patience"}}},
+    {"stat", {{"web"}, {"DIR"}, {"--patience"}}},
+    {"check", {{"web"}, {"DIR"}, {"--patience"}}},
     {"scrub", {{"web"}, {"DIR"}, {}}},
-    {"dump", {{"web", "web.dump"}, {"DIR"}, {}}},
+    {"dump", {{"web", "web.dump"}, {"DIR"}, {"--patience"}}},
     {"load", {{"web.dump", "fresh"}, {"FILE", "DIR"}, {}}},
     {"doctor", {{}, {}, {"--dir"}}},
     {"demo", {{}, {}, {"--dir", "--input"}}},
@@ -119,7 +119,9 @@ TEST_F(Usage, ADirectoryOfOtherThingsIsNoSpaceAndStaysAsItIs) {
     expect_error(dolmen({command, "foreign", "thing"}), kFailed, none);
     expect_error(dolmen({command, "file", "thing"}), kFailed, "'file' is a file");
   }
-  expect_error(dolmen({"ls", "dolmen://127.0.0.1:1/web"}), kFailed, "`dolmen export` makes a");
+  for (const std::string command : {"scrub", "init"}) {
+    expect_error(dolmen({command, "dolmen://127.0.0.1:1/web"}), kFailed, "`dolmen export` makes");
+  }
   const std::string used = "'foreign' is not empty; choose a new or an empty directory";
   expect_error(dolmen({"init", "foreign"}), kFailed, used);
   expect_error(dolmen({"load", "web.dump", "foreign"}), kFailed, used);
@@ -128,6 +130,34 @@ TEST_F(Usage, ADirectoryOfOtherThingsIsNoSpaceAndStaysAsItIs) {
   expect_error(dolmen({"doctor", "--dir", "file"}), kFailed, "'file' is a file");
   EXPECT_EQ(std::distance(fs::directory_iterator(path("foreign")), fs::directory_iterator()), 1);
   EXPECT_FALSE(fs::exists(path("fresh")));
+}
+
+TEST_F(Usage, ASpaceOfAClusterThatIsNotThereLeavesNothingBehind) {
+  fs::create_directory(path("tmp"));
+  ASSERT_EQ(dolmen({"cluster", "init", "keys"}).exit, kOk);
+  const auto run = [&](const std::string& words) {
+    return shell("TMPDIR=" + quoted(path("tmp")) + " \"$D\" " + words);
+  };
+  const std::string nobody = "'dolmen://127.0.0.1:1/web?identity=keys/client-1.key'";
+  for (const std::string command : {"ls", "stat", "check", "dump"}) {
+    const std::string more = command == "dump" ? " web.dump" : "";
+    expect_error(run(command + " " + nobody + more + " --patience 0.1"), kFailed, "127.0.0.1:1");
+    expect_error(run(command + " dolmen://127.0.0.1:1/web" + more), kFailed, "who asks?");
+    EXPECT_TRUE(fs::is_empty(path("tmp")));
+  }
+  for (const std::string command : {"tree", "inspect"}) {
+    expect_error(run(command + " " + nobody + " thing --patience 0.1"), kFailed, "127.0.0.1:1");
+    EXPECT_TRUE(fs::is_empty(path("tmp")));
+  }
+  expect_error(shell("TMPDIR=/nowhere \"$D\" ls " + nobody), kFailed, "TMPDIR says where");
+  // Whoever is impatient: nobody answers, and the signal ends it as it does other programs.
+  for (const std::string signal : {"TERM", "HUP"}) {
+    const Outcome ended =
+        run("ls " + nobody + " & P=$!; until test -n \"$(ls tmp)\"; do :; done; kill -" + signal +
+            " $P; wait $P; test $? -gt 128 && echo ended");
+    EXPECT_EQ(ended.out, "ended\n") << signal << ended.err;
+    EXPECT_TRUE(fs::is_empty(path("tmp"))) << signal;
+  }
 }
 
 TEST_F(Usage, ASpaceThatIsThereIsNotMadeAgainWhoeverHoldsIt) {

@@ -157,10 +157,10 @@ TEST_F(ClusterIdentity, ATokenTrustsItsNodesAloneAndIsAClient) {
 TEST_F(ClusterIdentity, AClientDoesNotPassForANode) {
   using replication::EnvelopeKind;
   // Members of a cluster's groups are changed by the root group; where nobody has a key, by all.
-  const std::set<EnvelopeKind> of_clients{EnvelopeKind::request,      EnvelopeKind::ask_status,
-                                          EnvelopeKind::ask_roster,   EnvelopeKind::ask_map,
-                                          EnvelopeKind::read_request, EnvelopeKind::ask_copy,
-                                          EnvelopeKind::ask_memory,   EnvelopeKind::ask_metrics};
+  const std::set<EnvelopeKind> of_clients{
+      EnvelopeKind::request,    EnvelopeKind::ask_status,   EnvelopeKind::ask_roster,
+      EnvelopeKind::ask_map,    EnvelopeKind::read_request, EnvelopeKind::ask_copy,
+      EnvelopeKind::ask_memory, EnvelopeKind::ask_metrics,  EnvelopeKind::ask_entries};
   const auto request =
       replication::encode(replication::Request{.number = 1, .session = 2, .sequence = 1});
   const fabric::NodeName node{.node = fabric::NodeId{1}, .incarnation = 1};
@@ -276,8 +276,8 @@ TEST_F(ClusterIdentity, WhoHasATokenMayJoinWithItUntilItExpiresAndNothingElse) {
   EXPECT_FALSE(may(holder, cluster::root::RevokeClient{1}));
   EXPECT_TRUE(may(client, cluster::root::Drain{1}));
   EXPECT_TRUE(may_ask(EnvelopeKind::ask_map) && may_ask(EnvelopeKind::ask_roster));
-  for (const EnvelopeKind kind :
-       {EnvelopeKind::read_request, EnvelopeKind::change, EnvelopeKind::ask_status}) {
+  for (const EnvelopeKind kind : {EnvelopeKind::read_request, EnvelopeKind::change,
+                                  EnvelopeKind::ask_status, EnvelopeKind::ask_entries}) {
     EXPECT_FALSE(may_ask(kind));
   }
   EXPECT_FALSE(may_ask(EnvelopeKind::ask_roster, 2));

@@ -104,6 +104,11 @@ void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Byte
       if (part && on_state) on_state(from.node, *part);
       return;
     }
+    case EnvelopeKind::entries: {
+      const auto told = replication::decode_entries_told(opened->body);
+      if (told && on_entries) on_entries(from.node, *told);
+      return;
+    }
     default:
       return;
   }

@@ -16,6 +16,7 @@
 
 #include "base/random.hpp"
 #include "node/replicated_group.hpp"
+#include "replication/entries_message.hpp"
 #include "replication/state_message.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -59,6 +60,8 @@ struct ReplicatedClient::Impl : fabric::Sink {
   std::map<fabric::NodeId, replication::MemberStatus> statuses;
   /// Of who makes a copy (space_copy.cpp).
   std::function<void(fabric::NodeId from, const replication::StatePart& part)> on_state{};
+  /// Of who looks at the log (group_log.cpp).
+  std::function<void(fabric::NodeId from, const replication::EntriesTold& told)> on_entries{};
 
   /// Of group `number`; it connects when it is used. `spin`: as of ReplicatedOptions. Errors: as
   /// make().

@@ -15,7 +15,7 @@ bool is_kind(std::uint8_t kind) noexcept {
     return kind <= static_cast<std::uint8_t>(EnvelopeKind::metrics);
   }
   return kind >= static_cast<std::uint8_t>(EnvelopeKind::replica) &&
-         kind <= static_cast<std::uint8_t>(EnvelopeKind::ask_copy) && kind != kNever;
+         kind <= static_cast<std::uint8_t>(EnvelopeKind::entries) && kind != kNever;
 }
 
 }  // namespace

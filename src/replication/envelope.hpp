@@ -40,9 +40,11 @@ enum class EnvelopeKind : std::uint8_t {
   state = 18,
   order = 19,  ///< as ask_map
   report = 20,
-  mail = 21,      ///< cluster/mail.hpp, to nodes of the group that `group` says
-  ask_copy = 22,  ///< as ask_state, of a client; the answers are `state`
-  // 23 to 29 are nobody's.
+  mail = 21,         ///< cluster/mail.hpp, to nodes of the group that `group` says
+  ask_copy = 22,     ///< as ask_state, of a client; the answers are `state`
+  ask_entries = 23,  ///< entries_message.hpp: of a client that looks at the log
+  entries = 24,
+  // 25 to 29 are nobody's.
   ask_metrics = 30,  ///< nothing follows; of a node of a cluster, whatever its groups
   metrics = 31,      ///< its figures as text (node/metrics_text.hpp)
 };
@@ -58,6 +60,7 @@ enum class EnvelopeKind : std::uint8_t {
     case EnvelopeKind::ask_map:
     case EnvelopeKind::read_request:
     case EnvelopeKind::ask_copy:
+    case EnvelopeKind::ask_entries:
     case EnvelopeKind::ask_metrics:
       return true;
     default:

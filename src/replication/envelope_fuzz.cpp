@@ -9,6 +9,7 @@
 
 #include <dolmen/assert.hpp>
 
+#include "replication/entries_message.hpp"
 #include "replication/envelope.hpp"
 #include "replication/membership.hpp"
 #include "replication/state_message.hpp"
@@ -31,6 +32,8 @@ void take_for_a_body(base::Bytes body) {
   if (const auto change = replication::decode_change(body)) check(body, encode(*change));
   if (const auto reply = replication::decode_change_reply(body)) check(body, encode(*reply));
   if (const auto ask = replication::decode_ask_state(body)) check(body, encode(*ask));
+  if (const auto ask = replication::decode_ask_entries(body)) check(body, encode(*ask));
+  if (const auto told = replication::decode_entries_told(body)) check(body, encode(*told));
   if (const auto part = replication::decode_state_part(body)) check(body, encode(*part));
 }
 

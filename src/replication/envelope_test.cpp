@@ -223,7 +223,7 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
                   {"an older version", 4, 1, 2, Errc::version_unsupported},
                   {"a newer version", 4, 3, 2, Errc::version_unsupported},
                   {"no kind", 6, 0, 1},
-                  {"an unknown kind", 6, 23, 1},
+                  {"an unknown kind", 6, 25, 1},
                   {"one behind the last", 6, 32, 1},
                   {"one that was never given", 6, 16, 1},
                   {"a spare byte", 7, 1, 1}},
@@ -231,7 +231,8 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
   Message nobody = request_message();
   std::fill_n(nobody.begin() + 8, 16, std::byte{0});
   EXPECT_EQ(head_error(nobody), Errc::corrupt) << "no group";
-  for (const EnvelopeKind kind : {EnvelopeKind::ask_copy, EnvelopeKind::metrics}) {
+  for (const EnvelopeKind kind :
+       {EnvelopeKind::ask_entries, EnvelopeKind::entries, EnvelopeKind::metrics}) {
     EXPECT_EQ(head_error(encode(Envelope{.kind = kind, .group = kHead.group})), Errc{});
   }
 

@@ -182,6 +182,8 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
       return on_ask_copy(from, hosting, body);
     case EnvelopeKind::state:
       return on_state(envelope, hosting, body);
+    case EnvelopeKind::ask_entries:
+      return tell_entries(from, envelope.group, hosting, body);
     case EnvelopeKind::reply:
     case EnvelopeKind::status:
     case EnvelopeKind::ask_roster:
@@ -192,6 +194,7 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
     case EnvelopeKind::report:
     case EnvelopeKind::mail:
     case EnvelopeKind::memory:
+    case EnvelopeKind::entries:
     case EnvelopeKind::ask_metrics:
     case EnvelopeKind::metrics:
       return;

@@ -302,6 +302,8 @@ class Member final : private fabric::Sink {
   [[nodiscard]] Result<void> make_memory(Hosting& hosting);
   static void publish_promises(const Hosting& hosting) noexcept;
   void answer_memory(const GroupId& group, const Hosting& hosting, const fabric::NodeName& reader);
+  void tell_entries(const fabric::NodeName& to, const GroupId& group, const Hosting& hosting,
+                    base::Bytes body);
   void forget_reader(const fabric::NodeName& reader);
   [[nodiscard]] Result<void> look_after_journal();
   [[nodiscard]] static Result<void> tell_decided(Hosting& hosting);

@@ -99,6 +99,8 @@ class MemberClient final : private fabric::Sink {
   [[nodiscard]] const std::optional<ChangeReply>& change_reply() const { return change_reply_; }
   [[nodiscard]] const std::optional<Roster>& roster() const { return roster_; }
   [[nodiscard]] std::optional<MemoryReply>& memory() { return memory_; }
+  /// The body of the last answer about a log.
+  [[nodiscard]] std::optional<std::vector<std::byte>>& entries() { return entries_; }
   bool turn() {
     const auto polled = endpoint_->poll(*this);
     EXPECT_TRUE(polled);
@@ -138,6 +140,10 @@ class MemberClient final : private fabric::Sink {
       memory_ = *reply;
       return;
     }
+    if (opened->envelope.kind == EnvelopeKind::entries) {
+      entries_.emplace(opened->body.begin(), opened->body.end());
+      return;
+    }
     ASSERT_EQ(opened->envelope.kind, EnvelopeKind::reply);
     const auto reply = decode_reply(opened->body);
     ASSERT_TRUE(reply) << reply.error().message();
@@ -160,6 +166,7 @@ class MemberClient final : private fabric::Sink {
   std::optional<ChangeReply> change_reply_;
   std::optional<Roster> roster_;
   std::optional<MemoryReply> memory_;
+  std::optional<std::vector<std::byte>> entries_;
 };
 
 class MemberWorld {
