@@ -35,7 +35,7 @@ dolmen::Result<Bytes> count(dolmen::Space& space, std::span<const std::byte>) {
 
 class MoveTest : public CliTest {
  protected:
-  /// As UpTest's, which is of other processes.
+  /// As UpCluster's, which is of other processes.
   static std::string host() {
     const auto pid = static_cast<std::uint32_t>(::getpid());
     return "127." + std::to_string(1 + (pid >> 16)) + "." + std::to_string(pid >> 8 & 0xff) + "." +

@@ -11,114 +11,20 @@
 
 #include "cli/command_test_tools.hpp"
 #include "cli/metrics_test_tools.hpp"
+#include "cli/up_test_tools.hpp"
 #include "security/token.hpp"
-#include "sys/linux/children.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace {
 
 using namespace dolmen::cli::test;
-using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-class UpTest : public CliTest {
+class UpTest : public UpCluster {
  protected:
-  /// An address that no other process is given, and a port that none is given without asking for it
-  /// (tests/replicated_members.hpp). The nodes are at the ports behind it.
-  static std::string host() {
-    const auto pid = static_cast<std::uint32_t>(::getpid());
-    return "127." + std::to_string(1 + (pid >> 16)) + "." + std::to_string(pid >> 8 & 0xff) + "." +
-           std::to_string(pid & 0xff);
-  }
-  static constexpr int kPort = 7400;
-  static constexpr int kMetricsPort = 7500;
-  static std::string at(int node) { return host() + ":" + std::to_string(kPort + node); }
-
-  [[nodiscard]] std::vector<std::string> up(const std::string& directory) const {
-    return {"up", directory, "-n", "3", "--host", host(), "--port", std::to_string(kPort)};
-  }
-  static std::string word_of(const std::string& word) { return dolmen::cli::test::quoted(word); }
-  /// A command that goes on beside the test; what it says is in up.out and up.err.
-  void begin(const std::vector<std::string>& words) {
-    std::string line = "cd " + word_of(root_) + " && exec " + word_of(DOLMEN_COMMAND);
-    for (const std::string& word : words) line += " " + word_of(word);
-    const auto started = children_.start("/bin/sh", {"-c", line + " >up.out 2>up.err"}, {});
-    ASSERT_TRUE(started) << started.error().message();
-  }
-  /// What it ended with.
-  int end() {
-    while (children_.running() > 0) {
-      const auto ended = children_.wait();
-      if (!ended || !*ended) continue;
-      return (*ended)->second.signal != 0 ? -(*ended)->second.signal : (*ended)->second.code;
-    }
-    return -1000;
-  }
-  int terminate() {
-    children_.terminate();
-    return end();
-  }
-  template <class Done>
-  [[nodiscard]] static bool until(const Done& done, double patience_s = 20) {
-    const auto begin = Clock::now();
-    while (!done()) {
-      if (seconds_since(begin) > patience_s) return false;
-      dolmen::sys::linux_env().clock->sleep_ns(20'000'000);
-    }
-    return true;
-  }
-
-  /// Of the processes that run with these words one after the other among their own.
-  [[nodiscard]] static std::vector<int> processes(const std::vector<std::string>& words) {
-    std::string wanted;
-    for (const std::string& word : words) wanted += word + '\0';
-    std::vector<int> found;
-    for (const auto& entry : fs::directory_iterator("/proc")) {
-      const int pid = std::atoi(entry.path().filename().c_str());
-      if (pid > 0 && read_file(entry.path() / "cmdline").find(wanted) != std::string::npos) {
-        found.push_back(pid);
-      }
-    }
-    return found;
-  }
-  [[nodiscard]] std::vector<int> node_process(int node) const {
-    return processes({"serve", path("cluster/node-" + std::to_string(node))});
-  }
-  [[nodiscard]] std::size_t node_processes() const {
-    return node_process(1).size() + node_process(2).size() + node_process(3).size();
-  }
-  void signal(int node, int number) const {
-    const auto found = node_process(node);
-    ASSERT_EQ(found.size(), 1u);
-    ASSERT_EQ(::kill(found.front(), number), 0);
-  }
-
-  [[nodiscard]] std::string address() const {
-    return "dolmen://" + at(1) + "," + at(2) + "," + at(3) +
-           "?identity=" + path("cluster/keys/client-1.key");
-  }
-  [[nodiscard]] Json status() const { return dolmen({"status", address(), "--json"}).json(); }
-  /// Until every group has so many members and a leader.
-  [[nodiscard]] bool has_groups(std::size_t count) const {
-    return until([&] {
-      const Json now = status();
-      const auto is_whole = [](const Json& group) {
-        return group["members"].size() == 3 && group["leader"] != 0;
-      };
-      return now["groups"].size() == count &&
-             std::all_of(now["groups"].begin(), now["groups"].end(), is_whole);
-    });
-  }
-
   /// Of a cluster of three nodes and two groups.
   void look_at_figures() const;
   /// … of which one is the space web, that nobody uses: it is filled, and looked at.
   void look_into_space_and_logs();
-
-  dolmen::sys::Children children_;
 };
 
 void UpTest::look_at_figures() const {
@@ -471,113 +377,6 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
             std::string::npos)
       << read_file(path("up.err"));
   EXPECT_EQ(node_processes(), 0u);
-}
-
-TEST_F(UpTest, AnIndexIsMadeListedAndUsed) {
-  begin(up("cluster"));
-  ASSERT_TRUE(until([&] { return fs::exists(path("cluster/keys/client-1.key")); }));
-  ASSERT_TRUE(has_groups(1)) << read_file(path("up.err"));
-  const auto index = [&](const std::string& what, std::vector<std::string> words) {
-    words.insert(words.begin(), {"index", what, address()});
-    return dolmen(words);
-  };
-  EXPECT_EQ(index("ls", {"--json"}).json(), Json::array());
-  expect_error(index("get", {"people", "ada"}), kFailed, "an index called people");
-  const std::vector<std::string> sizes{"people", "--shards",     "2", "--bucket-mib",
-                                       "1",      "--record-mib", "1"};
-  EXPECT_EQ(index("create", sizes).out, "index people is there\n");
-  std::vector<std::string> again = sizes;
-  again.emplace_back("--json");
-  EXPECT_EQ(index("create", again).json(), (Json{{"name", "people"}, {"shards", 2}}));
-  again[2] = "3";
-  expect_error(index("create", again), kFailed, "already_exists");
-  expect_error(index("create", {"peo/ple"}), kFailed, "an index's name");
-  ASSERT_TRUE(has_groups(3));
-  EXPECT_EQ(index("ls", {"--json"}).json(),
-            (Json::array({{{"name", "people"}, {"ordered", false}, {"groups", {2, 3}}}})));
-  EXPECT_NE(index("ls", {}).out.find("people"), std::string::npos);
-  const Json whole = status();
-  for (const std::size_t shard : {1u, 2u}) {
-    EXPECT_EQ(whole["groups"][shard]["kind"], "index");
-    EXPECT_EQ(whole["groups"][shard]["name"], "people/" + std::to_string(shard - 1));
-  }
-  expect_error(index("get", {"people", "ada"}), kFailed, "the key is not there");
-  EXPECT_EQ(index("get", {"people", "ada", "--json"}).json(),
-            (Json{{"key", "ada"}, {"value", nullptr}}));
-  EXPECT_EQ(index("put", {"people", "ada", "1815", "--json"}).json(),
-            (Json{{"key", "ada"}, {"created", true}}));
-  EXPECT_EQ(index("put", {"people", "ada", "10.12.1815"}).out, "replaced\n");
-  EXPECT_EQ(index("get", {"people", "ada"}).out, "10.12.1815\n");
-  EXPECT_EQ(index("get", {"people", "ada", "--json"}).json(),
-            (Json{{"key", "ada"}, {"value", "10.12.1815"}}));
-  EXPECT_EQ(index("erase", {"people", "ada"}).out, "erased\n");
-  EXPECT_EQ(index("erase", {"people", "ada", "--json"}).json(),
-            (Json{{"key", "ada"}, {"erased", false}}));
-  expect_error(index("scan", {"people"}), kFailed, "an index without an order");
-
-  // One with an order, of three shards.
-  std::vector<std::string> ordered{"names",      "--ordered", "--split",      "g", "--split", "p",
-                                   "--node-mib", "1",         "--record-mib", "1", "--json"};
-  EXPECT_EQ(index("create", ordered).json(), (Json{{"name", "names"}, {"shards", 3}}));
-  EXPECT_EQ(index("create", ordered).json(), (Json{{"name", "names"}, {"shards", 3}}));
-  ordered[3] = "h";
-  expect_error(index("create", ordered), kFailed, "already_exists");
-  ordered[3] = "q";
-  expect_error(index("create", ordered), kFailed, "splits of an index");
-  ASSERT_TRUE(has_groups(6));
-  EXPECT_EQ(index("ls", {"--json"}).json(),
-            (Json::array({{{"name", "names"}, {"ordered", true}, {"groups", {4, 5, 6}}},
-                          {{"name", "people"}, {"ordered", false}, {"groups", {2, 3}}}})));
-  for (const std::string key : {"zuse", "ada", "grace", "kurt"}) {
-    EXPECT_EQ(index("put", {"names", key, "of " + key}).out, "created\n");
-  }
-  EXPECT_EQ(index("put", {"names", "kurt", "a\nb"}).out, "replaced\n");
-  EXPECT_EQ(index("get", {"names", "zuse"}).out, "of zuse\n");
-  const Outcome all = index("scan", {"names"});
-  EXPECT_EQ(all.out, "ada\tof ada\ngrace\tof grace\nkurt\ta\\nb\nzuse\tof zuse\n");
-  EXPECT_EQ(all.err, "");
-  EXPECT_EQ(index("scan", {"names", "--backward", "--from", "b", "--to", "zuse"}).out,
-            "kurt\ta\\nb\ngrace\tof grace\n");
-  const Outcome some = index("scan", {"names", "--limit", "1"});
-  EXPECT_EQ(some.out, "ada\tof ada\n");
-  EXPECT_NE(some.err.find("more entries"), std::string::npos) << some.err;
-  EXPECT_EQ(
-      index("scan", {"names", "--from", "h", "--limit", "1", "--json"}).json(),
-      (Json{{"entries", Json::array({{{"key", "kurt"}, {"value", "a\nb"}}})}, {"is_last", false}}));
-  EXPECT_EQ(index("erase", {"names", "kurt"}).out, "erased\n");
-  EXPECT_EQ(index("scan", {"names", "--from", "h", "--json"}).json(),
-            (Json{{"entries", Json::array({{{"key", "zuse"}, {"value", "of zuse"}}})},
-                  {"is_last", true}}));
-  EXPECT_EQ(terminate(), kOk) << read_file(path("up.err"));
-}
-
-TEST_F(UpTest, IndexCommandsHaveHelpAndRefuseWhatTheyDoNotKnow) {
-  ASSERT_EQ(dolmen({"cluster", "init", "keys"}).exit, kOk);
-  const std::string nobody = "dolmen://127.0.0.1:1?identity=" + path("keys/client-1.key");
-  for (const std::string what : {"create", "ls", "get", "put", "erase", "scan"}) {
-    const Outcome help = dolmen({"index", what, "--help"});
-    EXPECT_EQ(help.exit, kOk);
-    EXPECT_NE(help.out.find("Example:\n  dolmen index " + what), std::string::npos) << help.out;
-    EXPECT_NE(help.out.find("--json"), std::string::npos) << help.out;
-    EXPECT_EQ(dolmen({"index", what}).exit, kUsage) << "ADDRESS is required";
-    std::vector<std::string> words{"index", what, nobody};
-    if (what != "ls") words.emplace_back("people");
-    if (what == "get" || what == "put" || what == "erase") words.emplace_back("ada");
-    if (what == "put") words.emplace_back("1815");
-    words.insert(words.end(), {"--patience", "0.1"});
-    expect_error(dolmen(words), kFailed, "no node of the cluster answered at 127.0.0.1:1");
-  }
-  EXPECT_EQ(dolmen({"index"}).exit, kUsage);
-  EXPECT_EQ(dolmen({"index", "create", nobody, "people", "--shards", "257"}).exit, kUsage);
-  const std::vector<std::vector<std::string>> not_together{{"--split", "k"},
-                                                           {"--node-mib", "2"},
-                                                           {"--ordered", "--shards", "2"},
-                                                           {"--ordered", "--bucket-mib", "2"}};
-  for (const auto& options : not_together) {
-    std::vector<std::string> words{"index", "create", nobody, "people"};
-    words.insert(words.end(), options.begin(), options.end());
-    EXPECT_EQ(dolmen(words).exit, kUsage) << options.front();
-  }
 }
 
 TEST_F(UpTest, AProgramIsRunOnceForEachNode) {
