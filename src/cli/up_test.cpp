@@ -85,7 +85,7 @@ void UpTest::look_at_figures() const {
   EXPECT_EQ(table.out.find('\x1b'), std::string::npos) << "no terminal";
 }
 
-struct Thing {
+struct LookedAt {
   std::uint64_t value;
 };
 
@@ -104,9 +104,9 @@ void UpTest::look_into_space_and_logs() {
   };
   {
     dolmen::Space space = writer("things");
-    const auto thing = space.create<Thing>("thing");
+    const auto thing = space.create<LookedAt>("thing");
     ASSERT_TRUE(thing);
-    ASSERT_TRUE(space.transact(*thing, [](dolmen::mut<Thing> t) { t->value = 4711; }));
+    ASSERT_TRUE(space.transact(*thing, [](dolmen::mut<LookedAt> t) { t->value = 4711; }));
     ASSERT_TRUE(space.close());
   }
   expect_error(look({"ls", space_at("web")}), kFailed, "anything in that space yet");
