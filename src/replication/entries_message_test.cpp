@@ -33,7 +33,9 @@ Errc told_error(base::Bytes body) {
 Errc ask_error(const AskEntries& ask) {
   const auto body = encode(ask);
   const auto decoded = decode_ask_entries(body);
-  if (decoded) EXPECT_EQ(*decoded, ask);
+  if (decoded) {
+    EXPECT_EQ(*decoded, ask);
+  }
   return decoded ? Errc{} : decoded.error().code();
 }
 
