@@ -103,7 +103,7 @@ inline void expect_as_documented(const std::string& text) {
     for (const auto& [label, value] : sample.labels) labels.insert(label);
     for (const std::string_view suffix : {"_bucket", "_sum", "_count"}) {
       if (!name.ends_with(suffix)) continue;
-      name.resize(name.size() - suffix.size());
+      name.erase(name.size() - suffix.size());
       EXPECT_EQ(labels.erase("le"), suffix == "_bucket" ? 1u : 0u) << sample.name;
       break;
     }
