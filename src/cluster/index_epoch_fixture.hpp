@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -16,6 +17,9 @@
 #include <utility>
 #include <vector>
 
+#include <gtest/gtest.h>
+
+#include "base/test_budget.hpp"
 #include "cluster/index_reader_fixture.hpp"
 
 namespace dolmen::cluster {
@@ -249,5 +253,40 @@ class EpochCampaign {
   IndexJudge judge_;
   TornReport report_;
 };
+
+/// Seeds of the budget without a fault: what readers say is linearizable whoever leads.
+template <class Campaign>
+void expect_linearizable(const char* budget, std::uint64_t steps) {
+  const std::uint64_t seeds = base::budget(budget);
+  TornReport sum;
+  std::uint64_t elections = 0;
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+    Campaign campaign(seed, Fault::none);
+    const TornReport report = campaign.run({}, steps);
+    ASSERT_FALSE(report.is_wrong) << "seed " << seed;
+    sum.found += report.found;
+    sum.absent += report.absent;
+    sum.asked += report.asked;
+    elections += campaign.elections();
+  }
+  std::printf("%lu found, %lu absent, %lu asked; %lu elections\n", sum.found, sum.absent, sum.asked,
+              elections);
+  base::say_bound(budget, seeds);
+  EXPECT_GT(sum.found, 1'000u);
+  EXPECT_GT(sum.absent, 100u);
+  EXPECT_GT(elections, seeds);
+}
+
+/// A planted bug, or a fault of the group, is seen by one of 300 seeds.
+template <class Campaign>
+void expect_wrong(std::string_view bug, Fault fault, std::uint64_t steps) {
+  if (base::kSanitized) GTEST_SKIP() << "the release build looks for planted bugs";
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    if (!Campaign(seed, fault).run(bug, steps).is_wrong) continue;
+    std::printf("seen after %lu seeds\n", seed);
+    return;
+  }
+  FAIL() << "not seen";
+}
 
 }  // namespace dolmen::cluster

@@ -2,15 +2,12 @@
 //
 // Those who read a hash index, in a model of its group (index_epoch_fixture.hpp).
 #include <cstdint>
-#include <cstdio>
 #include <memory>
 #include <optional>
 #include <span>
-#include <string_view>
 
 #include <gtest/gtest.h>
 
-#include "base/test_budget.hpp"
 #include "cluster/index_epoch_fixture.hpp"
 
 namespace dolmen::cluster {
@@ -67,51 +64,16 @@ using HashCampaign = EpochCampaign<HashKit>;
 constexpr std::uint64_t kSteps = 3'000;
 
 TEST(IndexEpochTest, IsLinearizableWhoeverLeads) {
-  const std::uint64_t seeds = base::budget("index_epoch_seeds");
-  TornReport sum;
-  std::uint64_t elections = 0;
-  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
-    HashCampaign campaign(seed, Fault::none);
-    const TornReport report = campaign.run({}, kSteps);
-    ASSERT_FALSE(report.is_wrong) << "seed " << seed;
-    sum.found += report.found;
-    sum.absent += report.absent;
-    sum.asked += report.asked;
-    elections += campaign.elections();
-  }
-  std::printf("%lu found, %lu absent, %lu asked; %lu elections\n", sum.found, sum.absent, sum.asked,
-              elections);
-  base::say_bound("index_epoch_seeds", seeds);
-  EXPECT_GT(sum.found, 1'000u);
-  EXPECT_GT(sum.absent, 100u);
-  EXPECT_GT(elections, seeds);
+  expect_linearizable<HashCampaign>("index_epoch_seeds", kSteps);
 }
-
-std::uint64_t wrong_after(std::string_view bug, Fault fault) {
-  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
-    if (HashCampaign(seed, fault).run(bug, kSteps).is_wrong) {
-      std::printf("seen after %lu seeds\n", seed);
-      return seed;
-    }
-  }
-  return 0;
+TEST(IndexEpochBugs, LinesThatNobodyLooksAtAreSeen) {
+  expect_wrong<HashCampaign>("cluster.lines_not_looked_at", Fault::none, kSteps);
 }
-
-class IndexEpochBugs : public testing::Test {
- protected:
-  void SetUp() override {
-    if (base::kSanitized) GTEST_SKIP() << "the release build looks for planted bugs";
-  }
-};
-
-TEST_F(IndexEpochBugs, LinesThatNobodyLooksAtAreSeen) {
-  EXPECT_NE(wrong_after("cluster.lines_not_looked_at", Fault::none), 0u);
+TEST(IndexEpochBugs, APromiseShownAfterItsGrantLeftIsSeen) {
+  expect_wrong<HashCampaign>({}, Fault::line_after_grant, kSteps);
 }
-TEST_F(IndexEpochBugs, APromiseShownAfterItsGrantLeftIsSeen) {
-  EXPECT_NE(wrong_after({}, Fault::line_after_grant), 0u);
-}
-TEST_F(IndexEpochBugs, ALeaderReadBeforeItCaughtUpIsSeen) {
-  EXPECT_NE(wrong_after({}, Fault::told_before_own_entry), 0u);
+TEST(IndexEpochBugs, ALeaderReadBeforeItCaughtUpIsSeen) {
+  expect_wrong<HashCampaign>({}, Fault::told_before_own_entry, kSteps);
 }
 
 }  // namespace

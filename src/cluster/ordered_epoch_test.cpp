@@ -4,17 +4,14 @@
 // ranges, of which each key is judged as a look-up of its own.
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
 #include <memory>
 #include <optional>
 #include <span>
-#include <string_view>
 #include <variant>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "base/test_budget.hpp"
 #include "cluster/index_epoch_fixture.hpp"
 #include "cluster/ordered_reader_fixture.hpp"
 
@@ -116,51 +113,16 @@ using OrderedCampaign = EpochCampaign<OrderedKit>;
 constexpr std::uint64_t kOrderedSteps = 2'000;
 
 TEST(OrderedEpochTest, IsLinearizableWhoeverLeads) {
-  const std::uint64_t seeds = base::budget("ordered_epoch_seeds");
-  TornReport sum;
-  std::uint64_t elections = 0;
-  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
-    OrderedCampaign campaign(seed, Fault::none);
-    const TornReport report = campaign.run({}, kOrderedSteps);
-    ASSERT_FALSE(report.is_wrong) << "seed " << seed;
-    sum.found += report.found;
-    sum.absent += report.absent;
-    sum.asked += report.asked;
-    elections += campaign.elections();
-  }
-  std::printf("%lu found, %lu absent, %lu asked; %lu elections\n", sum.found, sum.absent, sum.asked,
-              elections);
-  base::say_bound("ordered_epoch_seeds", seeds);
-  EXPECT_GT(sum.found, 1'000u);
-  EXPECT_GT(sum.absent, 100u);
-  EXPECT_GT(elections, seeds);
+  expect_linearizable<OrderedCampaign>("ordered_epoch_seeds", kOrderedSteps);
 }
-
-std::uint64_t ordered_wrong_after(std::string_view bug, Fault fault) {
-  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
-    if (OrderedCampaign(seed, fault).run(bug, kOrderedSteps).is_wrong) {
-      std::printf("seen after %lu seeds\n", seed);
-      return seed;
-    }
-  }
-  return 0;
+TEST(OrderedEpochBugs, LinesThatNobodyLooksAtAreSeen) {
+  expect_wrong<OrderedCampaign>("cluster.lines_not_looked_at", Fault::none, kOrderedSteps);
 }
-
-class OrderedEpochBugs : public testing::Test {
- protected:
-  void SetUp() override {
-    if (base::kSanitized) GTEST_SKIP() << "the release build looks for planted bugs";
-  }
-};
-
-TEST_F(OrderedEpochBugs, LinesThatNobodyLooksAtAreSeen) {
-  EXPECT_NE(ordered_wrong_after("cluster.lines_not_looked_at", Fault::none), 0u);
+TEST(OrderedEpochBugs, APromiseShownAfterItsGrantLeftIsSeen) {
+  expect_wrong<OrderedCampaign>({}, Fault::line_after_grant, kOrderedSteps);
 }
-TEST_F(OrderedEpochBugs, APromiseShownAfterItsGrantLeftIsSeen) {
-  EXPECT_NE(ordered_wrong_after({}, Fault::line_after_grant), 0u);
-}
-TEST_F(OrderedEpochBugs, ALeaderReadBeforeItCaughtUpIsSeen) {
-  EXPECT_NE(ordered_wrong_after({}, Fault::told_before_own_entry), 0u);
+TEST(OrderedEpochBugs, ALeaderReadBeforeItCaughtUpIsSeen) {
+  expect_wrong<OrderedCampaign>({}, Fault::told_before_own_entry, kOrderedSteps);
 }
 
 }  // namespace

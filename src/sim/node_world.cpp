@@ -11,7 +11,6 @@
 namespace dolmen::sim {
 namespace {
 
-constexpr std::uint64_t kFirstClient = std::uint64_t{1} << 63;
 constexpr ObjectId kCluster{7, 7};
 
 const replication::JournalOptions kNodeJournal{.segment_bytes = 8u << 10,
@@ -216,7 +215,7 @@ void NodeRun::add_clients(cluster::GroupNumber number) {
     const std::size_t index = clients_.size();
     ClusterClient::Place place{.group = node::group_of(number), .members = {}, .number = k};
     for (std::size_t node = 0; node < kNodesMax; ++node) place.members.push_back(id_of(node));
-    SimEndpointOptions endpoint{.self = {fabric::NodeId{kFirstClient + index}, 1},
+    SimEndpointOptions endpoint{.self = {fabric::NodeId{fabric::kClientIds + index}, 1},
                                 .is_client = true};
     endpoint.waker = [this, index](std::uint64_t at_ns) { schedule_client(index, at_ns); };
     clients_.push_back({});
