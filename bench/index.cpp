@@ -100,7 +100,7 @@ class IndexRaces {
     if (!report_.wants({"put_replicated"})) return;
     std::vector<Contestant> all;
     const IndexMix mix{.clients = kPutClients};
-    in_memory(all, "64 threads, each a client", mix);
+    in_memory(all, "64 clients", mix);
     redis_wait(all, mix);
     report_.race("put_replicated", "1/s", std::move(all));
   }
@@ -109,8 +109,7 @@ class IndexRaces {
     if (!report_.wants({"put_durable"})) return;
     std::vector<Contestant> all;
     report_.attempt("dolmen", [&] {
-      rate(all, "dolmen",
-           "three members with journals over tcp (encrypted); 64 threads, each a client",
+      both(all, "dolmen", "three members with journals over tcp (encrypted); 64 clients",
            {.clients = kPutClients}, start_index(work_.folder(), IndexGroupKind::tcp_durable));
     });
     report_.attempt("etcd", [&] {
@@ -132,7 +131,7 @@ class IndexRaces {
     if (!report_.wants({name})) return;
     std::vector<Contestant> all;
     const IndexMix mix{.clients = kMixedClients, .batch = batch, .gets_of_100 = 95};
-    in_memory(all, "95 % gets, linearizable; 50 threads, each a client", mix);
+    in_memory(all, "95 % gets, linearizable; 50 clients", mix);
     redis_wait(all, mix);
     peers([&](const std::string& system, const std::shared_ptr<IndexSystem>& index) {
       rate(all, system,
@@ -156,14 +155,22 @@ class IndexRaces {
                    }});
   }
 
+  /// As one thread of a program asks for many, as the peers' clients do, and as threads do.
+  void both(std::vector<Contestant>& all, const std::string& system, const std::string& told,
+            IndexMix mix, const std::shared_ptr<IndexSystem>& index) {
+    rate(all, system, told + " of one thread", mix, index);
+    mix.is_threads = true;
+    rate(all, system + "_threads", told + ", each a thread", mix, index);
+  }
+
   /// As programs of one machine find its members, and as those of other machines would.
   void in_memory(std::vector<Contestant>& all, const std::string& told, const IndexMix& mix) {
     report_.attempt("dolmen", [&] {
-      rate(all, "dolmen", "three members in memory alone, over shared memory; " + told, mix,
+      both(all, "dolmen", "three members in memory alone, over shared memory; " + told, mix,
            start_index(work_.folder(), IndexGroupKind::shared_memory));
     });
     report_.attempt("dolmen_tcp", [&] {
-      rate(all, "dolmen_tcp", "three members in memory alone over tcp (encrypted); " + told, mix,
+      both(all, "dolmen_tcp", "three members in memory alone over tcp (encrypted); " + told, mix,
            start_index(work_.folder(), IndexGroupKind::tcp_memory));
     });
   }

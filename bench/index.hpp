@@ -35,6 +35,7 @@ struct IndexMix {
   std::size_t clients = 1;
   std::size_t batch = 1;          ///< so many at once; all of one batch are gets, or all are puts
   std::uint64_t gets_of_100 = 0;  ///< the others are puts
+  bool is_threads = false;        ///< each client is a thread, where there is a choice
 };
 
 /// "key-00000017": 12 bytes.

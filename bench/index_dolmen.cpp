@@ -61,6 +61,69 @@ class DolmenIndex final : public IndexSystem {
   }
 
   double rate(const IndexMix& mix, double seconds) override {
+    return mix.is_threads ? rate_of_threads(mix, seconds) : rate_of_one(mix, seconds);
+  }
+
+ private:
+  /// Many clients of one thread, as the peers' are: what each of them waits for is under way at
+  /// once.
+  double rate_of_one(const IndexMix& mix, double seconds) {
+    struct Client {
+      std::size_t waits_for = 0;
+    };
+    Index& index = client(0);
+    base::Random random(1);
+    const std::string value(kIndexValueBytes, 'y');
+    std::vector<Client> clients(mix.clients);
+    std::vector<std::size_t> ready;
+    std::uint64_t answered = 0;
+    const auto next = [&](std::size_t number) {
+      const bool is_get = random.below(100) < mix.gets_of_100;
+      clients[number].waits_for = mix.batch;
+      const auto one = [&, number] {
+        if (--clients[number].waits_for == 0) ready.push_back(number);
+      };
+      for (std::size_t i = 0; i < mix.batch; ++i) {
+        const std::string key = index_key(random.below(kIndexKeys));
+        if (is_get) {
+          expect(index.begin_get(bytes(key),
+                                 [one](Result<std::optional<Index::Value>> found) {
+                                   const auto got = expect(std::move(found), "a get");
+                                   if (!got || got->size() != kIndexValueBytes) {
+                                     throw Failure("a key is not there");
+                                   }
+                                   one();
+                                 }),
+                 "a get");
+        } else {
+          expect(index.begin_put(bytes(key), bytes(value),
+                                 [one](Result<bool> put) {
+                                   expect(put, "a put");
+                                   one();
+                                 }),
+                 "a put");
+        }
+      }
+    };
+    const double begin = seconds_now();
+    double end = begin;
+    for (std::size_t i = 0; i < mix.clients; ++i) next(i);
+    std::uint64_t counted = 0;
+    while (index.under_way() > 0) {
+      expect(index.go_on(std::chrono::seconds(10)), "answers");
+      const bool is_over = end - begin >= seconds;
+      for (const std::size_t number : std::exchange(ready, {})) {
+        answered += mix.batch;
+        if (!is_over) next(number);
+      }
+      if (is_over) continue;
+      end = seconds_now();
+      counted = answered;
+    }
+    return static_cast<double>(counted) / (end - begin);
+  }
+
+  double rate_of_threads(const IndexMix& mix, double seconds) {
     for (std::size_t i = 0; i < mix.clients; ++i) warm(client(i), i);
     std::atomic<std::uint64_t> done{0};
     std::mutex mutex;
@@ -87,7 +150,6 @@ class DolmenIndex final : public IndexSystem {
     return static_cast<double>(done) / (seconds_now() - begin);
   }
 
- private:
   Index& client(std::size_t number) {
     while (clients_.size() <= number) {
       clients_.push_back(

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -32,9 +33,15 @@ template <class Index, std::uint64_t kKeysOfAll>
 class IndexClientsOf {
  public:
   using Open = std::function<Index()>;
-  IndexClientsOf(const Open& open, unsigned count) {
+  /// Of an index that does many at once one more thread is `at_once` further clients.
+  IndexClientsOf(const Open& open, unsigned count, unsigned at_once = 0) {
     for (unsigned i = 0; i < count; ++i) {
       threads_.emplace_back([this, open, i] { work(open, i); });
+    }
+    if constexpr (requires(Index index) { index.under_way(); }) {
+      if (at_once > 0) {
+        threads_.emplace_back([this, open, count, at_once] { work_at_once(open, count, at_once); });
+      }
     }
   }
   ~IndexClientsOf() { stop(); }
@@ -134,6 +141,60 @@ class IndexClientsOf {
       }
       std::this_thread::sleep_for(std::chrono::microseconds(300));
     }
+    count(index);
+  }
+
+  void work_at_once(const Open& open, unsigned first, unsigned count_of_clients) {
+    const std::chrono::seconds patience(20);
+    dolmen::base::Random random(first);
+    auto index = open();
+    std::uint64_t begun = 0;
+    std::vector<unsigned> idle;
+    for (unsigned i = 0; i < count_of_clients; ++i) idle.push_back(first + i);
+    const auto told = [&](std::size_t place, unsigned client) {
+      return [this, &idle, place, client](const dolmen::Result<bool>& answer) {
+        ends(place, answer, std::nullopt);
+        idle.push_back(client);
+      };
+    };
+    const auto begin = [&](unsigned client) -> dolmen::Result<void> {
+      const std::uint64_t key = random.below(kKeysOfAll);
+      const auto key_bytes = std::as_bytes(std::span(&key, 1));
+      const std::uint64_t what = random.below(10);
+      if (what < 6) {
+        const std::size_t place = begins(client, {key, RegisterModel::read()});
+        return index.begin_get(
+            key_bytes,
+            [this, &idle, place, client](dolmen::Result<std::optional<typename Index::Value>> got) {
+              const bool is_there = got && got->has_value();
+              ends(place, got, is_there ? dolmen::base::load<std::uint64_t>(**got) : 0);
+              idle.push_back(client);
+            },
+            patience);
+      }
+      const std::uint64_t value = what < 9 ? ++begun * 16 + first : 0;
+      const std::size_t place = begins(client, {key, RegisterModel::write(value)});
+      if (value == 0) return index.begin_erase(key_bytes, told(place, client), patience);
+      return index.begin_put(key_bytes, std::as_bytes(std::span(&value, 1)), told(place, client),
+                             patience);
+    };
+    while (!is_stopping_ || index.under_way() > 0) {
+      for (const unsigned client : std::exchange(idle, {})) {
+        const auto is_begun = is_stopping_ ? dolmen::Result<void>() : begin(client);
+        if (!is_begun) set_broken(is_begun.error());
+      }
+      const auto told_of = index.go_on(std::chrono::seconds(1));
+      if (!told_of) return set_broken(told_of.error());
+      std::this_thread::sleep_for(std::chrono::microseconds(300));
+    }
+    count(index);
+  }
+
+  void set_broken(const dolmen::Error& why) {
+    const std::lock_guard lock(mutex_);
+    broken_ = why.message();
+  }
+  void count(const Index& index) {
     const dolmen::IndexCounts counts = index.counts();
     one_sided_ += counts.one_sided;
     asked_ += counts.asked;

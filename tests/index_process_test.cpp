@@ -40,7 +40,7 @@ TEST(IndexProcess, WhatIsReadInMemoryIsTheLatestWhoeverLeads) {
   const auto kills = static_cast<int>(dolmen::base::budget("index_kills"));
   Members members(loopback(), {});
   auto status = dolmen::ReplicatedClient::make(members.group()).value();
-  IndexClients clients(open(members.group()), 4);
+  IndexClients clients(open(members.group()), 4, 5);
   ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
   for (int kill = 0; kill < kills; ++kill) {
     members.kill_leader(status);
@@ -73,7 +73,7 @@ TEST(IndexProcess, MappedMemoryOfADeadLeaderIsNotBelieved) {
   const auto kills = static_cast<int>(dolmen::base::budget("index_kills"));
   const SharedFolder folder;
   Members members(folder.addresses(), {}, dolmen::ReplicatedLevel::replicated);
-  IndexClients clients(open(members.group()), 4);
+  IndexClients clients(open(members.group()), 4, 5);
   ASSERT_NO_FATAL_FAILURE(kill_leaders(members, clients, kills));
   judge(clients, kills);
 }

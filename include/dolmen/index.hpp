@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -77,7 +78,7 @@ struct IndexCounts {
   std::uint64_t round_trips = 0;  ///< of one-sided reads; those of several keys at once count once
                                   ///< for each
   std::uint64_t one_sided = 0;    ///< keys that were answered by those alone
-  std::uint64_t asked = 0;        ///< keys that were answered by message, through the log
+  std::uint64_t asked = 0;        ///< keys that were asked for by message
   std::uint64_t learned = 0;      ///< how often it found out who leads
 };
 
@@ -117,6 +118,25 @@ class Index {
   /// order. After an error some were put and some may have been. Errors: the first one.
   Result<void> put_many(std::span<const std::pair<Bytes, Bytes>> pairs,
                         std::chrono::milliseconds patience = kPatience);
+
+  // Many at once, by one thread: what as many clients would do, each in a thread of its own, without
+  // waking any of them. Those under way at once happen in any order.
+
+  using GetTold = std::function<void(Result<std::optional<Value>>)>;
+  using ChangeTold = std::function<void(Result<bool>)>;
+  /// Begins what get() does; `when_done` is called once, by go_on(). In shared memory it is read at
+  /// once; else the leader is asked, which answers many with one round to the others. Errors: busy
+  /// (1000 are under way in a shard; go_on() first), too_large; others are told to `when_done`.
+  [[nodiscard]] Result<void> begin_get(Bytes key, GetTold when_done,
+                                       std::chrono::milliseconds patience = kPatience);
+  /// The same of put() and erase().
+  [[nodiscard]] Result<void> begin_put(Bytes key, Bytes value, ChangeTold when_done,
+                                       std::chrono::milliseconds patience = kPatience);
+  [[nodiscard]] Result<void> begin_erase(Bytes key, ChangeTold when_done,
+                                         std::chrono::milliseconds patience = kPatience);
+  /// As ReplicatedClient::go_on().
+  [[nodiscard]] Result<std::size_t> go_on(std::chrono::milliseconds wait);
+  [[nodiscard]] std::size_t under_way() const noexcept;
 
   [[nodiscard]] IndexCounts counts() const noexcept;
 

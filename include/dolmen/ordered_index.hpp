@@ -121,8 +121,7 @@ class OrderedIndex {
   };
   /// At most `limit` entries, and no more behind the one that makes them longer than 1 MiB. Errors:
   /// as get(). Cost: one round trip for about 16 leaves of 2 KiB each, and one more where entries
-  /// are longer than 256 bytes; backward, and where memory cannot be read, one message for 512 KiB,
-  /// through the log.
+  /// are longer than 256 bytes; backward, and where memory cannot be read, one message for 512 KiB.
   [[nodiscard]] Result<Page> scan(const Range& range, std::size_t limit,
                                   Moment moment = Moment::each,
                                   std::chrono::milliseconds patience = kPatience);

@@ -54,6 +54,12 @@ struct ReplicatedCommit {
   ReplicatedLevel level = ReplicatedLevel::durable;  ///< how safe it was when its client was told
 };
 
+/// What a call gave, of many at once.
+struct ReplicatedAnswer {
+  std::vector<std::byte> result{};
+  ReplicatedCommit commit{};
+};
+
 /// A group, as members and clients know it.
 struct ReplicatedGroup {
   /// "192.0.2.7:7400" or "[2001:db8::7]:7400" of member 1, 2, …; "-" where there is none. Numeric:
@@ -213,6 +219,31 @@ class ReplicatedClient {
   [[nodiscard]] Result<ReplicatedReading> read(
       std::span<const std::byte> query, ReadLevel level = ReadLevel::linearizable,
       std::chrono::milliseconds patience = std::chrono::seconds(10));
+
+  // Many at once, by one thread and over one connection to each member: what 64 threads with a
+  // client each would do, without waking any of them.
+
+  using CallTold = std::function<void(Result<ReplicatedAnswer>)>;
+  using ReadTold = std::function<void(Result<ReplicatedReading>)>;
+  /// Begins what call() does; `when_done` is called once, by go_on(). Calls under way at once are
+  /// executed in any order. Errors: busy (1000 are under way; go_on() first); all others are told
+  /// to `when_done`: those of call(). What is under way when the client goes away is not told, and
+  /// may be executed.
+  [[nodiscard]] Result<void> begin_call(
+      std::span<const std::byte> command, CallTold when_done,
+      std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// The same of read().
+  [[nodiscard]] Result<void> begin_read(
+      std::span<const std::byte> query, ReadTold when_done,
+      ReadLevel level = ReadLevel::linearizable,
+      std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// Sends, receives and tells, until something was told, nothing is under way, or `wait` has
+  /// passed. So many were told. What is told may begin others. Errors: of its connections, in which
+  /// case nothing goes on any more.
+  [[nodiscard]] Result<std::size_t> go_on(std::chrono::milliseconds wait);
+  /// So many were begun, and not told.
+  [[nodiscard]] std::size_t under_way() const noexcept;
+
   /// How each member is, as far as it answers within `patience`.
   [[nodiscard]] Result<std::vector<ReplicatedStatus>> status(
       std::chrono::milliseconds patience = std::chrono::seconds(1));

@@ -8,6 +8,7 @@
 
 #include "node/index_machine.hpp"
 #include "node/index_reads.hpp"
+#include "node/index_request.hpp"
 
 namespace dolmen {
 
@@ -20,13 +21,6 @@ using cluster::IndexOutcome;
 constexpr std::uint64_t kShardSeed = 0x5368617264;
 /// Bytes of changes in one entry of a log.
 constexpr std::size_t kBatchBytes = 256u << 10;
-
-Result<void> check(std::size_t key_bytes, std::size_t value_bytes) {
-  if (cluster::is_possible_record(key_bytes, value_bytes)) return {};
-  return fail(Errc::too_large, "a key and its value", key_bytes + value_bytes);
-}
-
-std::unexpected<Error> full() { return fail(Errc::no_space, "a shard of an index"); }
 
 }  // namespace
 
@@ -61,43 +55,34 @@ Index::~Index() = default;
 IndexCounts Index::counts() const noexcept { return impl_->counts; }
 
 Result<std::optional<Index::Value>> Index::get(Bytes key, std::chrono::milliseconds patience) {
-  DOLMEN_CHECK(check(key.size(), 0));
+  DOLMEN_CHECK(node::check_record(key.size(), 0));
   Impl::Part& part = impl_->part_of(key);
   const std::uint64_t deadline_ns = Impl::Shard::deadline_in(patience);
   DOLMEN_TRY(Impl::Shard::Answered answered, part.shard->read(key, deadline_ns));
   if (answered.is_settled) return std::move(answered.value);
   ++impl_->counts.asked;
-  DOLMEN_TRY(
-      const auto reply,
-      part.client.call(node::encode(node::IndexRequest{.asked = Value(key.begin(), key.end())}),
-                       patience));
-  return node::decode_index_value(reply);
+  DOLMEN_TRY(const auto reading,
+             part.client.read(node::index_question(key), ReadLevel::linearizable, patience));
+  return node::decode_index_value(reading.result);
 }
 
 Result<bool> Index::put(Bytes key, Bytes value, std::chrono::milliseconds patience) {
-  DOLMEN_CHECK(check(key.size(), value.size()));
-  DOLMEN_TRY(
-      const auto reply,
-      impl_->part_of(key).client.call(
-          node::encode(node::IndexRequest{.changes = {IndexCommand::put(key, value)}}), patience));
-  DOLMEN_TRY(const auto outcomes, node::decode_index_outcomes(reply, 1));
-  if (outcomes[0] == IndexOutcome::no_space) return full();
-  return outcomes[0] == IndexOutcome::created;
+  DOLMEN_CHECK(node::check_record(key.size(), value.size()));
+  DOLMEN_TRY(const auto reply, impl_->part_of(key).client.call(
+                                   node::index_change(IndexCommand::put(key, value)), patience));
+  return node::index_outcome(reply, IndexOutcome::created);
 }
 
 Result<bool> Index::erase(Bytes key, std::chrono::milliseconds patience) {
-  DOLMEN_CHECK(check(key.size(), 0));
-  DOLMEN_TRY(
-      const auto reply,
-      impl_->part_of(key).client.call(
-          node::encode(node::IndexRequest{.changes = {IndexCommand::erase(key)}}), patience));
-  DOLMEN_TRY(const auto outcomes, node::decode_index_outcomes(reply, 1));
-  return outcomes[0] == IndexOutcome::erased;
+  DOLMEN_CHECK(node::check_record(key.size(), 0));
+  DOLMEN_TRY(const auto reply,
+             impl_->part_of(key).client.call(node::index_change(IndexCommand::erase(key)), patience));
+  return node::index_outcome(reply, IndexOutcome::erased);
 }
 
 Result<std::vector<std::optional<Index::Value>>> Index::get_many(
     std::span<const Bytes> keys, std::chrono::milliseconds patience) {
-  for (const Bytes key : keys) DOLMEN_CHECK(check(key.size(), 0));
+  for (const Bytes key : keys) DOLMEN_CHECK(node::check_record(key.size(), 0));
   const std::uint64_t deadline_ns = Impl::Shard::deadline_in(patience);
   std::vector<Impl::Shard::Answered> answered(keys.size());
   for (const Impl::Part& part : impl_->parts) {
@@ -120,7 +105,7 @@ Result<std::vector<std::optional<Index::Value>>> Index::get_many(
 
 Result<void> Index::put_many(std::span<const std::pair<Bytes, Bytes>> pairs,
                              std::chrono::milliseconds patience) {
-  for (const auto& [key, value] : pairs) DOLMEN_CHECK(check(key.size(), value.size()));
+  for (const auto& [key, value] : pairs) DOLMEN_CHECK(node::check_record(key.size(), value.size()));
   for (Impl::Part& part : impl_->parts) {
     node::IndexRequest batch;
     std::size_t bytes = 0;
@@ -130,7 +115,7 @@ Result<void> Index::put_many(std::span<const std::pair<Bytes, Bytes>> pairs,
       DOLMEN_TRY(const auto outcomes, node::decode_index_outcomes(reply, batch.changes.size()));
       batch.changes.clear();
       bytes = 0;
-      if (std::ranges::find(outcomes, IndexOutcome::no_space) != outcomes.end()) return full();
+      if (std::ranges::find(outcomes, IndexOutcome::no_space) != outcomes.end()) return node::index_full();
       return {};
     };
     for (const auto& [key, value] : pairs) {

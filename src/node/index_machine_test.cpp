@@ -144,6 +144,22 @@ TEST_F(IndexMachineTest, WhatIsNoRequestIsRefused) {
   EXPECT_FALSE(decode_index_outcomes(std::vector{std::byte{0}}, 2));
 }
 
+TEST_F(IndexMachineTest, AQueryChangesNothing) {
+  IndexMachine one = machine(small_);
+  one.reset();
+  EXPECT_EQ(put_at(one, "key", "value"), IndexOutcome::created);
+  const auto before = one.snapshot();
+  const auto found = one.read(encode(asked("key")));
+  ASSERT_TRUE(found);
+  EXPECT_EQ(decode_index_value(*found).value(),
+            std::vector<std::byte>(bytes("value").begin(), bytes("value").end()));
+  EXPECT_EQ(decode_index_value(one.read(encode(asked("none"))).value()).value(), std::nullopt);
+  EXPECT_FALSE(one.read(encode(put("key", "other")))) << "a change";
+  EXPECT_FALSE(one.read(encode(IndexRequest{.scan = IndexScan{.limit = 1}}))) << "without an order";
+  EXPECT_FALSE(one.read({}));
+  EXPECT_EQ(one.snapshot(), before);
+}
+
 TEST_F(IndexMachineTest, RequestsAreTheGoldenFile) {
   IndexRequest request{.release = 7,
                        .changes = {IndexCommand::put(bytes("key"), bytes("value")),

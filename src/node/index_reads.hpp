@@ -4,12 +4,15 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <dolmen/index.hpp>
 
+#include "cluster/hash_index.hpp"
 #include "cluster/index_reader.hpp"
 #include "node/region_reads.hpp"
 
@@ -23,7 +26,13 @@ struct Index::Impl {
   };
   std::vector<Part> parts;
   IndexCounts counts;
+  /// Of many at once: what was read at once, and is to be told.
+  std::deque<std::pair<GetTold, Result<std::optional<Value>>>> read;
+  std::size_t next_part = 0;  ///< that is waited for
   [[nodiscard]] Part& part_of(Bytes key);
+  [[nodiscard]] Result<void> begin_change(Bytes key, const cluster::IndexCommand& command,
+                                          cluster::IndexOutcome wanted, ChangeTold when_done,
+                                          std::chrono::milliseconds patience);
   /// The next shard: this group. Errors: as make().
   [[nodiscard]] Result<void> add(const node::GroupPlan& plan, std::uint64_t number,
                                  const IndexOptions& options);

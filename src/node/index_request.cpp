@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What clients of an index send, and are told.
+#include "node/index_request.hpp"
+
 #include "node/shard_machine.hpp"
 
 namespace dolmen::node {
@@ -165,6 +167,29 @@ Result<cluster::OrderedPage> decode_index_page(base::Bytes reply) {
 
 std::unexpected<Error> refused_request(const char* what) {
   return fail(Errc::invalid_argument, what);
+}
+
+Result<void> check_record(std::size_t key_bytes, std::size_t value_bytes) {
+  if (cluster::is_possible_record(key_bytes, value_bytes)) return {};
+  return fail(Errc::too_large, "a key and its value", key_bytes + value_bytes);
+}
+
+std::unexpected<Error> index_full() { return fail(Errc::no_space, "a shard of an index"); }
+
+std::vector<std::byte> index_question(base::Bytes key) {
+  return encode(IndexRequest{.asked = std::vector<std::byte>(key.begin(), key.end())});
+}
+
+std::vector<std::byte> index_change(const IndexCommand& command) {
+  IndexRequest request;
+  request.changes.push_back(command);
+  return encode(request);
+}
+
+Result<bool> index_outcome(base::Bytes reply, IndexOutcome wanted) {
+  DOLMEN_TRY(const auto outcomes, decode_index_outcomes(reply, 1));
+  if (outcomes[0] == IndexOutcome::no_space) return index_full();
+  return outcomes[0] == wanted;
 }
 
 }  // namespace dolmen::node

@@ -7,6 +7,7 @@
 
 #include <dolmen/ordered_index.hpp>
 
+#include "node/index_request.hpp"
 #include "node/ordered_machine.hpp"
 #include "node/ordered_reads.hpp"
 
@@ -22,11 +23,6 @@ using cluster::OrderedRange;
 /// Of keys and values in a page.
 constexpr std::size_t kScanBytesMax = std::size_t{1} << 20;
 
-Result<void> check_entry(std::size_t key_bytes, std::size_t value_bytes) {
-  if (cluster::is_possible_record(key_bytes, value_bytes)) return {};
-  return fail(Errc::too_large, "a key and its value", key_bytes + value_bytes);
-}
-
 }  // namespace
 
 std::size_t OrderedIndex::Impl::part_of(Bytes key) const {
@@ -36,10 +32,11 @@ std::size_t OrderedIndex::Impl::part_of(Bytes key) const {
   return static_cast<std::size_t>(std::ranges::find_if(splits, is_above) - splits.begin());
 }
 
-Result<std::vector<std::byte>> OrderedIndex::Impl::call(std::size_t part,
-                                                        const node::IndexRequest& request,
-                                                        std::chrono::milliseconds patience) {
-  return parts[part].client.call(node::encode(request), patience);
+Result<bool> OrderedIndex::Impl::change(Bytes key, const IndexCommand& command,
+                                        IndexOutcome wanted, std::chrono::milliseconds patience) {
+  DOLMEN_TRY(const auto reply,
+             parts[part_of(key)].client.call(node::index_change(command), patience));
+  return node::index_outcome(reply, wanted);
 }
 
 Result<OrderedPage> OrderedIndex::Impl::ask(std::size_t part, OrderedRange range, std::size_t limit,
@@ -49,8 +46,9 @@ Result<OrderedPage> OrderedIndex::Impl::ask(std::size_t part, OrderedRange range
   request.scan = node::IndexScan{
       .range = std::move(range),
       .limit = static_cast<std::uint32_t>(std::min(limit, std::size_t{0xFFFFFFFF}))};
-  DOLMEN_TRY(const auto reply, call(part, request, patience));
-  return node::decode_index_page(reply);
+  DOLMEN_TRY(const auto reading, parts[part].client.read(node::encode(request),
+                                                         ReadLevel::linearizable, patience));
+  return node::decode_index_page(reading.result);
 }
 
 Result<void> OrderedIndex::Impl::add(const node::GroupPlan& plan, std::uint64_t number,
@@ -92,33 +90,26 @@ IndexCounts OrderedIndex::counts() const noexcept { return impl_->counts; }
 
 Result<std::optional<OrderedIndex::Value>> OrderedIndex::get(Bytes key,
                                                              std::chrono::milliseconds patience) {
-  DOLMEN_CHECK(check_entry(key.size(), 0));
+  DOLMEN_CHECK(node::check_record(key.size(), 0));
   const std::size_t part = impl_->part_of(key);
   const std::uint64_t deadline_ns = node::RegionReads::deadline_in(patience);
   DOLMEN_TRY(auto answer, impl_->parts[part].reads->read(key, deadline_ns));
   if (answer) return std::move(*answer);
   ++impl_->counts.asked;
-  node::IndexRequest request;
-  request.asked.emplace(key.begin(), key.end());
-  DOLMEN_TRY(const auto reply, impl_->call(part, request, patience));
-  return node::decode_index_value(reply);
+  DOLMEN_TRY(const auto reading,
+             impl_->parts[part].client.read(node::index_question(key), ReadLevel::linearizable,
+                                            patience));
+  return node::decode_index_value(reading.result);
 }
 
 Result<bool> OrderedIndex::put(Bytes key, Bytes value, std::chrono::milliseconds patience) {
-  DOLMEN_CHECK(check_entry(key.size(), value.size()));
-  DOLMEN_TRY(const auto reply, impl_->call(impl_->part_of(key),
-                                           {.changes = {IndexCommand::put(key, value)}}, patience));
-  DOLMEN_TRY(const auto outcomes, node::decode_index_outcomes(reply, 1));
-  if (outcomes[0] == IndexOutcome::no_space) return fail(Errc::no_space, "a shard of an index");
-  return outcomes[0] == IndexOutcome::created;
+  DOLMEN_CHECK(node::check_record(key.size(), value.size()));
+  return impl_->change(key, IndexCommand::put(key, value), IndexOutcome::created, patience);
 }
 
 Result<bool> OrderedIndex::erase(Bytes key, std::chrono::milliseconds patience) {
-  DOLMEN_CHECK(check_entry(key.size(), 0));
-  DOLMEN_TRY(const auto reply,
-             impl_->call(impl_->part_of(key), {.changes = {IndexCommand::erase(key)}}, patience));
-  DOLMEN_TRY(const auto outcomes, node::decode_index_outcomes(reply, 1));
-  return outcomes[0] == IndexOutcome::erased;
+  DOLMEN_CHECK(node::check_record(key.size(), 0));
+  return impl_->change(key, IndexCommand::erase(key), IndexOutcome::erased, patience);
 }
 
 Result<OrderedIndex::Page> OrderedIndex::scan(const Range& range, std::size_t limit, Moment moment,

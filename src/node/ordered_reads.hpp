@@ -59,9 +59,10 @@ struct OrderedIndex::Impl {
   /// The next shard: this group. Errors: as make().
   [[nodiscard]] Result<void> add(const node::GroupPlan& plan, std::uint64_t number,
                                  const IndexOptions& options);
-  [[nodiscard]] Result<std::vector<std::byte>> call(std::size_t part,
-                                                    const node::IndexRequest& request,
-                                                    std::chrono::milliseconds patience);
+  /// Whether its outcome is the wanted one. Errors: those of OrderedIndex::put().
+  [[nodiscard]] Result<bool> change(Bytes key, const cluster::IndexCommand& command,
+                                    cluster::IndexOutcome wanted,
+                                    std::chrono::milliseconds patience);
   [[nodiscard]] Result<cluster::OrderedPage> ask(std::size_t part, cluster::OrderedRange range,
                                                  std::size_t limit,
                                                  std::chrono::milliseconds patience);

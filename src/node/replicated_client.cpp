@@ -57,6 +57,7 @@ bool ReplicatedClient::Impl::ask_who_leads(std::uint64_t value) {
 
 void ReplicatedClient::Impl::on_lost(const fabric::NodeName& peer, const Error& /*why*/) {
   if (peer.node == target_node()) is_target_lost = true;
+  calls.on_lost(peer.node);
 }
 
 void ReplicatedClient::Impl::on_refused(fabric::NodeId /*who*/, const Error& why) {
@@ -86,7 +87,8 @@ void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Byte
     }
     case EnvelopeKind::reply: {
       const auto reply = replication::decode_reply(opened->body);
-      if (!reply || reply->number != number) return;  // of an attempt before
+      if (!reply || calls.on_reply(from.node, *reply, now_ns())) return;
+      if (reply->number != number) return;  // of an attempt before
       answer = {reply->status,
                 reply->value,
                 {reply->result.begin(), reply->result.end()},

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/random.hpp"
+#include "node/calls.hpp"
 #include "node/replicated_group.hpp"
 #include "replication/entries_message.hpp"
 #include "replication/state_message.hpp"
@@ -22,7 +23,7 @@
 
 namespace dolmen {
 
-struct ReplicatedClient::Impl : fabric::Sink {
+struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
   /// Without an answer for so long the next member is asked: the one that was may be cut off.
   static constexpr std::uint64_t kAttemptNs = 1'000'000'000;
   /// Between attempts while nobody leads.
@@ -135,6 +136,19 @@ struct ReplicatedClient::Impl : fabric::Sink {
   [[nodiscard]] Result<void> look_after_map();
   void ask_map(fabric::NodeId node);
   void hear_map(base::Bytes body);
+
+  // Calls that are under way at once (replicated_calls.cpp).
+  node::Calls calls{*this, random, kAttemptNs, kPauseNs};
+  /// Goes on with them until some were told, or `until_ns`; so many. Errors: the endpoint's.
+  [[nodiscard]] Result<std::size_t> go_on(std::uint64_t until_ns);
+  [[nodiscard]] fabric::NodeId asked_now() const override { return target_node(); }
+  bool ask_another(std::uint64_t leader) override;
+  [[nodiscard]] std::uint64_t next_number() override { return ++number; }
+  [[nodiscard]] Result<bool> send_to(fabric::NodeId to, replication::EnvelopeKind kind,
+                                     base::Bytes body) override {
+    return send(to, kind, body);
+  }
+  [[nodiscard]] std::optional<Error> refused() const override { return refusal; }
 
   // Changing the members (replicated_change.cpp).
   /// The roster of whoever answers first from now on.

@@ -104,6 +104,18 @@ class ShardMachine : public StateMachine {
     return reply;
   }
 
+  [[nodiscard]] Result<std::vector<std::byte>> read(Bytes query) const override {
+    DOLMEN_TRY(const IndexRequest request, decode_index_request(query));
+    if (request.asked) return encode_index_value(table_->find(*request.asked));
+    if constexpr (kIsOrdered) {
+      if (request.scan) {
+        return encode_index_page(
+            table_->scan(request.scan->range, request.scan->limit, kPageBytesMax));
+      }
+    }
+    return refused_request("a query that is none");
+  }
+
   [[nodiscard]] std::vector<std::byte> snapshot() const override { return table_->snapshot(); }
 
   [[nodiscard]] Result<void> restore(Bytes state) override {

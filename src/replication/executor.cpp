@@ -69,9 +69,10 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
   const auto found = sessions_.find(session);
   if (found == sessions_.end()) return {.status = ReplyStatus::expired};
   Session& known = found->second;
-  by_use_.erase(known.used);
+  auto use = by_use_.extract(known.used);
   known.used = entry.index;
-  by_use_.emplace(entry.index, session);
+  use.key() = entry.index;
+  by_use_.insert(by_use_.end(), std::move(use));
   if (sequence < known.sequence) return {.status = ReplyStatus::expired};
   if (sequence > known.sequence) {
     known.sequence = sequence;

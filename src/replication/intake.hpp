@@ -109,10 +109,10 @@ class Intake {
     line.pop_front();
     --size_;
     bytes_ -= first.bytes;
-    if (line.empty()) {
-      waiting_.erase(found);
-    } else {
+    if (!line.empty()) {
       turns_.push_back(client);
+    } else if (waiting_.size() > kIdleMax) {
+      waiting_.erase(found);
     }
     return {std::move(first.item), now_ns > first.since_ns + limits_.patience_ns};
   }
@@ -147,8 +147,11 @@ class Intake {
     return client.node != fabric::NodeId::nobody;
   }
 
+  /// So many clients' lines are kept when they are empty: they may come again.
+  static constexpr std::size_t kIdleMax = 256;
+
   const IntakeLimits limits_;
-  std::map<fabric::NodeName, std::deque<Waiting>> waiting_;  ///< none empty
+  std::map<fabric::NodeName, std::deque<Waiting>> waiting_;
   std::deque<fabric::NodeName> turns_;                       ///< of those who wait, each once
   std::size_t size_ = 0;
   std::size_t bytes_ = 0;

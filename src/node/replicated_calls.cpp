@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a client has under way at once.
+#include <algorithm>
+#include <utility>
+
+#include "node/replicated_client.hpp"
+
+namespace dolmen {
+
+namespace {
+
+ReplicatedLevel told(replication::Level level) {
+  return level == replication::Level::replicated ? ReplicatedLevel::replicated
+                                                 : ReplicatedLevel::durable;
+}
+
+}  // namespace
+
+bool ReplicatedClient::Impl::ask_another(std::uint64_t leader) {
+  if (ask_who_leads(leader)) return true;
+  ask_next();
+  return false;
+}
+
+Result<std::size_t> ReplicatedClient::Impl::go_on(std::uint64_t until_ns) {
+  for (;;) {
+    DOLMEN_CHECK(look_after_roster());
+    calls.advance(now_ns());
+    DOLMEN_TRY(const bool was_busy, endpoint->poll(*this));
+    if (const std::size_t count = calls.tell(); count > 0) {
+      calls.advance(now_ns());  // what was begun meanwhile
+      return count;
+    }
+    if (calls.under_way() == 0 || now_ns() >= until_ns) return 0;
+    if (!was_busy) DOLMEN_CHECK(endpoint->wait(std::min(until_ns, calls.wakeup_ns())));
+  }
+}
+
+Result<void> ReplicatedClient::begin_call(std::span<const std::byte> command, CallTold when_done,
+                                          std::chrono::milliseconds patience) {
+  return impl_->calls.begin_call(
+      command, Impl::deadline_in(patience),
+      [when_done = std::move(when_done)](Result<node::Calls::Outcome> outcome) {
+        if (!outcome) return when_done(std::unexpected(outcome.error()));
+        when_done(ReplicatedAnswer{std::move(outcome->result),
+                                   {.index = outcome->index, .level = told(outcome->level)}});
+      });
+}
+
+Result<void> ReplicatedClient::begin_read(std::span<const std::byte> query, ReadTold when_done,
+                                          ReadLevel level, std::chrono::milliseconds patience) {
+  return impl_->calls.begin_read(
+      query,
+      level == ReadLevel::stale ? replication::ReadLevel::stale
+                                : replication::ReadLevel::linearizable,
+      Impl::deadline_in(patience),
+      [when_done = std::move(when_done)](Result<node::Calls::Outcome> outcome) {
+        if (!outcome) return when_done(std::unexpected(outcome.error()));
+        when_done(ReplicatedReading{.result = std::move(outcome->result), .index = outcome->index});
+      });
+}
+
+Result<std::size_t> ReplicatedClient::go_on(std::chrono::milliseconds wait) {
+  return impl_->go_on(Impl::deadline_in(wait));
+}
+
+std::size_t ReplicatedClient::under_way() const noexcept { return impl_->calls.under_way(); }
+
+}  // namespace dolmen
