@@ -4,10 +4,12 @@
 #include <atomic>
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include <dolmen/hash_map.hpp>
 #include <dolmen/space.hpp>
 
+#include "bench/index.hpp"
 #include "bench/log.hpp"
 #include "bench/suites.hpp"
 
@@ -70,6 +72,30 @@ class OneSpace final : public LogSystem {
   Object<Table> table_;
   std::atomic<std::uint64_t> count_{0};
 };
+
+/// What it costs, or brings, that the same members keep four groups instead of one.
+void groups_case(Report& report, const Folder& folder) {
+  if (!report.wants({"groups_4_over_1"})) return;
+  const double seconds = report.quick() ? 0.1 : 1.0;
+  const IndexMix mix{.clients = kLogClients};
+  std::vector<Contestant> all;
+  for (const auto& [system, shards] : {std::pair("dolmen", 4), std::pair("dolmen_one", 1)}) {
+    report.attempt(system, [&] {
+      const std::shared_ptr<IndexSystem> index =
+          start_index(folder, IndexGroupKind::tcp_durable, static_cast<std::size_t>(shards));
+      all.push_back({system,
+                     report.scaled("0.1 s") + report.scheduling() +
+                         "puts into an index; its shards are " + std::to_string(shards) +
+                         " groups of three members with journals over tcp (encrypted); 64 clients "
+                         "of one thread",
+                     [seconds, mix, index]() -> Values {
+                       const RealTime real_time;
+                       return {index->rate(mix, seconds)};
+                     }});
+    });
+  }
+  report.race("groups_4_over_1", "1/s", std::move(all));
+}
 
 }  // namespace
 
@@ -134,6 +160,7 @@ void cluster_suite(Report& report) {
   });
   report.race("reads_3_1c", "us", std::move(one));
   report.race("reads_3", "1/s", std::move(many));
+  groups_case(report, folder);
   recover_case(report, folder);
 }
 

@@ -59,7 +59,9 @@ enum class IndexGroupKind : std::uint8_t { shared_memory, tcp_memory, tcp_durabl
 /// Three members in processes of their own, and how clients find them.
 class IndexMembers {
  public:
-  IndexMembers(const Folder& folder, IndexGroupKind kind, const std::string& table);
+  /// A hash index has `shards` of them, each a group of the three.
+  IndexMembers(const Folder& folder, IndexGroupKind kind, const std::string& table,
+               std::size_t shards = 1);
   [[nodiscard]] const ReplicatedGroup& group() const { return group_; }
 
  private:
@@ -69,7 +71,8 @@ class IndexMembers {
 };
 
 /// Three members in processes of their own, of which each has the whole index.
-[[nodiscard]] std::unique_ptr<IndexSystem> start_index(const Folder& folder, IndexGroupKind kind);
+[[nodiscard]] std::unique_ptr<IndexSystem> start_index(const Folder& folder, IndexGroupKind kind,
+                                                       std::size_t shards = 1);
 /// The same of an ordered index, which is scanned.
 [[nodiscard]] std::unique_ptr<ReadSystem> start_ordered(const Folder& folder, IndexGroupKind kind);
 /// `bench --child index-member …`: one of them.

@@ -25,11 +25,18 @@ namespace {
 constexpr std::uint32_t kMembers = 3;
 constexpr std::array<std::uint64_t, 1> kShards{1};
 
+std::vector<std::uint64_t> groups_of(std::size_t shards) {
+  std::vector<std::uint64_t> groups;
+  for (std::size_t i = 1; i <= shards; ++i) groups.push_back(i);
+  return groups;
+}
+
 Index::Bytes bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
 
 class DolmenIndex final : public IndexSystem {
  public:
-  DolmenIndex(const Folder& folder, IndexGroupKind kind) : members_(folder, kind, "hash") {
+  DolmenIndex(const Folder& folder, IndexGroupKind kind, std::size_t shards)
+      : members_(folder, kind, "hash", shards), shards_(groups_of(shards)) {
     const auto until = std::chrono::steady_clock::now() + kStartPatience;
     auto& first = client(0);
     const std::string value(kIndexValueBytes, 'x');
@@ -79,12 +86,23 @@ class DolmenIndex final : public IndexSystem {
     std::uint64_t answered = 0;
     const auto next = [&](std::size_t number) {
       const bool is_get = random.below(100) < mix.gets_of_100;
-      clients[number].waits_for = mix.batch;
+      clients[number].waits_for = is_get ? mix.batch : 1;
       const auto one = [&, number] {
         if (--clients[number].waits_for == 0) ready.push_back(number);
       };
-      for (std::size_t i = 0; i < mix.batch; ++i) {
-        const std::string key = index_key(random.below(kIndexKeys));
+      std::vector<std::string> keys;
+      for (std::size_t i = 0; i < mix.batch; ++i)
+        keys.push_back(index_key(random.below(kIndexKeys)));
+      if (!is_get && mix.batch > 1) {
+        std::vector<std::pair<Index::Bytes, Index::Bytes>> pairs;
+        for (const std::string& key : keys) pairs.emplace_back(bytes(key), bytes(value));
+        const auto done = [one](const Result<void>& put) {
+          expect(put, "puts");
+          one();
+        };
+        return expect(index.begin_put_many(pairs, done), "puts");
+      }
+      for (const std::string& key : keys) {
         if (is_get) {
           expect(index.begin_get(bytes(key),
                                  [one](Result<std::optional<Index::Value>> found) {
@@ -153,7 +171,7 @@ class DolmenIndex final : public IndexSystem {
   Index& client(std::size_t number) {
     while (clients_.size() <= number) {
       clients_.push_back(
-          std::make_unique<Index>(expect(Index::make(members_.group(), kShards), "a client")));
+          std::make_unique<Index>(expect(Index::make(members_.group(), shards_), "a client")));
     }
     return *clients_[number];
   }
@@ -194,6 +212,7 @@ class DolmenIndex final : public IndexSystem {
   }
 
   IndexMembers members_;
+  const std::vector<std::uint64_t> shards_;
   std::vector<std::unique_ptr<Index>> clients_;
   std::size_t warmed_ = 0;
 };
@@ -238,11 +257,12 @@ class DolmenOrdered final : public ReadSystem {
 
 }  // namespace
 
-IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std::string& table) {
+IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std::string& table,
+                           std::size_t shards) {
   const bool is_shared = kind == IndexGroupKind::shared_memory;
   const bool is_durable = kind == IndexGroupKind::tcp_durable;
   const std::string name = is_shared    ? "shm_" + table
-                           : is_durable ? "disk_" + table
+                           : is_durable ? "disk_" + table + std::to_string(shards)
                                         : "tcp_" + table;
   group_.key_file = folder.below(name + ".key");
   std::ofstream(group_.key_file) << std::string(64, '5');
@@ -254,16 +274,21 @@ IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std:
   }
   for (std::uint32_t member = 1; member <= kMembers; ++member) {
     const std::string directory = folder.below(name + std::to_string(member));
-    std::vector<std::string> words{
-        "index-member", table, std::to_string(member), directory, is_durable ? "durable" : "memory",
-        group_.key_file};
+    std::vector<std::string> words{"index-member",
+                                   table,
+                                   std::to_string(member),
+                                   directory,
+                                   is_durable ? "durable" : "memory",
+                                   std::to_string(shards),
+                                   group_.key_file};
     for (const std::string& address : group_.members) words.push_back(address);
     members_.push_back(Server::part(words, directory + ".out"));
   }
 }
 
-std::unique_ptr<IndexSystem> start_index(const Folder& folder, IndexGroupKind kind) {
-  return std::make_unique<DolmenIndex>(folder, kind);
+std::unique_ptr<IndexSystem> start_index(const Folder& folder, IndexGroupKind kind,
+                                         std::size_t shards) {
+  return std::make_unique<DolmenIndex>(folder, kind, shards);
 }
 
 std::unique_ptr<ReadSystem> start_ordered(const Folder& folder, IndexGroupKind kind) {
@@ -272,23 +297,31 @@ std::unique_ptr<ReadSystem> start_ordered(const Folder& folder, IndexGroupKind k
 
 void index_child(const std::vector<std::string>& arguments) {
   die_with_parent();
-  if (arguments.size() != 5 + kMembers) throw Failure("wrong arguments");
+  if (arguments.size() != 6 + kMembers) throw Failure("wrong arguments");
   const bool is_durable = arguments[3] == "durable";
   const ReplicatedOptions options{
-      .group = {.members = {arguments.begin() + 5, arguments.end()}, .key_file = arguments[4]},
+      .group = {.members = {arguments.begin() + 6, arguments.end()}, .key_file = arguments[5]},
       .member = static_cast<std::uint32_t>(std::stoul(arguments[1])),
       .directory = arguments[2],
       .level = is_durable ? ReplicatedLevel::durable : ReplicatedLevel::replicated};
-  expect(Replicated::create(options), "a member");
+  const std::vector<std::uint64_t> groups = groups_of(std::stoul(arguments[4]));
+  expect(Replicated::create(options, groups), "a member");
   if (arguments[0] == "ordered") {
     auto shard = expect(OrderedIndexShard::make({.node_bytes = 8 << 20, .record_bytes = 1 << 20}),
                         "a shard");
     auto member = expect(Replicated::start(options, shard.machine()), "a member");
     return expect(member.run(), "a member");
   }
-  auto shard =
-      expect(IndexShard::make({.bucket_bytes = 4 << 20, .record_bytes = 64 << 20}), "a shard");
-  auto member = expect(Replicated::start(options, shard.machine()), "a member");
+  std::vector<IndexShard> shards;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    shards.push_back(
+        expect(IndexShard::make({.bucket_bytes = 4 << 20, .record_bytes = 64 << 20}), "a shard"));
+  }
+  std::vector<ReplicatedMachine> machines;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    machines.push_back({.group = groups[i], .machine = &shards[i].machine()});
+  }
+  auto member = expect(Replicated::start(options, machines), "a member");
   expect(member.run(), "a member");
 }
 

@@ -16,6 +16,7 @@ OURS = {"dolmen"}
 LOG = {"bare_rtt_fdatasync", "two_sided", "libraft", "etcd", "redis_wait"}
 
 # What each case must be measured on; a missing package takes its system out (with a note).
+CLIENTS = {f"dolmen{fabric}{form}" for fabric in ("", "_tcp") for form in ("", "_threads")}
 EXPECTED = {
     "pointers": {f"{case}_{walk}": POINTERS
                  for case in ("local_1m", "foreign64_1m", "local_l1", "foreign64_l1")
@@ -48,13 +49,14 @@ EXPECTED = {
                                    ("rtt64_shm", "bare_rtt"), ("rtt64_tcp", "bare_rtt"),
                                    ("read4k_tcp", "bare_rtt"))},
     "cluster": {f"replicas_3_over_1{tail}": {"dolmen", "dolmen_one", "etcd"} for tail in ("", "_1c")}
-    | {f"reads_3{tail}": {"dolmen", "dolmen_commands", "etcd"} for tail in ("", "_1c")},
+    | {f"reads_3{tail}": {"dolmen", "dolmen_commands", "etcd"} for tail in ("", "_1c")}
+    | {"groups_4_over_1": {"dolmen", "dolmen_one"}},
     "index": {**{f"{case}{tail}": {"dolmen", "bare_rtt", "redis", "memcached"}
                  for case in ("get_shm", "get_tcp") for tail in ("", "_p99")},
               **{f"scan100{tail}": {"dolmen", "dolmen_tcp", "redis"} for tail in ("", "_p99")},
-              "put_replicated": {"dolmen", "dolmen_tcp", "redis_wait"},
-              "put_durable": {"dolmen", "etcd"},
-              **{f"mixed_50c{tail}": {"dolmen", "dolmen_tcp", "redis_wait", "redis", "memcached"}
+              "put_replicated": CLIENTS | {"redis_wait"},
+              "put_durable": {"dolmen", "dolmen_threads", "etcd"},
+              **{f"mixed_50c{tail}": CLIENTS | {"redis_wait", "redis", "memcached"}
                  for tail in ("", "_pipelined")}},
     "sim": {f"{case}_{figure}": OURS for case in ("log", "group", "cluster", "cluster30")
             for figure in ("hours", "events")},

@@ -173,10 +173,26 @@ class IndexClientsOf {
             patience);
       }
       const std::uint64_t value = what < 9 ? ++begun * 16 + first : 0;
+      const auto value_bytes = std::as_bytes(std::span(&value, 1));
+      if (what == 8) {
+        const std::uint64_t other = (key + 1) % kKeysOfAll;
+        const std::size_t places[] = {begins(client, {key, RegisterModel::write(value)}),
+                                      begins(client, {other, RegisterModel::write(value)})};
+        const std::pair<typename Index::Bytes, typename Index::Bytes> both[] = {
+            {key_bytes, value_bytes}, {std::as_bytes(std::span(&other, 1)), value_bytes}};
+        return index.begin_put_many(
+            both,
+            [this, &idle, one = places[0], two = places[1],
+             client](const dolmen::Result<void>& answer) {
+              ends(one, answer, std::nullopt);
+              ends(two, answer, std::nullopt);
+              idle.push_back(client);
+            },
+            patience);
+      }
       const std::size_t place = begins(client, {key, RegisterModel::write(value)});
       if (value == 0) return index.begin_erase(key_bytes, told(place, client), patience);
-      return index.begin_put(key_bytes, std::as_bytes(std::span(&value, 1)), told(place, client),
-                             patience);
+      return index.begin_put(key_bytes, value_bytes, told(place, client), patience);
     };
     while (!is_stopping_ || index.under_way() > 0) {
       for (const unsigned client : std::exchange(idle, {})) {

@@ -119,8 +119,8 @@ class Index {
   Result<void> put_many(std::span<const std::pair<Bytes, Bytes>> pairs,
                         std::chrono::milliseconds patience = kPatience);
 
-  // Many at once, by one thread: what as many clients would do, each in a thread of its own, without
-  // waking any of them. Those under way at once happen in any order.
+  // Many at once, by one thread: what as many clients would do, each in a thread of its own,
+  // without waking any of them. Those under way at once happen in any order.
 
   using GetTold = std::function<void(Result<std::optional<Value>>)>;
   using ChangeTold = std::function<void(Result<bool>)>;
@@ -134,6 +134,12 @@ class Index {
                                        std::chrono::milliseconds patience = kPatience);
   [[nodiscard]] Result<void> begin_erase(Bytes key, ChangeTold when_done,
                                          std::chrono::milliseconds patience = kPatience);
+  /// The same of put_many(), in one entry of each shard's log. Errors also: too_large (more than
+  /// 1024 puts, or 256 KiB, of one shard).
+  using PutsTold = std::function<void(Result<void>)>;
+  [[nodiscard]] Result<void> begin_put_many(std::span<const std::pair<Bytes, Bytes>> pairs,
+                                            PutsTold when_done,
+                                            std::chrono::milliseconds patience = kPatience);
   /// As ReplicatedClient::go_on().
   [[nodiscard]] Result<std::size_t> go_on(std::chrono::milliseconds wait);
   [[nodiscard]] std::size_t under_way() const noexcept;

@@ -230,12 +230,11 @@ class ReplicatedClient {
   /// to `when_done`: those of call(). What is under way when the client goes away is not told, and
   /// may be executed.
   [[nodiscard]] Result<void> begin_call(
-      std::span<const std::byte> command, CallTold when_done,
+      std::vector<std::byte> command, CallTold when_done,
       std::chrono::milliseconds patience = std::chrono::seconds(10));
   /// The same of read().
   [[nodiscard]] Result<void> begin_read(
-      std::span<const std::byte> query, ReadTold when_done,
-      ReadLevel level = ReadLevel::linearizable,
+      std::vector<std::byte> query, ReadTold when_done, ReadLevel level = ReadLevel::linearizable,
       std::chrono::milliseconds patience = std::chrono::seconds(10));
   /// Sends, receives and tells, until something was told, nothing is under way, or `wait` has
   /// passed. So many were told. What is told may begin others. Errors: of its connections, in which

@@ -97,6 +97,8 @@ class ByteReader {
 
 class ByteWriter {
  public:
+  /// So many bytes will be written: nothing is moved meanwhile.
+  void reserve(std::size_t bytes) { bytes_.reserve(bytes); }
   template <class T>
   void put(T value) {
     static_assert(std::is_integral_v<T>);

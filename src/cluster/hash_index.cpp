@@ -51,7 +51,7 @@ void HashIndex::start(std::uint32_t epoch) {
   memory_.store_bytes(0, front);
 }
 
-IndexOutcome HashIndex::apply(log::Index index, const IndexCommand& command) {
+IndexOutcome HashIndex::apply(log::Index index, const IndexChange& command) {
   DOLMEN_ASSERT_CMP(index, >, state_.applied);
   state_.applied = index;
   IndexOutcome outcome = IndexOutcome::done;
@@ -73,12 +73,12 @@ IndexOutcome HashIndex::apply(log::Index index, const IndexCommand& command) {
   return outcome;
 }
 
-ObjectId HashIndex::slot_key_of(const IndexCommand& command) const {
+ObjectId HashIndex::slot_key_of(const IndexChange& command) const {
   return geometry().kind == IndexKind::homes ? command.id
                                              : hash_of_key(command.key, geometry().seed);
 }
 
-IndexOutcome HashIndex::put(const IndexCommand& command) {
+IndexOutcome HashIndex::put(const IndexChange& command) {
   const ObjectId slot_key = slot_key_of(command);
   auto found = locate(slot_key, command.key);
   const Positions positions = positions_of(slot_key, geometry().seed);
@@ -99,7 +99,7 @@ IndexOutcome HashIndex::put(const IndexCommand& command) {
   return IndexOutcome::created;
 }
 
-IndexOutcome HashIndex::erase(const IndexCommand& command) {
+IndexOutcome HashIndex::erase(const IndexChange& command) {
   auto found = locate(slot_key_of(command), command.key);
   if (!found) return IndexOutcome::absent;
   const IndexSlot former = found->bucket.slots[found->slot];
@@ -133,7 +133,9 @@ std::optional<RecordView> HashIndex::record_of(const IndexSlot& slot) const {
 bool HashIndex::holds(const IndexSlot& slot, const ObjectId& slot_key, base::Bytes key) const {
   if (slot.key != slot_key) return false;
   if (geometry().kind == IndexKind::homes) return true;
-  const auto record = record_of(slot);
+  const auto place = RecordPlace::of(slot, geometry());
+  DOLMEN_ASSERT(place && "a slot leads to its record");
+  const auto record = heap_.view(*place);
   DOLMEN_ASSERT(record && "a slot leads to its record");
   return std::ranges::equal(record->key, key);
 }
@@ -165,6 +167,7 @@ std::optional<std::vector<std::byte>> HashIndex::find(base::Bytes key) const {
   const auto found = locate(hash_of_key(key, geometry().seed), key);
   if (!found) return std::nullopt;
   const auto record = record_of(found->bucket.slots[found->slot]);
+  DOLMEN_ASSERT(record && "the region is written by its owner alone");
   return std::vector<std::byte>(record->value.begin(), record->value.end());
 }
 

@@ -66,7 +66,7 @@ class HashIndex {
   /// Requires: `index` is above that of every earlier one; the command is of the table's kind and
   /// possible, as decode_index_command() gives it. Cost: a few buckets; a doubling of the directory
   /// writes all of it, `restamp` all buckets, `release` what becomes free.
-  IndexOutcome apply(log::Index index, const IndexCommand& command);
+  IndexOutcome apply(log::Index index, const IndexChange& command);
 
   /// For messages. Requires: a table of homes.
   [[nodiscard]] std::optional<Home> find(const ObjectId& id) const;
@@ -108,9 +108,9 @@ class HashIndex {
       : memory_(region, geometry), heap_(memory_, geometry, geometry.heap_at()) {}
 
   void start(std::uint32_t epoch);
-  [[nodiscard]] ObjectId slot_key_of(const IndexCommand& command) const;
-  IndexOutcome put(const IndexCommand& command);
-  IndexOutcome erase(const IndexCommand& command);
+  [[nodiscard]] ObjectId slot_key_of(const IndexChange& command) const;
+  IndexOutcome put(const IndexChange& command);
+  IndexOutcome erase(const IndexChange& command);
   void restamp(std::uint32_t epoch);
 
   [[nodiscard]] BucketNumber directory(std::uint32_t position) const noexcept;
@@ -134,7 +134,7 @@ class HashIndex {
   void retire_record(const IndexSlot& slot);
   void release(log::Index upto);
   /// What a put puts into the slot; a record is written then. Nothing: there is no room.
-  [[nodiscard]] std::optional<IndexSlot> make_slot(const IndexCommand& command,
+  [[nodiscard]] std::optional<IndexSlot> make_slot(const IndexChange& command,
                                                    const ObjectId& slot_key);
 
   [[nodiscard]] std::size_t directory_bytes() const noexcept {

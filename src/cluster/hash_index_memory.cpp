@@ -58,7 +58,7 @@ void HashIndex::retire_bucket(BucketNumber number, Bucket bucket, BucketNumber h
   ++state_.buckets_retired;
 }
 
-std::optional<IndexSlot> HashIndex::make_slot(const IndexCommand& command,
+std::optional<IndexSlot> HashIndex::make_slot(const IndexChange& command,
                                               const ObjectId& slot_key) {
   if (geometry().kind == IndexKind::homes) return command.home.slot_of(slot_key);
   const auto place = heap_.write(state_.heap, command.key, command.value, state_.applied);

@@ -176,12 +176,18 @@ BucketImage encode_bucket(const Bucket& bucket, BucketNumber number,
 std::optional<Bucket> decode_bucket(base::Bytes bytes, BucketNumber number,
                                     const IndexGeometry& geometry) {
   if (bytes.size() != kBucketBytes || number == kNoBucket) return std::nullopt;
-  base::ByteReader in(bytes);
-  const auto checksum = in.get<std::uint64_t>();
+  const auto checksum = base::load<std::uint64_t>(bytes);
   if (checksum != base::checksum64(bytes.subspan(8), bucket_seed(number, geometry)) &&
       !DOLMEN_PLANTED("cluster.bucket_unchecked")) {
     return std::nullopt;
   }
+  return view_bucket(bytes, number, geometry);
+}
+
+std::optional<Bucket> view_bucket(base::Bytes bytes, BucketNumber number,
+                                  const IndexGeometry& geometry) {
+  if (bytes.size() != kBucketBytes || number == kNoBucket) return std::nullopt;
+  base::ByteReader in(bytes.subspan(8));
   Bucket bucket;
   bucket.sequence = in.get<std::uint64_t>();
   bucket.epoch = in.get<std::uint32_t>();

@@ -16,7 +16,7 @@ IndexMemory::IndexMemory(base::MutableBytes region, const IndexGeometry& geometr
 Bucket IndexMemory::bucket(BucketNumber number) const {
   DOLMEN_ASSERT(number != kNoBucket && number <= geometry_.bucket_count);
   const auto found =
-      decode_bucket(bytes(geometry_.bucket_at(number), kBucketBytes), number, geometry_);
+      view_bucket(bytes(geometry_.bucket_at(number), kBucketBytes), number, geometry_);
   DOLMEN_ASSERT(found && "the region is written by its owner alone");
   return *found;
 }

@@ -43,6 +43,7 @@ std::vector<std::byte> encode_record(base::Bytes key, base::Bytes value, const R
                                      const IndexGeometry& geometry) {
   DOLMEN_ASSERT_CMP(place.bytes, ==, record_bytes(key.size(), value.size()));
   base::ByteWriter out;
+  out.reserve(place.bytes);
   out.put(std::uint64_t{0});
   out.put(place.generation);
   out.put(static_cast<std::uint32_t>(key.size()));
@@ -54,22 +55,28 @@ std::vector<std::byte> encode_record(base::Bytes key, base::Bytes value, const R
   return out.release();
 }
 
-std::optional<RecordView> decode_record(base::Bytes bytes, const RecordPlace& place,
-                                        const IndexGeometry& geometry) {
-  if (bytes.size() != place.bytes || bytes.size() < kRecordHeaderBytes) return std::nullopt;
-  base::ByteReader in(bytes);
-  const auto checksum = in.get<std::uint64_t>();
-  const auto generation = in.get<std::uint64_t>();
-  const auto key_bytes = in.get<std::uint32_t>();
-  const auto value_bytes = in.get<std::uint32_t>();
+std::optional<RecordView> view_record(base::Bytes bytes) {
+  if (bytes.size() < kRecordHeaderBytes) return std::nullopt;
+  const auto key_bytes = base::load<std::uint32_t>(bytes, 16);
+  const auto value_bytes = base::load<std::uint32_t>(bytes, 20);
   if (!is_possible_record(key_bytes, value_bytes) ||
       record_bytes(key_bytes, value_bytes) != bytes.size()) {
     return std::nullopt;
   }
-  const RecordView found{.key = in.take(key_bytes), .value = in.take(value_bytes)};
+  const base::Bytes both = bytes.subspan(kRecordHeaderBytes);
+  return RecordView{.key = both.first(key_bytes), .value = both.subspan(key_bytes, value_bytes)};
+}
+
+std::optional<RecordView> decode_record(base::Bytes bytes, const RecordPlace& place,
+                                        const IndexGeometry& geometry) {
+  if (bytes.size() != place.bytes) return std::nullopt;
+  const auto found = view_record(bytes);
+  if (!found || DOLMEN_PLANTED("cluster.record_unmatched")) return found;
+  const std::size_t end = kRecordHeaderBytes + found->key.size() + found->value.size();
   const bool is_padded =
-      std::ranges::all_of(in.take(in.remaining()), [](std::byte b) { return b == std::byte{0}; });
-  if (DOLMEN_PLANTED("cluster.record_unmatched")) return found;
+      std::ranges::all_of(bytes.subspan(end), [](std::byte b) { return b == std::byte{0}; });
+  const auto checksum = base::load<std::uint64_t>(bytes);
+  const auto generation = base::load<std::uint64_t>(bytes, 8);
   if (checksum != base::checksum64(bytes.subspan(8), record_seed(place, geometry)) || !is_padded ||
       generation != place.generation) {
     return std::nullopt;
@@ -94,9 +101,27 @@ IndexCommand IndexCommand::restamp(std::uint32_t epoch) {
   return {.kind = Kind::restamp, .epoch = epoch};
 }
 
-std::vector<std::byte> encode_index_command(const IndexCommand& command, IndexKind kind) {
-  using Kind = IndexCommand::Kind;
+IndexChange IndexChange::put(base::Bytes key, base::Bytes value) noexcept {
+  IndexChange change;
+  change.key = key;
+  change.value = value;
+  return change;
+}
+IndexChange IndexChange::erase(base::Bytes key) noexcept {
+  IndexChange change;
+  change.kind = Kind::erase;
+  change.key = key;
+  return change;
+}
+
+std::vector<std::byte> encode_index_command(const IndexChange& change, IndexKind kind) {
   base::ByteWriter out;
+  put_index_command(out, change, kind);
+  return out.release();
+}
+
+void put_index_command(base::ByteWriter& out, const IndexChange& command, IndexKind kind) {
+  using Kind = IndexCommand::Kind;
   out.put(static_cast<std::uint8_t>(command.kind));
   if (command.kind == Kind::release) {
     out.put(command.upto);
@@ -117,16 +142,27 @@ std::vector<std::byte> encode_index_command(const IndexCommand& command, IndexKi
     out.put_bytes(command.key);
     if (command.kind == Kind::put) out.put_bytes(command.value);
   }
-  return out.release();
 }
 
 Result<IndexCommand> decode_index_command(base::Bytes bytes, IndexKind kind) {
+  DOLMEN_TRY(const IndexChange change, view_index_command(bytes, kind));
+  return IndexCommand{.kind = change.kind,
+                      .id = change.id,
+                      .home = change.home,
+                      .key = copy_of(change.key),
+                      .value = copy_of(change.value),
+                      .upto = change.upto,
+                      .epoch = change.epoch};
+}
+
+Result<IndexChange> view_index_command(base::Bytes bytes, IndexKind kind) {
   using Kind = IndexCommand::Kind;
   const auto bad = [] { return fail(Errc::corrupt, "a command of an index"); };
   base::ByteReader in(bytes);
   const auto number = in.get<std::uint8_t>();
   if (number < 1 || number > 4) return bad();
-  IndexCommand command{.kind = static_cast<Kind>(number)};
+  IndexChange command;
+  command.kind = static_cast<Kind>(number);
   if (command.kind == Kind::release) {
     command.upto = in.get<log::Index>();
   } else if (command.kind == Kind::restamp) {
@@ -142,8 +178,8 @@ Result<IndexCommand> decode_index_command(base::Bytes bytes, IndexKind kind) {
     }
   } else {
     const auto key_bytes = in.get<std::uint32_t>();
-    command.key = copy_of(in.take(key_bytes));
-    if (command.kind == Kind::put) command.value = copy_of(in.take(in.remaining()));
+    command.key = in.take(key_bytes);
+    if (command.kind == Kind::put) command.value = in.take(in.remaining());
     if (!is_possible_record(command.key.size(), command.value.size())) in.fail();
   }
   if (!in.finished()) return bad();

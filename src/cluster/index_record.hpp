@@ -54,6 +54,9 @@ struct RecordView {
 /// entry that the place names.
 [[nodiscard]] std::optional<RecordView> decode_record(base::Bytes bytes, const RecordPlace& place,
                                                       const IndexGeometry& geometry);
+/// The same for whoever alone writes there: without a look at its checksum. Nothing: its lengths
+/// are not those of so many bytes.
+[[nodiscard]] std::optional<RecordView> view_record(base::Bytes bytes);
 
 /// What an entry of a shard's log asks for.
 struct IndexCommand {
@@ -80,10 +83,37 @@ struct IndexCommand {
   [[nodiscard]] static IndexCommand restamp(std::uint32_t epoch);
 };
 
+/// The same, with a key and a value that are somewhere else.
+struct IndexChange {
+  using Kind = IndexCommand::Kind;
+  Kind kind = Kind::put;
+  ObjectId id{};
+  Home home{};
+  base::Bytes key{};
+  base::Bytes value{};
+  log::Index upto = 0;
+  std::uint32_t epoch = 0;
+
+  IndexChange() = default;
+  // Whoever takes a change takes a command.
+  IndexChange(const IndexCommand& command) noexcept
+      : kind(command.kind),
+        id(command.id),
+        home(command.home),
+        key(command.key),
+        value(command.value),
+        upto(command.upto),
+        epoch(command.epoch) {}
+  [[nodiscard]] static IndexChange put(base::Bytes key, base::Bytes value) noexcept;
+  [[nodiscard]] static IndexChange erase(base::Bytes key) noexcept;
+};
+
 /// Requires: what it holds is of that kind, and possible.
-[[nodiscard]] std::vector<std::byte> encode_index_command(const IndexCommand& command,
+[[nodiscard]] std::vector<std::byte> encode_index_command(const IndexChange& change,
                                                           IndexKind kind);
-/// Errors: corrupt.
+void put_index_command(base::ByteWriter& out, const IndexChange& change, IndexKind kind);
+/// Errors: corrupt. A change refers to the bytes.
 [[nodiscard]] Result<IndexCommand> decode_index_command(base::Bytes bytes, IndexKind kind);
+[[nodiscard]] Result<IndexChange> view_index_command(base::Bytes bytes, IndexKind kind);
 
 }  // namespace dolmen::cluster

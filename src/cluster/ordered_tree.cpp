@@ -61,7 +61,7 @@ void OrderedTree::start(std::uint32_t epoch) {
   memory_.store_bytes(0, front);
 }
 
-IndexOutcome OrderedTree::apply(log::Index index, const IndexCommand& command) {
+IndexOutcome OrderedTree::apply(log::Index index, const IndexChange& command) {
   DOLMEN_ASSERT_CMP(index, >, state_.applied);
   state_.applied = index;
   IndexOutcome outcome = IndexOutcome::done;
@@ -83,7 +83,7 @@ IndexOutcome OrderedTree::apply(log::Index index, const IndexCommand& command) {
   return outcome;
 }
 
-IndexOutcome OrderedTree::put(const IndexCommand& command) {
+IndexOutcome OrderedTree::put(const IndexChange& command) {
   const base::Bytes key = command.key;
   const Path path = descend(key);
   Loaded leaf = load(path.back().number);
@@ -139,7 +139,7 @@ IndexOutcome OrderedTree::put(const IndexCommand& command) {
   return is_there ? IndexOutcome::replaced : IndexOutcome::created;
 }
 
-IndexOutcome OrderedTree::erase(const IndexCommand& command) {
+IndexOutcome OrderedTree::erase(const IndexChange& command) {
   Path path = descend(command.key);
   Loaded leaf = load(path.back().number);
   const std::size_t at = lower_bound(leaf.node, command.key);

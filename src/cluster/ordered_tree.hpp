@@ -100,7 +100,7 @@ class OrderedTree {
   /// Commands are those of a hash index of records. Requires: `index` is above that of every
   /// earlier one; the command is possible. Cost: a few nodes; `restamp` writes all nodes, `release`
   /// what becomes free.
-  IndexOutcome apply(log::Index index, const IndexCommand& command);
+  IndexOutcome apply(log::Index index, const IndexChange& command);
 
   [[nodiscard]] std::optional<std::vector<std::byte>> find(base::Bytes key) const;
   /// At most `limit` entries, and no more behind the one that makes them longer than `bytes`.
@@ -144,8 +144,8 @@ class OrderedTree {
         heap_(memory_, geometry.of_records(), geometry.heap_at()) {}
 
   void start(std::uint32_t epoch);
-  IndexOutcome put(const IndexCommand& command);
-  IndexOutcome erase(const IndexCommand& command);
+  IndexOutcome put(const IndexChange& command);
+  IndexOutcome erase(const IndexChange& command);
   void release(log::Index upto);
   void restamp(std::uint32_t epoch);
 

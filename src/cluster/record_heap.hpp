@@ -93,6 +93,10 @@ class RecordHeap {
   [[nodiscard]] std::optional<RecordPlace> write(HeapState& state, base::Bytes key,
                                                  base::Bytes value, log::Index generation);
   [[nodiscard]] std::optional<RecordView> read(const RecordPlace& place) const;
+  /// Without a look at its checksum, which costs more than the rest.
+  [[nodiscard]] std::optional<RecordView> view(const RecordPlace& place) const {
+    return view_record(memory_.bytes(at(place), place.bytes));
+  }
   /// One more leads there.
   void share(const RecordPlace& place) noexcept;
   /// One less; it is retired with the last one, by this entry.

@@ -10,16 +10,16 @@ namespace dolmen::node {
 using replication::EnvelopeKind;
 using replication::ReplyStatus;
 
-Result<void> Calls::begin_call(base::Bytes command, std::uint64_t deadline_ns, Told told) {
-  return begin({.payload = {command.begin(), command.end()},
-                .told = std::move(told),
-                .deadline_ns = deadline_ns});
+Result<void> Calls::begin_call(std::vector<std::byte> command, std::uint64_t deadline_ns,
+                               Told told) {
+  return begin(
+      {.payload = std::move(command), .told = std::move(told), .deadline_ns = deadline_ns});
 }
 
-Result<void> Calls::begin_read(base::Bytes query, replication::ReadLevel level,
+Result<void> Calls::begin_read(std::vector<std::byte> query, replication::ReadLevel level,
                                std::uint64_t deadline_ns, Told told) {
   return begin({.level = level,
-                .payload = {query.begin(), query.end()},
+                .payload = std::move(query),
                 .told = std::move(told),
                 .deadline_ns = deadline_ns});
 }
@@ -111,8 +111,8 @@ bool Calls::on_reply(fabric::NodeId from, const replication::Reply& reply, std::
     case ReplyStatus::refused:
       // It speaks of this attempt alone.
       if (call.is_unsure && !call.level) {
-        end(slot, fail(Errc::connection_lost,
-                       "refused, after an attempt that may yet be executed"));
+        end(slot,
+            fail(Errc::connection_lost, "refused, after an attempt that may yet be executed"));
       } else {
         end(slot, fail(Errc::invalid_argument, "the group refuses the command"));
       }
@@ -156,22 +156,22 @@ void Calls::on_lost(fabric::NodeId peer) {
 void Calls::send(Slot slot, std::uint64_t now_ns) {
   Call& call = calls_[slot];
   const std::uint64_t number = line_.next_number();
-  std::vector<std::byte> body;
+  // The payload ends the message as it ends what is encoded.
+  std::vector<std::byte> head;
+  base::Bytes payload = call.payload;
   if (call.level) {
-    body = encode(
-        replication::ReadRequest{.number = number, .level = *call.level, .query = call.payload});
+    head = encode(replication::ReadRequest{.number = number, .level = *call.level});
   } else if (is_opening(call)) {
-    body = encode(replication::Request{.number = number});
+    head = encode(replication::Request{.number = number});
+    payload = {};
   } else {
     const Session& session = sessions_[call.session];
-    body = encode(replication::Request{.number = number,
-                                       .session = session.number,
-                                       .sequence = session.sequence,
-                                       .command = call.payload});
+    head = encode(replication::Request{
+        .number = number, .session = session.number, .sequence = session.sequence});
   }
   const fabric::NodeId to = line_.asked_now();
   const auto sent = line_.send_to(
-      to, call.level ? EnvelopeKind::read_request : EnvelopeKind::request, body);
+      to, call.level ? EnvelopeKind::read_request : EnvelopeKind::request, head, payload);
   if (!sent) return end(slot, std::unexpected(sent.error()));
   if (!*sent) return later(slot, now_ns + pause_ns_);
   call.number = number;

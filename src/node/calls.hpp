@@ -49,7 +49,7 @@ class Calls {
     [[nodiscard]] virtual std::uint64_t next_number() = 0;
     /// False: it could not be sent now. Errors: invalid_argument (it is too large).
     [[nodiscard]] virtual Result<bool> send_to(fabric::NodeId to, replication::EnvelopeKind kind,
-                                               base::Bytes body) = 0;
+                                               base::Bytes head, base::Bytes payload) = 0;
     /// Why members let nobody in, if they do not.
     [[nodiscard]] virtual std::optional<Error> refused() const = 0;
   };
@@ -60,8 +60,9 @@ class Calls {
       : line_(line), random_(random), attempt_ns_(attempt_ns), pause_ns_(pause_ns) {}
 
   /// Errors: busy (kCallsMax are under way).
-  [[nodiscard]] Result<void> begin_call(base::Bytes command, std::uint64_t deadline_ns, Told told);
-  [[nodiscard]] Result<void> begin_read(base::Bytes query, replication::ReadLevel level,
+  [[nodiscard]] Result<void> begin_call(std::vector<std::byte> command, std::uint64_t deadline_ns,
+                                        Told told);
+  [[nodiscard]] Result<void> begin_read(std::vector<std::byte> query, replication::ReadLevel level,
                                         std::uint64_t deadline_ns, Told told);
   /// So many were begun, and are not told.
   [[nodiscard]] std::size_t under_way() const noexcept { return live_ + ended_.size(); }

@@ -22,6 +22,9 @@ constexpr std::uint64_t kPauseNs = 10;
 constexpr std::uint64_t kPatienceNs = 100'000;
 
 base::Bytes bytes(std::string_view text) { return base::as_bytes(text); }
+std::vector<std::byte> copy(std::string_view text) {
+  return {bytes(text).begin(), bytes(text).end()};
+}
 std::string text(base::Bytes bytes) {
   std::string result;
   for (const std::byte byte : bytes) result.push_back(static_cast<char>(byte));
@@ -41,10 +44,10 @@ class CallsTest : public testing::Test, private Calls::Line {
   };
 
   void begin(const std::string& command) {
-    ASSERT_TRUE(calls_.begin_call(bytes(command), now_ns_ + kPatienceNs, told(command)));
+    ASSERT_TRUE(calls_.begin_call(copy(command), now_ns_ + kPatienceNs, told(command)));
   }
   void ask(const std::string& query) {
-    ASSERT_TRUE(calls_.begin_read(bytes(query), ReadLevel::linearizable, now_ns_ + kPatienceNs,
+    ASSERT_TRUE(calls_.begin_read(copy(query), ReadLevel::linearizable, now_ns_ + kPatienceNs,
                                   told(query)));
   }
   Calls::Told told(const std::string& name) {
@@ -104,8 +107,11 @@ class CallsTest : public testing::Test, private Calls::Line {
     return false;
   }
   std::uint64_t next_number() override { return ++number_; }
-  Result<bool> send_to(NodeId to, EnvelopeKind kind, base::Bytes body) override {
+  Result<bool> send_to(NodeId to, EnvelopeKind kind, base::Bytes head,
+                       base::Bytes payload) override {
     if (!is_connected_) return false;
+    std::vector<std::byte> body(head.begin(), head.end());
+    body.insert(body.end(), payload.begin(), payload.end());
     if (kind == EnvelopeKind::read_request) {
       const auto read = replication::decode_read_request(body).value();
       sent_.push_back({to, kind, read.number, 0, 0, text(read.query)});
@@ -256,15 +262,15 @@ TEST_F(CallsTest, TooMuchIsRefusedAndTooLargeIsTold) {
   calls_.tell();
   EXPECT_EQ(codes_[std::string(101, 'x')], Errc::invalid_argument);
   for (std::size_t i = 0; i < Calls::kCallsMax; ++i) ask(std::to_string(i));
-  const auto more = calls_.begin_read(bytes("more"), ReadLevel::linearizable, now_ns_ + kPatienceNs,
-                                      told("more"));
+  const auto more =
+      calls_.begin_read(copy("more"), ReadLevel::linearizable, now_ns_ + kPatienceNs, told("more"));
   ASSERT_FALSE(more);
   EXPECT_EQ(more.error().code(), Errc::busy);
   EXPECT_EQ(advance().size(), Calls::kCallsMax);
 }
 
 TEST_F(CallsTest, WhatIsToldMayBeginAnother) {
-  ASSERT_TRUE(calls_.begin_read(bytes("a"), ReadLevel::stale, now_ns_ + kPatienceNs,
+  ASSERT_TRUE(calls_.begin_read(copy("a"), ReadLevel::stale, now_ns_ + kPatienceNs,
                                 [this](const Result<Calls::Outcome>&) { ask("b"); }));
   answer(advance()[0], ReplyStatus::done, "A");
   EXPECT_EQ(calls_.tell(), 1u);

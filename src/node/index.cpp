@@ -14,13 +14,11 @@ namespace dolmen {
 
 namespace {
 
-using cluster::IndexCommand;
+using cluster::IndexChange;
 using cluster::IndexOutcome;
 
 /// Not that of any shard's own hashes.
 constexpr std::uint64_t kShardSeed = 0x5368617264;
-/// Bytes of changes in one entry of a log.
-constexpr std::size_t kBatchBytes = 256u << 10;
 
 }  // namespace
 
@@ -69,14 +67,14 @@ Result<std::optional<Index::Value>> Index::get(Bytes key, std::chrono::milliseco
 Result<bool> Index::put(Bytes key, Bytes value, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(node::check_record(key.size(), value.size()));
   DOLMEN_TRY(const auto reply, impl_->part_of(key).client.call(
-                                   node::index_change(IndexCommand::put(key, value)), patience));
+                                   node::index_change(IndexChange::put(key, value)), patience));
   return node::index_outcome(reply, IndexOutcome::created);
 }
 
 Result<bool> Index::erase(Bytes key, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(node::check_record(key.size(), 0));
-  DOLMEN_TRY(const auto reply,
-             impl_->part_of(key).client.call(node::index_change(IndexCommand::erase(key)), patience));
+  DOLMEN_TRY(const auto reply, impl_->part_of(key).client.call(
+                                   node::index_change(IndexChange::erase(key)), patience));
   return node::index_outcome(reply, IndexOutcome::erased);
 }
 
@@ -107,24 +105,23 @@ Result<void> Index::put_many(std::span<const std::pair<Bytes, Bytes>> pairs,
                              std::chrono::milliseconds patience) {
   for (const auto& [key, value] : pairs) DOLMEN_CHECK(node::check_record(key.size(), value.size()));
   for (Impl::Part& part : impl_->parts) {
-    node::IndexRequest batch;
+    std::vector<IndexChange> batch;
     std::size_t bytes = 0;
     const auto send = [&]() -> Result<void> {
-      if (batch.changes.empty()) return {};
-      DOLMEN_TRY(const auto reply, part.client.call(node::encode(batch), patience));
-      DOLMEN_TRY(const auto outcomes, node::decode_index_outcomes(reply, batch.changes.size()));
-      batch.changes.clear();
+      if (batch.empty()) return {};
+      DOLMEN_TRY(const auto reply, part.client.call(node::index_changes(batch), patience));
+      const std::size_t count = batch.size();
+      batch.clear();
       bytes = 0;
-      if (std::ranges::find(outcomes, IndexOutcome::no_space) != outcomes.end()) return node::index_full();
-      return {};
+      return node::index_has_room(reply, count);
     };
     for (const auto& [key, value] : pairs) {
       if (impl_->part_of(key).shard != part.shard) continue;
       const std::size_t more = key.size() + value.size();
-      if (batch.changes.size() == node::kIndexChangesMax || bytes + more > kBatchBytes) {
+      if (batch.size() == node::kIndexChangesMax || bytes + more > node::kIndexBatchBytes) {
         DOLMEN_CHECK(send());
       }
-      batch.changes.push_back(IndexCommand::put(key, value));
+      batch.push_back(IndexChange::put(key, value));
       bytes += more;
     }
     DOLMEN_CHECK(send());

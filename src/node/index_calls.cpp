@@ -9,7 +9,7 @@
 
 namespace dolmen {
 
-using cluster::IndexCommand;
+using cluster::IndexChange;
 using cluster::IndexOutcome;
 
 Result<void> Index::begin_get(Bytes key, GetTold when_done, std::chrono::milliseconds patience) {
@@ -33,10 +33,10 @@ Result<void> Index::begin_get(Bytes key, GetTold when_done, std::chrono::millise
       ReadLevel::linearizable, patience);
 }
 
-Result<void> Index::Impl::begin_change(Bytes key, const IndexCommand& command, IndexOutcome wanted,
+Result<void> Index::Impl::begin_change(Bytes key, const IndexChange& change, IndexOutcome wanted,
                                        ChangeTold when_done, std::chrono::milliseconds patience) {
   return part_of(key).client.begin_call(
-      node::index_change(command),
+      node::index_change(change),
       [wanted, when_done = std::move(when_done)](Result<ReplicatedAnswer> answer) {
         if (!answer) return when_done(std::unexpected(answer.error()));
         when_done(node::index_outcome(answer->result, wanted));
@@ -47,15 +47,63 @@ Result<void> Index::Impl::begin_change(Bytes key, const IndexCommand& command, I
 Result<void> Index::begin_put(Bytes key, Bytes value, ChangeTold when_done,
                               std::chrono::milliseconds patience) {
   DOLMEN_CHECK(node::check_record(key.size(), value.size()));
-  return impl_->begin_change(key, IndexCommand::put(key, value), IndexOutcome::created,
+  return impl_->begin_change(key, IndexChange::put(key, value), IndexOutcome::created,
                              std::move(when_done), patience);
 }
 
 Result<void> Index::begin_erase(Bytes key, ChangeTold when_done,
                                 std::chrono::milliseconds patience) {
   DOLMEN_CHECK(node::check_record(key.size(), 0));
-  return impl_->begin_change(key, IndexCommand::erase(key), IndexOutcome::erased,
+  return impl_->begin_change(key, IndexChange::erase(key), IndexOutcome::erased,
                              std::move(when_done), patience);
+}
+
+Result<void> Index::begin_put_many(std::span<const std::pair<Bytes, Bytes>> pairs,
+                                   PutsTold when_done, std::chrono::milliseconds patience) {
+  std::vector<std::pair<Impl::Part*, std::vector<IndexChange>>> batches;
+  for (Impl::Part& part : impl_->parts) {
+    std::vector<IndexChange> changes;
+    std::size_t bytes = 0;
+    for (const auto& [key, value] : pairs) {
+      DOLMEN_CHECK(node::check_record(key.size(), value.size()));
+      if (impl_->part_of(key).shard != part.shard) continue;
+      changes.push_back(IndexChange::put(key, value));
+      bytes += key.size() + value.size();
+    }
+    const bool is_one = changes.size() == 1;
+    if (changes.size() > node::kIndexChangesMax || (!is_one && bytes > node::kIndexBatchBytes)) {
+      return fail(Errc::too_large, "puts of one shard at once", changes.size());
+    }
+    if (part.client.under_way() >= node::Calls::kCallsMax) {
+      return fail(Errc::busy, "calls of a client under way", node::Calls::kCallsMax);
+    }
+    if (!changes.empty()) batches.emplace_back(&part, std::move(changes));
+  }
+  /// Told when the last shard has answered.
+  struct Waiting {
+    std::size_t left;
+    Result<void> first{};
+    PutsTold when_done;
+  };
+  auto waiting = std::make_shared<Waiting>(
+      Waiting{.left = std::max<std::size_t>(batches.size(), 1), .when_done = std::move(when_done)});
+  const auto answered = [waiting](const Result<void>& one) {
+    if (!one && waiting->first) waiting->first = one;
+    if (--waiting->left == 0) waiting->when_done(waiting->first);
+  };
+  for (const auto& [part, changes] : batches) {
+    DOLMEN_CHECK(part->client.begin_call(
+        node::index_changes(changes),
+        [answered, count = changes.size()](const Result<ReplicatedAnswer>& answer) {
+          if (!answer) return answered(std::unexpected(answer.error()));
+          answered(node::index_has_room(answer->result, count));
+        },
+        patience));
+  }
+  if (batches.empty()) {
+    impl_->read.emplace_back([answered](const auto&) { answered({}); }, std::nullopt);
+  }
+  return {};
 }
 
 Result<std::size_t> Index::go_on(std::chrono::milliseconds wait) {

@@ -30,7 +30,7 @@ struct Index::Impl {
   std::deque<std::pair<GetTold, Result<std::optional<Value>>>> read;
   std::size_t next_part = 0;  ///< that is waited for
   [[nodiscard]] Part& part_of(Bytes key);
-  [[nodiscard]] Result<void> begin_change(Bytes key, const cluster::IndexCommand& command,
+  [[nodiscard]] Result<void> begin_change(Bytes key, const cluster::IndexChange& change,
                                           cluster::IndexOutcome wanted, ChangeTold when_done,
                                           std::chrono::milliseconds patience);
   /// The next shard: this group. Errors: as make().

@@ -63,14 +63,14 @@ std::vector<std::byte> encode(const IndexRequest& request) {
   return out.release();
 }
 
-Result<IndexRequest> decode_index_request(base::Bytes bytes) {
+Result<IndexRequestView> view_index_request(base::Bytes bytes) {
   base::ByteReader in(bytes);
   const auto kind = in.get<std::uint8_t>();
-  IndexRequest request;
+  IndexRequestView request;
   if (kind == kAsks) {
     const base::Bytes key = in.take(in.remaining());
     if (in.failed() || !cluster::is_possible_record(key.size(), 0)) return damaged();
-    request.asked.emplace(key.begin(), key.end());
+    request.asked = key;
     return request;
   }
   if (kind == kScans) {
@@ -90,19 +90,43 @@ Result<IndexRequest> decode_index_request(base::Bytes bytes) {
   }
   if (kind != kChanges) return damaged();
   request.release = in.get<log::Index>();
-  while (!in.failed() && in.remaining() > 0) {
-    if (request.changes.size() == kIndexChangesMax) return damaged();
-    const base::Bytes one = in.take(in.get<std::uint32_t>());
-    if (in.failed()) return damaged();
-    auto change = cluster::decode_index_command(one, IndexKind::records);
+  request.changes = in.take(in.remaining());
+  if (in.failed()) return damaged();
+  base::ByteReader rest(request.changes);
+  while (rest.remaining() > 0) {
+    if (request.count == kIndexChangesMax) return damaged();
+    const base::Bytes one = rest.take(rest.get<std::uint32_t>());
+    if (rest.failed()) return damaged();
+    const auto change = cluster::view_index_command(one, IndexKind::records);
     if (!change) return damaged();
     if (change->kind != IndexCommand::Kind::put && change->kind != IndexCommand::Kind::erase) {
       return damaged();
     }
-    request.changes.push_back(std::move(*change));
+    ++request.count;
   }
-  if (in.failed()) return damaged();
   return request;
+}
+
+Result<IndexRequest> decode_index_request(base::Bytes bytes) {
+  DOLMEN_TRY(IndexRequestView seen, view_index_request(bytes));
+  IndexRequest request;
+  if (seen.asked) request.asked.emplace(seen.asked->begin(), seen.asked->end());
+  request.scan = std::move(seen.scan);
+  request.release = seen.release;
+  base::ByteReader in(seen.changes);
+  while (in.remaining() > 0) {
+    const base::Bytes one = in.take(in.get<std::uint32_t>());
+    DOLMEN_TRY(IndexCommand change, cluster::decode_index_command(one, IndexKind::records));
+    request.changes.push_back(std::move(change));
+  }
+  return request;
+}
+
+std::vector<std::byte> with_release(base::Bytes request, log::Index release) {
+  DOLMEN_ASSERT(!request.empty() && request[0] == std::byte{kChanges});
+  std::vector<std::byte> bytes(request.begin(), request.end());
+  base::store(base::MutableBytes(bytes), 1, release);
+  return bytes;
 }
 
 Result<std::optional<std::vector<std::byte>>> decode_index_value(base::Bytes reply) {
@@ -177,13 +201,36 @@ Result<void> check_record(std::size_t key_bytes, std::size_t value_bytes) {
 std::unexpected<Error> index_full() { return fail(Errc::no_space, "a shard of an index"); }
 
 std::vector<std::byte> index_question(base::Bytes key) {
-  return encode(IndexRequest{.asked = std::vector<std::byte>(key.begin(), key.end())});
+  base::ByteWriter out;
+  out.reserve(1 + key.size());
+  out.put(kAsks);
+  out.put_bytes(key);
+  return out.release();
 }
 
-std::vector<std::byte> index_change(const IndexCommand& command) {
-  IndexRequest request;
-  request.changes.push_back(command);
-  return encode(request);
+std::vector<std::byte> index_changes(std::span<const cluster::IndexChange> changes) {
+  DOLMEN_ASSERT_CMP(changes.size(), <=, kIndexChangesMax);
+  std::size_t bytes = 9;
+  for (const cluster::IndexChange& change : changes) {
+    bytes += 9 + change.key.size() + change.value.size();
+  }
+  base::ByteWriter out;
+  out.reserve(bytes);
+  out.put(kChanges);
+  out.put(log::Index{0});
+  for (const cluster::IndexChange& change : changes) {
+    const std::size_t at = out.size();
+    out.put(std::uint32_t{0});
+    put_index_command(out, change, IndexKind::records);
+    out.patch(at, static_cast<std::uint32_t>(out.size() - at - 4));
+  }
+  return out.release();
+}
+
+Result<void> index_has_room(base::Bytes reply, std::size_t count) {
+  DOLMEN_TRY(const auto outcomes, decode_index_outcomes(reply, count));
+  if (std::ranges::find(outcomes, IndexOutcome::no_space) != outcomes.end()) return index_full();
+  return {};
 }
 
 Result<bool> index_outcome(base::Bytes reply, IndexOutcome wanted) {

@@ -18,7 +18,15 @@ namespace dolmen::node {
 [[nodiscard]] Result<void> check_record(std::size_t key_bytes, std::size_t value_bytes);
 [[nodiscard]] std::unexpected<Error> index_full();
 [[nodiscard]] std::vector<std::byte> index_question(base::Bytes key);
-[[nodiscard]] std::vector<std::byte> index_change(const cluster::IndexCommand& command);
+/// Requires: possible ones, put and erase; not more than kIndexChangesMax.
+[[nodiscard]] std::vector<std::byte> index_changes(std::span<const cluster::IndexChange> changes);
+[[nodiscard]] inline std::vector<std::byte> index_change(const cluster::IndexChange& change) {
+  return index_changes(std::span(&change, 1));
+}
+/// Bytes of keys and values in one entry of a log, unless one alone has more.
+inline constexpr std::size_t kIndexBatchBytes = 256u << 10;
+/// Of so many puts: all were done. Errors: corrupt, no_space.
+[[nodiscard]] Result<void> index_has_room(base::Bytes reply, std::size_t count);
 /// Of one change: whether its outcome is the one. Errors: corrupt, no_space.
 [[nodiscard]] Result<bool> index_outcome(base::Bytes reply, cluster::IndexOutcome wanted);
 

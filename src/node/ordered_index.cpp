@@ -15,7 +15,7 @@ namespace dolmen {
 
 namespace {
 
-using cluster::IndexCommand;
+using cluster::IndexChange;
 using cluster::IndexOutcome;
 using cluster::OrderedPage;
 using cluster::OrderedRange;
@@ -32,10 +32,10 @@ std::size_t OrderedIndex::Impl::part_of(Bytes key) const {
   return static_cast<std::size_t>(std::ranges::find_if(splits, is_above) - splits.begin());
 }
 
-Result<bool> OrderedIndex::Impl::change(Bytes key, const IndexCommand& command,
-                                        IndexOutcome wanted, std::chrono::milliseconds patience) {
+Result<bool> OrderedIndex::Impl::change(Bytes key, const IndexChange& change, IndexOutcome wanted,
+                                        std::chrono::milliseconds patience) {
   DOLMEN_TRY(const auto reply,
-             parts[part_of(key)].client.call(node::index_change(command), patience));
+             parts[part_of(key)].client.call(node::index_change(change), patience));
   return node::index_outcome(reply, wanted);
 }
 
@@ -46,8 +46,8 @@ Result<OrderedPage> OrderedIndex::Impl::ask(std::size_t part, OrderedRange range
   request.scan = node::IndexScan{
       .range = std::move(range),
       .limit = static_cast<std::uint32_t>(std::min(limit, std::size_t{0xFFFFFFFF}))};
-  DOLMEN_TRY(const auto reading, parts[part].client.read(node::encode(request),
-                                                         ReadLevel::linearizable, patience));
+  DOLMEN_TRY(const auto reading,
+             parts[part].client.read(node::encode(request), ReadLevel::linearizable, patience));
   return node::decode_index_page(reading.result);
 }
 
@@ -96,20 +96,19 @@ Result<std::optional<OrderedIndex::Value>> OrderedIndex::get(Bytes key,
   DOLMEN_TRY(auto answer, impl_->parts[part].reads->read(key, deadline_ns));
   if (answer) return std::move(*answer);
   ++impl_->counts.asked;
-  DOLMEN_TRY(const auto reading,
-             impl_->parts[part].client.read(node::index_question(key), ReadLevel::linearizable,
-                                            patience));
+  DOLMEN_TRY(const auto reading, impl_->parts[part].client.read(node::index_question(key),
+                                                                ReadLevel::linearizable, patience));
   return node::decode_index_value(reading.result);
 }
 
 Result<bool> OrderedIndex::put(Bytes key, Bytes value, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(node::check_record(key.size(), value.size()));
-  return impl_->change(key, IndexCommand::put(key, value), IndexOutcome::created, patience);
+  return impl_->change(key, IndexChange::put(key, value), IndexOutcome::created, patience);
 }
 
 Result<bool> OrderedIndex::erase(Bytes key, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(node::check_record(key.size(), 0));
-  return impl_->change(key, IndexCommand::erase(key), IndexOutcome::erased, patience);
+  return impl_->change(key, IndexChange::erase(key), IndexOutcome::erased, patience);
 }
 
 Result<OrderedIndex::Page> OrderedIndex::scan(const Range& range, std::size_t limit, Moment moment,

@@ -60,7 +60,7 @@ struct OrderedIndex::Impl {
   [[nodiscard]] Result<void> add(const node::GroupPlan& plan, std::uint64_t number,
                                  const IndexOptions& options);
   /// Whether its outcome is the wanted one. Errors: those of OrderedIndex::put().
-  [[nodiscard]] Result<bool> change(Bytes key, const cluster::IndexCommand& command,
+  [[nodiscard]] Result<bool> change(Bytes key, const cluster::IndexChange& change,
                                     cluster::IndexOutcome wanted,
                                     std::chrono::milliseconds patience);
   [[nodiscard]] Result<cluster::OrderedPage> ask(std::size_t part, cluster::OrderedRange range,

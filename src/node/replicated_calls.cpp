@@ -37,10 +37,10 @@ Result<std::size_t> ReplicatedClient::Impl::go_on(std::uint64_t until_ns) {
   }
 }
 
-Result<void> ReplicatedClient::begin_call(std::span<const std::byte> command, CallTold when_done,
+Result<void> ReplicatedClient::begin_call(std::vector<std::byte> command, CallTold when_done,
                                           std::chrono::milliseconds patience) {
   return impl_->calls.begin_call(
-      command, Impl::deadline_in(patience),
+      std::move(command), Impl::deadline_in(patience),
       [when_done = std::move(when_done)](Result<node::Calls::Outcome> outcome) {
         if (!outcome) return when_done(std::unexpected(outcome.error()));
         when_done(ReplicatedAnswer{std::move(outcome->result),
@@ -48,10 +48,10 @@ Result<void> ReplicatedClient::begin_call(std::span<const std::byte> command, Ca
       });
 }
 
-Result<void> ReplicatedClient::begin_read(std::span<const std::byte> query, ReadTold when_done,
+Result<void> ReplicatedClient::begin_read(std::vector<std::byte> query, ReadTold when_done,
                                           ReadLevel level, std::chrono::milliseconds patience) {
   return impl_->calls.begin_read(
-      query,
+      std::move(query),
       level == ReadLevel::stale ? replication::ReadLevel::stale
                                 : replication::ReadLevel::linearizable,
       Impl::deadline_in(patience),

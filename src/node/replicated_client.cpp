@@ -128,14 +128,15 @@ Result<void> ReplicatedClient::Impl::pause(std::uint64_t deadline_ns, std::uint6
   return {};
 }
 
-Result<bool> ReplicatedClient::Impl::send(fabric::NodeId to, EnvelopeKind kind, base::Bytes body) {
+Result<bool> ReplicatedClient::Impl::send(fabric::NodeId to, EnvelopeKind kind, base::Bytes body,
+                                          base::Bytes more) {
   const auto name = endpoint->connected(to);
   if (!name) return false;
   const auto head = encode(Envelope{.kind = kind, .group = group});
-  const std::array<base::Bytes, 2> parts{head, body};
+  const std::array<base::Bytes, 3> parts{head, body, more};
   const auto sent = endpoint->send(*name, parts);
   if (!sent && sent.error().code() == Errc::too_large) {
-    return fail(Errc::invalid_argument, "a command of so many bytes", body.size());
+    return fail(Errc::invalid_argument, "a command of so many bytes", body.size() + more.size());
   }
   return sent.has_value();
 }

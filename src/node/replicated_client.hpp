@@ -87,8 +87,9 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
 
   [[nodiscard]] Result<void> poll_until(std::uint64_t until_ns);
   [[nodiscard]] Result<void> pause(std::uint64_t deadline_ns, std::uint64_t length_ns = kPauseNs);
+  /// The body may be in two parts.
   [[nodiscard]] Result<bool> send(fabric::NodeId to, replication::EnvelopeKind kind,
-                                  base::Bytes body);
+                                  base::Bytes body, base::Bytes more = {});
   /// Takes over what was heard, and asks again when it is old.
   [[nodiscard]] Result<void> look_after_roster(bool at_once = false);
   [[nodiscard]] Result<void> know_nodes();
@@ -145,8 +146,8 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
   bool ask_another(std::uint64_t leader) override;
   [[nodiscard]] std::uint64_t next_number() override { return ++number; }
   [[nodiscard]] Result<bool> send_to(fabric::NodeId to, replication::EnvelopeKind kind,
-                                     base::Bytes body) override {
-    return send(to, kind, body);
+                                     base::Bytes head, base::Bytes payload) override {
+    return send(to, kind, head, payload);
   }
   [[nodiscard]] std::optional<Error> refused() const override { return refusal; }
 

@@ -49,6 +49,28 @@ struct IndexRequest {
   std::vector<cluster::IndexCommand> changes{};   ///< put and erase
   friend bool operator==(const IndexRequest&, const IndexRequest&) = default;
 };
+/// The same where it lies, for whoever carries it out.
+struct IndexRequestView {
+  std::optional<base::Bytes> asked{};
+  std::optional<IndexScan> scan{};
+  log::Index release = 0;
+  base::Bytes changes{};  ///< each with its length in front; for_each_change() gives them
+  std::size_t count = 0;
+};
+/// Errors: as decode_index_request(), which is this and a copy.
+[[nodiscard]] Result<IndexRequestView> view_index_request(base::Bytes bytes);
+template <class Visit>
+void for_each_change(const IndexRequestView& request, const Visit& visit) {
+  base::ByteReader in(request.changes);
+  while (in.remaining() > 0) {
+    const base::Bytes one = in.take(in.get<std::uint32_t>());
+    const auto change = cluster::view_index_command(one, cluster::IndexKind::records);
+    DOLMEN_ASSERT(change && "view_index_request() has looked at it");
+    visit(*change);
+  }
+}
+/// The request with this release, which it has none of. Requires: it is one with changes.
+[[nodiscard]] std::vector<std::byte> with_release(base::Bytes request, log::Index release);
 /// Requires: the commands are possible; not more than kIndexChangesMax.
 [[nodiscard]] std::vector<std::byte> encode(const IndexRequest& request);
 /// Errors: corrupt.
@@ -87,7 +109,7 @@ class ShardMachine : public StateMachine {
   }
 
   [[nodiscard]] std::vector<std::byte> apply(Bytes command) override {
-    const auto request = decode_index_request(command);
+    const auto request = view_index_request(command);
     if (!request || (request->scan && !kIsOrdered)) return {};  // by all members alike
     if (request->asked) return encode_index_value(table_->find(*request->asked));
     if constexpr (kIsOrdered) {
@@ -97,15 +119,16 @@ class ShardMachine : public StateMachine {
       }
     }
     std::vector<std::byte> reply;
+    reply.reserve(request->count);
     if (request->release > 0) (void)apply(cluster::IndexCommand::release(request->release));
-    for (const cluster::IndexCommand& change : request->changes) {
+    for_each_change(*request, [&](const cluster::IndexChange& change) {
       reply.push_back(std::byte{static_cast<std::uint8_t>(apply(change))});
-    }
+    });
     return reply;
   }
 
   [[nodiscard]] Result<std::vector<std::byte>> read(Bytes query) const override {
-    DOLMEN_TRY(const IndexRequest request, decode_index_request(query));
+    DOLMEN_TRY(const IndexRequestView request, view_index_request(query));
     if (request.asked) return encode_index_value(table_->find(*request.asked));
     if constexpr (kIsOrdered) {
       if (request.scan) {
@@ -133,15 +156,15 @@ class ShardMachine : public StateMachine {
   }
 
   [[nodiscard]] Result<std::vector<std::byte>> effect_of(Bytes request) override {
-    DOLMEN_TRY(IndexRequest made, decode_index_request(request));
+    DOLMEN_TRY(const IndexRequestView made, view_index_request(request));
     if (made.release != 0) return refused_request("a client's release");
     if (made.scan && !kIsOrdered) return refused_request("a range of an index without an order");
     // Whoever leads lets memory be used again that nobody leads to since a grace or longer.
     const std::uint64_t now_ns = clock_.monotonic_ns();
     if (!made.asked && !made.scan && now_ns >= marked_ns_ + grace_ns_) {
-      made.release = std::exchange(marked_, table_->applied());
+      const log::Index release = std::exchange(marked_, table_->applied());
       marked_ns_ = now_ns;
-      if (made.release != 0) return encode(made);
+      if (release != 0) return with_release(request, release);
     }
     return std::vector<std::byte>(request.begin(), request.end());
   }
@@ -163,7 +186,7 @@ class ShardMachine : public StateMachine {
     is_used_ = true;
   }
   /// The table counts what it applies itself, in the same order on all members.
-  cluster::IndexOutcome apply(const cluster::IndexCommand& command) {
+  cluster::IndexOutcome apply(const cluster::IndexChange& command) {
     return table_->apply(table_->applied() + 1, command);
   }
 

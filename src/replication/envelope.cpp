@@ -36,6 +36,7 @@ std::vector<std::byte> encode(const Envelope& envelope) {
 
 std::vector<std::byte> encode(const Request& request) {
   base::ByteWriter out;
+  out.reserve(32 + request.command.size());
   out.put(request.number);
   out.put(request.session);
   out.put(request.sequence);
@@ -45,6 +46,7 @@ std::vector<std::byte> encode(const Request& request) {
 
 std::vector<std::byte> encode(const ReadRequest& request) {
   base::ByteWriter out;
+  out.reserve(24 + request.query.size());
   out.put(request.number);
   out.put(static_cast<std::uint64_t>(request.level));
   out.put_bytes(request.query);
@@ -53,6 +55,7 @@ std::vector<std::byte> encode(const ReadRequest& request) {
 
 std::vector<std::byte> encode(const Reply& reply) {
   base::ByteWriter out;
+  out.reserve(40 + reply.result.size());
   out.put(reply.number);
   out.put(static_cast<std::uint64_t>(reply.status));
   out.put(reply.value);

@@ -152,7 +152,7 @@ class Intake {
 
   const IntakeLimits limits_;
   std::map<fabric::NodeName, std::deque<Waiting>> waiting_;
-  std::deque<fabric::NodeName> turns_;                       ///< of those who wait, each once
+  std::deque<fabric::NodeName> turns_;  ///< of those who wait, each once
   std::size_t size_ = 0;
   std::size_t bytes_ = 0;
   CostMeter cost_;   ///< of doing one
