@@ -187,32 +187,36 @@ std::optional<Bucket> decode_bucket(base::Bytes bytes, BucketNumber number,
 std::optional<Bucket> view_bucket(base::Bytes bytes, BucketNumber number,
                                   const IndexGeometry& geometry) {
   if (bytes.size() != kBucketBytes || number == kNoBucket) return std::nullopt;
-  base::ByteReader in(bytes.subspan(8));
   Bucket bucket;
-  bucket.sequence = in.get<std::uint64_t>();
-  bucket.epoch = in.get<std::uint32_t>();
-  bucket.prefix = in.get<std::uint32_t>();
-  bucket.link = in.get<BucketNumber>();
-  bucket.depth = in.get<std::uint8_t>();
-  const auto state = in.get<std::uint8_t>();
-  bucket.count = in.get<std::uint8_t>();
-  bucket.second = in.get<std::uint8_t>();
+  bucket.sequence = base::load<std::uint64_t>(bytes, 8);
+  bucket.epoch = base::load<std::uint32_t>(bytes, 16);
+  bucket.prefix = base::load<std::uint32_t>(bytes, 20);
+  bucket.link = base::load<BucketNumber>(bytes, 24);
+  bucket.depth = base::load<std::uint8_t>(bytes, 28);
+  const auto state = base::load<std::uint8_t>(bytes, 29);
+  bucket.count = base::load<std::uint8_t>(bytes, 30);
+  bucket.second = base::load<std::uint8_t>(bytes, 31);
   if (state < 1 || state > 3) return std::nullopt;
   bucket.state = static_cast<BucketState>(state);
+  std::size_t end = kBucketHeaderBytes;
   if (bucket.state == BucketState::live) {
     if (bucket.count > kSlotsOfBucket) return std::nullopt;
-    for (std::size_t i = 0; i < bucket.count; ++i) {
-      bucket.slots[i].key = in.get_id();
-      bucket.slots[i].word = in.get<std::uint64_t>();
-      bucket.slots[i].tail = in.get<std::uint64_t>();
+    for (std::size_t i = 0; i < bucket.count; ++i, end += kSlotBytes) {
+      bucket.slots[i] = {
+          .key = {base::load<std::uint64_t>(bytes, end), base::load<std::uint64_t>(bytes, end + 8)},
+          .word = base::load<std::uint64_t>(bytes, end + 16),
+          .tail = base::load<std::uint64_t>(bytes, end + 24)};
     }
   } else {
-    bucket.retired_at = in.get<std::uint64_t>();
-    bucket.next = in.get<BucketNumber>();
+    bucket.retired_at = base::load<std::uint64_t>(bytes, end);
+    const auto next = base::load<std::uint64_t>(bytes, end + 8);
+    bucket.next = static_cast<BucketNumber>(next);
+    if (next != bucket.next && !DOLMEN_PLANTED("cluster.bucket_unchecked")) return std::nullopt;
+    end += 16;
   }
-  const bool is_rest_empty =
-      std::ranges::all_of(in.take(in.remaining()), [](std::byte b) { return b == std::byte{0}; });
-  if (!is_rest_empty && !DOLMEN_PLANTED("cluster.bucket_unchecked")) return std::nullopt;
+  std::uint64_t rest = 0;
+  for (; end < kBucketBytes; end += 8) rest |= base::load<std::uint64_t>(bytes, end);
+  if (rest != 0 && !DOLMEN_PLANTED("cluster.bucket_unchecked")) return std::nullopt;
   if (!is_consistent(bucket, number, geometry)) return std::nullopt;
   return bucket;
 }

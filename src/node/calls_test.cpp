@@ -21,11 +21,10 @@ constexpr std::uint64_t kAttemptNs = 1'000;
 constexpr std::uint64_t kPauseNs = 10;
 constexpr std::uint64_t kPatienceNs = 100'000;
 
-base::Bytes bytes(std::string_view text) { return base::as_bytes(text); }
-std::vector<std::byte> copy(std::string_view text) {
-  return {bytes(text).begin(), bytes(text).end()};
+std::vector<std::byte> command_of(std::string_view text) {
+  return {base::as_bytes(text).begin(), base::as_bytes(text).end()};
 }
-std::string text(base::Bytes bytes) {
+std::string text_of(base::Bytes bytes) {
   std::string result;
   for (const std::byte byte : bytes) result.push_back(static_cast<char>(byte));
   return result;
@@ -44,16 +43,16 @@ class CallsTest : public testing::Test, private Calls::Line {
   };
 
   void begin(const std::string& command) {
-    ASSERT_TRUE(calls_.begin_call(copy(command), now_ns_ + kPatienceNs, told(command)));
+    ASSERT_TRUE(calls_.begin_call(command_of(command), now_ns_ + kPatienceNs, told(command)));
   }
   void ask(const std::string& query) {
-    ASSERT_TRUE(calls_.begin_read(copy(query), ReadLevel::linearizable, now_ns_ + kPatienceNs,
+    ASSERT_TRUE(calls_.begin_read(command_of(query), ReadLevel::linearizable, now_ns_ + kPatienceNs,
                                   told(query)));
   }
   Calls::Told told(const std::string& name) {
     return [this, name](Result<Calls::Outcome> outcome) {
       EXPECT_FALSE(told_.contains(name)) << "told twice";
-      told_[name] = outcome ? text(outcome->result) : outcome.error().message();
+      told_[name] = outcome ? text_of(outcome->result) : outcome.error().message();
       if (!outcome) codes_[name] = outcome.error().code();
     };
   }
@@ -65,10 +64,12 @@ class CallsTest : public testing::Test, private Calls::Line {
   }
   void answer(const Sent& request, ReplyStatus status, std::string_view result,
               std::uint64_t value = 0) {
-    calls_.on_reply(
-        request.to,
-        Reply{.number = request.number, .status = status, .value = value, .result = bytes(result)},
-        now_ns_);
+    calls_.on_reply(request.to,
+                    Reply{.number = request.number,
+                          .status = status,
+                          .value = value,
+                          .result = base::as_bytes(result)},
+                    now_ns_);
   }
   /// Opens sessions 7, 8, … for all that ask for one.
   std::vector<Sent> advance_with_sessions() {
@@ -114,13 +115,13 @@ class CallsTest : public testing::Test, private Calls::Line {
     body.insert(body.end(), payload.begin(), payload.end());
     if (kind == EnvelopeKind::read_request) {
       const auto read = replication::decode_read_request(body).value();
-      sent_.push_back({to, kind, read.number, 0, 0, text(read.query)});
+      sent_.push_back({to, kind, read.number, 0, 0, text_of(read.query)});
       return true;
     }
     const auto request = replication::decode_request(body).value();
     if (request.command.size() > 100) return fail(Errc::invalid_argument, "a command");
     sent_.push_back(
-        {to, kind, request.number, request.session, request.sequence, text(request.command)});
+        {to, kind, request.number, request.session, request.sequence, text_of(request.command)});
     return true;
   }
   std::optional<Error> refused() const override { return std::nullopt; }
@@ -262,15 +263,15 @@ TEST_F(CallsTest, TooMuchIsRefusedAndTooLargeIsTold) {
   calls_.tell();
   EXPECT_EQ(codes_[std::string(101, 'x')], Errc::invalid_argument);
   for (std::size_t i = 0; i < Calls::kCallsMax; ++i) ask(std::to_string(i));
-  const auto more =
-      calls_.begin_read(copy("more"), ReadLevel::linearizable, now_ns_ + kPatienceNs, told("more"));
+  const auto more = calls_.begin_read(command_of("more"), ReadLevel::linearizable,
+                                      now_ns_ + kPatienceNs, told("more"));
   ASSERT_FALSE(more);
   EXPECT_EQ(more.error().code(), Errc::busy);
   EXPECT_EQ(advance().size(), Calls::kCallsMax);
 }
 
 TEST_F(CallsTest, WhatIsToldMayBeginAnother) {
-  ASSERT_TRUE(calls_.begin_read(copy("a"), ReadLevel::stale, now_ns_ + kPatienceNs,
+  ASSERT_TRUE(calls_.begin_read(command_of("a"), ReadLevel::stale, now_ns_ + kPatienceNs,
                                 [this](const Result<Calls::Outcome>&) { ask("b"); }));
   answer(advance()[0], ReplyStatus::done, "A");
   EXPECT_EQ(calls_.tell(), 1u);
