@@ -38,6 +38,7 @@ struct RootFields {
       io.number(client.client);
       io.string(client.name);
       io.bytes(client.key);
+      io.rights(client.rights);
     });
   }
   template <class C>
@@ -58,6 +59,9 @@ struct RootFields {
       io.string(c.name);
       io.bytes(c.key);
       io.number(c.expires_s);
+      io.rights(c.rights);
+      io.number(c.generation);
+      io.number(c.groups_max);
     }
     io.bytes(c.signature);
   }
@@ -135,6 +139,7 @@ struct RootWriter {
   void flag(bool value) { out.put(static_cast<std::uint8_t>(value ? 1 : 0)); }
   void kind(GroupKind kind) { out.put(static_cast<std::uint8_t>(kind)); }
   void table(TableKind table) { out.put(static_cast<std::uint8_t>(table)); }
+  void rights(ClientRights rights) { out.put(static_cast<std::uint8_t>(rights)); }
   void string(const std::string& text) { out.put_string(text); }
   void bytes(base::Bytes bytes) { out.put_bytes(bytes); }
   template <class T, class Body>
@@ -166,6 +171,11 @@ struct RootReader {
     const auto byte = in.get<std::uint8_t>();
     if (byte < 1 || byte > 2) in.fail();
     table = static_cast<TableKind>(byte);
+  }
+  void rights(ClientRights& rights) {
+    const auto byte = in.get<std::uint8_t>();
+    if (byte > static_cast<std::uint8_t>(ClientRights::owner)) in.fail();
+    rights = static_cast<ClientRights>(byte);
   }
   void string(std::string& text) { text = in.get_string(); }
   void bytes(base::MutableBytes into) {

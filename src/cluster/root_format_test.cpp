@@ -25,7 +25,11 @@ std::vector<RootCommand> example_commands() {
                      .nodes = {RootHistory::founder(1), RootHistory::founder(2)},
                      .size = 3,
                      .shard_bits = 4,
-                     .clients = {{.client = 1, .name = "web", .key = identity(0xC1)}}},
+                     .clients = {{.client = 1, .name = "web", .key = identity(0xC1)},
+                                 {.client = 2,
+                                  .name = "monitor",
+                                  .key = identity(0xC2),
+                                  .rights = ClientRights::none}}},
           root::AddNode{"n3", "10.0.0.3:7400", identity(3), 2},
           root::SetAddress{3, "10.0.0.4:7400"},
           root::NodeLost{3},
@@ -47,6 +51,9 @@ std::vector<RootCommand> example_commands() {
                           .name = "node-4",
                           .key = identity(0x84),
                           .expires_s = 2'000'000'000,
+                          .rights = ClientRights::owner,
+                          .generation = 5,
+                          .groups_max = 77,
                           .signature = signature},
           root::RevokeClient{9, signature},
           root::Join{.token = kTokenNumbers + 4,
@@ -81,13 +88,13 @@ std::vector<std::byte> example_log() {
 }
 
 TEST(RootFormat, BytesOfAStateAreForEver) {
-  EXPECT_EQ(encode_root(rich_root_state()), golden("root_state_v2.bin"));
-  EXPECT_EQ(decode_root(golden("root_state_v2.bin")), rich_root_state());
+  EXPECT_EQ(encode_root(rich_root_state()), golden("root_state_v3.bin"));
+  EXPECT_EQ(decode_root(golden("root_state_v3.bin")), rich_root_state());
 }
 
 TEST(RootFormat, BytesOfCommandsAreForEver) {
   EXPECT_EQ(example_commands().size(), std::variant_size_v<RootCommand> + 1);
-  EXPECT_EQ(example_log(), golden("root_commands_v2.bin"));
+  EXPECT_EQ(example_log(), golden("root_commands_v3.bin"));
   for (const RootCommand& command : example_commands()) {
     EXPECT_EQ(decode_root_command(encode(command)), command) << command.index();
   }
@@ -124,10 +131,10 @@ TEST(RootFormat, WhatIsCutIsCorrupt) {
 
 TEST(RootFormat, ANewerVersionIsSaidToBeOne) {
   std::vector<std::byte> state = encode_root(rich_root_state());
-  state[4] = std::byte{3};
+  state[4] = std::byte{4};
   EXPECT_EQ(code_of(decode_root(state)), Errc::version_unsupported);
   std::vector<std::byte> command = encode(RootCommand(root::Drain{1}));
-  command[0] = std::byte{3};
+  command[0] = std::byte{4};
   EXPECT_EQ(code_of(decode_root_command(command)), Errc::version_unsupported);
   std::vector<std::byte> reply = encode(RootReply{});
   reply[0] = std::byte{2};

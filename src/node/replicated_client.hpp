@@ -46,6 +46,8 @@ struct ReplicatedClient::Impl : fabric::Sink {
   bool has_new_roster = false;
   std::uint64_t roster_asked_ns = 0;
   std::optional<Error> refusal;  ///< why a member lets nobody in
+  replication::Capability shown{};  ///< with each question: what this client has, as the map says
+  bool is_denied = false;           ///< … and it was not enough for one that has no number
   struct Answer {
     replication::ReplyStatus status;
     std::uint64_t value;
@@ -134,6 +136,9 @@ struct ReplicatedClient::Impl : fabric::Sink {
   std::uint64_t silent_since_ns = 0;
   [[nodiscard]] Result<void> look_after_map();
   void ask_map(fabric::NodeId node);
+  /// After a member said that what was shown is not held: false if that is so as far as this client
+  /// can know.
+  [[nodiscard]] Result<bool> look_for_right(std::uint64_t deadline_ns);
   void hear_map(base::Bytes body);
 
   // Changing the members (replicated_change.cpp).
