@@ -328,6 +328,20 @@ void add_address(CLI::App& command, Options& options) {
       ->capture_default_str();
 }
 
+int give_up_import(const Options& options) {
+  const Patience patience(options);
+  auto cluster = Cluster::open(options.address, patience.left());
+  if (!cluster) return failed(cluster.error());
+  const auto done = cluster->give_up_import(options.name, patience.left());
+  if (!done) return failed(done.error());
+  if (options.json) {
+    print_json({{"name", options.name}});
+  } else {
+    std::printf("the name %s is free; what was imported stays without one\n", options.name.c_str());
+  }
+  return kOk;
+}
+
 }  // namespace
 
 void add_node(CLI::App& app, Chosen& chosen) {
@@ -463,6 +477,13 @@ void add_node(CLI::App& app, Chosen& chosen) {
   create->add_option("NAME", options->name, "the space's name")->required();
   create->add_option("--size", options->size, "how many nodes keep it")->capture_default_str();
   choose(create, make_space);
+  CLI::App* const give_up = add_command(
+      *space, "give-up", "free the name of a space whose import did not end",
+      "dolmen space give-up dolmen://127.0.0.1:7401?identity=keys/client-1.key web",
+      options->json);
+  add_address(*give_up, *options);
+  give_up->add_option("NAME", options->name, "the space's name")->required();
+  choose(give_up, give_up_import);
 }
 
 }  // namespace dolmen::cli

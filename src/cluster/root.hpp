@@ -292,9 +292,19 @@ struct Join {
   friend bool operator==(const Join&, const Join&) = default;
 };
 
+/// The name is free again, and the group has none: as of a space whose import was given up, which
+/// nobody can open. Of a space alone. Refused unless the group has that name.
+struct ReleaseName {
+  GroupNumber group = 0;
+  std::string name{};
+  friend bool operator==(const ReleaseName&, const ReleaseName&) = default;
+};
+
 using Command = std::variant<Init, AddNode, SetAddress, NodeLost, NodeBack, SetLife, Drain, Undrain,
                              RemoveNode, CreateGroup, SetSize, BeginChange, EndChange, AssignShard,
-                             AddClient, RevokeClient, Join, CreateIndex>;
+                             AddClient, RevokeClient, Join, CreateIndex, ReleaseName>;
+/// In the bytes; those between are nobody's.
+inline constexpr std::size_t kReleaseNameKind = 22;
 
 }  // namespace root
 

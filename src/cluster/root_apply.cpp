@@ -336,6 +336,16 @@ struct RootExecutor {
     return {};
   }
 
+  RootReply operator()(const root::ReleaseName& command) {
+    const auto found = state.groups_.find(command.group);
+    if (found == state.groups_.end()) return {RootStatus::unknown_group};
+    if (found->second.kind != GroupKind::space) return {RootStatus::wrong_kind};
+    if (found->second.name.empty()) return kUnchanged;
+    if (found->second.name != command.name) return {RootStatus::outdated};
+    found->second.name.clear();
+    return {RootStatus::done, command.group};
+  }
+
  private:
   /// What was signed once is not said again: each has a generation of its own.
   static RootReply grant(RootClient& known, const RootClient& wanted, ClientNumber number) {

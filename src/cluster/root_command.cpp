@@ -112,6 +112,7 @@ struct RootFields {
     if constexpr (requires { c.shard; }) io.number(c.shard);
     io.number(c.group);
     if constexpr (requires { c.size; }) io.number(c.size);
+    if constexpr (requires { c.name; }) io.string(c.name);
     if constexpr (requires { c.add; }) {
       io.number(c.add);
       io.number(c.leave);
@@ -189,7 +190,17 @@ struct RootReader {
   }
 };
 
-/// The kind in the bytes is the place in the variant, from 1 on.
+/// The kind in the bytes is the place in the variant, from 1 on, but for the last one.
+constexpr std::size_t kLastPlace = std::variant_size_v<RootCommand> - 1;
+constexpr std::size_t kind_of(std::size_t place) {
+  return place == kLastPlace ? root::kReleaseNameKind : place + 1;
+}
+/// No command's: behind all of them.
+constexpr std::size_t place_of(std::size_t kind) {
+  if (kind == root::kReleaseNameKind) return kLastPlace;
+  return kind == 0 || kind > kLastPlace ? kLastPlace + 1 : kind - 1;
+}
+
 template <std::size_t Place = 0>
 bool take(RootCommand& command, std::size_t place, base::ByteReader& in) {
   if constexpr (Place < std::variant_size_v<RootCommand>) {
@@ -206,7 +217,7 @@ bool take(RootCommand& command, std::size_t place, base::ByteReader& in) {
 std::vector<std::byte> encode(const RootCommand& command) {
   base::ByteWriter out;
   out.put(static_cast<std::uint16_t>(kRootCommandVersion));
-  out.put(static_cast<std::uint16_t>(command.index() + 1));
+  out.put(static_cast<std::uint16_t>(kind_of(command.index())));
   std::visit([&](const auto& one) { RootFields<RootWriter>{.io = {out}}.visit(one); }, command);
   return out.release();
 }
@@ -221,7 +232,7 @@ Result<RootCommand> decode_root_command(base::Bytes bytes) {
     return fail(Errc::version_unsupported, "a command to the root", version);
   }
   RootCommand command;
-  if (kind == 0 || !take(command, kind - 1, in) || !in.finished()) return damaged_command();
+  if (!take(command, place_of(kind), in) || !in.finished()) return damaged_command();
   return command;
 }
 

@@ -16,7 +16,7 @@ Errc code_of(const Result<T>& result) {
   return result ? Errc{} : result.error().code();
 }
 
-/// One of each kind, in the order of their numbers; of the last one, of either table.
+/// One of each kind, in the order of their numbers; of an index, one of either table.
 std::vector<RootCommand> example_commands() {
   RootSignature signature{};
   signature.fill(std::byte{0x51});
@@ -73,7 +73,8 @@ std::vector<RootCommand> example_commands() {
                             .bucket_bytes = 1u << 20,
                             .record_bytes = 3u << 20,
                             .table = TableKind::ordered,
-                            .splits = {"g", std::string("p\0\xFF", 3)}}};
+                            .splits = {"g", std::string("p\0\xFF", 3)}},
+          root::ReleaseName{.group = 3, .name = "web"}};
 }
 
 /// All of them, each with its length in front.
@@ -140,7 +141,7 @@ TEST(RootFormat, ANewerVersionIsSaidToBeOne) {
   reply[0] = std::byte{2};
   EXPECT_EQ(code_of(decode_root_reply(reply)), Errc::version_unsupported);
   std::vector<std::byte> unknown = encode(RootCommand(root::Drain{1}));
-  for (const int kind : {0, 19, 255}) {
+  for (const int kind : {0, 19, 21, 23, 255}) {
     unknown[2] = static_cast<std::byte>(kind);
     EXPECT_EQ(code_of(decode_root_command(unknown)), Errc::corrupt);
   }

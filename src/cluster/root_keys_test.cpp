@@ -165,6 +165,25 @@ TEST_F(RootKeys, AClientMakesAsManyGroupsAsItMay) {
   EXPECT_EQ(state.group(state.group_named("c"))->maker, 0x40u);
 }
 
+TEST_F(RootKeys, ANameThatIsGivenUpIsFree) {
+  const auto number = static_cast<GroupNumber>(
+      apply(root::CreateGroup{GroupKind::space, "web", 1}).value);
+  const auto index = static_cast<GroupNumber>(
+      apply(root::CreateGroup{GroupKind::index, "people", 1}).value);
+  EXPECT_EQ(apply(root::ReleaseName{number, "bew"}).status, RootStatus::outdated);
+  EXPECT_EQ(apply(root::ReleaseName{99, "web"}).status, RootStatus::unknown_group);
+  EXPECT_EQ(apply(root::ReleaseName{index, "people"}).status, RootStatus::wrong_kind);
+  EXPECT_EQ(apply(root::ReleaseName{kRootGroup, "root"}).status, RootStatus::wrong_kind);
+  EXPECT_EQ(apply(root::ReleaseName{number, "web"}), (RootReply{RootStatus::done, number}));
+  EXPECT_EQ(apply(root::ReleaseName{number, "web"}).status, RootStatus::unchanged);
+  EXPECT_EQ(history_.state.group_named("web"), 0u);
+  ASSERT_NE(history_.state.group(number), nullptr) << "it stays";
+  const RootReply again = apply(root::CreateGroup{GroupKind::space, "web", 1});
+  EXPECT_EQ(again.status, RootStatus::done);
+  EXPECT_NE(again.value, number);
+  EXPECT_EQ(decode_root(encode_root(history_.state)), history_.state);
+}
+
 TEST_F(RootKeys, AClientTakesNoShardFromTheGroupThatServesIt) {
   const auto group = [&](const std::string& name) {
     return static_cast<GroupNumber>(
@@ -185,7 +204,7 @@ TEST_F(RootKeys, AClientTakesNoShardFromTheGroupThatServesIt) {
 TEST_F(RootKeys, WhereNobodyHasAKeyClientsAreKnownByTheirNumberAlone) {
   RootHistory plain;
   plain.begin(3);
-  EXPECT_EQ(plain.apply(client(1, "web")).status, RootStatus::done);
+  EXPECT_EQ(plain.apply(client(0x40, "web")).status, RootStatus::done);
   EXPECT_EQ(decode_root(encode_root(plain.state)), plain.state);
   EXPECT_EQ(plain.apply(RootHistory::join(4)).status, RootStatus::unknown_token);
 }

@@ -12,6 +12,7 @@
 #include "node/cluster_metrics.hpp"
 #include "node/job.hpp"
 #include "node/replicated_client.hpp"
+#include "node/space_import.hpp"
 #include "security/text.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -368,6 +369,18 @@ Result<void> Cluster::revoke_client(std::string_view name, const std::string& ow
   cluster::root::RevokeClient command{.client = number};
   node::sign(command, owner);
   DOLMEN_CHECK(impl_->ask(command, left_until(deadline_ns)));
+  return {};
+}
+
+Result<void> Cluster::give_up_import(std::string_view name, std::chrono::milliseconds patience) {
+  const std::uint64_t deadline_ns = deadline_in(patience);
+  DOLMEN_TRY(ReplicatedClient its, client(name, patience));
+  const cluster::GroupNumber number = impl_->map.group_named(name);
+  const auto head = query_space(its, node::kHeadQuery, {}, left_until(deadline_ns));
+  if (head) return fail(Errc::already_exists, interned(std::string(name) + ": not half an import"));
+  if (head.error().code() != Errc::unfinished) return std::unexpected(head.error());
+  DOLMEN_CHECK(impl_->ask(cluster::root::ReleaseName{.group = number, .name = std::string(name)},
+                          left_until(deadline_ns)));
   return {};
 }
 
