@@ -74,7 +74,7 @@ inline int end_process(pid_t pid, int signal) {
 }
 
 struct NodesOptions {
-  std::uint32_t size = 0;  ///< of each space's group; 0: all nodes
+  std::uint32_t size = 0;               ///< of each space's group; 0: all nodes
   milliseconds lost_after = kPatience;  ///< as a rule nobody is given another one's seat
   /// "host:port" of each.
   std::vector<std::string> addresses{};
@@ -143,9 +143,7 @@ class Nodes {
   [[nodiscard]] std::uint32_t count() const {
     return static_cast<std::uint32_t>(options_.addresses.size());
   }
-  [[nodiscard]] std::uint32_t size() const {
-    return options_.size == 0 ? count() : options_.size;
-  }
+  [[nodiscard]] std::uint32_t size() const { return options_.size == 0 ? count() : options_.size; }
   [[nodiscard]] std::string address() const {
     return dolmen::ClusterAddress{.nodes = options_.addresses,
                                   .identity_file = root_ + "/keys/client-1.key"}
@@ -166,9 +164,9 @@ class Nodes {
     if (!options_.namespaces.empty()) {
       before = {"ip", "netns", "exec", options_.namespaces[number - 1]};
     }
-    pids_[number] = start_process(
-        {"node", directory(number), std::to_string(options_.lost_after.count())}, output(), -1,
-        before);
+    pids_[number] =
+        start_process({"node", directory(number), std::to_string(options_.lost_after.count())},
+                      output(), -1, before);
   }
   void signal(std::uint32_t number, int signal) { ::kill(pids_.at(number), signal); }
   /// Of each sync of the node's disk, beside what it takes. Requires: it serves already.
@@ -226,7 +224,8 @@ class Nodes {
     }
     return std::nullopt;
   }
-  /// Until all who have seats vote in both spaces' groups, and have what was decided when this began.
+  /// Until all who have seats vote in both spaces' groups, and have what was decided when this
+  /// began.
   void wait_until_whole() {
     const auto until = std::chrono::steady_clock::now() + kPatience;
     for (dolmen::ReplicatedClient& client : clients_) {

@@ -37,8 +37,7 @@ TEST(ClusterSeats, FiveNodesGoOnWithoutTwo) {
   for (int round = 0; round < rounds; ++round) {
     // Whoever leads one of the spaces, and another one.
     const std::uint32_t first = nodes.wait_for_leader(round % 2);
-    const auto second =
-        static_cast<std::uint32_t>((first + random.below(kNodes - 1)) % kNodes + 1);
+    const auto second = static_cast<std::uint32_t>((first + random.below(kNodes - 1)) % kNodes + 1);
     for (const std::uint32_t number : {first, second}) nodes.kill(number);
     ASSERT_NO_FATAL_FAILURE(load.wait_for_answers(2 * kNewAnswers)) << "with three of five";
     for (const std::uint32_t number : {second, first}) nodes.start(number);
@@ -58,7 +57,8 @@ void wait_until_replaced(Nodes& nodes, std::uint32_t gone) {
   for (std::uint32_t space = 0; space < 2; ++space) {
     for (;;) {
       const auto seats = nodes.seats(space);
-      if (seats && seats->size() == nodes.size() && std::ranges::find(*seats, gone) == seats->end()) {
+      if (seats && seats->size() == nodes.size() &&
+          std::ranges::find(*seats, gone) == seats->end()) {
         break;
       }
       ASSERT_LT(std::chrono::steady_clock::now(), until) << nodes.status() << nodes.said();

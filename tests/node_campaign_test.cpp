@@ -99,8 +99,8 @@ TEST(NodeCampaign, NodesCountTheirMail) {
 TEST(NodeCampaign, PlantedBugsAreSeen) {
   if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
   const auto expect_seen = [](const char* bug, bool has_indexes, bool has_intruders) {
-    const std::uint64_t seed = first_seen(
-        bug, from_environment("DOLMEN_NODE_BUG_SEEDS", 300), [=](std::uint64_t run) {
+    const std::uint64_t seed =
+        first_seen(bug, from_environment("DOLMEN_NODE_BUG_SEEDS", 300), [=](std::uint64_t run) {
           return !run_node_world({.seed = run,
                                   .may_have_indexes = has_indexes,
                                   .has_intruders = has_intruders})

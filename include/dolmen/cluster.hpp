@@ -269,8 +269,8 @@ class Cluster {
       std::string_view name, const std::string& owner_file,
       std::chrono::milliseconds patience = std::chrono::seconds(10));
 
-  /// Gives up a space whose import (`dolmen import`) did not end and will not: the name is free. What
-  /// was sent stays, without a name and seen by nobody, for groups are not removed. Errors:
+  /// Gives up a space whose import (`dolmen import`) did not end and will not: the name is free.
+  /// What was sent stays, without a name and seen by nobody, for groups are not removed. Errors:
   /// not_found, already_exists (it is in use, or nothing was imported), those of call_space().
   [[nodiscard]] Result<void> give_up_import(
       std::string_view name, std::chrono::milliseconds patience = std::chrono::seconds(10));

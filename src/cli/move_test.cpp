@@ -136,7 +136,8 @@ TEST_F(MoveTest, HalfAnImportIsGivenUp) {
   ASSERT_TRUE(half) << half.error().message();
   EXPECT_EQ(call_count("web").error().code(), ::dolmen::Errc::unfinished);
   expect_error(dolmen({"space", "give-up", address_, "nobody"}), kFailed, "a group called nobody");
-  EXPECT_EQ(dolmen({"space", "give-up", address_, "web", "--json"}).json(), (Json{{"name", "web"}}));
+  EXPECT_EQ(dolmen({"space", "give-up", address_, "web", "--json"}).json(),
+            (Json{{"name", "web"}}));
   {
     auto space = writer("web");
     const auto shelf = space.find<Shelf>("shelf").value();

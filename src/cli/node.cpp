@@ -257,9 +257,8 @@ int add_client(const Options& options) {
   const Patience patience(options);
   auto cluster = Cluster::open(options.address, patience.left());
   if (!cluster) return failed(cluster.error());
-  const auto made =
-      cluster->add_client(options.name, owner_file(options), options.file, grant_of(options),
-                          patience.left());
+  const auto made = cluster->add_client(options.name, owner_file(options), options.file,
+                                        grant_of(options), patience.left());
   if (!made) return failed(made.error());
   auto address = ClusterAddress::parse(options.address);
   if (!address) return failed(address.error());
@@ -291,13 +290,12 @@ int grant_client(const Options& options) {
   const Patience patience(options);
   auto cluster = Cluster::open(options.address, patience.left());
   if (!cluster) return failed(cluster.error());
-  const auto made = cluster->grant_client(options.name, owner_file(options), grant_of(options),
-                                          patience.left());
+  const auto made =
+      cluster->grant_client(options.name, owner_file(options), grant_of(options), patience.left());
   if (!made) return failed(made.error());
   if (options.json) {
-    print_json({{"client", options.name},
-                {"rights", options.rights},
-                {"groups_max", options.groups_max}});
+    print_json(
+        {{"client", options.name}, {"rights", options.rights}, {"groups_max", options.groups_max}});
   } else {
     std::printf("client %s has the rights: %s\n", options.name.c_str(), options.rights.c_str());
   }
@@ -479,8 +477,7 @@ void add_node(CLI::App& app, Chosen& chosen) {
   choose(create, make_space);
   CLI::App* const give_up = add_command(
       *space, "give-up", "free the name of a space whose import did not end",
-      "dolmen space give-up dolmen://127.0.0.1:7401?identity=keys/client-1.key web",
-      options->json);
+      "dolmen space give-up dolmen://127.0.0.1:7401?identity=keys/client-1.key web", options->json);
   add_address(*give_up, *options);
   give_up->add_option("NAME", options->name, "the space's name")->required();
   choose(give_up, give_up_import);

@@ -93,8 +93,8 @@ inline constexpr std::uint32_t kClientGroupsDefault = 1024;
 struct RootClient {
   std::string name{};
   NodeIdentity key{};
-  std::uint64_t expires_s = 0;  ///< a token's: since 1970 (UTC); 0: never
-  bool is_spent = false;        ///< a client: revoked, for ever; a token: used
+  std::uint64_t expires_s = 0;               ///< a token's: since 1970 (UTC); 0: never
+  bool is_spent = false;                     ///< a client: revoked, for ever; a token: used
   ClientRights rights = ClientRights::none;  ///< a token: none
   /// How often that was said: whoever shows its right says as of when it has it. From 1 on.
   std::uint32_t generation = 1;

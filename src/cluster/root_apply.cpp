@@ -56,11 +56,8 @@ struct RootExecutor {
     begun.owner_ = init.owner;
     for (const root::FirstClient& first : init.clients) {
       RootExecutor executor{begun, index};
-      const RootReply reply =
-          executor(root::AddClient{.client = first.client,
-                                   .name = first.name,
-                                   .key = first.key,
-                                   .rights = first.rights});
+      const RootReply reply = executor(root::AddClient{
+          .client = first.client, .name = first.name, .key = first.key, .rights = first.rights});
       if (reply.status != RootStatus::done) return reply;
     }
     if (begun.holder_of(begun.owner_)) return {RootStatus::identity_taken};

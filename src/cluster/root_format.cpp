@@ -148,8 +148,7 @@ struct RootFormat {
       const auto number = in.get<std::uint32_t>();
       const auto spent = in.get<std::uint8_t>();
       const auto rights = in.get<std::uint8_t>();
-      RootClient client{.is_spent = spent == kIsSpent,
-                        .rights = static_cast<ClientRights>(rights)};
+      RootClient client{.is_spent = spent == kIsSpent, .rights = static_cast<ClientRights>(rights)};
       client.generation = in.get<std::uint32_t>();
       client.groups_max = in.get<std::uint32_t>();
       client.expires_s = in.get<std::uint64_t>();

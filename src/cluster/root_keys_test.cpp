@@ -139,12 +139,10 @@ TEST_F(RootKeys, AClientMakesAsManyGroupsAsItMay) {
     return history_.apply(root::CreateGroup{GroupKind::space, name, 1}, who);
   };
   const auto index = [&](const std::string& name, std::uint32_t shards) {
-    return history_.apply(root::CreateIndex{.name = name,
-                                            .size = 1,
-                                            .shards = shards,
-                                            .bucket_bytes = 4096,
-                                            .record_bytes = 4096},
-                          0x40);
+    return history_.apply(
+        root::CreateIndex{
+            .name = name, .size = 1, .shards = shards, .bucket_bytes = 4096, .record_bytes = 4096},
+        0x40);
   };
   EXPECT_EQ(create("a", 0x40).status, RootStatus::done);
   EXPECT_EQ(create("a", 0x40).status, RootStatus::name_taken) << "it is there";
@@ -166,10 +164,10 @@ TEST_F(RootKeys, AClientMakesAsManyGroupsAsItMay) {
 }
 
 TEST_F(RootKeys, ANameThatIsGivenUpIsFree) {
-  const auto number = static_cast<GroupNumber>(
-      apply(root::CreateGroup{GroupKind::space, "web", 1}).value);
-  const auto index = static_cast<GroupNumber>(
-      apply(root::CreateGroup{GroupKind::index, "people", 1}).value);
+  const auto number =
+      static_cast<GroupNumber>(apply(root::CreateGroup{GroupKind::space, "web", 1}).value);
+  const auto index =
+      static_cast<GroupNumber>(apply(root::CreateGroup{GroupKind::index, "people", 1}).value);
   EXPECT_EQ(apply(root::ReleaseName{number, "bew"}).status, RootStatus::outdated);
   EXPECT_EQ(apply(root::ReleaseName{99, "web"}).status, RootStatus::unknown_group);
   EXPECT_EQ(apply(root::ReleaseName{index, "people"}).status, RootStatus::wrong_kind);
@@ -186,8 +184,7 @@ TEST_F(RootKeys, ANameThatIsGivenUpIsFree) {
 
 TEST_F(RootKeys, AClientTakesNoShardFromTheGroupThatServesIt) {
   const auto group = [&](const std::string& name) {
-    return static_cast<GroupNumber>(
-        apply(root::CreateGroup{GroupKind::index, name, 1}).value);
+    return static_cast<GroupNumber>(apply(root::CreateGroup{GroupKind::index, name, 1}).value);
   };
   const GroupNumber one = group("one");
   const GroupNumber two = group("two");

@@ -119,12 +119,13 @@ static ClusterStatus status_of(const cluster::RootState& map) {
     const char* const state = is_token       ? one.is_spent ? "used" : "token"
                               : one.is_spent ? "revoked"
                                              : "active";
-    result.clients.push_back({.number = is_token ? number - cluster::kTokenNumbers : number,
-                              .name = one.name,
-                              .state = state,
-                              .expires_s = one.expires_s,
-                              .rights = one.rights == cluster::ClientRights::owner ? "owner" : "none",
-                              .groups_max = one.groups_max});
+    result.clients.push_back(
+        {.number = is_token ? number - cluster::kTokenNumbers : number,
+         .name = one.name,
+         .state = state,
+         .expires_s = one.expires_s,
+         .rights = one.rights == cluster::ClientRights::owner ? "owner" : "none",
+         .groups_max = one.groups_max});
   }
   return result;
 }

@@ -45,7 +45,7 @@ struct ReplicatedClient::Impl : fabric::Sink {
   bool is_target_lost = false;
   bool has_new_roster = false;
   std::uint64_t roster_asked_ns = 0;
-  std::optional<Error> refusal;  ///< why a member lets nobody in
+  std::optional<Error> refusal;     ///< why a member lets nobody in
   replication::Capability shown{};  ///< with each question: what this client has, as the map says
   bool is_denied = false;           ///< … and it was not enough for one that has no number
   struct Answer {

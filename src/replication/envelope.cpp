@@ -123,8 +123,7 @@ Result<Opened> decode_envelope(base::Bytes message) {
   opened.envelope.group = in.get_id();
   opened.envelope.from = log::ReplicaId{in.get<std::uint64_t>()};
   opened.envelope.to = log::ReplicaId{in.get<std::uint64_t>()};
-  opened.envelope.shown = {.index = in.get<std::uint32_t>(),
-                           .generation = in.get<std::uint32_t>()};
+  opened.envelope.shown = {.index = in.get<std::uint32_t>(), .generation = in.get<std::uint32_t>()};
   const Capability& shown = opened.envelope.shown;
   if (in.failed() || is_spare_used || opened.envelope.group.is_null()) return damaged();
   if (!is_kind(kind) || (shown.index == 0) != (shown.generation == 0)) return damaged();

@@ -86,8 +86,8 @@ enum class EnvelopeKind : std::uint8_t {
 }
 
 /// What is asked for under: which right of the asker's key, and in which generation it has it
-/// (docs/links.md). It is shown, and proves nothing: whoever takes it compares it with what it knows
-/// of the key that the connection proved.
+/// (docs/links.md). It is shown, and proves nothing: whoever takes it compares it with what it
+/// knows of the key that the connection proved.
 struct Capability {
   std::uint32_t index = 0;       ///< 0: none is shown
   std::uint32_t generation = 0;  ///< 0 exactly if index is
@@ -146,9 +146,9 @@ enum class ReplyStatus : std::uint8_t {
   not_leader =
       2,     ///< `value`: the node that leads, as far as is known; 0: nobody. Nothing happened
   busy = 3,  ///< too much is under way; nothing happened. `value`: microseconds until it may not be
-  expired = 4,  ///< no such session any more; whether the command was executed is not known
-  refused = 5,  ///< the state machine refuses it; nothing happened
-  lost = 6,     ///< this member leads no more; whether it will be executed is not known
+  expired = 4,   ///< no such session any more; whether the command was executed is not known
+  refused = 5,   ///< the state machine refuses it; nothing happened
+  lost = 6,      ///< this member leads no more; whether it will be executed is not known
   no_right = 7,  ///< the client's key has no right to that, or it is another's session; nothing
                  ///< happened
   stale = 8,     ///< what it shows is of before its right was changed; nothing happened

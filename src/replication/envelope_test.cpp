@@ -16,7 +16,8 @@ namespace {
 
 using Message = std::vector<std::byte>;
 
-constexpr Envelope kHead{.kind = EnvelopeKind::request, .group = {0x1122, 0x3344}, .to = {}, .shown = {1, 3}};
+constexpr Envelope kHead{
+    .kind = EnvelopeKind::request, .group = {0x1122, 0x3344}, .to = {}, .shown = {1, 3}};
 
 Message joined(Message head, base::Bytes body) {
   head.insert(head.end(), body.begin(), body.end());
@@ -76,9 +77,10 @@ Message reply_message() {
                 encode(reply()));
 }
 Message read_request_message() {
-  return joined(encode(Envelope{
-                    .kind = EnvelopeKind::read_request, .group = kHead.group, .shown = kHead.shown}),
-                encode(read_request()));
+  return joined(
+      encode(
+          Envelope{.kind = EnvelopeKind::read_request, .group = kHead.group, .shown = kHead.shown}),
+      encode(read_request()));
 }
 Message status_message() {
   return joined(encode(Envelope{.kind = EnvelopeKind::status,

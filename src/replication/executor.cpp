@@ -80,8 +80,7 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
   if (sequence < known.sequence) return {.status = ReplyStatus::expired};
   if (sequence > known.sequence) {
     known.sequence = sequence;
-    known.outcome = {.result =
-                         machine_.apply_for(holder, entry.index, in.take(in.remaining()))};
+    known.outcome = {.result = machine_.apply_for(holder, entry.index, in.take(in.remaining()))};
   }
   return known.outcome;
 }

@@ -293,7 +293,8 @@ class HostileState : public testing::Test {
   std::vector<std::byte> right_;
 };
 
-// The count; the first session (number, sequence, used, holder, length and 3 bytes of result); the second.
+// The count; the first session (number, sequence, used, holder, length and 3 bytes of result); the
+// second.
 constexpr std::size_t kFirst = 8;
 constexpr std::size_t kSecond = kFirst + 40 + 3;
 constexpr std::size_t kMachine = kSecond + 40;

@@ -295,10 +295,11 @@ TEST(JournalFormat, AReplicaIsRefusedWhenItsFieldsAreImpossible) {
 }
 
 TEST(JournalFormat, ACatalogIsRefusedWhenItsFieldsAreImpossible) {
-  const Change changes[] = {{"a newer version", 0, 3, 2, Errc::version_unsupported},
+  const Change changes[] = {
+      {"a newer version", 0, 3, 2, Errc::version_unsupported},
       {"an older one, whose commands say not whose they are", 0, 1, 2, Errc::version_unsupported},
-                            {"a spare field", 2, 1, 2},
-                            {"a spare field", 4, 1, 4}};
+      {"a spare field", 2, 1, 2},
+      {"a spare field", 4, 1, 4}};
   expect_refused(encode_catalog(kGroups), changes, catalog_error);
   EXPECT_EQ(catalog_error(encode_catalog({kGroup, {}})), Errc::corrupt);
   EXPECT_EQ(decode_catalog(encode_catalog({{}, kGroup})), (std::vector<GroupId>{{}, kGroup}));

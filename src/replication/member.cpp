@@ -137,13 +137,13 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
       const auto request = decode_request(body);
       if (!request) return;
       const Holder holder = options_.holder_of ? options_.holder_of(from) : 0;
-      return take_request(envelope.group, hosting,
-                          {.pending = {.client = from, .number = request->number},
-                           .session = request->session,
-                           .sequence = request->sequence,
-                           .payload = encode_command(request->session, request->sequence,
-                                                     request->command, holder),
-                           .shown = envelope.shown});
+      return take_request(
+          envelope.group, hosting,
+          {.pending = {.client = from, .number = request->number},
+           .session = request->session,
+           .sequence = request->sequence,
+           .payload = encode_command(request->session, request->sequence, request->command, holder),
+           .shown = envelope.shown});
     }
     case EnvelopeKind::read_request: {
       const auto asked = decode_read_request(body);
@@ -275,8 +275,7 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
              {.status = ReplyStatus::busy, .value = hosting.requests.retry_us(0)});
       continue;
     }
-    const Right right =
-        right_of(waiting.pending.answer, waiting.pending.client, waiting.shown);
+    const Right right = right_of(waiting.pending.answer, waiting.pending.client, waiting.shown);
     if (right != Right::held) {
       answer(group, hosting, waiting.pending, {.status = refusal_of(right)});
       continue;
@@ -494,29 +493,6 @@ void Member::reply(const GroupId& group, const Hosting& hosting, const fabric::N
   }
   send(client, {.kind = EnvelopeKind::reply, .group = group, .from = hosting.replica.self()},
        encode(told));
-}
-
-Right Member::right_of(const fabric::NodeName& from, const Capability& shown) const {
-  if (!options_.right_of || DOLMEN_PLANTED("replication.handle_not_checked")) return Right::held;
-  return options_.right_of(from, shown);
-}
-
-/// In the words of who asked.
-void Member::deny(const fabric::NodeName& from, const Envelope& envelope, base::Bytes body,
-                  Right right) {
-  DOLMEN_PROBE("replication.denied");
-  std::optional<std::uint64_t> number;
-  if (envelope.kind == EnvelopeKind::request) {
-    if (const auto request = decode_request(body)) number = request->number;
-  } else if (envelope.kind == EnvelopeKind::read_request) {
-    if (const auto asked = decode_read_request(body)) number = asked->number;
-  } else {
-    return send(from, {.kind = EnvelopeKind::denied, .group = envelope.group},
-                encode(Denied{.what = envelope.kind, .why = right}));
-  }
-  if (!number) return;
-  send(from, {.kind = EnvelopeKind::reply, .group = envelope.group},
-       encode(Reply{.number = *number, .status = refusal_of(right)}));
 }
 
 // What cannot be sent is lost: replicas and clients ask again.

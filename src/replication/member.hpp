@@ -57,8 +57,8 @@ struct MemberOptions {
   /// Whether `from` may say it; what it may not is dropped. Empty: anybody anything.
   std::function<bool(const fabric::NodeName& from, const Envelope& envelope, base::Bytes body)>
       may_say{};
-  /// What the key of `from` may do under what it shows; looked at when something arrives that needs a
-  /// right, and once more when it is begun. Empty: whoever may connect may do everything.
+  /// What the key of `from` may do under what it shows; looked at when something arrives that needs
+  /// a right, and once more when it is begun. Empty: whoever may connect may do everything.
   std::function<Right(const fabric::NodeName& from, const Capability& shown)> right_of{};
   /// Whose key `from` has proved. Empty: all share one.
   std::function<Holder(const fabric::NodeName& from)> holder_of{};

@@ -92,12 +92,4 @@ void Member::forget_reader(const fabric::NodeName& reader) {
   }
 }
 
-void Member::rights_changed() {
-  std::vector<fabric::NodeName> gone;
-  for (const auto& [reader, shown] : memory_readers_) {
-    if (right_of(reader, shown) != Right::held) gone.push_back(reader);
-  }
-  for (const fabric::NodeName& reader : gone) forget_reader(reader);
-}
-
 }  // namespace dolmen::replication

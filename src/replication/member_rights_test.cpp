@@ -52,8 +52,7 @@ MemberClient::Told wait_for(MemberWorld& world, MemberClient& client,
 }
 MemberClient::Told ask(MemberWorld& world, MemberClient& client, std::size_t member,
                        std::uint64_t session, std::uint64_t sequence, base::Bytes command = {}) {
-  return wait_for(world, client,
-                  [&] { return client.ask(member, session, sequence, command); });
+  return wait_for(world, client, [&] { return client.ask(member, session, sequence, command); });
 }
 MemberClient::Told read(MemberWorld& world, MemberClient& client, std::size_t member,
                         ReadLevel level) {
@@ -85,8 +84,7 @@ TEST(MemberRights, WhatIsShownIsComparedWithWhatIsHeld) {
     }
     for (const EnvelopeKind kind : {EnvelopeKind::ask_memory, EnvelopeKind::ask_copy,
                                     EnvelopeKind::ask_entries, EnvelopeKind::change}) {
-      EXPECT_EQ(denied(world, stranger, leader, kind),
-                (Denied{.what = kind, .why = Right::none}));
+      EXPECT_EQ(denied(world, stranger, leader, kind), (Denied{.what = kind, .why = Right::none}));
     }
   }
   EXPECT_FALSE(stranger.memory());
@@ -198,7 +196,8 @@ TEST(MemberRights, ASessionIsUsedByNobodyElse) {
 }
 
 TEST(MemberRights, PlantedBugsAreSeen) {
-  for (const char* const bug : {"replication.handle_not_checked", "replication.session_of_anybody"}) {
+  for (const char* const bug :
+       {"replication.handle_not_checked", "replication.session_of_anybody"}) {
     const sim::SimHooks hooks({.seed = 1, .buggify = false, .planted = bug});
     Rights rights;
     MemberWorld world(rights.options());

@@ -81,19 +81,18 @@ class Intruder final : private fabric::Sink {
       case 0:
         return send(to, Kind::request, encode(replication::Request{.number = number_}));
       case 1:
-        return send(
-            to, Kind::read_request,
-            encode(replication::ReadRequest{.number = number_,
-                                            .level = random_.chance(1, 2)
-                                                         ? replication::ReadLevel::stale
-                                                         : replication::ReadLevel::linearizable}));
+        return send(to, Kind::read_request,
+                    encode(replication::ReadRequest{
+                        .number = number_,
+                        .level = random_.chance(1, 2) ? replication::ReadLevel::stale
+                                                      : replication::ReadLevel::linearizable}));
       default:
         return send(to, Kind::ask_memory, {});
     }
   }
   void send(const fabric::NodeName& to, Kind kind, base::Bytes body) {
-    const std::vector<std::byte> head = encode(replication::Envelope{
-        .kind = kind, .group = place_.group, .shown = place_.shown()});
+    const std::vector<std::byte> head =
+        encode(replication::Envelope{.kind = kind, .group = place_.group, .shown = place_.shown()});
     const std::array<base::Bytes, 2> parts{head, body};
     (void)endpoint_->send(to, parts);
   }

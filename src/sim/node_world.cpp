@@ -220,9 +220,9 @@ void NodeRun::ended_with(std::size_t i, const Error& why) {
 }
 
 SimEndpointOptions NodeRun::client_endpoint(std::size_t index, cluster::ClientNumber number) {
-  const fabric::NodeId self =
-      options_.has_intruders ? fabric::client_node(number, static_cast<std::uint32_t>(index))
-                             : fabric::NodeId{fabric::kClientIds + index};
+  const fabric::NodeId self = options_.has_intruders
+                                  ? fabric::client_node(number, static_cast<std::uint32_t>(index))
+                                  : fabric::NodeId{fabric::kClientIds + index};
   SimEndpointOptions endpoint{.self = {self, 1}, .is_client = true};
   endpoint.waker = [this, index](std::uint64_t at_ns) { schedule_client(index, at_ns); };
   return endpoint;
@@ -244,9 +244,9 @@ void NodeRun::add_intruders(cluster::GroupNumber number, std::size_t victim) {
         return Intruder::Session{client->session(), client->sequence()};
       };
     }
-    auto intruder = std::make_unique<Intruder>(fabric_, client_endpoint(index, who),
-                                               std::move(place),
-                                               base::mix_seed(options_.seed, 3'000 + index));
+    auto intruder =
+        std::make_unique<Intruder>(fabric_, client_endpoint(index, who), std::move(place),
+                                   base::mix_seed(options_.seed, 3'000 + index));
     clients_.push_back({});
     clients_.back().client = std::move(intruder);
     schedule_client(index, now_ns() + 1);
