@@ -233,7 +233,7 @@ void NodeRun::add_intruders(cluster::GroupNumber number, std::size_t victim) {
     const auto* const its = std::get_if<0>(&clients_[victim].client);
     if (who == kThief && its == nullptr) continue;  // of an index
     const std::size_t index = clients_.size();
-    Intruder::Place place{.group = node::group_of(number)};
+    Intruder::Place place{.group = node::group_of(number), .members = {}};
     for (std::size_t node = 0; node < kNodesMax; ++node) place.members.push_back(id_of(node));
     place.shown = [this, who] {
       return replication::Capability{.index = replication::kWholeCluster,
