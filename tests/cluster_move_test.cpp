@@ -233,7 +233,7 @@ TEST_F(ClusterMove, FullDisksEndWhatNeedsRoomAndNothingElse) {
   // It has ended for want of room, unless it had taken all it needed before.
   const auto ended = nodes.ended(full);
   if (ended) {
-    EXPECT_EQ(*ended, dolmen::demo::kNotServing) << nodes.said();
+    EXPECT_EQ(*ended, demo::kNotServing) << nodes.said();
     EXPECT_NE(nodes.said().find("no_space"), std::string::npos) << nodes.said();
   }
   disks[full - 1]->free();
