@@ -4,6 +4,7 @@
 // spaces and in the nodes' directories in the end.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -38,8 +39,6 @@
 namespace dolmen::processes {
 
 namespace fs = std::filesystem;
-using std::chrono::milliseconds;
-
 /// This program with these words, behind those of a program that runs it; what it says on standard
 /// error is added to the file `output`. It is never left over.
 inline pid_t start_process(std::vector<std::string> words, const std::string& output, int out = -1,
@@ -75,6 +74,8 @@ inline int end_process(pid_t pid, int signal) {
 }
 
 struct NodesOptions {
+  std::uint32_t size = 0;               ///< of each space's group; 0: all nodes
+  milliseconds lost_after = kPatience;  ///< as a rule nobody is given another one's seat
   /// "host:port" of each.
   std::vector<std::string> addresses{};
   /// Network name spaces, where each has one of its own.
@@ -112,7 +113,7 @@ class Nodes {
       start(number);
     }
     cluster_.emplace(dolmen::Cluster::open(address(), kPatience).value());
-    for (const char* space : kSpaces) cluster_->create_space(space, count(), kPatience).value();
+    for (const char* space : kSpaces) cluster_->create_space(space, size(), kPatience).value();
     for (const char* space : kSpaces) {
       clients_.push_back(cluster_->client(space, kPatience).value());
     }
@@ -142,6 +143,7 @@ class Nodes {
   [[nodiscard]] std::uint32_t count() const {
     return static_cast<std::uint32_t>(options_.addresses.size());
   }
+  [[nodiscard]] std::uint32_t size() const { return options_.size == 0 ? count() : options_.size; }
   [[nodiscard]] std::string address() const {
     return dolmen::ClusterAddress{.nodes = options_.addresses,
                                   .identity_file = root_ + "/keys/client-1.key"}
@@ -162,7 +164,9 @@ class Nodes {
     if (!options_.namespaces.empty()) {
       before = {"ip", "netns", "exec", options_.namespaces[number - 1]};
     }
-    pids_[number] = start_process({"node", directory(number)}, output(), -1, before);
+    pids_[number] =
+        start_process({"node", directory(number), std::to_string(options_.lost_after.count())},
+                      output(), -1, before);
   }
   void signal(std::uint32_t number, int signal) { ::kill(pids_.at(number), signal); }
   /// Of each sync of the node's disk, beside what it takes. Requires: it serves already.
@@ -210,7 +214,18 @@ class Nodes {
     while (found == 0) found = leader(space);
     return found;
   }
-  /// Until all nodes vote in both spaces' groups, and have what was decided when this began.
+  /// Who has seats in a space's group, if no change of it is under way.
+  [[nodiscard]] std::optional<std::vector<std::uint32_t>> seats(std::uint32_t space) {
+    const auto status = cluster_->status(milliseconds(500));
+    if (!status) return std::nullopt;
+    for (const dolmen::ClusterStatus::Group& group : status->groups) {
+      if (group.name != kSpaces[space] || group.adding != 0 || group.leaving != 0) continue;
+      return group.members;
+    }
+    return std::nullopt;
+  }
+  /// Until all who have seats vote in both spaces' groups, and have what was decided when this
+  /// began.
   void wait_until_whole() {
     const auto until = std::chrono::steady_clock::now() + kPatience;
     for (dolmen::ReplicatedClient& client : clients_) {
@@ -264,6 +279,7 @@ class Nodes {
   void judge(const std::vector<Operation>& operations) {
     EXPECT_EQ(verdict(operations), "") << said();
     ASSERT_NO_FATAL_FAILURE(wait_until_whole());
+    ASSERT_NO_FATAL_FAILURE(wait_until_dropped());
     for (std::uint32_t number = 1; number <= count(); ++number) {
       EXPECT_EQ(end(number, SIGTERM), 0) << "node " << number << "\n" << said();
     }
@@ -276,7 +292,7 @@ class Nodes {
   }
   [[nodiscard]] bool is_whole(dolmen::ReplicatedClient& client, std::uint64_t& wanted) const {
     const auto statuses = client.status(milliseconds(200));
-    if (!statuses || statuses->size() != count()) return false;
+    if (!statuses || statuses->size() != size()) return false;
     bool is_led = false;
     for (const dolmen::ReplicatedStatus& one : *statuses) {
       if (!one.is_reached || !one.is_voter) return false;
@@ -320,11 +336,48 @@ class Nodes {
     }
     base::Sha256Digest digest{};
   };
+  [[nodiscard]] std::string image_of(std::uint32_t number, std::uint32_t group) const {
+    return directory(number) + "/group-" + std::to_string(group);
+  }
+  /// The directory of one that was given up stays, with nothing in it.
+  [[nodiscard]] bool has_image(std::uint32_t number, std::uint32_t group) const {
+    return fs::exists(image_of(number, group) + "/space");
+  }
+  [[nodiscard]] std::size_t images_of(std::uint32_t group) const {
+    std::size_t images = 0;
+    for (std::uint32_t number = 1; number <= count(); ++number) {
+      images += has_image(number, group) ? 1 : 0;
+    }
+    return images;
+  }
+  /// No seat is to go from one node to another any more.
+  [[nodiscard]] bool is_at_rest() {
+    const auto map = cluster_->status(milliseconds(500));
+    if (!map) return false;
+    std::vector<std::size_t> seats;
+    for (const dolmen::ClusterStatus::Node& node : map->nodes) {
+      if (node.state != "active") return false;
+      seats.push_back(node.seats);
+    }
+    const auto [least, most] = std::ranges::minmax(seats);
+    return most - least <= 1 && std::ranges::all_of(map->groups, [](const auto& group) {
+             return group.adding == 0 && group.leaving == 0;
+           });
+  }
+  /// Who gave a seat up keeps nothing of the group.
+  void wait_until_dropped() {
+    const auto until = std::chrono::steady_clock::now() + kPatience;
+    while (!is_at_rest() || images_of(2) != size() || images_of(3) != size()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), until) << status() << said();
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+  }
   void compare_images() const {
     for (std::uint32_t group = 2; group <= 3; ++group) {  // the root is 1
       std::map<base::Sha256Digest, std::vector<std::string>> found;
       for (std::uint32_t number = 1; number <= count(); ++number) {
-        const std::string image = directory(number) + "/group-" + std::to_string(group);
+        if (!has_image(number, group)) continue;
+        const std::string image = image_of(number, group);
         auto space = dolmen::Space::open(image, {.create = false, .read_only = true});
         ASSERT_TRUE(space) << image << ": " << space.error().message();
         Hash hash;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // For tests: what the processes of a cluster run, which are the test program with other words:
-//   node DIRECTORY            a node, until SIGTERM
+//   node DIRECTORY LOST       a node, until SIGTERM; who is silent for LOST ms loses its seats
 //   client ADDRESS NUMBER     calls both spaces until SIGTERM, and says on standard output what it
 //                             begins and what it was answered
 // A node's disk can be slow: each sync takes as many milliseconds longer as came with SIGUSR1.
@@ -27,6 +27,8 @@
 #include "tests/cluster_books.hpp"
 
 namespace dolmen::processes {
+
+using std::chrono::milliseconds;
 
 inline std::atomic<int> sync_ms{0};
 
@@ -120,7 +122,7 @@ inline int run_client(const std::string& address, std::uint32_t number,
   return 0;
 }
 
-inline int run_node(const std::string& directory) {
+inline int run_node(const std::string& directory, milliseconds lost_after) {
   struct sigaction slow{};
   slow.sa_flags = SA_SIGINFO | SA_RESTART;
   slow.sa_sigaction = [](int, siginfo_t* what, void*) { sync_ms = what->si_value.sival_int; };
@@ -130,14 +132,14 @@ inline int run_node(const std::string& directory) {
   if (bug != nullptr) hooks.emplace(dolmen::sim::SimHookOptions{.buggify = false, .planted = bug});
   dolmen::NodeRunOptions options;
   options.functions = functions();
-  options.lost_after = std::chrono::seconds(60);  // nobody is given another one's seat
+  options.lost_after = lost_after;
   return demo::serve(directory, options);
 }
 
 /// What main() does with its words; nothing: they are no process's of a cluster.
 inline std::optional<int> run_as_process(int count, char** words) {
   const std::string word = count >= 3 ? words[1] : "";
-  if (word == "node") return run_node(words[2]);
+  if (word == "node" && count == 4) return run_node(words[2], milliseconds(std::atoi(words[3])));
   if (word != "client" || count != 5) return std::nullopt;
   return run_client(words[2], static_cast<std::uint32_t>(std::atoi(words[3])),
                     std::chrono::milliseconds(std::atoi(words[4])));

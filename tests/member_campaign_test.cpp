@@ -98,6 +98,8 @@ class Asker {
       case ReplyStatus::busy:
       case ReplyStatus::lost:
         return look_elsewhere();
+      case ReplyStatus::no_right:
+      case ReplyStatus::stale:
       case ReplyStatus::expired:
       case ReplyStatus::refused:
         violation_ = "a session that is in use stays, and nothing is refused here";

@@ -44,13 +44,15 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
     total.nodes += result.nodes;
     total.transfers += result.transfers;
     total.published += result.published;
+    total.refused += result.refused;
   }
   std::printf(
       "%lu seeds, %.1f simulated minutes, %lu events, %lu answers, %lu of them read from afar, "
       "%lu processes ended, %lu changes of members, %lu nodes, %lu transfers, %lu objects "
-      "published\n",
+      "published, %lu questions refused\n",
       seeds, static_cast<double>(total.simulated_ns) / 6e10, total.events, total.answered,
-      total.read_afar, total.ended, total.changes, total.nodes, total.transfers, total.published);
+      total.read_afar, total.ended, total.changes, total.nodes, total.transfers, total.published,
+      total.refused);
   base::say_bound("node_seeds", seeds);
   EXPECT_GT(total.answered, seeds * 50);
   EXPECT_GT(total.read_afar, seeds * 3);
@@ -58,6 +60,7 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
   EXPECT_GT(total.changes, seeds);
   EXPECT_GT(total.transfers, seeds * 20);
   EXPECT_GT(total.published, seeds * 5);
+  EXPECT_GT(total.refused, seeds * 10);
 }
 
 TEST(NodeCampaign, OneSeed) {
@@ -95,10 +98,13 @@ TEST(NodeCampaign, NodesCountTheirMail) {
 
 TEST(NodeCampaign, PlantedBugsAreSeen) {
   if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
-  const auto expect_seen = [](const char* bug, bool has_indexes) {
-    const std::uint64_t seed = first_seen(
-        bug, from_environment("DOLMEN_NODE_BUG_SEEDS", 300), [has_indexes](std::uint64_t run) {
-          return !run_node_world({.seed = run, .may_have_indexes = has_indexes}).violation.empty();
+  const auto expect_seen = [](const char* bug, bool has_indexes, bool has_intruders) {
+    const std::uint64_t seed =
+        first_seen(bug, from_environment("DOLMEN_NODE_BUG_SEEDS", 300), [=](std::uint64_t run) {
+          return !run_node_world({.seed = run,
+                                  .may_have_indexes = has_indexes,
+                                  .has_intruders = has_intruders})
+                      .violation.empty();
         });
     EXPECT_NE(seed, 0u) << bug;
     std::printf("%s: seed %lu\n", bug, seed);
@@ -107,11 +113,15 @@ TEST(NodeCampaign, PlantedBugsAreSeen) {
        {"cluster.life_again", "cluster.earlier_map", "cluster.reports_unsettled",
         "cluster.sent_before_stable", "cluster.told_before_stable", "cluster.trimmed_when_sent",
         "cluster.told_once", "mail.not_in_snapshot"}) {
-    expect_seen(bug, false);
+    expect_seen(bug, false, false);
   }
-  for (const char* const bug : {"cluster.keeps_old_replica", "homes.not_in_snapshot",
-                                "cluster.home_not_undone", "cluster.lines_not_looked_at"}) {
-    expect_seen(bug, true);
+  for (const char* const bug :
+       {"cluster.keeps_old_replica", "homes.not_in_snapshot", "cluster.home_not_undone"}) {
+    expect_seen(bug, true, false);
+  }
+  for (const char* const bug : {"cluster.lines_not_looked_at", "replication.handle_not_checked",
+                                "replication.session_of_anybody"}) {
+    expect_seen(bug, true, true);
   }
 }
 

@@ -111,6 +111,15 @@ class ClusterNode {
   std::unique_ptr<Impl> impl_;
 };
 
+/// What a client may do.
+struct ClientGrant {
+  /// Whatever there is. False: ask where nodes are, how they are, and for their figures; everything
+  /// else is `no_right`.
+  bool is_owner = true;
+  /// Groups that it may make, each shard of an index being one.
+  std::uint32_t groups_max = 1024;
+};
+
 /// What the root group knows, and as far as they answer, how the groups are.
 struct ClusterStatus {
   struct Node {
@@ -137,6 +146,8 @@ struct ClusterStatus {
     std::string name{};
     std::string state{};          ///< "active", "revoked"; of a token: "token", "used"
     std::uint64_t expires_s = 0;  ///< of a token; since 1970 (UTC)
+    std::string rights{};         ///< "owner", "none"
+    std::uint32_t groups_max = 0;
   };
   std::string cluster{};      ///< its id, 32 hexadecimal digits
   std::uint64_t version = 0;  ///< of the map: higher ones are later
@@ -245,12 +256,24 @@ class Cluster {
   /// One more client, and its identity file. Errors: also already_exists (another file is there).
   [[nodiscard]] Result<void> add_client(
       std::string_view name, const std::string& owner_file, const std::string& identity_file,
+      const ClientGrant& grant = {}, std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// What it may do from now on. What it asked for under what it had is refused, as `no_right`, if
+  /// it was not begun yet; what it has made stays. Errors: also not_found, conflict (somebody else
+  /// says something else at the same time).
+  [[nodiscard]] Result<void> grant_client(
+      std::string_view name, const std::string& owner_file, const ClientGrant& grant,
       std::chrono::milliseconds patience = std::chrono::seconds(10));
   /// For ever. A node ends the client's connections when it hears of it: within a second, if it is
   /// connected. Errors: also not_found.
   [[nodiscard]] Result<void> revoke_client(
       std::string_view name, const std::string& owner_file,
       std::chrono::milliseconds patience = std::chrono::seconds(10));
+
+  /// Gives up a space whose import (`dolmen import`) did not end and will not: the name is free.
+  /// What was sent stays, without a name and seen by nobody, for groups are not removed. Errors:
+  /// not_found, already_exists (it is in use, or nothing was imported), those of call_space().
+  [[nodiscard]] Result<void> give_up_import(
+      std::string_view name, std::chrono::milliseconds patience = std::chrono::seconds(10));
 
   /// A client of the group with this name, to be used with call_space(). Errors: not_found.
   [[nodiscard]] Result<ReplicatedClient> client(

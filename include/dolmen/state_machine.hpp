@@ -112,6 +112,14 @@ class StateMachine {
     (void)index;
     return apply(command);
   }
+  /// apply_at(), and who asked for it: the number of the client whose key it came under, which its
+  /// group's nodes have made sure of. 0: nobody in particular, as in a group whose members and
+  /// clients share one key, or a node itself.
+  [[nodiscard]] virtual std::vector<std::byte> apply_for(std::uint64_t client, std::uint64_t index,
+                                                         Bytes command) {
+    (void)client;
+    return apply_at(index, command);
+  }
   /// What was applied up to this place is decided: it is never undone. An error ends the member.
   [[nodiscard]] virtual Result<void> decided(std::uint64_t index) {
     (void)index;

@@ -128,6 +128,32 @@ class MoveTest : public CliTest {
   return sent ? ::dolmen::Result<void>() : std::unexpected(sent.error());
 }
 
+// Whose directory is gone, or has changed since: the name is free for another one.
+TEST_F(MoveTest, HalfAnImportIsGivenUp) {
+  make_space("web");
+  start();
+  const auto half = import_half(address_, path("web"), "web");
+  ASSERT_TRUE(half) << half.error().message();
+  EXPECT_EQ(call_count("web").error().code(), ::dolmen::Errc::unfinished);
+  expect_error(dolmen({"space", "give-up", address_, "nobody"}), kFailed, "a group called nobody");
+  EXPECT_EQ(dolmen({"space", "give-up", address_, "web", "--json"}).json(),
+            (Json{{"name", "web"}}));
+  {
+    auto space = writer("web");
+    const auto shelf = space.find<Shelf>("shelf").value();
+    ASSERT_TRUE(space.transact(shelf, [](dolmen::mut<Shelf> s) { s->count = 41; }));
+    ASSERT_TRUE(space.close());
+  }
+  const Outcome again = dolmen({"import", "web", address_, "web"});
+  ASSERT_EQ(again.exit, kOk) << again.err;
+  ASSERT_TRUE(call_count("web"));
+  expect_error(dolmen({"space", "give-up", address_, "web"}), kFailed, "not half an import");
+  // What was given up is nobody's, also for whoever starts again.
+  stop();
+  start();
+  EXPECT_TRUE(call_count("web"));
+}
+
 TEST_F(MoveTest, ASpaceIsImportedChangedAndExported) {
   make_space("web");
   start();

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,8 @@ struct Options {
   std::string name;
   std::string owner_file;
   std::string file;  ///< of a new client
+  std::string rights = "owner";
+  std::uint32_t groups_max = ClientGrant{}.groups_max;
   double minutes = 60;
   std::uint32_t number = 0;
   std::uint32_t size = 3;
@@ -136,10 +139,12 @@ void print(const ClusterStatus& status) {
                 column(group.leader == 0 ? "-" : std::to_string(group.leader), 7).c_str(),
                 column(change, 12).c_str(), group.name.empty() ? "-" : group.name.c_str());
   }
-  std::printf("\n%s%s%s\n", column("CLIENT", 11).c_str(), column("STATE", 8).c_str(), "NAME");
+  std::printf("\n%s%s%s%s\n", column("CLIENT", 11).c_str(), column("STATE", 8).c_str(),
+              column("RIGHTS", 7).c_str(), "NAME");
   for (const ClusterStatus::Client& client : status.clients) {
-    std::printf("%s%s%s\n", column(std::to_string(client.number), 11).c_str(),
-                column(client.state, 8).c_str(), client.name.c_str());
+    std::printf("%s%s%s%s\n", column(std::to_string(client.number), 11).c_str(),
+                column(client.state, 8).c_str(), column(client.rights, 7).c_str(),
+                client.name.c_str());
   }
 }
 
@@ -169,7 +174,9 @@ Json json_of(const ClusterStatus& status) {
     clients.push_back({{"number", client.number},
                        {"name", client.name},
                        {"state", client.state},
-                       {"expires_s", client.expires_s}});
+                       {"expires_s", client.expires_s},
+                       {"rights", client.rights},
+                       {"groups_max", client.groups_max}});
   }
   return {{"cluster", status.cluster},
           {"version", status.version},
@@ -242,12 +249,16 @@ int make_token(const Options& options) {
   return kOk;
 }
 
+ClientGrant grant_of(const Options& options) {
+  return {.is_owner = options.rights == "owner", .groups_max = options.groups_max};
+}
+
 int add_client(const Options& options) {
   const Patience patience(options);
   auto cluster = Cluster::open(options.address, patience.left());
   if (!cluster) return failed(cluster.error());
-  const auto made =
-      cluster->add_client(options.name, owner_file(options), options.file, patience.left());
+  const auto made = cluster->add_client(options.name, owner_file(options), options.file,
+                                        grant_of(options), patience.left());
   if (!made) return failed(made.error());
   auto address = ClusterAddress::parse(options.address);
   if (!address) return failed(address.error());
@@ -275,6 +286,22 @@ int revoke_client(const Options& options) {
   return kOk;
 }
 
+int grant_client(const Options& options) {
+  const Patience patience(options);
+  auto cluster = Cluster::open(options.address, patience.left());
+  if (!cluster) return failed(cluster.error());
+  const auto made =
+      cluster->grant_client(options.name, owner_file(options), grant_of(options), patience.left());
+  if (!made) return failed(made.error());
+  if (options.json) {
+    print_json(
+        {{"client", options.name}, {"rights", options.rights}, {"groups_max", options.groups_max}});
+  } else {
+    std::printf("client %s has the rights: %s\n", options.name.c_str(), options.rights.c_str());
+  }
+  return kOk;
+}
+
 int make_space(const Options& options) {
   const Patience patience(options);
   auto cluster = Cluster::open(options.address, patience.left());
@@ -297,6 +324,20 @@ void add_address(CLI::App& command, Options& options) {
   command.add_option("--patience", options.patience_s, "seconds that it may take")
       ->check(CLI::Range(0.0, kLongestS))
       ->capture_default_str();
+}
+
+int give_up_import(const Options& options) {
+  const Patience patience(options);
+  auto cluster = Cluster::open(options.address, patience.left());
+  if (!cluster) return failed(cluster.error());
+  const auto done = cluster->give_up_import(options.name, patience.left());
+  if (!done) return failed(done.error());
+  if (options.json) {
+    print_json({{"name", options.name}});
+  } else {
+    std::printf("the name %s is free; what was imported stays without one\n", options.name.c_str());
+  }
+  return kOk;
 }
 
 }  // namespace
@@ -374,7 +415,31 @@ void add_node(CLI::App& app, Chosen& chosen) {
   add->add_option("NAME", options->name, "the client's name")->required();
   add->add_option("FILE", options->file, "the new file, for the client alone")->required();
   add_owner(add);
+  const auto add_groups = [&](CLI::App* command) {
+    command
+        ->add_option("--groups", options->groups_max,
+                     "how many groups it may make, each shard of an index being one")
+        ->capture_default_str();
+  };
+  const std::set<std::string> kRights{"owner", "none"};
+  add->add_option("--rights", options->rights,
+                  "owner: whatever there is; none: see where and how nodes are, and their figures")
+      ->check(CLI::IsMember(kRights))
+      ->capture_default_str();
+  add_groups(add);
   choose(add, add_client);
+  CLI::App* const grant = add_command(
+      *client, "rights", "say what a client may do from now on",
+      "dolmen client rights dolmen://127.0.0.1:7401?identity=keys/client-1.key web none",
+      options->json);
+  add_address(*grant, *options);
+  grant->add_option("NAME", options->name, "the client's name")->required();
+  grant->add_option("RIGHTS", options->rights, "owner or none")
+      ->required()
+      ->check(CLI::IsMember(kRights));
+  add_owner(grant);
+  add_groups(grant);
+  choose(grant, grant_client);
   CLI::App* const revoke = add_command(
       *client, "revoke", "trust a client no more, for ever",
       "dolmen client revoke dolmen://127.0.0.1:7401?identity=keys/client-1.key web", options->json);
@@ -410,6 +475,12 @@ void add_node(CLI::App& app, Chosen& chosen) {
   create->add_option("NAME", options->name, "the space's name")->required();
   create->add_option("--size", options->size, "how many nodes keep it")->capture_default_str();
   choose(create, make_space);
+  CLI::App* const give_up = add_command(
+      *space, "give-up", "free the name of a space whose import did not end",
+      "dolmen space give-up dolmen://127.0.0.1:7401?identity=keys/client-1.key web", options->json);
+  add_address(*give_up, *options);
+  give_up->add_option("NAME", options->name, "the space's name")->required();
+  choose(give_up, give_up_import);
 }
 
 }  // namespace dolmen::cli

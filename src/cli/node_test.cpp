@@ -28,8 +28,9 @@ class NodeCommand : public CliTest {
 
 TEST_F(NodeCommand, EverySubcommandHasHelpWithAnExampleAndTheJsonOption) {
   const std::vector<std::vector<std::string>> commands{
-      {"node", "init"},  {"node", "drain"}, {"node", "undrain"},  {"node", "remove"},
-      {"node", "token"}, {"client", "add"}, {"client", "revoke"}, {"space", "create"}};
+      {"node", "init"},    {"node", "drain"},   {"node", "undrain"},  {"node", "remove"},
+      {"node", "token"},   {"client", "add"},   {"client", "revoke"}, {"client", "rights"},
+      {"space", "create"}, {"space", "give-up"}};
   for (std::vector<std::string> words : commands) {
     EXPECT_EQ(dolmen(words).exit, kUsage) << "more is required";
     words.emplace_back("--help");

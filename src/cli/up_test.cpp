@@ -340,6 +340,24 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   expect_error(dolmen({"node", "init", "false", "--listen", at(1), "--identity", "web.key",
                        "--founders", at(1) + "," + at(2) + "," + at(3)}),
                kFailed, "not the key of this founder's number");
+  // What it may do is the owner's word: look how the cluster is, and nothing else.
+  EXPECT_EQ(
+      dolmen({"client", "rights", address(), "web", "none", "--groups", "0", "--json"}).json(),
+      (Json{{"client", "web"}, {"rights", "none"}, {"groups_max", 0}}));
+  ASSERT_TRUE(until([&] { return status()["clients"][1]["rights"] == "none"; })) << status();
+  ASSERT_TRUE(until([&] {
+    return dolmen({"log", "show", as_web, "web"}).err.find("no_right") != std::string::npos;
+  }));
+  expect_error(dolmen({"space", "create", as_web, "its"}), kFailed, "no_right");
+  EXPECT_EQ(dolmen({"status", as_web}).exit, kOk);
+  EXPECT_EQ(dolmen({"top", as_web, "--json", "--interval", "0.1"}).exit, kOk);
+  EXPECT_EQ(dolmen({"client", "rights", address(), "web", "owner", "--groups", "0"}).exit, kOk);
+  expect_error(dolmen({"client", "rights", address(), "web", "all"}), kUsage, "all");
+  expect_error(dolmen({"client", "rights", address(), "nobody", "none"}), kFailed,
+               "a client called nobody");
+  expect_error(dolmen({"space", "create", as_web, "its"}), kFailed, "as many groups as it may");
+  EXPECT_EQ(dolmen({"log", "show", as_web, "web"}).exit, kOk);
+
   // Whom the owner let in nobody else shuts out.
   expect_error(dolmen({"client", "revoke", address(), "web", "--owner", "web.key"}), kFailed,
                "not an owner's key");

@@ -72,6 +72,10 @@ std::string_view text(RootStatus status) noexcept {
       return "the token was used";
     case RootStatus::unknown_client:
       return "there is no such client";
+    case RootStatus::too_many:
+      return "this client has made as many groups as it may";
+    case RootStatus::shard_taken:
+      return "another group serves the shard";
   }
   return "a reason that this program does not know";
 }

@@ -83,12 +83,22 @@ struct RootNode {
   friend bool operator==(const RootNode&, const RootNode&) = default;
 };
 
+/// What a client may ask for: nothing but the map, who is a member and how all that is, or whatever
+/// there is.
+enum class ClientRights : std::uint8_t { none = 0, owner = 1 };
+/// Of groups that a client has made, shards of indexes among them, if nobody says another number.
+inline constexpr std::uint32_t kClientGroupsDefault = 1024;
+
 /// Who may connect beside the nodes, by a key of its own.
 struct RootClient {
   std::string name{};
   NodeIdentity key{};
-  std::uint64_t expires_s = 0;  ///< a token's: since 1970 (UTC); 0: never
-  bool is_spent = false;        ///< a client: revoked, for ever; a token: used
+  std::uint64_t expires_s = 0;               ///< a token's: since 1970 (UTC); 0: never
+  bool is_spent = false;                     ///< a client: revoked, for ever; a token: used
+  ClientRights rights = ClientRights::none;  ///< a token: none
+  /// How often that was said: whoever shows its right says as of when it has it. From 1 on.
+  std::uint32_t generation = 1;
+  std::uint32_t groups_max = kClientGroupsDefault;  ///< that it may make
   friend bool operator==(const RootClient&, const RootClient&) = default;
 };
 
@@ -114,6 +124,7 @@ struct RootGroup {
   std::map<NodeNumber, NodeLife> members{};
   std::vector<NodeNumber> founders{};  ///< the members that it began with; ascending
   log::Index as_of = 0;                ///< of the group's own log: `members` are from there
+  ClientNumber maker = 0;              ///< whose command made it; 0: a node's
   std::optional<GroupChange> change{};
   std::optional<IndexShape> shape{};  ///< of a shard of an index
   /// Its table is a shard of the directory, or may be one.
@@ -136,6 +147,7 @@ struct FirstClient {
   ClientNumber client = 0;
   std::string name{};
   NodeIdentity key{};
+  ClientRights rights = ClientRights::owner;
   friend bool operator==(const FirstClient&, const FirstClient&) = default;
 };
 /// The cluster begins: nodes 1, 2, … and group 1 of them. The same cluster again: unchanged.
@@ -243,18 +255,23 @@ struct EndChange {
   std::vector<Seat> members{};  ///< ascending
   friend bool operator==(const EndChange&, const EndChange&) = default;
 };
+/// A client's is refused where another group serves the shard: what that knows would be gone.
 struct AssignShard {
   std::uint32_t shard = 0;
   GroupNumber group = 0;  ///< of kind index, and no shard of an index; 0: none
   friend bool operator==(const AssignShard&, const AssignShard&) = default;
 };
 
-/// A client, or the token of the node that comes next: signed by the owner.
+/// A client, or the token of the node that comes next: signed by the owner. Of a client that is
+/// there, with the generation behind its own: it has these rights from now on.
 struct AddClient {
   ClientNumber client = 0;  ///< a token's: kTokenNumbers and the next node's number
   std::string name{};
   NodeIdentity key{};
   std::uint64_t expires_s = 0;
+  ClientRights rights = ClientRights::none;
+  std::uint32_t generation = 1;
+  std::uint32_t groups_max = kClientGroupsDefault;
   RootSignature signature{};
   friend bool operator==(const AddClient&, const AddClient&) = default;
 };
@@ -275,9 +292,19 @@ struct Join {
   friend bool operator==(const Join&, const Join&) = default;
 };
 
+/// The name is free again, and the group has none: as of a space whose import was given up, which
+/// nobody can open. Of a space alone. Refused unless the group has that name.
+struct ReleaseName {
+  GroupNumber group = 0;
+  std::string name{};
+  friend bool operator==(const ReleaseName&, const ReleaseName&) = default;
+};
+
 using Command = std::variant<Init, AddNode, SetAddress, NodeLost, NodeBack, SetLife, Drain, Undrain,
                              RemoveNode, CreateGroup, SetSize, BeginChange, EndChange, AssignShard,
-                             AddClient, RevokeClient, Join, CreateIndex>;
+                             AddClient, RevokeClient, Join, CreateIndex, ReleaseName>;
+/// In the bytes; those between are nobody's.
+inline constexpr std::size_t kReleaseNameKind = 22;
 
 }  // namespace root
 
@@ -311,6 +338,8 @@ enum class RootStatus : std::uint8_t {
   unknown_token = 25,
   token_used = 26,
   unknown_client = 27,
+  too_many = 28,     ///< value: how many groups the client may make
+  shard_taken = 29,  ///< value: by which group
 };
 /// A sentence for people, without a full stop. Unknown ones have one as well.
 [[nodiscard]] std::string_view text(RootStatus status) noexcept;
@@ -336,8 +365,9 @@ class RootState {
 
   /// Executes the command in the entry at `index`, above that of any before. Total: whatever the
   /// command says; what is refused leaves no trace. Signatures are not looked at: whoever calls
-  /// this has verified them. Cost: at most the size of the state.
-  RootReply apply(log::Index index, const RootCommand& command);
+  /// this has verified them. `client`: whose command it is; 0: a node's. Cost: at most the size of
+  /// the state.
+  RootReply apply(log::Index index, const RootCommand& command, ClientNumber client = 0);
 
   [[nodiscard]] bool is_begun() const noexcept { return version_ != 0; }
   [[nodiscard]] const ObjectId& cluster() const noexcept { return cluster_; }
@@ -418,10 +448,10 @@ class RootState {
 
 // ---------------------------------------------------------------------------------------- bytes
 
-inline constexpr std::uint32_t kRootStateVersion = 2;
+inline constexpr std::uint32_t kRootStateVersion = 3;
 /// "DLRT": the first bytes of a state.
 inline constexpr std::uint32_t kRootStateMagic = 0x54524C44;
-inline constexpr std::uint32_t kRootCommandVersion = 2;
+inline constexpr std::uint32_t kRootCommandVersion = 3;
 /// Most bytes of a command, and so most that a decoder looks at.
 inline constexpr std::size_t kRootCommandBytesMax = 8192;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -28,6 +29,7 @@ bool is_group_name(std::string_view name) {
 struct RootExecutor {
   RootState& state;
   log::Index index = 0;
+  ClientNumber client = 0;  ///< whose command it is
 
   RootReply operator()(const root::Init& init) {
     if (state.is_begun()) {
@@ -54,8 +56,8 @@ struct RootExecutor {
     begun.owner_ = init.owner;
     for (const root::FirstClient& first : init.clients) {
       RootExecutor executor{begun, index};
-      const RootReply reply =
-          executor(root::AddClient{.client = first.client, .name = first.name, .key = first.key});
+      const RootReply reply = executor(root::AddClient{
+          .client = first.client, .name = first.name, .key = first.key, .rights = first.rights});
       if (reply.status != RootStatus::done) return reply;
     }
     if (begun.holder_of(begun.owner_)) return {RootStatus::identity_taken};
@@ -84,19 +86,24 @@ struct RootExecutor {
   }
 
   RootReply operator()(const root::AddClient& command) {
-    if (state.owner_ == NodeIdentity{}) return {RootStatus::not_signed};
     const bool is_token = command.client >= kTokenNumbers;
     if (command.client == 0 || !is_word(command.name, kNodeNameBytesMax) ||
-        command.key == NodeIdentity{} || is_token != (command.expires_s != 0)) {
+        command.key == NodeIdentity{} || is_token != (command.expires_s != 0) ||
+        command.generation == 0 || (is_token && command.rights != ClientRights::none)) {
       return {RootStatus::invalid};
     }
-    const RootClient client{
-        .name = command.name, .key = command.key, .expires_s = command.expires_s};
+    const RootClient client{.name = command.name,
+                            .key = command.key,
+                            .expires_s = command.expires_s,
+                            .rights = command.rights,
+                            .generation = command.generation,
+                            .groups_max = command.groups_max};
     if (const auto found = state.clients_.find(command.client); found != state.clients_.end()) {
       // Also of one that was used or revoked: it does not come back.
       if (found->second == client) return kUnchanged;
-      return {RootStatus::name_taken, command.client};
+      return grant(found->second, client, command.client);
     }
+    if (command.generation != 1) return {RootStatus::outdated};
     if (command.key == state.owner_ || state.holder_of(command.key)) {
       return {RootStatus::identity_taken};
     }
@@ -219,6 +226,7 @@ struct RootExecutor {
     }
     if (state.groups_.size() >= kGroupsMax) return {RootStatus::full};
     RootGroup group{.kind = command.kind, .name = command.name, .size = command.size};
+    if (const auto most = groups_left(1)) return *most;
     auto seats = state.seats();
     if (state.least_loaded(command.size, seats).empty()) return {RootStatus::no_nodes};
     return {RootStatus::done, add(std::move(group), seats)};
@@ -251,6 +259,7 @@ struct RootExecutor {
       if (taken != names.end()) return {RootStatus::name_taken, taken->second};
     }
     if (state.groups_.size() + command.shards > kGroupsMax) return {RootStatus::full};
+    if (const auto most = groups_left(command.shards)) return *most;
     auto seats = state.seats();
     if (state.least_loaded(command.size, seats).empty()) return {RootStatus::no_nodes};
     const GroupNumber first = state.next_group_;
@@ -317,11 +326,46 @@ struct RootExecutor {
       if (!group->is_directory()) return {RootStatus::wrong_kind};
     }
     if (state.shards_[command.shard] == command.group) return kUnchanged;
+    if (client != 0 && state.shards_[command.shard] != 0) {
+      return {RootStatus::shard_taken, state.shards_[command.shard]};
+    }
     state.shards_[command.shard] = command.group;
     return {};
   }
 
+  RootReply operator()(const root::ReleaseName& command) {
+    const auto found = state.groups_.find(command.group);
+    if (found == state.groups_.end()) return {RootStatus::unknown_group};
+    if (found->second.kind != GroupKind::space) return {RootStatus::wrong_kind};
+    if (found->second.name.empty()) return kUnchanged;
+    if (found->second.name != command.name) return {RootStatus::outdated};
+    found->second.name.clear();
+    return {RootStatus::done, command.group};
+  }
+
  private:
+  /// What was signed once is not said again: each has a generation of its own.
+  static RootReply grant(RootClient& known, const RootClient& wanted, ClientNumber number) {
+    const bool is_it = known.name == wanted.name && known.key == wanted.key &&
+                       number < kTokenNumbers && !known.is_spent;
+    if (!is_it) return {RootStatus::name_taken, number};
+    if (wanted.generation - 1 != known.generation) {
+      return {RootStatus::outdated, known.generation};
+    }
+    known = wanted;
+    return {RootStatus::done, number};
+  }
+  /// What the client is told that wants to make more than it may; nothing: it may.
+  [[nodiscard]] std::optional<RootReply> groups_left(std::size_t wanted) const {
+    const auto found = state.clients_.find(client);
+    if (found == state.clients_.end()) return std::nullopt;
+    const auto made = static_cast<std::size_t>(std::ranges::count_if(
+        state.groups_, [&](const auto& entry) { return entry.second.maker == client; }));
+    const std::uint32_t most = found->second.groups_max;
+    if (made + wanted <= most) return std::nullopt;
+    return RootReply{RootStatus::too_many, most};
+  }
+
   /// Of an index that is there: where its shards begin.
   [[nodiscard]] bool are_those_of(std::string_view name,
                                   const std::vector<std::string>& splits) const {
@@ -346,6 +390,7 @@ struct RootExecutor {
   /// A group whose founders are the least loaded nodes. Requires: there is one. `seats`: of all
   /// groups, and then of this one as well.
   GroupNumber add(RootGroup group, std::map<NodeNumber, std::size_t>& seats) {
+    group.maker = client;
     group.founders = state.least_loaded(group.size, seats);
     for (const NodeNumber number : group.founders) {
       group.members.emplace(number, state.nodes_.at(number).life);
@@ -424,10 +469,10 @@ struct RootExecutor {
   }
 };
 
-RootReply RootState::apply(log::Index index, const RootCommand& command) {
+RootReply RootState::apply(log::Index index, const RootCommand& command, ClientNumber client) {
   DOLMEN_ASSERT(index > version_);
   if (!is_begun() && !std::holds_alternative<root::Init>(command)) return {RootStatus::not_begun};
-  const RootReply reply = std::visit(RootExecutor{*this, index}, command);
+  const RootReply reply = std::visit(RootExecutor{*this, index, client}, command);
   if (reply.status == RootStatus::done) version_ = index;
   return reply;
 }

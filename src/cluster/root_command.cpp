@@ -38,6 +38,7 @@ struct RootFields {
       io.number(client.client);
       io.string(client.name);
       io.bytes(client.key);
+      io.rights(client.rights);
     });
   }
   template <class C>
@@ -58,6 +59,9 @@ struct RootFields {
       io.string(c.name);
       io.bytes(c.key);
       io.number(c.expires_s);
+      io.rights(c.rights);
+      io.number(c.generation);
+      io.number(c.groups_max);
     }
     io.bytes(c.signature);
   }
@@ -108,6 +112,7 @@ struct RootFields {
     if constexpr (requires { c.shard; }) io.number(c.shard);
     io.number(c.group);
     if constexpr (requires { c.size; }) io.number(c.size);
+    if constexpr (requires { c.name; }) io.string(c.name);
     if constexpr (requires { c.add; }) {
       io.number(c.add);
       io.number(c.leave);
@@ -135,6 +140,7 @@ struct RootWriter {
   void flag(bool value) { out.put(static_cast<std::uint8_t>(value ? 1 : 0)); }
   void kind(GroupKind kind) { out.put(static_cast<std::uint8_t>(kind)); }
   void table(TableKind table) { out.put(static_cast<std::uint8_t>(table)); }
+  void rights(ClientRights rights) { out.put(static_cast<std::uint8_t>(rights)); }
   void string(const std::string& text) { out.put_string(text); }
   void bytes(base::Bytes bytes) { out.put_bytes(bytes); }
   template <class T, class Body>
@@ -167,6 +173,11 @@ struct RootReader {
     if (byte < 1 || byte > 2) in.fail();
     table = static_cast<TableKind>(byte);
   }
+  void rights(ClientRights& rights) {
+    const auto byte = in.get<std::uint8_t>();
+    if (byte > static_cast<std::uint8_t>(ClientRights::owner)) in.fail();
+    rights = static_cast<ClientRights>(byte);
+  }
   void string(std::string& text) { text = in.get_string(); }
   void bytes(base::MutableBytes into) {
     const base::Bytes bytes = in.take(into.size());
@@ -179,7 +190,17 @@ struct RootReader {
   }
 };
 
-/// The kind in the bytes is the place in the variant, from 1 on.
+/// The kind in the bytes is the place in the variant, from 1 on, but for the last one.
+constexpr std::size_t kLastPlace = std::variant_size_v<RootCommand> - 1;
+constexpr std::size_t kind_of(std::size_t place) {
+  return place == kLastPlace ? root::kReleaseNameKind : place + 1;
+}
+/// No command's: behind all of them.
+constexpr std::size_t place_of(std::size_t kind) {
+  if (kind == root::kReleaseNameKind) return kLastPlace;
+  return kind == 0 || kind > kLastPlace ? kLastPlace + 1 : kind - 1;
+}
+
 template <std::size_t Place = 0>
 bool take(RootCommand& command, std::size_t place, base::ByteReader& in) {
   if constexpr (Place < std::variant_size_v<RootCommand>) {
@@ -196,7 +217,7 @@ bool take(RootCommand& command, std::size_t place, base::ByteReader& in) {
 std::vector<std::byte> encode(const RootCommand& command) {
   base::ByteWriter out;
   out.put(static_cast<std::uint16_t>(kRootCommandVersion));
-  out.put(static_cast<std::uint16_t>(command.index() + 1));
+  out.put(static_cast<std::uint16_t>(kind_of(command.index())));
   std::visit([&](const auto& one) { RootFields<RootWriter>{.io = {out}}.visit(one); }, command);
   return out.release();
 }
@@ -211,7 +232,7 @@ Result<RootCommand> decode_root_command(base::Bytes bytes) {
     return fail(Errc::version_unsupported, "a command to the root", version);
   }
   RootCommand command;
-  if (kind == 0 || !take(command, kind - 1, in) || !in.finished()) return damaged_command();
+  if (!take(command, place_of(kind), in) || !in.finished()) return damaged_command();
   return command;
 }
 

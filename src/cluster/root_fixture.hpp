@@ -27,7 +27,9 @@ struct RootHistory {
   RootState state{};
   log::Index index = 0;
 
-  RootReply apply(const RootCommand& command) { return state.apply(++index, command); }
+  RootReply apply(const RootCommand& command, ClientNumber client = 0) {
+    return state.apply(++index, command, client);
+  }
 
   /// Nodes 1 to `nodes`; the root group on the first `founders` of them.
   void begin(std::size_t nodes, std::size_t founders = 3, std::uint32_t size = 3,
@@ -108,7 +110,15 @@ inline RootState rich_root_state() {
   history.apply(root::Drain{4});
   history.apply(root::RemoveNode{6});
   history.apply(root::BeginChange{.group = kRootGroup, .add = 5, .leave = 3});
-  history.apply(root::AddClient{.client = 1, .name = "web", .key = identity(0xC1)});
+  root::AddClient web{.client = 1,
+                      .name = "web",
+                      .key = identity(0xC1),
+                      .rights = ClientRights::owner,
+                      .groups_max = 20};
+  history.apply(web);
+  web.generation = 2;
+  web.groups_max = 10;
+  history.apply(web);
   history.apply(root::AddClient{.client = 9, .name = "former", .key = identity(0xC9)});
   history.apply(root::RevokeClient{.client = 9});
   history.apply(RootHistory::token(7));
@@ -125,7 +135,8 @@ inline RootState rich_root_state() {
                                   .bucket_bytes = 4096,
                                   .record_bytes = 65536,
                                   .table = TableKind::ordered,
-                                  .splits = {"g", std::string("p\0\xFF", 3)}});
+                                  .splits = {"g", std::string("p\0\xFF", 3)}},
+                1);
   const auto changed = static_cast<GroupNumber>(first.value);
   NodeNumber added = 1;
   while (history.group(changed).members.contains(added) || !history.state.is_available(added)) {

@@ -54,6 +54,7 @@ void put_group(base::ByteWriter& out, GroupNumber number, const RootGroup& group
   out.put(
       static_cast<std::uint8_t>((group.change ? kHasChange : 0) | (group.shape ? kHasShape : 0)));
   out.put(group.as_of);
+  out.put(group.maker);
   out.put_string(group.name);
   out.put(static_cast<std::uint8_t>(group.members.size()));
   out.put(static_cast<std::uint8_t>(group.founders.size()));
@@ -142,20 +143,27 @@ struct RootFormat {
     get_identity(in, state.owner_);
     const auto count = in.get<std::uint32_t>();
     if (in.failed() || count > kClientsMax + kRootTokensMax) return false;
-    if ((count != 0 && state.owner_ == NodeIdentity{}) || !is_new(state.owner_)) return false;
+    if (!is_new(state.owner_)) return false;
     for (std::uint32_t i = 0; i < count; ++i) {
       const auto number = in.get<std::uint32_t>();
       const auto spent = in.get<std::uint8_t>();
-      RootClient client{.is_spent = spent == kIsSpent};
+      const auto rights = in.get<std::uint8_t>();
+      RootClient client{.is_spent = spent == kIsSpent, .rights = static_cast<ClientRights>(rights)};
+      client.generation = in.get<std::uint32_t>();
+      client.groups_max = in.get<std::uint32_t>();
       client.expires_s = in.get<std::uint64_t>();
       get_identity(in, client.key);
       client.name = get_bounded(in, kNodeNameBytesMax);
       if (in.failed() || number == 0 || spent > kIsSpent) return false;
+      if (client.generation == 0 || rights > static_cast<std::uint8_t>(ClientRights::owner)) {
+        return false;
+      }
       if (!state.clients_.empty() && number <= state.clients_.rbegin()->first) return false;
       const bool is_token = number >= kTokenNumbers;
       if (is_token && (number == kTokenNumbers || number - kTokenNumbers >= state.next_node_)) {
         return false;
       }
+      if (is_token && (client.rights != ClientRights::none || client.generation != 1)) return false;
       if (is_token != (client.expires_s != 0) || !is_word(client.name, kNodeNameBytesMax)) {
         return false;
       }
@@ -200,6 +208,7 @@ struct RootFormat {
     group.size = in.get<std::uint8_t>();
     const auto has = in.get<std::uint8_t>();
     group.as_of = in.get<std::uint64_t>();
+    group.maker = in.get<std::uint32_t>();
     group.name = get_bounded(in, kGroupNameBytesMax);
     const std::size_t members = in.get<std::uint8_t>();
     const std::size_t founders = in.get<std::uint8_t>();
@@ -302,6 +311,9 @@ std::vector<std::byte> encode_root(const RootState& state) {
   for (const auto& [number, client] : state.clients()) {
     out.put(number);
     out.put(client.is_spent ? kIsSpent : std::uint8_t{0});
+    out.put(static_cast<std::uint8_t>(client.rights));
+    out.put(client.generation);
+    out.put(client.groups_max);
     out.put(client.expires_s);
     put_identity(out, client.key);
     out.put_string(client.name);

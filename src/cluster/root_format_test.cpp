@@ -16,7 +16,7 @@ Errc code_of(const Result<T>& result) {
   return result ? Errc{} : result.error().code();
 }
 
-/// One of each kind, in the order of their numbers; of the last one, of either table.
+/// One of each kind, in the order of their numbers; of an index, one of either table.
 std::vector<RootCommand> example_commands() {
   RootSignature signature{};
   signature.fill(std::byte{0x51});
@@ -25,7 +25,11 @@ std::vector<RootCommand> example_commands() {
                      .nodes = {RootHistory::founder(1), RootHistory::founder(2)},
                      .size = 3,
                      .shard_bits = 4,
-                     .clients = {{.client = 1, .name = "web", .key = identity(0xC1)}}},
+                     .clients = {{.client = 1, .name = "web", .key = identity(0xC1)},
+                                 {.client = 2,
+                                  .name = "monitor",
+                                  .key = identity(0xC2),
+                                  .rights = ClientRights::none}}},
           root::AddNode{"n3", "10.0.0.3:7400", identity(3), 2},
           root::SetAddress{3, "10.0.0.4:7400"},
           root::NodeLost{3},
@@ -47,6 +51,9 @@ std::vector<RootCommand> example_commands() {
                           .name = "node-4",
                           .key = identity(0x84),
                           .expires_s = 2'000'000'000,
+                          .rights = ClientRights::owner,
+                          .generation = 5,
+                          .groups_max = 77,
                           .signature = signature},
           root::RevokeClient{9, signature},
           root::Join{.token = kTokenNumbers + 4,
@@ -66,7 +73,8 @@ std::vector<RootCommand> example_commands() {
                             .bucket_bytes = 1u << 20,
                             .record_bytes = 3u << 20,
                             .table = TableKind::ordered,
-                            .splits = {"g", std::string("p\0\xFF", 3)}}};
+                            .splits = {"g", std::string("p\0\xFF", 3)}},
+          root::ReleaseName{.group = 3, .name = "web"}};
 }
 
 /// All of them, each with its length in front.
@@ -81,13 +89,13 @@ std::vector<std::byte> example_log() {
 }
 
 TEST(RootFormat, BytesOfAStateAreForEver) {
-  EXPECT_EQ(encode_root(rich_root_state()), golden("root_state_v2.bin"));
-  EXPECT_EQ(decode_root(golden("root_state_v2.bin")), rich_root_state());
+  EXPECT_EQ(encode_root(rich_root_state()), golden("root_state_v3.bin"));
+  EXPECT_EQ(decode_root(golden("root_state_v3.bin")), rich_root_state());
 }
 
 TEST(RootFormat, BytesOfCommandsAreForEver) {
   EXPECT_EQ(example_commands().size(), std::variant_size_v<RootCommand> + 1);
-  EXPECT_EQ(example_log(), golden("root_commands_v2.bin"));
+  EXPECT_EQ(example_log(), golden("root_commands_v3.bin"));
   for (const RootCommand& command : example_commands()) {
     EXPECT_EQ(decode_root_command(encode(command)), command) << command.index();
   }
@@ -124,16 +132,16 @@ TEST(RootFormat, WhatIsCutIsCorrupt) {
 
 TEST(RootFormat, ANewerVersionIsSaidToBeOne) {
   std::vector<std::byte> state = encode_root(rich_root_state());
-  state[4] = std::byte{3};
+  state[4] = std::byte{4};
   EXPECT_EQ(code_of(decode_root(state)), Errc::version_unsupported);
   std::vector<std::byte> command = encode(RootCommand(root::Drain{1}));
-  command[0] = std::byte{3};
+  command[0] = std::byte{4};
   EXPECT_EQ(code_of(decode_root_command(command)), Errc::version_unsupported);
   std::vector<std::byte> reply = encode(RootReply{});
   reply[0] = std::byte{2};
   EXPECT_EQ(code_of(decode_root_reply(reply)), Errc::version_unsupported);
   std::vector<std::byte> unknown = encode(RootCommand(root::Drain{1}));
-  for (const int kind : {0, 19, 255}) {
+  for (const int kind : {0, 19, 21, 23, 255}) {
     unknown[2] = static_cast<std::byte>(kind);
     EXPECT_EQ(code_of(decode_root_command(unknown)), Errc::corrupt);
   }

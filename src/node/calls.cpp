@@ -80,10 +80,30 @@ void Calls::end(Slot slot, Result<Outcome> outcome) {
 void Calls::give_up(Slot slot) {
   const Call& call = calls_[slot];
   if (const auto why = line_.refused()) return end(slot, std::unexpected(*why));
+  if (call.is_stale && !call.is_unsure) {
+    return end(slot, fail(Errc::no_right, "the right that this client shows was changed since"));
+  }
   if (call.was_refused && !call.is_unsure) {
     return end(slot, fail(Errc::busy, "the group has too much to do"));
   }
   end(slot, fail(Errc::timed_out, "no leader of the group answered"));
+}
+
+/// Members hear of what the owner said within a moment, one before the other, and so does this one.
+void Calls::deny(Slot slot, ReplyStatus status, std::uint64_t now_ns) {
+  constexpr std::uint64_t kMomentNs = 200'000'000;
+  Call& call = calls_[slot];
+  if (call.denied_ns == 0) call.denied_ns = now_ns;
+  call.is_stale = status == ReplyStatus::stale;
+  if (!call.is_stale && now_ns >= call.denied_ns + kMomentNs) {
+    if (call.is_unsure && !call.level) {
+      return end(slot, fail(Errc::connection_lost,
+                            "refused, after an attempt that may yet be executed"));
+    }
+    return end(slot, fail(Errc::no_right, "this client's key has no right to that"));
+  }
+  line_.look_for_right();
+  later(slot, now_ns + 4 * pause_ns_);
 }
 
 bool Calls::on_reply(fabric::NodeId from, const replication::Reply& reply, std::uint64_t now_ns) {
@@ -116,6 +136,10 @@ bool Calls::on_reply(fabric::NodeId from, const replication::Reply& reply, std::
       } else {
         end(slot, fail(Errc::invalid_argument, "the group refuses the command"));
       }
+      break;
+    case ReplyStatus::no_right:
+    case ReplyStatus::stale:
+      deny(slot, reply.status, now_ns);
       break;
     case ReplyStatus::not_leader:
       // The one that is asked now may have been chosen since.

@@ -50,6 +50,9 @@ class Calls {
     /// False: it could not be sent now. Errors: invalid_argument (it is too large).
     [[nodiscard]] virtual Result<bool> send_to(fabric::NodeId to, replication::EnvelopeKind kind,
                                                base::Bytes head, base::Bytes payload) = 0;
+    /// A member says that the right that this client shows is not held: whether that was changed is
+    /// asked for, and shown from then on.
+    virtual void look_for_right() = 0;
     /// Why members let nobody in, if they do not.
     [[nodiscard]] virtual std::optional<Error> refused() const = 0;
   };
@@ -91,6 +94,8 @@ class Calls {
     bool is_queued = false;    ///< to be sent
     bool is_unsure = false;    ///< an attempt before may be in somebody's log
     bool was_refused = false;  ///< because there was too much to do
+    bool is_stale = false;     ///< … or what is shown was not known to whoever was asked last
+    std::uint64_t denied_ns = 0;  ///< since when this client's right is looked for; 0: it is not
     std::uint64_t number = 0;  ///< of the attempt under way; 0: there is none
     fabric::NodeId asked{};    ///< … and who was asked
     std::uint64_t act_ns = 0;  ///< when it is sent again
@@ -109,6 +114,7 @@ class Calls {
   void send(Slot slot, std::uint64_t now_ns);
   void end(Slot slot, Result<Outcome> outcome);
   void give_up(Slot slot);
+  void deny(Slot slot, replication::ReplyStatus status, std::uint64_t now_ns);
   void look_at_times(std::uint64_t now_ns);
 
   Line& line_;

@@ -92,6 +92,7 @@ class CallsTest : public testing::Test, private Calls::Line {
   base::Random random_{1};
   Calls calls_{*this, random_, kAttemptNs, kPauseNs};
   NodeId target_{1};
+  int looked_for_right_ = 0;
 
  private:
   NodeId asked_now() const override { return target_; }
@@ -124,6 +125,7 @@ class CallsTest : public testing::Test, private Calls::Line {
         {to, kind, request.number, request.session, request.sequence, text_of(request.command)});
     return true;
   }
+  void look_for_right() override { ++looked_for_right_; }
   std::optional<Error> refused() const override { return std::nullopt; }
 
   std::uint64_t number_ = 0;
@@ -246,6 +248,24 @@ TEST_F(CallsTest, AForgottenSessionIsOpenedAnew) {
   const auto sent = advance();
   ASSERT_EQ(sent.size(), 1u);
   EXPECT_EQ(sent[0].session, 0u);
+}
+
+TEST_F(CallsTest, WhoHasNoRightIsToldAfterAMoment) {
+  ask("none");
+  answer(advance()[0], ReplyStatus::no_right, "");
+  EXPECT_EQ(looked_for_right_, 1) << "it may have been given since";
+  now_ns_ += kPauseNs * 4;
+  answer(advance()[0], ReplyStatus::no_right, "");
+  calls_.tell();
+  EXPECT_TRUE(told_.empty());
+  const std::uint64_t deadline_ns = now_ns_ + 1'000'000'000;
+  ASSERT_TRUE(calls_.begin_read(command_of("later"), ReadLevel::linearizable, deadline_ns,
+                                told("later")));
+  answer(advance()[0], ReplyStatus::no_right, "");
+  now_ns_ += 300'000'000;
+  answer(advance()[0], ReplyStatus::no_right, "");
+  calls_.tell();
+  EXPECT_EQ(codes_["later"], Errc::no_right);
 }
 
 TEST_F(CallsTest, WhoIsNotConnectedIsWaitedForAndThenAnother) {

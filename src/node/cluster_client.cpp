@@ -12,6 +12,7 @@
 #include "node/cluster_metrics.hpp"
 #include "node/job.hpp"
 #include "node/replicated_client.hpp"
+#include "node/space_import.hpp"
 #include "security/text.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -44,6 +45,10 @@ std::string kind_of(const cluster::RootGroup& group) {
       break;
   }
   return "space";
+}
+
+cluster::ClientRights rights_in(const ClientGrant& grant) {
+  return grant.is_owner ? cluster::ClientRights::owner : cluster::ClientRights::none;
 }
 
 }  // namespace
@@ -114,10 +119,13 @@ static ClusterStatus status_of(const cluster::RootState& map) {
     const char* const state = is_token       ? one.is_spent ? "used" : "token"
                               : one.is_spent ? "revoked"
                                              : "active";
-    result.clients.push_back({.number = is_token ? number - cluster::kTokenNumbers : number,
-                              .name = one.name,
-                              .state = state,
-                              .expires_s = one.expires_s});
+    result.clients.push_back(
+        {.number = is_token ? number - cluster::kTokenNumbers : number,
+         .name = one.name,
+         .state = state,
+         .expires_s = one.expires_s,
+         .rights = one.rights == cluster::ClientRights::owner ? "owner" : "none",
+         .groups_max = one.groups_max});
   }
   return result;
 }
@@ -274,7 +282,7 @@ Result<std::string> Cluster::make_token(const std::string& owner_file,
 }
 
 Result<void> Cluster::add_client(std::string_view name, const std::string& owner_file,
-                                 const std::string& identity_file,
+                                 const std::string& identity_file, const ClientGrant& grant,
                                  std::chrono::milliseconds patience) {
   const std::uint64_t deadline_ns = deadline_in(patience);
   if (!security::is_valid_name(name)) {
@@ -312,11 +320,44 @@ Result<void> Cluster::add_client(std::string_view name, const std::string& owner
   // not trusted yet.
   DOLMEN_CHECK(sys::write_small_file(identity_file, base::as_bytes(key.text() + trusted),
                                      sys::Secrecy::secret, former.has_value()));
-  cluster::root::AddClient command{
-      .client = number, .name = std::string(name), .key = impl_->identity_of(key.public_key())};
+  cluster::root::AddClient command{.client = number,
+                                   .name = std::string(name),
+                                   .key = impl_->identity_of(key.public_key()),
+                                   .rights = rights_in(grant),
+                                   .groups_max = grant.groups_max};
   node::sign(command, owner);
   DOLMEN_CHECK(impl_->ask(command, left_until(deadline_ns)));
   return {};
+}
+
+Result<void> Cluster::grant_client(std::string_view name, const std::string& owner_file,
+                                   const ClientGrant& grant, std::chrono::milliseconds patience) {
+  const std::uint64_t deadline_ns = deadline_in(patience);
+  DOLMEN_TRY(const security::Key owner, impl_->owner_key(owner_file));
+  for (;;) {
+    DOLMEN_CHECK(impl_->refresh(deadline_ns));
+    const cluster::ClientNumber number = impl_->map.client_named(name);
+    if (number == 0) return fail(Errc::not_found, interned("a client called " + std::string(name)));
+    const cluster::RootClient& known = impl_->map.clients().at(number);
+    if (known.rights == rights_in(grant) && known.groups_max == grant.groups_max) return {};
+    cluster::root::AddClient command{.client = number,
+                                     .name = known.name,
+                                     .key = known.key,
+                                     .rights = rights_in(grant),
+                                     .generation = known.generation + 1,
+                                     .groups_max = grant.groups_max};
+    node::sign(command, owner);
+    DOLMEN_TRY(const cluster::RootReply reply, impl_->tell(command, left_until(deadline_ns)));
+    if (reply.is_ok()) return {};
+    if (reply.status != cluster::RootStatus::outdated) {
+      return fail(Errc::invalid_argument, interned(std::string(cluster::text(reply.status))),
+                  reply.value);
+    }
+    // The node that was asked had an old map, or somebody else was faster.
+    if (now_ns() >= deadline_ns) return fail(Errc::conflict, "what a client may do", reply.value);
+    constexpr std::uint64_t kPauseNs = 20'000'000;
+    sys::linux_env().clock->sleep_ns(kPauseNs);
+  }
 }
 
 Result<void> Cluster::revoke_client(std::string_view name, const std::string& owner_file,
@@ -329,6 +370,18 @@ Result<void> Cluster::revoke_client(std::string_view name, const std::string& ow
   cluster::root::RevokeClient command{.client = number};
   node::sign(command, owner);
   DOLMEN_CHECK(impl_->ask(command, left_until(deadline_ns)));
+  return {};
+}
+
+Result<void> Cluster::give_up_import(std::string_view name, std::chrono::milliseconds patience) {
+  const std::uint64_t deadline_ns = deadline_in(patience);
+  DOLMEN_TRY(ReplicatedClient its, client(name, patience));
+  const cluster::GroupNumber number = impl_->map.group_named(name);
+  const auto head = query_space(its, node::kHeadQuery, {}, left_until(deadline_ns));
+  if (head) return fail(Errc::already_exists, interned(std::string(name) + ": not half an import"));
+  if (head.error().code() != Errc::unfinished) return std::unexpected(head.error());
+  DOLMEN_CHECK(impl_->ask(cluster::root::ReleaseName{.group = number, .name = std::string(name)},
+                          left_until(deadline_ns)));
   return {};
 }
 

@@ -83,6 +83,11 @@ Result<std::unique_ptr<ClusterCore>> ClusterCore::open(
     const std::uint64_t now_s = its->env_.clock->wall_ns() / 1'000'000'000;
     return may_say(its->map_, has_owner, now_s, from, envelope, body);
   };
+  member_options.right_of = [its = core.get()](const fabric::NodeName& from,
+                                               const replication::Capability& shown) {
+    return right_of(its->map_, its->options_.owner != cluster::NodeIdentity{}, from, shown);
+  };
+  member_options.holder_of = holder_of;
   core->member_ =
       std::make_unique<replication::Member>(env, endpoint, std::move(journal), member_options);
   if (core->replicas().contains(kRootGroup)) DOLMEN_CHECK(core->host(kRootGroup));
@@ -122,6 +127,7 @@ Result<void> ClusterCore::adopt(cluster::RootState latest) {
   if (latest.version() <= map_.version() && !DOLMEN_PLANTED("cluster.earlier_map")) return {};
   map_ = std::move(latest);
   is_new_map_ = true;
+  member_->rights_changed();
   DOLMEN_CHECK(write_map(disk_, map_));
   if (on_addresses_) on_addresses_(addresses());
   return {};

@@ -3,6 +3,7 @@
 // A client of a cluster's group whose members were all replaced while it was away: it asks any node
 // of the cluster, as far as it knows them, for a later map. While members answer they say
 // themselves who they are.
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -37,6 +38,19 @@ void ReplicatedClient::Impl::ask_map(fabric::NodeId node) {
   (void)endpoint->send(*name, parts);  // it is asked again
 }
 
+// Nodes hear of what the owner said within a moment, one before the other.
+Result<bool> ReplicatedClient::Impl::look_for_right(std::uint64_t deadline_ns) {
+  constexpr std::uint64_t kMomentNs = 200'000'000;
+  if (!link_key) return false;
+  const replication::Capability before = shown;
+  const std::uint64_t until_ns = std::min(deadline_ns, now_ns() + kMomentNs);
+  while (shown == before && now_ns() < until_ns) {
+    for (const fabric::NodeId node : nodes) ask_map(node);
+    DOLMEN_CHECK(pause(until_ns, 4 * kPauseNs));
+  }
+  return !(shown == before);
+}
+
 void ReplicatedClient::Impl::hear_map(base::Bytes body) {
   const auto map = cluster::decode_root(body);
   if (!map || !link_key || map->cluster() != node::object_id(link_key->cluster())) return;
@@ -44,6 +58,7 @@ void ReplicatedClient::Impl::hear_map(base::Bytes body) {
   const auto number = static_cast<cluster::GroupNumber>(group.low);
   node::GroupPlan plan = node::plan_of(*map, number, {.key = link_key, .trust = {}});
   map_version = map->version();
+  shown = plan.shown;
   // Who has come to the cluster since this client was made has a key that it did not know.
   (void)tcp->set_trust(plan.link->trust);
   if (map->group(number) == nullptr) return;

@@ -191,7 +191,8 @@ TEST_F(ClusterIdentity, AClientDoesNotSpeakForTheRootsLeader) {
       {cluster::root::SetSize{}, true},     {cluster::root::BeginChange{}, false},
       {cluster::root::EndChange{}, false},  {cluster::root::AssignShard{}, true},
       {cluster::root::AddClient{}, true},   {cluster::root::RevokeClient{}, true},
-      {cluster::root::Join{}, true},        {cluster::root::CreateIndex{}, true}};
+      {cluster::root::Join{}, true},        {cluster::root::CreateIndex{}, true},
+      {cluster::root::ReleaseName{}, true}};
   ASSERT_EQ(kinds.size(), std::variant_size_v<cluster::RootCommand>)
       << "may clients say the new one? (cluster_rights.cpp)";
   for (const auto& [command, may] : kinds) {
@@ -245,6 +246,49 @@ TEST_F(ClusterIdentity, ANodeThatWasRemovedAsksForTheMapAndSaysNothingElse) {
     EXPECT_TRUE(may(one, 1)) << kind;
     EXPECT_TRUE(may(one, 3)) << kind << ": the map here may be older than the node";
   }
+}
+
+TEST_F(ClusterIdentity, WhatAClientMayIsWhatTheOwnerSignedLast) {
+  using replication::Right;
+  constexpr auto kWhole = replication::kWholeCluster;
+  const auto right = [&](std::uint32_t number, const replication::Capability& shown,
+                         bool has_owner = true) {
+    return right_of(machine_.state(), has_owner,
+                    {.node = fabric::client_node(number, 5), .incarnation = 1}, shown);
+  };
+  // Of the beginning.
+  EXPECT_EQ(handle_of(machine_.state(), 1), (replication::Capability{kWhole, 1}));
+  EXPECT_EQ(right(1, {kWhole, 1}), Right::held);
+  EXPECT_EQ(right(1, {}), Right::none) << "what is not shown is not there";
+  EXPECT_EQ(right(1, {kWhole + 1, 1}), Right::none) << "there is no such one";
+  EXPECT_EQ(right(1, {kWhole, 2}), Right::stale);
+  EXPECT_EQ(right(8, {kWhole, 1}), Right::none) << "nobody knows it";
+  EXPECT_EQ(right(8, {}, false), Right::held) << "where nobody has a key";
+  EXPECT_EQ(right_of(machine_.state(), true, {.node = fabric::NodeId{1}, .incarnation = 1}, {}),
+            Right::held)
+      << "a node";
+  const security::Key web = keys_.key({Role::client, 7}, 0x70);
+  cluster::root::AddClient command{.client = 7, .name = "web", .key = identity_of(web)};
+  sign(command, keys_.owner);
+  ASSERT_EQ(apply(command), RootStatus::done);
+  EXPECT_EQ(handle_of(machine_.state(), 7), replication::Capability{});
+  EXPECT_EQ(right(7, {kWhole, 1}), Right::none);
+  command.rights = cluster::ClientRights::owner;
+  command.generation = 2;
+  EXPECT_EQ(apply(command), RootStatus::not_signed) << "what was signed had no such right";
+  sign(command, keys_.client(1));
+  EXPECT_EQ(apply(command), RootStatus::not_signed) << "an owner's client gives no rights";
+  sign(command, keys_.owner);
+  ASSERT_EQ(apply(command), RootStatus::done);
+  EXPECT_EQ(right(7, {kWhole, 1}), Right::stale);
+  EXPECT_EQ(right(7, handle_of(machine_.state(), 7)), Right::held);
+  cluster::root::RevokeClient revoked{7};
+  sign(revoked, keys_.owner);
+  ASSERT_EQ(apply(revoked), RootStatus::done);
+  EXPECT_EQ(right(7, {kWhole, 2}), Right::none) << "while it is connected yet";
+  EXPECT_EQ(holder_of({.node = fabric::client_node(7, 5), .incarnation = 1}), 7u);
+  EXPECT_EQ(holder_of({.node = fabric::client_node(7, 6), .incarnation = 1}), 7u);
+  EXPECT_EQ(holder_of({.node = fabric::NodeId{7}, .incarnation = 1}), 0u);
 }
 
 TEST_F(ClusterIdentity, WhoHasATokenMayJoinWithItUntilItExpiresAndNothingElse) {

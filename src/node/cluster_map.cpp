@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "node/cluster_message.hpp"
+#include "node/cluster_rights.hpp"
 #include "node/replicated_client.hpp"
 #include "security/text.hpp"
 #include "sys/linux/linux.hpp"
@@ -111,6 +112,9 @@ GroupPlan plan_of(const cluster::RootState& map, cluster::GroupNumber group,
   plan.link = {
       .key = self.key,
       .trust = trust_of(map, *self.key, sys::linux_env().clock->wall_ns() / 1'000'000'000)};
+  if (self.key->identity().role == security::Role::client) {
+    plan.shown = handle_of(map, self.key->identity().number);
+  }
   const cluster::RootGroup* const its = map.group(group);
   if (its == nullptr) return plan;
   const auto add = [&](cluster::NodeNumber number) {

@@ -69,4 +69,33 @@ bool may_say(const cluster::RootState& map, bool has_owner, std::uint64_t now_s,
   return now_s < token->second.expires_s && (!is_token || joins->token == *number);
 }
 
+replication::Capability handle_of(const cluster::RootState& map, cluster::ClientNumber client) {
+  const auto found = map.clients().find(client);
+  if (found == map.clients().end() || found->second.rights == cluster::ClientRights::none) {
+    return {};
+  }
+  return {.index = replication::kWholeCluster, .generation = found->second.generation};
+}
+
+replication::Right right_of(const cluster::RootState& map, bool has_owner,
+                            const fabric::NodeName& from, const replication::Capability& shown) {
+  using replication::Right;
+  if (!fabric::is_client(from.node)) return Right::held;
+  const auto number = client_number(from.node);
+  const auto found = number ? map.clients().find(*number) : map.clients().end();
+  // Where nobody has a key the map names those alone who are to be known.
+  if (found == map.clients().end()) return has_owner ? Right::none : Right::held;
+  if (*number >= cluster::kTokenNumbers) return Right::held;
+  const cluster::RootClient& client = found->second;
+  if (shown.index == 0) return Right::none;
+  if (shown.generation != client.generation) return Right::stale;
+  const bool is_held = shown.index == replication::kWholeCluster && !client.is_spent &&
+                       client.rights == cluster::ClientRights::owner;
+  return is_held ? Right::held : Right::none;
+}
+
+replication::Holder holder_of(const fabric::NodeName& from) {
+  return client_number(from.node).value_or(0);
+}
+
 }  // namespace dolmen::node

@@ -111,10 +111,12 @@ GroupLog::Entry told(cluster::GroupKind group, std::uint64_t index, const Entrie
   base::ByteReader in(one.head);
   const auto session = in.get<std::uint64_t>();
   const auto sequence = in.get<std::uint64_t>();
+  const auto holder = in.get<replication::Holder>();
   if (in.failed()) return entry;
   const base::Bytes command = in.take(in.remaining());
   if (session == 0) {
     entry.kind = "session";
+    if (holder != 0) entry.what = "of client " + std::to_string(holder);
   } else if (session == replication::kAddressSession) {
     entry.kind = "address";
     entry.what = "node " + std::to_string(sequence) + ": " + text_in(command);

@@ -200,12 +200,14 @@ class Writer {
   }
 
   void write_answers(std::string_view name, replication::AnswerMeter GroupMeter::* answers) {
-    constexpr std::array<std::pair<ReplyStatus, const char*>, 6> kOutcomes{
+    constexpr std::array<std::pair<ReplyStatus, const char*>, 8> kOutcomes{
         {{ReplyStatus::done, "done"},
          {ReplyStatus::not_leader, "elsewhere"},
          {ReplyStatus::busy, "busy"},
          {ReplyStatus::refused, "refused"},
          {ReplyStatus::lost, "lost"},
+         {ReplyStatus::no_right, "no_right"},
+         {ReplyStatus::stale, "stale"},
          {ReplyStatus::expired, "expired"}}};
     begin(name);
     for (const Row& row : rows_) {

@@ -23,6 +23,11 @@ bool ReplicatedClient::Impl::ask_another(std::uint64_t leader) {
   return false;
 }
 
+void ReplicatedClient::Impl::look_for_right() {
+  if (!link_key) return;
+  for (const fabric::NodeId node : nodes) ask_map(node);
+}
+
 Result<std::size_t> ReplicatedClient::Impl::go_on(std::uint64_t until_ns) {
   for (;;) {
     DOLMEN_CHECK(look_after_roster());

@@ -43,6 +43,8 @@ ReplicatedStatus told(const replication::MemberStatus& status) {
   return result;
 }
 
+Error no_right() { return Error(Errc::no_right, "this client's key has no right to that"); }
+
 }  // namespace
 
 bool ReplicatedClient::Impl::ask_who_leads(std::uint64_t value) {
@@ -106,6 +108,14 @@ void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Byte
       if (part && on_state) on_state(from.node, *part);
       return;
     }
+    case EnvelopeKind::denied: {
+      const auto denied = replication::decode_denied(opened->body);
+      if (!denied) return;
+      // What was asked for is asked for again, with what the next map says.
+      if (denied->why == replication::Right::stale) return ask_map(from.node);
+      is_denied = true;
+      return;
+    }
     case EnvelopeKind::entries: {
       const auto told = replication::decode_entries_told(opened->body);
       if (told && on_entries) on_entries(from.node, *told);
@@ -118,6 +128,7 @@ void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Byte
 
 Result<void> ReplicatedClient::Impl::poll_until(std::uint64_t until_ns) {
   DOLMEN_TRY(const bool was_busy, endpoint->poll(*this));
+  if (std::exchange(is_denied, false)) return std::unexpected(no_right());
   if (!was_busy) DOLMEN_CHECK(endpoint->wait(until_ns));
   return {};
 }
@@ -132,7 +143,7 @@ Result<bool> ReplicatedClient::Impl::send(fabric::NodeId to, EnvelopeKind kind, 
                                           base::Bytes more) {
   const auto name = endpoint->connected(to);
   if (!name) return false;
-  const auto head = encode(Envelope{.kind = kind, .group = group});
+  const auto head = encode(Envelope{.kind = kind, .group = group, .shown = shown});
   const std::array<base::Bytes, 3> parts{head, body, more};
   const auto sent = endpoint->send(*name, parts);
   if (!sent && sent.error().code() == Errc::too_large) {
@@ -189,6 +200,7 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answere
     std::uint64_t deadline_ns) {
   bool is_unsure = false;    // an attempt before may be in somebody's log
   bool was_refused = false;  // … because there was too much to do
+  bool is_stale = false;     // what is shown was not known to whoever was asked last
   while (now_ns() < deadline_ns) {
     DOLMEN_CHECK(look_after_roster());
     answer.reset();
@@ -209,6 +221,18 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answere
       case ReplyStatus::done:
       case ReplyStatus::expired:
         return got;
+      case ReplyStatus::no_right:
+      case ReplyStatus::stale: {
+        DOLMEN_TRY(const bool is_other, look_for_right(deadline_ns));
+        if (is_other) break;
+        if (got.status == ReplyStatus::stale) {
+          is_stale = true;
+          break;
+        }
+        if (!is_unsure) return std::unexpected(no_right());
+        got.status = ReplyStatus::lost;
+        return got;
+      }
       case ReplyStatus::not_leader:
         if (ask_who_leads(got.value)) break;
         ask_next();
@@ -229,6 +253,9 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answere
     }
   }
   if (refusal) return std::unexpected(*refusal);
+  if (is_stale && !is_unsure) {
+    return fail(Errc::no_right, "the right that this client shows was changed since");
+  }
   if (was_refused && !is_unsure) return fail(Errc::busy, "the group has too much to do");
   return fail(Errc::timed_out, "no leader of the group answered");
 }
@@ -245,6 +272,7 @@ Result<void> ReplicatedClient::Impl::open(const node::GroupPlan& plan, std::uint
   dialled = plan.addresses;
   others = plan.others;
   map_version = plan.map_version;
+  shown = plan.shown;
   for (const fabric::TcpPeer& peer : plan.members) nodes.push_back(peer.node);
   // Its own as long as nobody draws it again.
   fabric::NodeName self{

@@ -46,7 +46,9 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
   bool is_target_lost = false;
   bool has_new_roster = false;
   std::uint64_t roster_asked_ns = 0;
-  std::optional<Error> refusal;  ///< why a member lets nobody in
+  std::optional<Error> refusal;     ///< why a member lets nobody in
+  replication::Capability shown{};  ///< with each question: what this client has, as the map says
+  bool is_denied = false;           ///< … and it was not enough for one that has no number
   struct Answer {
     replication::ReplyStatus status;
     std::uint64_t value;
@@ -136,6 +138,9 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
   std::uint64_t silent_since_ns = 0;
   [[nodiscard]] Result<void> look_after_map();
   void ask_map(fabric::NodeId node);
+  /// After a member said that what was shown is not held: false if that is so as far as this client
+  /// can know.
+  [[nodiscard]] Result<bool> look_for_right(std::uint64_t deadline_ns);
   void hear_map(base::Bytes body);
 
   // Calls that are under way at once (replicated_calls.cpp).
@@ -149,6 +154,7 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
                                      base::Bytes head, base::Bytes payload) override {
     return send(to, kind, head, payload);
   }
+  void look_for_right() override;
   [[nodiscard]] std::optional<Error> refused() const override { return refusal; }
 
   // Changing the members (replicated_change.cpp).

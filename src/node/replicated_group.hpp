@@ -33,6 +33,7 @@ struct GroupPlan {
   /// Of a cluster's group: other nodes, and which map says all this; 0: none does.
   replication::Addresses others{};
   std::uint64_t map_version = 0;
+  replication::Capability shown{};  ///< what this client has there
   [[nodiscard]] const fabric::TcpPeer* find(std::uint32_t member) const;
 };
 

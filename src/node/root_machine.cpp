@@ -14,14 +14,15 @@ Result<std::vector<std::byte>> RootMachine::effect_of(Bytes request) {
   return std::vector<std::byte>(request.begin(), request.end());
 }
 
-std::vector<std::byte> RootMachine::apply_at(std::uint64_t index, Bytes command) {
+std::vector<std::byte> RootMachine::apply_for(std::uint64_t client, std::uint64_t index,
+                                              Bytes command) {
   const auto decoded = cluster::decode_root_command(command);
   // A later version's, at all members alike.
   if (!decoded) return cluster::encode(cluster::RootReply{cluster::RootStatus::invalid});
   if (!is_signed(state_, *decoded)) {
     return cluster::encode(cluster::RootReply{cluster::RootStatus::not_signed});
   }
-  return cluster::encode(state_.apply(index, *decoded));
+  return cluster::encode(state_.apply(index, *decoded, static_cast<cluster::ClientNumber>(client)));
 }
 
 std::vector<std::byte> RootMachine::apply(Bytes /*command*/) {

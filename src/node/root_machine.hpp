@@ -18,7 +18,11 @@ class RootMachine final : public StateMachine {
 
   /// Errors: invalid_argument (no command).
   Result<std::vector<std::byte>> effect_of(Bytes request) override;
-  std::vector<std::byte> apply_at(std::uint64_t index, Bytes command) override;
+  std::vector<std::byte> apply_for(std::uint64_t client, std::uint64_t index,
+                                   Bytes command) override;
+  std::vector<std::byte> apply_at(std::uint64_t index, Bytes command) override {
+    return apply_for(0, index, command);
+  }
   std::vector<std::byte> apply(Bytes command) override;
   [[nodiscard]] std::vector<std::byte> snapshot() const override;
   Result<void> restore(Bytes state) override;

@@ -11,6 +11,7 @@ std::unexpected<Error> damaged() { return fail(Errc::corrupt, "a message to or f
 
 bool is_kind(std::uint8_t kind) noexcept {
   constexpr std::uint8_t kNever = 16;  // was never given
+  if (kind == static_cast<std::uint8_t>(EnvelopeKind::denied)) return true;
   if (kind >= static_cast<std::uint8_t>(EnvelopeKind::ask_metrics)) {
     return kind <= static_cast<std::uint8_t>(EnvelopeKind::metrics);
   }
@@ -31,6 +32,8 @@ std::vector<std::byte> encode(const Envelope& envelope) {
   base::store(out, 16, envelope.group.low);
   base::store(out, 24, static_cast<std::uint64_t>(envelope.from));
   base::store(out, 32, static_cast<std::uint64_t>(envelope.to));
+  base::store(out, 40, envelope.shown.index);
+  base::store(out, 44, envelope.shown.generation);
   return bytes;
 }
 
@@ -101,6 +104,13 @@ std::vector<std::byte> encode(const MemoryReply& reply) {
   return out.release();
 }
 
+std::vector<std::byte> encode(const Denied& denied) {
+  base::ByteWriter out;
+  out.put(static_cast<std::uint32_t>(denied.what));
+  out.put(static_cast<std::uint32_t>(denied.why));
+  return out.release();
+}
+
 Result<Opened> decode_envelope(base::Bytes message) {
   base::ByteReader in(message);
   const auto magic = in.get<std::uint32_t>();
@@ -116,8 +126,10 @@ Result<Opened> decode_envelope(base::Bytes message) {
   opened.envelope.group = in.get_id();
   opened.envelope.from = log::ReplicaId{in.get<std::uint64_t>()};
   opened.envelope.to = log::ReplicaId{in.get<std::uint64_t>()};
+  opened.envelope.shown = {.index = in.get<std::uint32_t>(), .generation = in.get<std::uint32_t>()};
+  const Capability& shown = opened.envelope.shown;
   if (in.failed() || is_spare_used || opened.envelope.group.is_null()) return damaged();
-  if (!is_kind(kind)) return damaged();
+  if (!is_kind(kind) || (shown.index == 0) != (shown.generation == 0)) return damaged();
   opened.body = in.take(in.remaining());
   return opened;
 }
@@ -160,7 +172,7 @@ Result<Reply> decode_reply(base::Bytes body) {
   const bool is_done = status == static_cast<std::uint64_t>(ReplyStatus::done);
   if (!is_done && (reply.index != 0 || level != 0)) return damaged();
   if (status < static_cast<std::uint64_t>(ReplyStatus::done) ||
-      status > static_cast<std::uint64_t>(ReplyStatus::lost)) {
+      status > static_cast<std::uint64_t>(ReplyStatus::stale)) {
     return damaged();
   }
   reply.status = static_cast<ReplyStatus>(status);
@@ -212,6 +224,20 @@ Result<MemoryReply> decode_memory_reply(base::Bytes body) {
   DOLMEN_TRY(reply.configuration, log::decode_configuration(in.take(configuration_bytes)));
   if (!in.finished()) return damaged();
   return reply;
+}
+
+Result<Denied> decode_denied(base::Bytes body) {
+  base::ByteReader in(body);
+  const auto what = in.get<std::uint32_t>();
+  const auto why = in.get<std::uint32_t>();
+  if (!in.finished() || what > 0xFF || !needs_right(static_cast<EnvelopeKind>(what))) {
+    return damaged();
+  }
+  if (why != static_cast<std::uint32_t>(Right::none) &&
+      why != static_cast<std::uint32_t>(Right::stale)) {
+    return damaged();
+  }
+  return Denied{.what = static_cast<EnvelopeKind>(what), .why = static_cast<Right>(why)};
 }
 
 }  // namespace dolmen::replication

@@ -15,8 +15,8 @@
 namespace dolmen::replication {
 
 inline constexpr std::uint32_t kEnvelopeMagic = 0x56454C44;  // "DLEV"
-inline constexpr std::uint16_t kEnvelopeVersion = 2;
-inline constexpr std::size_t kEnvelopeBytes = 40;
+inline constexpr std::uint16_t kEnvelopeVersion = 3;
+inline constexpr std::size_t kEnvelopeBytes = 48;
 
 enum class EnvelopeKind : std::uint8_t {
   replica = 1,     ///< a message of log/message.hpp
@@ -47,6 +47,8 @@ enum class EnvelopeKind : std::uint8_t {
   // 25 to 29 are nobody's.
   ask_metrics = 30,  ///< nothing follows; of a node of a cluster, whatever its groups
   metrics = 31,      ///< its figures as text (node/metrics_text.hpp)
+  // 32 to 36 are nobody's.
+  denied = 37,  ///< encode(Denied): of a question, to who may not ask it
 };
 
 /// What clients say: everything else is between nodes, and dropped when a client says it.
@@ -68,6 +70,39 @@ enum class EnvelopeKind : std::uint8_t {
   }
 }
 
+/// What clients say under a right that they name; the rest is open to whoever may connect.
+[[nodiscard]] constexpr bool needs_right(EnvelopeKind kind) noexcept {
+  switch (kind) {
+    case EnvelopeKind::request:
+    case EnvelopeKind::read_request:
+    case EnvelopeKind::change:
+    case EnvelopeKind::ask_memory:
+    case EnvelopeKind::ask_copy:
+    case EnvelopeKind::ask_entries:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// What is asked for under: which right of the asker's key, and in which generation it has it
+/// (docs/links.md). It is shown, and proves nothing: whoever takes it compares it with what it
+/// knows of the key that the connection proved.
+struct Capability {
+  std::uint32_t index = 0;       ///< 0: none is shown
+  std::uint32_t generation = 0;  ///< 0 exactly if index is
+  friend bool operator==(const Capability&, const Capability&) = default;
+};
+/// The only one there is: whatever the cluster's owner lets clients do.
+inline constexpr std::uint32_t kWholeCluster = 1;
+
+/// What there is to what was shown.
+enum class Right : std::uint8_t {
+  held = 1,
+  none = 2,   ///< the key has no such right
+  stale = 3,  ///< it was shown as of another generation: the right was changed since, or is newer
+};
+
 /// What an entry has to outlive to count: see MemberOptions and Member.
 enum class Level : std::uint8_t {
   durable = 0,     ///< it is on the disks of a majority
@@ -79,6 +114,7 @@ struct Envelope {
   GroupId group;
   log::ReplicaId from{};  ///< 0: a client
   log::ReplicaId to{};    ///< 0: whatever replica of the group the node has
+  Capability shown{};
   friend bool operator==(const Envelope&, const Envelope&) = default;
 };
 
@@ -110,9 +146,22 @@ enum class ReplyStatus : std::uint8_t {
   not_leader =
       2,     ///< `value`: the node that leads, as far as is known; 0: nobody. Nothing happened
   busy = 3,  ///< too much is under way; nothing happened. `value`: microseconds until it may not be
-  expired = 4,  ///< no such session any more; whether the command was executed is not known
-  refused = 5,  ///< the state machine refuses it; nothing happened
-  lost = 6,     ///< this member leads no more; whether it will be executed is not known
+  expired = 4,   ///< no such session any more; whether the command was executed is not known
+  refused = 5,   ///< the state machine refuses it; nothing happened
+  lost = 6,      ///< this member leads no more; whether it will be executed is not known
+  no_right = 7,  ///< the client's key has no right to that, or it is another's session; nothing
+                 ///< happened
+  stale = 8,     ///< what it shows is of before its right was changed; nothing happened
+};
+[[nodiscard]] constexpr ReplyStatus refusal_of(Right right) noexcept {
+  return right == Right::stale ? ReplyStatus::stale : ReplyStatus::no_right;
+}
+
+/// Nothing was done about a question that has no number of its own.
+struct Denied {
+  EnvelopeKind what = EnvelopeKind::ask_memory;  ///< one that needs a right
+  Right why = Right::none;                       ///< not held
+  friend bool operator==(const Denied&, const Denied&) = default;
 };
 
 struct Reply {
@@ -172,6 +221,7 @@ inline constexpr std::size_t kConfiguredWordAt = 8;
 [[nodiscard]] std::vector<std::byte> encode(const Reply& reply);
 [[nodiscard]] std::vector<std::byte> encode(const MemberStatus& status);
 [[nodiscard]] std::vector<std::byte> encode(const MemoryReply& reply);
+[[nodiscard]] std::vector<std::byte> encode(const Denied& denied);
 
 struct Opened {
   Envelope envelope;
@@ -184,5 +234,6 @@ struct Opened {
 [[nodiscard]] Result<Reply> decode_reply(base::Bytes body);
 [[nodiscard]] Result<MemberStatus> decode_status(base::Bytes body);
 [[nodiscard]] Result<MemoryReply> decode_memory_reply(base::Bytes body);
+[[nodiscard]] Result<Denied> decode_denied(base::Bytes body);
 
 }  // namespace dolmen::replication

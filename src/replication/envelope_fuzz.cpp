@@ -28,6 +28,7 @@ void take_for_a_body(base::Bytes body) {
   if (const auto reply = replication::decode_reply(body)) check(body, encode(*reply));
   if (const auto status = replication::decode_status(body)) check(body, encode(*status));
   if (const auto reply = replication::decode_memory_reply(body)) check(body, encode(*reply));
+  if (const auto denied = replication::decode_denied(body)) check(body, encode(*denied));
   if (const auto roster = replication::decode_roster(body)) check(body, encode(*roster));
   if (const auto change = replication::decode_change(body)) check(body, encode(*change));
   if (const auto reply = replication::decode_change_reply(body)) check(body, encode(*reply));

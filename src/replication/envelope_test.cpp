@@ -16,7 +16,8 @@ namespace {
 
 using Message = std::vector<std::byte>;
 
-constexpr Envelope kHead{.kind = EnvelopeKind::request, .group = {0x1122, 0x3344}, .to = {}};
+constexpr Envelope kHead{
+    .kind = EnvelopeKind::request, .group = {0x1122, 0x3344}, .to = {}, .shown = {1, 3}};
 
 Message joined(Message head, base::Bytes body) {
   head.insert(head.end(), body.begin(), body.end());
@@ -62,6 +63,12 @@ MemoryReply memory_reply() {
           .configuration = status().configuration};
 }
 
+constexpr Denied kDenied{.what = EnvelopeKind::ask_memory, .why = Right::none};
+Errc denied_error(base::Bytes body) {
+  const auto decoded = decode_denied(body);
+  return decoded ? Errc{} : decoded.error().code();
+}
+
 Message request_message() { return joined(encode(kHead), encode(request())); }
 Message reply_message() {
   return joined(encode(Envelope{.kind = EnvelopeKind::reply,
@@ -70,8 +77,10 @@ Message reply_message() {
                 encode(reply()));
 }
 Message read_request_message() {
-  return joined(encode(Envelope{.kind = EnvelopeKind::read_request, .group = kHead.group}),
-                encode(read_request()));
+  return joined(
+      encode(
+          Envelope{.kind = EnvelopeKind::read_request, .group = kHead.group, .shown = kHead.shown}),
+      encode(read_request()));
 }
 Message status_message() {
   return joined(encode(Envelope{.kind = EnvelopeKind::status,
@@ -125,11 +134,12 @@ void expect_refused(const Message& right, std::initializer_list<Change> changes,
 }
 
 TEST(Envelope, HeadsOfAllKindsComeBackAsTheyWere) {
-  for (const int kind : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17, 18, 19, 20}) {
+  for (const int kind : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17, 18, 19, 20, 37}) {
     const Envelope envelope{.kind = static_cast<EnvelopeKind>(kind),
                             .group = {7, 9},
                             .from = log::ReplicaId{3},
-                            .to = log::ReplicaId{~std::uint64_t{0}}};
+                            .to = log::ReplicaId{~std::uint64_t{0}},
+                            .shown = {7, static_cast<std::uint32_t>(kind)}};
     const Message message = joined(encode(envelope), base::as_bytes("body"));
     ASSERT_EQ(message.size(), kEnvelopeBytes + 4);
     const auto opened = decode_envelope(message);
@@ -147,7 +157,7 @@ TEST(Envelope, BodiesComeBackAsTheyWere) {
   EXPECT_EQ(asked->session, 700u);
   EXPECT_EQ(asked->sequence, 3u);
   EXPECT_TRUE(std::ranges::equal(asked->command, request().command));
-  for (std::uint64_t kind = 1; kind <= 6; ++kind) {
+  for (std::uint64_t kind = 1; kind <= 8; ++kind) {
     Reply one = reply();
     one.status = static_cast<ReplyStatus>(kind);
     if (one.status != ReplyStatus::done) {
@@ -176,14 +186,16 @@ TEST(Envelope, BodiesComeBackAsTheyWere) {
   const auto memory = decode_memory_reply(encode(memory_reply()));
   ASSERT_TRUE(memory) << memory.error().message();
   EXPECT_EQ(*memory, memory_reply());
+  EXPECT_EQ(decode_denied(encode(kDenied)), kDenied);
 }
 
 TEST(Envelope, MessagesAreTheGoldenFiles) {
-  EXPECT_EQ(request_message(), store::read_golden("member_request_v2.bin"));
-  EXPECT_EQ(reply_message(), store::read_golden("member_reply_v2.bin"));
-  EXPECT_EQ(read_request_message(), store::read_golden("member_read_request_v2.bin"));
-  EXPECT_EQ(status_message(), store::read_golden("member_status_v2.bin"));
+  EXPECT_EQ(request_message(), store::read_golden("member_request_v3.bin"));
+  EXPECT_EQ(reply_message(), store::read_golden("member_reply_v3.bin"));
+  EXPECT_EQ(read_request_message(), store::read_golden("member_read_request_v3.bin"));
+  EXPECT_EQ(status_message(), store::read_golden("member_status_v3.bin"));
   EXPECT_EQ(encode(memory_reply()), store::read_golden("member_memory_v1.bin"));
+  EXPECT_EQ(encode(kDenied), store::read_golden("member_denied_v1.bin"));
 }
 
 TEST(Envelope, WhatIsCutShortIsRefused) {
@@ -215,17 +227,26 @@ TEST(Envelope, WhatIsCutShortIsRefused) {
   }
   memory.push_back(std::byte{0});
   EXPECT_EQ(memory_error(memory), Errc::corrupt) << "and something behind it";
+  Message denied = encode(kDenied);
+  for (std::size_t length = 0; length < denied.size(); ++length) {
+    EXPECT_EQ(denied_error(base::Bytes(denied).first(length)), Errc::corrupt) << length;
+  }
+  denied.push_back(std::byte{0});
+  EXPECT_EQ(denied_error(denied), Errc::corrupt) << "and something behind it";
 }
 
 TEST(Envelope, ImpossibleFieldsAreRefused) {
   expect_refused(request_message(),
                  {{"another magic", 0, 1, 4},
-                  {"an older version", 4, 1, 2, Errc::version_unsupported},
-                  {"a newer version", 4, 3, 2, Errc::version_unsupported},
+                  {"an older version", 4, 2, 2, Errc::version_unsupported},
+                  {"a newer version", 4, 4, 2, Errc::version_unsupported},
                   {"no kind", 6, 0, 1},
                   {"an unknown kind", 6, 25, 1},
                   {"one behind the last", 6, 32, 1},
                   {"one that was never given", 6, 16, 1},
+                  {"one behind those of rights", 6, 38, 1},
+                  {"no right as of some time", 40, 0, 4},
+                  {"a right as of no time", 44, 0, 4},
                   {"a spare byte", 7, 1, 1}},
                  head_error);
   Message nobody = request_message();
@@ -251,7 +272,7 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
                  read_request_error);
   expect_refused(encode(reply()),
                  {{"no status", 8, 0, 8},
-                  {"an unknown status", 8, 7, 8},
+                  {"an unknown status", 8, 9, 8},
                   {"a place of what was not done", 8, 2, 8},
                   {"an unknown level", 32, 2, 8},
                   {"a status of 64 bits", 8, (std::uint64_t{1} << 32) | 1, 8}},
@@ -274,6 +295,14 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
                   {"a configuration cut short", 36, 24, 4},
                   {"no voters", 40, 0, 4}},
                  memory_error);
+
+  expect_refused(encode(kDenied),
+                 {{"what needs no right", 0, 4, 4},
+                  {"no kind", 0, 0, 4},
+                  {"a kind of more bits", 0, 256 + 11, 4},
+                  {"it is held", 4, 1, 4},
+                  {"an unknown reason", 4, 4, 4}},
+                 denied_error);
 }
 
 }  // namespace

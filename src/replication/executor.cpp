@@ -6,6 +6,8 @@
 
 #include <dolmen/assert.hpp>
 
+#include "base/hooks.hpp"
+
 namespace dolmen::replication {
 
 namespace {
@@ -15,10 +17,11 @@ std::unexpected<Error> damaged() { return fail(Errc::corrupt, "the state of a me
 }  // namespace
 
 std::vector<std::byte> encode_command(std::uint64_t session, std::uint64_t sequence,
-                                      base::Bytes command) {
+                                      base::Bytes command, Holder holder) {
   std::vector<std::byte> bytes(kCommandHeadBytes + command.size());
   base::store(base::MutableBytes(bytes), 0, session);
   base::store(base::MutableBytes(bytes), 8, sequence);
+  base::store(base::MutableBytes(bytes), 16, holder);
   std::ranges::copy(command, bytes.begin() + kCommandHeadBytes);
   return bytes;
 }
@@ -28,6 +31,7 @@ std::optional<std::pair<fabric::NodeId, std::string>> address_in(const log::Entr
   base::ByteReader in(entry.payload);
   const auto session = in.get<std::uint64_t>();
   const fabric::NodeId node{in.get<std::uint64_t>()};
+  (void)in.get<Holder>();
   if (in.failed() || session != kAddressSession || node == fabric::NodeId::nobody) {
     return std::nullopt;
   }
@@ -48,12 +52,11 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
   base::ByteReader in(entry.payload);
   const auto session = in.get<std::uint64_t>();
   const auto sequence = in.get<std::uint64_t>();
+  const auto holder = in.get<Holder>();
   // Whoever wrote this was no member of this version; all of them refuse it alike.
   if (in.failed() || (session != 0 && sequence == 0)) return {.status = ReplyStatus::refused};
   if (session == 0) {
-    make_room();
-    sessions_.emplace(entry.index, Session{.used = entry.index});
-    by_use_.emplace(entry.index, entry.index);
+    open_session(entry.index, holder);
     return {.value = entry.index};
   }
   if (session == kAddressSession) {
@@ -65,9 +68,11 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
     return {};
   }
   if (session == kNoSession)
-    return {.result = machine_.apply_at(entry.index, in.take(in.remaining()))};
+    return {.result = machine_.apply_for(holder, entry.index, in.take(in.remaining()))};
   const auto found = sessions_.find(session);
   if (found == sessions_.end()) return {.status = ReplyStatus::expired};
+  // Nor does that keep the session from giving way.
+  if (!may_use(session, holder)) return {.status = ReplyStatus::no_right};
   Session& known = found->second;
   auto use = by_use_.extract(known.used);
   known.used = entry.index;
@@ -76,15 +81,33 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
   if (sequence < known.sequence) return {.status = ReplyStatus::expired};
   if (sequence > known.sequence) {
     known.sequence = sequence;
-    known.outcome = {.result = machine_.apply_at(entry.index, in.take(in.remaining()))};
+    known.outcome = {.result = machine_.apply_for(holder, entry.index, in.take(in.remaining()))};
   }
   return known.outcome;
 }
 
-void Executor::make_room() {
-  if (sessions_.size() < kSessionsMax) return;
-  sessions_.erase(by_use_.begin()->second);
-  by_use_.erase(by_use_.begin());
+/// A client that opens more than its share gives up its own, and nobody else's.
+void Executor::open_session(log::Index index, Holder holder) {
+  const auto its = counts_.find(holder);
+  const bool has_its_share =
+      holder != 0 && its != counts_.end() && its->second >= kSessionsOfHolderMax;
+  if (has_its_share) {
+    forget_session(std::ranges::find_if(
+        by_use_, [&](const auto& use) { return sessions_.at(use.second).holder == holder; }));
+  } else if (sessions_.size() >= kSessionsMax) {
+    forget_session(by_use_.begin());
+  }
+  sessions_.emplace(index, Session{.used = index, .holder = holder});
+  by_use_.emplace(index, index);
+  ++counts_[holder];
+}
+
+void Executor::forget_session(std::map<log::Index, std::uint64_t>::iterator its_use) {
+  const auto session = sessions_.find(its_use->second);
+  const auto count = counts_.find(session->second.holder);
+  if (--count->second == 0) counts_.erase(count);
+  sessions_.erase(session);
+  by_use_.erase(its_use);
 }
 
 Result<std::vector<std::byte>> Executor::snapshot() const {
@@ -96,6 +119,7 @@ Result<std::vector<std::byte>> Executor::snapshot() const {
     out.put(number);
     out.put(session.sequence);
     out.put(session.used);
+    out.put(session.holder);
     out.put(static_cast<std::uint64_t>(session.outcome.result.size()));
     out.put_bytes(session.outcome.result);
   }
@@ -112,7 +136,9 @@ Result<Executor::Decoded> Executor::decode(const log::Snapshot& snapshot) {
   if (in.failed() || count > kSessionsMax) return damaged();
   for (std::uint32_t i = 0; i < count; ++i) {
     const auto number = in.get<std::uint64_t>();
-    Session session{.sequence = in.get<std::uint64_t>(), .used = in.get<std::uint64_t>()};
+    Session session{.sequence = in.get<std::uint64_t>(),
+                    .used = in.get<std::uint64_t>(),
+                    .holder = in.get<Holder>()};
     const base::Bytes result = in.take(in.get<std::uint64_t>());
     if (in.failed() || number == 0 || session.used < number) return damaged();
     if (session.used > snapshot.last().index) return damaged();
@@ -122,6 +148,8 @@ Result<Executor::Decoded> Executor::decode(const log::Snapshot& snapshot) {
     if (!sessions.empty() && number <= sessions.rbegin()->first) return damaged();
     if (!decoded.by_use.emplace(session.used, number).second) return damaged();
     session.outcome.result.assign(result.begin(), result.end());
+    const std::size_t its = ++decoded.counts[session.holder];
+    if (session.holder != 0 && its > kSessionsOfHolderMax) return damaged();
     sessions.emplace_hint(sessions.end(), number, std::move(session));
   }
   auto known = take_addresses(in, places);
@@ -149,9 +177,16 @@ Result<void> Executor::restore(const log::Snapshot* snapshot) {
   }
   sessions_ = std::move(decoded.sessions);
   by_use_ = std::move(decoded.by_use);
+  counts_ = std::move(decoded.counts);
   addresses_ = std::move(decoded.addresses);
   executed_ = snapshot == nullptr ? 0 : snapshot->last().index;
   return {};
+}
+
+bool Executor::may_use(std::uint64_t session, Holder holder) const {
+  const auto found = sessions_.find(session);
+  return found == sessions_.end() || found->second.holder == holder ||
+         DOLMEN_PLANTED("replication.session_of_anybody");
 }
 
 bool Executor::has_run(std::uint64_t session, std::uint64_t sequence) const {

@@ -27,6 +27,12 @@
 namespace dolmen::replication {
 
 inline constexpr std::size_t kSessionsMax = 10'000;
+/// Of one client whose key is its own: of more, its own quietest one gives way.
+inline constexpr std::size_t kSessionsOfHolderMax = 2'000;
+
+/// Whose key a command came under, as the connection proved it: a client's number. 0: of nobody in
+/// particular, as where all share one key, and of what nodes say themselves.
+using Holder = std::uint64_t;
 
 /// In place of a session: of who asks within the leader's process, and never asks again.
 inline constexpr std::uint64_t kNoSession = ~std::uint64_t{0};
@@ -34,12 +40,12 @@ inline constexpr std::uint64_t kNoSession = ~std::uint64_t{0};
 /// empty forgets it.
 inline constexpr std::uint64_t kAddressSession = kReservedSession;
 
-/// Session and sequence, in front of what a client sent.
-inline constexpr std::size_t kCommandHeadBytes = 16;
+/// Session, sequence and holder, in front of what a client sent.
+inline constexpr std::size_t kCommandHeadBytes = 24;
 
 /// A command of the log: what a client sent, with where it belongs. Session 0 opens one.
 [[nodiscard]] std::vector<std::byte> encode_command(std::uint64_t session, std::uint64_t sequence,
-                                                    base::Bytes command);
+                                                    base::Bytes command, Holder holder = 0);
 
 /// What a command of kAddressSession says; nothing: it is none.
 [[nodiscard]] std::optional<std::pair<fabric::NodeId, std::string>> address_in(
@@ -61,6 +67,8 @@ class Executor {
   [[nodiscard]] log::Index executed() const noexcept { return executed_; }
   /// Whether this command of the session or a later one was executed: it will not be again.
   [[nodiscard]] bool has_run(std::uint64_t session, std::uint64_t sequence) const;
+  /// False: it is a session of somebody else.
+  [[nodiscard]] bool may_use(std::uint64_t session, Holder holder) const;
 
   /// Where the group's log says that nodes are.
   [[nodiscard]] const Addresses& addresses() const noexcept { return addresses_; }
@@ -77,22 +85,26 @@ class Executor {
   struct Session {
     std::uint64_t sequence = 0;
     log::Index used = 0;
+    Holder holder = 0;  ///< whoever opened it; nobody else uses it
     Outcome outcome{};
   };
   struct Decoded {
     std::map<std::uint64_t, Session> sessions;
     std::map<log::Index, std::uint64_t> by_use;
+    std::map<Holder, std::size_t> counts;
     Addresses addresses;
     base::Bytes machine{};
   };
   [[nodiscard]] static Result<Decoded> decode(const log::Snapshot& snapshot);
   Outcome run(const log::Entry& entry);
-  void make_room();
+  void open_session(log::Index index, Holder holder);
+  void forget_session(std::map<log::Index, std::uint64_t>::iterator its_use);
 
   StateMachine& machine_;
   log::Index executed_ = 0;
   std::map<std::uint64_t, Session> sessions_;
   std::map<log::Index, std::uint64_t> by_use_;  ///< sessions
+  std::map<Holder, std::size_t> counts_;        ///< … of each; none is 0
   Addresses addresses_;
 };
 

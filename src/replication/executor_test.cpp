@@ -61,13 +61,14 @@ struct History {
                              .kind = kind,
                              .payload = std::move(payload)});
   }
-  std::uint64_t open() {
-    const Executor::Outcome outcome = add(encode_command(0, 0, {}));
+  std::uint64_t open(Holder holder = 0) {
+    const Executor::Outcome outcome = add(encode_command(0, 0, {}, holder));
     EXPECT_EQ(outcome.status, ReplyStatus::done);
     return outcome.value;
   }
-  Executor::Outcome say(std::uint64_t session, std::uint64_t sequence, std::string_view text) {
-    return add(encode_command(session, sequence, base::as_bytes(text)));
+  Executor::Outcome say(std::uint64_t session, std::uint64_t sequence, std::string_view text,
+                        Holder holder = 0) {
+    return add(encode_command(session, sequence, base::as_bytes(text), holder));
   }
   [[nodiscard]] log::SnapshotPtr snapshot() const { return made_of(executor.snapshot().value()); }
   [[nodiscard]] log::SnapshotPtr made_of(const std::vector<std::byte>& state) const {
@@ -109,18 +110,55 @@ TEST(Executor, SessionsDoNotKnowOfEachOther) {
   EXPECT_EQ(result_of(run.say(kNoSession, 1, "x")), "4 x") << "without a session nobody counts";
 }
 
+// By guessing numbers, which are easily guessed: also after a snapshot, and while it is being used.
+TEST(Executor, ASessionBelongsToWhoeverOpenedIt) {
+  History run;
+  const std::uint64_t session = run.open(7);
+  const std::uint64_t of_nobody = run.open();
+  EXPECT_EQ(result_of(run.say(session, 1, "a", 7)), "1 a");
+  for (const Holder holder : {Holder{0}, Holder{8}}) {
+    for (const std::uint64_t sequence : {1u, 2u, 100u}) {
+      const Executor::Outcome stolen = run.say(session, sequence, "x", holder);
+      EXPECT_EQ(stolen.status, ReplyStatus::no_right);
+      EXPECT_TRUE(stolen.result.empty());
+    }
+  }
+  EXPECT_EQ(run.say(of_nobody, 1, "x", 7).status, ReplyStatus::no_right);
+  EXPECT_EQ(result_of(run.say(session, 2, "b", 7)), "2 b") << "and nobody was in between";
+  History other;
+  ASSERT_TRUE(other.executor.restore(run.snapshot().get()));
+  EXPECT_EQ(other.say(session, 2, "b", 8).status, ReplyStatus::no_right);
+  EXPECT_EQ(result_of(other.say(session, 2, "b", 7)), "2 b");
+  EXPECT_EQ(run.diary.text(), "a\nb\n");
+}
+
+// Whoever opens many has them take each other's places, and nobody else's.
+TEST(Executor, OneClientsSessionsLeaveOthersTheirs) {
+  History run;
+  const std::uint64_t others = run.open(8);
+  const std::uint64_t first = run.open(7);
+  for (std::size_t i = 0; i < kSessionsMax + 10; ++i) (void)run.open(7);
+  EXPECT_EQ(run.say(first, 1, "a", 7).status, ReplyStatus::expired);
+  EXPECT_EQ(result_of(run.say(others, 1, "a", 8)), "1 a");
+  History other;
+  ASSERT_TRUE(other.executor.restore(run.snapshot().get()));
+  (void)run.open(7);
+  (void)other.open(7);
+  EXPECT_EQ(run.executor.snapshot().value(), other.executor.snapshot().value());
+}
+
 TEST(Executor, WhatIsNoCommandDoesNothing) {
   History run;
   const std::uint64_t session = run.open();
   EXPECT_EQ(run.add({}, log::EntryKind::opening).status, ReplyStatus::done);
   EXPECT_EQ(run.add({}, log::EntryKind::settled).status, ReplyStatus::done);
-  for (std::size_t length = 0; length < 16; ++length) {
+  for (std::size_t length = 0; length < kCommandHeadBytes; ++length) {
     EXPECT_EQ(run.add(std::vector<std::byte>(length)).status, ReplyStatus::refused) << length;
   }
   EXPECT_EQ(run.say(session, 0, "a").status, ReplyStatus::refused) << "no sequence begins with 0";
   EXPECT_EQ(run.say(kNoSession, 0, "a").status, ReplyStatus::refused);
   EXPECT_EQ(run.diary.text(), "");
-  EXPECT_EQ(run.executor.executed(), 21u);
+  EXPECT_EQ(run.executor.executed(), 29u);
 }
 
 TEST(Executor, TheQuietestSessionGivesWayAndIsTold) {
@@ -255,10 +293,11 @@ class HostileState : public testing::Test {
   std::vector<std::byte> right_;
 };
 
-// The count; the first session (number, sequence, used, length and 3 bytes of result); the second.
+// The count; the first session (number, sequence, used, holder, length and 3 bytes of result); the
+// second.
 constexpr std::size_t kFirst = 8;
-constexpr std::size_t kSecond = kFirst + 32 + 3;
-constexpr std::size_t kMachine = kSecond + 32;
+constexpr std::size_t kSecond = kFirst + 40 + 3;
+constexpr std::size_t kMachine = kSecond + 40;
 
 TEST_F(HostileState, WhatIsCutShortIsRefused) {
   ASSERT_EQ(right_.size(), kMachine + 2);
@@ -284,9 +323,9 @@ TEST_F(HostileState, ImpossibleFieldsAreRefused) {
   EXPECT_EQ(with(kFirst + 16, 4), Errc::corrupt) << "used behind the end";
   EXPECT_EQ(with(kFirst + 16, second_), Errc::corrupt) << "two used at once";
   EXPECT_EQ(with(kFirst + 8, 0), Errc::corrupt) << "a result of no command";
-  EXPECT_EQ(with(kFirst + 24, 4), Errc::corrupt) << "a longer result";
-  EXPECT_EQ(with(kFirst + 24, ~std::uint64_t{0}), Errc::corrupt);
-  EXPECT_EQ(with(kSecond + 24, std::uint64_t{1} << 62), Errc::corrupt);
+  EXPECT_EQ(with(kFirst + 32, 4), Errc::corrupt) << "a longer result";
+  EXPECT_EQ(with(kFirst + 32, ~std::uint64_t{0}), Errc::corrupt);
+  EXPECT_EQ(with(kSecond + 32, std::uint64_t{1} << 62), Errc::corrupt);
 }
 
 TEST_F(HostileState, AnyChangeIsRefusedOrUnderstoodExactly) {

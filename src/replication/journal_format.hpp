@@ -19,7 +19,7 @@ namespace dolmen::replication {
 /// A replica group, for ever. Not null.
 using GroupId = ObjectId;
 
-inline constexpr std::uint16_t kJournalVersion = 1;
+inline constexpr std::uint16_t kJournalVersion = 2;
 
 /// One group's replica on this node.
 struct Hosted {

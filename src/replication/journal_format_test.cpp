@@ -155,11 +155,11 @@ TEST(JournalFormat, WhatReplicasMakeComesBackAsItWas) {
 }
 
 TEST(JournalFormat, AreTheGoldenFiles) {
-  EXPECT_EQ(encode_records(kGroup, records()), store::read_golden("journal_records_v1.bin"));
+  EXPECT_EQ(encode_records(kGroup, records()), store::read_golden("journal_records_v2.bin"));
   EXPECT_EQ(encode_new_replica(kGroup, kSelf, first()),
-            store::read_golden("journal_new_replica_v1.bin"));
-  EXPECT_EQ(encode_hosted(hosted()), store::read_golden("journal_replica_v1.bin"));
-  EXPECT_EQ(encode_catalog(kGroups), store::read_golden("journal_catalog_v1.bin"));
+            store::read_golden("journal_new_replica_v2.bin"));
+  EXPECT_EQ(encode_hosted(hosted()), store::read_golden("journal_replica_v2.bin"));
+  EXPECT_EQ(encode_catalog(kGroups), store::read_golden("journal_catalog_v2.bin"));
 }
 
 // Where a record ends, what is before it is a shorter batch: the store keeps it whole.
@@ -197,7 +197,8 @@ TEST(JournalFormat, RecordsAreRefusedWhenTheirFieldsAreImpossible) {
   const std::size_t command = opening + 24;
   const std::size_t configuration = command + 24 + 13;
   const Change changes[] = {
-      {"a newer version", 0, 2, 2, Errc::version_unsupported},
+      {"a newer version", 0, 3, 2, Errc::version_unsupported},
+      {"an older one, whose commands say not whose they are", 0, 1, 2, Errc::version_unsupported},
       {"a spare field", 2, 1, 2},
       {"a spare field", 4, 1, 4},
       {"no record", 24, 0, 1},
@@ -233,7 +234,8 @@ TEST(JournalFormat, RecordsAreRefusedWhenTheirFieldsAreImpossible) {
 
 TEST(JournalFormat, ANewReplicaIsRefusedWhenItsFieldsAreImpossible) {
   const Change changes[] = {
-      {"a newer version", 0, 2, 2, Errc::version_unsupported},
+      {"a newer version", 0, 3, 2, Errc::version_unsupported},
+      {"an older one, whose commands say not whose they are", 0, 1, 2, Errc::version_unsupported},
       {"a kind", 25, 1, 1},
       {"a spare field", 26, 1, 2},
       {"a length beyond the end", 28, 0xFFFFFFFF, 4},
@@ -254,7 +256,8 @@ TEST(JournalFormat, ANewReplicaIsRefusedWhenItsFieldsAreImpossible) {
 TEST(JournalFormat, AReplicaIsRefusedWhenItsFieldsAreImpossible) {
   const std::size_t entries = 64 + encode(first()).size();
   const Change changes[] = {
-      {"a newer version", 0, 2, 2, Errc::version_unsupported},
+      {"a newer version", 0, 3, 2, Errc::version_unsupported},
+      {"an older one, whose commands say not whose they are", 0, 1, 2, Errc::version_unsupported},
       {"a spare field", 2, 1, 2},
       {"a spare field", 4, 1, 4},
       {"no id", 8, 0, 8},
@@ -292,9 +295,11 @@ TEST(JournalFormat, AReplicaIsRefusedWhenItsFieldsAreImpossible) {
 }
 
 TEST(JournalFormat, ACatalogIsRefusedWhenItsFieldsAreImpossible) {
-  const Change changes[] = {{"a newer version", 0, 2, 2, Errc::version_unsupported},
-                            {"a spare field", 2, 1, 2},
-                            {"a spare field", 4, 1, 4}};
+  const Change changes[] = {
+      {"a newer version", 0, 3, 2, Errc::version_unsupported},
+      {"an older one, whose commands say not whose they are", 0, 1, 2, Errc::version_unsupported},
+      {"a spare field", 2, 1, 2},
+      {"a spare field", 4, 1, 4}};
   expect_refused(encode_catalog(kGroups), changes, catalog_error);
   EXPECT_EQ(catalog_error(encode_catalog({kGroup, {}})), Errc::corrupt);
   EXPECT_EQ(decode_catalog(encode_catalog({{}, kGroup})), (std::vector<GroupId>{{}, kGroup}));

@@ -105,6 +105,10 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
   if (!opened) return;
   const auto& [envelope, body] = *opened;
   if (options_.may_say && !options_.may_say(from, envelope, body)) return;
+  if (needs_right(envelope.kind)) {
+    const Right right = right_of(from, envelope.shown);
+    if (right != Right::held) return deny(from, envelope, body, right);
+  }
   if (envelope.kind == EnvelopeKind::ask_roster) {
     return send(from, {.kind = EnvelopeKind::roster, .group = envelope.group},
                 encode(roster(envelope.group)));
@@ -132,12 +136,14 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
     case EnvelopeKind::request: {
       const auto request = decode_request(body);
       if (!request) return;
+      const Holder holder = options_.holder_of ? options_.holder_of(from) : 0;
       return take_request(
           envelope.group, hosting,
           {.pending = {.client = from, .number = request->number},
            .session = request->session,
            .sequence = request->sequence,
-           .payload = encode_command(request->session, request->sequence, request->command)});
+           .payload = encode_command(request->session, request->sequence, request->command, holder),
+           .shown = envelope.shown});
     }
     case EnvelopeKind::read_request: {
       const auto asked = decode_read_request(body);
@@ -146,7 +152,8 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
                          {.client = from,
                           .number = asked->number,
                           .level = asked->level,
-                          .query = {asked->query.begin(), asked->query.end()}});
+                          .query = {asked->query.begin(), asked->query.end()},
+                          .shown = envelope.shown});
     }
     case EnvelopeKind::ask_status:
       return send(
@@ -175,7 +182,7 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
       return;
     }
     case EnvelopeKind::ask_memory:
-      return answer_memory(envelope.group, hosting, from);
+      return answer_memory(envelope.group, hosting, from, envelope.shown);
     case EnvelopeKind::ask_state:
       return on_ask_state(from, envelope, hosting, body);
     case EnvelopeKind::ask_copy:
@@ -197,6 +204,7 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
     case EnvelopeKind::entries:
     case EnvelopeKind::ask_metrics:
     case EnvelopeKind::metrics:
+    case EnvelopeKind::denied:
       return;
   }
 }
@@ -267,19 +275,30 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
              {.status = ReplyStatus::busy, .value = hosting.requests.retry_us(0)});
       continue;
     }
+    const Right right = right_of(waiting.pending.answer, waiting.pending.client, waiting.shown);
+    if (right != Right::held) {
+      answer(group, hosting, waiting.pending, {.status = refusal_of(right)});
+      continue;
+    }
     std::vector<std::byte> payload = std::move(waiting.payload);
     if (waiting.session != 0) {
       const base::Bytes command = base::Bytes(payload).subspan(kCommandHeadBytes);
+      const Holder holder = base::load<Holder>(payload, 16);
       if (is_ahead) execute(hosting, replica.end().index);
+      // Executing the entry would say the same; a machine's program does not even run for it.
+      if (!hosting.executor->may_use(waiting.session, holder)) {
+        answer(group, hosting, waiting.pending, {.status = ReplyStatus::no_right});
+        continue;
+      }
       // What an earlier attempt did is not asked for again: the state that effect_of() sees may
       // hold it. The entry is for its place in the log alone, and its result.
       if (hosting.executor->has_run(waiting.session, waiting.sequence)) {
         payload.resize(kCommandHeadBytes);
       } else if (const auto effect = hosting.machine->effect_of(command); effect) {
         if (!std::ranges::equal(*effect, command)) {
-          payload = encode_command(waiting.session, waiting.sequence, *effect);
+          payload = encode_command(waiting.session, waiting.sequence, *effect, holder);
         }
-      } else if (is_in_log(hosting, waiting.session, waiting.sequence)) {
+      } else if (is_in_log(hosting, waiting.session, waiting.sequence, holder)) {
         payload.resize(kCommandHeadBytes);
       } else {
         const bool is_busy = effect.error().code() == Errc::busy;
@@ -308,9 +327,10 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
 }
 
 /// Whether this command of a session is among those that were not executed yet.
-bool Member::is_in_log(const Hosting& hosting, std::uint64_t session, std::uint64_t sequence) {
+bool Member::is_in_log(const Hosting& hosting, std::uint64_t session, std::uint64_t sequence,
+                       Holder holder) {
   if (session == kNoSession) return false;
-  const std::vector<std::byte> head = encode_command(session, sequence, {});
+  const std::vector<std::byte> head = encode_command(session, sequence, {}, holder);
   for (log::Index i = hosting.executor->executed(); i < hosting.replica.end().index; ++i) {
     const log::Entry& entry = hosting.replica.at(i + 1);
     if (entry.kind == log::EntryKind::command && entry.payload.size() >= head.size() &&

@@ -57,6 +57,11 @@ struct MemberOptions {
   /// Whether `from` may say it; what it may not is dropped. Empty: anybody anything.
   std::function<bool(const fabric::NodeName& from, const Envelope& envelope, base::Bytes body)>
       may_say{};
+  /// What the key of `from` may do under what it shows; looked at when something arrives that needs
+  /// a right, and once more when it is begun. Empty: whoever may connect may do everything.
+  std::function<Right(const fabric::NodeName& from, const Capability& shown)> right_of{};
+  /// Whose key `from` has proved. Empty: all share one.
+  std::function<Holder(const fabric::NodeName& from)> holder_of{};
   /// Without a journal: entries of so many bytes, or of as many as the last snapshot, are held
   /// before a snapshot stands for them.
   std::size_t memory_log_bytes = 8u << 20;
@@ -153,6 +158,9 @@ class Member final : private fabric::Sink {
                       hosting.asking.size() + hosting.ahead.size(),
                   &hosting.meter};
   }
+  /// What right_of says has changed: who reads a group's memory under a right that it has no more
+  /// does so no longer. Cost: all who do.
+  void rights_changed();
   [[nodiscard]] const MemberMeter& meter() const noexcept { return meter_; }
   /// Requires: it has one.
   [[nodiscard]] Journal& journal() noexcept { return *journal_; }
@@ -174,6 +182,7 @@ class Member final : private fabric::Sink {
     std::uint64_t session = 0;
     std::uint64_t sequence = 0;
     std::vector<std::byte> payload;  ///< encode_command() of them
+    Capability shown{};
   };
   // Queries (member_reads.cpp).
   struct Reader {
@@ -183,6 +192,7 @@ class Member final : private fabric::Sink {
     ReadLevel level = ReadLevel::linearizable;
     std::vector<std::byte> query{};
     Answer answer{};  ///< instead of a client
+    Capability shown{};
   };
   /// Waits for its ticket's round, and for its entry to be executed.
   struct Asking {
@@ -275,7 +285,7 @@ class Member final : private fabric::Sink {
   [[nodiscard]] std::size_t undecided_bytes_max(const Hosting& hosting) const;
   [[nodiscard]] bool can_propose(const Hosting& hosting) const;
   [[nodiscard]] static bool is_in_log(const Hosting& hosting, std::uint64_t session,
-                                      std::uint64_t sequence);
+                                      std::uint64_t sequence, Holder holder);
   [[nodiscard]] Result<void> carry_out(const GroupId& group, Hosting& hosting);
   void write_lanes(Hosting& hosting);
   void raise(Hosting& hosting, const log::LaneWrite& write);
@@ -301,7 +311,15 @@ class Member final : private fabric::Sink {
   // A state that others read one-sidedly: member_readers.cpp.
   [[nodiscard]] Result<void> make_memory(Hosting& hosting);
   static void publish_promises(const Hosting& hosting) noexcept;
-  void answer_memory(const GroupId& group, const Hosting& hosting, const fabric::NodeName& reader);
+  void answer_memory(const GroupId& group, const Hosting& hosting, const fabric::NodeName& reader,
+                     const Capability& shown);
+  [[nodiscard]] Right right_of(const fabric::NodeName& from, const Capability& shown) const;
+  /// Of one who asks from within this process it is.
+  [[nodiscard]] Right right_of(const Answer& answer, const fabric::NodeName& from,
+                               const Capability& shown) const {
+    return answer ? Right::held : right_of(from, shown);
+  }
+  void deny(const fabric::NodeName& from, const Envelope& envelope, base::Bytes body, Right right);
   void tell_entries(const fabric::NodeName& to, const GroupId& group, const Hosting& hosting,
                     base::Bytes body);
   void forget_reader(const fabric::NodeName& reader);
@@ -339,6 +357,7 @@ class Member final : private fabric::Sink {
   bool is_synced_ = true;
   MemberMeter meter_{};
   std::uint32_t next_region_ = 1;
+  std::map<fabric::NodeName, Capability> memory_readers_{};  ///< where that can be taken back
   std::vector<log::LaneWrite> lane_writes_;
   bool has_new_addresses_ = false;
   Addresses heard_;  ///< from whoever wants this one to be taken in; the logs know better

@@ -87,6 +87,10 @@ class MemberClient final : private fabric::Sink {
                                                                      : std::nullopt;
   }
   bool send(std::size_t member, EnvelopeKind kind, base::Bytes body);
+  /// With all that it asks from now on.
+  void show(const Capability& shown) { shown_ = shown; }
+  /// The first word of a region.
+  bool can_read(std::size_t member, fabric::RegionId region);
   /// The answer to it, once.
   std::optional<Told> answer_to(std::uint64_t number) {
     const auto found = told_.find(number);
@@ -99,6 +103,7 @@ class MemberClient final : private fabric::Sink {
   [[nodiscard]] const std::optional<ChangeReply>& change_reply() const { return change_reply_; }
   [[nodiscard]] const std::optional<Roster>& roster() const { return roster_; }
   [[nodiscard]] std::optional<MemoryReply>& memory() { return memory_; }
+  [[nodiscard]] std::optional<Denied>& denied() { return denied_; }
   /// The body of the last answer about a log.
   [[nodiscard]] std::optional<std::vector<std::byte>>& entries() { return entries_; }
   bool turn() {
@@ -111,11 +116,19 @@ class MemberClient final : private fabric::Sink {
   void on_connected(const fabric::NodeName& /*peer*/) override {}
   void on_lost(const fabric::NodeName& /*peer*/, const Error& /*why*/) override {}
   void on_refused(fabric::NodeId /*who*/, const Error& /*why*/) override {}
-  void on_completed(fabric::OpId /*op*/, const Result<std::uint64_t>& /*former*/) override {}
+  void on_completed(fabric::OpId /*op*/, const Result<std::uint64_t>& former) override {
+    has_read_ = former.has_value();
+  }
   void on_message(const fabric::NodeName& /*from*/, base::Bytes message) override {
     const auto opened = decode_envelope(message);
     ASSERT_TRUE(opened) << opened.error().message();
     EXPECT_EQ(opened->envelope.group, kTestGroup);
+    if (opened->envelope.kind == EnvelopeKind::denied) {
+      const auto denied = decode_denied(opened->body);
+      ASSERT_TRUE(denied) << denied.error().message();
+      denied_ = *denied;
+      return;
+    }
     if (opened->envelope.kind == EnvelopeKind::status) {
       const auto status = decode_status(opened->body);
       ASSERT_TRUE(status) << status.error().message();
@@ -166,6 +179,9 @@ class MemberClient final : private fabric::Sink {
   std::optional<ChangeReply> change_reply_;
   std::optional<Roster> roster_;
   std::optional<MemoryReply> memory_;
+  std::optional<Denied> denied_;
+  Capability shown_{};
+  std::optional<bool> has_read_;
   std::optional<std::vector<std::byte>> entries_;
 };
 
@@ -492,9 +508,18 @@ inline MemberClient::~MemberClient() {
 inline bool MemberClient::send(std::size_t member, EnvelopeKind kind, base::Bytes body) {
   const auto to = endpoint_->connected(MemberWorld::id(member));
   if (!to) return false;
-  const std::vector<std::byte> head = encode(Envelope{.kind = kind, .group = kTestGroup});
+  const std::vector<std::byte> head =
+      encode(Envelope{.kind = kind, .group = kTestGroup, .shown = shown_});
   const std::array<base::Bytes, 2> parts{head, body};
   return endpoint_->send(*to, parts).has_value();
+}
+inline bool MemberClient::can_read(std::size_t member, fabric::RegionId region) {
+  const auto from = endpoint_->connected(MemberWorld::id(member));
+  std::array<std::byte, 8> word{};
+  has_read_.reset();
+  if (!from || !endpoint_->read(fabric::OpId{1}, {*from, region, 0}, word)) return false;
+  EXPECT_TRUE(world_.run([&] { return has_read_.has_value(); }));
+  return has_read_.value_or(false);
 }
 
 }  // namespace dolmen::replication

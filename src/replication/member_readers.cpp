@@ -52,7 +52,7 @@ void Member::publish_promises(const Hosting& hosting) noexcept {
 }
 
 void Member::answer_memory(const GroupId& group, const Hosting& hosting,
-                           const fabric::NodeName& reader) {
+                           const fabric::NodeName& reader, const Capability& shown) {
   const log::Replica& replica = hosting.replica;
   MemoryReply reply{
       .leader = replica.leader() ? static_cast<std::uint64_t>(node_of(*replica.leader())) : 0,
@@ -62,6 +62,7 @@ void Member::answer_memory(const GroupId& group, const Hosting& hosting,
       !hosting.memory.empty() &&
       endpoint_.grant(hosting.memory_region, reader.node, {.read = true}).has_value();
   if (is_granted) {
+    if (endpoint_.traits().revocable) memory_readers_[reader] = shown;
     reply.bytes = hosting.memory.size() - kMemoryLineBytes;
     reply.region = static_cast<std::uint32_t>(hosting.memory_region);
     // The next life of a replica with a disk promises more under the same name, while memory that
@@ -85,6 +86,7 @@ void Member::answer_memory(const GroupId& group, const Hosting& hosting,
 /// be taken back: there are as many as a region has room for.
 void Member::forget_reader(const fabric::NodeName& reader) {
   if (!endpoint_.traits().revocable) return;
+  memory_readers_.erase(reader);
   for (const auto& [group, hosting] : groups_) {
     if (!hosting.memory.empty()) (void)endpoint_.revoke(hosting.memory_region, reader.node);
   }

@@ -68,6 +68,11 @@ void Member::begin_reads(const GroupId& group, Hosting& hosting) {
                     {.status = ReplyStatus::busy, .value = hosting.reads.retry_us(0)});
       continue;
     }
+    const Right right = right_of(reader.answer, reader.client, reader.shown);
+    if (right != Right::held) {
+      answer_reader(group, hosting, reader, {.status = refusal_of(right)});
+      continue;
+    }
     if (reader.level == ReadLevel::stale && hosting.executor) {
       read(group, hosting, std::move(reader));
       continue;

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,6 +34,8 @@ class ClusterClient final : private fabric::Sink {
     std::size_t number = 0;  ///< of the client in the history
     bool is_space = false;   ///< the group keeps one
     bool only_reads = false;
+    /// What it has now; empty: nothing is shown.
+    std::function<replication::Capability()> shown{};
   };
 
   ClusterClient(SimFabric& fabric, SimEndpointOptions endpoint, Place place,
@@ -66,11 +69,17 @@ class ClusterClient final : private fabric::Sink {
   [[nodiscard]] std::uint64_t reads() const { return reads_; }
   [[nodiscard]] std::uint64_t attempts() const { return attempts_; }
   [[nodiscard]] bool is_of_space() const { return place_.is_space; }
+  /// 0: none yet.
+  [[nodiscard]] std::uint64_t session() const { return session_; }
+  [[nodiscard]] std::uint64_t sequence() const { return sequence_; }
 
  private:
   using Status = replication::ReplyStatus;
   static constexpr std::uint64_t kMs = 1'000'000;
 
+  [[nodiscard]] replication::Capability shown() const {
+    return place_.shown ? place_.shown() : replication::Capability{};
+  }
   void begin() {
     is_reading_ = place_.only_reads || random_.below(3) == 0;
     if (is_reading_) {
@@ -97,7 +106,8 @@ class ClusterClient final : private fabric::Sink {
     const std::vector<std::byte> head =
         encode(replication::Envelope{.kind = reads ? replication::EnvelopeKind::read_request
                                                    : replication::EnvelopeKind::request,
-                                     .group = place_.group});
+                                     .group = place_.group,
+                                     .shown = shown()});
     const std::vector<std::byte> body =
         reads ? encode(replication::ReadRequest{.number = asked_, .query = command_})
               : encode(request);
@@ -138,6 +148,11 @@ class ClusterClient final : private fabric::Sink {
       case Status::busy:
       case Status::lost:
         return look_elsewhere();
+      case Status::stale:
+        return look_elsewhere();  // with what it has by then
+      case Status::no_right:
+        violation_ = "a client that has the right, and its own session, was refused";
+        return;
       case Status::expired:
       case Status::refused:
         violation_ = "a session that is in use stays, and nothing is refused here";

@@ -100,7 +100,7 @@ void IndexClient::begin() {
 
 bool IndexClient::send(const fabric::NodeName& to, EnvelopeKind kind, base::Bytes body) {
   const std::vector<std::byte> head =
-      encode(replication::Envelope{.kind = kind, .group = place_.group});
+      encode(replication::Envelope{.kind = kind, .group = place_.group, .shown = shown()});
   const std::array<base::Bytes, 2> parts{head, body};
   return endpoint_->send(to, parts).has_value();
 }
@@ -225,7 +225,9 @@ void IndexClient::take(const replication::Reply& reply) {
       return;
     case ReplyStatus::busy:
     case ReplyStatus::lost:
+    case ReplyStatus::stale:
       return look_elsewhere();
+    case ReplyStatus::no_right:
     case ReplyStatus::expired:
     case ReplyStatus::refused:
       violation_ = "a session that is in use stays, and nothing is refused here";
@@ -245,6 +247,9 @@ void IndexClient::on_message(const fabric::NodeName& from, base::Bytes message) 
   const auto opened = replication::decode_envelope(message);
   if (!opened) {
     violation_ = opened.error().message();
+  } else if (opened->envelope.kind == EnvelopeKind::denied) {
+    const auto denied = replication::decode_denied(opened->body);
+    if (!denied || denied->why != replication::Right::stale) violation_ = "the right is there";
   } else if (opened->envelope.kind == EnvelopeKind::memory) {
     const auto said = replication::decode_memory_reply(opened->body);
     if (!said) violation_ = said.error().message();

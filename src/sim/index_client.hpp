@@ -63,6 +63,9 @@ class IndexClient final : private fabric::Sink {
     asking,    ///< by message
   };
 
+  [[nodiscard]] replication::Capability shown() const {
+    return place_.shown ? place_.shown() : replication::Capability{};
+  }
   void begin();
   void learn();
   void look_up();

@@ -138,8 +138,24 @@ void NodeRun::propose(const cluster::RootCommand& command) {
   schedule(*leader, now_ns());
 }
 
+/// The same right, in the next generation: what clients show meanwhile is stale.
+void NodeRun::grant_anew() {
+  if (!options_.has_intruders || !root_.is_begun() || !rights_.chance(1, 8)) return;
+  const auto number = static_cast<cluster::ClientNumber>(1 + rights_.below(kStranger));
+  const auto found = root_.clients().find(number);
+  if (found == root_.clients().end()) return violated("a client of the beginning is gone");
+  const cluster::RootClient& known = found->second;
+  propose(cluster::root::AddClient{.client = number,
+                                   .name = known.name,
+                                   .key = known.key,
+                                   .rights = known.rights,
+                                   .generation = known.generation + 1,
+                                   .groups_max = known.groups_max});
+}
+
 void NodeRun::operate() {
   operate_once();
+  grant_anew();
   if (has(kNodeOperator) && random_.chance(2, 3) && root_.is_begun()) {
     const auto number = static_cast<cluster::NodeNumber>(1 + random_.below(nodes_.size()));
     const cluster::RootNode* const node = root_.node(number);

@@ -21,6 +21,7 @@
 #include "sim/group_judge.hpp"
 #include "sim/host_clock.hpp"
 #include "sim/index_client.hpp"
+#include "sim/intruder.hpp"
 #include "sim/mail_bank.hpp"
 #include "sim/node_world.hpp"
 #include "sim/sim_disk.hpp"
@@ -76,6 +77,11 @@ class NodeRun {
   static constexpr std::uint64_t kNever = ~std::uint64_t{0};
   static constexpr std::size_t kNodesMax = 9;
   static constexpr std::uint32_t kDirectoryBuckets = 256;
+  /// Of clients in the map: those that have the right, one that has it and uses others' sessions,
+  /// and one that has none.
+  static constexpr cluster::ClientNumber kHonestClients = 4;
+  static constexpr cluster::ClientNumber kThief = kHonestClients + 1;
+  static constexpr cluster::ClientNumber kStranger = kThief + 1;
 
   /// Who has turns; at most one of them is due.
   struct Turns {
@@ -119,8 +125,10 @@ class NodeRun {
     Turns turns{};
   };
   struct Client {
-    /// Of a counter, or of a shard of an index.
-    std::variant<std::unique_ptr<ClusterClient>, std::unique_ptr<IndexClient>> client;
+    /// Of a counter, of a shard of an index, or one that may not.
+    std::variant<std::unique_ptr<ClusterClient>, std::unique_ptr<IndexClient>,
+                 std::unique_ptr<Intruder>>
+        client;
     [[nodiscard]] auto with(const auto& body) const {
       return std::visit([&](const auto& its) { return body(*its); }, client);
     }
@@ -156,6 +164,8 @@ class NodeRun {
   void turn(std::size_t i);
   void ended_with(std::size_t i, const Error& why);
   void add_clients(cluster::GroupNumber number);
+  void add_intruders(cluster::GroupNumber number, std::size_t victim);
+  [[nodiscard]] SimEndpointOptions client_endpoint(std::size_t index, cluster::ClientNumber number);
   void schedule_client(std::size_t i, std::uint64_t at_ns);
   void turn_client(std::size_t i);
   /// After each step of a node: what its replicas are now; `is_whole`: and its machines.
@@ -170,6 +180,7 @@ class NodeRun {
   void operate();
   void operate_once();
   void propose(const cluster::RootCommand& command);
+  void grant_anew();
   [[nodiscard]] std::optional<std::size_t> leader_of(cluster::GroupNumber number) const;
   [[nodiscard]] bool may_die(std::size_t i) const;
 
@@ -191,6 +202,7 @@ class NodeRun {
 
   const NodeWorldOptions options_;
   base::Random random_;
+  base::Random rights_;
   const std::uint32_t faults_;
   SimFabric fabric_;
   std::size_t founders_ = 3;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/checksum.hpp"
+#include "node/cluster_rights.hpp"
 #include "sim/node_run.hpp"
 #include "sys/borrowed_disk.hpp"
 
@@ -32,6 +33,7 @@ std::uint32_t NodeRun::draw_faults() {
 NodeRun::NodeRun(const NodeWorldOptions& options)
     : options_(options),
       random_(base::mix_seed(options.seed, 0xC2)),
+      rights_(base::mix_seed(options.seed, 0xC5)),
       faults_(draw_faults()),
       fabric_(base::mix_seed(options.seed, 1)) {
   // Not one: alone it decides, and forgets what it decided, within one turn, unseen by the judge.
@@ -84,6 +86,15 @@ node::ClusterCoreOptions NodeRun::options_of(std::size_t i) const {
       .self = number_of(i), .life = nodes_[i]->life, .cluster = kCluster};
   for (std::size_t k = 0; nodes_[i]->is_founder && k < founders_; ++k) {
     options.founders.push_back("founder-" + std::to_string(k + 1));
+  }
+  for (cluster::ClientNumber number = 1; options_.has_intruders && number <= kStranger; ++number) {
+    cluster::NodeIdentity key{};
+    key.fill(static_cast<std::byte>(number));  // nobody proves anything here
+    options.clients.push_back({.client = number,
+                               .name = "client-" + std::to_string(number),
+                               .key = key,
+                               .rights = number == kStranger ? cluster::ClientRights::none
+                                                             : cluster::ClientRights::owner});
   }
   options.root.lost_ns = 400 * kMs;
   options.root.back_ns = 100 * kMs;
@@ -208,16 +219,53 @@ void NodeRun::ended_with(std::size_t i, const Error& why) {
   start_later(i);
 }
 
+SimEndpointOptions NodeRun::client_endpoint(std::size_t index, cluster::ClientNumber number) {
+  const fabric::NodeId self = options_.has_intruders
+                                  ? fabric::client_node(number, static_cast<std::uint32_t>(index))
+                                  : fabric::NodeId{fabric::kClientIds + index};
+  SimEndpointOptions endpoint{.self = {self, 1}, .is_client = true};
+  endpoint.waker = [this, index](std::uint64_t at_ns) { schedule_client(index, at_ns); };
+  return endpoint;
+}
+
+void NodeRun::add_intruders(cluster::GroupNumber number, std::size_t victim) {
+  for (const cluster::ClientNumber who : {kThief, kStranger}) {
+    const auto* const its = std::get_if<0>(&clients_[victim].client);
+    if (who == kThief && its == nullptr) continue;  // of an index
+    const std::size_t index = clients_.size();
+    Intruder::Place place{.group = node::group_of(number), .members = {}};
+    for (std::size_t node = 0; node < kNodesMax; ++node) place.members.push_back(id_of(node));
+    place.shown = [this, who] {
+      return replication::Capability{.index = replication::kWholeCluster,
+                                     .generation = root_.clients().at(who).generation};
+    };
+    if (who == kThief) {
+      place.victim = [client = its->get()] {
+        return Intruder::Session{client->session(), client->sequence()};
+      };
+    }
+    auto intruder =
+        std::make_unique<Intruder>(fabric_, client_endpoint(index, who), std::move(place),
+                                   base::mix_seed(options_.seed, 3'000 + index));
+    clients_.push_back({});
+    clients_.back().client = std::move(intruder);
+    schedule_client(index, now_ns() + 1);
+  }
+}
+
 void NodeRun::add_clients(cluster::GroupNumber number) {
+  const std::size_t first = clients_.size();
   // Two of a table's could have one key each.
   const std::size_t count = root_.group(number)->shape ? 3 : 2;
   for (std::size_t k = 0; k < count; ++k) {
     const std::size_t index = clients_.size();
     ClusterClient::Place place{.group = node::group_of(number), .members = {}, .number = k};
     for (std::size_t node = 0; node < kNodesMax; ++node) place.members.push_back(id_of(node));
-    SimEndpointOptions endpoint{.self = {fabric::NodeId{fabric::kClientIds + index}, 1},
-                                .is_client = true};
-    endpoint.waker = [this, index](std::uint64_t at_ns) { schedule_client(index, at_ns); };
+    const auto who = static_cast<cluster::ClientNumber>(1 + index % kHonestClients);
+    SimEndpointOptions endpoint = client_endpoint(index, who);
+    if (options_.has_intruders) {
+      place.shown = [this, who] { return node::handle_of(root_, who); };
+    }
     clients_.push_back({});
     const std::uint64_t seed = base::mix_seed(options_.seed, 1'000 + index);
     if (const auto& shape = root_.group(number)->shape) {
@@ -230,6 +278,7 @@ void NodeRun::add_clients(cluster::GroupNumber number) {
     }
     schedule_client(index, now_ns() + 1);
   }
+  if (options_.has_intruders) add_intruders(number, first);
 }
 
 void NodeRun::schedule_client(std::size_t i, std::uint64_t at_ns) {
@@ -523,6 +572,7 @@ NodeWorldResult NodeRun::run() {
     if (const auto* const its = std::get_if<1>(&one.client)) {
       result_.read_afar += (*its)->read_afar();
     }
+    if (const auto* const its = std::get_if<2>(&one.client)) result_.refused += (*its)->refused();
   }
   result_.trace_hash = fabric_.trace_hash();
   for (const auto& node : nodes_) {

@@ -43,6 +43,9 @@ struct NodeWorldOptions {
   /// Whether a run may have shards of an index and a directory beside counters and banks: without
   /// them changes of members are more frequent.
   bool may_have_indexes = true;
+  /// Whether clients show rights, which are given anew now and then, and some ask for what they may
+  /// not have: that changes what is drawn.
+  bool has_intruders = true;
 };
 
 struct NodeWorldResult {
@@ -58,6 +61,7 @@ struct NodeWorldResult {
   std::uint64_t nodes = 0;      ///< that ever were
   std::uint64_t transfers = 0;  ///< between groups
   std::uint64_t published = 0;  ///< objects
+  std::uint64_t refused = 0;    ///< what clients asked for without the right
   // What the nodes of the end counted since their processes began (node/cluster_mail.hpp).
   std::uint64_t mails_sent = 0;
   std::uint64_t mails_again = 0;

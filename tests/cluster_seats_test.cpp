@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Real clusters of more than three nodes: two of five that are gone at once, and nodes that are
+// away for so long that others get their seats, which nobody asks for. Judged as
+// cluster_process_test.cpp does.
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/random.hpp"
+#include "base/sanitizers.hpp"
+#include "tests/cluster_load.hpp"
+#include "tests/cluster_processes.hpp"
+
+namespace {
+
+using namespace dolmen::processes;
+
+constexpr std::uint32_t kClients = 3;
+constexpr std::uint64_t kNewAnswers = kClients + 1;
+
+TEST(ClusterSeats, FiveNodesGoOnWithoutTwo) {
+  constexpr std::uint32_t kNodes = 5;
+  const int rounds = dolmen::base::kSanitized ? 2 : 6;
+  Nodes nodes({.addresses = loopback(kNodes)});
+  Load load(nodes, kClients);
+  const std::uint64_t seed = now_ns();
+  dolmen::base::Random random(seed);
+  ASSERT_NO_FATAL_FAILURE(load.wait_for_answers(kNewAnswers));
+  (void)load.longest_s();
+  for (int round = 0; round < rounds; ++round) {
+    // Whoever leads one of the spaces, and another one.
+    const std::uint32_t first = nodes.wait_for_leader(round % 2);
+    const auto second = static_cast<std::uint32_t>((first + random.below(kNodes - 1)) % kNodes + 1);
+    for (const std::uint32_t number : {first, second}) nodes.kill(number);
+    ASSERT_NO_FATAL_FAILURE(load.wait_for_answers(2 * kNewAnswers)) << "with three of five";
+    for (const std::uint32_t number : {second, first}) nodes.start(number);
+    ASSERT_NO_FATAL_FAILURE(nodes.wait_until_whole());
+  }
+  load.stop();
+  EXPECT_EQ(load.unsure() + load.refused(), 0u) << nodes.said();
+  std::printf("%d times two of five: %lu answers, the longest after %.2f s\n", rounds,
+              load.answered(), load.longest_s());
+  nodes.judge(load.operations());
+  if (testing::Test::HasFailure()) std::printf("seed %lu\n", seed);
+}
+
+/// Until both spaces have their size without it.
+void wait_until_replaced(Nodes& nodes, std::uint32_t gone) {
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  for (std::uint32_t space = 0; space < 2; ++space) {
+    for (;;) {
+      const auto seats = nodes.seats(space);
+      if (seats && seats->size() == nodes.size() &&
+          std::ranges::find(*seats, gone) == seats->end()) {
+        break;
+      }
+      ASSERT_LT(std::chrono::steady_clock::now(), until) << nodes.status() << nodes.said();
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+  }
+}
+
+TEST(ClusterSeats, WhoIsAwayForTooLongIsReplacedByNobodysOrder) {
+  constexpr std::uint32_t kNodes = 5;
+  // Long enough for a machine that is busy with other things.
+  const milliseconds lost_after(dolmen::base::kSanitized ? 5000 : 1000);
+  Nodes nodes({.size = 3, .lost_after = lost_after, .addresses = loopback(kNodes)});
+  Load load(nodes, kClients);
+  ASSERT_NO_FATAL_FAILURE(load.wait_for_answers(kNewAnswers));
+  (void)load.longest_s();
+  constexpr std::uint32_t kRounds = 2;
+  for (std::uint32_t round = 0; round < kRounds; ++round) {
+    const std::uint32_t gone = nodes.wait_for_leader(round % 2);
+    const auto since = std::chrono::steady_clock::now();
+    nodes.kill(gone);
+    ASSERT_NO_FATAL_FAILURE(load.wait_for_answers(kNewAnswers)) << "meanwhile";
+    ASSERT_NO_FATAL_FAILURE(wait_until_replaced(nodes, gone));
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - since;
+    std::printf("node %u was replaced after %.2f s\n", gone, took.count());
+    ASSERT_NO_FATAL_FAILURE(load.wait_for_answers(kNewAnswers));
+    ASSERT_NO_FATAL_FAILURE(nodes.wait_until_whole());
+    // It comes back, and has nothing of what it left.
+    nodes.start(gone);
+    ASSERT_NO_FATAL_FAILURE(load.wait_for_answers(kNewAnswers));
+  }
+  load.stop();
+  EXPECT_EQ(load.unsure() + load.refused(), 0u) << nodes.said();
+  std::printf("%u nodes replaced, %lu answers, the longest after %.2f s\n", kRounds,
+              load.answered(), load.longest_s());
+  nodes.judge(load.operations());
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  if (const auto ended = run_as_process(count, words)) return *ended;
+  testing::InitGoogleTest(&count, words);
+  return RUN_ALL_TESTS();
+}
