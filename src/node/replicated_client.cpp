@@ -306,13 +306,19 @@ Result<std::vector<std::byte>> ReplicatedClient::call(std::span<const std::byte>
 
 ReplicatedCommit ReplicatedClient::last_commit() const noexcept { return impl_->last_commit; }
 
+namespace {
+replication::ReadLevel level_of(ReadLevel level) {
+  if (level == ReadLevel::stale) return replication::ReadLevel::stale;
+  return level == ReadLevel::lease ? replication::ReadLevel::lease
+                                   : replication::ReadLevel::linearizable;
+}
+}  // namespace
+
 Result<ReplicatedReading> ReplicatedClient::read(std::span<const std::byte> query, ReadLevel level,
                                                  std::chrono::milliseconds patience) {
   const auto body = [&](std::uint64_t number) {
     return encode(replication::ReadRequest{.number = number,
-                                           .level = level == ReadLevel::stale
-                                                        ? replication::ReadLevel::stale
-                                                        : replication::ReadLevel::linearizable,
+                                           .level = level_of(level),
                                            .query = query});
   };
   DOLMEN_TRY(Impl::Answer answer, impl_->ask_until_answered(EnvelopeKind::read_request, body,

@@ -47,6 +47,9 @@ enum class EnvelopeKind : std::uint8_t {
   // 25 to 29 are nobody's.
   ask_metrics = 30,  ///< nothing follows; of a node of a cluster, whatever its groups
   metrics = 31,      ///< its figures as text (node/metrics_text.hpp)
+  // 32 to 38 are nobody's.
+  ask_lease = 39,  ///< lease_message.hpp: of a client that reads the leader's memory alone
+  lease = 40,
 };
 
 /// What clients say: everything else is between nodes, and dropped when a client says it.
@@ -62,6 +65,7 @@ enum class EnvelopeKind : std::uint8_t {
     case EnvelopeKind::ask_copy:
     case EnvelopeKind::ask_entries:
     case EnvelopeKind::ask_metrics:
+    case EnvelopeKind::ask_lease:
       return true;
     default:
       return false;
@@ -96,6 +100,7 @@ struct Request {
 enum class ReadLevel : std::uint8_t {
   linearizable = 1,  ///< at the leader: all that was answered to anybody before it was asked
   stale = 2,         ///< whatever the member that is asked has executed
+  lease = 3,         ///< as linearizable; by the leader's lease, while it has one, at once
 };
 
 /// A client's question to the state machine.

@@ -23,6 +23,9 @@
 
 namespace dolmen::sim {
 
+/// Of every second run leaders have leases, by which clients read.
+inline bool has_leases(std::uint64_t seed) { return base::mix_seed(seed, 0xC7) % 2 == 0; }
+
 using ClusterHistory = History<CounterModel::Operation>;
 
 class ClusterClient final : private fabric::Sink {
@@ -33,6 +36,9 @@ class ClusterClient final : private fabric::Sink {
     std::size_t number = 0;  ///< of the client in the history
     bool is_space = false;   ///< the group keeps one
     bool only_reads = false;
+    /// Reads by the leader's lease, on a clock of its own, which is so much too fast or too slow.
+    bool has_lease = false;
+    std::int64_t drift_ppm = 0;
   };
 
   ClusterClient(SimFabric& fabric, SimEndpointOptions endpoint, Place place,
@@ -99,7 +105,11 @@ class ClusterClient final : private fabric::Sink {
                                                    : replication::EnvelopeKind::request,
                                      .group = place_.group});
     const std::vector<std::byte> body =
-        reads ? encode(replication::ReadRequest{.number = asked_, .query = command_})
+        reads ? encode(replication::ReadRequest{
+                    .number = asked_,
+                    .level = place_.has_lease ? replication::ReadLevel::lease
+                                              : replication::ReadLevel::linearizable,
+                    .query = command_})
               : encode(request);
     const std::array<base::Bytes, 2> parts{head, body};
     if (!endpoint_->send(*to, parts)) return false;
