@@ -55,10 +55,16 @@ class IndexSystem : public ReadSystem {
 };
 
 enum class IndexGroupKind : std::uint8_t { shared_memory, tcp_memory, tcp_durable };
+/// How members and clients are run.
+struct IndexTuning {
+  bool has_lease = false;  ///< leaders have leases, by which clients read
+  bool does_poll = false;  ///< whoever waits polls for some time
+};
 /// Three members in processes of their own, and how clients find them.
 class IndexMembers {
  public:
-  IndexMembers(const Folder& folder, IndexGroupKind kind, const std::string& table);
+  IndexMembers(const Folder& folder, IndexGroupKind kind, const std::string& table,
+               const IndexTuning& tuning = {});
   [[nodiscard]] const ReplicatedGroup& group() const { return group_; }
 
  private:
@@ -68,7 +74,8 @@ class IndexMembers {
 };
 
 /// Three members in processes of their own, of which each has the whole index.
-[[nodiscard]] std::unique_ptr<IndexSystem> start_index(const Folder& folder, IndexGroupKind kind);
+[[nodiscard]] std::unique_ptr<IndexSystem> start_index(const Folder& folder, IndexGroupKind kind,
+                                                       const IndexTuning& tuning = {});
 /// The same of an ordered index, which is scanned.
 [[nodiscard]] std::unique_ptr<ReadSystem> start_ordered(const Folder& folder, IndexGroupKind kind);
 /// `bench --child index-member …`: one of them.

@@ -25,11 +25,16 @@ namespace {
 constexpr std::uint32_t kMembers = 3;
 constexpr std::array<std::uint64_t, 1> kShards{1};
 
+/// Long enough that whoever is needed within a round trip is not asleep.
+constexpr std::chrono::microseconds kSpin(500);
+constexpr std::chrono::milliseconds kLease(60);
+
 Index::Bytes bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
 
 class DolmenIndex final : public IndexSystem {
  public:
-  DolmenIndex(const Folder& folder, IndexGroupKind kind) : members_(folder, kind, "hash") {
+  DolmenIndex(const Folder& folder, IndexGroupKind kind, const IndexTuning& tuning)
+      : members_(folder, kind, "hash", tuning), tuning_(tuning) {
     const auto until = std::chrono::steady_clock::now() + kStartPatience;
     auto& first = client(0);
     const std::string value(kIndexValueBytes, 'x');
@@ -52,10 +57,15 @@ class DolmenIndex final : public IndexSystem {
     for (int i = 0; i < 1024; ++i) keys.push_back(index_key(random.below(kIndexKeys)));
     std::vector<double> times;
     times.reserve(count);
+    const std::uint64_t before = index.counts().by_lease;
     for (std::size_t i = 0; i < count; ++i) {
       const double begin = seconds_now();
       get(index, keys[i % keys.size()]);
       times.push_back(seconds_now() - begin);
+    }
+    // Else the figure would be of something else.
+    if (tuning_.has_lease && index.counts().by_lease - before < count / 2) {
+      throw Failure("most reads were not by a lease");
     }
     return times;
   }
@@ -90,8 +100,11 @@ class DolmenIndex final : public IndexSystem {
  private:
   Index& client(std::size_t number) {
     while (clients_.size() <= number) {
-      clients_.push_back(
-          std::make_unique<Index>(expect(Index::make(members_.group(), kShards), "a client")));
+      const IndexOptions options{
+          .reads = tuning_.has_lease ? IndexReads::lease : IndexReads::linearizable,
+          .spin = tuning_.does_poll ? kSpin : std::chrono::microseconds(0)};
+      clients_.push_back(std::make_unique<Index>(
+          expect(Index::make(members_.group(), kShards, options), "a client")));
     }
     return *clients_[number];
   }
@@ -132,6 +145,7 @@ class DolmenIndex final : public IndexSystem {
   }
 
   IndexMembers members_;
+  const IndexTuning tuning_;
   std::vector<std::unique_ptr<Index>> clients_;
   std::size_t warmed_ = 0;
 };
@@ -176,12 +190,16 @@ class DolmenOrdered final : public ReadSystem {
 
 }  // namespace
 
-IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std::string& table) {
+IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std::string& table,
+                           const IndexTuning& tuning) {
   const bool is_shared = kind == IndexGroupKind::shared_memory;
   const bool is_durable = kind == IndexGroupKind::tcp_durable;
-  const std::string name = is_shared    ? "shm_" + table
-                           : is_durable ? "disk_" + table
-                                        : "tcp_" + table;
+  const std::string tuned =
+      std::string(tuning.has_lease ? "_lease" : "") + (tuning.does_poll ? "_poll" : "");
+  const std::string name = (is_shared    ? "shm_" + table
+                            : is_durable ? "disk_" + table
+                                         : "tcp_" + table) +
+                           tuned;
   group_.key_file = folder.below(name + ".key");
   std::ofstream(group_.key_file) << std::string(64, '5');
   ::chmod(group_.key_file.c_str(), 0600);
@@ -192,16 +210,22 @@ IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std:
   }
   for (std::uint32_t member = 1; member <= kMembers; ++member) {
     const std::string directory = folder.below(name + std::to_string(member));
-    std::vector<std::string> words{
-        "index-member", table, std::to_string(member), directory, is_durable ? "durable" : "memory",
-        group_.key_file};
+    std::vector<std::string> words{"index-member",
+                                   table,
+                                   std::to_string(member),
+                                   directory,
+                                   is_durable ? "durable" : "memory",
+                                   tuning.has_lease ? "lease" : "none",
+                                   tuning.does_poll ? "poll" : "sleep",
+                                   group_.key_file};
     for (const std::string& address : group_.members) words.push_back(address);
     members_.push_back(Server::part(words, directory + ".out"));
   }
 }
 
-std::unique_ptr<IndexSystem> start_index(const Folder& folder, IndexGroupKind kind) {
-  return std::make_unique<DolmenIndex>(folder, kind);
+std::unique_ptr<IndexSystem> start_index(const Folder& folder, IndexGroupKind kind,
+                                         const IndexTuning& tuning) {
+  return std::make_unique<DolmenIndex>(folder, kind, tuning);
 }
 
 std::unique_ptr<ReadSystem> start_ordered(const Folder& folder, IndexGroupKind kind) {
@@ -210,13 +234,15 @@ std::unique_ptr<ReadSystem> start_ordered(const Folder& folder, IndexGroupKind k
 
 void index_child(const std::vector<std::string>& arguments) {
   die_with_parent();
-  if (arguments.size() != 5 + kMembers) throw Failure("wrong arguments");
+  if (arguments.size() != 7 + kMembers) throw Failure("wrong arguments");
   const bool is_durable = arguments[3] == "durable";
   const ReplicatedOptions options{
-      .group = {.members = {arguments.begin() + 5, arguments.end()}, .key_file = arguments[4]},
+      .group = {.members = {arguments.begin() + 7, arguments.end()}, .key_file = arguments[6]},
       .member = static_cast<std::uint32_t>(std::stoul(arguments[1])),
       .directory = arguments[2],
-      .level = is_durable ? ReplicatedLevel::durable : ReplicatedLevel::replicated};
+      .spin = arguments[5] == "poll" ? kSpin : std::chrono::microseconds(0),
+      .level = is_durable ? ReplicatedLevel::durable : ReplicatedLevel::replicated,
+      .lease = arguments[4] == "lease" ? kLease : std::chrono::milliseconds(0)};
   expect(Replicated::create(options), "a member");
   if (arguments[0] == "ordered") {
     auto shard = expect(OrderedIndexShard::make({.node_bytes = 8 << 20, .record_bytes = 1 << 20}),

@@ -145,7 +145,8 @@ TEST_F(ReplicaLease, LearnersPromiseNothingThatCounts) {
   EXPECT_GT(at(1).lease_until_ns(now_ns_), before_ns);
 }
 
-// {2, 3} may elect among themselves as soon as they alone count: not while 1's lease of before runs.
+// {2, 3} may elect among themselves as soon as they alone count: not while 1's lease of before
+// runs.
 TEST_F(ReplicaLease, OtherVotersCountOnlyWhenFormerLeasesAreOver) {
   lead_with_lease();
   const std::uint64_t until_ns = at(1).lease_until_ns(now_ns_);
@@ -161,6 +162,32 @@ TEST_F(ReplicaLease, OtherVotersCountOnlyWhenFormerLeasesAreOver) {
   at(1).tick(now_ns_);
   settle({1, 2, 3});
   EXPECT_GE(at(2).stable(), where->index);
+}
+
+TEST_F(ReplicaLease, OtherVotersThatCountAtOnceAreSeen) {
+  const Planted bug("log.lease_of_former_voters");
+  lead_with_lease();
+  const std::uint64_t until_ns = at(1).lease_until_ns(now_ns_);
+  const auto where = at(1).propose(now_ns_, Configuration{.voters = {id(2), id(3)}});
+  ASSERT_TRUE(where);
+  settle({1, 2, 3});
+  EXPECT_GE(at(2).stable(), where->index);
+  EXPECT_LT(now_ns_, until_ns);
+}
+
+TEST_F(ReplicaLease, AWitnessThatRunsPromisesLikeOthers) {
+  lead_with_lease();
+  Configuration next{.voters = {id(1), id(2), id(3)}, .witnesses = {id(3)}};
+  ASSERT_TRUE(at(1).propose(now_ns_, next));
+  for (int i = 0; i < 12; ++i) {
+    beat();
+    settle({1, 2, 3});
+  }
+  const std::uint64_t before_ns = at(1).lease_until_ns(now_ns_);
+  ASSERT_GT(before_ns, now_ns_);
+  beat();
+  settle({1, 3});
+  EXPECT_GT(at(1).lease_until_ns(now_ns_), before_ns) << "one that runs is a voter like others";
 }
 
 TEST_F(ReplicaLease, WhatIsLentIsShorterByBothClocks) {

@@ -9,7 +9,8 @@ namespace dolmen::replication {
 namespace {
 
 TEST(LeaseMessage, IsWhatTheDocumentationSays) {
-  EXPECT_EQ(encode(AskLease{.number = 9, .epoch = 5}), store::read_golden("member_ask_lease_v1.bin"));
+  EXPECT_EQ(encode(AskLease{.number = 9, .epoch = 5}),
+            store::read_golden("member_ask_lease_v1.bin"));
   EXPECT_EQ(encode(LeaseTold{.number = 9, .left_ns = 40'000'000, .drift_ppm = 1000}),
             store::read_golden("member_lease_v1.bin"));
 }

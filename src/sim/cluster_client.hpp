@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/checksum.hpp"
 #include "base/random.hpp"
 #include "fabric/fabric.hpp"
 #include "replication/envelope.hpp"
@@ -105,11 +106,11 @@ class ClusterClient final : private fabric::Sink {
                                                    : replication::EnvelopeKind::request,
                                      .group = place_.group});
     const std::vector<std::byte> body =
-        reads ? encode(replication::ReadRequest{
-                    .number = asked_,
-                    .level = place_.has_lease ? replication::ReadLevel::lease
-                                              : replication::ReadLevel::linearizable,
-                    .query = command_})
+        reads ? encode(replication::ReadRequest{.number = asked_,
+                                                .level = place_.has_lease
+                                                             ? replication::ReadLevel::lease
+                                                             : replication::ReadLevel::linearizable,
+                                                .query = command_})
               : encode(request);
     const std::array<base::Bytes, 2> parts{head, body};
     if (!endpoint_->send(*to, parts)) return false;

@@ -14,7 +14,9 @@ constexpr std::uint64_t kWayMaxNs = 5 * kMs;
 }  // namespace
 
 void LogRun::use_leases() {
-  replica_options_.lease_ns = 20 * kMs + lease_random_.below(80 * kMs);
+  // In some runs longer than any patience.
+  const std::uint64_t longest_ns = lease_random_.below(2) == 0 ? 80 * kMs : 400 * kMs;
+  replica_options_.lease_ns = 20 * kMs + lease_random_.below(longest_ns);
   // Clocks go on at 1 to 1.2 times the world's: that far from what is between them.
   replica_options_.drift_ppm = has(kDrift) ? 100'000 : lease_random_.below(1000);
 }
@@ -52,8 +54,8 @@ void LogRun::ask_for_lease() {
       ++leased_reads_;
       LeaseReader with = reader;
       with.epoch = node.replica->epoch();
-      with.until_ns = reader.asked_ns + log::Replica::lent_ns(until_ns - now_ns,
-                                                              replica_options_.drift_ppm);
+      with.until_ns =
+          reader.asked_ns + log::Replica::lent_ns(until_ns - now_ns, replica_options_.drift_ppm);
       queue_.after(lease_random_.below(kWayMaxNs), [this, with] {
         for (int reads = 0; reads < 4; ++reads) read_by(with);
       });
