@@ -41,16 +41,10 @@ class IndexRaces {
           start_index(work_.folder(), kind));
     });
     // The level is another one, and so is what it rests on: clocks.
-    for (const IndexTuning& tuning :
-         {IndexTuning{.has_lease = true}, IndexTuning{.has_lease = true, .does_poll = true}}) {
-      const std::string system = tuning.does_poll ? "dolmen_lease_poll" : "dolmen_lease";
-      report_.attempt(system, [&] {
-        add(system,
-            std::string("the same, by the leader's lease of 60 ms: its memory alone is read; ") +
-                (tuning.does_poll ? "the members and the client poll for up to 500 us" : ""),
-            start_index(work_.folder(), kind, tuning));
-      });
-    }
+    report_.attempt("dolmen_lease", [&] {
+      add("dolmen_lease", "the same, by the leader's lease of 60 ms: its memory alone is read",
+          start_index(work_.folder(), kind, {.has_lease = true}));
+    });
     all.push_back({"bare_rtt",
                    report_.scaled("200 of them") + stage_.told() +
                        (is_shared ? "64 bytes there and back in shared memory"

@@ -58,7 +58,6 @@ enum class IndexGroupKind : std::uint8_t { shared_memory, tcp_memory, tcp_durabl
 /// How members and clients are run.
 struct IndexTuning {
   bool has_lease = false;  ///< leaders have leases, by which clients read
-  bool does_poll = false;  ///< whoever waits polls for some time
 };
 /// Three members in processes of their own, and how clients find them.
 class IndexMembers {

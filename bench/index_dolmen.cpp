@@ -25,8 +25,6 @@ namespace {
 constexpr std::uint32_t kMembers = 3;
 constexpr std::array<std::uint64_t, 1> kShards{1};
 
-/// Long enough that whoever is needed within a round trip is not asleep.
-constexpr std::chrono::microseconds kSpin(500);
 constexpr std::chrono::milliseconds kLease(60);
 
 Index::Bytes bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
@@ -101,8 +99,7 @@ class DolmenIndex final : public IndexSystem {
   Index& client(std::size_t number) {
     while (clients_.size() <= number) {
       const IndexOptions options{
-          .reads = tuning_.has_lease ? IndexReads::lease : IndexReads::linearizable,
-          .spin = tuning_.does_poll ? kSpin : std::chrono::microseconds(0)};
+          .reads = tuning_.has_lease ? IndexReads::lease : IndexReads::linearizable};
       clients_.push_back(std::make_unique<Index>(
           expect(Index::make(members_.group(), kShards, options), "a client")));
     }
@@ -194,12 +191,10 @@ IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std:
                            const IndexTuning& tuning) {
   const bool is_shared = kind == IndexGroupKind::shared_memory;
   const bool is_durable = kind == IndexGroupKind::tcp_durable;
-  const std::string tuned =
-      std::string(tuning.has_lease ? "_lease" : "") + (tuning.does_poll ? "_poll" : "");
-  const std::string name = (is_shared    ? "shm_" + table
-                            : is_durable ? "disk_" + table
-                                         : "tcp_" + table) +
-                           tuned;
+  const std::string name = (is_shared    ? "shm_"
+                            : is_durable ? "disk_"
+                                         : "tcp_") +
+                           table + (tuning.has_lease ? "_lease" : "");
   group_.key_file = folder.below(name + ".key");
   std::ofstream(group_.key_file) << std::string(64, '5');
   ::chmod(group_.key_file.c_str(), 0600);
@@ -215,9 +210,7 @@ IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std:
                                    std::to_string(member),
                                    directory,
                                    is_durable ? "durable" : "memory",
-                                   tuning.has_lease ? "lease" : "none",
-                                   tuning.does_poll ? "poll" : "sleep",
-                                   group_.key_file};
+                                   tuning.has_lease ? "lease" : "none", group_.key_file};
     for (const std::string& address : group_.members) words.push_back(address);
     members_.push_back(Server::part(words, directory + ".out"));
   }
@@ -234,13 +227,12 @@ std::unique_ptr<ReadSystem> start_ordered(const Folder& folder, IndexGroupKind k
 
 void index_child(const std::vector<std::string>& arguments) {
   die_with_parent();
-  if (arguments.size() != 7 + kMembers) throw Failure("wrong arguments");
+  if (arguments.size() != 6 + kMembers) throw Failure("wrong arguments");
   const bool is_durable = arguments[3] == "durable";
   const ReplicatedOptions options{
-      .group = {.members = {arguments.begin() + 7, arguments.end()}, .key_file = arguments[6]},
+      .group = {.members = {arguments.begin() + 6, arguments.end()}, .key_file = arguments[5]},
       .member = static_cast<std::uint32_t>(std::stoul(arguments[1])),
       .directory = arguments[2],
-      .spin = arguments[5] == "poll" ? kSpin : std::chrono::microseconds(0),
       .level = is_durable ? ReplicatedLevel::durable : ReplicatedLevel::replicated,
       .lease = arguments[4] == "lease" ? kLease : std::chrono::milliseconds(0)};
   expect(Replicated::create(options), "a member");
