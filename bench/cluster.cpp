@@ -81,8 +81,8 @@ void groups_case(Report& report, const Folder& folder) {
   std::vector<Contestant> all;
   for (const auto& [system, shards] : {std::pair("dolmen", 4), std::pair("dolmen_one", 1)}) {
     report.attempt(system, [&] {
-      const std::shared_ptr<IndexSystem> index =
-          start_index(folder, IndexGroupKind::tcp_durable, static_cast<std::size_t>(shards));
+      const std::shared_ptr<IndexSystem> index = start_index(
+          folder, IndexGroupKind::tcp_durable, {.shards = static_cast<std::size_t>(shards)});
       all.push_back({system,
                      report.scaled("0.1 s") + report.scheduling() +
                          "puts into an index; its shards are " + std::to_string(shards) +

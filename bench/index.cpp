@@ -40,6 +40,11 @@ class IndexRaces {
               (is_shared ? "the leader's memory is read by loads" : "tcp (encrypted)"),
           start_index(work_.folder(), kind));
     });
+    // The level is another one, and so is what it rests on: clocks.
+    report_.attempt("dolmen_lease", [&] {
+      add("dolmen_lease", "the same, by the leader's lease of 60 ms: its memory alone is read",
+          start_index(work_.folder(), kind, {.has_lease = true}));
+    });
     all.push_back({"bare_rtt",
                    report_.scaled("200 of them") + stage_.told() +
                        (is_shared ? "64 bytes there and back in shared memory"

@@ -56,12 +56,16 @@ class IndexSystem : public ReadSystem {
 };
 
 enum class IndexGroupKind : std::uint8_t { shared_memory, tcp_memory, tcp_durable };
+/// How members and clients are run.
+struct IndexTuning {
+  bool has_lease = false;  ///< leaders have leases, by which clients read
+  std::size_t shards = 1;  ///< of a hash index: each is a group of the three
+};
 /// Three members in processes of their own, and how clients find them.
 class IndexMembers {
  public:
-  /// A hash index has `shards` of them, each a group of the three.
   IndexMembers(const Folder& folder, IndexGroupKind kind, const std::string& table,
-               std::size_t shards = 1);
+               const IndexTuning& tuning = {});
   [[nodiscard]] const ReplicatedGroup& group() const { return group_; }
 
  private:
@@ -72,7 +76,7 @@ class IndexMembers {
 
 /// Three members in processes of their own, of which each has the whole index.
 [[nodiscard]] std::unique_ptr<IndexSystem> start_index(const Folder& folder, IndexGroupKind kind,
-                                                       std::size_t shards = 1);
+                                                       const IndexTuning& tuning = {});
 /// The same of an ordered index, which is scanned.
 [[nodiscard]] std::unique_ptr<ReadSystem> start_ordered(const Folder& folder, IndexGroupKind kind);
 /// `bench --child index-member …`: one of them.

@@ -31,12 +31,14 @@ std::vector<std::uint64_t> groups_of(std::size_t shards) {
   return groups;
 }
 
+constexpr std::chrono::milliseconds kLease(60);
+
 Index::Bytes bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
 
 class DolmenIndex final : public IndexSystem {
  public:
-  DolmenIndex(const Folder& folder, IndexGroupKind kind, std::size_t shards)
-      : members_(folder, kind, "hash", shards), shards_(groups_of(shards)) {
+  DolmenIndex(const Folder& folder, IndexGroupKind kind, const IndexTuning& tuning)
+      : members_(folder, kind, "hash", tuning), tuning_(tuning), shards_(groups_of(tuning.shards)) {
     const auto until = std::chrono::steady_clock::now() + kStartPatience;
     auto& first = client(0);
     const std::string value(kIndexValueBytes, 'x');
@@ -59,10 +61,15 @@ class DolmenIndex final : public IndexSystem {
     for (int i = 0; i < 1024; ++i) keys.push_back(index_key(random.below(kIndexKeys)));
     std::vector<double> times;
     times.reserve(count);
+    const std::uint64_t before = index.counts().by_lease;
     for (std::size_t i = 0; i < count; ++i) {
       const double begin = seconds_now();
       get(index, keys[i % keys.size()]);
       times.push_back(seconds_now() - begin);
+    }
+    // Else the figure would be of something else.
+    if (tuning_.has_lease && index.counts().by_lease - before < count / 2) {
+      throw Failure("most reads were not by a lease");
     }
     return times;
   }
@@ -170,8 +177,10 @@ class DolmenIndex final : public IndexSystem {
 
   Index& client(std::size_t number) {
     while (clients_.size() <= number) {
-      clients_.push_back(
-          std::make_unique<Index>(expect(Index::make(members_.group(), shards_), "a client")));
+      const IndexOptions options{.reads = tuning_.has_lease ? IndexReads::lease
+                                                            : IndexReads::linearizable};
+      clients_.push_back(std::make_unique<Index>(
+          expect(Index::make(members_.group(), shards_, options), "a client")));
     }
     return *clients_[number];
   }
@@ -212,6 +221,7 @@ class DolmenIndex final : public IndexSystem {
   }
 
   IndexMembers members_;
+  const IndexTuning tuning_;
   const std::vector<std::uint64_t> shards_;
   std::vector<std::unique_ptr<Index>> clients_;
   std::size_t warmed_ = 0;
@@ -258,12 +268,13 @@ class DolmenOrdered final : public ReadSystem {
 }  // namespace
 
 IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std::string& table,
-                           std::size_t shards) {
+                           const IndexTuning& tuning) {
   const bool is_shared = kind == IndexGroupKind::shared_memory;
   const bool is_durable = kind == IndexGroupKind::tcp_durable;
-  const std::string name = is_shared    ? "shm_" + table
-                           : is_durable ? "disk_" + table + std::to_string(shards)
-                                        : "tcp_" + table;
+  const std::string name = (is_shared    ? "shm_"
+                            : is_durable ? "disk_" + std::to_string(tuning.shards)
+                                         : "tcp_") +
+                           table + (tuning.has_lease ? "_lease" : "");
   group_.key_file = folder.below(name + ".key");
   std::ofstream(group_.key_file) << std::string(64, '5');
   ::chmod(group_.key_file.c_str(), 0600);
@@ -279,7 +290,8 @@ IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std:
                                    std::to_string(member),
                                    directory,
                                    is_durable ? "durable" : "memory",
-                                   std::to_string(shards),
+                                   tuning.has_lease ? "lease" : "none",
+                                   std::to_string(tuning.shards),
                                    group_.key_file};
     for (const std::string& address : group_.members) words.push_back(address);
     members_.push_back(Server::part(words, directory + ".out"));
@@ -287,8 +299,8 @@ IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std:
 }
 
 std::unique_ptr<IndexSystem> start_index(const Folder& folder, IndexGroupKind kind,
-                                         std::size_t shards) {
-  return std::make_unique<DolmenIndex>(folder, kind, shards);
+                                         const IndexTuning& tuning) {
+  return std::make_unique<DolmenIndex>(folder, kind, tuning);
 }
 
 std::unique_ptr<ReadSystem> start_ordered(const Folder& folder, IndexGroupKind kind) {
@@ -297,14 +309,15 @@ std::unique_ptr<ReadSystem> start_ordered(const Folder& folder, IndexGroupKind k
 
 void index_child(const std::vector<std::string>& arguments) {
   die_with_parent();
-  if (arguments.size() != 6 + kMembers) throw Failure("wrong arguments");
+  if (arguments.size() != 7 + kMembers) throw Failure("wrong arguments");
   const bool is_durable = arguments[3] == "durable";
   const ReplicatedOptions options{
-      .group = {.members = {arguments.begin() + 6, arguments.end()}, .key_file = arguments[5]},
+      .group = {.members = {arguments.begin() + 7, arguments.end()}, .key_file = arguments[6]},
       .member = static_cast<std::uint32_t>(std::stoul(arguments[1])),
       .directory = arguments[2],
-      .level = is_durable ? ReplicatedLevel::durable : ReplicatedLevel::replicated};
-  const std::vector<std::uint64_t> groups = groups_of(std::stoul(arguments[4]));
+      .level = is_durable ? ReplicatedLevel::durable : ReplicatedLevel::replicated,
+      .lease = arguments[4] == "lease" ? kLease : std::chrono::milliseconds(0)};
+  const std::vector<std::uint64_t> groups = groups_of(std::stoul(arguments[5]));
   expect(Replicated::create(options, groups), "a member");
   if (arguments[0] == "ordered") {
     auto shard = expect(OrderedIndexShard::make({.node_bytes = 8 << 20, .record_bytes = 1 << 20}),

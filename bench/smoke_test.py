@@ -51,7 +51,8 @@ EXPECTED = {
     "cluster": {f"replicas_3_over_1{tail}": {"dolmen", "dolmen_one", "etcd"} for tail in ("", "_1c")}
     | {f"reads_3{tail}": {"dolmen", "dolmen_commands", "etcd"} for tail in ("", "_1c")}
     | {"groups_4_over_1": {"dolmen", "dolmen_one"}},
-    "index": {**{f"{case}{tail}": {"dolmen", "bare_rtt", "redis", "memcached"}
+    "index": {**{f"{case}{tail}": {"dolmen", "dolmen_lease", "bare_rtt", "redis",
+                                   "memcached"}
                  for case in ("get_shm", "get_tcp") for tail in ("", "_p99")},
               **{f"scan100{tail}": {"dolmen", "dolmen_tcp", "redis"} for tail in ("", "_p99")},
               "put_replicated": CLIENTS | {"redis_wait"},

@@ -227,10 +227,13 @@ inline int serve(char** words, std::span<const dolmen::ReplicatedMachine> machin
   dolmen::ReplicatedGroup group{.members = {}, .key_file = "group.key"};
   auto level = dolmen::ReplicatedLevel::durable;
   std::size_t area_bytes = dolmen::ReplicatedOptions{}.area_bytes;
+  std::chrono::milliseconds lease{0};
   for (char** word = words + 3; *word != nullptr; ++word) {
     const std::string text = *word;
     if (text == "replicated") {
       level = dolmen::ReplicatedLevel::replicated;
+    } else if (text == "lease") {
+      lease = std::chrono::milliseconds(std::atoi(*++word));
     } else if (text == "witness") {
       group.witnesses.push_back(static_cast<std::uint32_t>(std::atoi(*++word)));
       area_bytes = static_cast<std::size_t>(std::atoi(*++word));
@@ -242,6 +245,7 @@ inline int serve(char** words, std::span<const dolmen::ReplicatedMachine> machin
       Trio::options(group, static_cast<std::uint32_t>(std::atoi(words[2])));
   options.level = level;
   options.area_bytes = area_bytes;
+  options.lease = lease;
   return serve(options, machines);
 }
 inline int serve(char** words, dolmen::StateMachine& machine) {

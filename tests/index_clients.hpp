@@ -56,6 +56,7 @@ class IndexClientsOf {
   [[nodiscard]] std::uint64_t answered() const { return answered_; }
   [[nodiscard]] std::uint64_t one_sided() const { return one_sided_; }
   [[nodiscard]] std::uint64_t asked() const { return asked_; }
+  [[nodiscard]] std::uint64_t by_lease() const { return by_lease_; }
   [[nodiscard]] std::string broken() const { return broken_; }
   /// Empty if all is right. Requires: stop().
   [[nodiscard]] std::string judge() const {
@@ -214,6 +215,7 @@ class IndexClientsOf {
     const dolmen::IndexCounts counts = index.counts();
     one_sided_ += counts.one_sided;
     asked_ += counts.asked;
+    by_lease_ += counts.by_lease;
   }
 
   std::mutex mutex_;
@@ -222,6 +224,7 @@ class IndexClientsOf {
   std::atomic<std::uint64_t> answered_{0};
   std::atomic<std::uint64_t> one_sided_{0};
   std::atomic<std::uint64_t> asked_{0};
+  std::atomic<std::uint64_t> by_lease_{0};
   std::atomic<bool> is_stopping_{false};
   std::vector<std::thread> threads_;
 };

@@ -20,10 +20,11 @@
 namespace {
 
 using namespace dolmen::members;
-IndexClients::Open open(const dolmen::ReplicatedGroup& group) {
-  return [group] {
+IndexClients::Open open(const dolmen::ReplicatedGroup& group,
+                        dolmen::IndexReads reads = dolmen::IndexReads::linearizable) {
+  return [group, reads] {
     constexpr std::uint64_t kShards[] = {1};
-    return dolmen::Index::make(group, kShards).value();
+    return dolmen::Index::make(group, kShards, {.reads = reads}).value();
   };
 }
 
@@ -76,6 +77,36 @@ TEST(IndexProcess, MappedMemoryOfADeadLeaderIsNotBelieved) {
   IndexClients clients(open(members.group()), 4, 5);
   ASSERT_NO_FATAL_FAILURE(kill_leaders(members, clients, kills));
   judge(clients, kills);
+}
+
+constexpr milliseconds kLease(60);
+
+// It stands still for many times its lease, and goes on as if nothing had been.
+TEST(IndexProcess, WhatIsReadByALeaseIsTheLatestWhoeverStandsStill) {
+  const auto stops = static_cast<int>(dolmen::base::budget("index_kills"));
+  Members members(loopback(), {}, dolmen::ReplicatedLevel::durable, 0, {1}, kLease);
+  auto status = dolmen::ReplicatedClient::make(members.group()).value();
+  IndexClients clients(open(members.group(), dolmen::IndexReads::lease), 4);
+  ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
+  for (int stop = 0; stop < stops; ++stop) {
+    const std::uint32_t leader = members.leader(status);
+    if (leader != 0) members.signal(leader, SIGSTOP);
+    ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
+    if (leader != 0) members.signal(leader, SIGCONT);
+    ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
+  }
+  judge(clients, stops);
+  EXPECT_GT(clients.by_lease(), 0u);
+}
+
+TEST(IndexProcess, WhatIsReadByALeaseInMappedMemoryIsTheLatestWhoeverDies) {
+  const auto kills = static_cast<int>(dolmen::base::budget("index_kills"));
+  const SharedFolder folder;
+  Members members(folder.addresses(), {}, dolmen::ReplicatedLevel::replicated, 0, {1}, kLease);
+  IndexClients clients(open(members.group(), dolmen::IndexReads::lease), 4);
+  ASSERT_NO_FATAL_FAILURE(kill_leaders(members, clients, kills));
+  judge(clients, kills);
+  EXPECT_GT(clients.by_lease(), 0u);
 }
 
 class BelievingHooks final : public dolmen::base::Hooks {

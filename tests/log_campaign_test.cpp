@@ -62,6 +62,7 @@ TEST(LogCampaign, NothingAcknowledgedIsLostWhateverFails) {
     const LogWorldResult result = run_log_world(options);
     ASSERT_EQ(result.violation, "") << command_of(minimise(options)) << "\n" << result.state;
     total.acknowledged += result.acknowledged;
+    total.leased_reads += result.leased_reads;
     total.proposed += result.proposed;
     total.events += result.events;
     total.leaders += result.leaders;
@@ -92,6 +93,7 @@ TEST(LogCampaign, NothingAcknowledgedIsLostWhateverFails) {
       static_cast<double>(slowest.without_one) / 1e6, static_cast<double>(slowest.noticed) / 1e6);
   EXPECT_GT(total.acknowledged, seeds * 100);
   EXPECT_GT(total.leaders, seeds * 2);
+  EXPECT_GT(total.leased_reads, seeds * 100);
 }
 
 // With the rare paths taken on purpose as well.
@@ -138,7 +140,8 @@ TEST(LogCampaign, EveryRarePlaceIsReached) {
                                   "log.took_up_memory",
                                   "log.superseded",
                                   "log.poll_later",
-                                  "log.spared"}) {
+                                  "log.spared",
+                                  "log.bound"}) {
     EXPECT_GT(reached[place], 0u) << place;
   }
 }
@@ -164,7 +167,8 @@ struct Seen {
 /// The first seed whose run shows the bug, by a violation or by an assertion of the replica itself.
 /// Each in a process of its own, with a time limit: not to end is not to be seen.
 Seen first_seen(const std::string& bug, std::uint32_t faults, std::uint64_t first_seed,
-                std::uint64_t seeds_max, std::optional<bool> is_direct = {}) {
+                std::uint64_t seeds_max, std::optional<bool> is_direct = {},
+                std::optional<bool> has_leases = {}) {
   for (std::uint64_t seed = first_seed; seed < first_seed + seeds_max; ++seed) {
     const pid_t child = fork();
     if (child == 0) {
@@ -174,7 +178,8 @@ Seen first_seen(const std::string& bug, std::uint32_t faults, std::uint64_t firs
                                     .faults = faults,
                                     .is_direct = is_direct,
                                     .restart_empty = bug == "restart_empty",
-                                    .restart_without_grant = bug == "restart_without_grant"};
+                                    .restart_without_grant = bug == "restart_without_grant",
+                                    .has_leases = has_leases};
       _exit(run_log_world(options).violation.empty() ? 0 : 1);
     }
     int status = 0;
@@ -213,6 +218,7 @@ struct PlantedBug {
   std::uint32_t faults = kSameMembers;
   std::optional<bool> is_direct = false;
   std::uint64_t first_seed = 1;  ///< one that shows it soon, where few do
+  std::optional<bool> has_leases{};
 };
 void PrintTo(const PlantedBug& bug, std::ostream* out) { *out << bug.name; }
 
@@ -226,8 +232,8 @@ TEST(LogCampaign, NothingIsSeenWhereNothingIsPlanted) {
 
 TEST_P(PlantedLogBug, IsSeen) {
   if (dolmen::base::kSanitized) GTEST_SKIP() << "the release build looks for planted bugs";
-  const auto& [name, faults, is_direct, first_seed] = GetParam();
-  const Seen seen = first_seen(name, faults, first_seed, kSeedsForABug, is_direct);
+  const auto& [name, faults, is_direct, first_seed, has_leases] = GetParam();
+  const Seen seen = first_seen(name, faults, first_seed, kSeedsForABug, is_direct, has_leases);
   EXPECT_NE(seen.seed, 0u) << "nobody saw " << name;
   std::printf("%s: seen with seed %lu, by %s\n", name, seen.seed, seen.how.c_str());
 }
@@ -257,6 +263,10 @@ constexpr PlantedBug kBugs[] = {
     {"journal.no_sync"},
     {"restart_empty"},
     {"restart_without_grant", kSameMembers, false, 1060},
+    {"log.lease_not_kept", kSameMembers, {}, 1, true},
+    {"log.lease_from_answer", kSameMembers, {}, 1, true},
+    {"log.lease_never_ends", kSameMembers, {}, 1, true},
+    {"log.lease_counts_memory", kUnheard | dolmen::sim::kWitness, true, 1, true},
     {"log.raise_by_write", kUnheard, true},
     {"log.own_memory_unchecked", kSameMembers, true},
     {"log.lane_in_place", kSameMembers, true},

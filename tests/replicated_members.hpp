@@ -53,8 +53,9 @@ class Members {
   /// `witness`: which of them is one; 0: none.
   Members(std::vector<std::string> addresses, std::vector<std::string> namespaces,
           dolmen::ReplicatedLevel level = dolmen::ReplicatedLevel::durable,
-          std::uint32_t witness = 0, const std::vector<std::uint64_t>& groups = {1})
-      : namespaces_(std::move(namespaces)), level_(level), witness_(witness) {
+          std::uint32_t witness = 0, const std::vector<std::uint64_t>& groups = {1},
+          milliseconds lease = {})
+      : namespaces_(std::move(namespaces)), level_(level), witness_(witness), lease_(lease) {
     std::string pattern = (fs::temp_directory_path() / "dolmen-members-XXXXXX").string();
     root_ = ::mkdtemp(pattern.data());
     std::ofstream(root_ + "/group.key") << std::string(64, '7');
@@ -100,6 +101,9 @@ class Members {
           words.insert(words.end(), {"witness", std::to_string(witness_), kAreaBytes});
       }
     }
+    if (lease_.count() > 0 && member != witness_) {
+      words.insert(words.end(), {"lease", std::to_string(lease_.count())});
+    }
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
@@ -138,17 +142,22 @@ class Members {
   [[nodiscard]] std::string address(std::uint32_t member) const {
     return addresses_for(member)[member - 1];
   }
+  /// 0: nobody is known to.
+  std::uint32_t leader(dolmen::ReplicatedClient& client) const {
+    const auto statuses = client.status(milliseconds(200));
+    if (!statuses) return 0;
+    for (const dolmen::ReplicatedStatus& status : *statuses) {
+      if (status.role == "leader" && pids_.contains(status.member)) return status.member;
+    }
+    return 0;
+  }
   /// kill -9, and a new life after a while.
   void kill_leader(dolmen::ReplicatedClient& client) {
-    const auto statuses = client.status(milliseconds(200));
-    if (!statuses) return;
-    for (const dolmen::ReplicatedStatus& status : *statuses) {
-      if (status.role != "leader" || !pids_.contains(status.member)) continue;
-      end(status.member, SIGKILL);
-      std::this_thread::sleep_for(milliseconds(50));
-      start(status.member);
-      return;
-    }
+    const std::uint32_t member = leader(client);
+    if (member == 0) return;
+    end(member, SIGKILL);
+    std::this_thread::sleep_for(milliseconds(50));
+    start(member);
   }
 
  private:
@@ -168,6 +177,7 @@ class Members {
   std::vector<std::string> namespaces_;
   dolmen::ReplicatedLevel level_;
   const std::uint32_t witness_;
+  const milliseconds lease_;
   dolmen::ReplicatedGroup group_;
   std::map<std::uint32_t, pid_t> pids_;
   std::map<std::uint32_t, std::string> joined_;  ///< addresses

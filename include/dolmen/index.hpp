@@ -65,6 +65,10 @@ enum class IndexReads : std::uint8_t {
   /// What is found was so at some moment, perhaps long ago. That a key is not there is found out as
   /// with `linearizable`.
   hint,
+  /// As `linearizable`, and what is read is the leader's memory alone while the leader has a lease
+  /// (ReplicatedOptions::lease) and lent it: right as long as clocks keep to
+  /// ReplicatedOptions::clock_drift_ppm. Else as `linearizable`.
+  lease,
 };
 
 struct IndexOptions {
@@ -78,6 +82,7 @@ struct IndexCounts {
   std::uint64_t round_trips = 0;  ///< of one-sided reads; those of several keys at once count once
                                   ///< for each
   std::uint64_t one_sided = 0;    ///< keys that were answered by those alone
+  std::uint64_t by_lease = 0;     ///< … of these: in the leader's memory alone, by its lease
   std::uint64_t asked = 0;        ///< keys that were asked for by message
   std::uint64_t learned = 0;      ///< how often it found out who leads
 };

@@ -40,6 +40,10 @@ enum class ReadLevel : std::uint8_t {
   linearizable,
   /// What the member that is asked has executed by now, which may lag by any time. One round trip.
   stale,
+  /// As `linearizable`, and nobody else is asked while the leader has a lease
+  /// (ReplicatedOptions::lease): right as long as clocks keep to
+  /// ReplicatedOptions::clock_drift_ppm.
+  lease,
 };
 
 /// What a read gave.
@@ -92,6 +96,17 @@ struct ReplicatedOptions {
   /// that was needed becomes silent. 0: at once. Worth it where members share cores or a slow link.
   std::chrono::microseconds spare{0};
   ReplicatedLevel level = ReplicatedLevel::durable;
+  /// The same for all members. So long a member that heard from the leader supports no other one,
+  /// nor does one that starts: a take-over may take so much longer, and the leader can answer
+  /// ReadLevel::lease and IndexReads::lease without asking others. 60 ms are less than a silence
+  /// takes to be noticed. At most 10 s. 0: no leases. A member that is started with a shorter one
+  /// has to have been down for as long as the one before.
+  std::chrono::milliseconds lease{0};
+  /// The same for all members: over any time each clock (CLOCK_MONOTONIC) of a member or client is
+  /// at most so much too fast or too slow, in millionths; at most 100'000. What breaks that, like a
+  /// machine that is put to sleep or copied while it runs, breaks reads by leases, and nothing
+  /// else.
+  std::uint32_t clock_drift_ppm = 1000;
   /// With a witness of a memory-only group, the same for all members: it keeps two areas of so many
   /// bytes for each server, in memory from its start on. The state of a group may take half of one,
   /// else the witness stays behind and the group does without it; a command may take an eighth. A

@@ -67,6 +67,7 @@ class RegionReader {
   /// for a read that failed. Requires: state() is `reading`.
   LookupState arrived(std::span<const base::Bytes> bytes, const ReadTimes& times = {});
   [[nodiscard]] std::uint32_t round_trips() const noexcept { return round_trips_; }
+  [[nodiscard]] ReadLevel level() const noexcept { return level_; }
 
  protected:
   /// Requires: lines for level `epoch` and no other.

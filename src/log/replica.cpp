@@ -69,6 +69,9 @@ Replica::Replica(ReplicaId self, Configuration first, const ReplicaOptions& opti
   }
   know_members();
   for (Index i = stable_ + 1; i <= last_index(); ++i) take_note(at(i));
+  see_clock(now_ns);
+  // What an earlier life promised, at worst just now.
+  if (!DOLMEN_PLANTED("log.lease_forgotten")) promise(now_ns);
   rest_until_silence(now_ns);
   if (memory_ != nullptr) take_up_memory(now_ns);
 }
@@ -261,6 +264,7 @@ void Replica::rest_until_silence(std::uint64_t now_ns) {
 
 void Replica::receive(std::uint64_t now_ns, ReplicaId from, const Message& message) {
   if (from == self_ || from == kNobody) return;
+  see_clock(now_ns);
   if (!owns_memory()) return;
   // What raises the epoch takes in the lanes after that, and not before as well.
   if (message.epoch <= epoch_) poll();
@@ -308,12 +312,17 @@ void Replica::on_probe(std::uint64_t now_ns, ReplicaId from, const Message& mess
   // other's log shows that it does not know.
   const bool hears = role_ == Role::leader || (leader_.has_value() && detector_.trusts(now_ns));
   const bool has_left = !votes() && settled();
+  if (is_bound(now_ns, from)) return;
   if (hears || (has_left && message.position < end())) return;
   if (!meet_candidate(now_ns, from, message)) return;
   send(from, {.kind = MessageKind::probe_yes, .epoch = message.epoch});
 }
 
 void Replica::on_ask(std::uint64_t now_ns, ReplicaId from, const Message& message) {
+  if (is_bound(now_ns, from)) {
+    DOLMEN_PROBE("log.bound");
+    return;  // it asks again
+  }
   if (message.epoch > epoch_) {
     enter_epoch(now_ns, message.epoch, from);
   } else if (message.epoch == epoch_ &&
@@ -368,6 +377,7 @@ bool Replica::hear_leader(std::uint64_t now_ns, ReplicaId from, Epoch epoch) {
 
 void Replica::on_append(std::uint64_t now_ns, ReplicaId from, const Message& message) {
   if (!hear_leader(now_ns, from, message.epoch)) return;
+  const std::uint64_t promised_ns = promise(now_ns);
   const Position before = message.position;
   if (before.index > last_index() && !is_drained_) {
     // What it follows on has landed, but there is much of it. Its leader hears at once; entries
@@ -376,6 +386,7 @@ void Replica::on_append(std::uint64_t now_ns, ReplicaId from, const Message& mes
     return send(from, {.kind = MessageKind::appended,
                        .epoch = epoch_,
                        .position = {0, std::min(accepted_, durable())},
+                       .stable = promised_ns,
                        .round = message.round});
   }
   const bool follows = before.index <= stable_ ||
@@ -412,6 +423,7 @@ void Replica::on_append(std::uint64_t now_ns, ReplicaId from, const Message& mes
   send(from, {.kind = MessageKind::appended,
               .epoch = epoch_,
               .position = {0, acknowledged_},
+              .stable = promised_ns,
               .round = message.round});
 }
 
@@ -445,6 +457,7 @@ void Replica::acknowledge() {
 
 void Replica::persisted(std::uint64_t now_ns, RecordCount count) {
   DOLMEN_ASSERT(count <= records_made_);
+  see_clock(now_ns);
   records_durable_ = std::max(records_durable_, count);
   const auto first_waiting = std::ranges::find_if(
       waiting_, [&](const Waiting& waiting) { return waiting.record > records_durable_; });

@@ -20,6 +20,8 @@
 // differs from its leader's looks back over one origin.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -99,7 +101,18 @@ struct ReplicaOptions {
   /// message per entry; when a follower becomes silent, entries wait so long for the others. 0: at
   /// once.
   std::uint64_t spare_ns = 0;
+  /// Leases (docs/log.md). So long a member that answers a leader supports nobody else, and a new
+  /// one nobody at all. Longer than some heartbeats, and shorter than the patience, or take-overs
+  /// wait for it. 0: no leases, and no promises. A member that starts again with a shorter one has
+  /// to have been down for as long as the former.
+  std::uint64_t lease_ns = 0;
+  /// Over any time every member's and reader's clock is at most so much too fast or too slow, in
+  /// millionths. Requires: at most 500'000.
+  std::uint64_t drift_ppm = 1000;
 };
+
+/// What a promise is kept longer than it has to be: clocks are read in steps.
+inline constexpr std::uint64_t kLeaseSlackNs = 1'000'000;
 
 struct Output {
   struct Letter {
@@ -161,6 +174,18 @@ class Replica {
   void send_round();
   /// Tickets of its epoch up to this round are confirmed. 0: it does not lead.
   [[nodiscard]] std::uint64_t confirmed_round();
+  // Leases (replica_lease.cpp). Times are of the own clock. What is told here was read of the clock
+  // after the message arrived, else promises are too short.
+  /// Leader only: until then nobody leads a later epoch; 0: that is not known, or it gives no
+  /// tickets. Whoever is told counts on it: this one then supports nobody else before. `now_ns`:
+  /// read before this call.
+  [[nodiscard]] std::uint64_t lease_until_ns(std::uint64_t now_ns);
+  /// Of this clock's `left_ns`, what is surely over when a reader's clock has gone on so far.
+  [[nodiscard]] static std::uint64_t lent_ns(std::uint64_t left_ns, std::uint64_t drift_ppm) {
+    const std::uint64_t wrong_ns =
+        left_ns / 500'000 * drift_ppm + left_ns % 500'000 * drift_ppm / 500'000 + 1;
+    return left_ns - std::min(left_ns, wrong_ns);
+  }
   /// The connection to `member` broke: a leader that was heard there counts as silent at once, and
   /// an election begins with the next tick.
   void lost_contact(std::uint64_t now_ns, ReplicaId member);
@@ -320,6 +345,9 @@ class Replica {
     std::uint64_t spared_ns = 0;      ///< since when there is something that it is not sent yet
     std::uint64_t round_sent = 0;     ///< leader: the last round that it was asked in
     std::uint64_t round = 0;          ///< … and that it answered
+    /// Leader: the last question that it promised a lease in answer to was asked at this time, or
+    /// later; 0: it promised none.
+    std::uint64_t promised_ns = 0;
     AtWitness at_witness{};
   };
   enum class Stage : std::uint8_t { probing, asking, fetching };
@@ -459,6 +487,21 @@ class Replica {
   void hear_round(Peer& from, std::uint64_t round) noexcept;
   [[nodiscard]] std::uint64_t confirmed_by(const Configuration& configuration) const;
 
+  // Leases: replica_lease.cpp.
+  void see_clock(std::uint64_t now_ns) noexcept { seen_ns_ = now_ns; }
+  /// Whether it promised, or lent, what a grant to `candidate` would break.
+  [[nodiscard]] bool is_bound(std::uint64_t now_ns, ReplicaId candidate) const noexcept;
+  /// To support no candidate for a while; of what length.
+  std::uint64_t promise(std::uint64_t now_ns) noexcept;
+  void hear_promise(std::uint64_t now_ns, Peer& from, const Message& answer) noexcept;
+  /// Before something is asked in a round: so that leases are of rounds that are not old.
+  void begin_lease_round() noexcept;
+  [[nodiscard]] std::uint64_t promised_to_majority(std::uint64_t now_ns,
+                                                   const Configuration& configuration) const;
+  /// Entries from the configuration on that waits for leases which its voters know nothing of
+  /// are not decided yet.
+  [[nodiscard]] Index held_back(std::uint64_t now_ns, Index held) const noexcept;
+
   const ReplicaId self_;
   const ReplicaOptions options_;
   LaneMemory* memory_;
@@ -511,6 +554,16 @@ class Replica {
   };
   Incoming incoming_;
   SnapshotPtr wanted_;  ///< complete, and its state is not here yet
+
+  std::uint64_t seen_ns_ = 0;                ///< the clock, not later than now
+  std::uint64_t promised_until_ns_ = 0;      ///< it supports no candidate before
+  std::uint64_t lent_until_ns_ = 0;          ///< what it told of its leases, in any epoch
+  std::uint64_t members_not_before_ns_ = 0;  ///< leader: held_back() until then
+  struct RoundAsked {
+    std::uint64_t round = 0;
+    std::uint64_t at_ns = 0;
+  };
+  std::array<RoundAsked, 64> rounds_asked_{};  ///< by round, of the last ones
 
   const bool makes_records_;
   RecordCount records_made_ = 0;

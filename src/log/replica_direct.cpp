@@ -272,6 +272,7 @@ void Replica::landed(std::uint64_t now_ns, ReplicaId to, LaneName lane, Index en
   Peer* const follower = peer(to);
   if (role_ != Role::leader || lane.epoch != epoch_ || follower == nullptr) return;
   if (end > own_written_ || is_superseded_) return;
+  see_clock(now_ns);
   if (word == epoch_) hear_round(*follower, round);
   if (follower->is_memory) return landed_in_memory(now_ns, *follower, lane, end, word);
   if (lane.number <= follower->lanes_dropped || lane.number > follower->lanes_given) return;

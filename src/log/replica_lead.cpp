@@ -25,6 +25,7 @@ std::uint64_t Replica::next_wakeup_ns() const noexcept {
   std::uint64_t wakeup_ns = watches ? detector_.next_look_ns() : deadline_ns_;
   if (role_ == Role::candidate) wakeup_ns = std::min(wakeup_ns, asked_ns_ + options_.resend_ns);
   if (role_ != Role::leader) return wakeup_ns;
+  if (members_not_before_ns_ != 0) wakeup_ns = std::min(wakeup_ns, members_not_before_ns_);
   for (const Peer& follower : peers_) {
     wakeup_ns = std::min(wakeup_ns, follower.sent_ns + options_.heartbeat_ns);
     if (follower.spared_ns != 0) {
@@ -38,6 +39,7 @@ std::uint64_t Replica::next_wakeup_ns() const noexcept {
 }
 
 void Replica::tick(std::uint64_t now_ns) {
+  see_clock(now_ns);
   poll();
   if (is_superseded_) return rest_until_silence(now_ns);
   if (role_ == Role::leader) return tick_as_leader(now_ns);
@@ -52,10 +54,20 @@ void Replica::tick(std::uint64_t now_ns) {
   }
   // A disk that is slower than the patience would else never let an epoch become durable.
   if (!can_lead() || epoch_record_ > records_durable_) return rest_until_silence(now_ns);
+  if (is_bound(now_ns, self_)) {
+    leader_.reset();
+    deadline_ns_ = promised_until_ns_;
+    return;
+  }
   start_probe(now_ns);
 }
 
 void Replica::tick_as_leader(std::uint64_t now_ns) {
+  if (members_not_before_ns_ != 0 && now_ns >= members_not_before_ns_) {
+    members_not_before_ns_ = 0;
+    count_matches(now_ns);
+    if (role_ != Role::leader) return;
+  }
   if (now_ns >= deadline_ns_) {
     // A leader that no majority answers is none: it stops taking what it cannot decide.
     const bool is_heard = majority_is(true, [&](const Peer& follower) {
@@ -271,6 +283,7 @@ void Replica::lead(std::uint64_t now_ns) {
   own_written_ = adopted;
   own_counted_ = 0;
   direct_from_ns_ = now_ns + options_.heartbeat_ns;
+  members_not_before_ns_ = 0;
   for (Peer& follower : peers_) {
     AtWitness there = std::move(follower.at_witness);
     there.latest.reset();
@@ -303,6 +316,7 @@ std::optional<Position> Replica::propose_unsent(std::vector<std::byte> payload) 
 }
 
 void Replica::send_proposed(std::uint64_t now_ns) {
+  see_clock(now_ns);
   const Index first = std::exchange(unsent_, 0);
   if (role_ != Role::leader || first == 0) return;
   distribute(now_ns, first);
@@ -365,6 +379,8 @@ std::optional<Position> Replica::propose(std::uint64_t now_ns, const Configurati
   if (role_ != Role::leader || stable_ < opening_) return std::nullopt;
   if (!settled() && !DOLMEN_PLANTED("log.two_configurations")) return std::nullopt;
   DOLMEN_PROBE("log.configuration_proposed");
+  see_clock(now_ns);
+  if (lent_until_ns_ > now_ns) members_not_before_ns_ = lent_until_ns_;
   append({.origin = epoch_,
           .index = last_index() + 1,
           .kind = EntryKind::configuration,
@@ -439,6 +455,7 @@ void Replica::on_answer(std::uint64_t now_ns, Peer& from, const Message& message
   if (role_ != Role::leader || message.epoch != epoch_) return;
   from.heard_ns = now_ns;
   hear_round(from, message.round);
+  hear_promise(now_ns, from, message);
   const Index index = message.position.index;
   if (index > last_index()) return;  // none of ours says so
   if (message.kind == MessageKind::mismatch) {
@@ -497,6 +514,7 @@ void Replica::count_matches(std::uint64_t now_ns) {
     for (const Configured& configured : counting()) {
       held = std::min(held, held_by_majority(configured.configuration));
     }
+    held = held_back(now_ns, held);
     if (held <= stable_) break;
     // What an earlier epoch proposed is decided by an own entry behind it, never by counting
     // copies.

@@ -23,6 +23,7 @@ std::optional<ReadTicket> Replica::begin_read() {
 }
 
 std::uint64_t Replica::ask_in_round(Peer& follower) noexcept {
+  begin_lease_round();
   is_round_asked_ = true;
   follower.round_sent = round_;
   return round_;

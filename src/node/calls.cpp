@@ -97,8 +97,8 @@ void Calls::deny(Slot slot, ReplyStatus status, std::uint64_t now_ns) {
   call.is_stale = status == ReplyStatus::stale;
   if (!call.is_stale && now_ns >= call.denied_ns + kMomentNs) {
     if (call.is_unsure && !call.level) {
-      return end(slot, fail(Errc::connection_lost,
-                            "refused, after an attempt that may yet be executed"));
+      return end(slot,
+                 fail(Errc::connection_lost, "refused, after an attempt that may yet be executed"));
     }
     return end(slot, fail(Errc::no_right, "this client's key has no right to that"));
   }

@@ -91,14 +91,14 @@ class Calls {
     std::uint64_t deadline_ns = 0;
     Slot session = kNoSession;
     bool is_live = false;
-    bool is_queued = false;    ///< to be sent
-    bool is_unsure = false;    ///< an attempt before may be in somebody's log
-    bool was_refused = false;  ///< because there was too much to do
-    bool is_stale = false;     ///< … or what is shown was not known to whoever was asked last
+    bool is_queued = false;       ///< to be sent
+    bool is_unsure = false;       ///< an attempt before may be in somebody's log
+    bool was_refused = false;     ///< because there was too much to do
+    bool is_stale = false;        ///< … or what is shown was not known to whoever was asked last
     std::uint64_t denied_ns = 0;  ///< since when this client's right is looked for; 0: it is not
-    std::uint64_t number = 0;  ///< of the attempt under way; 0: there is none
-    fabric::NodeId asked{};    ///< … and who was asked
-    std::uint64_t act_ns = 0;  ///< when it is sent again
+    std::uint64_t number = 0;     ///< of the attempt under way; 0: there is none
+    fabric::NodeId asked{};       ///< … and who was asked
+    std::uint64_t act_ns = 0;     ///< when it is sent again
   };
   struct Session {
     std::uint64_t number = 0;  ///< 0: it is to be opened

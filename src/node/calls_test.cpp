@@ -259,8 +259,8 @@ TEST_F(CallsTest, WhoHasNoRightIsToldAfterAMoment) {
   calls_.tell();
   EXPECT_TRUE(told_.empty());
   const std::uint64_t deadline_ns = now_ns_ + 1'000'000'000;
-  ASSERT_TRUE(calls_.begin_read(command_of("later"), ReadLevel::linearizable, deadline_ns,
-                                told("later")));
+  ASSERT_TRUE(
+      calls_.begin_read(command_of("later"), ReadLevel::linearizable, deadline_ns, told("later")));
   answer(advance()[0], ReplyStatus::no_right, "");
   now_ns_ += 300'000'000;
   answer(advance()[0], ReplyStatus::no_right, "");

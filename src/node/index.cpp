@@ -60,7 +60,7 @@ Result<std::optional<Index::Value>> Index::get(Bytes key, std::chrono::milliseco
   if (answered.is_settled) return std::move(answered.value);
   ++impl_->counts.asked;
   DOLMEN_TRY(const auto reading,
-             part.client.read(node::index_question(key), ReadLevel::linearizable, patience));
+             part.client.read(node::index_question(key), part.shard->asking_level(), patience));
   return node::decode_index_value(reading.result);
 }
 

@@ -30,7 +30,7 @@ Result<void> Index::begin_get(Bytes key, GetTold when_done, std::chrono::millise
         if (!reading) return when_done(std::unexpected(reading.error()));
         when_done(node::decode_index_value(reading->result));
       },
-      ReadLevel::linearizable, patience);
+      part.shard->asking_level(), patience);
 }
 
 Result<void> Index::Impl::begin_change(Bytes key, const IndexChange& change, IndexOutcome wanted,

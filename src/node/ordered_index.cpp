@@ -46,8 +46,9 @@ Result<OrderedPage> OrderedIndex::Impl::ask(std::size_t part, OrderedRange range
   request.scan = node::IndexScan{
       .range = std::move(range),
       .limit = static_cast<std::uint32_t>(std::min(limit, std::size_t{0xFFFFFFFF}))};
-  DOLMEN_TRY(const auto reading,
-             parts[part].client.read(node::encode(request), ReadLevel::linearizable, patience));
+  DOLMEN_TRY(
+      const auto reading,
+      parts[part].client.read(node::encode(request), parts[part].reads->asking_level(), patience));
   return node::decode_index_page(reading.result);
 }
 
@@ -96,8 +97,9 @@ Result<std::optional<OrderedIndex::Value>> OrderedIndex::get(Bytes key,
   DOLMEN_TRY(auto answer, impl_->parts[part].reads->read(key, deadline_ns));
   if (answer) return std::move(*answer);
   ++impl_->counts.asked;
-  DOLMEN_TRY(const auto reading, impl_->parts[part].client.read(node::index_question(key),
-                                                                ReadLevel::linearizable, patience));
+  DOLMEN_TRY(const auto reading,
+             impl_->parts[part].client.read(node::index_question(key),
+                                            parts[part].reads->asking_level(), patience));
   return node::decode_index_value(reading.result);
 }
 

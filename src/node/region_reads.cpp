@@ -41,6 +41,14 @@ void RegionReads::on_lost(const fabric::NodeName& peer, const Error& why) {
 
 void RegionReads::on_message(const fabric::NodeName& from, base::Bytes message) {
   const auto opened = replication::decode_envelope(message);
+  if (opened && opened->envelope.kind == EnvelopeKind::lease) {
+    const auto told = replication::decode_lease_told(opened->body);
+    const bool is_leaders = told && led && opened->envelope.group == group &&
+                            from == led->lines.front().name &&
+                            opened->envelope.from == led->lines.front().replica;
+    if (is_leaders) lease.told(now_ns(), *told);
+    return;
+  }
   if (!opened || opened->envelope.kind != EnvelopeKind::memory) {
     return ClientOf::Impl::on_message(from, message);
   }
@@ -66,6 +74,7 @@ void RegionReads::on_completed(fabric::OpId op, const Result<std::uint64_t>& for
 // --- who leads -----------------------------------------------------------------------------------
 
 Result<bool> RegionReads::learn(std::uint64_t deadline_ns) {
+  if (led) DOLMEN_CHECK(look_after_lease());
   if (led) return true;
   if (now_ns() < ask_until_ns) return false;
   ++counts->learned;
@@ -93,6 +102,26 @@ Result<bool> RegionReads::learn(std::uint64_t deadline_ns) {
   return false;
 }
 
+Result<void> RegionReads::look_after_lease() {
+  is_by_lease = false;
+  if (options.reads != IndexReads::lease) return {};
+  const std::uint64_t begin_ns = now_ns();
+  if (const auto ask = lease.ask(begin_ns)) {
+    DOLMEN_TRY(const bool is_sent,
+               send(led->lines.front().name.node, EnvelopeKind::ask_lease, encode(*ask)));
+    static_cast<void>(is_sent);
+  }
+  // Where reads are loads nobody else looks whether the answer is there.
+  if (is_mapped() && lease.is_asking()) DOLMEN_CHECK(poll_until(begin_ns));
+  is_by_lease = led && begin_ns < lease.until_ns();
+  return {};
+}
+
+cluster::ReadTimes RegionReads::times_of(const Reader& reader, std::uint64_t led_in) const {
+  if (reader.level() != cluster::ReadLevel::lease || !led || led_in != learned) return {};
+  return {.completed_ns = now_ns(), .lease_until_ns = lease.until_ns()};
+}
+
 bool RegionReads::map(Led& chosen) {
   for (const Copy& copy : chosen.lines) {
     auto mapped = endpoint->map(copy.name, fabric::RegionId{copy.said.region});
@@ -109,6 +138,8 @@ Result<bool> RegionReads::use(Led chosen, std::uint64_t deadline_ns) {
   if (endpoint->traits().mapped && !map(chosen)) return false;
   led = std::move(chosen);
   ++learned;
+  lease.begin(led->epoch.epoch);
+  is_by_lease = false;
   DOLMEN_TRY(const bool is_usable, learn_region(led->lines.front().said.bytes, deadline_ns));
   if (!is_usable) let_go();
   return is_usable && led.has_value();
@@ -178,13 +209,16 @@ void RegionReads::load(Reader& lookup) {
       }
     }
     std::atomic_thread_fence(std::memory_order_acquire);
-    lookup.arrived(pieces);
+    lookup.arrived(pieces, times_of(lookup, learned));
   }
 }
 
 /// False: it is to be looked up anew.
 bool RegionReads::settle(const Reader& reader, std::uint64_t led_in) {
   counts->round_trips += reader.round_trips();
+  const bool is_answer =
+      reader.state() == LookupState::found || reader.state() == LookupState::absent;
+  if (is_answer && reader.level() == cluster::ReadLevel::lease) ++counts->by_lease;
   if (reader.state() != LookupState::deposed) return true;
   if (led_in == learned) let_go();  // else another one was found since
   return false;
@@ -274,7 +308,7 @@ Result<void> RegionReads::read_slots(std::span<const std::size_t> wanted, const 
       for (std::size_t i = 0; i < one.buffers.size(); ++i) {
         pieces.push_back(one.has_failed[i] ? base::Bytes{} : base::Bytes(one.buffers[i]));
       }
-      one.reader->arrived(pieces);
+      one.reader->arrived(pieces, times_of(*one.reader, one.led_in));
       one.issued = 0;
       if (one.reader->state() == LookupState::reading) {
         DOLMEN_TRY(const bool is_issued, issue(slot));

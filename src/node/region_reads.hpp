@@ -20,6 +20,7 @@
 
 #include "cluster/region_reader.hpp"
 #include "node/index_copies.hpp"
+#include "node/region_lease.hpp"
 #include "node/replicated_client.hpp"
 
 namespace dolmen::node {
@@ -62,6 +63,10 @@ struct RegionReads : ClientOf::Impl {
     }
     return {};
   }
+  /// How what could not be read is asked for by message.
+  [[nodiscard]] ReadLevel asking_level() const {
+    return options.reads == IndexReads::lease ? ReadLevel::lease : ReadLevel::linearizable;
+  }
   [[nodiscard]] bool is_mapped() const { return endpoint->traits().mapped; }
 
   void on_lost(const fabric::NodeName& peer, const Error& why) override;
@@ -88,10 +93,11 @@ struct RegionReads : ClientOf::Impl {
   [[nodiscard]] bool is_led() const { return led.has_value(); }
   /// How a look-up of now reads.
   [[nodiscard]] cluster::ReadLevel level() const {
-    return options.reads == IndexReads::hint ? cluster::ReadLevel::hint : cluster::ReadLevel::epoch;
+    if (options.reads == IndexReads::hint) return cluster::ReadLevel::hint;
+    return is_by_lease ? cluster::ReadLevel::lease : cluster::ReadLevel::epoch;
   }
   [[nodiscard]] cluster::LedEpoch led_epoch() const {
-    return options.reads == IndexReads::hint ? cluster::LedEpoch{} : led->epoch;
+    return level() == cluster::ReadLevel::epoch ? led->epoch : cluster::LedEpoch{};
   }
 
  private:
@@ -105,6 +111,10 @@ struct RegionReads : ClientOf::Impl {
     std::size_t under_way = 0;
   };
 
+  /// Whether look-ups of now can count on a lease; asks for one in time. Errors: the endpoint's.
+  [[nodiscard]] Result<void> look_after_lease();
+  /// Of reads that were completed just now. Requires: called after that.
+  [[nodiscard]] cluster::ReadTimes times_of(const Reader& reader, std::uint64_t led_in) const;
   /// False: nobody whose memory could be read is known now.
   [[nodiscard]] Result<bool> learn(std::uint64_t deadline_ns);
   [[nodiscard]] Result<bool> use(Led chosen, std::uint64_t deadline_ns);
@@ -119,6 +129,8 @@ struct RegionReads : ClientOf::Impl {
 
   std::map<fabric::NodeId, Copy> copies;
   std::optional<Led> led;
+  RegionLease lease;  ///< of `led`
+  bool is_by_lease = false;
   std::uint64_t learned = 0;  ///< how often `led` became another
   std::uint64_t ask_until_ns = 0;
   std::vector<std::optional<Lookup>> lookups;

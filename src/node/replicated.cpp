@@ -27,6 +27,9 @@ struct Replicated::Impl {
 
 namespace {
 
+constexpr std::chrono::milliseconds kLeaseMax = std::chrono::seconds(10);
+constexpr std::uint32_t kDriftMaxPpm = 100'000;
+
 Result<node::GroupPlan> plan_of(const ReplicatedOptions& options) {
   if (options.member == 0 || options.member > options.group.members.size()) {
     return fail(Errc::invalid_argument, "member: a number from 1 to how many there are",
@@ -225,6 +228,10 @@ Result<std::unique_ptr<Replicated::Impl>> Replicated::open(const ReplicatedOptio
     }
     DOLMEN_TRY(journal, replication::Journal::open(env, std::move(disk), {}));
   }
+  const auto lease = options.lease;
+  if (lease.count() < 0 || lease > kLeaseMax || options.clock_drift_ppm > kDriftMaxPpm) {
+    return fail(Errc::invalid_argument, "a lease, or how far clocks drift");
+  }
   const fabric::NodeId self{options.member};
   // A later life has a higher number, as long as the wall clock is not set back below the last
   // start: then the others say "superseded" until it is right.
@@ -238,6 +245,8 @@ Result<std::unique_ptr<Replicated::Impl>> Replicated::open(const ReplicatedOptio
   member_options.undecided_bytes_max = options.area_bytes / 4;
   member_options.replica.witnesses_are_memory = !plan.shared_directory.empty();
   member_options.replica.spare_ns = static_cast<std::uint64_t>(spare.count()) * 1000;
+  member_options.replica.lease_ns = static_cast<std::uint64_t>(options.lease.count()) * 1'000'000;
+  member_options.replica.drift_ppm = options.clock_drift_ppm;
   if (joined.tcp != nullptr) {
     member_options.on_addresses = [endpoint = joined.tcp,
                                    self](const replication::Addresses& addresses) {

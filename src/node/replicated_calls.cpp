@@ -56,10 +56,7 @@ Result<void> ReplicatedClient::begin_call(std::vector<std::byte> command, CallTo
 Result<void> ReplicatedClient::begin_read(std::vector<std::byte> query, ReadTold when_done,
                                           ReadLevel level, std::chrono::milliseconds patience) {
   return impl_->calls.begin_read(
-      std::move(query),
-      level == ReadLevel::stale ? replication::ReadLevel::stale
-                                : replication::ReadLevel::linearizable,
-      Impl::deadline_in(patience),
+      std::move(query), node::level_of(level), Impl::deadline_in(patience),
       [when_done = std::move(when_done)](Result<node::Calls::Outcome> outcome) {
         if (!outcome) return when_done(std::unexpected(outcome.error()));
         when_done(ReplicatedReading{.result = std::move(outcome->result), .index = outcome->index});

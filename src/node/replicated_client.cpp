@@ -340,11 +340,8 @@ ReplicatedCommit ReplicatedClient::last_commit() const noexcept { return impl_->
 Result<ReplicatedReading> ReplicatedClient::read(std::span<const std::byte> query, ReadLevel level,
                                                  std::chrono::milliseconds patience) {
   const auto body = [&](std::uint64_t number) {
-    return encode(replication::ReadRequest{.number = number,
-                                           .level = level == ReadLevel::stale
-                                                        ? replication::ReadLevel::stale
-                                                        : replication::ReadLevel::linearizable,
-                                           .query = query});
+    return encode(
+        replication::ReadRequest{.number = number, .level = node::level_of(level), .query = query});
   };
   DOLMEN_TRY(Impl::Answer answer, impl_->ask_until_answered(EnvelopeKind::read_request, body,
                                                             Impl::deadline_in(patience)));

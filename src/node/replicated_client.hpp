@@ -175,6 +175,12 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
 };
 
 namespace node {
+[[nodiscard]] constexpr replication::ReadLevel level_of(ReadLevel level) noexcept {
+  if (level == ReadLevel::stale) return replication::ReadLevel::stale;
+  return level == ReadLevel::lease ? replication::ReadLevel::lease
+                                   : replication::ReadLevel::linearizable;
+}
+
 /// A client of a group whose members are known otherwise than as ReplicatedGroup says it.
 struct ClientOf {
   /// Errors: as ReplicatedClient::make().

@@ -12,6 +12,9 @@ std::unexpected<Error> damaged() { return fail(Errc::corrupt, "a message to or f
 bool is_kind(std::uint8_t kind) noexcept {
   constexpr std::uint8_t kNever = 16;  // was never given
   if (kind == static_cast<std::uint8_t>(EnvelopeKind::denied)) return true;
+  if (kind >= static_cast<std::uint8_t>(EnvelopeKind::ask_lease)) {
+    return kind <= static_cast<std::uint8_t>(EnvelopeKind::lease);
+  }
   if (kind >= static_cast<std::uint8_t>(EnvelopeKind::ask_metrics)) {
     return kind <= static_cast<std::uint8_t>(EnvelopeKind::metrics);
   }
@@ -152,7 +155,7 @@ Result<ReadRequest> decode_read_request(base::Bytes body) {
   ReadRequest request{.number = in.get<std::uint64_t>()};
   const auto level = in.get<std::uint64_t>();
   if (in.failed() || level < static_cast<std::uint64_t>(ReadLevel::linearizable) ||
-      level > static_cast<std::uint64_t>(ReadLevel::stale)) {
+      level > static_cast<std::uint64_t>(ReadLevel::lease)) {
     return damaged();
   }
   request.level = static_cast<ReadLevel>(level);

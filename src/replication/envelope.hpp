@@ -49,6 +49,9 @@ enum class EnvelopeKind : std::uint8_t {
   metrics = 31,      ///< its figures as text (node/metrics_text.hpp)
   // 32 to 36 are nobody's.
   denied = 37,  ///< encode(Denied): of a question, to who may not ask it
+  // 38 is nobody's.
+  ask_lease = 39,  ///< lease_message.hpp: of a client that reads the leader's memory alone
+  lease = 40,
 };
 
 /// What clients say: everything else is between nodes, and dropped when a client says it.
@@ -64,6 +67,7 @@ enum class EnvelopeKind : std::uint8_t {
     case EnvelopeKind::ask_copy:
     case EnvelopeKind::ask_entries:
     case EnvelopeKind::ask_metrics:
+    case EnvelopeKind::ask_lease:
       return true;
     default:
       return false;
@@ -77,6 +81,7 @@ enum class EnvelopeKind : std::uint8_t {
     case EnvelopeKind::read_request:
     case EnvelopeKind::change:
     case EnvelopeKind::ask_memory:
+    case EnvelopeKind::ask_lease:
     case EnvelopeKind::ask_copy:
     case EnvelopeKind::ask_entries:
       return true;
@@ -132,6 +137,7 @@ struct Request {
 enum class ReadLevel : std::uint8_t {
   linearizable = 1,  ///< at the leader: all that was answered to anybody before it was asked
   stale = 2,         ///< whatever the member that is asked has executed
+  lease = 3,         ///< as linearizable; by the leader's lease, while it has one, at once
 };
 
 /// A client's question to the state machine.

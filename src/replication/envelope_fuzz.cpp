@@ -11,6 +11,7 @@
 
 #include "replication/entries_message.hpp"
 #include "replication/envelope.hpp"
+#include "replication/lease_message.hpp"
 #include "replication/membership.hpp"
 #include "replication/state_message.hpp"
 
@@ -35,6 +36,8 @@ void take_for_a_body(base::Bytes body) {
   if (const auto ask = replication::decode_ask_state(body)) check(body, encode(*ask));
   if (const auto ask = replication::decode_ask_entries(body)) check(body, encode(*ask));
   if (const auto told = replication::decode_entries_told(body)) check(body, encode(*told));
+  if (const auto ask = replication::decode_ask_lease(body)) check(body, encode(*ask));
+  if (const auto told = replication::decode_lease_told(body)) check(body, encode(*told));
   if (const auto part = replication::decode_state_part(body)) check(body, encode(*part));
 }
 

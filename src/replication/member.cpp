@@ -131,6 +131,8 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
       if (!decoded) return;
       // Who speaks in an epoch leads no earlier one, and no earlier life of it runs.
       if (hosting.lanes) hosting.lanes->let_go(envelope.from, decoded->epoch);
+      // What it promises begins now, however long this turn has lasted.
+      if (options_.replica.lease_ns != 0) look_at_clock();
       return hosting.replica.receive(now_ns(), envelope.from, *decoded);
     }
     case EnvelopeKind::request: {
@@ -183,6 +185,8 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
     }
     case EnvelopeKind::ask_memory:
       return answer_memory(envelope.group, hosting, from, envelope.shown);
+    case EnvelopeKind::ask_lease:
+      return answer_lease(from, envelope.group, hosting, body);
     case EnvelopeKind::ask_state:
       return on_ask_state(from, envelope, hosting, body);
     case EnvelopeKind::ask_copy:
@@ -205,6 +209,7 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
     case EnvelopeKind::ask_metrics:
     case EnvelopeKind::metrics:
     case EnvelopeKind::denied:
+    case EnvelopeKind::lease:
       return;
   }
 }

@@ -276,7 +276,9 @@ class Member final : private fabric::Sink {
   void serve_reads(const GroupId& group, Hosting& hosting);
   [[nodiscard]] bool can_read(const Hosting& hosting, const Asking& asking,
                               std::uint64_t confirmed) const;
-  void read(const GroupId& group, Hosting& hosting, Reader reader);
+  [[nodiscard]] static bool can_read(const Hosting& hosting, log::Index index);
+  /// False: it was read by a lease that is over, and nothing came of it; `reader` is as it was.
+  bool read(const GroupId& group, Hosting& hosting, Reader& reader, bool is_by_lease = false);
   void give_up_ahead(const GroupId& group, Hosting& hosting, log::Index from);
   void answer_reader(const GroupId& group, Hosting& hosting, const Reader& reader,
                      const Executor::Outcome& outcome);
@@ -320,6 +322,11 @@ class Member final : private fabric::Sink {
     return answer ? Right::held : right_of(from, shown);
   }
   void deny(const fabric::NodeName& from, const Envelope& envelope, base::Bytes body, Right right);
+  /// The epoch in which what others read here is the leader's; 0: it is not.
+  [[nodiscard]] log::Epoch epoch_of_memory(const Hosting& hosting) const;
+  void answer_lease(const fabric::NodeName& from, const GroupId& group, Hosting& hosting,
+                    base::Bytes body);
+  [[nodiscard]] bool has_lease(Hosting& hosting) const;
   void tell_entries(const fabric::NodeName& to, const GroupId& group, const Hosting& hosting,
                     base::Bytes body);
   void forget_reader(const fabric::NodeName& reader);

@@ -20,6 +20,7 @@
 #include "base/random.hpp"
 #include "base/sanitizers.hpp"
 #include "fabric/tcp_sim_world.hpp"
+#include "replication/lease_message.hpp"
 #include "replication/member.hpp"
 #include "replication/memory_witness.hpp"
 #include "sim/crash_plan.hpp"
@@ -104,6 +105,7 @@ class MemberClient final : private fabric::Sink {
   [[nodiscard]] const std::optional<Roster>& roster() const { return roster_; }
   [[nodiscard]] std::optional<MemoryReply>& memory() { return memory_; }
   [[nodiscard]] std::optional<Denied>& denied() { return denied_; }
+  [[nodiscard]] std::optional<LeaseTold>& lease() { return lease_; }
   /// The body of the last answer about a log.
   [[nodiscard]] std::optional<std::vector<std::byte>>& entries() { return entries_; }
   bool turn() {
@@ -153,6 +155,12 @@ class MemberClient final : private fabric::Sink {
       memory_ = *reply;
       return;
     }
+    if (opened->envelope.kind == EnvelopeKind::lease) {
+      const auto told = decode_lease_told(opened->body);
+      ASSERT_TRUE(told) << told.error().message();
+      lease_ = *told;
+      return;
+    }
     if (opened->envelope.kind == EnvelopeKind::entries) {
       entries_.emplace(opened->body.begin(), opened->body.end());
       return;
@@ -178,6 +186,7 @@ class MemberClient final : private fabric::Sink {
   std::optional<MemberStatus> status_;
   std::optional<ChangeReply> change_reply_;
   std::optional<Roster> roster_;
+  std::optional<LeaseTold> lease_;
   std::optional<MemoryReply> memory_;
   std::optional<Denied> denied_;
   Capability shown_{};

@@ -5,9 +5,12 @@
 //
 // What stays true: no message, answer or lane write that rests on a promise of an epoch, or on a
 // configuration, leaves this member before its line says so.
+#include <algorithm>
+
 #include <dolmen/assert.hpp>
 
 #include "base/hooks.hpp"
+#include "replication/lease_message.hpp"
 #include "replication/member.hpp"
 
 namespace dolmen::replication {
@@ -65,21 +68,41 @@ void Member::answer_memory(const GroupId& group, const Hosting& hosting,
     if (endpoint_.traits().revocable) memory_readers_[reader] = shown;
     reply.bytes = hosting.memory.size() - kMemoryLineBytes;
     reply.region = static_cast<std::uint32_t>(hosting.memory_region);
-    // The next life of a replica with a disk promises more under the same name, while memory that
-    // is mapped still shows what the one before had.
-    const bool is_name_of_one_life = journal_ == nullptr || !endpoint_.traits().mapped;
-    const log::Index executed = hosting.executor->executed();
-    const log::Position last =
-        executed > replica.base().index ? replica.at(executed).position() : replica.base();
-    const bool has_caught_up =
-        last.origin == replica.epoch() || DOLMEN_PLANTED("replication.leader_not_caught_up");
-    if (replica.role() == log::Role::leader && has_caught_up && is_name_of_one_life &&
-        replica.deciding().size() == 1) {
-      reply.epoch = replica.epoch();
-    }
+    if (replica.deciding().size() == 1) reply.epoch = epoch_of_memory(hosting);
   }
   send(reader, {.kind = EnvelopeKind::memory, .group = group, .from = replica.self()},
        encode(reply));
+}
+
+log::Epoch Member::epoch_of_memory(const Hosting& hosting) const {
+  if (hosting.memory.empty()) return 0;
+  const log::Replica& replica = hosting.replica;
+  // The next life of a replica with a disk promises more under the same name, while memory that
+  // is mapped still shows what the one before had.
+  const bool is_name_of_one_life = journal_ == nullptr || !endpoint_.traits().mapped;
+  const log::Index executed = hosting.executor->executed();
+  const log::Position last =
+      executed > replica.base().index ? replica.at(executed).position() : replica.base();
+  const bool has_caught_up =
+      last.origin == replica.epoch() || DOLMEN_PLANTED("replication.leader_not_caught_up");
+  const bool is_leaders =
+      replica.role() == log::Role::leader && has_caught_up && is_name_of_one_life;
+  return is_leaders ? replica.epoch() : 0;
+}
+
+/// What the reader counts on is kept by this one as well from now on.
+void Member::answer_lease(const fabric::NodeName& from, const GroupId& group, Hosting& hosting,
+                          base::Bytes body) {
+  const auto asked = decode_ask_lease(body);
+  if (!asked || hosting.memory.empty()) return;
+  LeaseTold told{.number = asked->number, .drift_ppm = options_.replica.drift_ppm};
+  if (epoch_of_memory(hosting) == asked->epoch) {
+    const std::uint64_t now_ns = env_.clock->monotonic_ns();
+    const std::uint64_t until_ns = hosting.replica.lease_until_ns(now_ns);
+    told.left_ns = std::min(until_ns - std::min(until_ns, now_ns), kLeaseMaxNs);
+  }
+  send(from, {.kind = EnvelopeKind::lease, .group = group, .from = hosting.replica.self()},
+       encode(told));
 }
 
 /// So that rights do not pile up with clients that come and go. Where memory is mapped nothing can

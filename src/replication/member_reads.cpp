@@ -21,7 +21,7 @@ void Member::account(Hosting& hosting, std::uint64_t answered) {
 
 void Member::take_reader(const GroupId& group, Hosting& hosting, Reader reader) {
   reader.since_ns = now_ns();
-  const bool is_leaders = reader.level == ReadLevel::linearizable || !hosting.executor;
+  const bool is_leaders = reader.level != ReadLevel::stale || !hosting.executor;
   if (is_leaders && hosting.replica.role() != log::Role::leader) {
     return answer_reader(group, hosting, reader,
                          {.status = ReplyStatus::not_leader, .value = leader_node(hosting)});
@@ -74,9 +74,12 @@ void Member::begin_reads(const GroupId& group, Hosting& hosting) {
       continue;
     }
     if (reader.level == ReadLevel::stale && hosting.executor) {
-      read(group, hosting, std::move(reader));
+      read(group, hosting, reader);
       continue;
     }
+    const bool is_by_lease = reader.level == ReadLevel::lease && hosting.executor &&
+                             can_read(hosting, replica.stable()) && has_lease(hosting);
+    if (is_by_lease && read(group, hosting, reader, true)) continue;
     const auto ticket = replica.begin_read();
     if (!ticket) {
       answer_reader(group, hosting, reader,
@@ -92,8 +95,11 @@ void Member::begin_reads(const GroupId& group, Hosting& hosting) {
 }
 
 bool Member::can_read(const Hosting& hosting, const Asking& asking, std::uint64_t confirmed) const {
-  if (asking.ticket.round > confirmed) return false;
-  if (hosting.executor->executed() < asking.ticket.index) return false;
+  return asking.ticket.round <= confirmed && can_read(hosting, asking.ticket.index);
+}
+
+bool Member::can_read(const Hosting& hosting, log::Index index) {
+  if (hosting.executor->executed() < index) return false;
   // Its state is being made ready for whoever leads.
   return !hosting.machine->waits_for_decided() ||
          hosting.told_decided >= hosting.replica.end().index;
@@ -119,7 +125,7 @@ void Member::serve_reads(const GroupId& group, Hosting& hosting) {
       continue;
     }
     if (leads_on && !can_read(hosting, first, confirmed)) break;
-    const Asking asking = std::move(first);
+    Asking asking = std::move(first);
     hosting.asking.pop_front();
     if (!asking.early.empty()) {
       answer_reader(group, hosting, asking.reader, {.result = asking.early});
@@ -130,7 +136,7 @@ void Member::serve_reads(const GroupId& group, Hosting& hosting) {
 }
 
 // What is executed ahead may yet be undone: then nobody is told what it was.
-void Member::read(const GroupId& group, Hosting& hosting, Reader reader) {
+bool Member::read(const GroupId& group, Hosting& hosting, Reader& reader, bool is_by_lease) {
   const std::uint64_t began_ns = env_.clock->monotonic_ns();
   Executor::Outcome outcome{.index = hosting.executor->executed()};
   const bool is_leader = hosting.replica.role() == log::Role::leader;
@@ -142,6 +148,11 @@ void Member::read(const GroupId& group, Hosting& hosting, Reader reader) {
   Result<std::vector<std::byte>> found =
       prepared ? hosting.machine->read(reader.query) : std::unexpected(prepared.error());
   hosting.reads.worked(env_.clock->monotonic_ns() - began_ns, 1);
+  // After it was read: that may have taken any time.
+  if (is_by_lease) {
+    if (!has_lease(hosting)) return false;
+    ++hosting.meter.reads_by_lease;
+  }
   if (found && found->size() > log::kPayloadBytesMax) {
     found = fail(Errc::too_large, "an answer to a query", found->size());
   }
@@ -157,10 +168,19 @@ void Member::read(const GroupId& group, Hosting& hosting, Reader reader) {
   const bool is_of_state =
       outcome.status == ReplyStatus::done || outcome.status == ReplyStatus::refused;
   if (!is_of_state || outcome.index <= hosting.replica.stable()) {
-    return answer_reader(group, hosting, reader, outcome);
+    answer_reader(group, hosting, reader, outcome);
+    return true;
   }
   DOLMEN_PROBE("replication.read_ahead");
   hosting.ahead.push_back({.reader = std::move(reader), .outcome = std::move(outcome)});
+  return true;
+}
+
+/// Now, whatever the turn's clock says.
+bool Member::has_lease(Hosting& hosting) const {
+  if (options_.replica.lease_ns == 0) return false;
+  const std::uint64_t now_ns = env_.clock->monotonic_ns();
+  return now_ns < hosting.replica.lease_until_ns(now_ns);
 }
 
 /// Those who have read a state of which entries from there on are no more, or not known to be.

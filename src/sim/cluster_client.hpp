@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/checksum.hpp"
 #include "base/random.hpp"
 #include "fabric/fabric.hpp"
 #include "replication/envelope.hpp"
@@ -23,6 +24,9 @@
 #include "sim/tally.hpp"
 
 namespace dolmen::sim {
+
+/// Of every second run leaders have leases, by which clients read.
+inline bool has_leases(std::uint64_t seed) { return base::mix_seed(seed, 0xC7) % 2 == 0; }
 
 using ClusterHistory = History<CounterModel::Operation>;
 
@@ -36,6 +40,9 @@ class ClusterClient final : private fabric::Sink {
     bool only_reads = false;
     /// What it has now; empty: nothing is shown.
     std::function<replication::Capability()> shown{};
+    /// Reads by the leader's lease, on a clock of its own, which is so much too fast or too slow.
+    bool has_lease = false;
+    std::int64_t drift_ppm = 0;
   };
 
   ClusterClient(SimFabric& fabric, SimEndpointOptions endpoint, Place place,
@@ -109,7 +116,11 @@ class ClusterClient final : private fabric::Sink {
                                      .group = place_.group,
                                      .shown = shown()});
     const std::vector<std::byte> body =
-        reads ? encode(replication::ReadRequest{.number = asked_, .query = command_})
+        reads ? encode(replication::ReadRequest{.number = asked_,
+                                                .level = place_.has_lease
+                                                             ? replication::ReadLevel::lease
+                                                             : replication::ReadLevel::linearizable,
+                                                .query = command_})
               : encode(request);
     const std::array<base::Bytes, 2> parts{head, body};
     if (!endpoint_->send(*to, parts)) return false;

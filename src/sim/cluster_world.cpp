@@ -16,8 +16,12 @@ constexpr std::uint64_t kFirstClient = 1'000;
 constexpr std::uint32_t kSpareLife = 7;
 
 const replication::JournalOptions kJournal{.segment_bytes = 8u << 10, .tail_bytes_max = 24u << 10};
-replication::MemberOptions member_options() {
-  return {.replica = {.part_bytes = 4u << 10, .trailing_bytes = 2u << 10},
+// Clocks are up to 5 % wrong.
+replication::MemberOptions member_options(std::uint64_t seed) {
+  return {.replica = {.part_bytes = 4u << 10,
+                      .trailing_bytes = 2u << 10,
+                      .lease_ns = has_leases(seed) ? 80'000'000u : 0,
+                      .drift_ppm = 50'000},
           .transfer = {.part_bytes = 5u << 10,
                        .window = 3,
                        .resend_ns = 20'000'000,
@@ -55,7 +59,8 @@ ClusterRun::ClusterRun(const ClusterWorldOptions& options)
                                  .members = {},
                                  .number = k,
                                  .is_space = groups_[g].is_space,
-                                 .only_reads = k >= options.clients};
+                                 .only_reads = k >= options.clients,
+                                 .has_lease = has_leases(options.seed)};
       for (const std::size_t node : groups_[g].nodes) place.members.push_back(id_of(node));
       SimEndpointOptions endpoint{.self = {fabric::NodeId{kFirstClient + number}, 1},
                                   .is_client = true};
@@ -142,7 +147,7 @@ void ClusterRun::start(std::size_t i) {
                                 .clock = &node.clock,
                                 .waker = [this, i](std::uint64_t at_ns) { schedule(i, at_ns); }});
   node.member = std::make_unique<replication::Member>(node.env, *node.endpoint, std::move(journal),
-                                                      member_options());
+                                                      member_options(options_.seed));
   for (auto& [group, machine] : node.machines) {
     const auto found = std::ranges::find(groups_, group, &Group::id);
     if (found->is_space) {

@@ -39,6 +39,7 @@ std::uint64_t IndexClient::turn() {
   if (doing_ == Doing::learning) {
     led_ = node::choose_copies(copies_);
     if (led_) {
+      lease_.begin(led_->epoch.epoch);
       look_up();
     } else if (now_ns >= patience_end_ns_) {
       ask();
@@ -118,9 +119,20 @@ void IndexClient::learn() {
 
 void IndexClient::look_up() {
   if (++attempts_ > kAttemptsMax) return ask();
-  lookup_.emplace(geometry_, node::kIndexEpoch, hints_, bytes_of(key_), cluster::ReadLevel::epoch,
-                  led_->epoch);
+  const bool is_by_lease = look_after_lease();
+  lookup_.emplace(geometry_, node::kIndexEpoch, hints_, bytes_of(key_),
+                  is_by_lease ? cluster::ReadLevel::lease : cluster::ReadLevel::epoch,
+                  is_by_lease ? cluster::LedEpoch{} : led_->epoch);
   issue();
+}
+
+bool IndexClient::look_after_lease() {
+  if (!place_.has_lease) return false;
+  const std::uint64_t now_ns = clock_ns();
+  if (const auto ask = lease_.ask(now_ns)) {
+    (void)send(led_->lines.front().name, EnvelopeKind::ask_lease, encode(*ask));
+  }
+  return now_ns < lease_.until_ns();
 }
 
 void IndexClient::issue() {
@@ -147,7 +159,16 @@ void IndexClient::arrived() {
   for (std::size_t i = 0; i < buffers_.size(); ++i) {
     pieces.push_back(has_failed_[i] ? base::Bytes{} : base::Bytes(buffers_[i]));
   }
-  switch (lookup_->arrived(pieces)) {
+  cluster::ReadTimes times;
+  const bool is_by_lease = lookup_->level() == cluster::ReadLevel::lease;
+  if (is_by_lease && led_) {
+    times = {.completed_ns = clock_ns(), .lease_until_ns = lease_.until_ns()};
+  }
+  const cluster::LookupState state = lookup_->arrived(pieces, times);
+  const bool is_answer =
+      state == cluster::LookupState::found || state == cluster::LookupState::absent;
+  if (is_answer && is_by_lease) ++read_by_lease_;
+  switch (state) {
     case LookupState::reading:
       return issue();
     case LookupState::found:
@@ -254,6 +275,10 @@ void IndexClient::on_message(const fabric::NodeName& from, base::Bytes message) 
     const auto said = replication::decode_memory_reply(opened->body);
     if (!said) violation_ = said.error().message();
     if (said) copies_[from.node] = {from, opened->envelope.from, *said};
+  } else if (opened->envelope.kind == EnvelopeKind::lease) {
+    const auto told = replication::decode_lease_told(opened->body);
+    if (!told) violation_ = told.error().message();
+    if (told && led_ && from == led_->lines.front().name) lease_.told(clock_ns(), *told);
   } else if (const auto reply = replication::decode_reply(opened->body); !reply) {
     violation_ = reply.error().message();
   } else if (doing_ == Doing::asking && reply->number == asked_) {

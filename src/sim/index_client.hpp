@@ -21,6 +21,7 @@
 #include "cluster/index_reader.hpp"
 #include "fabric/fabric.hpp"
 #include "node/index_copies.hpp"
+#include "node/region_lease.hpp"
 #include "sim/cluster_client.hpp"
 #include "sim/linearizability_models.hpp"
 #include "sim/sim_fabric.hpp"
@@ -46,6 +47,8 @@ class IndexClient final : private fabric::Sink {
   [[nodiscard]] std::uint64_t answered() const { return answered_; }
   /// Of those, by one-sided reads alone.
   [[nodiscard]] std::uint64_t read_afar() const { return read_afar_; }
+  /// … and of those, in the leader's memory alone.
+  [[nodiscard]] std::uint64_t read_by_lease() const { return read_by_lease_; }
 
   [[nodiscard]] static std::vector<std::byte> bytes_of(std::uint64_t key);
   /// 0: none.
@@ -67,6 +70,13 @@ class IndexClient final : private fabric::Sink {
     return place_.shown ? place_.shown() : replication::Capability{};
   }
   void begin();
+  /// Its own clock.
+  [[nodiscard]] std::uint64_t clock_ns() const {
+    const std::uint64_t now_ns = fabric_.now_ns();
+    const auto rate = static_cast<std::uint64_t>(1'000'000 + place_.drift_ppm);
+    return now_ns / 1'000'000 * rate + now_ns % 1'000'000 * rate / 1'000'000;
+  }
+  [[nodiscard]] bool look_after_lease();
   void learn();
   void look_up();
   void issue();
@@ -97,6 +107,7 @@ class IndexClient final : private fabric::Sink {
   Doing doing_ = Doing::nothing;
   std::map<fabric::NodeId, node::IndexCopy> copies_;
   std::optional<node::IndexLed> led_;
+  node::RegionLease lease_;  ///< of `led_`
   std::optional<cluster::IndexLookup> lookup_;
   std::size_t under_way_ = 0;
   int attempts_ = 0;
@@ -114,6 +125,7 @@ class IndexClient final : private fabric::Sink {
   std::uint64_t not_before_ns_ = 0;
   std::uint64_t answered_ = 0;
   std::uint64_t read_afar_ = 0;
+  std::uint64_t read_by_lease_ = 0;
 };
 
 }  // namespace dolmen::sim

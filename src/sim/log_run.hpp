@@ -66,6 +66,7 @@ class LogRun {
       const std::uint64_t undecided = 3000 * kMs / propose_every_ns_ + 50;
       memory_->use_areas((undecided * 160 + 4096) / 8 * 8);
     }
+    if (options.has_leases.value_or(base::mix_seed(options.seed, 5) % 2 == 0)) use_leases();
     if (has(kCompact)) {
       compact_one_in_ = 1 + random_.below(300);
       replica_options_.part_bytes = 1 + random_.below(150);
@@ -136,8 +137,9 @@ class LogRun {
   }
 
   /// What the node's own clock says.
-  [[nodiscard]] std::uint64_t local_ns(const Node& node) const {
-    return queue_.now_ns() + queue_.now_ns() / 1'000'000 * node.drift_ppm;
+  [[nodiscard]] std::uint64_t local_ns(const Node& node) const { return local_ns(node.drift_ppm); }
+  [[nodiscard]] std::uint64_t local_ns(std::uint64_t drift_ppm) const {
+    return queue_.now_ns() + queue_.now_ns() / 1'000'000 * drift_ppm;
   }
   /// When it says that, to about a millisecond.
   [[nodiscard]] static std::uint64_t world_ns(const Node& node, std::uint64_t local_ns) {
@@ -159,6 +161,20 @@ class LogRun {
     }
     return configuration;
   }
+
+  // Readers by leases: log_lease.cpp.
+  struct LeaseReader {
+    std::uint64_t drift_ppm = 0;  ///< of its clock
+    std::size_t number = 0;       ///< whom it reads
+    std::uint64_t life = 0;
+    log::Epoch epoch = 0;
+    std::uint64_t asked_ns = 0;  ///< its clock
+    std::uint64_t until_ns = 0;
+  };
+  void use_leases();
+  void schedule_leased_read();
+  void ask_for_lease();
+  void read_by(const LeaseReader& reader);
 
   void use_memory();
   /// The word of a memory that nobody looks after; nothing: it failed.
@@ -285,6 +301,8 @@ class LogRun {
   std::uint64_t compact_one_in_ = 0;  ///< of the times that a replica did something; 0: never
   std::uint64_t commands_ = 0;
   std::uint64_t acknowledged_ = 0;
+  std::uint64_t leased_reads_ = 0;
+  base::Random lease_random_{base::mix_seed(options_.seed, 6)};
   std::uint64_t stage_began_ns_ = 0;
   std::uint64_t first_acknowledged_ns_ = 0;  ///< of the stage; 0: none yet
   std::uint64_t calm_until_decided_ns_ = 0;

@@ -60,6 +60,8 @@ struct LogWorldOptions {
   bool restart_empty = false;
   /// … or has forgotten to whom it granted its epoch.
   bool restart_without_grant = false;
+  /// Whether leaders have leases, which clients read by; else: one seed of two.
+  std::optional<bool> has_leases{};
 };
 
 struct LogWorldResult {
@@ -77,8 +79,9 @@ struct LogWorldResult {
   std::uint64_t calm_until_decided_ns = 0;
   /// … and after one of them was gone
   std::uint64_t without_one_until_decided_ns = 0;
-  bool lost_leader = false;  ///< … which led
-  bool was_noticed = false;  ///< … and whose end the others were told of
+  bool lost_leader = false;        ///< … which led
+  bool was_noticed = false;        ///< … and whose end the others were told of
+  std::uint64_t leased_reads = 0;  ///< that were believed
   bool has_witness = false;
   bool has_memory_witness = false;  ///< … that is memory alone
   std::uint64_t simulated_ns = 0;

@@ -104,6 +104,10 @@ node::ClusterCoreOptions NodeRun::options_of(std::size_t i) const {
   options.root.retry_max_ns = 500 * kMs;
   options.member.replica.part_bytes = 4u << 10;
   options.member.replica.trailing_bytes = 2u << 10;
+  if (has_leases(options_.seed)) {
+    options.member.replica.lease_ns = 80'000'000;
+    options.member.replica.drift_ppm = 50'000;
+  }
   options.ask_ns = 30 * kMs;
   options.begin_ns = 100 * kMs;
   options.order_ns = 20 * kMs;
@@ -259,7 +263,11 @@ void NodeRun::add_clients(cluster::GroupNumber number) {
   const std::size_t count = root_.group(number)->shape ? 3 : 2;
   for (std::size_t k = 0; k < count; ++k) {
     const std::size_t index = clients_.size();
-    ClusterClient::Place place{.group = node::group_of(number), .members = {}, .number = k};
+    ClusterClient::Place place{.group = node::group_of(number),
+                               .members = {},
+                               .number = k,
+                               .has_lease = has_leases(options_.seed)};
+    if (place.has_lease) place.drift_ppm = k % 2 == 0 ? 50'000 : -50'000;
     for (std::size_t node = 0; node < kNodesMax; ++node) place.members.push_back(id_of(node));
     const auto who = static_cast<cluster::ClientNumber>(1 + index % kHonestClients);
     SimEndpointOptions endpoint = client_endpoint(index, who);
@@ -571,6 +579,7 @@ NodeWorldResult NodeRun::run() {
     result_.answered += one.with([](const auto& client) { return client.answered(); });
     if (const auto* const its = std::get_if<1>(&one.client)) {
       result_.read_afar += (*its)->read_afar();
+      result_.read_by_lease += (*its)->read_by_lease();
     }
     if (const auto* const its = std::get_if<2>(&one.client)) result_.refused += (*its)->refused();
   }

@@ -54,14 +54,15 @@ struct NodeWorldResult {
   std::uint64_t trace_hash = 0;
   std::uint64_t events = 0;
   std::uint64_t simulated_ns = 0;
-  std::uint64_t answered = 0;   ///< commands, and what was looked up
-  std::uint64_t read_afar = 0;  ///< of those: looked up in a leader's memory
-  std::uint64_t ended = 0;      ///< processes, by the nemesis
-  std::uint64_t changes = 0;    ///< of members, that the root group began
-  std::uint64_t nodes = 0;      ///< that ever were
-  std::uint64_t transfers = 0;  ///< between groups
-  std::uint64_t published = 0;  ///< objects
-  std::uint64_t refused = 0;    ///< what clients asked for without the right
+  std::uint64_t answered = 0;       ///< commands, and what was looked up
+  std::uint64_t read_afar = 0;      ///< of those: looked up in a leader's memory
+  std::uint64_t read_by_lease = 0;  ///< … alone
+  std::uint64_t ended = 0;          ///< processes, by the nemesis
+  std::uint64_t changes = 0;        ///< of members, that the root group began
+  std::uint64_t nodes = 0;          ///< that ever were
+  std::uint64_t transfers = 0;      ///< between groups
+  std::uint64_t published = 0;      ///< objects
+  std::uint64_t refused = 0;        ///< what clients asked for without the right
   // What the nodes of the end counted since their processes began (node/cluster_mail.hpp).
   std::uint64_t mails_sent = 0;
   std::uint64_t mails_again = 0;
