@@ -67,7 +67,7 @@ enum class Retry : std::uint8_t {
   X(connection_lost, 38, unknown_outcome, "the connection ended with work under way; ask before repeating") \
   X(superseded, 39, never, "a newer life of the node has taken its place; end this one")             \
   X(not_authentic, 40, never, "the other side does not hold this cluster's key; give both the same") \
-  X(no_right, 41, never, "the owner of the memory granted no such right")                            \
+  X(no_right, 41, never, "no such right was granted; ask whoever owns what it is about")              \
   X(timed_out, 42, safe, "the other side did not answer in time")
 // clang-format on
 
