@@ -98,8 +98,8 @@ class DolmenIndex final : public IndexSystem {
  private:
   Index& client(std::size_t number) {
     while (clients_.size() <= number) {
-      const IndexOptions options{
-          .reads = tuning_.has_lease ? IndexReads::lease : IndexReads::linearizable};
+      const IndexOptions options{.reads = tuning_.has_lease ? IndexReads::lease
+                                                            : IndexReads::linearizable};
       clients_.push_back(std::make_unique<Index>(
           expect(Index::make(members_.group(), kShards, options), "a client")));
     }
@@ -210,7 +210,8 @@ IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std:
                                    std::to_string(member),
                                    directory,
                                    is_durable ? "durable" : "memory",
-                                   tuning.has_lease ? "lease" : "none", group_.key_file};
+                                   tuning.has_lease ? "lease" : "none",
+                                   group_.key_file};
     for (const std::string& address : group_.members) words.push_back(address);
     members_.push_back(Server::part(words, directory + ".out"));
   }

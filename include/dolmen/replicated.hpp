@@ -41,7 +41,8 @@ enum class ReadLevel : std::uint8_t {
   /// What the member that is asked has executed by now, which may lag by any time. One round trip.
   stale,
   /// As `linearizable`, and nobody else is asked while the leader has a lease
-  /// (ReplicatedOptions::lease): right as long as clocks keep to ReplicatedOptions::clock_drift_ppm.
+  /// (ReplicatedOptions::lease): right as long as clocks keep to
+  /// ReplicatedOptions::clock_drift_ppm.
   lease,
 };
 
@@ -97,7 +98,8 @@ struct ReplicatedOptions {
   std::chrono::milliseconds lease{0};
   /// The same for all members: over any time each clock (CLOCK_MONOTONIC) of a member or client is
   /// at most so much too fast or too slow, in millionths; at most 100'000. What breaks that, like a
-  /// machine that is put to sleep or copied while it runs, breaks reads by leases, and nothing else.
+  /// machine that is put to sleep or copied while it runs, breaks reads by leases, and nothing
+  /// else.
   std::uint32_t clock_drift_ppm = 1000;
   /// With a witness of a memory-only group, the same for all members: it keeps two areas of so many
   /// bytes for each server, in memory from its start on. The state of a group may take half of one,

@@ -555,9 +555,9 @@ class Replica {
   Incoming incoming_;
   SnapshotPtr wanted_;  ///< complete, and its state is not here yet
 
-  std::uint64_t seen_ns_ = 0;            ///< the clock, not later than now
-  std::uint64_t promised_until_ns_ = 0;  ///< it supports no candidate before
-  std::uint64_t lent_until_ns_ = 0;      ///< what it told of its leases, in any epoch
+  std::uint64_t seen_ns_ = 0;                ///< the clock, not later than now
+  std::uint64_t promised_until_ns_ = 0;      ///< it supports no candidate before
+  std::uint64_t lent_until_ns_ = 0;          ///< what it told of its leases, in any epoch
   std::uint64_t members_not_before_ns_ = 0;  ///< leader: held_back() until then
   struct RoundAsked {
     std::uint64_t round = 0;

@@ -38,9 +38,9 @@ void Replica::begin_lease_round() noexcept {
   if (options_.lease_ns == 0) return;
   const RoundAsked& latest = rounds_asked_[round_ % rounds_asked_.size()];
   const bool is_old =
-      is_round_asked_ && (latest.round != round_ ||
-                          seen_ns_ >= latest.at_ns + std::min(options_.heartbeat_ns / 2,
-                                                              options_.lease_ns / 8));
+      is_round_asked_ &&
+      (latest.round != round_ ||
+       seen_ns_ >= latest.at_ns + std::min(options_.heartbeat_ns / 2, options_.lease_ns / 8));
   if (round_ == 0 || is_old) {
     ++round_;
     is_round_asked_ = false;

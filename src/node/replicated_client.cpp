@@ -317,9 +317,8 @@ replication::ReadLevel level_of(ReadLevel level) {
 Result<ReplicatedReading> ReplicatedClient::read(std::span<const std::byte> query, ReadLevel level,
                                                  std::chrono::milliseconds patience) {
   const auto body = [&](std::uint64_t number) {
-    return encode(replication::ReadRequest{.number = number,
-                                           .level = level_of(level),
-                                           .query = query});
+    return encode(
+        replication::ReadRequest{.number = number, .level = level_of(level), .query = query});
   };
   DOLMEN_TRY(Impl::Answer answer, impl_->ask_until_answered(EnvelopeKind::read_request, body,
                                                             Impl::deadline_in(patience)));

@@ -32,8 +32,8 @@ struct GroupMeter {
   AnswerMeter calls{};
   AnswerMeter reads{};
   std::uint64_t reads_by_lease = 0;  ///< of the reads: for which nobody else was asked
-  std::uint64_t decided = 0;  ///< entries that it learned to be decided
-  std::uint64_t written = 0;  ///< entries that went into the journal, …
+  std::uint64_t decided = 0;         ///< entries that it learned to be decided
+  std::uint64_t written = 0;         ///< entries that went into the journal, …
   std::uint64_t written_bytes = 0;
   std::uint64_t elections = 0;  ///< times that it began to ask for leadership, …
   std::uint64_t led = 0;        ///< and that it got it
