@@ -83,7 +83,7 @@ constexpr milliseconds kLease(60);
 
 // It stands still for many times its lease, and goes on as if nothing had been.
 TEST(IndexProcess, WhatIsReadByALeaseIsTheLatestWhoeverStandsStill) {
-  const auto stops = static_cast<int>(dolmen::base::budget("index_kills"));
+  const auto stops = static_cast<int>(dolmen::base::budget("index_kills") / 2);
   Members members(loopback(), {}, dolmen::ReplicatedLevel::durable, 0, {1}, kLease);
   auto status = dolmen::ReplicatedClient::make(members.group()).value();
   IndexClients clients(open(members.group(), dolmen::IndexReads::lease), 4);
@@ -100,7 +100,7 @@ TEST(IndexProcess, WhatIsReadByALeaseIsTheLatestWhoeverStandsStill) {
 }
 
 TEST(IndexProcess, WhatIsReadByALeaseInMappedMemoryIsTheLatestWhoeverDies) {
-  const auto kills = static_cast<int>(dolmen::base::budget("index_kills"));
+  const auto kills = static_cast<int>(dolmen::base::budget("index_kills") / 2);
   const SharedFolder folder;
   Members members(folder.addresses(), {}, dolmen::ReplicatedLevel::replicated, 0, {1}, kLease);
   IndexClients clients(open(members.group(), dolmen::IndexReads::lease), 4);

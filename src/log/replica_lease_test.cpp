@@ -100,13 +100,9 @@ TEST_F(ReplicaLease, WhoStartsAgainIsBoundToNobodyInParticular) {
 }
 
 TEST_F(ReplicaLease, ThereIsNoneWhereOthersPromiseLess) {
-  ReplicaOptions less = options_;
-  less.lease_ns /= 2;
   lead_with_lease();
-  for (const std::uint64_t other : {2u, 3u}) {
-    nodes_[other].replica = std::make_unique<Replica>(
-        id(other), Configuration{{id(1), id(2), id(3)}}, less, nodes_[other].disk, 7, now_ns_);
-  }
+  options_.lease_ns /= 2;
+  for (const std::uint64_t other : {2u, 3u}) start(other);
   const std::uint64_t before_ns = at(1).lease_until_ns(now_ns_);
   for (int i = 0; i < 3; ++i) {
     beat();
