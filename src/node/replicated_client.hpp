@@ -32,6 +32,7 @@ struct ReplicatedClient::Impl : fabric::Sink {
 
   std::unique_ptr<fabric::Endpoint> endpoint;
   fabric::TcpEndpoint* tcp = nullptr;  ///< the same; null: in shared memory all find each other
+  fabric::JoinedEndpoint* both = nullptr;  ///< the same, where it has shared memory, too
   std::shared_ptr<const security::Key> link_key;  ///< of a client of a cluster
   replication::GroupId group{};
   replication::Addresses given;       ///< by whoever made the client

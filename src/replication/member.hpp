@@ -305,6 +305,7 @@ class Member final : private fabric::Sink {
   void tell_entries(const fabric::NodeName& to, const GroupId& group, const Hosting& hosting,
                     base::Bytes body);
   void forget_reader(const fabric::NodeName& reader);
+  void retire_memory(const Hosting& hosting) noexcept;
   [[nodiscard]] Result<void> look_after_journal();
   [[nodiscard]] static Result<void> tell_decided(Hosting& hosting);
   [[nodiscard]] Result<bool> compact(Hosting& hosting);

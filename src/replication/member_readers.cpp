@@ -51,6 +51,12 @@ void Member::publish_promises(const Hosting& hosting) noexcept {
   }
 }
 
+/// Who has it mapped reads on, and must not take this member for one that promised nothing since.
+void Member::retire_memory(const Hosting& hosting) noexcept {
+  store_word(hosting.memory, kEpochWordAt, ~std::uint64_t{0});
+  (void)endpoint_.close_region(hosting.memory_region);
+}
+
 void Member::answer_memory(const GroupId& group, const Hosting& hosting,
                            const fabric::NodeName& reader) {
   const log::Replica& replica = hosting.replica;
@@ -65,8 +71,9 @@ void Member::answer_memory(const GroupId& group, const Hosting& hosting,
     reply.bytes = hosting.memory.size() - kMemoryLineBytes;
     reply.region = static_cast<std::uint32_t>(hosting.memory_region);
     // The next life of a replica with a disk promises more under the same name, while memory that
-    // is mapped still shows what the one before had.
-    const bool is_name_of_one_life = journal_ == nullptr || !endpoint_.traits().mapped;
+    // is mapped still shows what the one before had: unless whoever reads it sees that it is dead.
+    const fabric::Traits& traits = endpoint_.traits();
+    const bool is_name_of_one_life = journal_ == nullptr || !traits.mapped || traits.tells_lives;
     const log::Index executed = hosting.executor->executed();
     const log::Position last =
         executed > replica.base().index ? replica.at(executed).position() : replica.base();
@@ -82,9 +89,8 @@ void Member::answer_memory(const GroupId& group, const Hosting& hosting,
 }
 
 /// So that rights do not pile up with clients that come and go. Where memory is mapped nothing can
-/// be taken back: there are as many as a region has room for.
+/// be taken back, but the room that a grant takes may be.
 void Member::forget_reader(const fabric::NodeName& reader) {
-  if (!endpoint_.traits().revocable) return;
   for (const auto& [group, hosting] : groups_) {
     if (!hosting.memory.empty()) (void)endpoint_.revoke(hosting.memory_region, reader.node);
   }
