@@ -51,6 +51,11 @@ bool Door::is_ending() const noexcept {
   return (life.load(std::memory_order_acquire) & sys::kLifeEnded) != 0;
 }
 
+bool Door::surely_lives() const noexcept {
+  const auto life = word_at<std::uint32_t>(header_->memory(), kNodeLifeAt);
+  return life.load(std::memory_order_acquire) != 0 && !is_ending() && !has_left();
+}
+
 void Door::supersede(std::uint64_t incarnation) noexcept {
   word_at<std::uint64_t>(header_->memory(), kNodeLaterAt)
       .store(incarnation, std::memory_order_seq_cst);
@@ -119,7 +124,9 @@ bool ShmEndpoint::lives(const NodeName& target) const noexcept {
   // Behind the loads of what it is asked about.
   std::atomic_thread_fence(std::memory_order_acquire);
   const Peer* const peer = find_connected(target);
-  return peer != nullptr && !peer->ended && !peer->door.is_ending() && !peer->door.has_left();
+  if (peer == nullptr || peer->ended) return false;
+  if (options_.by_introduction) return peer->door.surely_lives();
+  return !peer->door.is_ending() && !peer->door.has_left();
 }
 
 // --- Progress. ---

@@ -35,6 +35,8 @@ class Door {
   [[nodiscard]] bool has_left() const noexcept;
   /// Its process is being ended. It may still store, but says nothing more that need be waited for.
   [[nodiscard]] bool is_ending() const noexcept;
+  /// It says so, and would say otherwise before its next life can begin.
+  [[nodiscard]] bool surely_lives() const noexcept;
   /// Tells it that a later life of its node is known.
   void supersede(std::uint64_t incarnation) noexcept;
 

@@ -176,7 +176,7 @@ void ShmEndpoint::forget_grant(RegionId region, NodeId node) noexcept {
 
 bool ShmEndpoint::reaches(const NodeName& target, RegionId region, const Rights& needed) {
   Peer* const peer = find_connected(target);
-  if (peer == nullptr) return false;
+  if (peer == nullptr || !lives(target)) return false;
   const auto found = region_of(*peer, region);
   return found && (*found)->allows(self().node, needed);
 }
