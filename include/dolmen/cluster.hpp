@@ -33,9 +33,10 @@ struct ClusterAddress {
   /// As NodeRunOptions::is_trusted_fabric: both sides must say so.
   bool is_trusted_fabric = false;
 
-  /// Of "dolmen://192.0.2.7:7400,192.0.2.8:7400?identity=/etc/dolmen/me.key", behind which there may
-  /// be "&shm=DIRECTORY" and "&fabric=trusted". What is not there is what the environment variables
-  /// DOLMEN_IDENTITY, DOLMEN_SHM and DOLMEN_FABRIC (`trusted`) say. Errors: invalid_argument.
+  /// Of "dolmen://192.0.2.7:7400,192.0.2.8:7400?identity=/etc/dolmen/me.key", behind which there
+  /// may be "&shm=DIRECTORY" and "&fabric=trusted". What is not there is what the environment
+  /// variables DOLMEN_IDENTITY, DOLMEN_SHM and DOLMEN_FABRIC (`trusted`) say. Errors:
+  /// invalid_argument.
   [[nodiscard]] static Result<ClusterAddress> parse(std::string_view text);
   [[nodiscard]] std::string text() const;
 };
@@ -81,8 +82,8 @@ struct NodeRunOptions {
   /// encrypted, and a client reads indexes by loads (docs/links.md). Empty: what the environment
   /// variable DOLMEN_SHM says, or tcp alone.
   std::string shared_directory{};
-  /// Nobody else can reach the network between the nodes and clients: what they say to each other is
-  /// not encrypted, once they have proved who they are. All must say so. Also: the environment
+  /// Nobody else can reach the network between the nodes and clients: what they say to each other
+  /// is not encrypted, once they have proved who they are. All must say so. Also: the environment
   /// variable DOLMEN_FABRIC is `trusted`.
   bool is_trusted_fabric = false;
   /// Where its figures are given to Prometheus, by HTTP and to anybody: "127.0.0.1:9464" or
@@ -136,8 +137,8 @@ struct ClusterStatus {
     std::string address{};
     std::string state{};  ///< "active", "draining", "lost", "removed"
     std::uint64_t seats = 0;
-    /// How this client speaks to it: "shm", "tcp", "clear" (tcp through a trusted fabric). Empty: it
-    /// was not reached, or keeps no group.
+    /// How this client speaks to it: "shm", "tcp", "clear" (tcp through a trusted fabric). Empty:
+    /// it was not reached, or keeps no group.
     std::string link{};
   };
   struct Group {

@@ -119,8 +119,7 @@ void print(const ClusterStatus& status) {
   std::printf("cluster %s, map %s\n\n%s%s%s%s%s%s\n", status.cluster.c_str(),
               std::to_string(status.version).c_str(), column("NODE", 5).c_str(),
               column("STATE", 9).c_str(), column("SEATS", 6).c_str(), column("LINK", 6).c_str(),
-              column("ADDRESS", 24).c_str(),
-              "NAME");
+              column("ADDRESS", 24).c_str(), "NAME");
   for (const ClusterStatus::Node& node : status.nodes) {
     std::printf("%s%s%s%s%s%s\n", column(std::to_string(node.number), 5).c_str(),
                 column(node.state, 9).c_str(), column(std::to_string(node.seats), 6).c_str(),
@@ -400,8 +399,9 @@ void add_node(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   run->add_option("--metrics", options->metrics,
                   "give figures to Prometheus at HOST:PORT, or at PORT of 127.0.0.1");
-  run->add_option("--shm", options->shared,
-                  "a directory in memory (of /dev/shm) in which nodes and clients of this host meet");
+  run->add_option(
+      "--shm", options->shared,
+      "a directory in memory (of /dev/shm) in which nodes and clients of this host meet");
   run->add_flag("--trusted-fabric", options->trusted_fabric,
                 "prove who is there, and do not encrypt what is said; all nodes and clients must");
   choose(run, run_node);

@@ -115,7 +115,9 @@ JoinedEndpoint::Peer* JoinedEndpoint::met(const NodeName& shared) noexcept {
   return found == names_.end() ? nullptr : &peers_.at(found->second);
 }
 
-bool JoinedEndpoint::chooses(const Peer& peer) const noexcept { return self().node < peer.name.node; }
+bool JoinedEndpoint::chooses(const Peer& peer) const noexcept {
+  return self().node < peer.name.node;
+}
 
 std::optional<Carrier> JoinedEndpoint::carrier(NodeId node) const noexcept {
   const auto found = peers_.find(node);
@@ -127,8 +129,7 @@ std::optional<Carrier> JoinedEndpoint::carrier(NodeId node) const noexcept {
 
 std::size_t JoinedEndpoint::shared_with(NodeId node) const noexcept {
   return static_cast<std::size_t>(std::ranges::count_if(peers_, [&](const auto& entry) {
-    const bool is_meant =
-        node == NodeId::nobody ? is_client(entry.first) : entry.first == node;
+    const bool is_meant = node == NodeId::nobody ? is_client(entry.first) : entry.first == node;
     return is_meant && entry.second.phase == Peer::Phase::shared;
   }));
 }

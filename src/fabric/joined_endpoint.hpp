@@ -104,9 +104,9 @@ class JoinedEndpoint final : public Endpoint {
     JoinedToken token{};                 ///< that it has to show
     std::optional<JoinedOffer> offer{};  ///< its own
     std::uint64_t deadline_ns = 0;
-    bool is_met = false;    ///< the exchange has a connection with it
-    bool has_shown = false; ///< … and it has shown the token
-    bool is_cut = false;    ///< nothing of it is reported any more but its end
+    bool is_met = false;         ///< the exchange has a connection with it
+    bool has_shown = false;      ///< … and it has shown the token
+    bool is_cut = false;         ///< nothing of it is reported any more but its end
     std::optional<Error> why{};  ///< the exchange's connection with it ended, or is not to go on
   };
   /// What map() gave.
@@ -153,7 +153,7 @@ class JoinedEndpoint final : public Endpoint {
   std::map<RegionId, std::map<NodeId, Rights>> grants_;
   std::vector<Mapped> mapped_;
   std::optional<Error> failure_;
-  std::size_t by_tcp_ = 0;   ///< peers for which tcp is asked in each poll()
+  std::size_t by_tcp_ = 0;  ///< peers for which tcp is asked in each poll()
   bool ask_tcp_ = true;
   std::uint64_t polls_ = 0;
   std::uint64_t busy_ns_ = 0;

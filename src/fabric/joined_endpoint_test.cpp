@@ -67,7 +67,9 @@ class JoinedTest : public testing::Test {
     introduce(one, other);
     return pump([&] { return !one.heard.up.empty() && !other.heard.up.empty(); }, one, other);
   }
-  [[nodiscard]] std::vector<std::string> objects() const { return exchange_.open()->list().value(); }
+  [[nodiscard]] std::vector<std::string> objects() const {
+    return exchange_.open()->list().value();
+  }
 
   JoinedWorld world_;
   sys::test::SharedScratch exchange_;
@@ -228,9 +230,9 @@ TEST_F(JoinedTest, EitherLinksEndEndsBothOnceAndTheyMeetAgain) {
     } else {
       two->disconnect(NodeId{1});
     }
-    ASSERT_TRUE(pump(
-        [&] { return one.heard.lost.size() == round && two.heard.lost.size() == round; }, one,
-        two));
+    ASSERT_TRUE(
+        pump([&] { return one.heard.lost.size() == round && two.heard.lost.size() == round; }, one,
+             two));
     ASSERT_TRUE(pump([&] { return !one.heard.up.empty() && !two.heard.up.empty(); }, one, two));
     EXPECT_EQ(one->carrier(NodeId{2}), Carrier::shared) << round;
     EXPECT_EQ(two->carrier(NodeId{1}), Carrier::shared) << round;

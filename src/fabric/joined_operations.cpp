@@ -102,9 +102,8 @@ Result<MutableBytes> JoinedEndpoint::map(const NodeName& target, RegionId region
 }
 
 void JoinedEndpoint::unmap(const NodeName& target, RegionId region) noexcept {
-  const auto found = std::ranges::find_if(mapped_, [&](const Mapped& one) {
-    return one.target == target && one.region == region;
-  });
+  const auto found = std::ranges::find_if(
+      mapped_, [&](const Mapped& one) { return one.target == target && one.region == region; });
   if (found == mapped_.end()) return;
   shared_->unmap(found->shared, region);
   mapped_.erase(found);
@@ -112,8 +111,7 @@ void JoinedEndpoint::unmap(const NodeName& target, RegionId region) noexcept {
 
 bool JoinedEndpoint::lives(const NodeName& target) const noexcept {
   const Peer* const peer = find(target);
-  return peer != nullptr && peer->phase == Peer::Phase::shared &&
-         shared_->lives(peer->offer->name);
+  return peer != nullptr && peer->phase == Peer::Phase::shared && shared_->lives(peer->offer->name);
 }
 
 }  // namespace dolmen::fabric

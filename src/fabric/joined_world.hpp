@@ -29,8 +29,7 @@ class JoinedWorld : public World {
     return std::move(*made);
   }
   void before_end(NodeId node) override {
-    std::erase_if(nodes_,
-                  [&](const JoinedEndpoint* one) { return one->self().node == node; });
+    std::erase_if(nodes_, [&](const JoinedEndpoint* one) { return one->self().node == node; });
   }
   std::uint64_t now_ns() override { return sys::linux_env().clock->monotonic_ns(); }
   void pass_time() override { std::this_thread::yield(); }

@@ -367,15 +367,15 @@ Result<std::unique_ptr<ShmEndpoint>> open(const sys::Env& env,
   }
   DOLMEN_TRY(auto bell, directory->make_bell(bell_of(name)));
   DOLMEN_TRY(auto header, directory->create(kHeaderBytes));
-  write_card(header->memory(), NodeCard{.name = name,
-                                                  .process = process,
-                                                  .message_bytes_max = options.message_bytes_max});
+  write_card(
+      header->memory(),
+      NodeCard{.name = name, .process = process, .message_bytes_max = options.message_bytes_max});
   // Without it the others hear a little later that this process was ended.
   void* const word = header->memory().data() + kNodeLifeAt;
   auto life = directory->mark_life(static_cast<std::uint32_t*>(word));
   DOLMEN_CHECK(header->publish(node_object(name)));
   return std::make_unique<ShmEndpoint>(env, std::move(directory), options, std::move(bell),
-                                            std::move(header), life ? std::move(*life) : nullptr);
+                                       std::move(header), life ? std::move(*life) : nullptr);
 }
 
 }  // namespace shm

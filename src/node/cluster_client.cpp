@@ -182,8 +182,7 @@ Result<ClusterStatus> Cluster::status(std::chrono::milliseconds patience) {
     const auto members = client.status(std::min(left_until(deadline_ns), kLook));
     const node::ClientOf::Impl& inside = node::ClientOf::inside(client);
     for (ClusterStatus::Node& one : result.nodes) {
-      const char* const link =
-          node::link_of(*inside.tcp, inside.both, fabric::NodeId{one.number});
+      const char* const link = node::link_of(*inside.tcp, inside.both, fabric::NodeId{one.number});
       if (one.link.empty()) one.link = link;
     }
     if (!members) continue;

@@ -108,10 +108,9 @@ std::string id_of(const cluster::RootState& map) {
 GroupPlan plan_of(const cluster::RootState& map, cluster::GroupNumber group,
                   const security::LinkSelf& self) {
   GroupPlan plan;
-  plan.link = {
-      .key = self.key,
-      .trust = trust_of(map, *self.key, sys::linux_env().clock->wall_ns() / 1'000'000'000),
-      .says = self.says};
+  plan.link = {.key = self.key,
+               .trust = trust_of(map, *self.key, sys::linux_env().clock->wall_ns() / 1'000'000'000),
+               .says = self.says};
   plan.shared_directory = self.shared_directory;
   const cluster::RootGroup* const its = map.group(group);
   if (its == nullptr) return plan;

@@ -76,11 +76,11 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   if (!map->is_begun() && impl->file.founders.empty()) {
     constexpr std::uint64_t kPatienceNs = 10'000'000'000;
     DOLMEN_TRY(const security::JoinToken token, used_token(directory));
-    DOLMEN_TRY(map, node::fetch_map(impl->file.seeds,
-                                    {.key = impl->link.key,
-                                     .trust = node::trust_of(token),
-                                     .says = impl->link.says},
-                                    env.clock->monotonic_ns() + kPatienceNs));
+    DOLMEN_TRY(map,
+               node::fetch_map(
+                   impl->file.seeds,
+                   {.key = impl->link.key, .trust = node::trust_of(token), .says = impl->link.says},
+                   env.clock->monotonic_ns() + kPatienceNs));
     DOLMEN_CHECK(node::ClusterCore::write_map(*impl->disk, *map));
   }
   // Whom a founder's file names is asked until the cluster has begun.
@@ -148,9 +148,9 @@ Result<void> ClusterNode::Impl::connect() {
     tcp = only.get();
     made = std::move(only);
   } else {
-    DOLMEN_TRY(auto exchange, sys::open_shared_directory(shared, sys::DirectoryMode::open_or_create));
-    DOLMEN_TRY(auto both,
-               fabric::JoinedEndpoint::make({.tcp = by_tcp}, env, std::move(exchange)));
+    DOLMEN_TRY(auto exchange,
+               sys::open_shared_directory(shared, sys::DirectoryMode::open_or_create));
+    DOLMEN_TRY(auto both, fabric::JoinedEndpoint::make({.tcp = by_tcp}, env, std::move(exchange)));
     joined = both.get();
     tcp = &both->tcp();
     made = std::move(both);

@@ -62,7 +62,8 @@ struct RegionReads : ClientOf::Impl {
     }
     return {};
   }
-  /// Whether whoever leads now is read by load_one(), and not by read_all(). Errors: the endpoint's.
+  /// Whether whoever leads now is read by load_one(), and not by read_all(). Errors: the
+  /// endpoint's.
   [[nodiscard]] Result<bool> is_loaded(std::uint64_t deadline_ns) {
     if (failure) return std::unexpected(*failure);
     if (!endpoint->traits().mapped) return false;

@@ -170,10 +170,10 @@ Result<Joined> connect(const GroupPlan& plan, const fabric::NodeName& self,
     }
   }
   // Where there is no such directory others are met by tcp alone.
-  auto exchange = plan.shared_directory.empty()
-                      ? Result<std::unique_ptr<sys::SharedDirectory>>(nullptr)
-                      : sys::open_shared_directory(plan.shared_directory,
-                                                   sys::DirectoryMode::open_existing);
+  auto exchange =
+      plan.shared_directory.empty()
+          ? Result<std::unique_ptr<sys::SharedDirectory>>(nullptr)
+          : sys::open_shared_directory(plan.shared_directory, sys::DirectoryMode::open_existing);
   if (exchange && *exchange) {
     DOLMEN_TRY(auto made,
                fabric::JoinedEndpoint::make({.tcp = std::move(tcp)}, env, std::move(*exchange)));

@@ -47,7 +47,7 @@ struct GroupPlan {
 /// An endpoint of either kind.
 struct Joined {
   std::unique_ptr<fabric::Endpoint> endpoint;
-  fabric::TcpEndpoint* tcp = nullptr;  ///< the same, or within it; null: in shared memory alone
+  fabric::TcpEndpoint* tcp = nullptr;      ///< the same, or within it; null: in shared memory alone
   fabric::JoinedEndpoint* both = nullptr;  ///< the same, where it has shared memory, too
 };
 /// How a cluster's node is spoken to: "shm", "tcp", "clear" (tcp, through a trusted fabric); empty:

@@ -64,7 +64,8 @@ struct LinkSelf {
   std::shared_ptr<const Key> key;
   std::shared_ptr<const Trust> trust;
   std::uint8_t says = 0;
-  /// Where this side may be met in shared memory, and of no account for a handshake; empty: nowhere.
+  /// Where this side may be met in shared memory, and of no account for a handshake; empty:
+  /// nowhere.
   std::string shared_directory{};
 };
 /// Errors: invalid_argument (nothing given, an owner's key, trust of another cluster). That the

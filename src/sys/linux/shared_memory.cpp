@@ -251,8 +251,8 @@ class LinuxSharedDirectory final : public SharedDirectory {
     // Numbers of files mean something within one life of one system alone.
     const Descriptor boot(::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
     std::array<std::byte, 36> id{};
-    if (boot.get() < 0 || ::read(boot.get(), id.data(), id.size()) !=
-                              static_cast<ssize_t>(id.size())) {
+    if (boot.get() < 0 ||
+        ::read(boot.get(), id.data(), id.size()) != static_cast<ssize_t>(id.size())) {
       return system_failure(errno, "/proc/sys/kernel/random/boot_id");
     }
     return std::array<std::uint64_t, 2>{base::checksum64(id, status.st_dev), status.st_ino};
@@ -282,7 +282,8 @@ Result<std::unique_ptr<SharedDirectory>> open_shared_directory(const std::string
                                                                DirectoryMode mode) {
   const std::string folder = without_slashes(path.empty() ? default_path() : path);
   const bool is_made = mode != DirectoryMode::open_existing;
-  if (is_made && ::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return system_failure(errno, folder);
+  if (is_made && ::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+    return system_failure(errno, folder);
   Descriptor descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
   if (descriptor.get() < 0) return system_failure(errno, folder);
   struct stat status{};
