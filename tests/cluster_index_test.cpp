@@ -3,6 +3,7 @@
 // An index in a cluster of processes, hashed or ordered: nodes that lead its shards are killed, and
 // all of them are replaced, while clients put, erase and look up. What all saw together is judged.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <stdlib.h>
@@ -26,6 +28,7 @@
 #include <dolmen/ordered_index.hpp>
 
 #include "base/test_budget.hpp"
+#include "sys/linux/shared_scratch.hpp"
 #include "tests/index_clients.hpp"
 
 namespace {
@@ -37,8 +40,10 @@ using std::chrono::seconds;
 /// `dolmen serve`, once for each node.
 class Nodes {
  public:
-  /// `memory_max`: bytes that each process may have; 0: as many as there are.
-  explicit Nodes(std::uint32_t count, std::uint64_t memory_max = 0) : memory_max_(memory_max) {
+  /// `memory_max`: bytes that each process may have; 0: as many as there are. `shared`: where they
+  /// and their clients meet; empty: nowhere.
+  explicit Nodes(std::uint32_t count, std::uint64_t memory_max = 0, std::string shared = {})
+      : memory_max_(memory_max), shared_(std::move(shared)) {
     std::string pattern = (fs::temp_directory_path() / "dolmen-index-XXXXXX").string();
     root_ = ::mkdtemp(pattern.data());
     dolmen::make_cluster_keys(keys(), count).value();
@@ -62,7 +67,9 @@ class Nodes {
 
   [[nodiscard]] std::string keys() const { return root_ + "/keys"; }
   [[nodiscard]] dolmen::ClusterAddress address() const {
-    return {.nodes = addresses_, .identity_file = keys() + "/client-1.key"};
+    return {.nodes = addresses_,
+            .identity_file = keys() + "/client-1.key",
+            .shared_directory = shared_};
   }
   /// The next one: numbers are given one after the other.
   void join(dolmen::Cluster& cluster) {
@@ -81,6 +88,7 @@ class Nodes {
     if (child == 0) {
       const rlimit limit{.rlim_cur = memory_max_, .rlim_max = memory_max_};
       if (memory_max_ != 0 && ::setrlimit(RLIMIT_DATA, &limit) != 0) ::_exit(126);
+      if (!shared_.empty()) ::setenv("DOLMEN_SHM", shared_.c_str(), 1);
       ::execl(DOLMEN_COMMAND, DOLMEN_COMMAND, "serve", where.c_str(), "--json", nullptr);
       ::_exit(127);
     }
@@ -106,6 +114,7 @@ class Nodes {
   }
 
   const std::uint64_t memory_max_;
+  const std::string shared_;
   std::string root_;
   std::vector<std::string> addresses_;
   std::map<std::uint32_t, pid_t> pids_;
@@ -169,6 +178,42 @@ TEST(ClusterIndex, NothingIsLostWhoeverLeadsIsKilled) {
     ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
     nodes.start(leader);
     ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
+  }
+  judge(clients);
+  EXPECT_GT(clients.one_sided(), clients.asked());
+}
+
+/// A client in a process of its own, which gets until it is killed.
+pid_t start_getting(const Nodes& nodes) {
+  const IndexClients::Open its = open(nodes);
+  const pid_t child = ::fork();
+  if (child < 0) std::abort();
+  if (child > 0) return child;
+  auto index = its();
+  for (;;) (void)index.get(dolmen::base::as_bytes("a key"), seconds(60));
+}
+
+// Memory of the dead stays readable, and their next lives promise more than it says.
+TEST(ClusterIndex, WhatIsLoadedInSharedMemoryIsTheLatestWhoeverIsKilled) {
+  const dolmen::sys::test::SharedScratch exchange;
+  Nodes nodes(3, 0, exchange.path());
+  dolmen::Cluster cluster = with_index(nodes);
+  std::array<pid_t, 2> getting{start_getting(nodes), start_getting(nodes)};
+  IndexClients clients(open(nodes), 4);
+  ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(200));
+  wait_until(cluster, "they do not meet", [](const auto& status) {
+    return std::ranges::all_of(status.nodes, [](const auto& one) { return one.link == "shm"; });
+  });
+  for (int kill = 0; kill < 3; ++kill) {
+    std::uint32_t leader = 0;
+    ASSERT_NO_FATAL_FAILURE(find_leader(cluster, "i/" + std::to_string(kill % 2), leader));
+    nodes.kill(leader);
+    if (kill < 2) {
+      ::kill(getting[static_cast<std::size_t>(kill)], SIGKILL);
+      ::waitpid(getting[static_cast<std::size_t>(kill)], nullptr, 0);
+    }
+    nodes.start(leader);
+    ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(300));
   }
   judge(clients);
   EXPECT_GT(clients.one_sided(), clients.asked());

@@ -27,9 +27,16 @@ struct ClusterAddress {
   std::vector<std::string> nodes;  ///< "192.0.2.7:7400" or "[2001:db8::7]:7400"
   /// Who asks: a client's key, and whom it trusts (make_cluster_keys(), Cluster::add_client()).
   std::string identity_file;
+  /// A directory in memory in which nodes of this host are met, if they meet there, too
+  /// (NodeRunOptions::shared_directory). Nobody is there: they are spoken to by tcp.
+  std::string shared_directory{};
+  /// As NodeRunOptions::is_trusted_fabric: both sides must say so.
+  bool is_trusted_fabric = false;
 
-  /// Of "dolmen://192.0.2.7:7400,192.0.2.8:7400?identity=/etc/dolmen/me.key". Without an identity
-  /// there: the one that the environment variable DOLMEN_IDENTITY names. Errors: invalid_argument.
+  /// Of "dolmen://192.0.2.7:7400,192.0.2.8:7400?identity=/etc/dolmen/me.key", behind which there
+  /// may be "&shm=DIRECTORY" and "&fabric=trusted". What is not there is what the environment
+  /// variables DOLMEN_IDENTITY, DOLMEN_SHM and DOLMEN_FABRIC (`trusted`) say. Errors:
+  /// invalid_argument.
   [[nodiscard]] static Result<ClusterAddress> parse(std::string_view text);
   [[nodiscard]] std::string text() const;
 };
@@ -57,6 +64,8 @@ struct NodeOptions {
   std::string token{};
   /// For people; 1 to 63 letters, digits and others that are no blanks. Empty: made of its number.
   std::string name{};
+  /// As NodeRunOptions::is_trusted_fabric, of others that are asked.
+  bool is_trusted_fabric = false;
 };
 
 struct NodeRunOptions {
@@ -68,6 +77,15 @@ struct NodeRunOptions {
   std::chrono::milliseconds lost_after{std::chrono::seconds(10)};
   /// Of the loop, as ReplicatedOptions::spin.
   std::chrono::microseconds spin{0};
+  /// A directory in memory, of this user alone, in which it meets other nodes and clients of this
+  /// host that have it as well; made if it is not there. What two say to each other there is not
+  /// encrypted, and a client reads indexes by loads (docs/links.md). Empty: what the environment
+  /// variable DOLMEN_SHM says, or tcp alone.
+  std::string shared_directory{};
+  /// Nobody else can reach the network between the nodes and clients: what they say to each other
+  /// is not encrypted, once they have proved who they are. All must say so. Also: the environment
+  /// variable DOLMEN_FABRIC is `trusted`.
+  bool is_trusted_fabric = false;
   /// Where its figures are given to Prometheus, by HTTP and to anybody: "127.0.0.1:9464" or
   /// "[::1]:9464"; port 0 is any. Empty: nowhere (docs/metrics.md).
   std::string metrics{};
@@ -128,6 +146,9 @@ struct ClusterStatus {
     std::string address{};
     std::string state{};  ///< "active", "draining", "lost", "removed"
     std::uint64_t seats = 0;
+    /// How this client speaks to it: "shm", "tcp", "clear" (tcp through a trusted fabric). Empty:
+    /// it was not reached, or keeps no group.
+    std::string link{};
   };
   struct Group {
     std::uint32_t number = 0;

@@ -34,6 +34,8 @@ struct Options {
   double lost_after_s = 10;
   double patience_s = 10;
   std::string metrics;
+  std::string shared;
+  bool trusted_fabric = false;
   bool json = false;
 };
 
@@ -82,6 +84,8 @@ int run_node(const Options& options) {
   NodeRunOptions run;
   run.lost_after = milliseconds(options.lost_after_s);
   run.metrics = options.metrics;
+  run.shared_directory = options.shared;
+  run.is_trusted_fabric = options.trusted_fabric;
   const bool is_port = run.metrics.find_first_not_of("0123456789") == std::string::npos;
   if (is_port && !run.metrics.empty()) run.metrics = "127.0.0.1:" + run.metrics;
   auto node = ClusterNode::start(options.node.directory, run);
@@ -115,13 +119,14 @@ std::string list_of(const std::vector<std::uint32_t>& numbers) {
 }
 
 void print(const ClusterStatus& status) {
-  std::printf("cluster %s, map %s\n\n%s%s%s%s%s\n", status.cluster.c_str(),
+  std::printf("cluster %s, map %s\n\n%s%s%s%s%s%s\n", status.cluster.c_str(),
               std::to_string(status.version).c_str(), column("NODE", 5).c_str(),
-              column("STATE", 9).c_str(), column("SEATS", 6).c_str(), column("ADDRESS", 24).c_str(),
-              "NAME");
+              column("STATE", 9).c_str(), column("SEATS", 6).c_str(), column("LINK", 6).c_str(),
+              column("ADDRESS", 24).c_str(), "NAME");
   for (const ClusterStatus::Node& node : status.nodes) {
-    std::printf("%s%s%s%s%s\n", column(std::to_string(node.number), 5).c_str(),
+    std::printf("%s%s%s%s%s%s\n", column(std::to_string(node.number), 5).c_str(),
                 column(node.state, 9).c_str(), column(std::to_string(node.seats), 6).c_str(),
+                column(node.link.empty() ? "-" : node.link, 6).c_str(),
                 column(node.address, 24).c_str(), node.name.c_str());
   }
   std::printf("\n%s%s%s%s%s%s%s\n", column("GROUP", 6).c_str(), column("KIND", 6).c_str(),
@@ -155,7 +160,8 @@ Json json_of(const ClusterStatus& status) {
                      {"name", node.name},
                      {"address", node.address},
                      {"state", node.state},
-                     {"seats", node.seats}});
+                     {"seats", node.seats},
+                     {"link", node.link}});
   }
   Json groups = Json::array();
   for (const ClusterStatus::Group& group : status.groups) {
@@ -458,6 +464,11 @@ void add_node(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   run->add_option("--metrics", options->metrics,
                   "give figures to Prometheus at HOST:PORT, or at PORT of 127.0.0.1");
+  run->add_option(
+      "--shm", options->shared,
+      "a directory in memory (of /dev/shm) in which nodes and clients of this host meet");
+  run->add_flag("--trusted-fabric", options->trusted_fabric,
+                "prove who is there, and do not encrypt what is said; all nodes and clients must");
   choose(run, run_node);
 
   CLI::App* const look = add_command(

@@ -8,8 +8,11 @@
 #include <string>
 #include <vector>
 
+#include <unistd.h>
+
 #include <dolmen/cluster.hpp>
 
+#include "base/checksum.hpp"
 #include "cli/command.hpp"
 #include "sys/linux/children.hpp"
 #include "sys/linux/linux.hpp"
@@ -27,7 +30,32 @@ struct Options {
   std::uint16_t port = 7400;
   std::uint16_t metrics_port = 0;  ///< 0: none
   std::vector<std::string> program;
+  bool no_shm = false;
   bool json = false;
+};
+
+/// Where the nodes and clients of this host meet in memory; gone at the end. The same whenever the
+/// cluster is brought up, so that its address stays.
+class Exchange {
+ public:
+  /// Where there is no such memory, or somebody else has the place, there is none.
+  explicit Exchange(const Options& options) {
+    if (options.no_shm) return;
+    const std::string cluster = fs::absolute(options.directory).lexically_normal().string();
+    const std::uint64_t id = base::checksum64(base::as_bytes(cluster), ::geteuid());
+    const std::string path = "/dev/shm/dolmen-up-" + std::to_string(id);
+    if (sys::open_shared_directory(path, sys::DirectoryMode::open_or_create)) path_ = path;
+  }
+  ~Exchange() {
+    std::error_code unused;
+    if (!path_.empty()) fs::remove_all(path_, unused);
+  }
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+ private:
+  std::string path_;  ///< empty: none
 };
 
 /// The nodes' directories and the keys; what is there already is left as it is.
@@ -67,6 +95,7 @@ class LocalCluster {
     return {};
   }
   [[nodiscard]] const ClusterAddress& address() const noexcept { return address_; }
+  void meet_in(const Exchange& exchange) { address_.shared_directory = exchange.path(); }
   [[nodiscard]] std::string node_directory(std::size_t i) const {
     return directory_ + "/node-" + std::to_string(i + 1);
   }
@@ -110,11 +139,14 @@ int wait_for(sys::Children& children, const char* what) {
 }
 
 int bring_up(const Options& options) {
-  const LocalCluster cluster(options);
+  LocalCluster cluster(options);
   if (const auto made = cluster.make(); !made) return failed(made.error());
+  const Exchange exchange(options);
+  cluster.meet_in(exchange);
   sys::Children children;
   for (std::size_t i = 0; i < options.nodes; ++i) {
     std::vector<std::string> words{"serve", cluster.node_directory(i), "--json"};
+    if (!exchange.path().empty()) words.insert(words.end(), {"--shm", exchange.path()});
     if (options.metrics_port != 0) {
       words.insert(words.end(), {"--metrics", options.host + ":" +
                                                   std::to_string(options.metrics_port + i + 1)});
@@ -139,12 +171,14 @@ int run_program(const Options& options) {
   if (options.program.empty()) return misused("which program?", "run");
   const LocalCluster cluster(options);
   if (const auto made = cluster.make(); !made) return failed(made.error());
+  const Exchange exchange(options);
   sys::Children children;
   const std::vector<std::string> arguments(options.program.begin() + 1, options.program.end());
   for (std::size_t i = 0; i < options.nodes; ++i) {
     const auto started = children.start(options.program.front(), arguments,
                                         {{"DOLMEN_NODE", cluster.node_directory(i)},
                                          {"DOLMEN_CLUSTER", cluster.address().text()},
+                                         {"DOLMEN_SHM", exchange.path()},
                                          {"DOLMEN_RANK", std::to_string(i)},
                                          {"DOLMEN_RANKS", std::to_string(options.nodes)}});
     if (!started) return failed(started.error());
@@ -165,6 +199,8 @@ void add_up(CLI::App& app, Chosen& chosen) {
     command->add_option("--port", options->port, "they listen at the ports behind it")
         ->check(CLI::Range(1024, 65'000))
         ->capture_default_str();
+    command->add_flag("--no-shm", options->no_shm,
+                      "let them meet by tcp alone, and not in the host's shared memory");
     command->callback(
         [options, run, &chosen] { chosen.run = [options, run] { return run(*options); }; });
   };

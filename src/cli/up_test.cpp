@@ -240,7 +240,8 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
                           {"name", "node-" + std::to_string(number)},
                           {"address", at(number)},
                           {"state", "active"},
-                          {"seats", 2}}));
+                          {"seats", 2},
+                          {"link", "tcp"}}));
   }
   EXPECT_EQ(whole["groups"][0]["kind"], "root");
   EXPECT_EQ(whole["groups"][1]["kind"], "space");

@@ -28,6 +28,9 @@ class World {
   virtual void pass_time() {}
   /// Whether wait() and wake() block threads.
   [[nodiscard]] virtual bool is_real_time() const = 0;
+  /// Where traits().mapped is set: whether that holds for Alice and Bob, or they have no memory in
+  /// common.
+  [[nodiscard]] virtual bool shares_memory() const { return true; }
   /// Why it cannot run here; empty: it can.
   [[nodiscard]] virtual std::string missing() const { return {}; }
 };

@@ -57,6 +57,9 @@ class Decorated : public Endpoint {
   void unmap(const NodeName& target, RegionId region) noexcept override {
     inner_->unmap(target, region);
   }
+  [[nodiscard]] bool lives(const NodeName& target) const noexcept override {
+    return inner_->lives(target);
+  }
   [[nodiscard]] Result<bool> poll(Sink& sink) override { return inner_->poll(sink); }
   [[nodiscard]] Result<void> wait(std::uint64_t until_ns) override {
     return inner_->wait(until_ns);

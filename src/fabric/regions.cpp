@@ -68,6 +68,15 @@ Result<MutableBytes> Regions::make(RegionId region, std::size_t bytes) {
   return MutableBytes(memory, bytes);
 }
 
+Result<void> Regions::adopt(RegionId region, MutableBytes memory) {
+  if (regions_.contains(region)) {
+    return fail(Errc::already_exists, "region", static_cast<std::uint64_t>(region));
+  }
+  const std::shared_ptr<std::byte> borrowed(std::shared_ptr<std::byte>(), memory.data());
+  regions_.emplace(region, Region{.memory = borrowed, .bytes = memory.size(), .grants = {}});
+  return {};
+}
+
 Result<Regions::Region*> Regions::find(RegionId region) {
   const auto found = regions_.find(region);
   if (found == regions_.end()) {

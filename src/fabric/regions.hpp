@@ -31,6 +31,8 @@ class Regions {
 
   /// These four as Endpoint says.
   [[nodiscard]] Result<MutableBytes> make(RegionId region, std::size_t bytes);
+  /// … of memory that somebody else keeps, longer than the region is there.
+  [[nodiscard]] Result<void> adopt(RegionId region, MutableBytes memory);
   [[nodiscard]] Result<void> close(RegionId region);
   [[nodiscard]] Result<void> grant(RegionId region, NodeId node, Rights rights);
   [[nodiscard]] Result<void> revoke(RegionId region, NodeId node);

@@ -51,6 +51,11 @@ bool Door::is_ending() const noexcept {
   return (life.load(std::memory_order_acquire) & sys::kLifeEnded) != 0;
 }
 
+bool Door::surely_lives() const noexcept {
+  const auto life = word_at<std::uint32_t>(header_->memory(), kNodeLifeAt);
+  return life.load(std::memory_order_acquire) != 0 && !is_ending() && !has_left();
+}
+
 void Door::supersede(std::uint64_t incarnation) noexcept {
   word_at<std::uint64_t>(header_->memory(), kNodeLaterAt)
       .store(incarnation, std::memory_order_seq_cst);
@@ -75,8 +80,12 @@ ShmEndpoint::ShmEndpoint(const sys::Env& env, std::unique_ptr<sys::SharedDirecto
   traits_.operation_bytes_max = kRegionBytesMax;
 }
 
-ShmEndpoint::~ShmEndpoint() {
+void ShmEndpoint::leave() noexcept {
   word_at<std::uint32_t>(header_->memory(), kNodeLeftAt).store(1, std::memory_order_seq_cst);
+}
+
+ShmEndpoint::~ShmEndpoint() {
+  leave();
   life_.reset();
   header_->withdraw();
   for (const auto& peer : peers_) {
@@ -111,6 +120,15 @@ void ShmEndpoint::disconnect(NodeId node) noexcept {
   if (peer != nullptr && peer->link != nullptr && !peer->closing) peer->closing = Errc::closed;
 }
 
+bool ShmEndpoint::lives(const NodeName& target) const noexcept {
+  // Behind the loads of what it is asked about.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  const Peer* const peer = find_connected(target);
+  if (peer == nullptr || peer->ended) return false;
+  if (options_.by_introduction) return peer->door.surely_lives();
+  return !peer->door.is_ending() && !peer->door.has_left();
+}
+
 // --- Progress. ---
 
 Result<bool> ShmEndpoint::poll(Sink& sink) {
@@ -125,6 +143,7 @@ Result<bool> ShmEndpoint::poll(Sink& sink) {
   for (std::size_t i = 0; i < peers_.size(); ++i) did = advance(*peers_[i], sink) || did;
   std::erase_if(peers_, [&](const std::unique_ptr<Peer>& peer) {
     if (!peer->dropped) return false;
+    look_ = look_ || options_.by_introduction;  // it may have been introduced again
     bell_->unwatch(peer->token);
     for (RemoteRegion& region : peer->regions) {
       if (region.handed_out()) kept_regions_.push_back(std::move(region));
@@ -163,7 +182,7 @@ bool ShmEndpoint::report_completions(Sink& sink) {
 bool ShmEndpoint::advance(Peer& peer, Sink& sink) {
   if (peer.dropped) return false;
   if (peer.link == nullptr) {
-    if (peer.ended || peer.door.has_left()) {
+    if (peer.ended || peer.forgotten || peer.door.has_left()) {
       peer.dropped = true;
       reap_soon();
       return true;
@@ -226,7 +245,7 @@ void ShmEndpoint::end_link(Peer& peer, const Error& why, Errc to_peer, Sink& sin
   peer.retry_ns = 0;
   if (superseded_ || why.code() == Errc::superseded) peer.hopeless = true;
   if (peer.door.is_ending()) peer.hopeless = true;  // it is dropped when it has ended
-  if (peer.ended || peer.door.has_left()) {
+  if (peer.ended || peer.forgotten || peer.door.has_left()) {
     peer.dropped = true;
     reap_soon();
   }
@@ -260,7 +279,7 @@ bool ShmEndpoint::pending(bool about_to_sleep) noexcept {
       word_at<std::uint64_t>(header_->memory(), kNodeKnocksAt).load(std::memory_order_seq_cst);
   if (knocks != knocks_) return true;
   for (const auto& peer : peers_) {
-    if (peer->closing || peer->ended || peer->dropped) return true;
+    if (peer->closing || peer->ended || peer->forgotten || peer->dropped) return true;
     if (!peer->connected && peer->door.has_left()) return true;
     Link* const link = peer->link.get();
     if (link == nullptr) {
@@ -298,13 +317,23 @@ Result<void> ShmEndpoint::wait(std::uint64_t until_ns) {
     if (looks % kLooksPerNotice == 0) DOLMEN_CHECK(hear_notices(0));
     if (!ended_.empty() || now >= deadline) return {};
   }
-  // See RingWriter::put(): from here on whoever publishes something rings.
-  waiting.store(1, std::memory_order_seq_cst);
   Result<void> slept;
-  if (!pending(true)) slept = hear_notices(deadline);
+  if (arm()) slept = hear_notices(deadline);
   waiting.store(0, std::memory_order_relaxed);
   woken_.store(false, std::memory_order_relaxed);
   return slept;
+}
+
+bool ShmEndpoint::arm() noexcept {
+  // See RingWriter::put(): from here on whoever publishes something rings.
+  word_at<std::uint32_t>(header_->memory(), kNodeWaitingAt).store(1, std::memory_order_seq_cst);
+  return !pending(true);
+}
+
+Result<void> ShmEndpoint::disarm() noexcept {
+  word_at<std::uint32_t>(header_->memory(), kNodeWaitingAt).store(0, std::memory_order_relaxed);
+  woken_.store(false, std::memory_order_relaxed);
+  return hear_notices(0);
 }
 
 void ShmEndpoint::wake() noexcept {
@@ -313,14 +342,12 @@ void ShmEndpoint::wake() noexcept {
   if (waiting.load(std::memory_order_seq_cst) != 0) bell_->ring();
 }
 
-}  // namespace shm
-
-Result<std::unique_ptr<Endpoint>> open_shm(const sys::Env& env,
-                                           std::unique_ptr<sys::SharedDirectory> directory,
-                                           const ShmOptions& options) {
+Result<std::unique_ptr<ShmEndpoint>> open(const sys::Env& env,
+                                          std::unique_ptr<sys::SharedDirectory> directory,
+                                          const ShmOptions& options) {
   const NodeName& name = options.self;
   if (name.node == NodeId::nobody || !std::has_single_bit(options.ring_bytes) ||
-      options.ring_bytes < shm::kRingBytesMin || options.ring_bytes > shm::kRingBytesMax ||
+      options.ring_bytes < kRingBytesMin || options.ring_bytes > kRingBytesMax ||
       options.message_bytes_max == 0 || options.message_bytes_max > ~std::uint32_t{0} ||
       options.operations_max == 0) {
     return fail(Errc::invalid_argument, "the options of a shared-memory endpoint");
@@ -329,7 +356,7 @@ Result<std::unique_ptr<Endpoint>> open_shm(const sys::Env& env,
   DOLMEN_TRY(const auto objects, directory->list());
   for (const std::string& object : objects) {
     DOLMEN_TRY(const bool gone, directory->reap(object));
-    const auto other = shm::node_of_object(object);
+    const auto other = node_of_object(object);
     if (gone || !other || other->node != name.node) continue;
     if (other->incarnation == name.incarnation) {
       return fail(Errc::already_exists, "this life of the node", name.incarnation);
@@ -338,17 +365,25 @@ Result<std::unique_ptr<Endpoint>> open_shm(const sys::Env& env,
       return fail(Errc::superseded, "a later life of the node", other->incarnation);
     }
   }
-  DOLMEN_TRY(auto bell, directory->make_bell(shm::bell_of(name)));
-  DOLMEN_TRY(auto header, directory->create(shm::kHeaderBytes));
-  shm::write_card(header->memory(), shm::NodeCard{.name = name,
-                                                  .process = process,
-                                                  .message_bytes_max = options.message_bytes_max});
+  DOLMEN_TRY(auto bell, directory->make_bell(bell_of(name)));
+  DOLMEN_TRY(auto header, directory->create(kHeaderBytes));
+  write_card(
+      header->memory(),
+      NodeCard{.name = name, .process = process, .message_bytes_max = options.message_bytes_max});
   // Without it the others hear a little later that this process was ended.
-  void* const word = header->memory().data() + shm::kNodeLifeAt;
+  void* const word = header->memory().data() + kNodeLifeAt;
   auto life = directory->mark_life(static_cast<std::uint32_t*>(word));
-  DOLMEN_CHECK(header->publish(shm::node_object(name)));
-  return std::make_unique<shm::ShmEndpoint>(env, std::move(directory), options, std::move(bell),
-                                            std::move(header), life ? std::move(*life) : nullptr);
+  DOLMEN_CHECK(header->publish(node_object(name)));
+  return std::make_unique<ShmEndpoint>(env, std::move(directory), options, std::move(bell),
+                                       std::move(header), life ? std::move(*life) : nullptr);
+}
+
+}  // namespace shm
+
+Result<std::unique_ptr<Endpoint>> open_shm(const sys::Env& env,
+                                           std::unique_ptr<sys::SharedDirectory> directory,
+                                           const ShmOptions& options) {
+  return shm::open(env, std::move(directory), options);
 }
 
 }  // namespace dolmen::fabric

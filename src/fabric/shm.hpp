@@ -30,6 +30,8 @@ struct ShmOptions {
   std::size_t queue_bytes_max = std::size_t{8} << 20;    ///< per node, beyond its ring
   std::size_t operations_max = 4096;                     ///< done, but not reported yet by poll()
   std::size_t nodes_max = 256;
+  /// Connects with those alone that were introduced (JoinedEndpoint).
+  bool by_introduction = false;
 };
 
 /// Joins the cluster whose directory this is: connects with every node in it, and every node that

@@ -35,6 +35,8 @@ class Door {
   [[nodiscard]] bool has_left() const noexcept;
   /// Its process is being ended. It may still store, but says nothing more that need be waited for.
   [[nodiscard]] bool is_ending() const noexcept;
+  /// It says so, and would say otherwise before its next life can begin.
+  [[nodiscard]] bool surely_lives() const noexcept;
   /// Tells it that a later life of its node is known.
   void supersede(std::uint64_t incarnation) noexcept;
 
@@ -60,6 +62,7 @@ struct Peer {
   bool connected = false;             // and reported so
   bool ended = false;                 // its process is dead: no store of it comes any more
   bool hopeless = false;              // it refused for ever
+  bool forgotten = false;             // introduced no more: dropped when its link has ended
   bool dropped = false;               // to be taken off the list
 };
 
@@ -89,6 +92,33 @@ class ShmEndpoint final : public Endpoint {
   Result<void> wait(std::uint64_t until_ns) override;
   void wake() noexcept override;
   void disconnect(NodeId node) noexcept override;
+  bool lives(const NodeName& target) const noexcept override;
+
+  // For who joins it with another endpoint (joined_endpoint.hpp).
+
+  /// Connects with this one from here on, until forget(), after which the next poll() reports a
+  /// connection lost that was there. Requires: by_introduction.
+  void introduce(const NodeName& name);
+  void forget(const NodeName& name) noexcept;
+  /// Whether operations on that region can be done here, as far as its owner granted it.
+  [[nodiscard]] bool reaches(const NodeName& target, RegionId region, const Rights& needed);
+  /// The region is gone for whoever looks for it from now on; who has it mapped keeps it. And what
+  /// the grants of one that is connected no more took of the table. Errors: not_found.
+  [[nodiscard]] Result<void> let_go(RegionId region);
+  void forget_grants(NodeId node) noexcept;
+  void forget_grant(RegionId region, NodeId node) noexcept;
+  /// What wait() does before it sleeps and behind it, for who sleeps otherwise: on bell(), and no
+  /// longer than due_ns(). False: there is something to do.
+  [[nodiscard]] bool has_work() noexcept { return pending(false); }
+  [[nodiscard]] bool arm() noexcept;
+  [[nodiscard]] Result<void> disarm() noexcept;
+  [[nodiscard]] std::uint64_t due_ns() const noexcept { return next_retry_ns(); }
+  [[nodiscard]] Result<std::unique_ptr<sys::Socket>> bell() const { return bell_->watched(); }
+  /// What lives() of this one says at others from now on is no: before what must not be done while
+  /// it is believed to live. It is of no other use any more.
+  void leave() noexcept;
+  /// Whether the system tells others of this process's end by itself.
+  [[nodiscard]] bool tells_its_end() const noexcept { return life_ != nullptr; }
 
  private:
   // Progress.
@@ -134,6 +164,7 @@ class ShmEndpoint final : public Endpoint {
   std::vector<std::unique_ptr<Peer>> peers_;
   std::vector<std::pair<NodeId, std::uint64_t>> latest_;  // highest life that was connected
   std::vector<NodeName> refused_;                         // reported once
+  std::vector<NodeName> introduced_;
   std::deque<std::pair<OpId, Result<std::uint64_t>>> completions_;
   std::vector<OwnRegion> own_regions_;
   std::vector<RemoteRegion> kept_regions_;  // of lost nodes, handed out by map()
@@ -148,5 +179,10 @@ class ShmEndpoint final : public Endpoint {
   bool superseded_ = false;
   std::atomic<bool> woken_{false};
 };
+
+/// As open_shm().
+[[nodiscard]] Result<std::unique_ptr<ShmEndpoint>> open(
+    const sys::Env& env, std::unique_ptr<sys::SharedDirectory> directory,
+    const ShmOptions& options);
 
 }  // namespace dolmen::fabric::shm

@@ -63,7 +63,10 @@ struct RegionCard {
   std::uint64_t bytes = 0;
   friend bool operator==(const RegionCard&, const RegionCard&) = default;
 };
-/// The owner's grants: {u64 node, u32 rights, u32 0} each, 0 nodes at the end.
+inline constexpr std::size_t kRegionClosedAt = 128;  ///< u32: 1: its owner has closed it
+/// The owner's grants: {u64 node, u32 rights, u32 0} each, 0 nodes at the end; all ones where a
+/// node was that never comes again.
+inline constexpr std::uint64_t kGrantOfNobody = ~std::uint64_t{0};
 inline constexpr std::size_t kGrantsAt = 2048;
 inline constexpr std::size_t kGrantBytes = 16;
 inline constexpr std::size_t kGrantsMax = (kHeaderBytes - kGrantsAt) / kGrantBytes;

@@ -116,6 +116,7 @@ void ShmEndpoint::refuse(const NodeName& name, const Error& why, Sink& sink) {
 void ShmEndpoint::meet(const NodeName& name, Sink& sink) {
   // Two rings for each two clients would be a gigabyte for 64 of them.
   if (is_client(name.node) && is_client(self().node)) return;
+  if (options_.by_introduction && std::ranges::find(introduced_, name) == introduced_.end()) return;
   Peer* const known = find(name.node);
   if (known != nullptr && known->card.name == name) return;
   const std::uint64_t latest =
@@ -216,6 +217,19 @@ void ShmEndpoint::accept(const LinkCard& named, Sink& sink) {
   peer->link->accept();
   peer->door.nudge();
   note_connected(*peer, sink);
+}
+
+void ShmEndpoint::introduce(const NodeName& name) {
+  if (std::ranges::find(introduced_, name) == introduced_.end()) introduced_.push_back(name);
+  look_ = true;
+}
+
+void ShmEndpoint::forget(const NodeName& name) noexcept {
+  std::erase(introduced_, name);
+  Peer* const peer = find(name.node);
+  if (peer == nullptr || peer->card.name != name) return;
+  peer->forgotten = true;
+  if (peer->link != nullptr && !peer->closing) peer->closing = Errc::closed;
 }
 
 void ShmEndpoint::step_down(Sink& sink) {

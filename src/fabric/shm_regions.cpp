@@ -38,19 +38,41 @@ MutableBytes OwnRegion::bytes() const noexcept {
 
 Result<void> OwnRegion::grant(NodeId node, const Rights& rights) noexcept {
   const MutableBytes memory = object_->memory();
+  std::size_t place = kGrantsMax;
   for (std::size_t i = 0; i < kGrantsMax; ++i) {
     const std::uint64_t there = grant_node(memory, i).load(std::memory_order_relaxed);
-    const std::uint32_t now =
-        there == 0 ? 0 : grant_rights(memory, i).load(std::memory_order_relaxed);
-    if (there != 0 && there != static_cast<std::uint64_t>(node)) continue;
-    if ((now & ~bits_of(rights)) != 0) {
-      return fail(Errc::unsupported, "rights to mapped memory cannot be taken away");
+    if (there == static_cast<std::uint64_t>(node)) {
+      const std::uint32_t now = grant_rights(memory, i).load(std::memory_order_relaxed);
+      if ((now & ~bits_of(rights)) != 0) {
+        return fail(Errc::unsupported, "rights to mapped memory cannot be taken away");
+      }
+      place = i;
+      break;
     }
-    grant_rights(memory, i).store(bits_of(rights), std::memory_order_release);
-    grant_node(memory, i).store(static_cast<std::uint64_t>(node), std::memory_order_release);
-    return {};
+    if (place == kGrantsMax && (there == 0 || there == kGrantOfNobody)) place = i;
+    if (there == 0) break;
   }
-  return fail(Errc::limit, "grants of a region", kGrantsMax);
+  if (place == kGrantsMax) return fail(Errc::limit, "grants of a region", kGrantsMax);
+  grant_rights(memory, place).store(bits_of(rights), std::memory_order_release);
+  grant_node(memory, place).store(static_cast<std::uint64_t>(node), std::memory_order_release);
+  return {};
+}
+
+void OwnRegion::forget(NodeId node) noexcept {
+  const MutableBytes memory = object_->memory();
+  for (std::size_t i = 0; i < kGrantsMax; ++i) {
+    const std::uint64_t there = grant_node(memory, i).load(std::memory_order_relaxed);
+    if (there == 0) return;
+    if (there != static_cast<std::uint64_t>(node)) continue;
+    // In this order nobody finds another node beside its rights.
+    grant_node(memory, i).store(kGrantOfNobody, std::memory_order_seq_cst);
+    grant_rights(memory, i).store(0, std::memory_order_release);
+    return;
+  }
+}
+
+void OwnRegion::close() noexcept {
+  word_at<std::uint32_t>(object_->memory(), kRegionClosedAt).store(1, std::memory_order_seq_cst);
 }
 
 Result<RemoteRegion> RemoteRegion::open(sys::SharedDirectory& directory, const NodeName& owner,
@@ -72,8 +94,10 @@ MutableBytes RemoteRegion::bytes() const noexcept {
 
 bool RemoteRegion::allows(NodeId self, const Rights& needed) noexcept {
   const std::uint32_t bits = bits_of(needed);
-  if ((bits & ~rights_) == 0) return true;
   const MutableBytes memory = object_->memory();
+  const auto closed = word_at<std::uint32_t>(memory, kRegionClosedAt);
+  if (closed.load(std::memory_order_relaxed) != 0) return false;
+  if ((bits & ~rights_) == 0) return true;
   for (std::size_t i = 0; i < kGrantsMax; ++i) {
     const std::uint64_t node = grant_node(memory, i).load(std::memory_order_acquire);
     if (node == 0) break;
@@ -131,6 +155,30 @@ Result<void> ShmEndpoint::revoke(RegionId region, NodeId) {
   const auto found = std::ranges::find(own_regions_, region, &OwnRegion::id);
   if (found == own_regions_.end()) return fail(Errc::not_found, "a region of this node");
   return fail(Errc::unsupported, "others may have the region mapped");
+}
+
+Result<void> ShmEndpoint::let_go(RegionId region) {
+  const auto found = std::ranges::find(own_regions_, region, &OwnRegion::id);
+  if (found == own_regions_.end()) return fail(Errc::not_found, "a region of this node");
+  found->close();
+  own_regions_.erase(found);
+  return {};
+}
+
+void ShmEndpoint::forget_grants(NodeId node) noexcept {
+  for (OwnRegion& region : own_regions_) region.forget(node);
+}
+
+void ShmEndpoint::forget_grant(RegionId region, NodeId node) noexcept {
+  const auto found = std::ranges::find(own_regions_, region, &OwnRegion::id);
+  if (found != own_regions_.end()) found->forget(node);
+}
+
+bool ShmEndpoint::reaches(const NodeName& target, RegionId region, const Rights& needed) {
+  Peer* const peer = find_connected(target);
+  if (peer == nullptr || !lives(target)) return false;
+  const auto found = region_of(*peer, region);
+  return found && (*found)->allows(self().node, needed);
 }
 
 Result<RemoteRegion*> ShmEndpoint::region_of(Peer& peer, RegionId region) {
@@ -192,7 +240,12 @@ Result<void> ShmEndpoint::read(OpId op, const Place& place, MutableBytes into) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   copy_from_shared(into, target->data());
   std::atomic_thread_fence(std::memory_order_acquire);
-  complete(op, 0);
+  // What the dead left may be contradicted by the node's next life already.
+  if (lives(place.target)) {
+    complete(op, 0);
+  } else {
+    complete(op, fail(Errc::connection_lost, "its process has ended"));
+  }
   return {};
 }
 

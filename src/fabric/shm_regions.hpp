@@ -24,6 +24,10 @@ class OwnRegion {
   [[nodiscard]] MutableBytes bytes() const noexcept;
   /// Errors: unsupported (it takes rights away), limit (kGrantsMax nodes).
   [[nodiscard]] Result<void> grant(NodeId node, const Rights& rights) noexcept;
+  /// The node never comes again: its place in the table is another's.
+  void forget(NodeId node) noexcept;
+  /// Tells those that have it mapped.
+  void close() noexcept;
 
  private:
   OwnRegion(const RegionCard& card, std::unique_ptr<sys::OwnObject> object) noexcept

@@ -59,6 +59,9 @@ class TcpChannel {
   [[nodiscard]] NodeId target() const noexcept { return target_; }
   /// What the peer has proved, where everybody has a key of its own; since greeted or opened.
   [[nodiscard]] const std::optional<security::Claim>& proved() const noexcept { return proved_; }
+  /// Whether both sides say alike that the fabric is trusted, or that it is not; since greeted or
+  /// opened.
+  [[nodiscard]] bool agrees() const noexcept;
   [[nodiscard]] bool is_open() const noexcept { return state_ == State::open; }
 
   /// Once, after What::greeted: welcome, or why not (a code of refusal_error()); after a refusal
@@ -104,6 +107,7 @@ class TcpChannel {
   [[nodiscard]] Result<What> take_verdict(MutableBytes body);
   [[nodiscard]] Result<void> take_proved();
   void give_verdict(Errc refused);
+  void go_clear();
   [[nodiscard]] std::unexpected<Error> end(const Error& why);
   [[nodiscard]] Result<bool> next_record(std::size_t sealed_bytes_max);
   [[nodiscard]] Result<bool> next_unit();
@@ -116,6 +120,7 @@ class TcpChannel {
   const Side side_;
   const NodeName self_;
   const NodeId target_;
+  const std::uint8_t says_ = 0;  ///< with a key of its own
   State state_ = State::greeting;
   NodeName peer_;
   std::optional<Handshake> handshake_;

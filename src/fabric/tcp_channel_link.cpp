@@ -23,7 +23,7 @@ security::Identity expected_by(TcpChannel::Side side, NodeId target) {
 
 TcpChannel::TcpChannel(Side side, const NodeName& self, NodeId target,
                        const security::LinkSelf& link, const Secret& ephemeral)
-    : side_(side), self_(self), target_(target) {
+    : side_(side), self_(self), target_(target), says_(link.says) {
   // Both sides must have seen the same greeting: neither magic nor version can be exchanged.
   const auto prologue =
       encode(Greeting{.kind = GreetingKind::link_hello, .body_bytes = security::kHelloBytes});
@@ -82,8 +82,19 @@ void TcpChannel::give_verdict(Errc refused) {
   std::ranges::copy(encode_verdict(refused), sealed.begin());
   ciphers_.send.seal(sealed.first(kVerdictBytes), sealed.last(kTagBytes));
   greet(GreetingKind::link_verdict, body);
-  link_.reset();
+  go_clear();
   state_ = refused == Errc{} ? State::welcomed : State::ended;
+}
+
+bool TcpChannel::agrees() const noexcept {
+  return !proved_ || ((proved_->says ^ says_) & security::kSaysClear) == 0;
+}
+
+/// Behind the verdict, where both sides have signed that they want it so.
+void TcpChannel::go_clear() {
+  link_.reset();
+  if ((says_ & proved_->says & security::kSaysClear) == 0) return;
+  ciphers_ = {.send = Cipher::clear(), .receive = Cipher::clear()};
 }
 
 Result<TcpChannel::What> TcpChannel::take_link_answer(Bytes body) {
@@ -106,7 +117,8 @@ Result<TcpChannel::What> TcpChannel::take_verdict(MutableBytes body) {
   const Result<Errc> refused = decode_verdict(plain);
   if (!refused) return end(refused.error());
   if (*refused != Errc{}) return end(refusal_error(*refused));
-  link_.reset();
+  if (!agrees()) return end(refusal_error(Errc::unsupported));
+  go_clear();
   hold(kRoom);
   state_ = State::open;
   return What::opened;

@@ -126,6 +126,13 @@ std::optional<NodeName> TcpEndpoint::connected(NodeId node) const noexcept {
   return found->second.connection->channel.peer();
 }
 
+std::uint8_t TcpEndpoint::says(NodeId node) const noexcept {
+  const auto found = peers_.find(node);
+  if (found == peers_.end() || found->second.connection == nullptr) return 0;
+  const auto& proved = found->second.connection->channel.proved();
+  return proved ? proved->says : std::uint8_t{0};
+}
+
 void TcpEndpoint::disconnect(NodeId node) noexcept {
   const auto found = peers_.find(node);
   if (found == peers_.end() || found->second.connection == nullptr) return;

@@ -88,6 +88,14 @@ class TcpEndpoint final : public Endpoint {
   /// Where it listens.
   [[nodiscard]] std::optional<sys::NetworkAddress> address() const;
 
+  /// What a connected node asked for when it proved its name (security::Claim::says).
+  [[nodiscard]] std::uint8_t says(NodeId node) const noexcept;
+  /// As make_region(), of memory that is the caller's and outlives the region. Requires: zeroed,
+  /// aligned to 64 bytes, whole words may be written.
+  [[nodiscard]] Result<void> adopt_region(RegionId region, MutableBytes memory) {
+    return regions_.adopt(region, memory);
+  }
+
   /// wait() returns while `bell` is readable, too; once, and `bell` outlives the endpoint. It is
   /// not read. Errors: those of Poller::add().
   [[nodiscard]] Result<void> watch(sys::Socket& bell);

@@ -168,6 +168,9 @@ Error refusal_error(Errc code) {
       return Error(code, "the other node has this one's name");
     case Errc::invalid_argument:
       return Error(code, "another node answers at the address of the one that is meant");
+    case Errc::unsupported:
+      return Error(code,
+                   "one side says that the fabric between them is trusted, and the other does not");
     default:
       return damaged().error();
   }

@@ -157,7 +157,8 @@ void TcpEndpoint::process(TcpConnection& connection, Sink& sink) {
         }
         return;
       case TcpChannel::What::greeted: {
-        const Errc refused = judge(connection.channel.peer());
+        const Errc refused =
+            connection.channel.agrees() ? judge(connection.channel.peer()) : Errc::unsupported;
         connection.channel.answer(refused);
         list(connection);
         if (refused != Errc{}) fail_connection(connection, Error(refused, "a node that connects"));

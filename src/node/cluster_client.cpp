@@ -27,6 +27,8 @@ namespace {
 
 constexpr std::string_view kScheme = "dolmen://";
 constexpr std::string_view kIdentity = "identity=";
+constexpr std::string_view kShared = "shm=";
+constexpr std::string_view kTrustedFabric = "fabric=trusted";
 
 std::string state_of(const cluster::RootNode& one) {
   if (one.state == cluster::NodeState::removed) return "removed";
@@ -62,14 +64,26 @@ Result<ClusterAddress> ClusterAddress::parse(std::string_view text) {
   if (!text.starts_with(kScheme)) return bad();
   std::string_view rest = text.substr(kScheme.size());
   ClusterAddress result;
-  if (const std::size_t mark = rest.find('?'); mark != std::string_view::npos) {
-    const std::string_view query = rest.substr(mark + 1);
-    if (!query.starts_with(kIdentity) || query.find('&') != std::string_view::npos) return bad();
-    result.identity_file = query.substr(kIdentity.size());
-    rest = rest.substr(0, mark);
-  } else {
-    result.identity_file = sys::linux_env().process->environment("DOLMEN_IDENTITY");
+  const std::size_t mark = std::min(rest.find('?'), rest.size());
+  std::string_view query = rest.substr(std::min(mark + 1, rest.size()));
+  if (mark + 1 == rest.size()) return bad();
+  rest = rest.substr(0, mark);
+  while (!query.empty()) {
+    const std::string_view one = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(one.size() + 1, query.size()));
+    if (one.starts_with(kIdentity) && result.identity_file.empty()) {
+      result.identity_file = one.substr(kIdentity.size());
+    } else if (one.starts_with(kShared) && result.shared_directory.empty()) {
+      result.shared_directory = one.substr(kShared.size());
+    } else if (one == kTrustedFabric) {
+      result.is_trusted_fabric = true;
+    } else {
+      return bad();
+    }
   }
+  sys::Process& process = *sys::linux_env().process;
+  if (result.identity_file.empty()) result.identity_file = process.environment("DOLMEN_IDENTITY");
+  if (result.shared_directory.empty()) result.shared_directory = process.environment("DOLMEN_SHM");
   if (rest.ends_with('/')) rest.remove_suffix(1);
   while (!rest.empty()) {
     const std::size_t comma = std::min(rest.find(','), rest.size());
@@ -88,7 +102,10 @@ Result<ClusterAddress> ClusterAddress::parse(std::string_view text) {
 std::string ClusterAddress::text() const {
   std::string result(kScheme);
   for (const std::string& one : nodes) result += (&one == &nodes.front() ? "" : ",") + one;
-  return result + "?" + std::string(kIdentity) + identity_file;
+  result += "?" + std::string(kIdentity) + identity_file;
+  if (!shared_directory.empty()) result += "&" + std::string(kShared) + shared_directory;
+  if (is_trusted_fabric) result += "&" + std::string(kTrustedFabric);
+  return result;
 }
 
 /// What the map says of it.
@@ -150,7 +167,7 @@ Result<Cluster> Cluster::open(std::string_view address, std::chrono::millisecond
 Result<Cluster> Cluster::open(const ClusterAddress& address, std::chrono::milliseconds patience) {
   auto impl = std::make_unique<Impl>();
   impl->addresses = address.nodes;
-  DOLMEN_TRY(impl->self, node::read_identity(address.identity_file));
+  DOLMEN_TRY(impl->self, node::identity_of(address));
   DOLMEN_CHECK(impl->refresh(deadline_in(patience)));
   return Cluster(std::move(impl));
 }
@@ -171,6 +188,11 @@ Result<ClusterStatus> Cluster::status(std::chrono::milliseconds patience) {
     // What answers at once; whoever is not there is not waited for at each of its groups.
     constexpr std::chrono::milliseconds kLook{300};
     const auto members = client.status(std::min(left_until(deadline_ns), kLook));
+    const node::ClientOf::Impl& inside = node::ClientOf::inside(client);
+    for (ClusterStatus::Node& one : result.nodes) {
+      const char* const link = node::link_of(*inside.tcp, inside.both, fabric::NodeId{one.number});
+      if (one.link.empty()) one.link = link;
+    }
     if (!members) continue;
     for (const ReplicatedStatus& member : *members) {
       if (!member.is_reached || member.role != "leader") continue;

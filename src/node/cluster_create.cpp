@@ -147,7 +147,8 @@ Result<void> join(const NodeOptions& options, const security::JoinToken& token, 
                                      base::as_bytes(token.text()), sys::Secrecy::secret, true));
   DOLMEN_TRY(security::Key key, node::key_of(token));
   const security::LinkSelf self{.key = std::make_shared<const security::Key>(std::move(key)),
-                                .trust = node::trust_of(token)};
+                                .trust = node::trust_of(token),
+                                .says = node::says_of(options.is_trusted_fabric)};
   DOLMEN_TRY(const auto map, node::fetch_map(file.seeds, self, deadline_ns));
   const std::uint64_t now_ns = sys::linux_env().clock->monotonic_ns();
   const std::chrono::milliseconds left(deadline_ns > now_ns ? (deadline_ns - now_ns) / 1'000'000
@@ -169,7 +170,9 @@ Result<void> join(const NodeOptions& options, const security::JoinToken& token, 
 Result<security::LinkSelf> identity_in(const NodeOptions& options) {
   node::NodeFile file;
   file.key_file = options.identity_file;
-  return node::read_identity(node::key_path(options.directory, file));
+  DOLMEN_TRY(auto self, node::read_identity(node::key_path(options.directory, file)));
+  self.says = node::says_of(options.is_trusted_fabric);
+  return self;
 }
 
 /// As one of the founders: the root group's first members, unless the cluster has begun without it.

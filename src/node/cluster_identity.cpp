@@ -105,6 +105,18 @@ Result<security::LinkSelf> read_identity(const std::string& path) {
                             .trust = std::make_shared<const Trust>(std::move(*trust))};
 }
 
+std::uint8_t says_of(bool is_trusted_fabric) {
+  const bool is_said = sys::linux_env().process->environment("DOLMEN_FABRIC") == "trusted";
+  return is_trusted_fabric || is_said ? security::kSaysClear : std::uint8_t{0};
+}
+
+Result<security::LinkSelf> identity_of(const ClusterAddress& address) {
+  DOLMEN_TRY(security::LinkSelf self, read_identity(address.identity_file));
+  self.says = says_of(address.is_trusted_fabric);
+  self.shared_directory = address.shared_directory;
+  return self;
+}
+
 Result<Key> read_owner_key(const std::string& path) {
   DOLMEN_CHECK(security::prepare());
   DOLMEN_TRY(const std::string text, read_text_file(path, kIdentityTextMax, true));

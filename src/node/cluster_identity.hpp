@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include <dolmen/cluster.hpp>
+
 #include "cluster/root.hpp"
 #include "fabric/fabric.hpp"
 #include "fabric/tcp_format.hpp"
@@ -30,6 +32,11 @@ inline constexpr std::size_t kIdentityTextMax = security::kKeyTextMax + security
 [[nodiscard]] Result<std::string> read_text_file(const std::string& path, std::size_t bytes_max,
                                                  bool is_secret);
 [[nodiscard]] security::Secret new_secret();
+/// What a side says of a fabric that its options, or the variable DOLMEN_FABRIC (`trusted`),
+/// declare trusted (security::Claim::says).
+[[nodiscard]] std::uint8_t says_of(bool is_trusted_fabric);
+/// The identity of who asks at this address. Errors: as read_identity().
+[[nodiscard]] Result<security::LinkSelf> identity_of(const ClusterAddress& address);
 
 [[nodiscard]] ObjectId object_id(const security::ClusterId& cluster);
 

@@ -109,9 +109,10 @@ std::string id_of(const cluster::RootState& map) {
 GroupPlan plan_of(const cluster::RootState& map, cluster::GroupNumber group,
                   const security::LinkSelf& self) {
   GroupPlan plan;
-  plan.link = {
-      .key = self.key,
-      .trust = trust_of(map, *self.key, sys::linux_env().clock->wall_ns() / 1'000'000'000)};
+  plan.link = {.key = self.key,
+               .trust = trust_of(map, *self.key, sys::linux_env().clock->wall_ns() / 1'000'000'000),
+               .says = self.says};
+  plan.shared_directory = self.shared_directory;
   if (self.key->identity().role == security::Role::client) {
     plan.shown = handle_of(map, self.key->identity().number);
   }

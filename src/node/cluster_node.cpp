@@ -55,6 +55,7 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   auto impl = std::make_unique<Impl>(directory, std::move(options));
   impl->file = std::move(*file);
   DOLMEN_TRY(impl->link, node::read_identity(node::key_path(directory, impl->file)));
+  impl->link.says = node::says_of(impl->options.is_trusted_fabric);
   const security::Key& key = *impl->link.key;
   if (key.identity() != security::Identity{security::Role::node, impl->file.number}) {
     return fail(Errc::invalid_argument,
@@ -75,9 +76,11 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   if (!map->is_begun() && impl->file.founders.empty()) {
     constexpr std::uint64_t kPatienceNs = 10'000'000'000;
     DOLMEN_TRY(const security::JoinToken token, used_token(directory));
-    DOLMEN_TRY(map, node::fetch_map(impl->file.seeds,
-                                    {.key = impl->link.key, .trust = node::trust_of(token)},
-                                    env.clock->monotonic_ns() + kPatienceNs));
+    DOLMEN_TRY(map,
+               node::fetch_map(
+                   impl->file.seeds,
+                   {.key = impl->link.key, .trust = node::trust_of(token), .says = impl->link.says},
+                   env.clock->monotonic_ns() + kPatienceNs));
     DOLMEN_CHECK(node::ClusterCore::write_map(*impl->disk, *map));
   }
   // Whom a founder's file names is asked until the cluster has begun.
@@ -87,19 +90,7 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
       map->is_begun() ? node::trust_of(*map, key, now_s) : node::unsigned_trust(*first.trust);
 
   const fabric::NodeId self{impl->file.number};
-  DOLMEN_TRY(const sys::NetworkAddress listen, node::address(impl->file.address));
-  const auto spin_us = std::clamp<std::int64_t>(impl->options.spin.count(), 0, 1'000'000'000);
-  // A later life has a higher number, as long as the wall clock is not set back below the last
-  // start: then the others say "superseded" until it is right.
-  DOLMEN_TRY(auto tcp, fabric::TcpEndpoint::make(
-                           {.self = {.node = self, .incarnation = env.clock->wall_ns()},
-                            .link = impl->link,
-                            .listen = listen,
-                            .wait = {.spin_ns = static_cast<std::uint64_t>(spin_us) * 1000}},
-                           {.network = env.network, .clock = env.clock, .entropy = env.entropy}));
-  impl->tcp = tcp.get();
-  constexpr fabric::NodeId kLastNode{~std::uint32_t{0}};
-  impl->endpoint = std::make_unique<fabric::Metered>(std::move(tcp), *env.clock, kLastNode);
+  DOLMEN_CHECK(impl->connect());
   impl->began_ns = env.clock->monotonic_ns();
   const auto dial = [endpoint = impl->tcp, self,
                      its = impl.get()](const replication::Addresses& all) {
@@ -135,6 +126,40 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   return impl;
 }
 
+Result<void> ClusterNode::Impl::connect() {
+  const sys::Env& env = sys::linux_env();
+  DOLMEN_TRY(const sys::NetworkAddress listen, node::address(file.address));
+  const auto spin_us = std::clamp<std::int64_t>(options.spin.count(), 0, 1'000'000'000);
+  // A later life has a higher number, as long as the wall clock is not set back below the last
+  // start: then the others say "superseded" until it is right.
+  const fabric::TcpOptions by_tcp{
+      .self = {.node = fabric::NodeId{file.number}, .incarnation = env.clock->wall_ns()},
+      .link = link,
+      .listen = listen,
+      .wait = {.spin_ns = static_cast<std::uint64_t>(spin_us) * 1000}};
+  std::unique_ptr<fabric::Endpoint> made;
+  const std::string shared = options.shared_directory.empty()
+                                 ? env.process->environment("DOLMEN_SHM")
+                                 : options.shared_directory;
+  if (shared.empty()) {
+    DOLMEN_TRY(auto only,
+               fabric::TcpEndpoint::make(
+                   by_tcp, {.network = env.network, .clock = env.clock, .entropy = env.entropy}));
+    tcp = only.get();
+    made = std::move(only);
+  } else {
+    DOLMEN_TRY(auto exchange,
+               sys::open_shared_directory(shared, sys::DirectoryMode::open_or_create));
+    DOLMEN_TRY(auto both, fabric::JoinedEndpoint::make({.tcp = by_tcp}, env, std::move(exchange)));
+    joined = both.get();
+    tcp = &both->tcp();
+    made = std::move(both);
+  }
+  constexpr fabric::NodeId kLastNode{~std::uint32_t{0}};
+  endpoint = std::make_unique<fabric::Metered>(std::move(made), *env.clock, kLastNode);
+  return {};
+}
+
 void ClusterNode::Impl::follow_trust(bool is_new_map) {
   constexpr std::uint64_t kSecondNs = 1'000'000'000;
   constexpr std::uint64_t kLookS = 60;  // the wall clock may be set
@@ -164,6 +189,7 @@ const std::string& ClusterNode::Impl::say_figures() {
                                   .core = *core,
                                   .machines = machines,
                                   .endpoint = *endpoint,
+                                  .joined = joined,
                                   .env = env,
                                   .disk = *disk,
                                   .began_ns = began_ns});
@@ -204,6 +230,7 @@ Result<void> ClusterNode::run() {
     DOLMEN_TRY(const bool was_busy, impl_->core->turn());
     if (!was_busy) DOLMEN_CHECK(impl_->core->wait());
   }
+  impl_->leave();
   DOLMEN_CHECK(impl_->core->close());
   return impl_->spaces.close();
 }

@@ -12,6 +12,7 @@
 
 #include <dolmen/cluster.hpp>
 
+#include "fabric/joined_endpoint.hpp"
 #include "fabric/metered.hpp"
 #include "fabric/tcp_endpoint.hpp"
 #include "node/cluster_core.hpp"
@@ -77,7 +78,8 @@ struct ClusterNode::Impl {
   node::SpaceMachines spaces;
   node::IndexMachines machines{*sys::linux_env().clock, spaces};
   std::unique_ptr<fabric::Metered> endpoint{};
-  fabric::TcpEndpoint* tcp = nullptr;         ///< what it meters
+  fabric::JoinedEndpoint* joined = nullptr;   ///< what it meters; null: tcp alone
+  fabric::TcpEndpoint* tcp = nullptr;         ///< that, or within it
   std::unique_ptr<node::ClusterCore> core{};  // goes before its endpoint and machines
   security::LinkSelf link{};
   std::uint64_t trust_due_ns = ~std::uint64_t{0};  ///< when whom to trust is looked at again
@@ -90,10 +92,17 @@ struct ClusterNode::Impl {
 
   ~Impl() {
     if (metrics) metrics->stop();
+    leave();
+  }
+  /// Before the next life may begin: nobody takes what he has mapped of this one for alive.
+  void leave() noexcept {
+    if (joined != nullptr) joined->leave();
   }
   /// What the node says of itself: made anew, unless that was a moment ago.
   [[nodiscard]] const std::string& say_figures();
   [[nodiscard]] Result<void> serve_metrics();
+  /// Makes the endpoint.
+  [[nodiscard]] Result<void> connect();
 
   /// Whom the map says to trust. A node that was removed hears of it before it is cut off.
   void follow_trust(bool is_new_map);

@@ -201,7 +201,7 @@ class LogReader {
 Result<GroupLog> read_group_log(const ClusterAddress& address, const GroupLogQuestion& question,
                                 std::chrono::milliseconds patience) {
   const std::uint64_t deadline_ns = deadline_in(patience);
-  DOLMEN_TRY(security::LinkSelf self, read_identity(address.identity_file));
+  DOLMEN_TRY(security::LinkSelf self, identity_of(address));
   DOLMEN_TRY(const cluster::RootState map, fetch_map(address.nodes, self, deadline_ns));
   self.trust = trust_of(map, *self.key, now_s());
   const cluster::GroupNumber number = number_of(map, question.group);

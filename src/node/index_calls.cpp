@@ -15,9 +15,10 @@ using cluster::IndexOutcome;
 Result<void> Index::begin_get(Bytes key, GetTold when_done, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(node::check_record(key.size(), 0));
   Impl::Part& part = impl_->part_of(key);
-  if (part.shard->is_mapped()) {
-    DOLMEN_TRY(Impl::Shard::Answered answered,
-               part.shard->read(key, Impl::Shard::deadline_in(patience)));
+  const std::uint64_t deadline_ns = Impl::Shard::deadline_in(patience);
+  DOLMEN_TRY(const bool is_by_loads, part.shard->is_loaded(deadline_ns));
+  if (is_by_loads) {
+    DOLMEN_TRY(Impl::Shard::Answered answered, part.shard->read(key, deadline_ns));
     if (answered.is_settled) {
       impl_->read.emplace_back(std::move(when_done), std::move(answered.value));
       return {};

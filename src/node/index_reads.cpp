@@ -69,7 +69,8 @@ Result<void> Index::Impl::Shard::read_many(std::span<const Bytes> keys,
     answered[key] = {.is_settled = true};
     if (is_found) answered[key].value = lookup.take_value();
   };
-  if (!is_mapped()) {
+  DOLMEN_TRY(const bool is_by_loads, is_loaded(deadline_ns));
+  if (!is_by_loads) {
     return read_all(
         wanted,
         [&](std::size_t key) { return std::make_unique<cluster::IndexLookup>(look_up(keys[key])); },

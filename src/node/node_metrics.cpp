@@ -36,6 +36,7 @@ constexpr std::array kFamilies{
     MetricFamily{"dolmen_read_seconds", histogram,
                  "From the arrival of a client's query to its answer, of those done."},
     MetricFamily{"dolmen_connections", gauge, "Open connections."},
+    MetricFamily{"dolmen_connections_shared", gauge, "Of those, in shared memory."},
     MetricFamily{"dolmen_connections_opened_total", counter, "Connections that were opened."},
     MetricFamily{"dolmen_messages_sent_total", counter, "Messages sent."},
     MetricFamily{"dolmen_messages_received_total", counter, "Messages received."},
@@ -181,6 +182,10 @@ class Writer {
   void write_peers() {
     using Peer = fabric::PeerMeter;
     write_peers("dolmen_connections", [](const Peer& peer) { return peer.connects - peer.losses; });
+    const fabric::JoinedEndpoint* const joined = node_.joined;
+    write_peers("dolmen_connections_shared", [&](const Peer& peer) -> std::uint64_t {
+      return joined == nullptr ? 0 : joined->shared_with(peer.node);
+    });
     write_peers("dolmen_connections_opened_total", [](const Peer& peer) { return peer.connects; });
     write_peers("dolmen_messages_sent_total", [](const Peer& peer) { return peer.sent.count; });
     write_peers("dolmen_messages_received_total",

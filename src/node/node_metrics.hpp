@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 
+#include "fabric/joined_endpoint.hpp"
 #include "fabric/metered.hpp"
 #include "node/cluster_core.hpp"
 #include "node/metrics_text.hpp"
@@ -23,6 +24,7 @@ struct MeteredNode {
   ClusterCore& core;
   GroupMachines& machines;
   const fabric::Metered& endpoint;
+  const fabric::JoinedEndpoint* joined;  ///< null: by tcp alone
   const sys::Env& env;
   sys::Disk& disk;
   std::uint64_t began_ns = 0;

@@ -22,7 +22,8 @@ Result<bool> OrderedReads::learn_region(std::uint64_t region_bytes, std::uint64_
 /// One look-up, until it is over.
 template <class Lookup, class Make, class Take>
 Result<void> OrderedReads::read_one(const Make& make, const Take& take, std::uint64_t deadline_ns) {
-  if (is_mapped()) return load_one(make, take, deadline_ns);
+  DOLMEN_TRY(const bool is_by_loads, is_loaded(deadline_ns));
+  if (is_by_loads) return load_one(make, take, deadline_ns);
   constexpr std::size_t kOne = 0;
   return read_all(
       std::span(&kOne, 1), [&](std::size_t /*which*/) { return std::make_unique<Lookup>(make()); },

@@ -122,11 +122,21 @@ cluster::ReadTimes RegionReads::times_of(const Reader& reader, std::uint64_t led
   return {.completed_ns = now_ns(), .lease_until_ns = lease.until_ns()};
 }
 
+void RegionReads::unmap(Led& chosen) {
+  for (std::size_t i = 0; i < chosen.mapped.size(); ++i) {
+    const Copy& copy = chosen.lines[i];
+    endpoint->unmap(copy.name, fabric::RegionId{copy.said.region});
+  }
+  chosen.mapped.clear();
+}
+
+/// False: some of them are elsewhere, and all are read.
 bool RegionReads::map(Led& chosen) {
   for (const Copy& copy : chosen.lines) {
     auto mapped = endpoint->map(copy.name, fabric::RegionId{copy.said.region});
     if (!mapped || mapped->size() < replication::kMemoryLineBytes ||
         mapped->size() - replication::kMemoryLineBytes < copy.said.bytes) {
+      unmap(chosen);
       return false;
     }
     chosen.mapped.push_back(*mapped);
@@ -135,7 +145,7 @@ bool RegionReads::map(Led& chosen) {
 }
 
 Result<bool> RegionReads::use(Led chosen, std::uint64_t deadline_ns) {
-  if (endpoint->traits().mapped && !map(chosen)) return false;
+  if (endpoint->traits().mapped) (void)map(chosen);
   led = std::move(chosen);
   ++learned;
   lease.begin(led->epoch.epoch);
@@ -147,11 +157,7 @@ Result<bool> RegionReads::use(Led chosen, std::uint64_t deadline_ns) {
 
 void RegionReads::let_go() {
   if (!led) return;
-  if (!led->mapped.empty()) {
-    for (const Copy& copy : led->lines) {
-      endpoint->unmap(copy.name, fabric::RegionId{copy.said.region});
-    }
-  }
+  unmap(*led);
   led.reset();
 }
 
@@ -209,6 +215,11 @@ void RegionReads::load(Reader& lookup) {
       }
     }
     std::atomic_thread_fence(std::memory_order_acquire);
+    // A line of the dead says nothing: their next lives may have promised more.
+    for (std::size_t i = 0; i < reads.size(); ++i) {
+      const std::uint32_t line = reads[i].line;
+      if (line != 0 && !endpoint->lives(led->lines[line - 1].name)) pieces[i] = {};
+    }
     lookup.arrived(pieces, times_of(lookup, learned));
   }
 }

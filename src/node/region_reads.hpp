@@ -54,7 +54,7 @@ struct RegionReads : ClientOf::Impl {
     if (failure) return std::unexpected(*failure);
     for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
       DOLMEN_TRY(const bool is_known, learn(deadline_ns));
-      if (!is_known) break;
+      if (!is_known || led->mapped.empty()) break;
       auto reader = begin();
       load(reader);
       if (!settle(reader, learned)) continue;
@@ -67,7 +67,15 @@ struct RegionReads : ClientOf::Impl {
   [[nodiscard]] ReadLevel asking_level() const {
     return options.reads == IndexReads::lease ? ReadLevel::lease : ReadLevel::linearizable;
   }
-  [[nodiscard]] bool is_mapped() const { return endpoint->traits().mapped; }
+  /// Whether whoever leads now is read by load_one(), and not by read_all(). Errors: the
+  /// endpoint's.
+  [[nodiscard]] Result<bool> is_loaded(std::uint64_t deadline_ns) {
+    if (failure) return std::unexpected(*failure);
+    if (!endpoint->traits().mapped) return false;
+    DOLMEN_TRY(const bool is_known, learn(deadline_ns));
+    return is_known && is_mapped();
+  }
+  [[nodiscard]] bool is_mapped() const { return led && !led->mapped.empty(); }
 
   void on_lost(const fabric::NodeName& peer, const Error& why) override;
   void on_completed(fabric::OpId op, const Result<std::uint64_t>& former) override;
@@ -119,6 +127,7 @@ struct RegionReads : ClientOf::Impl {
   [[nodiscard]] Result<bool> learn(std::uint64_t deadline_ns);
   [[nodiscard]] Result<bool> use(Led chosen, std::uint64_t deadline_ns);
   [[nodiscard]] bool map(Led& chosen);
+  void unmap(Led& chosen);
   void let_go();
   void load(Reader& reader);
   [[nodiscard]] Result<void> read_slots(std::span<const std::size_t> wanted, const Begin& begin,

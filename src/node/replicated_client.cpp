@@ -285,6 +285,7 @@ Result<void> ReplicatedClient::Impl::open(const node::GroupPlan& plan, std::uint
   DOLMEN_TRY(auto joined, node::connect(plan, self, spin));
   endpoint = std::move(joined.endpoint);
   tcp = joined.tcp;
+  both = joined.both;
   return {};
 }
 

@@ -32,7 +32,8 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
   static constexpr std::uint64_t kRosterNs = 500'000'000;
 
   std::unique_ptr<fabric::Endpoint> endpoint;
-  fabric::TcpEndpoint* tcp = nullptr;  ///< the same; null: in shared memory all find each other
+  fabric::TcpEndpoint* tcp = nullptr;      ///< the same; null: in shared memory all find each other
+  fabric::JoinedEndpoint* both = nullptr;  ///< the same, where it has shared memory, too
   std::shared_ptr<const security::Key> link_key;  ///< of a client of a cluster
   replication::GroupId group{};
   replication::Addresses given;       ///< by whoever made the client

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "fabric/joined_endpoint.hpp"
 #include "fabric/shm.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -154,7 +155,7 @@ Result<Joined> connect(const GroupPlan& plan, const fabric::NodeName& self,
   const fabric::WaitPolicy wait{.spin_ns = spin_us > kSpinMax
                                                ? ~std::uint64_t{0}
                                                : static_cast<std::uint64_t>(spin_us) * 1000};
-  if (!plan.shared_directory.empty()) {
+  if (!plan.shared_directory.empty() && !plan.link) {
     DOLMEN_TRY(auto directory, sys::open_shared_directory(plan.shared_directory));
     DOLMEN_TRY(auto shared,
                fabric::open_shm(env, std::move(directory), {.self = self, .wait = wait}));
@@ -168,11 +169,29 @@ Result<Joined> connect(const GroupPlan& plan, const fabric::NodeName& self,
       tcp.peers.push_back(peer);
     }
   }
+  // Where there is no such directory others are met by tcp alone.
+  auto exchange =
+      plan.shared_directory.empty()
+          ? Result<std::unique_ptr<sys::SharedDirectory>>(nullptr)
+          : sys::open_shared_directory(plan.shared_directory, sys::DirectoryMode::open_existing);
+  if (exchange && *exchange) {
+    DOLMEN_TRY(auto made,
+               fabric::JoinedEndpoint::make({.tcp = std::move(tcp)}, env, std::move(*exchange)));
+    fabric::JoinedEndpoint* const both = made.get();
+    return Joined{.endpoint = std::move(made), .tcp = &both->tcp(), .both = both};
+  }
   DOLMEN_TRY(auto made,
              fabric::TcpEndpoint::make(
                  tcp, {.network = env.network, .clock = env.clock, .entropy = env.entropy}));
   fabric::TcpEndpoint* const endpoint = made.get();
   return Joined{.endpoint = std::move(made), .tcp = endpoint};
+}
+
+const char* link_of(const fabric::TcpEndpoint& tcp, const fabric::JoinedEndpoint* both,
+                    fabric::NodeId node) {
+  if (!tcp.connected(node)) return "";
+  if (both != nullptr && both->carrier(node) == fabric::Carrier::shared) return "shm";
+  return (tcp.says(node) & security::kSaysClear) != 0 ? "clear" : "tcp";
 }
 
 bool counts_lives(const std::vector<std::string>& names) {

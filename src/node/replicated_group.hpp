@@ -17,6 +17,10 @@
 #include "replication/member.hpp"
 #include "sys/disk.hpp"
 
+namespace dolmen::fabric {
+class JoinedEndpoint;
+}
+
 namespace dolmen::node {
 
 /// The group with this number among those of a Replicated.
@@ -29,7 +33,7 @@ struct GroupPlan {
   std::optional<security::LinkSelf> link{};  ///< set: instead, everybody has a key of its own
   std::vector<fabric::TcpPeer> members;      ///< ascending by number; addresses of tcp only
   replication::Addresses addresses;          ///< the same as text
-  std::string shared_directory;              ///< set: they meet there instead
+  std::string shared_directory;              ///< set: they meet there instead; with keys, too
   /// Of a cluster's group: other nodes, and which map says all this; 0: none does.
   replication::Addresses others{};
   std::uint64_t map_version = 0;
@@ -44,8 +48,13 @@ struct GroupPlan {
 /// An endpoint of either kind.
 struct Joined {
   std::unique_ptr<fabric::Endpoint> endpoint;
-  fabric::TcpEndpoint* tcp = nullptr;  ///< the same; null: in shared memory
+  fabric::TcpEndpoint* tcp = nullptr;      ///< the same, or within it; null: in shared memory alone
+  fabric::JoinedEndpoint* both = nullptr;  ///< the same, where it has shared memory, too
 };
+/// How a cluster's node is spoken to: "shm", "tcp", "clear" (tcp, through a trusted fabric); empty:
+/// it is not connected.
+[[nodiscard]] const char* link_of(const fabric::TcpEndpoint& tcp,
+                                  const fabric::JoinedEndpoint* both, fabric::NodeId node);
 /// Joins the group's fabric as `self`; a member listens at its own address. Errors: those of
 /// fabric::open_shm() and TcpEndpoint::make().
 [[nodiscard]] Result<Joined> connect(const GroupPlan& plan, const fabric::NodeName& self,

@@ -330,6 +330,7 @@ class Member final : private fabric::Sink {
   void tell_entries(const fabric::NodeName& to, const GroupId& group, const Hosting& hosting,
                     base::Bytes body);
   void forget_reader(const fabric::NodeName& reader);
+  void retire_memory(const Hosting& hosting) noexcept;
   [[nodiscard]] Result<void> look_after_journal();
   [[nodiscard]] static Result<void> tell_decided(Hosting& hosting);
   [[nodiscard]] Result<bool> compact(Hosting& hosting);
@@ -364,7 +365,7 @@ class Member final : private fabric::Sink {
   bool is_synced_ = true;
   MemberMeter meter_{};
   std::uint32_t next_region_ = 1;
-  std::map<fabric::NodeName, Capability> memory_readers_{};  ///< where that can be taken back
+  std::map<fabric::NodeName, Capability> memory_readers_{};
   std::vector<log::LaneWrite> lane_writes_;
   bool has_new_addresses_ = false;
   Addresses heard_;  ///< from whoever wants this one to be taken in; the logs know better

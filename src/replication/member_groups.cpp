@@ -105,8 +105,8 @@ Result<void> Member::drop(const GroupId& group) {
   };
   for (const Asking& asking : hosting.asking) tell(asking.reader);
   while (!hosting.reads.empty()) tell(hosting.reads.pop(now_ns()).item);
-  // Nobody is told of it any more. Where others may have it mapped it stays as it is.
-  if (!hosting.memory.empty()) (void)endpoint_.close_region(hosting.memory_region);
+  // Nobody is told of it any more.
+  if (!hosting.memory.empty()) retire_memory(hosting);
   return {};
 }
 

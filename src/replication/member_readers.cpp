@@ -54,6 +54,12 @@ void Member::publish_promises(const Hosting& hosting) noexcept {
   }
 }
 
+/// Who has it mapped reads on, and must not take this member for one that promised nothing since.
+void Member::retire_memory(const Hosting& hosting) noexcept {
+  store_word(hosting.memory, kEpochWordAt, ~std::uint64_t{0});
+  (void)endpoint_.close_region(hosting.memory_region);
+}
+
 void Member::answer_memory(const GroupId& group, const Hosting& hosting,
                            const fabric::NodeName& reader, const Capability& shown) {
   const log::Replica& replica = hosting.replica;
@@ -65,7 +71,7 @@ void Member::answer_memory(const GroupId& group, const Hosting& hosting,
       !hosting.memory.empty() &&
       endpoint_.grant(hosting.memory_region, reader.node, {.read = true}).has_value();
   if (is_granted) {
-    if (endpoint_.traits().revocable) memory_readers_[reader] = shown;
+    memory_readers_[reader] = shown;
     reply.bytes = hosting.memory.size() - kMemoryLineBytes;
     reply.region = static_cast<std::uint32_t>(hosting.memory_region);
     if (replica.deciding().size() == 1) reply.epoch = epoch_of_memory(hosting);
@@ -78,8 +84,9 @@ log::Epoch Member::epoch_of_memory(const Hosting& hosting) const {
   if (hosting.memory.empty()) return 0;
   const log::Replica& replica = hosting.replica;
   // The next life of a replica with a disk promises more under the same name, while memory that
-  // is mapped still shows what the one before had.
-  const bool is_name_of_one_life = journal_ == nullptr || !endpoint_.traits().mapped;
+  // is mapped still shows what the one before had: unless whoever reads it sees that it is dead.
+  const fabric::Traits& traits = endpoint_.traits();
+  const bool is_name_of_one_life = journal_ == nullptr || !traits.mapped || traits.tells_lives;
   const log::Index executed = hosting.executor->executed();
   const log::Position last =
       executed > replica.base().index ? replica.at(executed).position() : replica.base();
@@ -106,9 +113,8 @@ void Member::answer_lease(const fabric::NodeName& from, const GroupId& group, Ho
 }
 
 /// So that rights do not pile up with clients that come and go. Where memory is mapped nothing can
-/// be taken back: there are as many as a region has room for.
+/// be taken back, but the room that a grant takes may be.
 void Member::forget_reader(const fabric::NodeName& reader) {
-  if (!endpoint_.traits().revocable) return;
   memory_readers_.erase(reader);
   for (const auto& [group, hosting] : groups_) {
     if (!hosting.memory.empty()) (void)endpoint_.revoke(hosting.memory_region, reader.node);

@@ -68,6 +68,7 @@ Result<void> check_head(base::Bytes message, Kind kind) {
 std::array<std::byte, kClaimBytes> encode(const Claim& claim) noexcept {
   std::array<std::byte, kClaimBytes> bytes{};
   base::store(bytes, 0, claim.identity.role);
+  base::store(bytes, 1, claim.says);
   base::store(bytes, 4, claim.identity.number);
   base::store(bytes, 8, claim.key.bytes);
   base::store(bytes, 40, claim.payload);
@@ -78,7 +79,8 @@ Result<Claim> decode_claim(base::Bytes bytes) {
   base::ByteReader in(bytes);
   Claim claim;
   claim.identity.role = static_cast<Role>(in.get<std::uint8_t>());
-  const bool spare = in.get<std::uint8_t>() != 0 || in.get<std::uint16_t>() != 0;
+  claim.says = in.get<std::uint8_t>();
+  const bool spare = (claim.says & ~kSaysAll) != 0 || in.get<std::uint16_t>() != 0;
   claim.identity.number = in.get<std::uint32_t>();
   const base::Bytes key = in.take(claim.key.bytes.size());
   const base::Bytes payload = in.take(kPayloadBytes);
@@ -251,8 +253,10 @@ Signature Handshake::signature_of(std::string_view label, base::Bytes claim) con
 void Handshake::put_claim(std::string_view label, std::vector<std::byte>& out) {
   std::array<std::byte, kSealedClaimBytes> bytes{};
   const base::MutableBytes all(bytes);
-  const auto claim = encode(Claim{
-      .identity = self_.key->identity(), .key = self_.key->public_key(), .payload = payload_});
+  const auto claim = encode(Claim{.identity = self_.key->identity(),
+                                  .key = self_.key->public_key(),
+                                  .payload = payload_,
+                                  .says = self_.says});
   std::ranges::copy(claim, all.begin());
   base::store(all, kClaimBytes, signature_of(label, claim).bytes);
   const base::MutableBytes plain = all.first(kClaimBytes + sizeof(Signature));

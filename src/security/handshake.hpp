@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <dolmen/error.hpp>
@@ -40,21 +41,32 @@ inline constexpr std::size_t kSealedClaimBytes = kClaimBytes + 64 + 16;
 inline constexpr std::size_t kAnswerBytes = kLinkHeadBytes + 32 + kSealedClaimBytes;
 inline constexpr std::size_t kProofBytes = kLinkHeadBytes + kSealedClaimBytes;
 
+/// What a side asks for, bits of Claim::says. What one side alone asks for it does not get; whether
+/// there is a connection without is up to the caller.
+inline constexpr std::uint8_t kSaysClear = 1;   ///< the fabric is trusted: nothing need be sealed
+inline constexpr std::uint8_t kSaysShared = 2;  ///< it may be met in shared memory
+inline constexpr std::uint8_t kSaysAll = kSaysClear | kSaysShared;
+
 /// What one side says of itself.
 struct Claim {
   Identity identity;
   PublicKey key;
   Payload payload{};
+  std::uint8_t says = 0;
   friend bool operator==(const Claim&, const Claim&) = default;
 };
 [[nodiscard]] std::array<std::byte, kClaimBytes> encode(const Claim& claim) noexcept;
-/// Errors: corrupt (no node or client). Requires: kClaimBytes.
+/// Errors: corrupt (no node or client, or it says what is not known here). Requires: kClaimBytes.
 [[nodiscard]] Result<Claim> decode_claim(base::Bytes bytes);
 
 /// This side of every connection. The trust may be another one for the next connection.
 struct LinkSelf {
   std::shared_ptr<const Key> key;
   std::shared_ptr<const Trust> trust;
+  std::uint8_t says = 0;
+  /// Where this side may be met in shared memory, and of no account for a handshake; empty:
+  /// nowhere.
+  std::string shared_directory{};
 };
 /// Errors: invalid_argument (nothing given, an owner's key, trust of another cluster). That the
 /// trust holds the own key is not asked: it may be older than it.

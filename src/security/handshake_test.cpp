@@ -92,10 +92,14 @@ TEST_F(Link, BothSidesKnowEachOtherAndHaveTheSameKeys) {
   }
 }
 
-TEST_F(Link, IsTheGoldenFile) {
+void expect_golden(const char* name, std::uint8_t initiator_says, std::uint8_t responder_says) {
   const TestCluster cluster;
-  Handshake first = initiator(cluster.self(cluster.node(1)));
-  Handshake second = responder(cluster.self(cluster.node(2)));
+  LinkSelf one = cluster.self(cluster.node(1));
+  LinkSelf two = cluster.self(cluster.node(2));
+  one.says = initiator_says;
+  two.says = responder_says;
+  Handshake first = initiator(one);
+  Handshake second = responder(two);
   const Spoken spoken = speak(first, second);
   Bytes all = spoken.hello;
   all.insert(all.end(), spoken.answer.begin(), spoken.answer.end());
@@ -103,11 +107,26 @@ TEST_F(Link, IsTheGoldenFile) {
   for (const Secret& key : {first.keys().send, first.keys().receive}) {
     all.insert(all.end(), key.bytes().begin(), key.bytes().end());
   }
-  const auto path = std::filesystem::path(DOLMEN_GOLDEN_DIR) / "link_v1.bin";
+  EXPECT_EQ(first.peer().says, responder_says);
+  EXPECT_EQ(second.peer().says, initiator_says);
+  const auto path = std::filesystem::path(DOLMEN_GOLDEN_DIR) / name;
   std::ifstream file(path, std::ios::binary);
   ASSERT_TRUE(file) << path;
   const std::vector<char> golden(std::istreambuf_iterator<char>(file), {});
   EXPECT_TRUE(std::ranges::equal(std::as_bytes(std::span(golden)), std::span(all)));
+}
+
+TEST_F(Link, IsTheGoldenFile) { expect_golden("link_v1.bin", 0, 0); }
+TEST_F(Link, WhatASideAsksForIsInTheGoldenFile) { expect_golden("link_says_v1.bin", 3, 1); }
+
+TEST_F(Link, WhatIsNotKnownCannotBeAskedFor) {
+  Claim claim{kNode1, TestCluster().node(1).public_key(), filled_payload(1)};
+  for (unsigned says = 0; says < 256; ++says) {
+    claim.says = static_cast<std::uint8_t>(says);
+    const auto decoded = decode_claim(encode(claim));
+    ASSERT_EQ(decoded.has_value(), says <= kSaysAll) << says;
+    if (decoded) EXPECT_EQ(*decoded, claim);
+  }
 }
 
 TEST_F(Link, WhoInitiatesIsNamedToNobodyWhoListens) {

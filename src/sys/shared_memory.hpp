@@ -19,6 +19,7 @@
 // out_of_memory, io_error (detail = errno), invalid_argument, unsupported.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -29,6 +30,7 @@
 #include <dolmen/error.hpp>
 
 #include "base/bytes.hpp"
+#include "sys/network.hpp"
 
 namespace dolmen::sys {
 
@@ -79,6 +81,8 @@ class OwnBell : public Bell {
   /// looks and returns, a quarter of a microsecond.
   [[nodiscard]] virtual Result<void> wait(std::uint64_t until_ns,
                                           std::vector<std::uint64_t>& ended) = 0;
+  /// For a Poller, which finds it readable while wait() would return at once. Errors: limit.
+  [[nodiscard]] virtual Result<std::unique_ptr<Socket>> watched() = 0;
 };
 
 enum class SharedAccess : std::uint8_t { read_only, read_write };
@@ -118,6 +122,8 @@ class SharedDirectory {
   /// order. Costs a thread that sleeps. Errors: limit, out_of_memory,
   /// unsupported (under the thread sanitizer).
   [[nodiscard]] virtual Result<std::unique_ptr<LifeMark>> mark_life(std::uint32_t* word) = 0;
+  /// Names the directory among all of this host in this life of its; the same for whoever opens it.
+  [[nodiscard]] virtual Result<std::array<std::uint64_t, 2>> identity() = 0;
   /// For messages.
   [[nodiscard]] virtual std::string describe() const = 0;
 };

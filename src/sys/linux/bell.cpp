@@ -107,6 +107,8 @@ class LinuxOwnBell final : public OwnBell {
     return {};
   }
 
+  Result<std::unique_ptr<Socket>> watched() override { return watched_descriptor(epoll_.get()); }
+
  private:
   [[nodiscard]] int wait_for(std::array<epoll_event, kEvents>& events,
                              std::uint64_t until_ns) noexcept {

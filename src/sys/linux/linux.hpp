@@ -44,7 +44,7 @@ enum class Secrecy : std::uint8_t { open, secret };
 /// invalid_argument (another user owns it or can reach it; it is not in memory), not_found,
 /// io_error.
 [[nodiscard]] Result<std::unique_ptr<SharedDirectory>> open_shared_directory(
-    const std::string& path);
+    const std::string& path, DirectoryMode mode = DirectoryMode::open_or_create);
 
 /// The RDMA device of that name (empty: the first), by its first port. Errors: unsupported (a
 /// library without libibverbs, a kernel without RDMA), not_found (no such device, its port is

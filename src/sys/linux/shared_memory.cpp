@@ -2,6 +2,7 @@
 #include "sys/shared_memory.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <limits>
@@ -16,6 +17,7 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include "base/checksum.hpp"
 #include "sys/file_name.hpp"
 #include "sys/linux/bell.hpp"
 #include "sys/linux/descriptor.hpp"
@@ -243,6 +245,18 @@ class LinuxSharedDirectory final : public SharedDirectory {
   Result<std::unique_ptr<LifeMark>> mark_life(std::uint32_t* word) override {
     return make_life_mark(word);
   }
+  Result<std::array<std::uint64_t, 2>> identity() override {
+    struct stat status{};
+    if (::fstat(fd_.get(), &status) != 0) return system_failure(errno, path_);
+    // Numbers of files mean something within one life of one system alone.
+    const Descriptor boot(::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
+    std::array<std::byte, 36> id{};
+    if (boot.get() < 0 ||
+        ::read(boot.get(), id.data(), id.size()) != static_cast<ssize_t>(id.size())) {
+      return system_failure(errno, "/proc/sys/kernel/random/boot_id");
+    }
+    return std::array<std::uint64_t, 2>{base::checksum64(id, status.st_dev), status.st_ino};
+  }
   std::string describe() const override { return path_; }
 
  private:
@@ -264,9 +278,12 @@ std::string default_path() {
 
 }  // namespace
 
-Result<std::unique_ptr<SharedDirectory>> open_shared_directory(const std::string& path) {
+Result<std::unique_ptr<SharedDirectory>> open_shared_directory(const std::string& path,
+                                                               DirectoryMode mode) {
   const std::string folder = without_slashes(path.empty() ? default_path() : path);
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return system_failure(errno, folder);
+  const bool is_made = mode != DirectoryMode::open_existing;
+  if (is_made && ::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+    return system_failure(errno, folder);
   Descriptor descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
   if (descriptor.get() < 0) return system_failure(errno, folder);
   struct stat status{};
