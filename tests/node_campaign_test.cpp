@@ -44,13 +44,16 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
     total.nodes += result.nodes;
     total.transfers += result.transfers;
     total.published += result.published;
+    total.moved += result.moved;
+    total.written += result.written;
   }
   std::printf(
       "%lu seeds, %.1f simulated minutes, %lu events, %lu answers, %lu of them read from afar, "
       "%lu processes ended, %lu changes of members, %lu nodes, %lu transfers, %lu objects "
-      "published\n",
+      "published, written to %lu times, %lu of them moved\n",
       seeds, static_cast<double>(total.simulated_ns) / 6e10, total.events, total.answered,
-      total.read_afar, total.ended, total.changes, total.nodes, total.transfers, total.published);
+      total.read_afar, total.ended, total.changes, total.nodes, total.transfers, total.published,
+      total.written, total.moved);
   base::say_bound("node_seeds", seeds);
   EXPECT_GT(total.answered, seeds * 50);
   EXPECT_GT(total.read_afar, seeds * 3);
@@ -58,6 +61,8 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
   EXPECT_GT(total.changes, seeds);
   EXPECT_GT(total.transfers, seeds * 20);
   EXPECT_GT(total.published, seeds * 5);
+  EXPECT_GT(total.written, seeds * 5);
+  EXPECT_GT(total.moved, seeds);
 }
 
 TEST(NodeCampaign, OneSeed) {
@@ -110,7 +115,10 @@ TEST(NodeCampaign, PlantedBugsAreSeen) {
     expect_seen(bug, false);
   }
   for (const char* const bug : {"cluster.keeps_old_replica", "homes.not_in_snapshot",
-                                "cluster.home_not_undone", "cluster.lines_not_looked_at"}) {
+                                "cluster.home_not_undone", "homes.frozen_written",
+                                "homes.given_up", "homes.erase_forgotten",
+                                "homes.done_without_entry", "homes.aside_not_in_snapshot",
+                                "cluster.lines_not_looked_at"}) {
     expect_seen(bug, true);
   }
 }

@@ -58,6 +58,8 @@ struct NodeWorldResult {
   std::uint64_t nodes = 0;      ///< that ever were
   std::uint64_t transfers = 0;  ///< between groups
   std::uint64_t published = 0;  ///< objects
+  std::uint64_t moved = 0;      ///< … that live, in the end, where they were not made
+  std::uint64_t written = 0;    ///< to objects
   // What the nodes of the end counted since their processes began (node/cluster_mail.hpp).
   std::uint64_t mails_sent = 0;
   std::uint64_t mails_again = 0;
