@@ -116,8 +116,11 @@ TEST(ObjectMoveProcess, EveryIncrementIsExecutedOnceWhereverTheObjectIs) {
   while (ids.size() < kObjects) {
     const auto made = call_space(nodes.client(0), "make counter", {}, kPatience);
     // Nodes hear of the directory in a moment.
-    if (made) ids.push_back(id_in(*made));
-    if (!made) ASSERT_EQ(made.error().code(), Errc::unsupported) << made.error().message();
+    if (made) {
+      ids.push_back(id_in(*made));
+    } else {
+      ASSERT_EQ(made.error().code(), Errc::unsupported) << made.error().message();
+    }
   }
   std::atomic<bool> stops = false;
   std::vector<Counted> counted(kObjects);
