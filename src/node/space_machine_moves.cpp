@@ -243,6 +243,8 @@ Result<std::vector<std::byte>> SpaceMachine::effect_of_home_mail(
   auto record = record_for(done, arriving);
   if (!record) return cannot(record.error());
   if (!record->empty()) {
+    // A space that is new begins with what opening it made.
+    taken.records = store_->take_records();
     forget_space();
     taken.records.push_back(std::move(*record));
   }
