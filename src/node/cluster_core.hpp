@@ -102,8 +102,7 @@ class ClusterCore {
   [[nodiscard]] Result<bool> turn();
   /// Until a turn may have something to do.
   [[nodiscard]] Result<void> wait() {
-    return member_->wait(
-        std::min({ask_at_ns_, mail_.next_wakeup_ns(), mover_.next_wakeup_ns()}));
+    return member_->wait(std::min({ask_at_ns_, mail_.next_wakeup_ns(), mover_.next_wakeup_ns()}));
   }
   [[nodiscard]] Result<void> close() { return member_->close(); }
 

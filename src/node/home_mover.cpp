@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "base/hooks.hpp"
 #include "node/replicated_group.hpp"
 
 namespace dolmen::node {
@@ -40,7 +39,6 @@ bool HomeMover::turn(std::uint64_t now_ns, replication::Member& member) {
                     its.asked = 0;
                     const bool is_done = outcome.status == replication::ReplyStatus::done;
                     its.due_ns = is_done ? now_ns_ : now_ns_ + kAgainNs;
-                    if (!is_done && DOLMEN_PLANTED("homes.given_up")) its.due_ns = kNever;
                   });
   }
   return busy;

@@ -106,8 +106,7 @@ Result<std::vector<HomeCommand>> HomePart::post_parts(const ReadPart& read) cons
   std::vector<HomeCommand> commands;
   for (const cluster::HomePartWanted& wanted : table_.parts_wanted()) {
     if (commands.size() == kPostedPartsMax) break;
-    const std::uint64_t offset = DOLMEN_PLANTED("homes.first_part_again") ? 0 : wanted.offset;
-    DOLMEN_TRY(auto bytes, read(wanted.id, offset, wanted.bytes));
+    DOLMEN_TRY(auto bytes, read(wanted.id, wanted.offset, wanted.bytes));
     commands.emplace_back(cluster::home::PostPart{
         .id = wanted.id, .number = wanted.number, .bytes = std::move(bytes)});
   }

@@ -49,8 +49,8 @@ Result<void> SpaceMachine::open_space() {
   if (!DOLMEN_PLANTED("space.old_pages")) DOLMEN_CHECK(image_->settle());
   GroupStore::Hides hides;
   if (homes_) hides = [this](const ObjectId& id) { return homes_->is_hidden(id); };
-  auto store = std::make_unique<GroupStore>(image_->store(), image_->record_bytes_max(),
-                                            std::move(hides));
+  auto store =
+      std::make_unique<GroupStore>(image_->store(), image_->record_bytes_max(), std::move(hides));
   GroupStore* const records = store.get();
   SpaceOptions options = options_.space;
   options.background = false;

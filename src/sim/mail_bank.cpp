@@ -22,7 +22,8 @@ constexpr std::uint32_t kPartBytes = 8;
 
 /// An object that was written so often: one to seven parts, the first of which says it.
 std::vector<std::byte> object_of(const ObjectId& id, std::uint64_t count) {
-  std::vector<std::byte> bytes(8 + id.low / 2 % 7 * 8, std::byte{static_cast<std::uint8_t>(id.low)});
+  std::vector<std::byte> bytes(8 + id.low / 2 % 7 * 8,
+                               std::byte{static_cast<std::uint8_t>(id.low)});
   base::store(base::MutableBytes(bytes), 0, count);
   return bytes;
 }
@@ -207,7 +208,8 @@ void MailBank::keep(const std::vector<node::HomeDone>& done) {
     }
     if (each.kind == Kind::erase) state_.objects.erase(each.id);
     if (each.kind == Kind::publish) {
-      const std::uint64_t count = aside.size() < 8 ? ~std::uint64_t{0} : base::load<std::uint64_t>(aside);
+      const std::uint64_t count =
+          aside.size() < 8 ? ~std::uint64_t{0} : base::load<std::uint64_t>(aside);
       const bool is_right = aside == object_of(each.id, count);
       state_.objects[each.id] = is_right ? count : ~std::uint64_t{0};
     }

@@ -24,8 +24,9 @@ namespace dolmen::sim {
 /// there never was to another group, which may send it on: what all groups have together is
 /// nothing. What was sent and what came is in the books, so that a judge sees what is missing, or
 /// there twice, or in another order. Others publish an object, where there is a directory, erase
-/// one, write to one, which is counted in it and beside it, or move one to another group. What a leader saw when it executed ahead is in its command: if that is not what comes out,
-/// the number is wrong for ever.
+/// one, write to one, which is counted in it and beside it, or move one to another group. What a
+/// leader saw when it executed ahead is in its command: if that is not what comes out, the number
+/// is wrong for ever.
 class MailBank final : public StateMachine {
  public:
   /// Of another group: the ids of transfers, in their order.
