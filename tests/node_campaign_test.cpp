@@ -46,14 +46,16 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
     total.transfers += result.transfers;
     total.published += result.published;
     total.refused += result.refused;
+    total.moved += result.moved;
+    total.written += result.written;
   }
   std::printf(
       "%lu seeds, %.1f simulated minutes, %lu events, %lu answers, %lu of them read from afar, "
       "%lu processes ended, %lu changes of members, %lu nodes, %lu transfers, %lu objects "
-      "published, %lu questions refused\n",
+      "published, written to %lu times, %lu of them moved, %lu questions refused\n",
       seeds, static_cast<double>(total.simulated_ns) / 6e10, total.events, total.answered,
       total.read_afar, total.ended, total.changes, total.nodes, total.transfers, total.published,
-      total.refused);
+      total.written, total.moved, total.refused);
   base::say_bound("node_seeds", seeds);
   EXPECT_GT(total.answered, seeds * 50);
   EXPECT_GT(total.read_afar, seeds * 3);
@@ -63,6 +65,8 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
   EXPECT_GT(total.transfers, seeds * 20);
   EXPECT_GT(total.published, seeds * 5);
   EXPECT_GT(total.refused, seeds * 10);
+  EXPECT_GT(total.written, seeds * 5);
+  EXPECT_GT(total.moved, seeds);
 }
 
 TEST(NodeCampaign, OneSeed) {
@@ -118,7 +122,9 @@ TEST(NodeCampaign, PlantedBugsAreSeen) {
     expect_seen(bug, false, false);
   }
   for (const char* const bug :
-       {"cluster.keeps_old_replica", "homes.not_in_snapshot", "cluster.home_not_undone"}) {
+       {"cluster.keeps_old_replica", "homes.not_in_snapshot", "cluster.home_not_undone",
+        "homes.frozen_written", "homes.erase_forgotten", "homes.publish_forgotten",
+        "homes.aside_not_in_snapshot"}) {
     expect_seen(bug, true, false);
   }
   for (const char* const bug : {"cluster.lines_not_looked_at", "replication.handle_not_checked",

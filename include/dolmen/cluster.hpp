@@ -257,11 +257,32 @@ class Cluster {
   /// was erased), unsupported (there is no directory), timed_out.
   [[nodiscard]] Result<std::uint32_t> home(
       const ObjectId& object, std::chrono::milliseconds patience = std::chrono::seconds(10));
-  /// Calls a function of the space in which the object lives, as call_space() does: if it lives
-  /// there when the function is to run. Errors: as those of home() and of call_space().
+  /// Calls a function of the space in which the object lives, as call_space() does, wherever that
+  /// is when the function runs: once. Errors: as those of home() and of call_space(); busy (it
+  /// moves all the time: nothing happened).
   [[nodiscard]] Result<std::vector<std::byte>> call(
       const ObjectId& object, std::string_view function, std::span<const std::byte> arguments = {},
       std::chrono::milliseconds patience = std::chrono::seconds(10));
+
+  /// Moves the object to that space, with all that was written to it; when this returns it lives
+  /// there, and the directory knows. Meanwhile nobody can write it. Moving it where it is is
+  /// nothing. Errors: as those of home(); no_space, already_exists, layout_changed, unsupported
+  /// (the space refuses it, and it is where it was), too_large (above 64 MiB), connection_lost (it
+  /// may be on its way: the same again waits for it, cancel_move() asks for it back).
+  [[nodiscard]] Result<void> move(const ObjectId& object, std::uint32_t space,
+                                  std::chrono::milliseconds patience = std::chrono::seconds(30));
+  /// Asks for an object back that is on its way. Errors: as those of home(); conflict (it has
+  /// arrived), connection_lost (who gets it did not answer).
+  [[nodiscard]] Result<void> cancel_move(
+      const ObjectId& object, std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// Moves all published objects of a space to the others, in turn. From when it begins the space
+  /// takes none and publishes none; when it returns, none of the others will ever move one there.
+  /// Errors: as those of move(); timed_out (the same again goes on).
+  [[nodiscard]] Result<void> drain_group(
+      std::uint32_t space, std::chrono::milliseconds patience = std::chrono::minutes(10));
+  /// … takes objects again: of spaces that drain_group() had not come to.
+  [[nodiscard]] Result<void> undrain_group(
+      std::uint32_t space, std::chrono::milliseconds patience = std::chrono::seconds(10));
 
   // Who may connect, or may no more: signed with the owner's key, which is read from `owner_file`
   // and not sent. Errors also: not_authentic (another cluster's), those of reading it.

@@ -46,6 +46,7 @@ void add_log(CLI::App& app, Chosen& chosen);
 void add_log_show(CLI::App& log, Chosen& chosen);
 void add_node(CLI::App& app, Chosen& chosen);
 void add_index(CLI::App& app, Chosen& chosen);
+void add_object(CLI::App& app, Chosen& chosen);
 void add_up(CLI::App& app, Chosen& chosen);
 void add_move(CLI::App& app, Chosen& chosen);
 void add_top(CLI::App& app, Chosen& chosen);

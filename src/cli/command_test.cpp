@@ -23,10 +23,10 @@ struct Web {
   dolmen::hash_map<dolmen::string, dolmen::ptr<Page>> pages;
 };
 
-const std::vector<std::string> kCommands{"init",   "top",   "ls",   "tree",    "inspect", "stat",
-                                         "check",  "scrub", "dump", "export",  "import",  "load",
-                                         "doctor", "demo",  "log",  "cluster", "node",    "serve",
-                                         "status", "space", "up",   "run",     "client",  "index"};
+const std::vector<std::string> kCommands{
+    "init",   "top",    "ls",   "tree",   "inspect", "stat",  "check",   "scrub", "dump",
+    "export", "import", "load", "doctor", "demo",    "log",   "cluster", "node",  "serve",
+    "status", "space",  "up",   "run",    "client",  "index", "object"};
 
 class Cli : public CliTest {
  protected:
@@ -56,7 +56,7 @@ TEST_F(Cli, EveryCommandHasHelpWithAnExampleAndTheJsonOption) {
   for (const std::string& command : kCommands) {
     // See log_test, cluster_test, node_test.
     if (command == "log" || command == "cluster" || command == "node" || command == "space" ||
-        command == "run" || command == "client" || command == "index") {
+        command == "run" || command == "client" || command == "index" || command == "object") {
       continue;
     }
     const Outcome help = dolmen({command, "--help"});

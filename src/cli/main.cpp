@@ -48,6 +48,7 @@ int run(int count, char** words) {
   add_log(app, chosen);
   add_node(app, chosen);
   add_index(app, chosen);
+  add_object(app, chosen);
   add_up(app, chosen);
   add_move(app, chosen);
   add_top(app, chosen);

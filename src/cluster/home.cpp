@@ -236,7 +236,7 @@ class HomeFields {
   }
   HomeRefusal refusal() {
     const auto why = in_.get<std::uint8_t>();
-    require(why <= static_cast<std::uint8_t>(HomeRefusal::exists));
+    require(why <= static_cast<std::uint8_t>(HomeRefusal::type_conflict));
     return static_cast<HomeRefusal>(why);
   }
 

@@ -46,6 +46,7 @@ enum class HomeRefusal : std::uint8_t {
   damaged = 4,    ///< the parts are not what the hash says
   cancelled = 5,  ///< whoever sends it wants it back
   exists = 6,  ///< the id is here already, or not with that counter: never, unless a log was lost
+  type_conflict = 7,  ///< said by whoever leads: a type that it has is another one there
 };
 
 namespace home {

@@ -16,6 +16,7 @@
 
 #include <dolmen/cluster.hpp>
 
+#include "node/cluster_home.hpp"
 #include "node/cluster_identity.hpp"
 #include "node/cluster_map.hpp"
 #include "node/cluster_metrics.hpp"
@@ -52,6 +53,7 @@ struct Cluster::Impl {
   std::unique_ptr<node::MetricsClient> metrics{};
   /// Of groups that home() and call() asked: each knows by itself who its members are.
   std::map<cluster::GroupNumber, ReplicatedClient> group_clients{};
+  node::HomeHints hints{};
 
   /// Of the nodes as the last map knows them, and of those that were given.
   [[nodiscard]] Result<void> refresh(std::uint64_t deadline_ns) {
@@ -84,6 +86,10 @@ struct Cluster::Impl {
   /// Errors: as of group() (below), and of making one.
   [[nodiscard]] Result<ReplicatedClient*> client_of(cluster::GroupNumber number,
                                                     std::uint64_t deadline_ns);
+
+  /// The number again. Errors: as of group(); invalid_argument (it keeps no space).
+  [[nodiscard]] Result<cluster::GroupNumber> space_called(cluster::GroupNumber number,
+                                                          std::uint64_t deadline_ns);
 
   /// Errors: not_authentic (of another cluster), and those of reading it.
   [[nodiscard]] Result<security::Key> owner_key(const std::string& path) const {

@@ -102,6 +102,7 @@ Result<bool> ClusterCore::turn() {
   if (root_.state().version() > map_.version()) DOLMEN_CHECK(adopt(root_.state()));
   if (is_new_map_) DOLMEN_CHECK(follow_map());
   was_busy |= mail_.turn(now_ns, *member_);
+  was_busy |= mover_.turn(now_ns, *member_);
   const bool leads = member_->leads(group_of(kRootGroup));
   if (!leads) {
     controller_.reset();
@@ -191,6 +192,7 @@ Result<void> ClusterCore::host(GroupNumber number) {
     return hosted.error().code() == Errc::out_of_memory ? Result<void>() : hosted;
   }
   if (MailPart* const part = machines_.mail_of(number)) mail_.host(number, *part);
+  if (const HomePart* const homes = machines_.homes_of(number)) mover_.host(number, *homes);
   return {};
 }
 
@@ -208,6 +210,7 @@ Result<void> ClusterCore::drop(GroupNumber number) {
   }
   DOLMEN_PROBE("cluster.replica_dropped");
   mail_.forget(number);
+  mover_.forget(number);
   DOLMEN_CHECK(member_->drop(id));
   if (number != kRootGroup) return machines_.clear(number);
   root_.reset();

@@ -21,6 +21,7 @@
 #include "cluster/seats.hpp"
 #include "node/cluster_mail.hpp"
 #include "node/cluster_message.hpp"
+#include "node/home_mover.hpp"
 #include "node/home_part.hpp"
 #include "node/root_machine.hpp"
 #include "replication/member.hpp"
@@ -48,6 +49,11 @@ class GroupMachines {
   }
   /// Of the machine that open() gave; null: its group exchanges none.
   [[nodiscard]] virtual MailPart* mail_of(cluster::GroupNumber number) {
+    (void)number;
+    return nullptr;
+  }
+  /// Likewise: what it knows of homes of objects.
+  [[nodiscard]] virtual const HomePart* homes_of(cluster::GroupNumber number) {
     (void)number;
     return nullptr;
   }
@@ -96,7 +102,7 @@ class ClusterCore {
   [[nodiscard]] Result<bool> turn();
   /// Until a turn may have something to do.
   [[nodiscard]] Result<void> wait() {
-    return member_->wait(std::min(ask_at_ns_, mail_.next_wakeup_ns()));
+    return member_->wait(std::min({ask_at_ns_, mail_.next_wakeup_ns(), mover_.next_wakeup_ns()}));
   }
   [[nodiscard]] Result<void> close() { return member_->close(); }
 
@@ -169,6 +175,7 @@ class ClusterCore {
   cluster::RootState map_;  ///< the latest that is known; not begun: the founders are all there is
   RootMachine root_;        // outlives the member
   ClusterMail mail_;        // so does it
+  HomeMover mover_{};       // likewise
   std::unique_ptr<replication::Member> member_;
   std::optional<cluster::RootController> controller_{};
   std::map<cluster::GroupNumber, Ordered> ordered_{};  ///< by this controller, and not reported yet

@@ -43,14 +43,36 @@ Result<void> wait_until_told(ReplicatedClient& client, const std::vector<ObjectI
 
 }  // namespace
 
-Result<std::vector<std::byte>> call_until_told(ReplicatedClient& client, base::Bytes call,
-                                               std::chrono::milliseconds patience) {
+Result<std::variant<Elsewhere, std::vector<std::byte>>> call_at_home(
+    ReplicatedClient& client, base::Bytes call, std::chrono::milliseconds patience) {
   const std::uint64_t deadline_ns = deadline_in(patience);
   DOLMEN_TRY(const auto bytes, client.call(call, patience));
+  DOLMEN_TRY(const auto elsewhere, decode_elsewhere(bytes));
+  if (elsewhere) return *elsewhere;
   DOLMEN_TRY(const UntoldReply reply, decode_untold_reply(bytes));
   if (!reply.objects.empty()) DOLMEN_CHECK(wait_until_told(client, reply.objects, deadline_ns));
-  return decode_reply(reply.reply);
+  DOLMEN_TRY(auto result, decode_reply(reply.reply));
+  return result;
 }
+
+Result<std::vector<std::byte>> call_until_told(ReplicatedClient& client, base::Bytes call,
+                                               std::chrono::milliseconds patience) {
+  DOLMEN_TRY(auto told, call_at_home(client, call, patience));
+  if (auto* const result = std::get_if<std::vector<std::byte>>(&told)) return std::move(*result);
+  return fail(Errc::not_found, "an object that lives in this space");
+}
+
+void HomeHints::learn(const ObjectId& object, cluster::GroupNumber group) {
+  if (!groups_.insert_or_assign(object, group).second) return;
+  order_.push_back(object);
+  // What was forgotten, and learned again, may go a little early.
+  while (order_.size() > kHintsMax) {
+    groups_.erase(order_.front());
+    order_.pop_front();
+  }
+}
+
+void HomeHints::forget(const ObjectId& object) { groups_.erase(object); }
 
 }  // namespace node
 
@@ -122,15 +144,54 @@ Result<std::vector<std::byte>> Cluster::call(const ObjectId& object, std::string
   if (function.size() > node::kFunctionNameMax) {
     return fail(Errc::invalid_argument, "a function's name", function.size());
   }
+  if (object.is_null()) return fail(Errc::invalid_argument, "no object");
   const std::uint64_t deadline_ns = node::deadline_in(patience);
-  DOLMEN_TRY(const cluster::GroupNumber group, home(object, patience));
-  DOLMEN_TRY(ReplicatedClient* const client, impl_->client_of(group, deadline_ns));
-  const std::vector<std::byte> call =
+  const std::vector<std::byte> inside =
       node::encode(node::SpaceCall{.function = function, .arguments = arguments});
-  const std::vector<std::byte> at = node::encode(node::AtObject{.object = object, .call = call});
-  return node::call_until_told(
-      *client, node::encode(node::SpaceCall{.function = node::kAtFunction, .arguments = at}),
-      node::left_until(deadline_ns));
+  const std::vector<std::byte> at = node::encode(node::AtObject{.object = object, .call = inside});
+  const std::vector<std::byte> call =
+      node::encode(node::SpaceCall{.function = node::kAtFunction, .arguments = at});
+  constexpr std::uint64_t kPauseMaxNs = 16'000'000;
+  std::uint64_t pause_ns = 1'000'000;
+  for (;;) {
+    const auto hint = impl_->hints.find(object);
+    cluster::GroupNumber group = hint.value_or(0);
+    if (!hint) {
+      DOLMEN_TRY(group, home(object, node::left_until(deadline_ns)));
+      impl_->hints.learn(object, group);
+    }
+    const auto client = impl_->client_of(group, deadline_ns);
+    if (!client) {
+      impl_->hints.forget(object);
+      if (!hint || node::now_ns() >= deadline_ns) return std::unexpected(client.error());
+      continue;
+    }
+    // What nobody knows the end of is nobody else's to execute.
+    DOLMEN_TRY(auto told, node::call_at_home(**client, call, node::left_until(deadline_ns)));
+    if (auto* const result = std::get_if<std::vector<std::byte>>(&told)) return std::move(*result);
+    const node::Elsewhere elsewhere = std::get<node::Elsewhere>(told);
+    impl_->hints.forget(object);
+    if (elsewhere.answer == cluster::HomeAnswer::erased) {
+      return fail(Errc::not_found, "an object that was erased");
+    }
+    if (elsewhere.answer == cluster::HomeAnswer::moved) {
+      impl_->hints.learn(object, elsewhere.group);
+    } else if (elsewhere.answer == cluster::HomeAnswer::frozen) {
+      impl_->hints.learn(object, group);
+    }
+    if (node::now_ns() >= deadline_ns) {
+      return fail(Errc::busy, "an object that moves: the call was not executed", group);
+    }
+    // The first one to say that it has moved, or that a hint was old, is not waited for.
+    const bool is_quick = elsewhere.answer == cluster::HomeAnswer::moved ||
+                          (elsewhere.answer == cluster::HomeAnswer::not_here && hint);
+    if (is_quick && pause_ns == 1'000'000) {
+      pause_ns += 1;
+      continue;
+    }
+    sys::linux_env().clock->sleep_ns(pause_ns);
+    pause_ns = std::min(pause_ns * 2, kPauseMaxNs);
+  }
 }
 
 }  // namespace dolmen

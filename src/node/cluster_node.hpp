@@ -48,6 +48,7 @@ class SpaceMachines final : public GroupMachines {
   void use_mail(MailPart::Find find) override { find_ = std::move(find); }
   void use_directory(HomePart::Shards shards) override { shards_ = std::move(shards); }
   MailPart* mail_of(cluster::GroupNumber number) override;
+  const HomePart* homes_of(cluster::GroupNumber number) override;
   std::uint64_t disk_bytes(cluster::GroupNumber number) override;
   /// Every image holds, durably, whatever was given to it; nobody uses the machines any more.
   /// Errors: store_failed.

@@ -9,6 +9,8 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include "base/mutex.hpp"
@@ -18,10 +20,16 @@ namespace dolmen::node {
 
 class GroupStore final : public store::Store {
  public:
+  /// Objects that are in the image, and for the space are not.
+  using Hides = std::function<bool(const ObjectId&)>;
+
   /// `image` outlives it, and holds everything up to its last record when this is made. A record of
   /// more than `record_bytes_max` is too_large.
-  GroupStore(store::Store& image, std::size_t record_bytes_max) noexcept
-      : image_(image), record_bytes_max_(record_bytes_max), last_index_(image.last_index()) {}
+  GroupStore(store::Store& image, std::size_t record_bytes_max, Hides hides = {})
+      : image_(image),
+        record_bytes_max_(record_bytes_max),
+        hides_(std::move(hides)),
+        last_index_(image.last_index()) {}
 
   /// The records since the last time, in their order.
   [[nodiscard]] std::vector<std::vector<std::byte>> take_records() {
@@ -54,6 +62,7 @@ class GroupStore final : public store::Store {
   const std::atomic<bool>& failed_flag() const noexcept override { return image_.failed_flag(); }
 
   Result<std::optional<store::ObjectInfo>> find(const ObjectId& object) override {
+    if (hides_ && hides_(object)) return std::nullopt;
     return image_.find(object);
   }
   Result<void> read_page(const store::PageKey& key, base::MutableBytes out) override {
@@ -61,7 +70,9 @@ class GroupStore final : public store::Store {
   }
   Result<void> for_each_object(
       const std::function<bool(const store::ObjectInfo&)>& visit) override {
-    return image_.for_each_object(visit);
+    if (!hides_) return image_.for_each_object(visit);
+    return image_.for_each_object(
+        [&](const store::ObjectInfo& info) { return hides_(info.object) || visit(info); });
   }
   Result<std::uint32_t> page_count(const ObjectId& object) override {
     return image_.page_count(object);
@@ -92,6 +103,7 @@ class GroupStore final : public store::Store {
  private:
   store::Store& image_;
   const std::size_t record_bytes_max_;
+  const Hides hides_;
   mutable base::Mutex mutex_;
   std::atomic<store::Index> last_index_;
   std::vector<std::vector<std::byte>> records_ DOLMEN_GUARDED_BY(mutex_);

@@ -99,6 +99,8 @@ Result<bool> HomePart::publish(const ObjectId& id, std::vector<HomeCommand>& com
     if (found->second.state == cluster::HomeState::here) {
       return table_.find(id).answer == cluster::HomeAnswer::untold;
     }
+    // The directory knows it. Who waited for the move could stand in its way.
+    if (found->second.state == cluster::HomeState::leaving) return false;
     return fail(Errc::busy, "publish(): what became of an object of this id is not known yet");
   }
   const auto is_same = [&](const HomeCommand& command) {
@@ -106,6 +108,9 @@ Result<bool> HomePart::publish(const ObjectId& id, std::vector<HomeCommand>& com
     return create != nullptr && create->id == id;
   };
   if (std::ranges::any_of(commands, is_same)) return true;
+  if (table_.is_draining()) {
+    return fail(Errc::unsupported, "publish(): this space gives its objects away and takes none");
+  }
   if (commands.size() + 1 >= kHomeCommandsMax / 2) {
     return fail(Errc::limit, "publish(): objects of a call", commands.size());
   }
@@ -137,15 +142,11 @@ void HomePart::erase(const ObjectId& id, std::vector<HomeCommand>& commands) con
 }
 
 bool HomePart::carry_out(log::Index index, const std::vector<HomeCommand>& commands,
-                         cluster::MailChange& change) {
-  std::optional<cluster::HomeMail> mail;
-  if (change.received && cluster::is_home_mail(change.received->bytes)) {
-    // One of a later version is consumed, and nothing else.
-    if (auto decoded = cluster::decode_home_mail(change.received->bytes))
-      mail = std::move(*decoded);
-  }
+                         cluster::MailChange& change, std::vector<HomeDone>* done) {
+  const std::optional<cluster::HomeMail> mail = mail_in(change);
   for (const HomeCommand& command : commands) {
     const auto* const take = std::get_if<cluster::home::Take>(&command);
+    // One of a later version is consumed, and nothing else.
     if (take != nullptr && !mail) continue;
     const HomePlan plan =
         take == nullptr
@@ -158,34 +159,57 @@ bool HomePart::carry_out(log::Index index, const std::vector<HomeCommand>& comma
     for (const cluster::HomeLetter& letter : plan.letters) {
       change.posted.push_back({.to = group_of(letter.to), .bytes = cluster::encode(letter.mail)});
     }
+    for (const cluster::HomeBytes& bytes : plan.bytes) {
+      if (done == nullptr) break;
+      const bool is_erase = bytes.kind == cluster::HomeBytes::Kind::erase;
+      if (is_erase && DOLMEN_PLANTED("homes.erase_forgotten")) continue;
+      const bool is_publish = bytes.kind == cluster::HomeBytes::Kind::publish;
+      if (is_publish && DOLMEN_PLANTED("homes.publish_forgotten")) continue;
+      done->push_back(
+          {.kind = bytes.kind, .id = bytes.id, .part = {bytes.part.begin(), bytes.part.end()}});
+    }
+    std::vector<bool> were_hidden;
+    for (const auto& [id, row] : plan.rows) were_hidden.push_back(is_hidden(id));
     table_.apply(index, plan);
+    for (std::size_t i = 0; i < plan.rows.size(); ++i) {
+      if (were_hidden[i] != is_hidden(plan.rows[i].first)) ++hidings_;
+    }
   }
   return true;
 }
 
 Result<void> HomePart::judge(const std::vector<HomeCommand>& commands, cluster::MailChange change,
                              const MailPart& mail) {
-  const bool is_done = carry_out(kTrial, commands, change);
+  const std::uint64_t hidings = hidings_;
+  const bool is_done = carry_out(kTrial, commands, change, nullptr);
   table_.undo(kTrial);
+  hidings_ = hidings;
   if (is_done && mail.mailbox().judge(change) == cluster::MailVerdict::applied) return {};
-  return fail(Errc::busy, "a group that cannot tell the directory of objects now");
+  return fail(Errc::busy, "a group that cannot tell others of objects now");
 }
 
 Result<void> HomePart::apply(log::Index index, base::Bytes commands, cluster::MailChange change,
-                             MailPart& mail) {
+                             MailPart& mail, std::vector<HomeDone>* done) {
   DOLMEN_TRY(const auto decoded, decode_home_commands(commands));
-  const bool is_done = carry_out(index, decoded, change);
+  const std::optional<cluster::HomeMail> consumed = mail_in(change);
+  const bool is_done = carry_out(index, decoded, change, done);
+  ++changes_;
   if (is_done && mail.apply(index, std::move(change)) == cluster::MailVerdict::applied) {
     is_used_ = true;
+    if (consumed) remember_refusal(*consumed);
     return {};
   }
+  if (is_done) ++hidings_;  // whatever it was is not so
   table_.undo(index);
+  if (done != nullptr) done->clear();
   return fail(Errc::conflict, "homes of objects that are others by now");
 }
 
 void HomePart::reset() {
   table_ = cluster::HomeTable(table_.self(), limits_);
   is_used_ = false;
+  ++hidings_;
+  ++changes_;
 }
 
 std::vector<std::byte> HomePart::snapshot() const {

@@ -35,6 +35,9 @@ class IndexMachines final : public GroupMachines {
   void use_mail(MailPart::Find find) override { others_.use_mail(std::move(find)); }
   void use_directory(HomePart::Shards shards) override { others_.use_directory(std::move(shards)); }
   MailPart* mail_of(cluster::GroupNumber number) override;
+  const HomePart* homes_of(cluster::GroupNumber number) override {
+    return others_.homes_of(number);
+  }
   std::uint64_t disk_bytes(cluster::GroupNumber number) override {
     const bool is_own =
         shards_.contains(number) || ordered_.contains(number) || directories_.contains(number);

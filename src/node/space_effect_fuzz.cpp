@@ -12,6 +12,8 @@
 
 #include "node/directory_machine.hpp"
 #include "node/home_part.hpp"
+#include "node/home_request.hpp"
+#include "node/object_parts.hpp"
 #include "node/space_effect.hpp"
 #include "node/space_post.hpp"
 
@@ -64,6 +66,26 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   if (const auto answer = node::decode_directory_answer(bytes)) {
     DOLMEN_ASSERT(std::ranges::equal(node::encode_directory_answer(*answer), bytes));
+  }
+  if (const auto request = node::decode_home_request(bytes)) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode(*request), bytes));
+  }
+  if (const auto reply = node::decode_home_reply(bytes)) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode(*reply), bytes));
+  }
+  if (const auto query = node::decode_home_query(bytes)) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode(*query), bytes));
+  }
+  if (const auto listing = node::decode_home_listing(bytes)) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode(*listing), bytes));
+  }
+  if (const auto elsewhere = node::decode_elsewhere(bytes); elsewhere && *elsewhere) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode(**elsewhere), bytes));
+  }
+  if (const auto cells = node::decode_cells(bytes)) {
+    for (const node::Cell& cell : *cells) {
+      DOLMEN_ASSERT_CMP(cell.bytes.size(), ==, store::page_bytes(cell.capacity_log2));
+    }
   }
   (void)post_result(bytes);
   const auto image = node::decode_image(bytes);

@@ -151,6 +151,8 @@ class SpaceHomeTest : public testing::Test {
     log_->decide();
     DOLMEN_TRY(const UntoldReply reply, decode_untold_reply(bytes));
     untold_ = reply.objects;
+    DOLMEN_TRY(elsewhere_, decode_elsewhere(bytes));
+    if (elsewhere_) return fail(Errc::not_found, "the object");
     return decode_reply(reply.reply);
   }
   Result<HomeBytes> query(std::string_view function, const HomeBytes& arguments) {
@@ -197,6 +199,7 @@ class SpaceHomeTest : public testing::Test {
   DirectoryMachine directory_{kShardGroup, 64};
   Log directory_log_{directory_};
   std::vector<ObjectId> untold_;
+  std::optional<Elsewhere> elsewhere_;
 };
 
 TEST_F(SpaceHomeTest, WhatIsPublishedIsToldWhenTheDirectoryKnowsIt) {
@@ -307,28 +310,6 @@ TEST_F(SpaceHomeTest, IsInTheSnapshotAndUndoneWithTheLog) {
   for (const std::size_t length : {std::size_t{0}, std::size_t{7}, directory.size() - 1}) {
     EXPECT_FALSE(other.restore(base::Bytes(directory).first(length))) << length;
   }
-}
-
-TEST_F(SpaceHomeTest, AnObjectOfAnotherSpaceIsRefused) {
-  ASSERT_TRUE(call("make", text_bytes("a")));
-  const HomeBytes part =
-      cluster::encode(cluster::HomeMail(cluster::home::Part{.id = {5, 5},
-                                                            .move = 1,
-                                                            .counter = 1,
-                                                            .object_bytes = 2,
-                                                            .number = 1,
-                                                            .bytes = {std::byte{1}}}));
-  const HomeBytes request =
-      machine_->mail()->keep({.received = {{.from = group_of(3), .sequence = 1, .bytes = part}},
-                              .acknowledged = {},
-                              .posted = {}});
-  log_->apply(machine_->effect_of(request).value());
-  log_->decide();
-  EXPECT_EQ(machine_->homes()->table().rows().size(), 1u);
-  const auto& answered = machine_->mail()->mailbox().channels().at(group_of(3)).unacknowledged;
-  EXPECT_EQ(cluster::decode_home_mail(answered.at(0)).value(),
-            cluster::HomeMail(cluster::home::Refused{
-                .id = {5, 5}, .move = 1, .why = cluster::HomeRefusal::no_space}));
 }
 
 TEST(DirectoryMachine, ChangesByMailAloneAndIsFullInTheEnd) {

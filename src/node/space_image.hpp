@@ -66,6 +66,8 @@ class SpaceImage {
   /// Becomes what was received, in place of what is here; a crash leaves one or the other.
   /// Requires: received(); nobody uses store(). Errors: io_error.
   [[nodiscard]] Result<void> adopt();
+  /// That its disk has left. Errors: io_error.
+  [[nodiscard]] Result<std::uint64_t> free_bytes() { return disk_->free_bytes(); }
   /// What one segment of the log holds: in parts, a record would have several indices.
   [[nodiscard]] std::size_t record_bytes_max() const noexcept;
   /// The record behind the last one. Requires: space() is not null. Errors: no_space, io_error,

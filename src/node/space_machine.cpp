@@ -47,7 +47,10 @@ Result<void> SpaceMachine::open_space() {
   }
   DOLMEN_ASSERT_CMP(image_->last_index(), ==, position_);
   if (!DOLMEN_PLANTED("space.old_pages")) DOLMEN_CHECK(image_->settle());
-  auto store = std::make_unique<GroupStore>(image_->store(), image_->record_bytes_max());
+  GroupStore::Hides hides;
+  if (homes_) hides = [this](const ObjectId& id) { return homes_->is_hidden(id); };
+  auto store =
+      std::make_unique<GroupStore>(image_->store(), image_->record_bytes_max(), std::move(hides));
   GroupStore* const records = store.get();
   SpaceOptions options = options_.space;
   options.background = false;
@@ -87,7 +90,9 @@ Result<std::vector<std::byte>> SpaceMachine::run(const SpaceCall& call, bool is_
 Result<void> SpaceMachine::have_space() {
   leave_behind();
   if (space_) return {};
-  if (!waiting_.empty()) return fail(Errc::busy, "a space that is being opened");
+  if (!waiting_.empty() || env_.clock->monotonic_ns() < rest_until_ns_) {
+    return fail(Errc::busy, "a space that is being opened");
+  }
   auto opened = look_for_import();
   if (opened && import_) return fail(Errc::unfinished, "a space that is being imported");
   if (opened) opened = open_space();
@@ -115,6 +120,12 @@ Result<std::vector<std::byte>> SpaceMachine::read(Bytes query) const {
   DOLMEN_TRY(const SpaceCall call, decode_space_call(query));
   if (call.function == kHeadQuery) return encode_reply(encode(told_head()));
   if (call.function == kToldQuery) return encode_reply(are_told(call.arguments));
+  if (call.function == kHomeQuery) {
+    const auto asked = decode_home_query(call.arguments);
+    if (!asked) return encode_reply(std::unexpected(asked.error()));
+    if (!homes_) return encode_reply(fail(Errc::unsupported, "homes of a space in no cluster"));
+    return encode_reply(encode(homes_->answer(*asked)));
+  }
   store_->refuse_records(true);
   cluster::MailChange nothing;
   PostBox box(*space_, mail_.get(), homes_.get(), true, nothing);
@@ -159,6 +170,7 @@ Result<SpaceMachine::Executed> SpaceMachine::execute(const SpaceCall& call,
 std::vector<std::byte> SpaceMachine::make_effect(const Executed& executed,
                                                  const cluster::MailChange& change) {
   std::vector<std::byte> reply = encode_reply(executed.result);
+  if (executed.elsewhere) reply = encode(*executed.elsewhere);
   if (!executed.untold.empty() && !change.received) {
     reply = encode(UntoldReply{.objects = executed.untold, .reply = reply});
   }
@@ -179,13 +191,22 @@ Result<std::vector<std::byte>> SpaceMachine::effect_of(Bytes request) {
   if (mail_ && MailPart::is_request(request)) return effect_of_mail(request);
   DOLMEN_TRY(SpaceCall call, decode_space_call(request));
   if (call.function == kImportFunction) return import_effect(call.arguments);
+  if (call.function == kHomesFunction) return effect_of_homes(call.arguments);
+  if (call.function == kPartsFunction) return effect_of_parts();
   if (const auto there = have_space(); !there) {
     if (there.error().code() != Errc::unfinished) return std::unexpected(there.error());
     // Told like a function's own error: whether to come again is the caller's business.
     return effect_without_records({}, std::unexpected(there.error()));
   }
   if (call.function == kAtFunction) {
-    const auto inside = call_at(call.arguments);
+    const auto at = decode_at_object(call.arguments);
+    if (!at) return effect_without_records({}, std::unexpected(at.error()));
+    // That it is not executed here is decided as well: so it never will be.
+    if (const auto other = elsewhere(at->object)) {
+      return make_effect({.result = std::vector<std::byte>{}, .records = {}, .elsewhere = other},
+                         {});
+    }
+    const auto inside = decode_space_call(at->call);
     if (!inside) return effect_without_records({}, std::unexpected(inside.error()));
     call = *inside;
   }
@@ -222,7 +243,11 @@ std::vector<std::byte> SpaceMachine::apply_at(std::uint64_t index, Bytes command
   const auto effect = decode_space_effect(command);
   // All members refuse it alike.
   if (!effect) return encode_reply(std::unexpected(effect.error()));
-  if (const auto mailed = apply_mail(index, *effect); !mailed) {
+  const std::uint64_t hidings = homes_ ? homes_->hidings() : 0;
+  const auto mailed = apply_mail(index, *effect);
+  // What it has mapped may not be for it to see any more.
+  if (homes_ && homes_->hidings() != hidings) forget_space();
+  if (!mailed) {
     if (!effect->records.empty()) forget_space();
     return encode_reply(std::unexpected(mailed.error()));
   }
@@ -366,6 +391,8 @@ void SpaceMachine::reset() {
   made_.reset();
   waiting_.clear();
   retry_at_bytes_ = 0;
+  rest_until_ns_ = 0;
+  leaving_.clear();
   position_ = 0;
   if (mail_) mail_->reset();
   if (homes_) homes_->reset();

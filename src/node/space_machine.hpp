@@ -27,6 +27,7 @@
 #include "node/group_store.hpp"
 #include "node/home_part.hpp"
 #include "node/mail_part.hpp"
+#include "node/object_parts.hpp"
 #include "node/space_effect.hpp"
 #include "node/space_image.hpp"
 #include "node/space_import.hpp"
@@ -111,6 +112,7 @@ class SpaceMachine final : public StateMachine {
     bool is_refused = false;  ///< there is no room for what it posts
     std::vector<cluster::HomeCommand> homes{};
     std::vector<ObjectId> untold{};  ///< of which nobody hears before the directory has logged them
+    std::optional<Elsewhere> elsewhere{};  ///< what a call is told that was not executed
   };
 
   // Mail: space_machine_mail.cpp.
@@ -123,8 +125,25 @@ class SpaceMachine final : public StateMachine {
   [[nodiscard]] Result<void> judge_homes(Executed& executed, const cluster::MailChange& change);
   /// Of kToldQuery.
   [[nodiscard]] Result<std::vector<std::byte>> are_told(base::Bytes arguments) const;
-  /// The call that a call of an object holds. Errors: not_found (it does not live here), corrupt.
-  [[nodiscard]] Result<SpaceCall> call_at(base::Bytes arguments) const;
+  /// Where an object is, if it is not here.
+  [[nodiscard]] std::optional<Elsewhere> elsewhere(const ObjectId& object) const;
+
+  // Objects that move: space_machine_moves.cpp.
+  /// Of kHomesFunction.
+  [[nodiscard]] Result<std::vector<std::byte>> effect_of_homes(base::Bytes arguments);
+  /// Of kPartsFunction.
+  [[nodiscard]] Result<std::vector<std::byte>> effect_of_parts();
+  /// The space is closed, and the image is all that was executed. Errors: busy; unfinished.
+  [[nodiscard]] Result<void> come_to_rest();
+  [[nodiscard]] Result<const ObjectParts*> parts_of(const ObjectId& object);
+  /// Why what arrived is not taken, as whoever leads sees it. Requires: the space is open.
+  struct Arriving;
+  [[nodiscard]] Result<cluster::HomeRefusal> look_at(const cluster::home::Part& part,
+                                                     Arriving& arriving);
+  [[nodiscard]] Result<cluster::HomeRefusal> look_at_types(Arriving& arriving);
+  /// What the entry changes in the image. Requires: the space is open.
+  [[nodiscard]] Result<std::vector<std::byte>> record_for(const std::vector<HomeDone>& done,
+                                                          const Arriving& arriving);
   /// The effect that nobody's records are in.
   std::vector<std::byte> effect_without_records(const cluster::MailChange& change,
                                                 const Result<std::vector<std::byte>>& result);
@@ -153,6 +172,9 @@ class SpaceMachine final : public StateMachine {
   store::Index position_ = 0;
   std::deque<Waiting> waiting_;
   std::uint64_t retry_at_bytes_ = 0;  ///< of the image's log: after a checkpoint without room
+  /// Until then the space is not opened: somebody waits for the image to be all that was executed.
+  std::uint64_t rest_until_ns_ = 0;
+  std::map<ObjectId, ObjectParts> leaving_{};  ///< as far as this leader posted parts of them
   // Made from the image, and again when it is needed: to drop it changes nothing.
   mutable GroupStore* store_ = nullptr;  ///< of the space
   mutable std::unique_ptr<Space> space_;

@@ -21,6 +21,10 @@ Result<void> SpaceMachine::judge_homes(Executed& executed, const cluster::MailCh
       base::CommitRecordReader reader(record);
       base::CommitSection section;
       while (reader.next_section(section)) {
+        if (homes_->is_frozen(section.object)) {
+          // Not busy: a mail that waited for the move could stand in the way of those that end it.
+          return fail(Errc::conflict, "an object that moves to another space");
+        }
         if (section.kind == base::ChangeKind::erase) {
           homes_->erase(section.object, executed.homes);
         }
@@ -35,16 +39,6 @@ Result<void> SpaceMachine::judge_homes(Executed& executed, const cluster::MailCh
   return homes_->judge(executed.homes, change, *mail_);
 }
 
-Result<std::vector<std::byte>> SpaceMachine::effect_of_home_mail(
-    const cluster::MailChange& change) {
-  // No space takes objects of another one yet.
-  Executed taken{.result = std::vector<std::byte>{},
-                 .records = {},
-                 .homes = {cluster::home::Take{cluster::HomeRefusal::no_space}}};
-  DOLMEN_CHECK(homes_->judge(taken.homes, change, *mail_));
-  return make_effect(taken, change);
-}
-
 Result<std::vector<std::byte>> SpaceMachine::are_told(base::Bytes arguments) const {
   DOLMEN_TRY(const auto ids, decode_ids(arguments));
   const bool are_all = !homes_ || std::ranges::none_of(ids, [this](const ObjectId& id) {
@@ -53,14 +47,12 @@ Result<std::vector<std::byte>> SpaceMachine::are_told(base::Bytes arguments) con
   return std::vector<std::byte>{std::byte{static_cast<std::uint8_t>(are_all ? 1 : 0)}};
 }
 
-Result<SpaceCall> SpaceMachine::call_at(base::Bytes arguments) const {
-  DOLMEN_TRY(const AtObject at, decode_at_object(arguments));
-  const auto answer =
-      homes_ ? homes_->table().find(at.object).answer : cluster::HomeAnswer::not_here;
-  if (answer != cluster::HomeAnswer::serves && answer != cluster::HomeAnswer::untold) {
-    return fail(Errc::not_found, "an object that lives in this space");
+std::optional<Elsewhere> SpaceMachine::elsewhere(const ObjectId& object) const {
+  const cluster::HomeFound found = homes_ ? homes_->table().find(object) : cluster::HomeFound{};
+  if (found.answer == cluster::HomeAnswer::serves || found.answer == cluster::HomeAnswer::untold) {
+    return std::nullopt;
   }
-  return decode_space_call(at.call);
+  return Elsewhere{.answer = found.answer, .group = found.group};
 }
 
 }  // namespace dolmen::node

@@ -33,6 +33,11 @@ MailPart* SpaceMachines::mail_of(cluster::GroupNumber number) {
   return found == spaces_.end() ? nullptr : machine_of(*found->second).mail();
 }
 
+const HomePart* SpaceMachines::homes_of(cluster::GroupNumber number) {
+  const auto found = spaces_.find(number);
+  return found == spaces_.end() ? nullptr : machine_of(*found->second).homes();
+}
+
 Result<void> SpaceMachines::close() {
   for (const auto& [number, space] : spaces_) DOLMEN_CHECK(machine_of(*space).close());
   return {};

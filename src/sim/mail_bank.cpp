@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/mail_bank.hpp"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 #include <variant>
@@ -8,6 +9,7 @@
 #include <dolmen/assert.hpp>
 
 #include "base/checksum.hpp"
+#include "base/hooks.hpp"
 #include "sim/tally.hpp"
 
 namespace dolmen::sim {
@@ -16,6 +18,15 @@ namespace {
 
 constexpr std::uint64_t kWrong = 0xBAD0BAD0BAD0BAD0;
 constexpr std::uint64_t kGroupsMax = 8;
+constexpr std::uint32_t kPartBytes = 8;
+
+/// An object that was written so often: one to seven parts, the first of which says it.
+std::vector<std::byte> object_of(const ObjectId& id, std::uint64_t count) {
+  std::vector<std::byte> bytes(8 + id.low / 2 % 7 * 8,
+                               std::byte{static_cast<std::uint8_t>(id.low)});
+  base::store(base::MutableBytes(bytes), 0, count);
+  return bytes;
+}
 
 /// What a mail says.
 struct Money {
@@ -53,35 +64,74 @@ void MailBank::post(cluster::MailChange& change, std::uint64_t choice, std::int6
   }
 }
 
-std::vector<cluster::HomeCommand> MailBank::objects_of(std::uint64_t amount) const {
+std::vector<cluster::HomeCommand> MailBank::move_of(std::uint64_t choice,
+                                                    const ObjectId& id) const {
   std::vector<cluster::HomeCommand> commands;
-  const std::uint64_t choice = amount / 64;
-  if (choice % 3 == 0) {
-    const ObjectId id{.high = mail_.mailbox().self().low, .low = amount | 1};
-    // Without it, where there is no directory yet.
-    if (!state_.published.contains(id) && !homes_.publish(id, commands)) commands.clear();
-  } else if (choice % 7 == 1 && !state_.published.empty()) {
-    const auto place = static_cast<std::ptrdiff_t>(choice % state_.published.size());
-    homes_.erase(*std::next(state_.published.begin(), place), commands);
+  for (std::uint64_t i = 0; i < kGroupsMax; ++i) {
+    const auto to = mail_.find("g" + std::to_string(1 + (choice + i) % kGroupsMax), 0);
+    if (!to || *to == mail_.mailbox().self()) continue;
+    const auto bytes = object_of(id, state_.objects.at(id));
+    const cluster::home::Move move{.id = id,
+                                   .to = static_cast<cluster::GroupNumber>(to->low),
+                                   .object_bytes = bytes.size(),
+                                   .part_bytes = kPartBytes,
+                                   .hash = cluster::hash_of_object(id, bytes, kPartBytes)};
+    (void)homes_.plan({.object = id, .group = move.to}, move, commands);
+    break;
   }
   return commands;
+}
+
+MailBank::Objects MailBank::objects_of(std::uint64_t amount) const {
+  Objects done;
+  const std::uint64_t choice = amount / 64;
+  const auto pick = [&](const auto& all) {
+    return std::next(all.begin(), static_cast<std::ptrdiff_t>(choice / 8 % all.size()));
+  };
+  if (choice % 4 == 0) {
+    const ObjectId id{.high = mail_.mailbox().self().low, .low = amount | 1};
+    // Without it, where there is no directory yet.
+    if (!state_.published.contains(id) && !homes_.publish(id, done.commands)) done.commands.clear();
+  } else if (choice % 16 == 1 && !state_.published.empty()) {
+    homes_.erase(*pick(state_.published), done.commands);
+  } else if (!state_.objects.empty()) {
+    const ObjectId id = pick(state_.objects)->first;
+    if (moves_objects_ && choice % 4 == 2) {
+      done.commands = move_of(choice, id);
+    } else if (!homes_.is_frozen(id)) {
+      done.written = id;
+    }
+  }
+  return done;
+}
+
+Result<std::vector<cluster::HomeCommand>> MailBank::parts() const {
+  return homes_.post_parts([this](const ObjectId& id, std::uint64_t offset,
+                                  std::size_t bytes) -> Result<std::vector<std::byte>> {
+    const auto all = object_of(id, state_.objects.at(id));
+    const base::Bytes part = base::Bytes(all).subspan(offset, bytes);
+    return std::vector<std::byte>(part.begin(), part.end());
+  });
 }
 
 // The command of the log: what is added, what comes of it, what becomes of homes, and the mail.
 Result<std::vector<std::byte>> MailBank::effect_of(Bytes request) {
   cluster::MailChange change;
-  std::vector<cluster::HomeCommand> objects;
+  Objects objects;
   std::uint64_t amount = 0;
   if (node::MailPart::is_request(request)) {
     DOLMEN_TRY(change, mail_.take(request));
-    if (change.received && cluster::is_home_mail(change.received->bytes)) {
-      objects.emplace_back(cluster::home::Take{cluster::HomeRefusal::no_space});
+    if (const auto mail = node::HomePart::mail_in(change)) {
+      objects.commands = homes_.taking(*mail, cluster::HomeRefusal::none);
     } else if (change.received) {
       const Money money = money_in(change.received->bytes);
       if (money.hops > 0)
         post(change, money.id + money.hops, money.amount, money.hops - 1, money.id);
     }
-    if (!homes_.judge(objects, change, mail_)) return fail(Errc::busy, "mail");
+    if (!homes_.judge(objects.commands, change, mail_)) return fail(Errc::busy, "mail");
+  } else if (std::ranges::equal(request, node::parts_request())) {
+    DOLMEN_TRY(objects.commands, parts());
+    DOLMEN_CHECK(homes_.judge(objects.commands, change, mail_));
   } else {
     if (request.size() < 8) return fail(Errc::too_large, "an amount");
     amount = base::load<std::uint64_t>(request);
@@ -92,13 +142,14 @@ Result<std::vector<std::byte>> MailBank::effect_of(Bytes request) {
     // Without the transfer, if there is no room for it.
     if (mail_.mailbox().judge(change) != cluster::MailVerdict::applied) change.posted.clear();
     objects = objects_of(amount);
-    if (!homes_.judge(objects, change, mail_)) objects.clear();
+    if (!homes_.judge(objects.commands, change, mail_)) objects = {};
   }
   std::vector<std::byte> command(16);
   base::store(base::MutableBytes(command), 0, amount);
   base::store(base::MutableBytes(command), 8, state_.value + amount);
-  const std::vector<std::byte> homes = node::encode_home_commands(objects);
+  const std::vector<std::byte> homes = node::encode_home_commands(objects.commands);
   base::ByteWriter out;
+  out.put_id(objects.written);
   out.put(static_cast<std::uint32_t>(homes.size()));
   out.put_bytes(homes);
   command.insert(command.end(), out.bytes().begin(), out.bytes().end());
@@ -113,26 +164,57 @@ std::vector<std::byte> MailBank::apply(Bytes) {
 }
 
 std::vector<std::byte> MailBank::apply_at(std::uint64_t index, Bytes command) {
-  DOLMEN_ASSERT(command.size() > 20 && "nothing else passes effect_of()");
+  DOLMEN_ASSERT(command.size() > 36 && "nothing else passes effect_of()");
   base::ByteReader in(command.subspan(16));
+  const ObjectId written = in.get_id();
   const base::Bytes homes = in.take(in.get<std::uint32_t>());
   const auto change = cluster::decode_mail_change(in.take(in.remaining()));
   DOLMEN_ASSERT(change);
   const auto objects = node::decode_home_commands(homes);
   DOLMEN_ASSERT(objects);
-  if (homes_.apply(index, homes, *change, mail_)) {
+  std::vector<node::HomeDone> done;
+  const bool is_applied = homes_.apply(index, homes, *change, mail_, &done).has_value();
+  keep(done);
+  state_.value += base::load<std::uint64_t>(command);
+  if (is_applied) {
     book(*change);
     for (const cluster::HomeCommand& each : *objects) {
       if (const auto* const create = std::get_if<cluster::home::Create>(&each)) {
         state_.published.insert(create->id);
+        state_.objects.emplace(create->id, 0);
       } else if (const auto* const erase = std::get_if<cluster::home::Erase>(&each)) {
         state_.erased.insert(erase->id);
       }
     }
+    if (!written.is_null()) {
+      ++state_.written[written];
+      const auto found = state_.objects.find(written);
+      // Whoever proposed it saw it.
+      if (found == state_.objects.end()) state_.value = kWrong;
+      if (found != state_.objects.end()) ++found->second;
+    }
   }
-  state_.value += base::load<std::uint64_t>(command);
   if (state_.value != base::load<std::uint64_t>(command, 8)) state_.value = kWrong;
   return Tally::add(state_.value);
+}
+
+void MailBank::keep(const std::vector<node::HomeDone>& done) {
+  using Kind = cluster::HomeBytes::Kind;
+  for (const node::HomeDone& each : done) {
+    std::vector<std::byte>& aside = state_.aside[each.id];
+    if (each.kind == Kind::put_aside) {
+      aside.insert(aside.end(), each.part.begin(), each.part.end());
+      continue;
+    }
+    if (each.kind == Kind::erase) state_.objects.erase(each.id);
+    if (each.kind == Kind::publish) {
+      const std::uint64_t count =
+          aside.size() < 8 ? ~std::uint64_t{0} : base::load<std::uint64_t>(aside);
+      const bool is_right = aside == object_of(each.id, count);
+      state_.objects[each.id] = is_right ? count : ~std::uint64_t{0};
+    }
+    state_.aside.erase(each.id);
+  }
 }
 
 void MailBank::book(const cluster::MailChange& change) {
@@ -170,6 +252,21 @@ std::vector<std::byte> MailBank::encode_state() const {
   for (const auto* const ids : {&state_.published, &state_.erased}) {
     out.put(static_cast<std::uint64_t>(ids->size()));
     for (const ObjectId& id : *ids) out.put_id(id);
+  }
+  for (const auto* const counts : {&state_.objects, &state_.written}) {
+    out.put(static_cast<std::uint64_t>(counts->size()));
+    for (const auto& [id, count] : *counts) {
+      out.put_id(id);
+      out.put(count);
+    }
+  }
+  const bool has_aside = !DOLMEN_PLANTED("homes.aside_not_in_snapshot");
+  out.put(static_cast<std::uint64_t>(has_aside ? state_.aside.size() : 0));
+  for (const auto& [id, bytes] : state_.aside) {
+    if (!has_aside) break;
+    out.put_id(id);
+    out.put(static_cast<std::uint32_t>(bytes.size()));
+    out.put_bytes(bytes);
   }
   return out.release();
 }
@@ -214,6 +311,17 @@ Result<void> MailBank::restore(Bytes bytes) {
     for (auto left = in.get<std::uint64_t>(); left > 0 && !in.failed(); --left) {
       ids->insert(in.get_id());
     }
+  }
+  for (auto* const counts : {&state.objects, &state.written}) {
+    for (auto left = in.get<std::uint64_t>(); left > 0 && !in.failed(); --left) {
+      const ObjectId id = in.get_id();
+      (*counts)[id] = in.get<std::uint64_t>();
+    }
+  }
+  for (auto left = in.get<std::uint64_t>(); left > 0 && !in.failed(); --left) {
+    const ObjectId id = in.get_id();
+    const base::Bytes bytes = in.take(in.get<std::uint32_t>());
+    state.aside[id].assign(bytes.begin(), bytes.end());
   }
   const base::Bytes homes = in.take(in.get<std::uint32_t>());
   if (in.failed()) return fail(Errc::corrupt, "a bank");

@@ -23,9 +23,10 @@ namespace dolmen::sim {
 /// Commands are those of Tally. Some of them, as their amount says, also send as much money as
 /// there never was to another group, which may send it on: what all groups have together is
 /// nothing. What was sent and what came is in the books, so that a judge sees what is missing, or
-/// there twice, or in another order. Others publish an object, where there is a directory, or erase
-/// one. What a leader saw when it executed ahead is in its command: if that is not what comes out,
-/// the number is wrong for ever.
+/// there twice, or in another order. Others publish an object, where there is a directory, erase
+/// one, write to one, which is counted in it and beside it, or move one to another group. What a
+/// leader saw when it executed ahead is in its command: if that is not what comes out, the number
+/// is wrong for ever.
 class MailBank final : public StateMachine {
  public:
   /// Of another group: the ids of transfers, in their order.
@@ -36,8 +37,10 @@ class MailBank final : public StateMachine {
   };
 
   MailBank(cluster::GroupId self, node::MailPart::Find find, node::HomePart::Shards shards,
-           const cluster::MailLimits& limits)
-      : mail_(self, std::move(find), limits), homes_(self, std::move(shards)) {}
+           const cluster::MailLimits& limits, bool moves_objects)
+      : mail_(self, std::move(find), limits),
+        homes_(self, std::move(shards)),
+        moves_objects_(moves_objects) {}
 
   std::vector<std::byte> apply(Bytes command) override;
   std::vector<std::byte> apply_at(std::uint64_t index, Bytes command) override;
@@ -56,6 +59,15 @@ class MailBank final : public StateMachine {
   [[nodiscard]] node::MailPart& mail() noexcept { return mail_; }
   [[nodiscard]] const cluster::Mailbox& mail_state() const noexcept { return mail_.mailbox(); }
   [[nodiscard]] const cluster::HomeTable& homes() const noexcept { return homes_.table(); }
+  [[nodiscard]] const node::HomePart& home_part() const noexcept { return homes_; }
+  /// How often each object that is here was written; it says so itself.
+  [[nodiscard]] const std::map<ObjectId, std::uint64_t>& objects() const noexcept {
+    return state_.objects;
+  }
+  /// … how often here.
+  [[nodiscard]] const std::map<ObjectId, std::uint64_t>& written() const noexcept {
+    return state_.written;
+  }
   /// That were published, those that were erased since among them.
   [[nodiscard]] const std::set<ObjectId>& published() const noexcept { return state_.published; }
   [[nodiscard]] const std::set<ObjectId>& erased() const noexcept { return state_.erased; }
@@ -75,16 +87,28 @@ class MailBank final : public StateMachine {
     std::map<cluster::GroupId, Book> books{};
     std::set<ObjectId> published{};
     std::set<ObjectId> erased{};
+    std::map<ObjectId, std::uint64_t> objects{};
+    std::map<ObjectId, std::uint64_t> written{};
+    std::map<ObjectId, std::vector<std::byte>> aside{};  ///< parts of objects that arrive
   };
   [[nodiscard]] std::vector<std::byte> encode_state() const;
   void post(cluster::MailChange& change, std::uint64_t choice, std::int64_t amount,
             std::uint64_t hops, std::uint64_t id) const;
   void book(const cluster::MailChange& change);
   /// What an amount does to objects.
-  [[nodiscard]] std::vector<cluster::HomeCommand> objects_of(std::uint64_t amount) const;
+  struct Objects {
+    std::vector<cluster::HomeCommand> commands{};
+    ObjectId written{};  ///< null: none
+  };
+  [[nodiscard]] Objects objects_of(std::uint64_t amount) const;
+  [[nodiscard]] std::vector<cluster::HomeCommand> move_of(std::uint64_t choice,
+                                                          const ObjectId& id) const;
+  [[nodiscard]] Result<std::vector<cluster::HomeCommand>> parts() const;
+  void keep(const std::vector<node::HomeDone>& done);
 
   node::MailPart mail_;
   node::HomePart homes_;
+  const bool moves_objects_;
   State state_;
 };
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What has to be true of objects and the directory of a cluster of nodes in the end.
-#include <algorithm>
-#include <set>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "sim/node_run.hpp"
 
@@ -29,28 +29,59 @@ std::string NodeRun::homes_unrest() const {
   return "";
 }
 
-/// Every object that was published and not erased is in the directory, at its home, and nothing
-/// else is.
+/// Every object that was published and not erased is at one home, with all that was written to it,
+/// and in the directory, and nothing else is.
 void NodeRun::judge_homes() {
-  std::uint64_t expected = 0;
-  const cluster::GroupNumber number = root_.shards()[0];
-  const node::DirectoryMachine* const directory =
-      number == 0 ? nullptr : nodes_[*leader_of(number)]->machines.directory(number);
+  struct Known {
+    cluster::GroupNumber made = 0;
+    std::vector<cluster::GroupNumber> homes{};
+    std::uint64_t count = 0;    ///< as it says itself
+    std::uint64_t written = 0;  ///< as groups say
+    bool is_erased = false;
+  };
+  std::map<ObjectId, Known> all;
   for (const auto& [group, one] : root_.groups()) {
     if (one.kind != cluster::GroupKind::space) continue;
     const MailBank& bank = *nodes_[*leader_of(group)]->banks.bank(group);
-    result_.published += bank.published().size();
-    if (!bank.published().empty() && directory == nullptr) return violated("no directory knows it");
-    for (const ObjectId& id : bank.published()) {
-      const auto entry = directory->find(id);
-      const bool is_erased = bank.erased().contains(id);
-      expected += is_erased ? 0 : 1;
-      if (is_erased == entry.has_value() || (entry && entry->group != group)) {
-        return violated("the directory is wrong about an object of group " + std::to_string(group));
+    for (const ObjectId& id : bank.published()) all[id].made = group;
+    for (const ObjectId& id : bank.erased()) all[id].is_erased = true;
+    for (const auto& [id, count] : bank.written()) all[id].written += count;
+    for (const auto& [id, count] : bank.objects()) {
+      all[id].homes.push_back(group);
+      all[id].count = count;
+    }
+    for (const auto& [id, row] : bank.homes().rows()) {
+      if (!bank.objects().contains(id)) {
+        return violated("group " + std::to_string(group) + " has a row and no object");
       }
-      if (is_erased == bank.homes().rows().contains(id)) {
-        return violated("group " + std::to_string(group) + " is wrong about an object of its own");
-      }
+    }
+    if (bank.homes().rows().size() != bank.objects().size()) {
+      return violated("group " + std::to_string(group) + " has an object and no row");
+    }
+  }
+  const cluster::GroupNumber number = root_.shards()[0];
+  const node::DirectoryMachine* const directory =
+      number == 0 ? nullptr : nodes_[*leader_of(number)]->machines.directory(number);
+  if (!all.empty() && directory == nullptr) return violated("no directory knows it");
+  std::uint64_t expected = 0;
+  for (const auto& [id, known] : all) {
+    const std::string name = "object " + id.to_string();
+    ++result_.published;
+    result_.written += known.written;
+    const auto entry = directory->find(id);
+    if (known.made == 0) return violated(name + " was made nowhere");
+    if (known.homes.size() != (known.is_erased ? 0 : 1)) {
+      return violated(name + " is at " + std::to_string(known.homes.size()) + " homes");
+    }
+    if (known.is_erased == entry.has_value() || (entry && entry->group != known.homes[0])) {
+      return violated("the directory is wrong about " + name);
+    }
+    if (known.is_erased) continue;
+    ++expected;
+    if (known.homes[0] != known.made) ++result_.moved;
+    if (known.count != known.written) {
+      return violated(name + " was written " + std::to_string(known.written) + " times, and says " +
+                      std::to_string(known.count));
     }
   }
   if (directory != nullptr && directory->objects() != expected) {

@@ -33,11 +33,13 @@ namespace dolmen::sim {
 /// A bank for each group that is no shard of an index.
 class BankMachines final : public node::GroupMachines {
  public:
-  explicit BankMachines(const cluster::MailLimits& limits) : limits_(limits) {}
+  BankMachines(const cluster::MailLimits& limits, bool moves_objects)
+      : limits_(limits), moves_objects_(moves_objects) {}
   Result<StateMachine*> open(cluster::GroupNumber number,
                              const cluster::RootGroup& /*group*/) override {
     auto& bank = banks_[number];
-    bank = std::make_unique<MailBank>(node::group_of(number), find_, shards_, limits_);
+    bank =
+        std::make_unique<MailBank>(node::group_of(number), find_, shards_, limits_, moves_objects_);
     return bank.get();
   }
   Result<void> clear(cluster::GroupNumber number) override {
@@ -50,6 +52,10 @@ class BankMachines final : public node::GroupMachines {
     const auto found = banks_.find(number);
     return found == banks_.end() ? nullptr : &found->second->mail();
   }
+  const node::HomePart* homes_of(cluster::GroupNumber number) override {
+    const auto found = banks_.find(number);
+    return found == banks_.end() ? nullptr : &found->second->home_part();
+  }
   /// Null: there is none.
   [[nodiscard]] const MailBank* bank(cluster::GroupNumber number) const {
     const auto found = banks_.find(number);
@@ -58,6 +64,7 @@ class BankMachines final : public node::GroupMachines {
 
  private:
   const cluster::MailLimits limits_;
+  const bool moves_objects_;
   node::MailPart::Find find_{};
   node::HomePart::Shards shards_{};
   std::map<cluster::GroupNumber, std::unique_ptr<MailBank>> banks_;
@@ -96,14 +103,14 @@ class NodeRun {
   };
   struct Node {
     Node(const EventQueue& queue, std::uint64_t seed, std::int64_t drift_ppm,
-         const cluster::MailLimits& limits)
+         const cluster::MailLimits& limits, bool moves_objects)
         : journal(std::make_unique<SimDisk>(seed)),
           directory(std::make_unique<SimDisk>(base::mix_seed(seed, 1))),
           clock(queue, drift_ppm),
           entropy(seed),
           process(1),
           env{.clock = &clock, .entropy = &entropy, .process = &process},
-          banks(limits) {}
+          banks(limits, moves_objects) {}
     std::unique_ptr<SimDisk> journal;
     std::unique_ptr<SimDisk> directory;  ///< of the map
     HostClock clock;

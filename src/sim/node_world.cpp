@@ -62,7 +62,7 @@ std::size_t NodeRun::add_node(bool is_founder) {
   const std::int64_t drift_ppm =
       has(kNodeClockDrift) ? static_cast<std::int64_t>(random_.below(100'000)) - 50'000 : 0;
   nodes_.push_back(std::make_unique<Node>(fabric_.queue(), base::mix_seed(options_.seed, i),
-                                          drift_ppm, mail_limits_));
+                                          drift_ppm, mail_limits_, options_.seed % 2 == 1));
   Node& node = *nodes_[i];
   node.life = static_cast<cluster::NodeLife>(random_.between(1, 1'000'000));
   node.is_founder = is_founder;

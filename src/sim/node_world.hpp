@@ -63,6 +63,8 @@ struct NodeWorldResult {
   std::uint64_t transfers = 0;      ///< between groups
   std::uint64_t published = 0;      ///< objects
   std::uint64_t refused = 0;        ///< what clients asked for without the right
+  std::uint64_t moved = 0;          ///< objects that live, in the end, where they were not made
+  std::uint64_t written = 0;        ///< to objects
   // What the nodes of the end counted since their processes began (node/cluster_mail.hpp).
   std::uint64_t mails_sent = 0;
   std::uint64_t mails_again = 0;

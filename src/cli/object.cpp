@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// dolmen object: where published objects of a cluster live, and moving them (docs/homes.md).
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <dolmen/cluster.hpp>
+
+#include "cli/command.hpp"
+#include "sys/linux/linux.hpp"
+
+namespace dolmen::cli {
+
+namespace {
+
+struct ObjectWords {
+  std::string address;  ///< of a cluster: dolmen://…
+  std::string object;
+  std::string space;  ///< its name, or its number
+  bool is_cancelled = false;
+  bool is_undone = false;
+  double patience_s = 60;
+  bool json = false;
+};
+
+/// What is left of the time that several calls may take together.
+class ObjectDeadline {
+ public:
+  explicit ObjectDeadline(const ObjectWords& words)
+      : end_ns_(now_ns() +
+                // Written so that what is no number is none.
+                (words.patience_s > 0 ? static_cast<std::uint64_t>(words.patience_s * 1e9) : 0)) {}
+  [[nodiscard]] std::chrono::milliseconds left() const {
+    const std::uint64_t now = now_ns();
+    return std::chrono::milliseconds(now < end_ns_ ? (end_ns_ - now) / 1'000'000 : 0);
+  }
+
+ private:
+  static std::uint64_t now_ns() { return sys::linux_env().clock->monotonic_ns(); }
+  std::uint64_t end_ns_;
+};
+
+Result<ObjectId> id_of(const std::string& text) {
+  if (const auto id = ObjectId::parse(text)) return *id;
+  return fail(Errc::invalid_argument, interned(text + ": no object's id (32 hexadecimal digits)"));
+}
+
+/// The number and the name of a space that is named, or numbered.
+struct SpaceNamed {
+  std::uint32_t number = 0;
+  std::string name;
+};
+Result<SpaceNamed> space_of(Cluster& cluster, const std::string& text,
+                            const ObjectDeadline& deadline) {
+  std::uint32_t number = 0;
+  const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const bool is_number = wrong == std::errc{} && end == text.data() + text.size();
+  DOLMEN_TRY(const ClusterStatus status, cluster.status(deadline.left()));
+  for (const ClusterStatus::Group& group : status.groups) {
+    if (group.kind != "space") continue;
+    if (group.name == text || (is_number && group.number == number)) {
+      return SpaceNamed{.number = group.number, .name = group.name};
+    }
+  }
+  return fail(Errc::not_found, interned("a space called " + text));
+}
+
+/// With the cluster, and what is left of the time.
+template <class Body>
+int with_cluster(const ObjectWords& words, const Body& body) {
+  const ObjectDeadline deadline(words);
+  auto cluster = Cluster::open(words.address, deadline.left());
+  if (!cluster) return failed(cluster.error());
+  const Result<void> done = body(*cluster, deadline);
+  return done ? kOk : failed(done.error());
+}
+
+int where_object(const ObjectWords& words) {
+  return with_cluster(words, [&](Cluster& cluster, const ObjectDeadline& deadline) -> Result<void> {
+    DOLMEN_TRY(const ObjectId id, id_of(words.object));
+    DOLMEN_TRY(const std::uint32_t number, cluster.home(id, deadline.left()));
+    DOLMEN_TRY(const SpaceNamed space, space_of(cluster, std::to_string(number), deadline));
+    if (words.json) {
+      print_json({{"object", id.to_string()}, {"space", space.name}, {"group", space.number}});
+    } else {
+      std::printf("%s (group %u)\n", shown(space.name).c_str(), space.number);
+    }
+    return {};
+  });
+}
+
+int move_object(const ObjectWords& words) {
+  return with_cluster(words, [&](Cluster& cluster, const ObjectDeadline& deadline) -> Result<void> {
+    DOLMEN_TRY(const ObjectId id, id_of(words.object));
+    if (words.is_cancelled) {
+      DOLMEN_CHECK(cluster.cancel_move(id, deadline.left()));
+      if (words.json) print_json({{"object", id.to_string()}, {"cancelled", true}});
+      if (!words.json) std::printf("it stays where it was\n");
+      return {};
+    }
+    if (words.space.empty()) return fail(Errc::invalid_argument, "to which space?");
+    DOLMEN_TRY(const SpaceNamed space, space_of(cluster, words.space, deadline));
+    DOLMEN_CHECK(cluster.move(id, space.number, deadline.left()));
+    if (words.json) {
+      print_json({{"object", id.to_string()}, {"space", space.name}, {"group", space.number}});
+    } else {
+      std::printf("it lives in %s (group %u) now\n", shown(space.name).c_str(), space.number);
+    }
+    return {};
+  });
+}
+
+int drain_space(const ObjectWords& words) {
+  return with_cluster(words, [&](Cluster& cluster, const ObjectDeadline& deadline) -> Result<void> {
+    DOLMEN_TRY(const SpaceNamed space, space_of(cluster, words.space, deadline));
+    const auto done = words.is_undone ? cluster.undrain_group(space.number, deadline.left())
+                                      : cluster.drain_group(space.number, deadline.left());
+    DOLMEN_CHECK(done);
+    if (words.json) {
+      print_json({{"space", space.name}, {"group", space.number}, {"drained", !words.is_undone}});
+    } else {
+      std::printf(words.is_undone ? "%s takes objects again\n" : "no object is in %s any more\n",
+                  shown(space.name).c_str());
+    }
+    return {};
+  });
+}
+
+}  // namespace
+
+void add_object(CLI::App& app, Chosen& chosen) {
+  constexpr double kLongestS = 1e6;
+  auto words = std::make_shared<ObjectWords>();
+  CLI::App* const object =
+      app.add_subcommand("object", "where published objects of a cluster live");
+  object->require_subcommand(1);
+  const auto add_one = [&](const char* name, const char* description, const char* example,
+                           int (*run)(const ObjectWords&)) {
+    CLI::App* const command =
+        add_command(*object, name, description,
+                    std::string("dolmen object ") + name +
+                        " dolmen://127.0.0.1:7401?identity=client-1.key " + example,
+                    words->json);
+    command
+        ->add_option("ADDRESS", words->address,
+                     "of the cluster: dolmen://HOST:PORT[,HOST:PORT…][?identity=FILE]")
+        ->required();
+    command->add_option("--patience", words->patience_s, "seconds that it may take")
+        ->check(CLI::Range(0.0, kLongestS))
+        ->capture_default_str();
+    command->callback([words, run, &chosen] { chosen.run = [words, run] { return run(*words); }; });
+    return command;
+  };
+  constexpr const char* kId = "the object's id, 32 hexadecimal digits";
+  add_one("where", "the space in which an object lives", "0123456789abcdef0123456789abcdef",
+          where_object)
+      ->add_option("OBJECT", words->object, kId)
+      ->required();
+  CLI::App* const move = add_one("move", "let an object live in another space",
+                                 "0123456789abcdef0123456789abcdef south", move_object);
+  move->add_option("OBJECT", words->object, kId)->required();
+  CLI::Option* const to =
+      move->add_option("SPACE", words->space, "where to: the space's name, or its number");
+  move->add_flag("--cancel", words->is_cancelled, "ask for it back while it is on its way")
+      ->excludes(to);
+  CLI::App* const drain =
+      add_one("drain", "give all published objects of a space to the others, for good", "north",
+              drain_space);
+  drain->add_option("SPACE", words->space, "the space's name, or its number")->required();
+  drain->add_flag("--undo", words->is_undone, "take objects again, where it was not finished");
+}
+
+}  // namespace dolmen::cli
