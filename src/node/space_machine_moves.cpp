@@ -83,16 +83,19 @@ Result<std::vector<std::byte>> SpaceMachine::effect_of_homes(base::Bytes argumen
 }
 
 Result<const ObjectParts*> SpaceMachine::parts_of(const ObjectId& object) {
-  auto found = leaving_.find(object);
-  if (found == leaving_.end()) {
-    DOLMEN_TRY(auto parts, ObjectParts::make(image_->store(), *env_.memory, object));
-    found = leaving_.emplace(object, std::move(parts)).first;
-  }
   const cluster::HomeRow& row = homes_->table().rows().at(object);
-  if (found->second.bytes() == row.object_bytes && found->second.hash() == row.hash) {
-    return &found->second;
+  const auto is_frozen_one = [&](const ObjectParts& parts) {
+    return parts.bytes() == row.object_bytes && parts.hash() == row.hash;
+  };
+  const auto found = leaving_.find(object);
+  if (found != leaving_.end()) {
+    if (is_frozen_one(found->second)) return &found->second;
+    // Of a move before, of which another member led the next one.
+    DOLMEN_PROBE("space_machine.former_parts");
+    leaving_.erase(found);
   }
-  leaving_.erase(found);
+  DOLMEN_TRY(auto parts, ObjectParts::make(image_->store(), *env_.memory, object));
+  if (is_frozen_one(parts)) return &leaving_.emplace(object, std::move(parts)).first->second;
   return fail(Errc::corrupt, "an object that moves is not what it was");
 }
 
@@ -149,6 +152,10 @@ Result<HomeRefusal> SpaceMachine::look_at(const cluster::home::Part& part, Arriv
     // Descriptions come first.
     if (!arriving.cells.empty()) return HomeRefusal::damaged;
     if (arriving.types.empty() || arriving.types.back().front().object != cell.object) {
+      const bool is_again = std::ranges::any_of(arriving.types, [&](const std::vector<Cell>& type) {
+        return type.front().object == cell.object;
+      });
+      if (is_again) return HomeRefusal::damaged;
       arriving.types.emplace_back();
     }
     arriving.types.back().push_back(cell);
