@@ -94,6 +94,9 @@ Result<const ObjectParts*> SpaceMachine::parts_of(const ObjectId& object) {
     DOLMEN_PROBE("space_machine.former_parts");
     leaving_.erase(found);
   }
+  // The image shows what was executed up to when it was opened, which may be before the object was
+  // frozen by another leader.
+  if (!come_to_rest()) return fail(Errc::busy, "a space that is being closed");
   DOLMEN_TRY(auto parts, ObjectParts::make(image_->store(), *env_.memory, object));
   if (is_frozen_one(parts)) return &leaving_.emplace(object, std::move(parts)).first->second;
   return fail(Errc::corrupt, "an object that moves is not what it was");
@@ -104,7 +107,7 @@ Result<std::vector<std::byte>> SpaceMachine::effect_of_parts() {
   if (!homes_ || !homes_->wants_parts()) {
     return effect_without_records({}, std::vector<std::byte>{});
   }
-  if (!have_space()) return fail(Errc::busy, "a space that is not open");
+  if (failure_) return fail(Errc::busy, "a space that cannot be read");
   std::erase_if(leaving_, [this](const auto& one) { return !homes_->is_frozen(one.first); });
   ObjectId failed{};
   auto commands = homes_->post_parts([&](const ObjectId& id, std::uint64_t offset,
@@ -113,6 +116,9 @@ Result<std::vector<std::byte>> SpaceMachine::effect_of_parts() {
     DOLMEN_TRY(const ObjectParts* const parts, parts_of(id));
     return parts->read(image_->store(), offset, bytes);
   });
+  if (!commands && commands.error().code() == Errc::busy) {
+    return std::unexpected(commands.error());
+  }
   // One that cannot be read stays here, as it is.
   if (!commands) {
     DOLMEN_PROBE("space_machine.unreadable_asked_back");

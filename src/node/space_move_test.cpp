@@ -403,6 +403,20 @@ TEST_F(SpaceMoveTest, WhoLedWhenItLeftBeforePostsWhatItIsNow) {
   north_.expect_alike();
 }
 
+// Its space is open yet as it was when it led, and the image on which it stands is older than that.
+TEST_F(SpaceMoveTest, WhoLedBeforeItWasFrozenPostsWhatWasFrozen) {
+  const ObjectId id = make(10);
+  ASSERT_EQ(number_in(at(north_, id, "add").value()), 1u);
+  north_.hand_over();
+  ASSERT_EQ(move(north_, id, kSouth).verdict, HomeVerdict::applied);
+  north_.hand_over();
+  post_parts(north_);
+  EXPECT_EQ(status(north_, id).state, HomeState::leaving) << "not asked back";
+  settle();
+  EXPECT_EQ(number_in(at(south_, id, "add").value()), 2u);
+  north_.expect_alike();
+}
+
 TEST_F(SpaceMoveTest, WhatIsRefusedIsWhereItWas) {
   const ObjectId id = make(kManyParts);
   EXPECT_EQ(ask(south_, {.kind = HomeRequest::Kind::drain}).verdict, HomeVerdict::applied);
