@@ -204,7 +204,6 @@ class IndexClientsOf {
       if (!told_of) return set_broken(told_of.error());
       std::this_thread::sleep_for(std::chrono::microseconds(300));
     }
-    count(index);
   }
 
   void set_broken(const dolmen::Error& why) {

@@ -124,13 +124,24 @@ class BelievingHooks final : public dolmen::base::Hooks {
   dolmen::base::Hooks* former_;
 };
 
+// That a leader is dead shows without its line; that it stands still does not.
 TEST(IndexProcess, AReaderWhoLooksAtNoLinesIsSeen) {
   if (dolmen::base::kSanitized) GTEST_SKIP() << "the release build looks for planted bugs";
   const BelievingHooks hooks;
   const SharedFolder folder;
   Members members(folder.addresses(), {}, dolmen::ReplicatedLevel::replicated);
+  auto status = dolmen::ReplicatedClient::make(members.group()).value();
   IndexClients clients(open(members.group()), 4);
-  ASSERT_NO_FATAL_FAILURE(kill_leaders(members, clients, 2));
+  ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
+  const std::uint32_t leader = members.leader(status);
+  ASSERT_NE(leader, 0u);
+  members.signal(leader, SIGSTOP);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (members.leader(status) == leader || members.leader(status) == 0) {
+    ASSERT_LT(std::chrono::steady_clock::now(), until) << "nobody else leads";
+  }
+  ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(500));
+  members.signal(leader, SIGCONT);
   clients.stop();
   EXPECT_NE(clients.judge(), "");
 }

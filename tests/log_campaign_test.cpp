@@ -218,7 +218,7 @@ struct PlantedBug {
   std::uint32_t faults = kSameMembers;
   std::optional<bool> is_direct = false;
   std::uint64_t first_seed = 1;  ///< one that shows it soon, where few do
-  std::optional<bool> has_leases{};
+  std::optional<bool> has_leases = false;
 };
 void PrintTo(const PlantedBug& bug, std::ostream* out) { *out << bug.name; }
 
