@@ -252,8 +252,8 @@ class ReplicatedClient {
       std::vector<std::byte> query, ReadTold when_done, ReadLevel level = ReadLevel::linearizable,
       std::chrono::milliseconds patience = std::chrono::seconds(10));
   /// Sends, receives and tells, until something was told, nothing is under way, or `wait` has
-  /// passed. So many were told. What is told may begin others. Errors: of its connections, in which
-  /// case nothing goes on any more.
+  /// passed. So many were told. What is told may begin others, call() and go_on(), and must not end
+  /// the client. Errors: of its connections: then what is under way is told as its patience ends.
   [[nodiscard]] Result<std::size_t> go_on(std::chrono::milliseconds wait);
   /// So many were begun, and not told.
   [[nodiscard]] std::size_t under_way() const noexcept;

@@ -80,10 +80,12 @@ void Calls::end(Slot slot, Result<Outcome> outcome) {
 void Calls::give_up(Slot slot) {
   const Call& call = calls_[slot];
   if (const auto why = line_.refused()) return end(slot, std::unexpected(*why));
-  if (call.is_stale && !call.is_unsure) {
+  // The attempt that is under way may be executed yet, as those before may.
+  const bool is_unsure = call.is_unsure || (call.number != 0 && !is_opening(call));
+  if (call.is_stale && !is_unsure) {
     return end(slot, fail(Errc::no_right, "the right that this client shows was changed since"));
   }
-  if (call.was_refused && !call.is_unsure) {
+  if (call.was_refused && !is_unsure) {
     return end(slot, fail(Errc::busy, "the group has too much to do"));
   }
   end(slot, fail(Errc::timed_out, "no leader of the group answered"));
@@ -142,8 +144,8 @@ bool Calls::on_reply(fabric::NodeId from, const replication::Reply& reply, std::
       deny(slot, reply.status, now_ns);
       break;
     case ReplyStatus::not_leader:
-      // The one that is asked now may have been chosen since.
-      if (from != line_.asked_now() || line_.ask_another(reply.value)) {
+      // The one that is asked now may have been chosen since; where nobody leads, all of them wait.
+      if (from == line_.asked_now() ? line_.ask_another(reply.value) : reply.value != 0) {
         queue(slot);
       } else {
         later(slot, now_ns + pause_ns_);
@@ -251,8 +253,8 @@ void Calls::advance(std::uint64_t now_ns) {
 
 std::size_t Calls::tell() {
   std::size_t count = 0;
-  // What is begun meanwhile is told later, so that this ends.
-  for (std::size_t left = ended_.size(); left > 0; --left) {
+  // What is begun meanwhile is told later, so that this ends. What is told may come here itself.
+  for (std::size_t left = ended_.size(); left > 0 && !ended_.empty(); --left) {
     auto [told, outcome] = std::move(ended_.front());
     ended_.pop_front();
     ++count;

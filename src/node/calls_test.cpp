@@ -239,6 +239,19 @@ TEST_F(CallsTest, PatienceEnds) {
   EXPECT_EQ(calls_.under_way(), 0u);
 }
 
+// "Busy" says that nothing happened; of who came again, and was not answered, that is not known.
+TEST_F(CallsTest, PatienceThatEndsWhileAnAttemptIsUnderWayDoesNotSayBusy) {
+  begin("a");
+  now_ns_ += kPatienceNs - 2 * kAttemptNs;
+  answer(advance_with_sessions()[0], ReplyStatus::busy, "", 1'000'000);
+  now_ns_ += 2 * kAttemptNs - 1;
+  ASSERT_EQ(advance().size(), 1u);
+  now_ns_ += 1;
+  advance();
+  calls_.tell();
+  EXPECT_EQ(codes_["a"], Errc::timed_out);
+}
+
 TEST_F(CallsTest, AForgottenSessionIsOpenedAnew) {
   begin("a");
   answer(advance_with_sessions()[0], ReplyStatus::expired, "");
@@ -296,6 +309,53 @@ TEST_F(CallsTest, WhatIsToldMayBeginAnother) {
   answer(advance()[0], ReplyStatus::done, "A");
   EXPECT_EQ(calls_.tell(), 1u);
   answer(advance()[0], ReplyStatus::done, "B");
+  calls_.tell();
+  EXPECT_EQ(told_["b"], "B");
+}
+
+TEST_F(CallsTest, WhatIsToldMayTellTheOthers) {
+  for (const char* name : {"a", "b", "c"}) {
+    ASSERT_TRUE(calls_.begin_read(command_of(name), ReadLevel::stale, now_ns_ + kPatienceNs,
+                                  [this, name](const Result<Calls::Outcome>&) {
+                                    told_[name] = "told";
+                                    calls_.tell();
+                                  }));
+  }
+  for (const Sent& one : advance()) answer(one, ReplyStatus::done, "");
+  EXPECT_EQ(calls_.tell(), 1u) << "the others were told within";
+  EXPECT_EQ(told_.size(), 3u);
+  EXPECT_EQ(calls_.under_way(), 0u);
+}
+
+TEST_F(CallsTest, WhileNobodyLeadsManyWaitAsOneDoes) {
+  for (int i = 0; i < 100; ++i) ask(std::to_string(i));
+  for (int round = 0; round < 3; ++round) {
+    const auto sent = advance();
+    EXPECT_EQ(sent.size(), 100u);
+    for (const Sent& one : sent) answer(one, ReplyStatus::not_leader, "");
+    EXPECT_TRUE(advance().empty()) << "in each other's way: " << round;
+    now_ns_ += kPauseNs;
+  }
+}
+
+// What an attempt before left in somebody's log comes before it or not at all: members execute no
+// command of a session behind one with a higher number.
+TEST_F(CallsTest, ASessionThatIsUsedAgainGoesOnBehindWhatTimedOut) {
+  begin("a");
+  const auto first = advance_with_sessions();
+  ASSERT_EQ(first.size(), 1u);
+  now_ns_ += kPatienceNs;
+  advance();
+  calls_.tell();
+  EXPECT_EQ(codes_["a"], Errc::timed_out);
+  begin("b");
+  const auto next = advance();
+  ASSERT_EQ(next.size(), 1u);
+  EXPECT_EQ(next[0].session, first[0].session);
+  EXPECT_GT(next[0].sequence, first[0].sequence);
+  answer(first[0], ReplyStatus::done, "late");
+  EXPECT_EQ(calls_.tell(), 0u) << "it is of the call before";
+  answer(next[0], ReplyStatus::done, "B");
   calls_.tell();
   EXPECT_EQ(told_["b"], "B");
 }

@@ -113,7 +113,7 @@ Result<std::size_t> Index::go_on(std::chrono::milliseconds wait) {
   const std::uint64_t until_ns = Impl::Shard::deadline_in(wait);
   for (;;) {
     std::size_t count = 0;
-    for (std::size_t left = impl_->read.size(); left > 0; --left) {
+    for (std::size_t left = impl_->read.size(); left > 0 && !impl_->read.empty(); --left) {
       auto [told, value] = std::move(impl_->read.front());
       impl_->read.pop_front();
       ++count;
@@ -124,10 +124,14 @@ Result<std::size_t> Index::go_on(std::chrono::milliseconds wait) {
       if (part.client.under_way() > 0) busy.push_back(part.shard);
     }
     const bool is_alone = busy.size() == 1 && count == 0;
+    // One without connections is not in the way of the others.
+    Result<void> gone_on;
     for (Impl::Shard* const shard : busy) {
-      DOLMEN_TRY(const std::size_t told, shard->go_on(is_alone ? until_ns : 0));
-      count += told;
+      const Result<std::size_t> told = shard->go_on(is_alone ? until_ns : 0);
+      if (told) count += *told;
+      if (!told && gone_on) gone_on = std::unexpected(told.error());
     }
+    if (count == 0) DOLMEN_CHECK(gone_on);
     const std::uint64_t now_ns = Impl::Shard::now_ns();
     if (count > 0 || busy.empty() || now_ns >= until_ns) return count;
     if (is_alone) continue;

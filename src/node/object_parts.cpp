@@ -45,6 +45,17 @@ Result<std::vector<std::uint32_t>> pages_in(
 
 }  // namespace
 
+std::vector<std::byte> encode_cell_head(const Cell& cell) {
+  base::ByteWriter head;
+  head.put_id(cell.object);
+  head.put(cell.page);
+  head.put(cell.capacity_log2);
+  head.put(std::uint8_t{0});
+  head.put(std::uint16_t{0});
+  DOLMEN_ASSERT_CMP(head.size(), ==, kCellHeadBytes);
+  return head.release();
+}
+
 Result<std::vector<Cell>> decode_cells(base::Bytes part) {
   if (part.size() % kCellBytes != 0 || part.size() > kObjectPartBytes) return damaged_part();
   std::vector<Cell> cells;
@@ -131,15 +142,11 @@ Result<std::vector<std::byte>> ObjectParts::read(store::Store& store, std::uint6
   for (std::size_t at = 0; at < bytes; at += kCellBytes) {
     const Place& place = cells_[static_cast<std::size_t>((offset + at) / kCellBytes)];
     if (place.object.is_null()) continue;
-    base::ByteWriter head;
-    head.put_id(place.object);
-    head.put(place.page);
-    head.put(place.capacity_log2);
-    head.put(std::uint8_t{0});
-    head.put(std::uint16_t{0});
-    DOLMEN_ASSERT_CMP(head.size(), ==, kCellHeadBytes);
     const base::MutableBytes cell = base::MutableBytes(part).subspan(at, kCellBytes);
-    std::ranges::copy(head.bytes(), cell.begin());
+    std::ranges::copy(encode_cell_head({.object = place.object,
+                                        .page = place.page,
+                                        .capacity_log2 = place.capacity_log2}),
+                      cell.begin());
     DOLMEN_CHECK(
         store.read_page({place.object, place.page},
                         cell.subspan(kCellHeadBytes, store::page_bytes(place.capacity_log2))));

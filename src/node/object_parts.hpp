@@ -33,6 +33,8 @@ struct Cell {
   std::uint8_t capacity_log2 = 0;
   base::Bytes bytes{};  ///< store::page_bytes(capacity_log2)
 };
+/// What is in front of its page: kCellHeadBytes.
+[[nodiscard]] std::vector<std::byte> encode_cell_head(const Cell& cell);
 /// Errors: corrupt.
 [[nodiscard]] Result<std::vector<Cell>> decode_cells(base::Bytes part);
 

@@ -24,7 +24,9 @@ bool ReplicatedClient::Impl::ask_another(std::uint64_t leader) {
 }
 
 void ReplicatedClient::Impl::look_for_right() {
-  if (!link_key) return;
+  // All that are under way may come to that at once.
+  if (!link_key || now_ns() < right_asked_ns + kPauseNs) return;
+  right_asked_ns = now_ns();
   for (const fabric::NodeId node : nodes) ask_map(node);
 }
 
@@ -32,13 +34,15 @@ Result<std::size_t> ReplicatedClient::Impl::go_on(std::uint64_t until_ns) {
   for (;;) {
     DOLMEN_CHECK(look_after_roster());
     calls.advance(now_ns());
-    DOLMEN_TRY(const bool was_busy, endpoint->poll(*this));
+    const Result<bool> was_busy = endpoint->poll(*this);
     if (const std::size_t count = calls.tell(); count > 0) {
       calls.advance(now_ns());  // what was begun meanwhile
       return count;
     }
+    // Behind what is told: also without a connection the patience of each ends.
+    if (!was_busy) return std::unexpected(was_busy.error());
     if (calls.under_way() == 0 || now_ns() >= until_ns) return 0;
-    if (!was_busy) DOLMEN_CHECK(endpoint->wait(std::min(until_ns, calls.wakeup_ns())));
+    if (!*was_busy) DOLMEN_CHECK(endpoint->wait(std::min(until_ns, calls.wakeup_ns())));
   }
 }
 

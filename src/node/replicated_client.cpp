@@ -58,7 +58,7 @@ bool ReplicatedClient::Impl::ask_who_leads(std::uint64_t value) {
 }
 
 void ReplicatedClient::Impl::on_lost(const fabric::NodeName& peer, const Error& /*why*/) {
-  if (peer.node == target_node()) is_target_lost = true;
+  if (peer.node == waited_for) is_waited_for_lost = true;
   calls.on_lost(peer.node);
 }
 

@@ -44,7 +44,8 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
   std::uint64_t sequence = 0;
   std::uint64_t number = 0;  ///< of the request under way
   std::size_t target = 0;    ///< of `nodes`: who is asked
-  bool is_target_lost = false;
+  fabric::NodeId waited_for{};  ///< by ask(); what is under way beside it may ask others
+  bool is_waited_for_lost = false;
   bool has_new_roster = false;
   std::uint64_t roster_asked_ns = 0;
   std::optional<Error> refusal;     ///< why a member lets nobody in
@@ -102,10 +103,10 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
   [[nodiscard]] Result<bool> ask(replication::EnvelopeKind kind, base::Bytes body,
                                  std::uint64_t deadline_ns, const IsAnswered& is_answered) {
     const std::uint64_t until_ns = std::min(deadline_ns, now_ns() + kAttemptNs);
-    const fabric::NodeId asked = target_node();
-    is_target_lost = false;
+    const fabric::NodeId asked = waited_for = target_node();
+    is_waited_for_lost = false;
     bool is_sent = false;
-    while (now_ns() < until_ns && !is_target_lost) {
+    while (now_ns() < until_ns && !is_waited_for_lost) {
       if (!is_sent) {
         DOLMEN_TRY(is_sent, send(asked, kind, body));
         // While others may be there, nobody waits for one that is not.
@@ -156,6 +157,7 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
     return send(to, kind, head, payload);
   }
   void look_for_right() override;
+  std::uint64_t right_asked_ns = 0;
   [[nodiscard]] std::optional<Error> refused() const override { return refusal; }
 
   // Changing the members (replicated_change.cpp).

@@ -13,6 +13,8 @@ namespace dolmen::node {
 Result<void> SpaceMachine::look_for_import() {
   if (knows_import_) return {};
   import_.reset();
+  // This member ends with its next turn; what was tried in vain may have closed the image.
+  if (failure_) return std::unexpected(*failure_);
   if (position_ == 0 && image_->last_index() != 0) {
     return fail(Errc::already_exists, "a space of which the group's log knows nothing");
   }

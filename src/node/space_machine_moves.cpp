@@ -83,16 +83,22 @@ Result<std::vector<std::byte>> SpaceMachine::effect_of_homes(base::Bytes argumen
 }
 
 Result<const ObjectParts*> SpaceMachine::parts_of(const ObjectId& object) {
-  auto found = leaving_.find(object);
-  if (found == leaving_.end()) {
-    DOLMEN_TRY(auto parts, ObjectParts::make(image_->store(), *env_.memory, object));
-    found = leaving_.emplace(object, std::move(parts)).first;
-  }
   const cluster::HomeRow& row = homes_->table().rows().at(object);
-  if (found->second.bytes() == row.object_bytes && found->second.hash() == row.hash) {
-    return &found->second;
+  const auto is_frozen_one = [&](const ObjectParts& parts) {
+    return parts.bytes() == row.object_bytes && parts.hash() == row.hash;
+  };
+  const auto found = leaving_.find(object);
+  if (found != leaving_.end()) {
+    if (is_frozen_one(found->second)) return &found->second;
+    // Of a move before, of which another member led the next one.
+    DOLMEN_PROBE("space_machine.former_parts");
+    leaving_.erase(found);
   }
-  leaving_.erase(found);
+  // The image shows what was executed up to when it was opened, which may be before the object was
+  // frozen by another leader.
+  if (!come_to_rest()) return fail(Errc::busy, "a space that is being closed");
+  DOLMEN_TRY(auto parts, ObjectParts::make(image_->store(), *env_.memory, object));
+  if (is_frozen_one(parts)) return &leaving_.emplace(object, std::move(parts)).first->second;
   return fail(Errc::corrupt, "an object that moves is not what it was");
 }
 
@@ -101,7 +107,7 @@ Result<std::vector<std::byte>> SpaceMachine::effect_of_parts() {
   if (!homes_ || !homes_->wants_parts()) {
     return effect_without_records({}, std::vector<std::byte>{});
   }
-  if (!have_space()) return fail(Errc::busy, "a space that is not open");
+  if (failure_) return fail(Errc::busy, "a space that cannot be read");
   std::erase_if(leaving_, [this](const auto& one) { return !homes_->is_frozen(one.first); });
   ObjectId failed{};
   auto commands = homes_->post_parts([&](const ObjectId& id, std::uint64_t offset,
@@ -110,6 +116,9 @@ Result<std::vector<std::byte>> SpaceMachine::effect_of_parts() {
     DOLMEN_TRY(const ObjectParts* const parts, parts_of(id));
     return parts->read(image_->store(), offset, bytes);
   });
+  if (!commands && commands.error().code() == Errc::busy) {
+    return std::unexpected(commands.error());
+  }
   // One that cannot be read stays here, as it is.
   if (!commands) {
     DOLMEN_PROBE("space_machine.unreadable_asked_back");
@@ -149,6 +158,10 @@ Result<HomeRefusal> SpaceMachine::look_at(const cluster::home::Part& part, Arriv
     // Descriptions come first.
     if (!arriving.cells.empty()) return HomeRefusal::damaged;
     if (arriving.types.empty() || arriving.types.back().front().object != cell.object) {
+      const bool is_again = std::ranges::any_of(arriving.types, [&](const std::vector<Cell>& type) {
+        return type.front().object == cell.object;
+      });
+      if (is_again) return HomeRefusal::damaged;
       arriving.types.emplace_back();
     }
     arriving.types.back().push_back(cell);

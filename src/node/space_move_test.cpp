@@ -168,6 +168,11 @@ class Group {
     }
     ASSERT_TRUE(former.machine().decided(entries_.size()));
   }
+  /// The other member leads from now on, and both go on.
+  void hand_over() {
+    decide();
+    leads_one_ = !leads_one_;
+  }
   /// … from a snapshot, where the log is not any more.
   void restore_other() {
     decide();
@@ -378,6 +383,38 @@ TEST_F(SpaceMoveTest, WhoeverLeadsGoesOn) {
   const auto state = south_.machine().try_snapshot();
   ASSERT_TRUE(state) << state.error().message();
   EXPECT_EQ(number_in(at(south_, id, "add").value()), 1u);
+}
+
+// It knows the parts of the first time yet, and who led when it left again was the other one.
+TEST_F(SpaceMoveTest, WhoLedWhenItLeftBeforePostsWhatItIsNow) {
+  const ObjectId id = make(10);
+  ASSERT_EQ(move(north_, id, kSouth).verdict, HomeVerdict::applied);
+  settle();
+  ASSERT_EQ(number_in(at(south_, id, "add").value()), 1u);
+  ASSERT_EQ(move(south_, id, kNorth).verdict, HomeVerdict::applied);
+  settle();
+  north_.hand_over();
+  ASSERT_EQ(move(north_, id, kSouth).verdict, HomeVerdict::applied);
+  north_.hand_over();
+  post_parts(north_);
+  EXPECT_EQ(status(north_, id).state, HomeState::leaving) << "not asked back";
+  settle();
+  EXPECT_EQ(number_in(at(south_, id, "add").value()), 2u);
+  north_.expect_alike();
+}
+
+// Its space is open yet as it was when it led, and the image on which it stands is older than that.
+TEST_F(SpaceMoveTest, WhoLedBeforeItWasFrozenPostsWhatWasFrozen) {
+  const ObjectId id = make(10);
+  ASSERT_EQ(number_in(at(north_, id, "add").value()), 1u);
+  north_.hand_over();
+  ASSERT_EQ(move(north_, id, kSouth).verdict, HomeVerdict::applied);
+  north_.hand_over();
+  post_parts(north_);
+  EXPECT_EQ(status(north_, id).state, HomeState::leaving) << "not asked back";
+  settle();
+  EXPECT_EQ(number_in(at(south_, id, "add").value()), 2u);
+  north_.expect_alike();
 }
 
 TEST_F(SpaceMoveTest, WhatIsRefusedIsWhereItWas) {
