@@ -20,6 +20,7 @@ IndexClient::IndexClient(SimFabric& fabric, SimEndpointOptions endpoint, Cluster
       hints_(geometry),
       history_(history),
       random_(seed),
+      remembers_(random_.chance(1, 2)),
       endpoint_(fabric.make(endpoint)) {}
 
 std::vector<std::byte> IndexClient::bytes_of(std::uint64_t key) {
@@ -39,6 +40,8 @@ std::uint64_t IndexClient::turn() {
   if (doing_ == Doing::learning) {
     led_ = node::choose_copies(copies_);
     if (led_) {
+      // Half of them remember where records were, of some of the keys.
+      if (remembers_) hints_.places().remember(kKeys - 1);
       lease_.begin(led_->epoch.epoch);
       look_up();
     } else if (now_ns >= patience_end_ns_) {
@@ -173,6 +176,7 @@ void IndexClient::arrived() {
       return issue();
     case LookupState::found:
       ++read_afar_;
+      if (lookup_->round_trips() == 1) ++read_in_one_;
       return ends(number_in(lookup_->value()));
     case LookupState::absent:
       ++read_afar_;

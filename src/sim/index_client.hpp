@@ -47,7 +47,9 @@ class IndexClient final : private fabric::Sink {
   [[nodiscard]] std::uint64_t answered() const { return answered_; }
   /// Of those, by one-sided reads alone.
   [[nodiscard]] std::uint64_t read_afar() const { return read_afar_; }
-  /// … and of those, in the leader's memory alone.
+  /// … and of those, in one round of reads with the value.
+  [[nodiscard]] std::uint64_t read_in_one() const { return read_in_one_; }
+  /// … and of those afar, in the leader's memory alone.
   [[nodiscard]] std::uint64_t read_by_lease() const { return read_by_lease_; }
 
   [[nodiscard]] static std::vector<std::byte> bytes_of(std::uint64_t key);
@@ -99,6 +101,7 @@ class IndexClient final : private fabric::Sink {
   cluster::IndexHints hints_;
   IndexHistory& history_;
   base::Random random_;
+  const bool remembers_;
   // What reads may write into outlives the endpoint.
   std::vector<std::vector<std::byte>> buffers_;
   std::vector<bool> has_failed_;
@@ -125,6 +128,7 @@ class IndexClient final : private fabric::Sink {
   std::uint64_t not_before_ns_ = 0;
   std::uint64_t answered_ = 0;
   std::uint64_t read_afar_ = 0;
+  std::uint64_t read_in_one_ = 0;
   std::uint64_t read_by_lease_ = 0;
 };
 

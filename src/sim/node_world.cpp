@@ -105,7 +105,7 @@ node::ClusterCoreOptions NodeRun::options_of(std::size_t i) const {
   options.member.replica.part_bytes = 4u << 10;
   options.member.replica.trailing_bytes = 2u << 10;
   if (has_leases(options_.seed)) {
-    options.member.replica.lease_ns = 80'000'000;
+    options.lease_ms = 80;
     options.member.replica.drift_ppm = 50'000;
   }
   options.ask_ns = 30 * kMs;
@@ -579,6 +579,7 @@ NodeWorldResult NodeRun::run() {
     result_.answered += one.with([](const auto& client) { return client.answered(); });
     if (const auto* const its = std::get_if<1>(&one.client)) {
       result_.read_afar += (*its)->read_afar();
+      result_.read_in_one += (*its)->read_in_one();
       result_.read_by_lease += (*its)->read_by_lease();
     }
     if (const auto* const its = std::get_if<2>(&one.client)) result_.refused += (*its)->refused();
