@@ -39,6 +39,7 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
     total.simulated_ns += result.simulated_ns;
     total.answered += result.answered;
     total.read_afar += result.read_afar;
+    total.scanned += result.scanned;
     total.read_in_one += result.read_in_one;
     total.read_by_lease += result.read_by_lease;
     total.ended += result.ended;
@@ -60,6 +61,7 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
   base::say_bound("node_seeds", seeds);
   EXPECT_GT(total.answered, seeds * 50);
   EXPECT_GT(total.read_afar, seeds * 3);
+  EXPECT_GT(total.scanned, seeds / 3);
   EXPECT_GT(total.read_in_one, seeds / 3);
   EXPECT_GT(total.read_by_lease, seeds / 3);
   EXPECT_GT(total.ended, seeds / 2);
