@@ -131,8 +131,9 @@ TEST(NodeCampaign, PlantedBugsAreSeen) {
         "homes.aside_not_in_snapshot"}) {
     expect_seen(bug, true, false);
   }
-  for (const char* const bug : {"cluster.lines_not_looked_at", "cluster.recalled_any_place", "replication.handle_not_checked",
-                                "replication.session_of_anybody"}) {
+  for (const char* const bug :
+       {"cluster.lines_not_looked_at", "cluster.recalled_any_place",
+        "replication.handle_not_checked", "replication.session_of_anybody"}) {
     expect_seen(bug, true, true);
   }
 }

@@ -60,8 +60,8 @@ struct NodeOptions {
   /// at all of them. At most 9.
   std::vector<std::string> founders{};
   /// Of a founder: the leases of all groups of the new cluster but its root group, as
-  /// ReplicatedOptions::lease. The cluster's for ever, from its begin on: what the founder says that
-  /// begins it, so say the same at all of them. 60 ms are good; at most 10 s. 0: none.
+  /// ReplicatedOptions::lease. The cluster's for ever, from its begin on: what the founder says
+  /// that begins it, so say the same at all of them. 60 ms are good; at most 10 s. 0: none.
   std::chrono::milliseconds lease{0};
   /// Instead: of a cluster that is there, which this one joins (Cluster::make_token()). Its key is
   /// made in the directory, and leaves it never.

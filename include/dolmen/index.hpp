@@ -83,13 +83,13 @@ struct IndexOptions {
 
 /// What was done by this client.
 struct IndexCounts {
-  std::uint64_t round_trips = 0;  ///< of one-sided reads; those of several keys at once count once
-                                  ///< for each
-  std::uint64_t one_sided = 0;    ///< keys that were answered by those alone
+  std::uint64_t round_trips = 0;   ///< of one-sided reads; those of several keys at once count once
+                                   ///< for each
+  std::uint64_t one_sided = 0;     ///< keys that were answered by those alone
   std::uint64_t in_one_round = 0;  ///< … of these: in one round of reads
-  std::uint64_t by_lease = 0;     ///< … of these: in the leader's memory alone, by its lease
-  std::uint64_t asked = 0;        ///< keys that were asked for by message
-  std::uint64_t learned = 0;      ///< how often it found out who leads
+  std::uint64_t by_lease = 0;      ///< … of these: in the leader's memory alone, by its lease
+  std::uint64_t asked = 0;         ///< keys that were asked for by message
+  std::uint64_t learned = 0;       ///< how often it found out who leads
 };
 
 /// A client of an index. Threads: one at a time. It has a connection to each member for each shard.

@@ -373,9 +373,10 @@ void add_node(CLI::App& app, Chosen& chosen) {
   make->add_option("--founders", options->node.founders,
                    "all addresses that a new cluster begins with, in one order at all nodes")
       ->delimiter(',');
-  make->add_option("--lease", options->lease_ms,
-                   "of a new cluster: milliseconds that leaders of its groups are lent, for ever and "
-                   "the same at all founders; 0: no leases")
+  make->add_option(
+          "--lease", options->lease_ms,
+          "of a new cluster: milliseconds that leaders of its groups are lent, for ever and "
+          "the same at all founders; 0: no leases")
       ->check(CLI::Range(0, 10'000));
   make->add_option("--join", options->node.token,
                    "instead: a token of a cluster that is there (dolmen node token)");

@@ -296,7 +296,6 @@ void IndexLookup::take_records(std::span<const base::Bytes> bytes) {
   end_without();
 }
 
-
 void IndexLookup::end_without() {
   if (candidates_[1].step != Candidate::Step::later) {
     hints_->places().forget(slot_key_);

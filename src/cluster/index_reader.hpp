@@ -116,7 +116,7 @@ class IndexLookup final : public RegionReader {
   std::optional<IndexPlaces::Place> recalled_;  ///< that is read with the first bucket
   std::vector<IndexPlaces::Place> places_;      ///< that are being read; else none
   std::uint64_t copy_ = 0;                      ///< of the hints' places
-  std::uint32_t futile_ = 0;         ///< reads of nothing whole
+  std::uint32_t futile_ = 0;                    ///< reads of nothing whole
   Home home_{};
   std::vector<std::byte> value_;
 };

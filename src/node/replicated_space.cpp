@@ -50,9 +50,9 @@ Result<std::vector<std::byte>> query_space(ReplicatedClient& client, std::string
   if (function.size() > node::kFunctionNameMax) {
     return fail(Errc::invalid_argument, "a function's name", function.size());
   }
-  DOLMEN_TRY(const ReplicatedReading reading,
-             client.read(node::encode({.function = function, .arguments = arguments}),
-                         level, patience));
+  DOLMEN_TRY(
+      const ReplicatedReading reading,
+      client.read(node::encode({.function = function, .arguments = arguments}), level, patience));
   return node::decode_reply(reading.result);
 }
 

@@ -147,9 +147,9 @@ void IndexClient::look_up() {
   const cluster::LedEpoch led = is_by_lease ? cluster::LedEpoch{} : led_->epoch;
   const std::vector<std::byte> key = key_of(table_, key_);
   if (keys_end_ != 0) {
-    lookup_ = std::make_unique<cluster::OrderedScan>(*tree_, node::kIndexEpoch, *tree_hints_,
-                                                     range(), kScanLimit, node::kPageBytesMax,
-                                                     level, led);
+    lookup_ =
+        std::make_unique<cluster::OrderedScan>(*tree_, node::kIndexEpoch, *tree_hints_, range(),
+                                               kScanLimit, node::kPageBytesMax, level, led);
   } else if (is_ordered()) {
     lookup_ = std::make_unique<cluster::OrderedLookup>(*tree_, node::kIndexEpoch, *tree_hints_, key,
                                                        level, led);

@@ -279,8 +279,8 @@ void NodeRun::add_clients(cluster::GroupNumber number) {
     const std::uint64_t seed = base::mix_seed(options_.seed, 1'000 + index);
     if (const auto& shape = root_.group(number)->shape) {
       clients_.back().client =
-          std::make_unique<IndexClient>(fabric_, std::move(endpoint), std::move(place),
-                                        *shape, groups_[number].index_history, seed);
+          std::make_unique<IndexClient>(fabric_, std::move(endpoint), std::move(place), *shape,
+                                        groups_[number].index_history, seed);
     } else {
       clients_.back().client = std::make_unique<ClusterClient>(
           fabric_, std::move(endpoint), std::move(place), groups_[number].history, seed);
