@@ -99,7 +99,7 @@ Result<std::optional<OrderedIndex::Value>> OrderedIndex::get(Bytes key,
   ++impl_->counts.asked;
   DOLMEN_TRY(const auto reading,
              impl_->parts[part].client.read(node::index_question(key),
-                                            parts[part].reads->asking_level(), patience));
+                                            impl_->parts[part].reads->asking_level(), patience));
   return node::decode_index_value(reading.result);
 }
 

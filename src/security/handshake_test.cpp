@@ -125,7 +125,9 @@ TEST_F(Link, WhatIsNotKnownCannotBeAskedFor) {
     claim.says = static_cast<std::uint8_t>(says);
     const auto decoded = decode_claim(encode(claim));
     ASSERT_EQ(decoded.has_value(), says <= kSaysAll) << says;
-    if (decoded) EXPECT_EQ(*decoded, claim);
+    if (decoded) {
+      EXPECT_EQ(*decoded, claim);
+    }
   }
 }
 
