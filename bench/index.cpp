@@ -45,6 +45,14 @@ class IndexRaces {
       add("dolmen_lease", "the same, by the leader's lease of 60 ms: its memory alone is read",
           start_index(work_.folder(), kind, {.has_lease = true}));
     });
+    if (!is_shared) {
+      report_.attempt("dolmen_polling", [&] {
+        add("dolmen_polling",
+            "as dolmen_lease; the client and whoever leads look for what comes "
+            "themselves, as bare_rtt does, for 0.1 ms",
+            start_index(work_.folder(), kind, {.has_lease = true, .is_polling = true}));
+      });
+    }
     all.push_back({"bare_rtt",
                    report_.scaled("200 of them") + stage_.told() +
                        (is_shared ? "64 bytes there and back in shared memory"

@@ -58,8 +58,9 @@ class IndexSystem : public ReadSystem {
 enum class IndexGroupKind : std::uint8_t { shared_memory, tcp_memory, tcp_durable };
 /// How members and clients are run.
 struct IndexTuning {
-  bool has_lease = false;  ///< leaders have leases, by which clients read
-  std::size_t shards = 1;  ///< of a hash index: each is a group of the three
+  bool has_lease = false;   ///< leaders have leases, by which clients read
+  std::size_t shards = 1;   ///< of a hash index: each is a group of the three
+  bool is_polling = false;  ///< clients, and members that are asked, look for what comes themselves
 };
 /// Three members in processes of their own, and how clients find them.
 class IndexMembers {

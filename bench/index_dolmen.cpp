@@ -32,6 +32,8 @@ std::vector<std::uint64_t> groups_of(std::size_t shards) {
 }
 
 constexpr std::chrono::milliseconds kLease(60);
+/// Longer than an answer takes, and so short that members who are not asked sleep.
+constexpr std::chrono::microseconds kSpin(100);
 
 Index::Bytes bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
 
@@ -177,8 +179,9 @@ class DolmenIndex final : public IndexSystem {
 
   Index& client(std::size_t number) {
     while (clients_.size() <= number) {
-      const IndexOptions options{.reads = tuning_.has_lease ? IndexReads::lease
-                                                            : IndexReads::linearizable};
+      const IndexOptions options{
+          .reads = tuning_.has_lease ? IndexReads::lease : IndexReads::linearizable,
+          .spin = tuning_.is_polling ? kSpin : kSpin.zero()};
       clients_.push_back(std::make_unique<Index>(
           expect(Index::make(members_.group(), shards_, options), "a client")));
     }
@@ -274,7 +277,8 @@ IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std:
   const std::string name = (is_shared    ? "shm_"
                             : is_durable ? "disk_" + std::to_string(tuning.shards)
                                          : "tcp_") +
-                           table + (tuning.has_lease ? "_lease" : "");
+                           table + (tuning.has_lease ? "_lease" : "") +
+                           (tuning.is_polling ? "_polling" : "");
   group_.key_file = folder.below(name + ".key");
   std::ofstream(group_.key_file) << std::string(64, '5');
   ::chmod(group_.key_file.c_str(), 0600);
@@ -292,6 +296,7 @@ IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std:
                                    is_durable ? "durable" : "memory",
                                    tuning.has_lease ? "lease" : "none",
                                    std::to_string(tuning.shards),
+                                   tuning.is_polling ? "polling" : "waiting",
                                    group_.key_file};
     for (const std::string& address : group_.members) words.push_back(address);
     members_.push_back(Server::part(words, directory + ".out"));
@@ -309,12 +314,13 @@ std::unique_ptr<ReadSystem> start_ordered(const Folder& folder, IndexGroupKind k
 
 void index_child(const std::vector<std::string>& arguments) {
   die_with_parent();
-  if (arguments.size() != 7 + kMembers) throw Failure("wrong arguments");
+  if (arguments.size() != 8 + kMembers) throw Failure("wrong arguments");
   const bool is_durable = arguments[3] == "durable";
   const ReplicatedOptions options{
-      .group = {.members = {arguments.begin() + 7, arguments.end()}, .key_file = arguments[6]},
+      .group = {.members = {arguments.begin() + 8, arguments.end()}, .key_file = arguments[7]},
       .member = static_cast<std::uint32_t>(std::stoul(arguments[1])),
       .directory = arguments[2],
+      .spin = arguments[6] == "polling" ? kSpin : kSpin.zero(),
       .level = is_durable ? ReplicatedLevel::durable : ReplicatedLevel::replicated,
       .lease = arguments[4] == "lease" ? kLease : std::chrono::milliseconds(0)};
   const std::vector<std::uint64_t> groups = groups_of(std::stoul(arguments[5]));

@@ -52,8 +52,9 @@ EXPECTED = {
     | {f"reads_3{tail}": {"dolmen", "dolmen_commands", "etcd"} for tail in ("", "_1c")}
     | {"groups_4_over_1": {"dolmen", "dolmen_one"}},
     "index": {**{f"{case}{tail}": {"dolmen", "dolmen_lease", "bare_rtt", "redis",
-                                   "memcached"}
-                 for case in ("get_shm", "get_tcp") for tail in ("", "_p99")},
+                                   "memcached"} | more
+                 for case, more in (("get_shm", set()), ("get_tcp", {"dolmen_polling"}))
+                 for tail in ("", "_p99")},
               **{f"scan100{tail}": {"dolmen", "dolmen_tcp", "redis"} for tail in ("", "_p99")},
               "put_replicated": CLIENTS | {"redis_wait"},
               "put_durable": {"dolmen", "dolmen_threads", "etcd"},

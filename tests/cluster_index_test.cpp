@@ -41,8 +41,9 @@ using std::chrono::seconds;
 class Nodes {
  public:
   /// `memory_max`: bytes that each process may have; 0: as many as there are. `shared`: where they
-  /// and their clients meet; empty: nowhere.
-  explicit Nodes(std::uint32_t count, std::uint64_t memory_max = 0, std::string shared = {})
+  /// and their clients meet; empty: nowhere. `lease`: the cluster's.
+  explicit Nodes(std::uint32_t count, std::uint64_t memory_max = 0, std::string shared = {},
+                 std::chrono::milliseconds lease = {})
       : memory_max_(memory_max), shared_(std::move(shared)) {
     std::string pattern = (fs::temp_directory_path() / "dolmen-index-XXXXXX").string();
     root_ = ::mkdtemp(pattern.data());
@@ -53,7 +54,8 @@ class Nodes {
           {.directory = directory(number),
            .address = at(number),
            .identity_file = keys() + "/node-" + std::to_string(number) + ".key",
-           .founders = addresses_})
+           .founders = addresses_,
+           .lease = lease})
           .value();
       start(number);
     }
@@ -128,9 +130,10 @@ dolmen::Cluster with_index(const Nodes& nodes) {
   return cluster;
 }
 
-IndexClients::Open open(const Nodes& nodes) {
-  return [address = nodes.address()] {
-    return dolmen::Cluster::open(address, seconds(60)).value().index("i", {}, seconds(60)).value();
+IndexClients::Open open(const Nodes& nodes, const dolmen::IndexOptions& options = {}) {
+  return [address = nodes.address(), options] {
+    auto cluster = dolmen::Cluster::open(address, seconds(60)).value();
+    return cluster.index("i", options, seconds(60)).value();
   };
 }
 
@@ -181,6 +184,34 @@ TEST(ClusterIndex, NothingIsLostWhoeverLeadsIsKilled) {
   }
   judge(clients);
   EXPECT_GT(clients.one_sided(), clients.asked());
+}
+
+// Those who read by leases, some of which are in other lives of their leaders by then.
+TEST(ClusterIndex, NothingIsLostByLeasesOfTheMap) {
+  constexpr std::chrono::milliseconds kLease(60);
+  Nodes nodes(3, 0, {}, kLease);
+  dolmen::Cluster cluster = with_index(nodes);
+  const dolmen::IndexOptions by_lease{.reads = dolmen::IndexReads::lease};
+  IndexClients clients(open(nodes, by_lease), 3);
+  ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
+  nodes.join(cluster);  // it is not told of leases, but by the map
+  for (int kill = 0; kill < 2; ++kill) {
+    std::uint32_t leader = 0;
+    ASSERT_NO_FATAL_FAILURE(find_leader(cluster, "i/" + std::to_string(kill % 2), leader));
+    nodes.kill(leader);
+    ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
+    nodes.start(leader);
+    ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
+  }
+  judge(clients);
+  auto index = open(nodes, by_lease)();
+  const std::string key = "k";
+  ASSERT_TRUE(index.put(std::as_bytes(std::span(key)), {}, seconds(60)));
+  const auto until = std::chrono::steady_clock::now() + seconds(120);
+  while (index.counts().by_lease == 0 || index.counts().in_one_round == 0) {
+    ASSERT_LT(std::chrono::steady_clock::now(), until);
+    ASSERT_TRUE(index.get(std::as_bytes(std::span(key)), seconds(60)).value());
+  }
 }
 
 /// A client in a process of its own, which gets until it is killed.

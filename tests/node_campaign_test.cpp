@@ -39,6 +39,8 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
     total.simulated_ns += result.simulated_ns;
     total.answered += result.answered;
     total.read_afar += result.read_afar;
+    total.scanned += result.scanned;
+    total.read_in_one += result.read_in_one;
     total.read_by_lease += result.read_by_lease;
     total.ended += result.ended;
     total.changes += result.changes;
@@ -59,6 +61,8 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
   base::say_bound("node_seeds", seeds);
   EXPECT_GT(total.answered, seeds * 50);
   EXPECT_GT(total.read_afar, seeds * 3);
+  EXPECT_GT(total.scanned, seeds / 3);
+  EXPECT_GT(total.read_in_one, seeds / 3);
   EXPECT_GT(total.read_by_lease, seeds / 3);
   EXPECT_GT(total.ended, seeds / 2);
   EXPECT_GT(total.changes, seeds);
@@ -127,8 +131,9 @@ TEST(NodeCampaign, PlantedBugsAreSeen) {
         "homes.aside_not_in_snapshot"}) {
     expect_seen(bug, true, false);
   }
-  for (const char* const bug : {"cluster.lines_not_looked_at", "replication.handle_not_checked",
-                                "replication.session_of_anybody"}) {
+  for (const char* const bug :
+       {"cluster.lines_not_looked_at", "cluster.recalled_any_place",
+        "replication.handle_not_checked", "replication.session_of_anybody"}) {
     expect_seen(bug, true, true);
   }
 }

@@ -59,6 +59,10 @@ struct NodeOptions {
   /// Who a new cluster begins with: the addresses of nodes 1, 2, …, this one's among them; the same
   /// at all of them. At most 9.
   std::vector<std::string> founders{};
+  /// Of a founder: the leases of all groups of the new cluster but its root group, as
+  /// ReplicatedOptions::lease. The cluster's for ever, from its begin on: what the founder says
+  /// that begins it, so say the same at all of them. 60 ms are good; at most 10 s. 0: none.
+  std::chrono::milliseconds lease{0};
   /// Instead: of a cluster that is there, which this one joins (Cluster::make_token()). Its key is
   /// made in the directory, and leaves it never.
   std::string token{};

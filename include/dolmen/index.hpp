@@ -75,16 +75,21 @@ struct IndexOptions {
   IndexReads reads = IndexReads::linearizable;
   /// How long a call looks for an answer itself before it lets the system wake it.
   std::chrono::microseconds spin{0};
+  /// Of how many keys of each shard it remembers where their values were, 48 bytes each; their next
+  /// get() takes one round trip, if they were not put since. Not in shared memory, and not of
+  /// values above 16 KiB. At most 16 million.
+  std::size_t remembered = 4096;
 };
 
 /// What was done by this client.
 struct IndexCounts {
-  std::uint64_t round_trips = 0;  ///< of one-sided reads; those of several keys at once count once
-                                  ///< for each
-  std::uint64_t one_sided = 0;    ///< keys that were answered by those alone
-  std::uint64_t by_lease = 0;     ///< … of these: in the leader's memory alone, by its lease
-  std::uint64_t asked = 0;        ///< keys that were asked for by message
-  std::uint64_t learned = 0;      ///< how often it found out who leads
+  std::uint64_t round_trips = 0;   ///< of one-sided reads; those of several keys at once count once
+                                   ///< for each
+  std::uint64_t one_sided = 0;     ///< keys that were answered by those alone
+  std::uint64_t in_one_round = 0;  ///< … of these: in one round of reads
+  std::uint64_t by_lease = 0;      ///< … of these: in the leader's memory alone, by its lease
+  std::uint64_t asked = 0;         ///< keys that were asked for by message
+  std::uint64_t learned = 0;       ///< how often it found out who leads
 };
 
 /// A client of an index. Threads: one at a time. It has a connection to each member for each shard.
@@ -106,7 +111,7 @@ class Index {
   // Errors of all: those of ReplicatedClient::call(); too_large (a key of more than 64 KiB, or one
   // that is with its value larger than nearly 1 MiB). Of put: no_space, and nothing was changed.
   // Cost: get: in shared memory no system call and no message; else one round trip of several small
-  // reads, and another one for the value.
+  // reads, and another one for the value, unless that is where this client found it last.
 
   /// Nothing: the key is not there.
   [[nodiscard]] Result<std::optional<Value>> get(Bytes key,

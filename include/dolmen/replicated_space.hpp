@@ -148,8 +148,11 @@ class ReplicatedSpace {
 /// what every call did that was answered before this one began. Errors: the function's own;
 /// read_only (it tried to change something, or is no query: nothing happened); not_found, aborted,
 /// as of call_space(); those of ReplicatedClient::read().
+/// `level`: linearizable, or by a lease of whoever leads, which is the same without a round of
+/// questions to the others.
 [[nodiscard]] Result<std::vector<std::byte>> query_space(
     ReplicatedClient& client, std::string_view function, std::span<const std::byte> arguments = {},
-    std::chrono::milliseconds patience = std::chrono::seconds(10));
+    std::chrono::milliseconds patience = std::chrono::seconds(10),
+    ReadLevel level = ReadLevel::linearizable);
 
 }  // namespace dolmen

@@ -31,6 +31,7 @@ struct Options {
   double minutes = 60;
   std::uint32_t number = 0;
   std::uint32_t size = 3;
+  std::uint32_t lease_ms = 0;
   double lost_after_s = 10;
   double patience_s = 10;
   std::string metrics;
@@ -66,6 +67,7 @@ class Patience {
 
 int make_node(const Options& options) {
   NodeOptions its = options.node;
+  its.lease = std::chrono::milliseconds(options.lease_ms);
   // It is read again whenever the node starts, from wherever that is.
   if (!its.identity_file.empty()) its.identity_file = std::filesystem::absolute(its.identity_file);
   const auto made = ClusterNode::create(its, milliseconds(options.patience_s));
@@ -371,6 +373,11 @@ void add_node(CLI::App& app, Chosen& chosen) {
   make->add_option("--founders", options->node.founders,
                    "all addresses that a new cluster begins with, in one order at all nodes")
       ->delimiter(',');
+  make->add_option(
+          "--lease", options->lease_ms,
+          "of a new cluster: milliseconds that leaders of its groups are lent, for ever and "
+          "the same at all founders; 0: no leases")
+      ->check(CLI::Range(0, 10'000));
   make->add_option("--join", options->node.token,
                    "instead: a token of a cluster that is there (dolmen node token)");
   make->add_option("--name", options->node.name, "for people");

@@ -2,6 +2,7 @@
 //
 // dolmen up and run: a cluster on this host, of nodes alone or of a program's own processes
 // (docs/cluster.md).
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -29,6 +30,7 @@ struct Options {
   std::string host = "127.0.0.1";
   std::uint16_t port = 7400;
   std::uint16_t metrics_port = 0;  ///< 0: none
+  std::uint32_t lease_ms = 0;
   std::vector<std::string> program;
   bool no_shm = false;
   bool json = false;
@@ -62,7 +64,10 @@ class Exchange {
 class LocalCluster {
  public:
   explicit LocalCluster(const Options& options)
-      : directory_(fs::absolute(options.directory)), host_(options.host), port_(options.port) {
+      : directory_(fs::absolute(options.directory)),
+        host_(options.host),
+        port_(options.port),
+        lease_(options.lease_ms) {
     for (std::uint32_t number = 1; number <= options.nodes; ++number) {
       address_.nodes.push_back(options.host + ":" + std::to_string(options.port + number));
     }
@@ -89,7 +94,8 @@ class LocalCluster {
           {.directory = node_directory(i),
            .address = address_.nodes[i],
            .identity_file = directory_ + "/keys/node-" + std::to_string(i + 1) + ".key",
-           .founders = address_.nodes});
+           .founders = address_.nodes,
+           .lease = lease_});
       if (!made && made.error().code() != Errc::already_exists) return made;
     }
     return {};
@@ -104,6 +110,7 @@ class LocalCluster {
   std::string directory_;
   std::string host_;
   std::uint16_t port_;
+  std::chrono::milliseconds lease_;
   ClusterAddress address_;
 };
 
@@ -199,6 +206,10 @@ void add_up(CLI::App& app, Chosen& chosen) {
     command->add_option("--port", options->port, "they listen at the ports behind it")
         ->check(CLI::Range(1024, 65'000))
         ->capture_default_str();
+    command
+        ->add_option("--lease", options->lease_ms,
+                     "milliseconds that leaders of a new cluster's groups are lent; 0: no leases")
+        ->check(CLI::Range(0, 10'000));
     command->add_flag("--no-shm", options->no_shm,
                       "let them meet by tcp alone, and not in the host's shared memory");
     command->callback(

@@ -30,7 +30,7 @@ const std::map<std::string, Shape> kShapes{
     {"serve", {{"node1"}, {"DIR"}, {"--lost-after", "--metrics", "--shm"}}},
     {"status", {{"dolmen://127.0.0.1:1?identity=key"}, {"ADDRESS"}, {"--patience"}}},
     {"top", {{"dolmen://127.0.0.1:1?identity=key"}, {"ADDRESS"}, {"--interval", "--patience"}}},
-    {"up", {{"fresh"}, {"DIR"}, {"--nodes", "--host", "--port", "--metrics-port"}}},
+    {"up", {{"fresh"}, {"DIR"}, {"--nodes", "--host", "--port", "--metrics-port", "--lease"}}},
     {"import",
      {{"web", "dolmen://127.0.0.1:1?identity=key", "web"},
       {"DIR", "ADDRESS", "NAME"},

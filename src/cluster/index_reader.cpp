@@ -87,20 +87,31 @@ IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, Ind
       hints_(&hints),
       slot_key_(slot_key),
       key_(std::move(key)),
-      order_(candidates) {
-  begin();
+      order_(candidates),
+      copy_(hints.places().copy()) {
+  begin(true);
   read_lines();
 }
 
-void IndexLookup::begin() {
+void IndexLookup::begin(bool recalls) {
   places_.clear();
-  const auto positions = positions_of(slot_key_, geometry_.seed);
+  auto positions = positions_of(slot_key_, geometry_.seed);
+  recalled_.reset();
+  if (recalls) recalled_ = hints_->places().recall(slot_key_);
+  // One bucket is enough then, and which is read first is all the same (docs/index.md).
+  if (recalled_ && recalled_->is_second) std::swap(positions[0], positions[1]);
   for (std::size_t i = 0; i < candidates_.size(); ++i) {
     candidates_[i].position = positions[i];
     candidates_[i].step = Candidate::Step::later;
-    if (i == 0 || order_ == Candidates::together) look_up(candidates_[i]);
+    if (i == 0 || (order_ == Candidates::together && !recalled_)) look_up(candidates_[i]);
   }
   ask_for_reads();
+  if (!recalled_) return;
+  if (candidates_[0].step == Candidate::Step::bucket) {
+    reads_.push_back({0, recalled_->record.at(geometry_), recalled_->record.bytes});
+  } else {
+    recalled_.reset();
+  }
 }
 
 void IndexLookup::look_up(Candidate& candidate) {
@@ -141,6 +152,7 @@ void IndexLookup::ask_for_reads() {
 
 void IndexLookup::take(std::span<const base::Bytes> bytes) {
   if (!places_.empty()) return take_records(bytes);
+  const base::Bytes recalled = recalled_ ? bytes.back() : base::Bytes{};
   std::size_t next = 0;
   for (Candidate& candidate : candidates_) {
     if (state() != LookupState::reading) return;
@@ -165,10 +177,11 @@ void IndexLookup::take(std::span<const base::Bytes> bytes) {
     return candidate.step == Candidate::Step::settled || candidate.step == Candidate::Step::later;
   });
   if (is_settled) {
-    settle();
+    settle(recalled);
   } else if (futile_ > kFutileMax || round_trips() > geometry_.depth_max + kRoundTripsMore) {
     end(LookupState::ask);
   } else {
+    recalled_.reset();
     ask_for_reads();
   }
 }
@@ -223,7 +236,7 @@ void IndexLookup::take_bucket(Candidate& candidate, base::Bytes bytes) {
   }
 }
 
-void IndexLookup::settle() {
+void IndexLookup::settle(base::Bytes recalled) {
   for (std::size_t i = 0; i < 2; ++i) {
     if (candidates_[i].step == Candidate::Step::later) break;
     // The same bucket at another moment may have taken in the key's other candidate.
@@ -238,7 +251,8 @@ void IndexLookup::settle() {
       if (geometry_.kind == IndexKind::records) {
         const auto place = RecordPlace::of(bucket.slots[slot], geometry_);
         if (!place) return end(LookupState::ask);
-        places_.push_back(*place);
+        if (is_recalled(*place, recalled)) return end(LookupState::found);
+        places_.push_back({.record = *place, .is_second = (bucket.second >> slot & 1) != 0});
         continue;
       }
       const auto home = Home::of(bucket.slots[slot]);
@@ -247,26 +261,46 @@ void IndexLookup::settle() {
       return end(LookupState::found);
     }
   }
+  recalled_.reset();
   if (places_.empty()) return end_without();
   reads_.clear();
-  for (const RecordPlace& place : places_) reads_.push_back({0, place.at(geometry_), place.bytes});
+  for (const auto& [place, is_second] : places_) {
+    reads_.push_back({0, place.at(geometry_), place.bytes});
+  }
+}
+
+bool IndexLookup::is_recalled(const RecordPlace& place, base::Bytes recalled) {
+  if (!recalled_) return false;
+  RecordPlace led_to = place;
+  if (DOLMEN_PLANTED("cluster.recalled_any_generation")) {
+    led_to.generation = recalled_->record.generation;
+  }
+  if (led_to != recalled_->record && !DOLMEN_PLANTED("cluster.recalled_any_place")) return false;
+  const auto record = decode_record(recalled, recalled_->record, geometry_);
+  if (!record || !std::ranges::equal(record->key, key_)) return false;
+  value_.assign(record->value.begin(), record->value.end());
+  return true;
 }
 
 void IndexLookup::take_records(std::span<const base::Bytes> bytes) {
   for (std::size_t i = 0; i < places_.size(); ++i) {
-    const auto record = decode_record(bytes[i], places_[i], geometry_);
+    const auto record = decode_record(bytes[i], places_[i].record, geometry_);
     if (!record) return again();
     if (!std::ranges::equal(record->key, key_) && !DOLMEN_PLANTED("cluster.record_unmatched")) {
       continue;
     }
     value_.assign(record->value.begin(), record->value.end());
+    hints_->places().learn(slot_key_, places_[i], copy_);
     return end(LookupState::found);
   }
   end_without();
 }
 
 void IndexLookup::end_without() {
-  if (candidates_[1].step != Candidate::Step::later) return end_absent();
+  if (candidates_[1].step != Candidate::Step::later) {
+    hints_->places().forget(slot_key_);
+    return end_absent();
+  }
   places_.clear();
   look_up(candidates_[1]);
   ask_for_reads();
@@ -275,7 +309,7 @@ void IndexLookup::end_without() {
 // The record is another one by now.
 void IndexLookup::again() {
   if (++futile_ > kFutileMax) return end(LookupState::ask);
-  begin();
+  begin(false);
 }
 
 }  // namespace dolmen::cluster

@@ -2,7 +2,8 @@
 //
 // Who looks things up in a hash index from afar (docs/index.md): told a key, it says which bytes to
 // read, and given them, what to read next or the answer. Both candidates are read in one round
-// trip, a record in one more. Without input or output.
+// trip, a record in one more; or a record together with the bucket that led there before. Without
+// input or output.
 //
 // Threads: one at a time; hints belong to one thread.
 #pragma once
@@ -19,6 +20,7 @@
 
 #include "base/bytes.hpp"
 #include "cluster/index_layout.hpp"
+#include "cluster/index_places.hpp"
 #include "cluster/index_record.hpp"
 #include "cluster/region_reader.hpp"
 
@@ -38,8 +40,12 @@ class IndexHints {
   /// A whole directory, as it was read at directory_word_at(depth, 0).
   void learn_all(std::uint32_t depth, base::Bytes words);
 
+  /// Where records were, of which look-ups make one round trip of two: none before remember().
+  [[nodiscard]] IndexPlaces& places() noexcept { return places_; }
+
  private:
   IndexGeometry geometry_;
+  IndexPlaces places_;
   std::vector<BucketNumber> words_;  ///< 2^depth_, or none
   std::uint32_t depth_ = 0;
 };
@@ -83,7 +89,8 @@ class IndexLookup final : public RegionReader {
               const ObjectId& slot_key, std::vector<std::byte> key, ReadLevel level,
               const LedEpoch& led, Candidates candidates);
   void take(std::span<const base::Bytes> bytes) override;
-  void begin();
+  /// `recalls`: the record is read where it was, if that is known.
+  void begin(bool recalls);
   void look_up(Candidate& candidate);
   void look_into_directory(Candidate& candidate);
   void ask_for_reads();
@@ -91,7 +98,10 @@ class IndexLookup final : public RegionReader {
   void take_directory(Candidate& candidate, base::Bytes depth, base::Bytes word);
   void take_bucket(Candidate& candidate, base::Bytes bytes);
   void take_records(std::span<const base::Bytes> bytes);
-  void settle();
+  /// `recalled`: what was read where the record was; nothing: that was not read now.
+  void settle(base::Bytes recalled);
+  /// What came with the bucket, if the bucket leads there.
+  [[nodiscard]] bool is_recalled(const RecordPlace& place, base::Bytes recalled);
   /// Nothing that was read has the key.
   void end_without();
   void again();
@@ -103,8 +113,10 @@ class IndexLookup final : public RegionReader {
   std::vector<std::byte> key_;
   Candidates order_;
   std::array<Candidate, 2> candidates_;
-  std::vector<RecordPlace> places_;  ///< that are being read; else none
-  std::uint32_t futile_ = 0;         ///< reads of nothing whole
+  std::optional<IndexPlaces::Place> recalled_;  ///< that is read with the first bucket
+  std::vector<IndexPlaces::Place> places_;      ///< that are being read; else none
+  std::uint64_t copy_ = 0;                      ///< of the hints' places
+  std::uint32_t futile_ = 0;                    ///< reads of nothing whole
   Home home_{};
   std::vector<std::byte> value_;
 };

@@ -148,6 +148,7 @@ struct TornReport {
   std::uint64_t found = 0;
   std::uint64_t absent = 0;
   std::uint64_t asked = 0;
+  std::uint64_t in_one_round = 0;  ///< of those found
 };
 
 /// A writer that grows and shrinks a small table, and readers in between its stores.
@@ -161,6 +162,8 @@ class TornCampaign {
     pauses_ = random_.chance(1, 2) ? 1 : 1 + random_.below(20);
     for (std::uint64_t i = 0; i < 3; ++i) {
       readers_.push_back({.hints = IndexHints(table_.geometry())});
+      // Of some keys, so that they take places from each other.
+      if ((seed + i) % 2 == 0) readers_.back().hints.places().remember(1 + keys_ / 2);
     }
   }
 
@@ -219,6 +222,7 @@ class TornCampaign {
     switch (over.state()) {
       case LookupState::found:
         ++report_.found;
+        if (over.round_trips() == 1) ++report_.in_one_round;
         judge_found(reader, over);
         break;
       case LookupState::absent:

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 #include <cstdio>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -297,6 +299,104 @@ TEST(IndexReader, ARecordThatIsAnotherOneByNowIsNotBelieved) {
   EXPECT_EQ(look(), LookupState::found);  // and it is the other key's value
 }
 
+class IndexPlacesTest : public testing::Test {
+ protected:
+  IndexPlacesTest() {
+    hints_.places().remember(16);
+    table_.apply(table_.put_command(1, 10));
+  }
+  LookupState look(std::uint64_t key) {
+    IndexLookup lookup = lookup_of(table_, hints_, key, ReadLevel::lease);
+    finish(lookup, {table_.region()});
+    round_trips_ = lookup.round_trips();
+    value_ = lookup.state() == LookupState::found ? number_in(table_, lookup, key) : std::nullopt;
+    return lookup.state();
+  }
+
+  Table table_{sizes_of(IndexKind::records)};
+  IndexHints hints_{table_.geometry()};
+  std::uint32_t round_trips_ = 0;
+  std::optional<std::uint64_t> value_;
+};
+
+TEST_F(IndexPlacesTest, ARecordIsReadWithItsBucketWhereItWas) {
+  look(1);
+  ASSERT_EQ(look(1), LookupState::found);
+  EXPECT_EQ(round_trips_, 1u);
+  EXPECT_EQ(value_, 10u);
+  const IndexLookup next = lookup_of(table_, hints_, 1, ReadLevel::lease);
+  EXPECT_EQ(next.reads().size(), 2u) << "one bucket, and the record";
+  table_.apply(table_.put_command(1, 11));
+  ASSERT_EQ(look(1), LookupState::found);
+  EXPECT_EQ(round_trips_, 2u);
+  EXPECT_EQ(value_, 11u);
+  look(1);
+  EXPECT_EQ(round_trips_, 1u);
+  table_.apply(table_.erase_command(1));
+  EXPECT_EQ(look(1), LookupState::absent);
+  EXPECT_EQ(look(1), LookupState::absent);
+  EXPECT_EQ(round_trips_, 1u) << "both buckets at once, as of a key that is not known";
+}
+
+TEST_F(IndexPlacesTest, EachKeyIsFoundInOneRoundByWhicheverPositionItIsThere) {
+  for (std::uint64_t key = 0; key < 150; ++key) table_.apply(table_.put_command(key, key));
+  hints_.places().remember(std::size_t{1} << 16);
+  for (std::uint64_t key = 0; key < 150; ++key) look(key);
+  std::uint64_t in_one_round = 0;
+  for (std::uint64_t key = 0; key < 150; ++key) {
+    ASSERT_EQ(look(key), LookupState::found) << key;
+    ASSERT_EQ(value_, key);
+    if (round_trips_ == 1) ++in_one_round;
+  }
+  EXPECT_GE(in_one_round, 148u) << "but for keys that have one row together";
+}
+
+TEST_F(IndexPlacesTest, NothingIsRememberedOfAnotherCopyNorOfWhatIsLong) {
+  IndexLookup before = lookup_of(table_, hints_, 1, ReadLevel::lease);
+  hints_.places().remember(16);
+  finish(before, {table_.region()});
+  ASSERT_EQ(before.state(), LookupState::found);
+  look(1);
+  EXPECT_EQ(round_trips_, 2u);
+  const std::string text(IndexPlaces::kRecordBytesMax, 'x');
+  table_.apply(IndexCommand::put(base::as_bytes(text_of(1)), base::as_bytes(text)));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(look(1), LookupState::found);
+    EXPECT_EQ(round_trips_, 2u);
+  }
+}
+
+/// The record is read where it was, and then, before its bucket is read, another one of the same
+/// key and length comes to be there.
+std::optional<std::uint64_t> found_when_the_place_is_used_again(std::string_view bug) {
+  Table table(sizes_of(IndexKind::records));
+  IndexHints hints(table.geometry());
+  hints.places().remember(16);
+  table.apply(table.put_command(1, 10));
+  IndexLookup warm = lookup_of(table, hints, 1, ReadLevel::lease);
+  finish(warm, {table.region()});
+  table.apply(table.put_command(1, 11));  // acknowledged before the look-up begins
+  IndexLookup lookup = lookup_of(table, hints, 1, ReadLevel::lease);
+  EXPECT_EQ(lookup.reads().size(), 2u);
+  const std::vector<std::byte> before(table.region().begin(), table.region().end());
+  table.apply(IndexCommand::release(table.last()));
+  table.apply(table.put_command(1, 15));
+  const auto at = [&](const IndexRead& read, base::Bytes region) {
+    return region.subspan(read.offset, read.bytes);
+  };
+  const std::vector<base::Bytes> bytes{at(lookup.reads()[0], table.region()),
+                                       at(lookup.reads()[1], before)};
+  const IndexHooks planted(bug);
+  lookup.arrived(bytes, {.completed_ns = 1, .lease_until_ns = 2});
+  finish(lookup, {table.region()});
+  return number_in(table, lookup, 1);
+}
+
+TEST_F(IndexPlacesTest, APlaceCountsWithItsGenerationAlone) {
+  EXPECT_EQ(found_when_the_place_is_used_again({}), 15u);
+  EXPECT_EQ(found_when_the_place_is_used_again("cluster.recalled_any_generation"), 10u);
+}
+
 // Readers in between all stores, who copy words or cache lines in any order.
 TEST_P(IndexReaderTest, NothingTornOrRecycledIsBelieved) {
   const std::uint64_t seeds = base::budget("index_torn_seeds");
@@ -312,11 +412,13 @@ TEST_P(IndexReaderTest, NothingTornOrRecycledIsBelieved) {
     sum.found += report.found;
     sum.absent += report.absent;
     sum.asked += report.asked;
+    sum.in_one_round += report.in_one_round;
   }
   std::printf("%lu found, %lu absent, %lu asked by message\n", sum.found, sum.absent, sum.asked);
   base::say_bound("index_torn_seeds", seeds);
   EXPECT_GT(sum.found, 1'000u);
   EXPECT_GT(sum.absent, 1'000u);
+  EXPECT_GT(sum.in_one_round, 1'000u);
   EXPECT_LT(sum.asked * 4, sum.found + sum.absent);
 }
 
@@ -349,6 +451,10 @@ TEST_F(IndexReaderBugs, AMergeThatClaimsBeforeItHasIsSeen) {
 }
 TEST_F(IndexReaderBugs, ABucketThatSpeaksForEverybodyIsSeen) {
   EXPECT_NE(seen_after(IndexKind::homes, "cluster.prefix_unchecked", 100), 0u);
+}
+TEST_F(IndexReaderBugs, ARecordThatCameWithItsBucketAndIsNotComparedIsSeen) {
+  EXPECT_NE(seen_after(IndexKind::records, "cluster.recalled_any_place", 100), 0u);
+  EXPECT_NE(seen_after(IndexKind::records, "cluster.recalled_any_generation", 100), 0u);
 }
 TEST_F(IndexReaderBugs, ABucketThatIsLookedAtOnceForBothCandidatesIsSeen) {
   const IndexHooks planted("cluster.second_look_skipped");

@@ -56,6 +56,8 @@ inline constexpr std::uint32_t kGroupSizeMax = 9;
 inline constexpr std::size_t kGroupMembersMax = 16;
 inline constexpr std::uint32_t kNodeWeightMax = 1024;
 inline constexpr std::uint32_t kShardBitsMax = 12;
+/// Most of a lease.
+inline constexpr std::uint32_t kGroupLeaseMsMax = 10'000;
 /// Of clients, revoked ones included: those may not come back. And of tokens, beyond which the
 /// oldest is forgotten.
 inline constexpr std::size_t kClientsMax = 2048;
@@ -158,6 +160,7 @@ struct Init {
   std::uint32_t size = 1;        ///< of the root group
   std::uint32_t shard_bits = 0;  ///< of the directory: 2^shard_bits shards
   std::vector<FirstClient> clients{};
+  std::uint32_t lease_ms = 0;  ///< of all groups but the root; 0: they have none
   friend bool operator==(const Init&, const Init&) = default;
 };
 /// Value of the reply: the node's number. The same name and identity again: the same number, and
@@ -379,6 +382,9 @@ class RootState {
   /// Revoked ones and tokens, too.
   [[nodiscard]] const Clients& clients() const noexcept { return clients_; }
   [[nodiscard]] const NodeIdentity& owner() const noexcept { return owner_; }
+  /// Of all groups but the root, and for ever: a node that promised more than it knows of when it
+  /// starts again would break its promise. 0: none.
+  [[nodiscard]] std::uint32_t lease_ms() const noexcept { return lease_ms_; }
   /// 2^bits of them (shard_of(), home.hpp): which group serves each; 0: none yet.
   [[nodiscard]] const std::vector<GroupNumber>& shards() const noexcept { return shards_; }
   /// The numbers that the next ones get.
@@ -432,6 +438,7 @@ class RootState {
   Groups groups_{};
   std::vector<GroupNumber> shards_{};
   NodeIdentity owner_{};
+  std::uint32_t lease_ms_ = 0;
   Clients clients_{};
 };
 

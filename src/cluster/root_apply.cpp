@@ -36,7 +36,8 @@ struct RootExecutor {
       return {init.cluster == state.cluster_ ? RootStatus::unchanged : RootStatus::begun};
     }
     if (init.cluster.is_null() || init.nodes.empty() || !is_size(init.size) ||
-        init.nodes.size() > kGroupMembersMax || init.shard_bits > kShardBitsMax) {
+        init.nodes.size() > kGroupMembersMax || init.shard_bits > kShardBitsMax ||
+        init.lease_ms > kGroupLeaseMsMax) {
       return {RootStatus::invalid};
     }
     // Built aside: what is refused leaves no trace.
@@ -62,6 +63,7 @@ struct RootExecutor {
     }
     if (begun.holder_of(begun.owner_)) return {RootStatus::identity_taken};
     begun.cluster_ = init.cluster;
+    begun.lease_ms_ = init.lease_ms;
     begun.next_group_ = kRootGroup + 1;
     begun.groups_.emplace(kRootGroup, std::move(group));
     begun.shards_.assign(std::size_t{1} << init.shard_bits, 0);

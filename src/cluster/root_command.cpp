@@ -40,6 +40,7 @@ struct RootFields {
       io.bytes(client.key);
       io.rights(client.rights);
     });
+    io.last(c.lease_ms);
   }
   template <class C>
   void visit(C& c)
@@ -137,6 +138,10 @@ struct RootWriter {
   void number(T value) {
     out.put(value);
   }
+  /// At the end, or left out: 0.
+  void last(std::uint32_t value) {
+    if (value != 0) out.put(value);
+  }
   void flag(bool value) { out.put(static_cast<std::uint8_t>(value ? 1 : 0)); }
   void kind(GroupKind kind) { out.put(static_cast<std::uint8_t>(kind)); }
   void table(TableKind table) { out.put(static_cast<std::uint8_t>(table)); }
@@ -157,6 +162,11 @@ struct RootReader {
   template <class T>
   void number(T& value) {
     value = in.get<T>();
+  }
+  void last(std::uint32_t& value) {
+    if (in.failed() || in.remaining() == 0) return;
+    value = in.get<std::uint32_t>();
+    if (value == 0) in.fail();
   }
   void flag(bool& value) {
     const auto byte = in.get<std::uint8_t>();

@@ -16,6 +16,7 @@ namespace {
 std::unexpected<Error> damaged_state() { return fail(Errc::corrupt, "the state of a root group"); }
 
 constexpr std::uint16_t kIsBegun = 1;
+constexpr std::uint16_t kHasLease = 2;
 constexpr std::uint8_t kIsLost = 1;
 constexpr std::uint8_t kIsSpent = 1;
 constexpr std::uint8_t kHasChange = 1;
@@ -95,8 +96,12 @@ struct RootFormat {
     state.version_ = in.get<std::uint64_t>();
     state.next_node_ = in.get<std::uint32_t>();
     state.next_group_ = in.get<std::uint32_t>();
-    if (in.failed() || flags > kIsBegun) return false;
-    if (flags != kIsBegun) return state == RootState{};
+    if ((flags & kHasLease) != 0) {
+      state.lease_ms_ = in.get<std::uint32_t>();
+      if (state.lease_ms_ == 0 || state.lease_ms_ > kGroupLeaseMsMax) return false;
+    }
+    if (in.failed() || flags > (kIsBegun | kHasLease)) return false;
+    if ((flags & kIsBegun) == 0) return state == RootState{};
     return !state.cluster_.is_null() && state.version_ != 0 && state.next_node_ > 1 &&
            state.next_group_ > kRootGroup;
   }
@@ -295,11 +300,13 @@ std::vector<std::byte> encode_root(const RootState& state) {
   base::ByteWriter out;
   out.put(kRootStateMagic);
   out.put(static_cast<std::uint16_t>(kRootStateVersion));
-  out.put(state.is_begun() ? kIsBegun : std::uint16_t{0});
+  out.put(static_cast<std::uint16_t>((state.is_begun() ? kIsBegun : 0) |
+                                     (state.lease_ms() != 0 ? kHasLease : 0)));
   out.put_id(state.cluster());
   out.put(state.version());
   out.put(state.next_node());
   out.put(state.next_group());
+  if (state.lease_ms() != 0) out.put(state.lease_ms());
   out.put(static_cast<std::uint32_t>(state.nodes().size()));
   for (const auto& [number, node] : state.nodes()) put_node(out, number, node);
   out.put(static_cast<std::uint32_t>(state.groups().size()));

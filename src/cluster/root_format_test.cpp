@@ -107,6 +107,32 @@ TEST(RootFormat, BytesOfAReplyAreForEver) {
   EXPECT_EQ(decode_root_reply(encode(reply)), reply);
 }
 
+TEST(RootFormat, LeasesAreThereOrLeftOut) {
+  root::Init init = std::get<root::Init>(example_commands().front());
+  const std::size_t without = encode(init).size();
+  init.lease_ms = 60;
+  std::vector<std::byte> bytes = encode(init);
+  EXPECT_EQ(bytes.size(), without + 4);
+  EXPECT_EQ(decode_root_command(bytes), RootCommand(init));
+  bytes[without] = std::byte{0};
+  EXPECT_EQ(code_of(decode_root_command(bytes)), Errc::corrupt) << "none, and not left out";
+  bytes.resize(without + 3);
+  EXPECT_EQ(code_of(decode_root_command(bytes)), Errc::corrupt);
+
+  RootState state;
+  ASSERT_EQ(state.apply(3, init).status, RootStatus::done);
+  EXPECT_EQ(state.lease_ms(), 60u);
+  std::vector<std::byte> all = encode_root(state);
+  EXPECT_EQ(decode_root(all), state);
+  for (const std::uint32_t wrong : {0u, kGroupLeaseMsMax + 1}) {
+    base::store(base::MutableBytes(all), 40, wrong);
+    EXPECT_EQ(code_of(decode_root(all)), Errc::corrupt) << wrong;
+  }
+  for (std::size_t length = 0; length < all.size(); ++length) {
+    EXPECT_FALSE(decode_root(base::Bytes(all).first(length))) << length;
+  }
+}
+
 TEST(RootFormat, WhatIsCutIsCorrupt) {
   const std::vector<std::byte> state = encode_root(rich_root_state());
   for (std::size_t length = 0; length < state.size(); ++length) {

@@ -48,6 +48,9 @@ TEST_F(RootTest, BeginsOnce) {
   wrong = init;
   wrong.shard_bits = kShardBitsMax + 1;
   EXPECT_EQ(refused(wrong), RootStatus::invalid);
+  wrong = init;
+  wrong.lease_ms = kGroupLeaseMsMax + 1;
+  EXPECT_EQ(refused(wrong), RootStatus::invalid);
   EXPECT_FALSE(history_.state.is_begun());
   EXPECT_EQ(apply(init), RootStatus::done);
   EXPECT_EQ(history_.state.version(), history_.index);

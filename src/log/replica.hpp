@@ -180,6 +180,7 @@ class Replica {
   /// tickets. Whoever is told counts on it: this one then supports nobody else before. `now_ns`:
   /// read before this call.
   [[nodiscard]] std::uint64_t lease_until_ns(std::uint64_t now_ns);
+  [[nodiscard]] bool has_leases() const noexcept { return options_.lease_ns != 0; }
   /// Of this clock's `left_ns`, what is surely over when a reader's clock has gone on so far.
   [[nodiscard]] static std::uint64_t lent_ns(std::uint64_t left_ns, std::uint64_t drift_ppm) {
     const std::uint64_t wrong_ns =

@@ -186,7 +186,8 @@ Result<void> ClusterCore::host(GroupNumber number) {
   if (number == kRootGroup) return member_->host(group_of(number), root_);
   DOLMEN_TRY(StateMachine* const machine, machines_.open(number, *map_.group(number)));
   if (machine == nullptr) return {};
-  if (const auto hosted = member_->host(group_of(number), *machine); !hosted) {
+  const std::uint64_t lease_ns = std::uint64_t{map_.lease_ms()} * 1'000'000;
+  if (const auto hosted = member_->host(group_of(number), *machine, lease_ns); !hosted) {
     // A table that is larger than what this machine has: then its log alone is kept here.
     if (map_.group(number)->kind != cluster::GroupKind::index) return hosted;
     return hosted.error().code() == Errc::out_of_memory ? Result<void>() : hosted;

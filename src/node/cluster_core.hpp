@@ -70,6 +70,9 @@ struct ClusterCoreOptions {
   std::vector<cluster::NodeIdentity> founder_keys{};
   cluster::NodeIdentity owner{};
   std::vector<cluster::root::FirstClient> clients{};
+  /// Of a founder: leases of the groups of the cluster that it may begin; what was begun with
+  /// counts (RootState::lease_ms()). 0: none. The root group's are `member`'s: none.
+  std::uint32_t lease_ms = 0;
   cluster::RootControllerOptions root{};
   replication::MemberOptions member{};
   ClusterMailOptions mail{};

@@ -57,7 +57,8 @@ node::NodeFile file_of(const NodeOptions& options, const std::optional<security:
       .name = options.name,
       .address = options.address,
       .key_file = options.identity_file,
-      .founders = options.founders};
+      .founders = options.founders,
+      .lease_ms = static_cast<std::uint32_t>(options.lease.count())};
   if (token) {
     file.key_file = node::kOwnKey;
     file.seeds = addresses_of(*token);
@@ -70,6 +71,11 @@ node::NodeFile file_of(const NodeOptions& options, const std::optional<security:
 Result<void> check(const NodeOptions& options, const std::optional<security::JoinToken>& token) {
   if (options.founders.size() > node::kFoundersMax) {
     return fail(Errc::invalid_argument, "founders: 9 at most", options.founders.size());
+  }
+  if (options.lease.count() < 0 || options.lease.count() > node::kLeaseMsMax ||
+      (options.lease.count() != 0 && options.founders.empty())) {
+    return fail(Errc::invalid_argument,
+                "a lease: of a founder, at most 10 s (who joins has the cluster's)");
   }
   if (!token && options.identity_file.empty()) {
     return fail(Errc::invalid_argument, "which key file? (dolmen cluster init makes them)");
@@ -247,6 +253,13 @@ Result<void> ClusterNode::create(const NodeOptions& options, std::chrono::millis
   DOLMEN_TRY(auto known, node::read_node_file(options.directory));
   if (known && known->number != 0) {
     // Of fewer or more founders it would be another cluster under the same name.
+    const bool says_lease = !options.founders.empty() && options.lease.count() != 0;
+    if (says_lease && known->founders == options.founders &&
+        known->lease_ms != options.lease.count()) {
+      return fail(Errc::invalid_argument,
+                  interned(options.directory + ": a node's already, made with another lease"),
+                  known->lease_ms);
+    }
     if (known->founders != options.founders) {
       return fail(Errc::invalid_argument,
                   interned(options.directory + ": a node's already, of another cluster: who founds "

@@ -104,6 +104,7 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
       .life = impl->file.life,
       .cluster = node::object_id(key.cluster()),
       .founders = impl->file.founders,
+      .lease_ms = impl->file.lease_ms,
       .metrics = [its = impl.get()] { return its->say_figures(); }};
   std::ranges::copy(key.owner().bytes, core_options.owner.begin());
   for (const auto& [place, entry] : first.trust->entries()) {

@@ -148,6 +148,7 @@ void ClusterCore::propose(const cluster::RootCommand& command) {
 void ClusterCore::begin() {
   cluster::root::Init init{.cluster = options_.cluster, .owner = options_.owner};
   init.clients = options_.clients;
+  init.lease_ms = options_.lease_ms;
   for (const std::string& where : options_.founders) {
     const std::size_t number = init.nodes.size() + 1;
     init.nodes.push_back({.name = "node-" + std::to_string(number), .address = where});

@@ -39,6 +39,11 @@ const DirectoryMachine* IndexMachines::directory(cluster::GroupNumber number) co
   return found == directories_.end() ? nullptr : found->second.get();
 }
 
+const OrderedMachine* IndexMachines::ordered(cluster::GroupNumber number) const {
+  const auto found = ordered_.find(number);
+  return found == ordered_.end() ? nullptr : found->second.get();
+}
+
 const IndexMachine* IndexMachines::find(cluster::GroupNumber number) const {
   const auto found = shards_.find(number);
   return found == shards_.end() ? nullptr : found->second.get();

@@ -45,6 +45,7 @@ class IndexMachines final : public GroupMachines {
   }
   /// Null: there is none, or nothing was executed yet.
   [[nodiscard]] const IndexMachine* find(cluster::GroupNumber number) const;
+  [[nodiscard]] const OrderedMachine* ordered(cluster::GroupNumber number) const;
   [[nodiscard]] const DirectoryMachine* directory(cluster::GroupNumber number) const;
 
  private:

@@ -14,6 +14,7 @@ using cluster::LookupState;
 
 /// A directory up to so long is read as a whole, once.
 constexpr std::uint32_t kDirectoryDepthMax = 14;
+constexpr std::size_t kRememberedMax = std::size_t{16} << 20;
 
 }  // namespace
 
@@ -29,6 +30,8 @@ Result<bool> Index::Impl::Shard::learn_region(std::uint64_t region_bytes,
     geometry = *found;
     hints.emplace(*found);
   }
+  // Where reads are loads a second one costs less than one in vain.
+  hints->places().remember(is_mapped() ? 0 : std::min(options.remembered, kRememberedMax));
   // Once: what of it is old says so where it leads.
   if (hints->depth()) return is_led();
   DOLMEN_TRY(const auto depth_word, fetch(cluster::kDepthAt, 8, deadline_ns));
@@ -66,6 +69,7 @@ Result<void> Index::Impl::Shard::read_many(std::span<const Bytes> keys,
     const bool is_found = lookup.state() == LookupState::found;
     if (!is_found && lookup.state() != LookupState::absent) return;
     ++counts->one_sided;
+    if (lookup.round_trips() == 1) ++counts->in_one_round;
     answered[key] = {.is_settled = true};
     if (is_found) answered[key].value = lookup.take_value();
   };

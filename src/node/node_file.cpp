@@ -51,6 +51,7 @@ std::string text_of(const NodeFile& file) {
   line("address ", file.address);
   line("key ", file.key_file);
   for (const std::string& founder : file.founders) line("founder ", founder);
+  if (file.lease_ms != 0) line("lease ", std::to_string(file.lease_ms));
   for (const std::string& seed : file.seeds) line("seed ", seed);
   return text;
 }
@@ -83,8 +84,14 @@ Result<NodeFile> parse_node_file(std::string_view text) {
   file.address = *address;
   file.key_file = *key;
   while (const auto founder = take(text, "founder ")) file.founders.emplace_back(*founder);
+  if (const auto lease = take(text, "lease ")) {
+    const auto lease_ms = number_in(*lease);
+    if (!lease_ms || *lease_ms == 0 || *lease_ms > kLeaseMsMax) return damaged();
+    file.lease_ms = *lease_ms;
+  }
   while (const auto seed = take(text, "seed ")) file.seeds.emplace_back(*seed);
   const bool founds = !file.founders.empty();
+  if (!founds && file.lease_ms != 0) return damaged();
   if (!text.empty() || founds != file.seeds.empty() || file.founders.size() > kFoundersMax) {
     return damaged();
   }

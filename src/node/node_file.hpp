@@ -16,6 +16,7 @@ namespace dolmen::node {
 
 inline constexpr std::size_t kNodeTextMax = 8192;
 inline constexpr std::size_t kFoundersMax = 9;
+inline constexpr std::uint32_t kLeaseMsMax = 10'000;
 
 struct NodeFile {
   std::uint32_t number = 0;  ///< 0: it has none yet, and is about to join
@@ -24,6 +25,7 @@ struct NodeFile {
   std::string address{};
   std::string key_file{};
   std::vector<std::string> founders{};  ///< of whom this is one; none: it joined
+  std::uint32_t lease_ms = 0;           ///< of a founder: what it begins the cluster with
   std::vector<std::string> seeds{};     ///< through whom it joins
   friend bool operator==(const NodeFile&, const NodeFile&) = default;
 };

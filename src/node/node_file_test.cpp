@@ -41,7 +41,9 @@ std::string with(const std::string& that, const std::string& instead) {
 }
 
 TEST(NodeFile, ComesBackAsItWas) {
-  for (NodeFile file : {founder(), joined()}) {
+  NodeFile with_lease = founder();
+  with_lease.lease_ms = 60;
+  for (NodeFile file : {founder(), joined(), with_lease}) {
     EXPECT_EQ(parse_node_file(text_of(file)), file);
     EXPECT_TRUE(can_be_kept(file));
     file.life = ~std::uint32_t{0};
@@ -109,6 +111,9 @@ TEST(NodeFile, EveryRuleOfItsFormatIsKept) {
       {"key /etc", "key\t/etc"},
       {"key /etc/dolmen/key\n", ""},
       {"life 3735928559\nname north\n", "name north\nlife 3735928559\n"},
+      {"founder [2001:db8::3]:7400\n", "founder [2001:db8::3]:7400\nlease 0\n"},
+      {"founder [2001:db8::3]:7400\n", "founder [2001:db8::3]:7400\nlease 10001\n"},
+      {"founder [2001:db8::3]:7400\n", "lease 60\nfounder [2001:db8::3]:7400\n"},
       {"founder 192.0.2.2", "founder 192.0.2.4"},
       {"founder 192.0.2.2", "seed 192.0.2.2"},
   };
@@ -118,6 +123,9 @@ TEST(NodeFile, EveryRuleOfItsFormatIsKept) {
   std::string alone = text_of(joined());
   alone.resize(alone.find("seed "));
   EXPECT_EQ(error_of(alone), Errc::corrupt) << "neither founders nor seeds";
+  NodeFile lent = joined();
+  lent.lease_ms = 60;
+  EXPECT_FALSE(can_be_kept(lent)) << "it has the cluster's";
 }
 
 TEST(NodeFile, HasNineFoundersAnd8KibAtMost) {

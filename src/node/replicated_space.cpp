@@ -46,13 +46,13 @@ Result<std::vector<std::byte>> call_space(ReplicatedClient& client, std::string_
 
 Result<std::vector<std::byte>> query_space(ReplicatedClient& client, std::string_view function,
                                            std::span<const std::byte> arguments,
-                                           std::chrono::milliseconds patience) {
+                                           std::chrono::milliseconds patience, ReadLevel level) {
   if (function.size() > node::kFunctionNameMax) {
     return fail(Errc::invalid_argument, "a function's name", function.size());
   }
-  DOLMEN_TRY(const ReplicatedReading reading,
-             client.read(node::encode({.function = function, .arguments = arguments}),
-                         ReadLevel::linearizable, patience));
+  DOLMEN_TRY(
+      const ReplicatedReading reading,
+      client.read(node::encode({.function = function, .arguments = arguments}), level, patience));
   return node::decode_reply(reading.result);
 }
 

@@ -132,7 +132,7 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
       // Who speaks in an epoch leads no earlier one, and no earlier life of it runs.
       if (hosting.lanes) hosting.lanes->let_go(envelope.from, decoded->epoch);
       // What it promises begins now, however long this turn has lasted.
-      if (options_.replica.lease_ns != 0) look_at_clock();
+      if (hosting.replica.has_leases()) look_at_clock();
       return hosting.replica.receive(now_ns(), envelope.from, *decoded);
     }
     case EnvelopeKind::request: {

@@ -111,7 +111,9 @@ class Member final : private fabric::Sink {
   [[nodiscard]] std::map<GroupId, log::ReplicaId> replicas() const;
   /// Begins to run the group's replica. `machine` outlives it. Errors: not_found (the journal has
   /// no such replica), corrupt (a snapshot that the machine does not understand).
-  [[nodiscard]] Result<void> host(const GroupId& group, StateMachine& machine);
+  /// `lease_ns`: instead of the options'; the same, or a longer one, at every start.
+  [[nodiscard]] Result<void> host(const GroupId& group, StateMachine& machine,
+                                  std::optional<std::uint64_t> lease_ns = std::nullopt);
 
   /// The same for a witness: entries and snapshots are kept as bytes, and nothing is executed.
   /// Errors: not_found, invalid_argument (the group's configuration says that it is none).
@@ -346,7 +348,8 @@ class Member final : private fabric::Sink {
   [[nodiscard]] std::uint64_t states_wake_ns() const;
   [[nodiscard]] bool compact_witness(Hosting& hosting);
   /// Takes the replica out of what was found.
-  [[nodiscard]] Result<void> add(const GroupId& group, StateMachine* machine);
+  [[nodiscard]] Result<void> add(const GroupId& group, StateMachine* machine,
+                                 std::optional<std::uint64_t> lease_ns = std::nullopt);
   [[nodiscard]] bool is_there(const Hosting& hosting, log::ReplicaId id) const;
   [[nodiscard]] ChangeStatus propose_members(Hosting& hosting, const log::Configuration& next);
   void propose_addresses(Hosting& hosting, const Addresses& addresses);

@@ -10,13 +10,15 @@
 
 namespace dolmen::replication {
 
-Result<void> Member::host(const GroupId& group, StateMachine& machine) {
-  return add(group, &machine);
+Result<void> Member::host(const GroupId& group, StateMachine& machine,
+                          std::optional<std::uint64_t> lease_ns) {
+  return add(group, &machine, lease_ns);
 }
 
 Result<void> Member::host_witness(const GroupId& group) { return add(group, nullptr); }
 
-Result<void> Member::add(const GroupId& group, StateMachine* machine) {
+Result<void> Member::add(const GroupId& group, StateMachine* machine,
+                         std::optional<std::uint64_t> lease_ns) {
   const auto found = found_.find(group);
   if (found == found_.end()) return fail(Errc::not_found, "a replica of this group on this node");
   look_at_clock();
@@ -29,6 +31,7 @@ Result<void> Member::add(const GroupId& group, StateMachine* machine) {
     DOLMEN_TRY(lanes, SharedLanes::make(endpoint_, next_region_, group, hosted.self));
   }
   log::ReplicaOptions options = options_.replica;
+  options.lease_ns = lease_ns.value_or(options.lease_ns);
   options.has_machine = machine != nullptr;
   options.has_disk = journal_ != nullptr;
   options.snapshots_refer = machine != nullptr && machine->keeps_state();

@@ -178,7 +178,7 @@ bool Member::read(const GroupId& group, Hosting& hosting, Reader& reader, bool i
 
 /// Now, whatever the turn's clock says.
 bool Member::has_lease(Hosting& hosting) const {
-  if (options_.replica.lease_ns == 0) return false;
+  if (!hosting.replica.has_leases()) return false;
   const std::uint64_t now_ns = env_.clock->monotonic_ns();
   return now_ns < hosting.replica.lease_until_ns(now_ns);
 }

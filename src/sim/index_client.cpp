@@ -12,19 +12,28 @@ using replication::EnvelopeKind;
 using replication::ReplyStatus;
 
 IndexClient::IndexClient(SimFabric& fabric, SimEndpointOptions endpoint, ClusterClient::Place place,
-                         const cluster::IndexGeometry& geometry, IndexHistory& history,
+                         const cluster::IndexShape& shape, IndexHistory& history,
                          std::uint64_t seed)
     : fabric_(fabric),
       place_(std::move(place)),
-      geometry_(geometry),
-      hints_(geometry),
+      table_(shape.table),
+      geometry_(shape.geometry()),
+      tree_(shape.ordered_geometry()),
       history_(history),
       random_(seed),
-      endpoint_(fabric.make(endpoint)) {}
+      remembers_(random_.chance(1, 2)),
+      endpoint_(fabric.make(endpoint)) {
+  if (geometry_) hints_.emplace(*geometry_);
+  if (tree_) tree_hints_.emplace(*tree_);
+}
 
-std::vector<std::byte> IndexClient::bytes_of(std::uint64_t key) {
+std::vector<std::byte> IndexClient::key_of(cluster::TableKind table, std::uint64_t key) {
   std::vector<std::byte> bytes(8);
   base::store(base::MutableBytes(bytes), 0, key);
+  // In the order of their numbers, which are small. Some are longer than a node has of them.
+  if (table == cluster::TableKind::ordered) {
+    bytes.resize(cluster::kKeyInlineBytes - 60 + key % 4 * 30, std::byte{'k'});
+  }
   return bytes;
 }
 
@@ -39,6 +48,8 @@ std::uint64_t IndexClient::turn() {
   if (doing_ == Doing::learning) {
     led_ = node::choose_copies(copies_);
     if (led_) {
+      // Half of them remember where records were, of some of the keys.
+      if (remembers_ && hints_) hints_->places().remember(keys_of(table_) - 1);
       lease_.begin(led_->epoch.epoch);
       look_up();
     } else if (now_ns >= patience_end_ns_) {
@@ -57,7 +68,7 @@ std::uint64_t IndexClient::turn() {
   if (doing_ == Doing::asking && now_ns >= patience_end_ns_) look_elsewhere();
   if (doing_ == Doing::nothing) {
     if (now_ns < not_before_ns_) return not_before_ns_;
-    if (!operation_ && session_ != 0) {
+    if (operations_.empty() && session_ != 0) {
       if (is_resting_) return ~std::uint64_t{0};
       begin();
     } else {
@@ -70,14 +81,22 @@ std::uint64_t IndexClient::turn() {
 }
 
 void IndexClient::begin() {
-  key_ = random_.below(kKeys);
-  const std::vector<std::byte> key = bytes_of(key_);
+  key_ = random_.below(keys_of(table_));
+  keys_end_ = 0;
+  const std::vector<std::byte> key = key_of(table_, key_);
   const std::uint64_t what = random_.below(10);
   is_get_ = what < 6;
   attempts_ = 0;
   if (is_get_) {
-    operation_ = history_.invoke(place_.number, {key_, RegisterModel::read()});
-    command_ = node::encode(node::IndexRequest{.asked = key});
+    if (is_ordered() && random_.chance(1, 2)) {
+      keys_end_ = random_.between(key_ + 1, keys_of(table_));
+    }
+    for (std::uint64_t one = key_; one < std::max(keys_end_, key_ + 1); ++one) {
+      operations_.push_back(history_.invoke(place_.number, {one, RegisterModel::read()}));
+    }
+    node::IndexRequest request{.asked = key};
+    if (keys_end_ != 0) request = {.scan = {{.range = range(), .limit = kScanLimit}}};
+    command_ = node::encode(request);
     ++sequence_;
     if (what == 0) return ask();
     return led_ ? look_up() : learn();
@@ -94,9 +113,13 @@ void IndexClient::begin() {
     request.changes = {cluster::IndexCommand::erase(key)};
   }
   command_ = node::encode(request);
-  operation_ = history_.invoke(place_.number, {key_, RegisterModel::write(value)});
+  operations_ = {history_.invoke(place_.number, {key_, RegisterModel::write(value)})};
   ++sequence_;
   ask();
+}
+
+cluster::OrderedRange IndexClient::range() const {
+  return {.from = key_of(table_, key_), .to = key_of(table_, keys_end_)};
 }
 
 bool IndexClient::send(const fabric::NodeName& to, EnvelopeKind kind, base::Bytes body) {
@@ -120,9 +143,20 @@ void IndexClient::learn() {
 void IndexClient::look_up() {
   if (++attempts_ > kAttemptsMax) return ask();
   const bool is_by_lease = look_after_lease();
-  lookup_.emplace(geometry_, node::kIndexEpoch, hints_, bytes_of(key_),
-                  is_by_lease ? cluster::ReadLevel::lease : cluster::ReadLevel::epoch,
-                  is_by_lease ? cluster::LedEpoch{} : led_->epoch);
+  const auto level = is_by_lease ? cluster::ReadLevel::lease : cluster::ReadLevel::epoch;
+  const cluster::LedEpoch led = is_by_lease ? cluster::LedEpoch{} : led_->epoch;
+  const std::vector<std::byte> key = key_of(table_, key_);
+  if (keys_end_ != 0) {
+    lookup_ =
+        std::make_unique<cluster::OrderedScan>(*tree_, node::kIndexEpoch, *tree_hints_, range(),
+                                               kScanLimit, node::kPageBytesMax, level, led);
+  } else if (is_ordered()) {
+    lookup_ = std::make_unique<cluster::OrderedLookup>(*tree_, node::kIndexEpoch, *tree_hints_, key,
+                                                       level, led);
+  } else {
+    lookup_ = std::make_unique<cluster::IndexLookup>(*geometry_, node::kIndexEpoch, *hints_, key,
+                                                     level, led);
+  }
   issue();
 }
 
@@ -173,7 +207,15 @@ void IndexClient::arrived() {
       return issue();
     case LookupState::found:
       ++read_afar_;
-      return ends(number_in(lookup_->value()));
+      if (keys_end_ != 0) {
+        ++scanned_;
+        return ends(static_cast<cluster::OrderedScan&>(*lookup_).page());
+      }
+      if (is_ordered()) {
+        return ends(number_in(static_cast<cluster::OrderedLookup&>(*lookup_).value()));
+      }
+      if (lookup_->round_trips() == 1) ++read_in_one_;
+      return ends(number_in(static_cast<cluster::IndexLookup&>(*lookup_).value()));
     case LookupState::absent:
       ++read_afar_;
       return ends(0);
@@ -226,6 +268,11 @@ void IndexClient::take(const replication::Reply& reply) {
         doing_ = Doing::nothing;
         return;
       }
+      if (keys_end_ != 0) {
+        const auto page = node::decode_index_page(reply.result);
+        if (!page) violation_ = page.error().message();
+        return ends(page ? *page : cluster::OrderedPage{.is_last = true});
+      }
       if (is_get_) {
         const auto value = node::decode_index_value(reply.result);
         if (!value) violation_ = value.error().message();
@@ -256,9 +303,29 @@ void IndexClient::take(const replication::Reply& reply) {
 }
 
 void IndexClient::ends(std::optional<std::uint64_t> read) {
-  MapModel::Operation& operation = history_.respond(*operation_);
+  MapModel::Operation& operation = history_.respond(operations_.front());
   if (read) operation.inner.value = *read;
-  operation_.reset();
+  rests();
+}
+
+/// What is not in it was not there. Each key for itself: no moment had to be the same.
+void IndexClient::ends(const cluster::OrderedPage& page) {
+  std::map<std::vector<std::byte>, std::uint64_t> found;
+  for (const cluster::OrderedEntry& entry : page.entries) {
+    if (!found.empty() && entry.key <= found.rbegin()->first) violation_ = "a scan without order";
+    found.emplace(entry.key, number_in(entry.value));
+  }
+  if (!page.is_last) violation_ = "a scan that ended before its end";
+  for (std::size_t i = 0; i < operations_.size(); ++i) {
+    const auto one = found.extract(key_of(table_, key_ + i));
+    history_.respond(operations_[i]).inner.value = one.empty() ? 0 : one.mapped();
+  }
+  if (!found.empty()) violation_ = "a scan found what nobody put into its range";
+  rests();
+}
+
+void IndexClient::rests() {
+  operations_.clear();
   ++answered_;
   doing_ = Doing::nothing;
   not_before_ns_ = fabric_.now_ns() + random_.below(5 * kMs);  // it thinks

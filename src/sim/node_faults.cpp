@@ -187,12 +187,20 @@ void NodeRun::operate_once() {
   if (!root_.is_begun()) return;
   if (shards_wanted_ > 0 && root_.index_named("i").empty()) {
     // Larger ones would be looked at for longer than they are used.
-    propose(cluster::root::CreateIndex{.name = "i",
-                                       .size = 3,
-                                       .shards = shards_wanted_,
-                                       .seed = options_.seed,
-                                       .bucket_bytes = 4096,
-                                       .record_bytes = 32768});
+    cluster::root::CreateIndex index{.name = "i",
+                                     .size = 3,
+                                     .shards = shards_wanted_,
+                                     .seed = options_.seed,
+                                     .bucket_bytes = 4096,
+                                     .record_bytes = 32768};
+    if (is_ordered_) {
+      index.table = cluster::TableKind::ordered;
+      index.seed = 0;
+      index.bucket_bytes = 32 * cluster::kNodeBytes;
+      // Where they begin is its clients' business, and these ask each for all keys.
+      if (shards_wanted_ > 1) index.splits = {"m"};
+    }
+    propose(index);
   } else if (has_directory_ && root_.group_named("directory") == 0) {
     propose(cluster::root::CreateGroup{
         .kind = cluster::GroupKind::index, .name = "directory", .size = 3});

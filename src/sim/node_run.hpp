@@ -218,6 +218,7 @@ class NodeRun {
   std::vector<Client> clients_;
   std::size_t groups_wanted_ = 2;
   std::uint32_t shards_wanted_ = 0;                  ///< of one index; among those groups
+  bool is_ordered_ = false;                          ///< that index
   bool has_directory_ = false;                       ///< it is among them as well
   cluster::MailLimits mail_limits_{};                ///< the same at all nodes
   std::size_t asked_names_ = 0;                      ///< of nodes that are about to join

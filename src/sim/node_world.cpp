@@ -46,6 +46,7 @@ NodeRun::NodeRun(const NodeWorldOptions& options)
     shards_wanted_ = shards.chance(1, 3) ? static_cast<std::uint32_t>(shards.between(1, 2)) : 0;
     groups_wanted_ += shards_wanted_;
     has_directory_ = shards.chance(1, 2);
+    is_ordered_ = shards.chance(1, 2);
   }
   if (has_directory_) ++groups_wanted_;
   for (std::size_t i = 0; i < founders_; ++i) add_node(true);
@@ -105,7 +106,7 @@ node::ClusterCoreOptions NodeRun::options_of(std::size_t i) const {
   options.member.replica.part_bytes = 4u << 10;
   options.member.replica.trailing_bytes = 2u << 10;
   if (has_leases(options_.seed)) {
-    options.member.replica.lease_ns = 80'000'000;
+    options.lease_ms = 80;
     options.member.replica.drift_ppm = 50'000;
   }
   options.ask_ns = 30 * kMs;
@@ -278,8 +279,8 @@ void NodeRun::add_clients(cluster::GroupNumber number) {
     const std::uint64_t seed = base::mix_seed(options_.seed, 1'000 + index);
     if (const auto& shape = root_.group(number)->shape) {
       clients_.back().client =
-          std::make_unique<IndexClient>(fabric_, std::move(endpoint), std::move(place),
-                                        *shape->geometry(), groups_[number].index_history, seed);
+          std::make_unique<IndexClient>(fabric_, std::move(endpoint), std::move(place), *shape,
+                                        groups_[number].index_history, seed);
     } else {
       clients_.back().client = std::make_unique<ClusterClient>(
           fabric_, std::move(endpoint), std::move(place), groups_[number].history, seed);
@@ -481,10 +482,14 @@ void NodeRun::judge(cluster::GroupNumber number) {
 /// What all members have at the end was read by one more.
 void NodeRun::judge_index(cluster::GroupNumber number) {
   IndexHistory& history = groups_.at(number).index_history;
-  const auto& table = nodes_[*leader_of(number)]->machines.find(number)->table();
-  for (std::uint64_t key = 0; key < IndexClient::kKeys; ++key) {
+  const node::IndexMachines& machines = nodes_[*leader_of(number)]->machines;
+  const cluster::TableKind kind = root_.group(number)->shape->table;
+  for (std::uint64_t key = 0; key < IndexClient::keys_of(kind); ++key) {
     const std::size_t place = history.invoke(99, {key, RegisterModel::read()});
-    const auto found = table.find(IndexClient::bytes_of(key));
+    const std::vector<std::byte> bytes = IndexClient::key_of(kind, key);
+    const auto found = kind == cluster::TableKind::ordered
+                           ? machines.ordered(number)->table().find(bytes)
+                           : machines.find(number)->table().find(bytes);
     history.respond(place).inner.value = found ? IndexClient::number_in(*found) : 0;
   }
   MapModel model;
@@ -495,6 +500,9 @@ void NodeRun::judge_index(cluster::GroupNumber number) {
 
 std::optional<std::uint64_t> NodeRun::hash_of(const Node& node, cluster::GroupNumber number) {
   if (const node::IndexMachine* const shard = node.machines.find(number)) {
+    return base::checksum64(shard->table().snapshot(), 1);
+  }
+  if (const node::OrderedMachine* const shard = node.machines.ordered(number)) {
     return base::checksum64(shard->table().snapshot(), 1);
   }
   if (const node::DirectoryMachine* const directory = node.machines.directory(number)) {
@@ -579,6 +587,8 @@ NodeWorldResult NodeRun::run() {
     result_.answered += one.with([](const auto& client) { return client.answered(); });
     if (const auto* const its = std::get_if<1>(&one.client)) {
       result_.read_afar += (*its)->read_afar();
+      result_.scanned += (*its)->scanned();
+      result_.read_in_one += (*its)->read_in_one();
       result_.read_by_lease += (*its)->read_by_lease();
     }
     if (const auto* const its = std::get_if<2>(&one.client)) result_.refused += (*its)->refused();

@@ -56,6 +56,8 @@ struct NodeWorldResult {
   std::uint64_t simulated_ns = 0;
   std::uint64_t answered = 0;       ///< commands, and what was looked up
   std::uint64_t read_afar = 0;      ///< of those: looked up in a leader's memory
+  std::uint64_t scanned = 0;        ///< … as ranges
+  std::uint64_t read_in_one = 0;    ///< … in one round of reads, with the value
   std::uint64_t read_by_lease = 0;  ///< … alone
   std::uint64_t ended = 0;          ///< processes, by the nemesis
   std::uint64_t changes = 0;        ///< of members, that the root group began
