@@ -160,7 +160,8 @@ TEST_F(ClusterIdentity, AClientDoesNotPassForANode) {
   const std::set<EnvelopeKind> of_clients{
       EnvelopeKind::request,    EnvelopeKind::ask_status,   EnvelopeKind::ask_roster,
       EnvelopeKind::ask_map,    EnvelopeKind::read_request, EnvelopeKind::ask_copy,
-      EnvelopeKind::ask_memory, EnvelopeKind::ask_metrics,  EnvelopeKind::ask_entries};
+      EnvelopeKind::ask_memory, EnvelopeKind::ask_metrics,  EnvelopeKind::ask_entries,
+      EnvelopeKind::ask_lease};
   const auto request =
       replication::encode(replication::Request{.number = 1, .session = 2, .sequence = 1});
   const fabric::NodeName node{.node = fabric::NodeId{1}, .incarnation = 1};

@@ -268,7 +268,7 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
             Errc::corrupt)
       << "a command without a session";
 
-  expect_refused(encode(read_request()), {{"no level", 8, 0, 8}, {"an unknown level", 8, 3, 8}},
+  expect_refused(encode(read_request()), {{"no level", 8, 0, 8}, {"an unknown level", 8, 4, 8}},
                  read_request_error);
   expect_refused(encode(reply()),
                  {{"no status", 8, 0, 8},
