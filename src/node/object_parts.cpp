@@ -143,10 +143,10 @@ Result<std::vector<std::byte>> ObjectParts::read(store::Store& store, std::uint6
     const Place& place = cells_[static_cast<std::size_t>((offset + at) / kCellBytes)];
     if (place.object.is_null()) continue;
     const base::MutableBytes cell = base::MutableBytes(part).subspan(at, kCellBytes);
-    std::ranges::copy(encode_cell_head({.object = place.object,
-                                        .page = place.page,
-                                        .capacity_log2 = place.capacity_log2}),
-                      cell.begin());
+    std::ranges::copy(
+        encode_cell_head(
+            {.object = place.object, .page = place.page, .capacity_log2 = place.capacity_log2}),
+        cell.begin());
     DOLMEN_CHECK(
         store.read_page({place.object, place.page},
                         cell.subspan(kCellHeadBytes, store::page_bytes(place.capacity_log2))));

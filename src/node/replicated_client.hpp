@@ -42,8 +42,8 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
   std::vector<fabric::NodeId> nodes;  ///< who may be a member; never empty
   std::uint64_t session = 0;
   std::uint64_t sequence = 0;
-  std::uint64_t number = 0;  ///< of the request under way
-  std::size_t target = 0;    ///< of `nodes`: who is asked
+  std::uint64_t number = 0;     ///< of the request under way
+  std::size_t target = 0;       ///< of `nodes`: who is asked
   fabric::NodeId waited_for{};  ///< by ask(); what is under way beside it may ask others
   bool is_waited_for_lost = false;
   bool has_new_roster = false;
