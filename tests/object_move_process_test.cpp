@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <map>
 #include <optional>
 #include <string>
@@ -62,10 +63,10 @@ SpaceFunctions counter_functions() {
   return all;
 }
 
-int run_counting_node(const std::string& directory) {
+int run_counting_node(const std::string& directory, std::chrono::milliseconds lost_after) {
   NodeRunOptions options;
   options.functions = counter_functions();
-  options.lost_after = std::chrono::seconds(60);  // nobody is given another one's seat
+  options.lost_after = lost_after;
   return demo::serve(directory, options);
 }
 
@@ -168,9 +169,11 @@ TEST(ObjectMoveProcess, EveryIncrementIsExecutedOnceWhereverTheObjectIs) {
 }  // namespace dolmen::processes
 
 int main(int count, char** words) {
-  if (count == 3 && std::string(words[1]) == "node") {
-    return dolmen::processes::run_counting_node(words[2]);
+  if (count == 4 && std::string(words[1]) == "node") {
+    return dolmen::processes::run_counting_node(words[2],
+                                                std::chrono::milliseconds(std::atoi(words[3])));
   }
+  if (const auto ended = dolmen::processes::run_as_process(count, words)) return *ended;
   testing::InitGoogleTest(&count, words);
   return RUN_ALL_TESTS();
 }
