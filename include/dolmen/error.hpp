@@ -68,7 +68,7 @@ enum class Retry : std::uint8_t {
   X(superseded, 39, never, "a newer life of the node has taken its place; end this one")             \
   X(not_authentic, 40, never, "the other side does not hold this cluster's key; give both the same") \
   X(no_right, 41, never, "no such right was granted; ask whoever owns what it is about")              \
-  X(timed_out, 42, safe, "the other side did not answer in time")
+  X(timed_out, 42, unknown_outcome, "the other side did not answer in time; ask before repeating")
 // clang-format on
 
 /// Error codes. Numbers are stable across versions: they are stored and travel between programs.

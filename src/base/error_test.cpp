@@ -41,6 +41,7 @@ TEST(ErrorTable, OnlyErrorsWithoutEffectAreSafeToRepeat) {
   EXPECT_EQ(error_row(Errc::no_space).retry, Retry::safe);
   EXPECT_EQ(error_row(Errc::conflict).retry, Retry::safe);
   EXPECT_EQ(error_row(Errc::store_failed).retry, Retry::unknown_outcome);
+  EXPECT_EQ(error_row(Errc::timed_out).retry, Retry::unknown_outcome);
   EXPECT_EQ(error_row(Errc::corrupt).retry, Retry::never);
 }
 
