@@ -454,7 +454,6 @@ TEST_F(IndexReaderBugs, ABucketThatSpeaksForEverybodyIsSeen) {
 }
 TEST_F(IndexReaderBugs, ARecordThatCameWithItsBucketAndIsNotComparedIsSeen) {
   EXPECT_NE(seen_after(IndexKind::records, "cluster.recalled_any_place", 100), 0u);
-  EXPECT_NE(seen_after(IndexKind::records, "cluster.recalled_any_generation", 100), 0u);
 }
 TEST_F(IndexReaderBugs, ABucketThatIsLookedAtOnceForBothCandidatesIsSeen) {
   const IndexHooks planted("cluster.second_look_skipped");

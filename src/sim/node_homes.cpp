@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/checksum.hpp"
 #include "sim/node_run.hpp"
 
 namespace dolmen::sim {
@@ -87,6 +88,20 @@ void NodeRun::judge_homes() {
   if (directory != nullptr && directory->objects() != expected) {
     violated("the directory knows objects that nobody has");
   }
+}
+
+std::optional<std::uint64_t> NodeRun::hash_of(const Node& node, cluster::GroupNumber number) {
+  if (const node::IndexMachine* const shard = node.machines.find(number)) {
+    return base::checksum64(shard->table().snapshot(), 1);
+  }
+  if (const node::OrderedMachine* const shard = node.machines.ordered(number)) {
+    return base::checksum64(shard->table().snapshot(), 1);
+  }
+  if (const node::DirectoryMachine* const directory = node.machines.directory(number)) {
+    return directory->state_hash();
+  }
+  const MailBank* const bank = node.banks.bank(number);
+  return bank == nullptr ? std::nullopt : std::optional(bank->state_hash());
 }
 
 }  // namespace dolmen::sim

@@ -498,20 +498,6 @@ void NodeRun::judge_index(cluster::GroupNumber number) {
   violated("group " + std::to_string(number) + ": " + judgement.text);
 }
 
-std::optional<std::uint64_t> NodeRun::hash_of(const Node& node, cluster::GroupNumber number) {
-  if (const node::IndexMachine* const shard = node.machines.find(number)) {
-    return base::checksum64(shard->table().snapshot(), 1);
-  }
-  if (const node::OrderedMachine* const shard = node.machines.ordered(number)) {
-    return base::checksum64(shard->table().snapshot(), 1);
-  }
-  if (const node::DirectoryMachine* const directory = node.machines.directory(number)) {
-    return directory->state_hash();
-  }
-  const MailBank* const bank = node.banks.bank(number);
-  return bank == nullptr ? std::nullopt : std::optional(bank->state_hash());
-}
-
 std::string NodeRun::state() {
   std::string text = "at " + std::to_string(now_ns()) + " ns, faults " + std::to_string(faults_) +
                      ", map " + std::to_string(root_.version()) + "\n";
