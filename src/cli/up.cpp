@@ -6,7 +6,9 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <unistd.h>
@@ -15,6 +17,7 @@
 
 #include "base/checksum.hpp"
 #include "cli/command.hpp"
+#include "sys/disk.hpp"
 #include "sys/linux/children.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -40,13 +43,21 @@ struct Options {
 /// cluster is brought up, so that its address stays.
 class Exchange {
  public:
-  /// Where there is no such memory, or somebody else has the place, there is none.
+  /// Where there is no such memory, or somebody else has the place, as who brings up the same
+  /// cluster a second time, there is none.
   explicit Exchange(const Options& options) {
     if (options.no_shm) return;
     const std::string cluster = fs::absolute(options.directory).lexically_normal().string();
     const std::uint64_t id = base::checksum64(base::as_bytes(cluster), ::geteuid());
     const std::string path = "/dev/shm/dolmen-up-" + std::to_string(id);
-    if (sys::open_shared_directory(path, sys::DirectoryMode::open_or_create)) path_ = path;
+    if (!sys::open_shared_directory(path, sys::DirectoryMode::open_or_create)) return;
+    auto place = sys::open_directory(path, sys::DirectoryMode::open_existing);
+    if (!place) return;
+    auto lock = (*place)->try_lock(".lock", sys::LockMode::exclusive, "dolmen up", nullptr);
+    if (!lock) return;
+    place_ = std::move(*place);
+    lock_ = std::move(*lock);
+    path_ = path;
   }
   ~Exchange() {
     std::error_code unused;
@@ -58,6 +69,8 @@ class Exchange {
 
  private:
   std::string path_;  ///< empty: none
+  std::unique_ptr<sys::Disk> place_;
+  std::unique_ptr<sys::FileLock> lock_;
 };
 
 /// The nodes' directories and the keys; what is there already is left as it is.

@@ -3,7 +3,10 @@
 // The bytes of commands and replies (docs/formats/root.md). A command is understood whatever its
 // values are: the state refuses those that are none. Only what would be no command is `corrupt`.
 #include <algorithm>
+#include <array>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "cluster/root.hpp"
 
@@ -200,15 +203,21 @@ struct RootReader {
   }
 };
 
-/// The kind in the bytes is the place in the variant, from 1 on, but for the last one.
-constexpr std::size_t kLastPlace = std::variant_size_v<RootCommand> - 1;
-constexpr std::size_t kind_of(std::size_t place) {
-  return place == kLastPlace ? root::kReleaseNameKind : place + 1;
+/// The kind in the bytes, by the place in the variant; ascending, and those between are nobody's.
+/// Places may change, kinds never: what stands in logs is read by them.
+constexpr std::array<std::uint16_t, std::variant_size_v<RootCommand>> kKinds{
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, root::kReleaseNameKind};
+template <std::size_t Place, class C>
+constexpr bool is_at() {
+  return std::is_same_v<std::variant_alternative_t<Place, RootCommand>, C>;
 }
+static_assert(is_at<0, root::Init>() && is_at<9, root::CreateGroup>() &&
+              is_at<14, root::AddClient>() && is_at<17, root::CreateIndex>() &&
+              is_at<18, root::ReleaseName>());
+
 /// No command's: behind all of them.
-constexpr std::size_t place_of(std::size_t kind) {
-  if (kind == root::kReleaseNameKind) return kLastPlace;
-  return kind == 0 || kind > kLastPlace ? kLastPlace + 1 : kind - 1;
+constexpr std::size_t place_of(std::uint16_t kind) {
+  return static_cast<std::size_t>(std::ranges::find(kKinds, kind) - kKinds.begin());
 }
 
 template <std::size_t Place = 0>
@@ -227,7 +236,7 @@ bool take(RootCommand& command, std::size_t place, base::ByteReader& in) {
 std::vector<std::byte> encode(const RootCommand& command) {
   base::ByteWriter out;
   out.put(static_cast<std::uint16_t>(kRootCommandVersion));
-  out.put(static_cast<std::uint16_t>(kind_of(command.index())));
+  out.put(kKinds[command.index()]);
   std::visit([&](const auto& one) { RootFields<RootWriter>{.io = {out}}.visit(one); }, command);
   return out.release();
 }
@@ -236,7 +245,7 @@ Result<RootCommand> decode_root_command(base::Bytes bytes) {
   if (bytes.size() > kRootCommandBytesMax) return damaged_command();
   base::ByteReader in(bytes);
   const auto version = in.get<std::uint16_t>();
-  const std::size_t kind = in.get<std::uint16_t>();
+  const auto kind = in.get<std::uint16_t>();
   if (in.failed()) return damaged_command();
   if (version != kRootCommandVersion) {
     return fail(Errc::version_unsupported, "a command to the root", version);

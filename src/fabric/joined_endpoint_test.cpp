@@ -3,6 +3,8 @@
 // Two fabrics as one endpoint: which link a connection takes, and what becomes of it when one of
 // them, a key or a process ends.
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -262,6 +264,64 @@ TEST_F(JoinedTest, ARegionThatIsClosedIsFoundByNobody) {
   EXPECT_FALSE(two->map(one->self(), kRegion));
   two->unmap(one->self(), kRegion);
   ASSERT_TRUE(one->make_region(RegionId{8}, 64));
+}
+
+/// How often this process has regions of others mapped: its own have no such names.
+std::size_t mapped_regions() {
+  std::ifstream maps("/proc/self/maps");
+  std::size_t count = 0;
+  for (std::string line; std::getline(maps, line);) {
+    count += line.find("/region-") != line.npos ? 1 : 0;
+  }
+  return count;
+}
+
+// Or a table that was given up would take memory as long as whoever once read it is connected.
+TEST_F(JoinedTest, MemoryOfARegionThatIsClosedIsGivenBack) {
+  Node one = join(1);
+  Node two = join(2);
+  ASSERT_TRUE(connect(one, two));
+  const auto use = [&](RegionId region) {
+    EXPECT_TRUE(one->make_region(region, 64));
+    EXPECT_TRUE(one->grant(region, NodeId{2}, {.read = true}));
+    std::vector<std::byte> into(8);
+    two.heard.completed.clear();
+    EXPECT_TRUE(two->read(kOp, {one->self(), region, 0}, into));
+    EXPECT_TRUE(pump([&] { return !two.heard.completed.empty(); }, one, two));
+    EXPECT_EQ(two.heard.completed[0].error, Errc{});
+  };
+  use(kRegion);
+  EXPECT_TRUE(two->map(one->self(), kRegion));
+  ASSERT_TRUE(one->close_region(kRegion));
+  EXPECT_GT(mapped_regions(), 0u) << "what was handed out stays";
+  two->unmap(one->self(), kRegion);
+  EXPECT_EQ(mapped_regions(), 0u);
+  use(RegionId{8});
+  ASSERT_TRUE(one->close_region(RegionId{8}));
+  use(RegionId{9});
+  EXPECT_EQ(mapped_regions(), 1u) << "the last one";
+}
+
+// As somebody who clears /dev/shm does, or the system when the user logs out.
+TEST_F(JoinedTest, WithoutItsDirectoryAllGoesOnByTcp) {
+  Node one = join(1);
+  Node two = join(2);
+  ASSERT_TRUE(connect(one, two));
+  ASSERT_EQ(two->carrier(NodeId{1}), Carrier::shared);
+  std::filesystem::remove_all(exchange_.path());
+  ASSERT_TRUE(one->send(two->self(), base::as_bytes("there")));
+  ASSERT_TRUE(pump([&] { return !two.heard.messages.empty(); }, one, two));
+  const auto made = one->make_region(kRegion, 64);
+  ASSERT_TRUE(made) << made.error().message();
+  ASSERT_TRUE(one->grant(kRegion, NodeId{2}, {.read = true}));
+  std::vector<std::byte> into(8);
+  ASSERT_TRUE(two->read(kOp, {one->self(), kRegion, 0}, into));
+  ASSERT_TRUE(pump([&] { return !two.heard.completed.empty(); }, one, two));
+  EXPECT_EQ(two.heard.completed[0].error, Errc{});
+  two->disconnect(NodeId{1});
+  ASSERT_TRUE(pump([&] { return one.heard.connects.size() == 2 && two.heard.connects.size() == 2; },
+                   one, two));
+  EXPECT_EQ(two->carrier(NodeId{1}), Carrier::tcp);
 }
 
 TEST_F(JoinedTest, PlacesForGrantsAreFreeWhenTheirNodesAreGone) {

@@ -17,8 +17,8 @@ Result<void> JoinedEndpoint::send(const NodeName& to, std::span<const Bytes> par
 
 Result<MutableBytes> JoinedEndpoint::make_region(RegionId region, std::size_t bytes) {
   auto made = shared_->make_region(region, bytes);
-  if (!made && made.error().code() == Errc::out_of_memory) return tcp_->make_region(region, bytes);
-  if (!made) return made;
+  // No memory there, or somebody took the directory away; what cannot be at all tcp says itself.
+  if (!made) return tcp_->make_region(region, bytes);
   if (const auto adopted = tcp_->adopt_region(region, *made); !adopted) {
     (void)shared_->let_go(region);
     return std::unexpected(adopted.error());

@@ -51,7 +51,14 @@ Result<void> ShmEndpoint::look_around(Sink& sink) {
     step_down(sink);
     return {};
   }
-  DOLMEN_TRY(const auto objects, directory_->list());
+  const auto listed = directory_->list();
+  if (!listed) {
+    if (!options_.by_introduction) return std::unexpected(listed.error());
+    // Of descriptors, for one, there are enough again later; others go by tcp meanwhile.
+    look_ns_ = env_.clock->monotonic_ns() + kRetryNs;
+    return {};
+  }
+  const std::vector<std::string>& objects = *listed;
   std::vector<NodeName> nodes;
   std::vector<LinkCard> links;
   for (const std::string& object : objects) {
@@ -159,6 +166,8 @@ void ShmEndpoint::meet(const NodeName& name, Sink& sink) {
 void ShmEndpoint::note_connected(Peer& peer, Sink& sink) {
   peer.connected = true;
   const NodeName& name = peer.card.name;
+  // Where names are drawn none has a later life, and clients that come and go would add up.
+  if (options_.by_introduction) return sink.on_connected(name);
   const auto found =
       std::ranges::find(latest_, name.node, &std::pair<NodeId, std::uint64_t>::first);
   if (found == latest_.end()) {

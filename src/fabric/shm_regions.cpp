@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <utility>
+#include <vector>
 
 #include "fabric/shm_endpoint.hpp"
 #include "fabric/shm_memory.hpp"
@@ -17,6 +18,13 @@ std::atomic_ref<std::uint64_t> grant_node(MutableBytes object, std::size_t index
 }
 std::atomic_ref<std::uint32_t> grant_rights(MutableBytes object, std::size_t index) noexcept {
   return word_at<std::uint32_t>(object, kGrantsAt + index * kGrantBytes + 8);
+}
+
+/// Regions that their owner closed, and that nobody here has from map(): memory that nobody else
+/// gives back.
+void give_back(std::vector<RemoteRegion>& regions, NodeId self) noexcept {
+  std::erase_if(regions,
+                [&](RemoteRegion& one) { return !one.handed_out() && !one.allows(self, {}); });
 }
 
 std::size_t object_bytes(std::size_t bytes) noexcept {
@@ -182,6 +190,7 @@ bool ShmEndpoint::reaches(const NodeName& target, RegionId region, const Rights&
 }
 
 Result<RemoteRegion*> ShmEndpoint::region_of(Peer& peer, RegionId region) {
+  give_back(peer.regions, self().node);
   const auto found = std::ranges::find(peer.regions, region, &RemoteRegion::id);
   if (found != peer.regions.end()) return &*found;
   auto opened = RemoteRegion::open(*directory_, peer.card.name, region);
@@ -290,6 +299,7 @@ void ShmEndpoint::unmap(const NodeName& target, RegionId region) noexcept {
   if (peer == nullptr || peer->card.name != target) return;
   const auto found = std::ranges::find_if(peer->regions, is_meant);
   if (found != peer->regions.end()) found->take_back();
+  give_back(peer->regions, self().node);
 }
 
 }  // namespace dolmen::fabric::shm

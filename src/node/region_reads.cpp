@@ -7,6 +7,7 @@
 
 #include <dolmen/assert.hpp>
 
+#include "base/hooks.hpp"
 #include "log/lane.hpp"
 
 namespace dolmen::node {
@@ -215,10 +216,12 @@ void RegionReads::load(Reader& lookup) {
       }
     }
     std::atomic_thread_fence(std::memory_order_acquire);
-    // A line of the dead says nothing: their next lives may have promised more.
+    // A line of the dead says nothing: their next lives may have promised more. Behind the loads:
+    // who lives now had no next life then (docs/index.md, As a service).
     for (std::size_t i = 0; i < reads.size(); ++i) {
       const std::uint32_t line = reads[i].line;
-      if (line != 0 && !endpoint->lives(led->lines[line - 1].name)) pieces[i] = {};
+      if (line == 0 || DOLMEN_PLANTED("node.lines_of_the_dead")) continue;
+      if (!endpoint->lives(led->lines[line - 1].name)) pieces[i] = {};
     }
     lookup.arrived(pieces, times_of(lookup, learned));
   }

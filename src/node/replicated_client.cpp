@@ -111,8 +111,11 @@ void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Byte
     case EnvelopeKind::denied: {
       const auto denied = replication::decode_denied(opened->body);
       if (!denied) return;
-      // What was asked for is asked for again, with what the next map says.
-      if (denied->why == replication::Right::stale) return ask_map(from.node);
+      // What was asked for is asked for again, with what the next map says. Who may not read memory
+      // asks by message instead, and is told there what there is to tell.
+      const bool is_of_memory =
+          denied->what == EnvelopeKind::ask_memory || denied->what == EnvelopeKind::ask_lease;
+      if (denied->why == replication::Right::stale || is_of_memory) return ask_map(from.node);
       is_denied = true;
       return;
     }

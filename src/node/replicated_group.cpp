@@ -169,16 +169,17 @@ Result<Joined> connect(const GroupPlan& plan, const fabric::NodeName& self,
       tcp.peers.push_back(peer);
     }
   }
-  // Where there is no such directory others are met by tcp alone.
+  // Where there is no such directory, or nothing can be made in it, others are met by tcp alone.
   auto exchange =
       plan.shared_directory.empty()
           ? Result<std::unique_ptr<sys::SharedDirectory>>(nullptr)
           : sys::open_shared_directory(plan.shared_directory, sys::DirectoryMode::open_existing);
   if (exchange && *exchange) {
-    DOLMEN_TRY(auto made,
-               fabric::JoinedEndpoint::make({.tcp = std::move(tcp)}, env, std::move(*exchange)));
-    fabric::JoinedEndpoint* const both = made.get();
-    return Joined{.endpoint = std::move(made), .tcp = &both->tcp(), .both = both};
+    auto made = fabric::JoinedEndpoint::make({.tcp = tcp}, env, std::move(*exchange));
+    if (made) {
+      fabric::JoinedEndpoint* const both = made->get();
+      return Joined{.endpoint = std::move(*made), .tcp = &both->tcp(), .both = both};
+    }
   }
   DOLMEN_TRY(auto made,
              fabric::TcpEndpoint::make(
