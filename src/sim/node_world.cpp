@@ -330,7 +330,11 @@ void NodeRun::look_at_map(const cluster::RootState& root) {
           replication::replica_of(fabric::NodeId{founder}, replication::kFirstLife));
     }
     groups_[number].judge = std::make_unique<GroupJudge>(JudgedGroup{.first = first});
-    if (number != cluster::kRootGroup && !group.is_directory()) add_clients(number);
+    if (group.is_directory()) {
+      add_home_clients(number);
+    } else if (number != cluster::kRootGroup) {
+      add_clients(number);
+    }
   }
 }
 
@@ -352,6 +356,7 @@ void NodeRun::look_at(std::size_t i, bool is_whole) {
     } else {
       judge.look_at(seen->second.life, *inside->replica);
     }
+    look_at_homes(node, number, *inside->replica);
     Judged& judged = node.judged[number];
     if (is_whole && inside->executed <= inside->replica->stable() &&
         inside->executed != judged.executed) {
@@ -582,6 +587,10 @@ NodeWorldResult NodeRun::run() {
       result_.read_by_lease += (*its)->read_by_lease();
     }
     if (const auto* const its = std::get_if<2>(&one.client)) result_.refused += (*its)->refused();
+    if (const auto* const its = std::get_if<3>(&one.client)) {
+      result_.homes_read += (*its)->answered();
+      result_.homes_by_lease += (*its)->read_by_lease();
+    }
   }
   result_.trace_hash = fabric_.trace_hash();
   for (const auto& node : nodes_) {

@@ -57,6 +57,8 @@ struct NodeWorldResult {
   std::uint64_t answered = 0;       ///< commands, and what was looked up
   std::uint64_t read_afar = 0;      ///< of those: looked up in a leader's memory
   std::uint64_t read_by_lease = 0;  ///< … alone
+  std::uint64_t homes_read = 0;      ///< objects looked up in a leader's memory of the directory
+  std::uint64_t homes_by_lease = 0;  ///< … alone
   std::uint64_t ended = 0;          ///< processes, by the nemesis
   std::uint64_t changes = 0;        ///< of members, that the root group began
   std::uint64_t nodes = 0;          ///< that ever were
