@@ -95,10 +95,10 @@ TEST(MemberReaders, NobodyLeadsBeforeAMajorityShowsIt) {
 // nothing that is undone was ever there.
 TEST(MemberReaders, WhatIsExecutedAheadIsReadWhenItIsDecidedAndBeforeItIsTold) {
   for (std::uint64_t seed = 1; seed <= (base::kSanitized ? 2 : 10); ++seed) {
-    MemberWorld world({.seed = seed, .is_ahead = true, .is_read = true});
     std::uint64_t told = 0;
     std::uint64_t asked = 0;
     std::uint64_t checks = 0;
+    MemberWorld world({.seed = seed, .is_ahead = true, .is_read = true});
     for (int round = 0; round < 4; ++round) {
       const std::size_t leader = world.lead();
       for (int k = 0; k < 5; ++k) {

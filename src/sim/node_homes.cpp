@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "node/cluster_rights.hpp"
 #include "sim/node_run.hpp"
 
 namespace dolmen::sim {
