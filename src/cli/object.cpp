@@ -171,10 +171,10 @@ void add_object(CLI::App& app, Chosen& chosen) {
   where
       ->add_option("--reads", words->reads,
                    "how the directory is read: the latest, by the leader's lease, or a hint")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, IndexReads>{
-          {"linearizable", IndexReads::linearizable},
-          {"lease", IndexReads::lease},
-          {"hint", IndexReads::hint}}));
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, IndexReads>{{"linearizable", IndexReads::linearizable},
+                                            {"lease", IndexReads::lease},
+                                            {"hint", IndexReads::hint}}));
   CLI::App* const move = add_one("move", "let an object live in another space",
                                  "0123456789abcdef0123456789abcdef south", move_object);
   move->add_option("OBJECT", words->object, kId)->required();

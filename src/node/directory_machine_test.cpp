@@ -3,6 +3,8 @@
 // What a shard of the directory shows in memory that others read, while entries are executed,
 // decided and undone (docs/homes.md, Looked up from afar). What is said by the mail of homes is
 // space_home_test.cpp's business.
+#include "node/directory_machine.hpp"
+
 #include <algorithm>
 #include <optional>
 #include <span>
@@ -12,7 +14,6 @@
 #include <gtest/gtest.h>
 
 #include "cluster/index_reader.hpp"
-#include "node/directory_machine.hpp"
 #include "node/replicated_group.hpp"
 #include "sim/sim_hooks.hpp"
 
@@ -123,7 +124,7 @@ TEST_F(ShownDirectoryTest, WhatIsUndoneWasNeverShownAndWhatIsDecidedStays) {
   for (std::uint64_t i = 0; i < 40; ++i) apply_settled(i);
   decide(20);
   const ShardBytes before(std::as_bytes(std::span(memory_)).begin(),
-                         std::as_bytes(std::span(memory_)).end());
+                          std::as_bytes(std::span(memory_)).end());
   const auto is_as_before = [&] {
     return std::ranges::equal(before, std::as_bytes(std::span(memory_)));
   };

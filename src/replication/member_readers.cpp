@@ -83,9 +83,7 @@ void Member::answer_memory(const GroupId& group, const Hosting& hosting,
 /// The last entry that is in what others read, at least. Of what is executed ahead the machine
 /// shows what it was told is decided.
 log::Index Member::shown_in_memory(const Hosting& hosting) {
-  const bool is_ahead =
-      hosting.executes_ahead() && !DOLMEN_PLANTED("replication.executed_taken_for_shown");
-  return is_ahead ? hosting.told_decided : hosting.executor->executed();
+  return hosting.executes_ahead() ? hosting.told_decided : hosting.executor->executed();
 }
 
 log::Epoch Member::epoch_of_memory(const Hosting& hosting) const {

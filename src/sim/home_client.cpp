@@ -142,11 +142,10 @@ void HomeClient::ends() {
 }
 
 void HomeClient::send(const fabric::NodeName& to, EnvelopeKind kind, base::Bytes body) {
-  const std::vector<std::byte> head =
-      encode(replication::Envelope{.kind = kind,
-                                   .group = place_.group,
-                                   .shown = place_.shown ? place_.shown()
-                                                         : replication::Capability{}});
+  const std::vector<std::byte> head = encode(
+      replication::Envelope{.kind = kind,
+                            .group = place_.group,
+                            .shown = place_.shown ? place_.shown() : replication::Capability{}});
   const std::array<base::Bytes, 2> parts{head, body};
   (void)endpoint_->send(to, parts);
 }

@@ -115,16 +115,15 @@ void NodeRun::add_home_clients(cluster::GroupNumber number) {
       place.shown = [this, who] { return node::handle_of(root_, who); };
     }
     clients_.push_back({});
-    clients_.back().client = std::make_unique<HomeClient>(
-        fabric_, client_endpoint(index, who), std::move(place),
-        node::DirectoryMachine::geometry_of(number, kDirectoryBuckets), *home_oracle_,
-        base::mix_seed(options_.seed, 5'000 + index));
+    clients_.back().client =
+        std::make_unique<HomeClient>(fabric_, client_endpoint(index, who), std::move(place),
+                                     node::DirectoryMachine::geometry_of(number, kDirectoryBuckets),
+                                     *home_oracle_, base::mix_seed(options_.seed, 5'000 + index));
     schedule_client(index, now_ns() + 1);
   }
 }
 
-void NodeRun::look_at_homes(Node& node, cluster::GroupNumber number,
-                            const log::Replica& replica) {
+void NodeRun::look_at_homes(Node& node, cluster::GroupNumber number, const log::Replica& replica) {
   if (!home_oracle_) return;
   if (node.machines.directory(number) != nullptr) return home_oracle_->look_at(replica);
   const MailBank* const bank = node.banks.bank(number);
