@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "node/cluster_rights.hpp"
@@ -35,6 +36,12 @@ std::string NodeRun::homes_unrest() const {
 /// Every object that was published and not erased is at one home, with all that was written to it,
 /// and in the directory, and nothing else is.
 void NodeRun::judge_homes() {
+  for (const Client& one : clients_) {
+    const auto* const its = std::get_if<3>(&one.client);
+    if (its == nullptr) continue;
+    result_.homes_read += (*its)->answered();
+    result_.homes_by_lease += (*its)->read_by_lease();
+  }
   struct Known {
     cluster::GroupNumber made = 0;
     std::vector<cluster::GroupNumber> homes{};

@@ -258,6 +258,7 @@ void NodeRun::add_intruders(cluster::GroupNumber number, std::size_t victim) {
 }
 
 void NodeRun::add_clients(cluster::GroupNumber number) {
+  if (root_.group(number)->is_directory()) return add_home_clients(number);
   const std::size_t first = clients_.size();
   // Two of a table's could have one key each.
   const std::size_t count = root_.group(number)->shape ? 3 : 2;
@@ -330,11 +331,7 @@ void NodeRun::look_at_map(const cluster::RootState& root) {
           replication::replica_of(fabric::NodeId{founder}, replication::kFirstLife));
     }
     groups_[number].judge = std::make_unique<GroupJudge>(JudgedGroup{.first = first});
-    if (group.is_directory()) {
-      add_home_clients(number);
-    } else if (number != cluster::kRootGroup) {
-      add_clients(number);
-    }
+    if (number != cluster::kRootGroup) add_clients(number);
   }
 }
 
@@ -587,10 +584,6 @@ NodeWorldResult NodeRun::run() {
       result_.read_by_lease += (*its)->read_by_lease();
     }
     if (const auto* const its = std::get_if<2>(&one.client)) result_.refused += (*its)->refused();
-    if (const auto* const its = std::get_if<3>(&one.client)) {
-      result_.homes_read += (*its)->answered();
-      result_.homes_by_lease += (*its)->read_by_lease();
-    }
   }
   result_.trace_hash = fabric_.trace_hash();
   for (const auto& node : nodes_) {
