@@ -87,10 +87,16 @@ class ThreeNodes {
     }
   }
   ~ThreeNodes() {
-    for (const auto& node : nodes_) node->stop();
-    for (std::thread& thread : threads_) thread.join();
-    nodes_.clear();
+    for (std::uint32_t number = 1; number <= 3; ++number) end(number);
     fs::remove_all(root_);
+  }
+  /// For ever.
+  void end(std::uint32_t number) {
+    auto& node = nodes_.at(number - 1);
+    if (node == nullptr) return;
+    node->stop();
+    threads_.at(number - 1).join();
+    node.reset();
   }
   ThreeNodes(const ThreeNodes&) = delete;
   ThreeNodes& operator=(const ThreeNodes&) = delete;
@@ -116,8 +122,22 @@ class ThreeNodes {
   std::vector<std::thread> threads_;
 };
 
+constexpr seconds kPatience{120};
+
+/// The id of a thing that is made. Nodes hear of the directory in a moment; until then there is
+/// none for them, and nothing is made.
+ObjectId make(dolmen::Cluster& cluster, const char* space, std::string_view name) {
+  auto client = cluster.client(space, kPatience).value();
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    const auto made = call_space(client, "make", bytes_of(name), kPatience);
+    if (made) return id_in(*made);
+    EXPECT_EQ(made.error().code(), dolmen::Errc::unsupported) << made.error().message();
+    if (std::chrono::steady_clock::now() > end) return ObjectId{};
+  }
+}
+
 TEST(ClusterHome, AnObjectIsFoundAndCalledByItsId) {
-  constexpr seconds kPatience{120};
   const ThreeNodes nodes;
   dolmen::Cluster cluster = nodes.open();
   const std::uint32_t north = cluster.create_space("north", 3, kPatience).value();
@@ -125,22 +145,11 @@ TEST(ClusterHome, AnObjectIsFoundAndCalledByItsId) {
   EXPECT_EQ(cluster.home({1, 1}, kPatience).error().code(), dolmen::Errc::unsupported);
   ASSERT_TRUE(cluster.create_directory(3, kPatience));
   ASSERT_TRUE(cluster.create_directory(3, kPatience)) << "again";
-  // Nodes hear of it in a moment; until then there is no directory for them, and nothing is made.
-  const auto make = [&](const char* space, std::string_view name) {
-    auto client = cluster.client(space, kPatience).value();
-    const auto end = std::chrono::steady_clock::now() + kPatience;
-    for (;;) {
-      const auto made = call_space(client, "make", bytes_of(name), kPatience);
-      if (made) return id_in(*made);
-      EXPECT_EQ(made.error().code(), dolmen::Errc::unsupported) << made.error().message();
-      if (std::chrono::steady_clock::now() > end) return ObjectId{};
-    }
-  };
   // Another client, which looks as soon as it is told of the object.
   dolmen::Cluster other = nodes.open();
   for (const auto& [space, number] : {std::pair("north", north), {"south", south}}) {
     for (const char* const name : {"a", "b", "c"}) {
-      const ObjectId id = make(space, name);
+      const ObjectId id = make(cluster, space, name);
       const auto home = other.home(id, kPatience);
       ASSERT_TRUE(home) << home.error().message();
       EXPECT_EQ(*home, number);
@@ -151,7 +160,7 @@ TEST(ClusterHome, AnObjectIsFoundAndCalledByItsId) {
       }
     }
   }
-  const ObjectId gone = make("north", "gone");
+  const ObjectId gone = make(cluster, "north", "gone");
   ASSERT_TRUE(cluster.call(gone, "drop", bytes_of(gone), kPatience));
   EXPECT_EQ(cluster.call(gone, "use", bytes_of("gone"), kPatience).error().code(),
             dolmen::Errc::not_found);
@@ -160,6 +169,61 @@ TEST(ClusterHome, AnObjectIsFoundAndCalledByItsId) {
   std::size_t directories = 0;
   for (const auto& group : status.groups) directories += group.kind == "directory" ? 1 : 0;
   EXPECT_EQ(directories, 1u);
+}
+
+// Who leads the directory ends: from the next one on it is read in that one's memory.
+TEST(ClusterHome, HomesAreReadInTheLeadersMemoryWhoeverThatIs) {
+  ThreeNodes nodes;
+  dolmen::Cluster cluster = nodes.open();
+  const std::uint32_t north = cluster.create_space("north", 3, kPatience).value();
+  ASSERT_TRUE(cluster.create_directory(3, kPatience));
+  const ObjectId first = make(cluster, "north", "first");
+  dolmen::Cluster other = nodes.open();
+  const auto patiently = [&](const auto& is_so) {
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (!is_so() && std::chrono::steady_clock::now() < end) continue;
+    return is_so();
+  };
+  const auto is_read_from_afar = [&](dolmen::IndexReads reads, auto count) {
+    const std::uint64_t before = other.home_counts().*count;
+    return patiently([&] {
+      const auto home = other.home(first, kPatience, reads);
+      EXPECT_TRUE(home) << home.error().message();
+      EXPECT_EQ(home.value_or(0), north);
+      return other.home_counts().*count > before;
+    });
+  };
+  using dolmen::IndexCounts;
+  using dolmen::IndexReads;
+  EXPECT_TRUE(is_read_from_afar(IndexReads::linearizable, &IndexCounts::one_sided));
+  EXPECT_TRUE(is_read_from_afar(IndexReads::hint, &IndexCounts::one_sided));
+  // Nodes lend no leases: the lines say it.
+  EXPECT_TRUE(is_read_from_afar(IndexReads::lease, &IndexCounts::one_sided));
+  // That there is none is seen there as well.
+  EXPECT_TRUE(patiently([&] {
+    const IndexCounts before = other.home_counts();
+    EXPECT_EQ(other.home({1, 1}, kPatience).error().code(), dolmen::Errc::not_found);
+    return other.home_counts().one_sided > before.one_sided;
+  }));
+  std::uint32_t leader = 0;
+  ASSERT_TRUE(patiently([&] {
+    const auto status = cluster.status(kPatience);
+    if (!status) return false;
+    for (const auto& group : status->groups) {
+      if (group.kind == "directory") leader = group.leader;
+    }
+    return leader != 0;
+  }));
+  nodes.end(leader);
+  // What is made while the others agree is found by who knew only the one that is gone.
+  const ObjectId second = make(cluster, "north", "second");
+  const auto home = other.home(second, kPatience);
+  ASSERT_TRUE(home) << home.error().message();
+  EXPECT_EQ(*home, north);
+  EXPECT_TRUE(is_read_from_afar(IndexReads::linearizable, &IndexCounts::one_sided));
+  const auto used = other.call(second, "use", bytes_of("second"), kPatience);
+  ASSERT_TRUE(used) << used.error().message();
+  EXPECT_EQ(used->size(), 1u);
 }
 
 }  // namespace

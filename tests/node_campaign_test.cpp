@@ -42,6 +42,8 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
     total.scanned += result.scanned;
     total.read_in_one += result.read_in_one;
     total.read_by_lease += result.read_by_lease;
+    total.homes_read += result.homes_read;
+    total.homes_by_lease += result.homes_by_lease;
     total.ended += result.ended;
     total.changes += result.changes;
     total.nodes += result.nodes;
@@ -54,16 +56,19 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
   std::printf(
       "%lu seeds, %.1f simulated minutes, %lu events, %lu answers, %lu of them read from afar, "
       "%lu processes ended, %lu changes of members, %lu nodes, %lu transfers, %lu objects "
-      "published, written to %lu times, %lu of them moved, %lu questions refused\n",
+      "published, written to %lu times, %lu of them moved, looked up from afar %lu times, %lu "
+      "questions refused\n",
       seeds, static_cast<double>(total.simulated_ns) / 6e10, total.events, total.answered,
       total.read_afar, total.ended, total.changes, total.nodes, total.transfers, total.published,
-      total.written, total.moved, total.refused);
+      total.written, total.moved, total.homes_read, total.refused);
   base::say_bound("node_seeds", seeds);
   EXPECT_GT(total.answered, seeds * 50);
   EXPECT_GT(total.read_afar, seeds * 3);
   EXPECT_GT(total.scanned, seeds / 3);
   EXPECT_GT(total.read_in_one, seeds / 3);
   EXPECT_GT(total.read_by_lease, seeds / 3);
+  EXPECT_GT(total.homes_read, seeds * 20);
+  EXPECT_GT(total.homes_by_lease, seeds);
   EXPECT_GT(total.ended, seeds / 2);
   EXPECT_GT(total.changes, seeds);
   EXPECT_GT(total.transfers, seeds * 20);
@@ -128,7 +133,7 @@ TEST(NodeCampaign, PlantedBugsAreSeen) {
   for (const char* const bug :
        {"cluster.keeps_old_replica", "homes.not_in_snapshot", "cluster.home_not_undone",
         "homes.frozen_written", "homes.erase_forgotten", "homes.publish_forgotten",
-        "homes.aside_not_in_snapshot"}) {
+        "homes.aside_not_in_snapshot", "directory.shown_early"}) {
     expect_seen(bug, true, false);
   }
   for (const char* const bug :

@@ -258,9 +258,13 @@ class Cluster {
   [[nodiscard]] Result<void> create_directory(
       std::uint32_t size = 3, std::chrono::milliseconds patience = std::chrono::seconds(10));
   /// The number of the space in which the object lives. Errors: not_found (it was not published, or
-  /// was erased), unsupported (there is no directory), timed_out.
+  /// was erased), unsupported (there is no directory), timed_out. Cost: as Index::get(), without
+  /// the round trip for a value. `reads`: as of IndexOptions.
   [[nodiscard]] Result<std::uint32_t> home(
-      const ObjectId& object, std::chrono::milliseconds patience = std::chrono::seconds(10));
+      const ObjectId& object, std::chrono::milliseconds patience = std::chrono::seconds(10),
+      IndexReads reads = IndexReads::linearizable);
+  /// How home() and call() of this client looked objects up.
+  [[nodiscard]] IndexCounts home_counts() const noexcept;
   /// Calls a function of the space in which the object lives, as call_space() does, wherever that
   /// is when the function runs: once. Errors: as those of home() and of call_space(); busy (it
   /// moves all the time: nothing happened).

@@ -139,8 +139,9 @@ class StateMachine {
   [[nodiscard]] virtual std::size_t memory_bytes() const { return 0; }
   /// It is all zero, aligned to 64 bytes, and stays until the member ends or gives the group up.
   /// Called once, before reset() or restore(), unless memory_bytes() is 0. Others read it at any
-  /// time: they see each word of 8 bytes as a whole, if it is stored so. Requires:
-  /// !executes_ahead(), for what is not decided must not be seen.
+  /// time: they see each word of 8 bytes as a whole, if it is stored so. What is not decided must
+  /// not be seen there: a machine that executes_ahead() shows what decided() told it of, before
+  /// that returns, and never takes any of it back.
   virtual void use_memory(std::span<std::byte> memory) { (void)memory; }
 };
 

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <chrono>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,6 +24,7 @@ struct ObjectWords {
   std::string space;  ///< its name, or its number
   bool is_cancelled = false;
   bool is_undone = false;
+  IndexReads reads = IndexReads::linearizable;
   double patience_s = 60;
   bool json = false;
 };
@@ -82,10 +84,17 @@ int with_cluster(const ObjectWords& words, const Body& body) {
 int where_object(const ObjectWords& words) {
   return with_cluster(words, [&](Cluster& cluster, const ObjectDeadline& deadline) -> Result<void> {
     DOLMEN_TRY(const ObjectId id, id_of(words.object));
-    DOLMEN_TRY(const std::uint32_t number, cluster.home(id, deadline.left()));
+    DOLMEN_TRY(const std::uint32_t number, cluster.home(id, deadline.left(), words.reads));
+    const IndexCounts counts = cluster.home_counts();
+    const char* const found = counts.one_sided == 0  ? "message"
+                              : counts.by_lease == 0 ? "memory"
+                                                     : "lease";
     DOLMEN_TRY(const SpaceNamed space, space_of(cluster, std::to_string(number), deadline));
     if (words.json) {
-      print_json({{"object", id.to_string()}, {"space", space.name}, {"group", space.number}});
+      print_json({{"object", id.to_string()},
+                  {"space", space.name},
+                  {"group", space.number},
+                  {"found", found}});
     } else {
       std::printf("%s (group %u)\n", shown(space.name).c_str(), space.number);
     }
@@ -156,10 +165,16 @@ void add_object(CLI::App& app, Chosen& chosen) {
     return command;
   };
   constexpr const char* kId = "the object's id, 32 hexadecimal digits";
-  add_one("where", "the space in which an object lives", "0123456789abcdef0123456789abcdef",
-          where_object)
-      ->add_option("OBJECT", words->object, kId)
-      ->required();
+  CLI::App* const where = add_one("where", "the space in which an object lives",
+                                  "0123456789abcdef0123456789abcdef", where_object);
+  where->add_option("OBJECT", words->object, kId)->required();
+  where
+      ->add_option("--reads", words->reads,
+                   "how the directory is read: the latest, by the leader's lease, or a hint")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, IndexReads>{{"linearizable", IndexReads::linearizable},
+                                            {"lease", IndexReads::lease},
+                                            {"hint", IndexReads::hint}}));
   CLI::App* const move = add_one("move", "let an object live in another space",
                                  "0123456789abcdef0123456789abcdef south", move_object);
   move->add_option("OBJECT", words->object, kId)->required();

@@ -51,6 +51,9 @@ TEST_F(ObjectCommand, ObjectCommandsHaveHelpAndRefuseWhatTheyDoNotKnow) {
     expect_error(dolmen(words), kFailed, "no node of the cluster answered at 127.0.0.1:1");
   }
   EXPECT_EQ(dolmen({"object"}).exit, kUsage);
+  EXPECT_EQ(dolmen({"object", "where", nobody, kNobody, "--reads", "old"}).exit, kUsage);
+  expect_error(dolmen({"object", "where", nobody, kNobody, "--reads", "hint", "--patience", "0.1"}),
+               kFailed, "no node of the cluster answered at 127.0.0.1:1");
   EXPECT_EQ(dolmen({"object", "move", nobody, kNobody, "south", "--cancel"}).exit, kUsage);
 }
 

@@ -20,6 +20,7 @@
 #include "node/cluster_identity.hpp"
 #include "node/cluster_map.hpp"
 #include "node/cluster_metrics.hpp"
+#include "node/home_reads.hpp"
 #include "node/replicated_client.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -54,6 +55,13 @@ struct Cluster::Impl {
   /// Of groups that home() and call() asked: each knows by itself who its members are.
   std::map<cluster::GroupNumber, ReplicatedClient> group_clients{};
   node::HomeHints hints{};
+  /// Of shards of the directory, which are read in memory.
+  struct HomeShard {
+    node::HomeReads* reads = nullptr;  ///< within the client
+    ReplicatedClient client;
+  };
+  IndexCounts home_counts{};
+  std::map<cluster::GroupNumber, HomeShard> home_shards{};
 
   /// Of the nodes as the last map knows them, and of those that were given.
   [[nodiscard]] Result<void> refresh(std::uint64_t deadline_ns) {
@@ -86,6 +94,9 @@ struct Cluster::Impl {
   /// Errors: as of group() (below), and of making one.
   [[nodiscard]] Result<ReplicatedClient*> client_of(cluster::GroupNumber number,
                                                     std::uint64_t deadline_ns);
+
+  [[nodiscard]] Result<HomeShard*> home_shard(cluster::GroupNumber number,
+                                              std::uint64_t deadline_ns);
 
   /// The number again. Errors: as of group(); invalid_argument (it keeps no space).
   [[nodiscard]] Result<cluster::GroupNumber> space_called(cluster::GroupNumber number,

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -12,6 +14,7 @@
 #include "node/cluster_client.hpp"
 #include "node/directory_machine.hpp"
 #include "node/home_part.hpp"
+#include "node/home_reads.hpp"
 #include "node/replicated_group.hpp"
 #include "node/space_effect.hpp"
 
@@ -85,6 +88,18 @@ Result<ReplicatedClient*> Cluster::Impl::client_of(cluster::GroupNumber number,
   return &group_clients.emplace(number, std::move(client)).first->second;
 }
 
+Result<Cluster::Impl::HomeShard*> Cluster::Impl::home_shard(cluster::GroupNumber number,
+                                                            std::uint64_t deadline_ns) {
+  const auto found = home_shards.find(number);
+  if (found != home_shards.end()) return &found->second;
+  DOLMEN_CHECK(group(number, deadline_ns));
+  auto reads = std::make_unique<node::HomeReads>(home_counts);
+  DOLMEN_CHECK(reads->open(node::plan_of(map, number, self), number, std::chrono::microseconds(0)));
+  node::HomeReads* const its = reads.get();
+  HomeShard shard{.reads = its, .client = node::ClientOf::of(std::move(reads))};
+  return &home_shards.emplace(number, std::move(shard)).first->second;
+}
+
 Result<void> Cluster::create_directory(std::uint32_t size, std::chrono::milliseconds patience) {
   const std::uint64_t deadline_ns = node::deadline_in(patience);
   DOLMEN_CHECK(impl_->refresh(deadline_ns));
@@ -115,7 +130,10 @@ Result<void> Cluster::create_directory(std::uint32_t size, std::chrono::millisec
   return {};
 }
 
-Result<std::uint32_t> Cluster::home(const ObjectId& object, std::chrono::milliseconds patience) {
+IndexCounts Cluster::home_counts() const noexcept { return impl_->home_counts; }
+
+Result<std::uint32_t> Cluster::home(const ObjectId& object, std::chrono::milliseconds patience,
+                                    IndexReads reads) {
   if (object.is_null()) return fail(Errc::invalid_argument, "no object");
   const std::uint64_t deadline_ns = node::deadline_in(patience);
   // Empty: not all of them are served.
@@ -128,12 +146,17 @@ Result<std::uint32_t> Cluster::home(const ObjectId& object, std::chrono::millise
       }));
   if (shards.empty()) return fail(Errc::unsupported, "the cluster has no directory");
   const auto bits = static_cast<std::uint32_t>(std::bit_width(shards.size()) - 1);
-  DOLMEN_TRY(ReplicatedClient* const client,
-             impl_->client_of(shards[cluster::shard_of(object, bits)], deadline_ns));
-  DOLMEN_TRY(const ReplicatedReading reading,
-             client->read(node::encode_ids({object}), ReadLevel::linearizable,
-                          node::left_until(deadline_ns)));
-  DOLMEN_TRY(const auto entry, node::decode_directory_answer(reading.result));
+  DOLMEN_TRY(Impl::HomeShard* const shard,
+             impl_->home_shard(shards[cluster::shard_of(object, bits)], deadline_ns));
+  DOLMEN_TRY(const auto read, shard->reads->read(object, reads, deadline_ns));
+  std::optional<cluster::DirectoryEntry> entry = read.entry;
+  if (!read.is_settled) {
+    ++impl_->home_counts.asked;
+    DOLMEN_TRY(const ReplicatedReading reading,
+               shard->client.read(node::encode_ids({object}), shard->reads->asking_level(),
+                                  node::left_until(deadline_ns)));
+    DOLMEN_TRY(entry, node::decode_directory_answer(reading.result));
+  }
   if (!entry) return fail(Errc::not_found, "an object that the directory knows");
   return entry->group;
 }
@@ -153,11 +176,14 @@ Result<std::vector<std::byte>> Cluster::call(const ObjectId& object, std::string
       node::encode(node::SpaceCall{.function = node::kAtFunction, .arguments = at});
   constexpr std::uint64_t kPauseMaxNs = 16'000'000;
   std::uint64_t pause_ns = 1'000'000;
+  IndexReads reads = IndexReads::hint;
   for (;;) {
     const auto hint = impl_->hints.find(object);
     cluster::GroupNumber group = hint.value_or(0);
     if (!hint) {
-      DOLMEN_TRY(group, home(object, node::left_until(deadline_ns)));
+      // Who does not have it says so; then it is looked up as of now.
+      DOLMEN_TRY(group, home(object, node::left_until(deadline_ns), reads));
+      reads = IndexReads::linearizable;
       impl_->hints.learn(object, group);
     }
     const auto client = impl_->client_of(group, deadline_ns);

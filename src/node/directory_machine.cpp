@@ -2,7 +2,7 @@
 #include "node/directory_machine.hpp"
 
 #include <algorithm>
-#include <span>
+#include <new>
 #include <string_view>
 #include <utility>
 #include <variant>
@@ -19,20 +19,11 @@ namespace {
 
 constexpr std::uint32_t kDirectoryMagic = 0x52444C44;  // "DLDR"
 constexpr std::uint16_t kDirectoryVersion = 1;
-constexpr std::uint32_t kDirectoryEpoch = 1;
 /// A put takes few.
 constexpr std::uint32_t kBucketsKept = 8;
 
 std::unexpected<Error> damaged_directory() {
   return fail(Errc::corrupt, "a shard of the directory");
-}
-
-cluster::IndexGeometry geometry_of(cluster::GroupNumber self, std::uint32_t buckets) {
-  return {.table = {0x646F6C6D656E, self},
-          .seed = 0x5259'4F54'4345'5249,
-          .bucket_count = buckets,
-          .depth_max = cluster::depth_for(buckets),
-          .kind = cluster::IndexKind::homes};
 }
 
 Result<cluster::GroupId> find_nobody(std::string_view /*name*/, std::uint64_t number) {
@@ -69,21 +60,33 @@ Result<std::optional<cluster::DirectoryEntry>> decode_directory_answer(base::Byt
   return entry;
 }
 
+cluster::IndexGeometry DirectoryMachine::geometry_of(cluster::GroupNumber self,
+                                                     std::uint32_t buckets) {
+  return {.table = {0x646F6C6D656E, self},
+          .seed = 0x5259'4F54'4345'5249,
+          .bucket_count = buckets,
+          .depth_max = cluster::depth_for(buckets),
+          .kind = cluster::IndexKind::homes};
+}
+
 DirectoryMachine::DirectoryMachine(cluster::GroupNumber self, std::uint32_t buckets,
                                    const cluster::MailLimits& limits)
-    : geometry_(geometry_of(self, buckets)), mail_(group_of(self), find_nobody, limits) {
+    : geometry_(geometry_of(self, buckets)),
+      own_(static_cast<std::byte*>(std::calloc(geometry_.region_bytes(), 1))),
+      mail_(group_of(self), find_nobody, limits) {
+  if (own_ == nullptr) throw std::bad_alloc();
   reset();
 }
 
 std::optional<cluster::DirectoryEntry> DirectoryMachine::find(const ObjectId& id) const {
-  const auto home = index_->find(id);
+  const auto home = planned_->find(id);
   return home ? std::optional(cluster::entry_of(*home)) : std::nullopt;
 }
 
 std::uint64_t DirectoryMachine::state_hash() const {
   cluster::Mailbox mailbox = mail_.mailbox();
   mailbox.settle(~log::Index{0});
-  return base::mix_seed(index_->fingerprint(), base::checksum64(mailbox.snapshot(), 2));
+  return base::mix_seed(planned_->fingerprint(), base::checksum64(mailbox.snapshot(), 2));
 }
 
 std::optional<cluster::DirectoryPlan> DirectoryMachine::plan(cluster::MailChange& change) const {
@@ -94,7 +97,7 @@ std::optional<cluster::DirectoryPlan> DirectoryMachine::plan(cluster::MailChange
     const bool is_of_group = change.received->from == group_of(change.received->from.low);
     if (mail && is_of_group) {
       plan = cluster::plan_notice(
-          *index_, static_cast<cluster::GroupNumber>(change.received->from.low), *mail);
+          *planned_, static_cast<cluster::GroupNumber>(change.received->from.low), *mail);
     }
   }
   for (const cluster::HomeLetter& letter : plan.letters) {
@@ -115,7 +118,7 @@ Result<std::vector<std::byte>> DirectoryMachine::effect_of(Bytes request) {
   const auto planned = plan(judged);
   if (!planned) return fail(Errc::busy, "a directory whose mails are not taken");
   const bool puts = planned->command && planned->command->kind == cluster::IndexCommand::Kind::put;
-  const cluster::IndexStatistics now = index_->statistics();
+  const cluster::IndexStatistics now = planned_->statistics();
   if (puts && now.buckets_free + now.buckets_retired < kBucketsKept &&
       !find(planned->command->id)) {
     DOLMEN_PROBE("directory.full");
@@ -136,9 +139,12 @@ std::vector<std::byte> DirectoryMachine::apply_at(std::uint64_t index, Bytes com
   const auto planned = plan(*change);
   if (!planned) return {};
   if (planned->command) {
-    // Nobody reads it from afar: what was replaced may be used again at once.
-    (void)index_->apply(index_->applied() + 1, cluster::IndexCommand::release(index_->applied()));
-    const auto outcome = index_->apply(index_->applied() + 1, *planned->command);
+    const auto outcome = fold(*planned_, *planned->command);
+    if (shown_) {
+      undecided_.push_back(
+          {.index = index, .applied = planned_->applied(), .command = *planned->command});
+      if (DOLMEN_PLANTED("directory.shown_early")) show(undecided_.back());
+    }
     // It stays where it came from.
     if (outcome == cluster::IndexOutcome::no_space) return {};
   }
@@ -147,7 +153,33 @@ std::vector<std::byte> DirectoryMachine::apply_at(std::uint64_t index, Bytes com
   return {};
 }
 
+cluster::IndexOutcome DirectoryMachine::fold(cluster::HashIndex& table,
+                                             const cluster::IndexCommand& command) {
+  const auto release = [&](log::Index upto) {
+    (void)table.apply(table.applied() + 1, cluster::IndexCommand::release(upto));
+  };
+  release(table.applied() - std::min(table.applied(), kDirectoryGrace));
+  const auto outcome = table.apply(table.applied() + 1, command);
+  if (outcome != cluster::IndexOutcome::no_space) return outcome;
+  // Nothing rests on the grace.
+  DOLMEN_PROBE("directory.grace_cut_short");
+  release(table.applied());
+  return table.apply(table.applied() + 1, command);
+}
+
+/// Executed again, after something was undone, it may be there already.
+void DirectoryMachine::show(const Undecided& one) {
+  if (one.applied <= shown_->applied()) return;
+  (void)fold(*shown_, one.command);
+  DOLMEN_ASSERT_CMP(shown_->applied(), ==, one.applied);
+}
+
 Result<void> DirectoryMachine::decided(std::uint64_t index) {
+  // In front of the mail, which says to others that it is so.
+  while (!undecided_.empty() && undecided_.front().index <= index) {
+    show(undecided_.front());
+    undecided_.pop_front();
+  }
   mail_.settle(index);
   return {};
 }
@@ -167,7 +199,7 @@ std::vector<std::byte> DirectoryMachine::snapshot() const {
   out.put(std::uint16_t{0});
   out.put(static_cast<std::uint32_t>(mail.size()));
   out.put_bytes(mail);
-  out.put_bytes(index_->snapshot());
+  out.put_bytes(planned_->snapshot());
   return out.release();
 }
 
@@ -183,19 +215,37 @@ Result<void> DirectoryMachine::restore(Bytes state) {
   const base::Bytes table = in.take(in.remaining());
   if (in.failed() || reserved != 0) return damaged_directory();
   DOLMEN_CHECK(mail_.restore(mail));
-  return index_->restore(table);
+  undecided_.clear();
+  DOLMEN_CHECK(planned_->restore(table));
+  if (memory_.empty()) return {};
+  if (!shown_) shown_.emplace(empty_in(memory_));
+  // A snapshot is of decided entries. An earlier one is restored to undo what came behind it, of
+  // which what others read knows nothing; it holds more than that already.
+  const bool is_later = planned_->applied() > shown_->applied();
+  if (is_later || DOLMEN_PLANTED("directory.shown_goes_back")) return shown_->restore(table);
+  return {};
 }
 
 void DirectoryMachine::reset() {
-  words_.resize(geometry_.region_bytes() / 8);
-  const base::MutableBytes region = std::as_writable_bytes(std::span(words_));
-  if (std::exchange(is_used_, true)) {
-    cluster::IndexMemory(region, geometry_).clear(0, region.size());
-  }
+  const base::MutableBytes region(own_.get(), geometry_.region_bytes());
+  if (planned_) cluster::IndexMemory(region, geometry_).clear(0, region.size());
+  planned_.emplace(empty_in(region));
+  undecided_.clear();
+  mail_.reset();
+  if (!memory_.empty() && !shown_) shown_.emplace(empty_in(memory_));
+}
+
+void DirectoryMachine::use_memory(std::span<std::byte> memory) {
+  DOLMEN_ASSERT_CMP(memory.size(), ==, memory_bytes());
+  memory_ = memory;
+  shown_.reset();
+  undecided_.clear();
+}
+
+cluster::HashIndex DirectoryMachine::empty_in(base::MutableBytes region) const {
   auto made = cluster::HashIndex::make(region, geometry_, kDirectoryEpoch);
   DOLMEN_ASSERT(made && "the geometry is possible");
-  index_.emplace(std::move(*made));
-  mail_.reset();
+  return std::move(*made);
 }
 
 }  // namespace dolmen::node

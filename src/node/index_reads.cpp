@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/index_reads.hpp"
 
-#include <algorithm>
 #include <memory>
 
 #include "node/index_machine.hpp"
@@ -12,44 +11,10 @@ namespace {
 
 using cluster::LookupState;
 
-/// A directory up to so long is read as a whole, once.
-constexpr std::uint32_t kDirectoryDepthMax = 14;
-constexpr std::size_t kRememberedMax = std::size_t{16} << 20;
-
 }  // namespace
 
-Result<bool> Index::Impl::Shard::learn_region(std::uint64_t region_bytes,
-                                              std::uint64_t deadline_ns) {
-  DOLMEN_TRY(const auto front, fetch(0, cluster::kGeometryBytes, deadline_ns));
-  const auto found = front ? cluster::decode_geometry(*front, region_bytes)
-                           : Result<cluster::IndexGeometry>(fail(Errc::connection_lost, "a read"));
-  if (!found || found->kind != cluster::IndexKind::records) {
-    return false;
-  }
-  if (geometry != *found) {
-    geometry = *found;
-    hints.emplace(*found);
-  }
-  // Where reads are loads a second one costs less than one in vain.
-  hints->places().remember(is_mapped() ? 0 : std::min(options.remembered, kRememberedMax));
-  // Once: what of it is old says so where it leads.
-  if (hints->depth()) return is_led();
-  DOLMEN_TRY(const auto depth_word, fetch(cluster::kDepthAt, 8, deadline_ns));
-  if (!depth_word) return is_led();
-  const auto depth = base::load<std::uint32_t>(*depth_word);
-  if (depth == 0 || depth > std::min<std::uint32_t>(kDirectoryDepthMax, geometry->depth_max)) {
-    return is_led();
-  }
-  DOLMEN_TRY(const auto words, fetch(cluster::IndexGeometry::directory_word_at(depth, 0),
-                                     std::size_t{4} << depth, deadline_ns));
-  if (words) hints->learn_all(depth, *words);
-  return is_led();
-}
-
 cluster::IndexLookup Index::Impl::Shard::look_up(Bytes key) {
-  const auto candidates =
-      is_mapped() ? cluster::Candidates::in_turn : cluster::Candidates::together;
-  return {*geometry, node::kIndexEpoch, *hints, key, level(), led_epoch(), candidates};
+  return {*geometry, node::kIndexEpoch, *hints, key, level(), led_epoch(), candidates()};
 }
 
 Result<Index::Impl::Shard::Answered> Index::Impl::Shard::read(Bytes key,

@@ -14,7 +14,7 @@
 
 #include "cluster/hash_index.hpp"
 #include "cluster/index_reader.hpp"
-#include "node/region_reads.hpp"
+#include "node/hash_reads.hpp"
 
 namespace dolmen {
 
@@ -38,8 +38,9 @@ struct Index::Impl {
                                  const IndexOptions& options);
 };
 
-struct Index::Impl::Shard final : node::RegionReads {
-  using RegionReads::RegionReads;
+struct Index::Impl::Shard final : node::HashReads {
+  Shard(const IndexOptions& its_options, IndexCounts& its_counts)
+      : HashReads(its_options, its_counts, cluster::IndexKind::records) {}
 
   struct Answered {
     bool is_settled = false;  ///< else: it is to be asked for by message
@@ -52,12 +53,7 @@ struct Index::Impl::Shard final : node::RegionReads {
                                        std::span<Answered> answered, std::uint64_t deadline_ns);
 
  private:
-  [[nodiscard]] Result<bool> learn_region(std::uint64_t region_bytes,
-                                          std::uint64_t deadline_ns) override;
   [[nodiscard]] cluster::IndexLookup look_up(Bytes key);
-
-  std::optional<cluster::IndexGeometry> geometry;
-  std::optional<cluster::IndexHints> hints;
 };
 
 }  // namespace dolmen

@@ -435,6 +435,8 @@ Result<void> Member::serve(const GroupId& group, Hosting& hosting) {
   const bool is_ahead = hosting.executes_ahead() && replica.role() == log::Role::leader &&
                         (!has_memory_witness(hosting) || leads(hosting));
   execute(hosting, is_ahead ? replica.end().index : replica.stable());
+  // Whoever is told of something finds it in memory that others read, from then on.
+  if (!hosting.memory.empty()) DOLMEN_CHECK(tell_decided(hosting));
   std::uint64_t answered = 0;
   while (!hosting.pending.empty() && hosting.pending.front().place.index <= replica.stable()) {
     ++answered;

@@ -326,6 +326,7 @@ class Member final : private fabric::Sink {
   void deny(const fabric::NodeName& from, const Envelope& envelope, base::Bytes body, Right right);
   /// The epoch in which what others read here is the leader's; 0: it is not.
   [[nodiscard]] log::Epoch epoch_of_memory(const Hosting& hosting) const;
+  [[nodiscard]] static log::Index shown_in_memory(const Hosting& hosting);
   void answer_lease(const fabric::NodeName& from, const GroupId& group, Hosting& hosting,
                     base::Bytes body);
   [[nodiscard]] bool has_lease(Hosting& hosting) const;

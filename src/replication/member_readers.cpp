@@ -28,7 +28,7 @@ void store_word(base::MutableBytes memory, std::size_t at, std::uint64_t value) 
 Result<void> Member::make_memory(Hosting& hosting) {
   const std::size_t bytes = hosting.machine->memory_bytes();
   if (bytes == 0) return {};
-  if (bytes % 8 != 0 || hosting.executes_ahead()) {
+  if (bytes % 8 != 0) {
     return fail(Errc::invalid_argument, "a state machine whose memory others read", bytes);
   }
   hosting.memory_region = fabric::RegionId{next_region_};
@@ -80,6 +80,12 @@ void Member::answer_memory(const GroupId& group, const Hosting& hosting,
        encode(reply));
 }
 
+/// The last entry that is in what others read, at least. Of what is executed ahead the machine
+/// shows what it was told is decided.
+log::Index Member::shown_in_memory(const Hosting& hosting) {
+  return hosting.executes_ahead() ? hosting.told_decided : hosting.executor->executed();
+}
+
 log::Epoch Member::epoch_of_memory(const Hosting& hosting) const {
   if (hosting.memory.empty()) return 0;
   const log::Replica& replica = hosting.replica;
@@ -87,9 +93,9 @@ log::Epoch Member::epoch_of_memory(const Hosting& hosting) const {
   // is mapped still shows what the one before had: unless whoever reads it sees that it is dead.
   const fabric::Traits& traits = endpoint_.traits();
   const bool is_name_of_one_life = journal_ == nullptr || !traits.mapped || traits.tells_lives;
-  const log::Index executed = hosting.executor->executed();
+  const log::Index shown = shown_in_memory(hosting);
   const log::Position last =
-      executed > replica.base().index ? replica.at(executed).position() : replica.base();
+      shown > replica.base().index ? replica.at(shown).position() : replica.base();
   const bool has_caught_up =
       last.origin == replica.epoch() || DOLMEN_PLANTED("replication.leader_not_caught_up");
   const bool is_leaders =

@@ -167,7 +167,11 @@ bool Member::read(const GroupId& group, Hosting& hosting, Reader& reader, bool i
   }
   const bool is_of_state =
       outcome.status == ReplyStatus::done || outcome.status == ReplyStatus::refused;
-  if (!is_of_state || outcome.index <= hosting.replica.stable()) {
+  // … nor told before it is in memory that others read.
+  const log::Index told = hosting.memory.empty()
+                              ? hosting.replica.stable()
+                              : std::min(hosting.replica.stable(), shown_in_memory(hosting));
+  if (!is_of_state || outcome.index <= told) {
     answer_reader(group, hosting, reader, outcome);
     return true;
   }

@@ -2,10 +2,14 @@
 //
 // What has to be true of objects and the directory of a cluster of nodes in the end.
 #include <map>
+#include <memory>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/checksum.hpp"
+#include "node/cluster_rights.hpp"
 #include "sim/node_run.hpp"
 
 namespace dolmen::sim {
@@ -33,6 +37,12 @@ std::string NodeRun::homes_unrest() const {
 /// Every object that was published and not erased is at one home, with all that was written to it,
 /// and in the directory, and nothing else is.
 void NodeRun::judge_homes() {
+  for (const Client& one : clients_) {
+    const auto* const its = std::get_if<3>(&one.client);
+    if (its == nullptr) continue;
+    result_.homes_read += (*its)->answered();
+    result_.homes_by_lease += (*its)->read_by_lease();
+  }
   struct Known {
     cluster::GroupNumber made = 0;
     std::vector<cluster::GroupNumber> homes{};
@@ -85,8 +95,14 @@ void NodeRun::judge_homes() {
                       std::to_string(known.count));
     }
   }
-  if (directory != nullptr && directory->objects() != expected) {
-    violated("the directory knows objects that nobody has");
+  if (directory == nullptr) return;
+  if (directory->objects() != expected) violated("the directory knows objects that nobody has");
+  for (const auto& [member, life] : root_.group(number)->members) {
+    if (nodes_[member - 1]->is_gone) continue;
+    const auto* const one = nodes_[member - 1]->machines.directory(number);
+    const bool is_equal = one->shown() != nullptr && one->shown()->check() &&
+                          one->shown()->fingerprint() == one->planned().fingerprint();
+    if (!is_equal) violated("node " + std::to_string(member) + " shows another directory");
   }
 }
 
@@ -102,6 +118,42 @@ std::optional<std::uint64_t> NodeRun::hash_of(const Node& node, cluster::GroupNu
   }
   const MailBank* const bank = node.banks.bank(number);
   return bank == nullptr ? std::nullopt : std::optional(bank->state_hash());
+}
+
+/// Who looks objects up in memory: one with each clock that clients have.
+void NodeRun::add_home_clients(cluster::GroupNumber number) {
+  if (home_oracle_) return;
+  home_oracle_ = std::make_unique<HomeOracle>(number, kDirectoryBuckets);
+  for (std::size_t k = 0; k < 2; ++k) {
+    const std::size_t index = clients_.size();
+    ClusterClient::Place place{.group = node::group_of(number),
+                               .members = {},
+                               .number = k,
+                               .has_lease = has_leases(options_.seed)};
+    if (place.has_lease) place.drift_ppm = k % 2 == 0 ? 50'000 : -50'000;
+    for (std::size_t node = 0; node < kNodesMax; ++node) place.members.push_back(id_of(node));
+    const auto who = static_cast<cluster::ClientNumber>(1 + index % kHonestClients);
+    if (options_.has_intruders) {
+      place.shown = [this, who] { return node::handle_of(root_, who); };
+    }
+    clients_.push_back({});
+    clients_.back().client =
+        std::make_unique<HomeClient>(fabric_, client_endpoint(index, who), std::move(place),
+                                     node::DirectoryMachine::geometry_of(number, kDirectoryBuckets),
+                                     *home_oracle_, base::mix_seed(options_.seed, 5'000 + index));
+    schedule_client(index, now_ns() + 1);
+  }
+}
+
+void NodeRun::look_at_homes(Node& node, cluster::GroupNumber number, const log::Replica& replica) {
+  if (!home_oracle_) return;
+  if (node.machines.directory(number) != nullptr) return home_oracle_->look_at(replica);
+  const MailBank* const bank = node.banks.bank(number);
+  if (bank == nullptr) return;
+  Judged& judged = node.judged[number];
+  if (judged.homes == bank->home_part().changes()) return;
+  judged.homes = bank->home_part().changes();
+  home_oracle_->look_at(*bank);
 }
 
 }  // namespace dolmen::sim

@@ -19,6 +19,8 @@
 #include "sim/cluster_client.hpp"
 #include "sim/crash_plan.hpp"
 #include "sim/group_judge.hpp"
+#include "sim/home_client.hpp"
+#include "sim/home_oracle.hpp"
 #include "sim/host_clock.hpp"
 #include "sim/index_client.hpp"
 #include "sim/intruder.hpp"
@@ -100,6 +102,7 @@ class NodeRun {
     log::ReplicaId id{};
     GroupJudge::Life life = 0;
     log::Index executed = 0;  ///< as it was told to the judge
+    std::uint64_t homes = 0;  ///< as it counted changes when they were looked at
   };
   struct Node {
     Node(const EventQueue& queue, std::uint64_t seed, std::int64_t drift_ppm,
@@ -132,9 +135,9 @@ class NodeRun {
     Turns turns{};
   };
   struct Client {
-    /// Of a counter, of a shard of an index, or one that may not.
+    /// Of a counter, of a shard of an index, one that may not, or of the directory.
     std::variant<std::unique_ptr<ClusterClient>, std::unique_ptr<IndexClient>,
-                 std::unique_ptr<Intruder>>
+                 std::unique_ptr<Intruder>, std::unique_ptr<HomeClient>>
         client;
     [[nodiscard]] auto with(const auto& body) const {
       return std::visit([&](const auto& its) { return body(*its); }, client);
@@ -205,6 +208,8 @@ class NodeRun {
   /// Where objects are, and what the directory says (node_homes.cpp).
   [[nodiscard]] std::string homes_unrest() const;
   void judge_homes();
+  void add_home_clients(cluster::GroupNumber number);
+  void look_at_homes(Node& node, cluster::GroupNumber number, const log::Replica& replica);
   [[nodiscard]] std::string state();
 
   const NodeWorldOptions options_;
@@ -215,6 +220,7 @@ class NodeRun {
   std::size_t founders_ = 3;
   std::vector<std::unique_ptr<Node>> nodes_;  ///< node n is at n - 1
   std::map<cluster::GroupNumber, Group> groups_;
+  std::unique_ptr<HomeOracle> home_oracle_;  ///< outlives the clients
   std::vector<Client> clients_;
   std::size_t groups_wanted_ = 2;
   std::uint32_t shards_wanted_ = 0;                  ///< of one index; among those groups

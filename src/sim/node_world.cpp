@@ -259,6 +259,7 @@ void NodeRun::add_intruders(cluster::GroupNumber number, std::size_t victim) {
 }
 
 void NodeRun::add_clients(cluster::GroupNumber number) {
+  if (root_.group(number)->is_directory()) return add_home_clients(number);
   const std::size_t first = clients_.size();
   // Two of a table's could have one key each.
   const std::size_t count = root_.group(number)->shape ? 3 : 2;
@@ -331,7 +332,7 @@ void NodeRun::look_at_map(const cluster::RootState& root) {
           replication::replica_of(fabric::NodeId{founder}, replication::kFirstLife));
     }
     groups_[number].judge = std::make_unique<GroupJudge>(JudgedGroup{.first = first});
-    if (number != cluster::kRootGroup && !group.is_directory()) add_clients(number);
+    if (number != cluster::kRootGroup) add_clients(number);
   }
 }
 
@@ -353,6 +354,7 @@ void NodeRun::look_at(std::size_t i, bool is_whole) {
     } else {
       judge.look_at(seen->second.life, *inside->replica);
     }
+    look_at_homes(node, number, *inside->replica);
     Judged& judged = node.judged[number];
     if (is_whole && inside->executed <= inside->replica->stable() &&
         inside->executed != judged.executed) {

@@ -6,7 +6,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <dolmen/assert.hpp>
@@ -40,8 +42,21 @@ class Tally final : public StateMachine {
     value_ += base::load<std::uint64_t>(command);
     if (is_ahead_ && value_ != base::load<std::uint64_t>(command, 8)) is_wrong_ = true;
     if (is_wrong_) value_ = kWrong;
-    show();
+    if (!is_ahead_) show();
     return add(value_);
+  }
+  std::vector<std::byte> apply_at(std::uint64_t index, Bytes command) override {
+    auto result = apply(command);
+    if (is_ahead_ && is_read_) undecided_.emplace_back(index, value_);
+    return result;
+  }
+  /// Others read what is decided, and never less than before.
+  Result<void> decided(std::uint64_t index) override {
+    for (; !undecided_.empty() && undecided_.front().first <= index; undecided_.pop_front()) {
+      const std::uint64_t value = undecided_.front().second;
+      if (value > base::load<std::uint64_t>(memory_)) base::store(memory_, 0, value);
+    }
+    return {};
   }
   std::vector<std::byte> snapshot() const override { return add(value_); }
   Result<void> restore(Bytes state) override {
@@ -83,7 +98,9 @@ class Tally final : public StateMachine {
   static constexpr std::uint64_t kWrong = 0xBAD0BAD0BAD0BAD0;
 
   void show() {
-    if (is_read_) base::store(memory_, 0, value_);
+    undecided_.clear();
+    if (!is_read_) return;
+    if (!is_ahead_ || value_ > base::load<std::uint64_t>(memory_)) base::store(memory_, 0, value_);
   }
 
   const bool is_ahead_;
@@ -92,6 +109,7 @@ class Tally final : public StateMachine {
   std::uint64_t value_ = 0;
   bool is_wrong_ = false;
   std::uint64_t most_ = ~std::uint64_t{0};
+  std::deque<std::pair<std::uint64_t, std::uint64_t>> undecided_{};  ///< entries, and values
 };
 
 }  // namespace dolmen::sim
