@@ -63,7 +63,7 @@ HomeFormatBytes golden_questions() {
 /// A description's page of 512 bytes, a cell that is nothing, and two pages of an object.
 HomeFormatBytes golden_part() {
   HomeFormatBytes part;
-  const auto put = [&](const Cell& cell, std::byte filled) {
+  const auto put = [&](const PageCell& cell, std::byte filled) {
     HomeFormatBytes bytes(kCellBytes);
     if (!cell.object.is_null()) {
       std::ranges::copy(encode_cell_head(cell), bytes.begin());

@@ -45,7 +45,7 @@ Result<std::vector<std::uint32_t>> pages_in(
 
 }  // namespace
 
-std::vector<std::byte> encode_cell_head(const Cell& cell) {
+std::vector<std::byte> encode_cell_head(const PageCell& cell) {
   base::ByteWriter head;
   head.put_id(cell.object);
   head.put(cell.page);
@@ -56,12 +56,12 @@ std::vector<std::byte> encode_cell_head(const Cell& cell) {
   return head.release();
 }
 
-Result<std::vector<Cell>> decode_cells(base::Bytes part) {
+Result<std::vector<PageCell>> decode_cells(base::Bytes part) {
   if (part.size() % kCellBytes != 0 || part.size() > kObjectPartBytes) return damaged_part();
-  std::vector<Cell> cells;
+  std::vector<PageCell> cells;
   for (std::size_t at = 0; at < part.size(); at += kCellBytes) {
     base::ByteReader in(part.subspan(at, kCellBytes));
-    Cell cell;
+    PageCell cell;
     cell.object = in.get_id();
     cell.page = in.get<std::uint32_t>();
     cell.capacity_log2 = in.get<std::uint8_t>();
@@ -170,12 +170,12 @@ Result<ArrivedType> type_in(const std::byte* base, unsigned capacity_log2) {
   return ArrivedType{.tag = txn::type_tag_of(identity), .identity = identity};
 }
 
-Result<ArrivedType> verify_type(sys::Memory& memory, std::span<const Cell> cells) {
+Result<ArrivedType> verify_type(sys::Memory& memory, std::span<const PageCell> cells) {
   DOLMEN_ASSERT(!cells.empty());
   ObjectImage image(memory);
   DOLMEN_CHECK(
       image.begin({.object = cells.front().object, .capacity_log2 = cells.front().capacity_log2}));
-  for (const Cell& cell : cells) image.add_page(cell.page, cell.bytes);
+  for (const PageCell& cell : cells) image.add_page(cell.page, cell.bytes);
   DOLMEN_CHECK(image.verify());
   if ((object::load_header(image.page(0).data()).flags & object::kTypeDescription) == 0) {
     return fail(Errc::corrupt, "an object that describes no type");

@@ -27,16 +27,16 @@ inline constexpr std::uint32_t kObjectPartBytes = kCellsOfPart * kCellBytes;
 /// Most that an object may take on its way: whoever leads reads all of it in one turn.
 inline constexpr std::uint64_t kMovedBytesMax = 64u << 20;
 
-struct Cell {
+struct PageCell {
   ObjectId object{};  ///< null: it only fills the part
   std::uint32_t page = 0;
   std::uint8_t capacity_log2 = 0;
   base::Bytes bytes{};  ///< store::page_bytes(capacity_log2)
 };
 /// What is in front of its page: kCellHeadBytes.
-[[nodiscard]] std::vector<std::byte> encode_cell_head(const Cell& cell);
+[[nodiscard]] std::vector<std::byte> encode_cell_head(const PageCell& cell);
 /// Errors: corrupt.
-[[nodiscard]] Result<std::vector<Cell>> decode_cells(base::Bytes part);
+[[nodiscard]] Result<std::vector<PageCell>> decode_cells(base::Bytes part);
 
 class ObjectParts {
  public:
@@ -69,7 +69,7 @@ struct ArrivedType {
   std::uint32_t tag = 0;
   std::uint64_t identity = 0;
 };
-[[nodiscard]] Result<ArrivedType> verify_type(sys::Memory& memory, std::span<const Cell> cells);
+[[nodiscard]] Result<ArrivedType> verify_type(sys::Memory& memory, std::span<const PageCell> cells);
 /// What such an object in a space describes. Requires: 2^capacity_log2 readable bytes. Errors:
 /// corrupt.
 [[nodiscard]] Result<ArrivedType> type_in(const std::byte* base, unsigned capacity_log2);

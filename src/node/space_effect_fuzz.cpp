@@ -83,7 +83,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     DOLMEN_ASSERT(std::ranges::equal(node::encode(**elsewhere), bytes));
   }
   if (const auto cells = node::decode_cells(bytes)) {
-    for (const node::Cell& cell : *cells) {
+    for (const node::PageCell& cell : *cells) {
       DOLMEN_ASSERT_CMP(cell.bytes.size(), ==, store::page_bytes(cell.capacity_log2));
     }
   }
