@@ -85,7 +85,8 @@ TEST_F(JoinedTest, WhoMeetsIsSpokenToThere) {
   EXPECT_EQ(one->carrier(NodeId{2}), Carrier::shared);
   EXPECT_EQ(two->carrier(NodeId{1}), Carrier::shared);
   EXPECT_EQ(one->carrier(NodeId{3}), std::nullopt);
-  EXPECT_TRUE(one->lives(two->self()));
+  // It says so from a thread of its own, which begins in a moment.
+  EXPECT_TRUE(pump([&] { return one->lives(two->self()); }, one, two));
   ASSERT_TRUE(one->send(two->self(), base::as_bytes("there")));
   ASSERT_TRUE(pump([&] { return !two.heard.messages.empty(); }, two));
   EXPECT_EQ(two.text(0), "there");
@@ -371,7 +372,7 @@ TEST_F(JoinedTest, AKilledNodeIsLostOnceAndItsNextLifeIsMet) {
     const NodeName name{NodeId{1}, incarnation};
     EXPECT_EQ(two->carrier(NodeId{1}), Carrier::shared);
     EXPECT_TRUE(two->map(name, kRegion));
-    EXPECT_TRUE(two->lives(name));
+    EXPECT_TRUE(pump([&] { return two->lives(name); }, two));
     ::kill(child, SIGKILL);
     int status = 0;
     ASSERT_EQ(::waitpid(child, &status, 0), child);

@@ -30,9 +30,9 @@ constexpr std::size_t kCellInRecord = base::kRunHeaderBytes + 2 * base::kSection
 }  // namespace
 
 struct SpaceMachine::Arriving {
-  std::vector<Cell> cells{};               ///< of the object
-  std::vector<std::vector<Cell>> types{};  ///< that are not here yet: of each, its cells
-  std::optional<std::uint8_t> known{};     ///< its class, if pages of it are here
+  std::vector<PageCell> cells{};               ///< of the object
+  std::vector<std::vector<PageCell>> types{};  ///< that are not here yet: of each, its cells
+  std::optional<std::uint8_t> known{};         ///< its class, if pages of it are here
 };
 
 Result<void> SpaceMachine::come_to_rest() {
@@ -147,7 +147,7 @@ Result<HomeRefusal> SpaceMachine::look_at(const cluster::home::Part& part, Arriv
   if (!cells || cells->empty()) return HomeRefusal::damaged;
   std::optional<std::uint8_t> capacity_log2 = arriving.known;
   std::size_t bytes = 0;
-  for (const Cell& cell : *cells) {
+  for (const PageCell& cell : *cells) {
     bytes += cell.bytes.size() + kCellInRecord;
     if (cell.object == part.id) {
       if (capacity_log2 && *capacity_log2 != cell.capacity_log2) return HomeRefusal::damaged;
@@ -158,9 +158,9 @@ Result<HomeRefusal> SpaceMachine::look_at(const cluster::home::Part& part, Arriv
     // Descriptions come first.
     if (!arriving.cells.empty()) return HomeRefusal::damaged;
     if (arriving.types.empty() || arriving.types.back().front().object != cell.object) {
-      const bool is_again = std::ranges::any_of(arriving.types, [&](const std::vector<Cell>& type) {
-        return type.front().object == cell.object;
-      });
+      const bool is_again = std::ranges::any_of(
+          arriving.types,
+          [&](const std::vector<PageCell>& type) { return type.front().object == cell.object; });
       if (is_again) return HomeRefusal::damaged;
       arriving.types.emplace_back();
     }
@@ -171,8 +171,8 @@ Result<HomeRefusal> SpaceMachine::look_at(const cluster::home::Part& part, Arriv
 }
 
 Result<HomeRefusal> SpaceMachine::look_at_types(Arriving& arriving) {
-  std::vector<std::vector<Cell>> lacking;
-  for (std::vector<Cell>& cells : arriving.types) {
+  std::vector<std::vector<PageCell>> lacking;
+  for (std::vector<PageCell>& cells : arriving.types) {
     const auto type = verify_type(*env_.memory, cells);
     if (!type) {
       if (type.error().code() == Errc::out_of_memory) return std::unexpected(type.error());
@@ -196,16 +196,16 @@ Result<HomeRefusal> SpaceMachine::look_at_types(Arriving& arriving) {
 Result<std::vector<std::byte>> SpaceMachine::record_for(const std::vector<HomeDone>& done,
                                                         const Arriving& arriving) {
   base::CommitRecordWriter record;
-  const auto write = [&](std::span<const Cell> cells) {
+  const auto write = [&](std::span<const PageCell> cells) {
     record.write(cells.front().object);
-    for (const Cell& cell : cells) {
+    for (const PageCell& cell : cells) {
       record.run(cell.page * static_cast<std::uint32_t>(cell.bytes.size()), cell.bytes);
     }
   };
   for (const HomeDone& each : done) {
     switch (each.kind) {
       case cluster::HomeBytes::Kind::put_aside:
-        for (const std::vector<Cell>& type : arriving.types) {
+        for (const std::vector<PageCell>& type : arriving.types) {
           record.create(type.front().object, type.front().capacity_log2);
           write(type);
         }
