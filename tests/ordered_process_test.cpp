@@ -36,7 +36,8 @@ void judge(OrderedClients& clients) {
   clients.stop();
   EXPECT_EQ(clients.broken(), "");
   EXPECT_EQ(clients.judge(), "");
-  EXPECT_GT(clients.one_sided(), clients.asked());
+  // How many are asked for by message depends on how long nobody is known to lead.
+  EXPECT_GT(clients.one_sided(), 0u);
   std::printf("%lu answers, %lu read, %lu asked for\n", clients.answered(), clients.one_sided(),
               clients.asked());
 }
