@@ -187,7 +187,7 @@ TEST(ClusterIndex, NothingIsLostWhoeverLeadsIsKilled) {
     ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(50));
   }
   judge(clients);
-  EXPECT_GT(clients.one_sided(), clients.asked());
+  EXPECT_GT(clients.one_sided(), 0u);
 }
 
 // Those who read by leases, some of which are in other lives of their leaders by then.
@@ -251,7 +251,7 @@ TEST(ClusterIndex, WhatIsLoadedInSharedMemoryIsTheLatestWhoeverIsKilled) {
     ASSERT_NO_FATAL_FAILURE(clients.wait_for_answers(300));
   }
   judge(clients);
-  EXPECT_GT(clients.one_sided(), clients.asked());
+  EXPECT_GT(clients.one_sided(), 0u);
 }
 
 dolmen::Index::Value text_of(std::string_view text) {
