@@ -390,7 +390,8 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   begin(up("cluster"));
   ASSERT_TRUE(has_groups(2));
   EXPECT_EQ(status()["cluster"], whole["cluster"]);
-  EXPECT_NE(read_file(path("up.out")).find("dolmen status '" + address() + "'"), std::string::npos);
+  EXPECT_NE(read_file(path("up.out")).find("dolmen status '" + address() + "&shm="),
+            std::string::npos);
   signal(3, SIGKILL);
   EXPECT_EQ(end(), 128 + SIGKILL);
   EXPECT_NE(read_file(path("up.err")).find("dolmen: node 3 ended with signal 9\n"),
