@@ -63,17 +63,18 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
       total.written, total.moved, total.homes_read, total.refused);
   base::say_bound("node_seeds", seeds);
   EXPECT_GT(total.answered, seeds * 50);
+  EXPECT_GT(total.ended, seeds / 2);
+  EXPECT_GT(total.transfers, seeds * 20);
+  EXPECT_GT(total.refused, seeds * 10);
+  if (seeds < 100) return;  // a few have nothing of what is rarer
   EXPECT_GT(total.read_afar, seeds * 3);
   EXPECT_GT(total.scanned, seeds / 3);
   EXPECT_GT(total.read_in_one, seeds / 3);
   EXPECT_GT(total.read_by_lease, seeds / 3);
   EXPECT_GT(total.homes_read, seeds * 20);
   EXPECT_GT(total.homes_by_lease, seeds);
-  EXPECT_GT(total.ended, seeds / 2);
   EXPECT_GT(total.changes, seeds);
-  EXPECT_GT(total.transfers, seeds * 20);
   EXPECT_GT(total.published, seeds * 5);
-  EXPECT_GT(total.refused, seeds * 10);
   EXPECT_GT(total.written, seeds * 5);
   EXPECT_GT(total.moved, seeds);
 }
