@@ -94,16 +94,16 @@ struct RootExecutor {
         command.generation == 0 || (is_token && command.rights != ClientRights::none)) {
       return {RootStatus::invalid};
     }
-    const RootClient client{.name = command.name,
-                            .key = command.key,
-                            .expires_s = command.expires_s,
-                            .rights = command.rights,
-                            .generation = command.generation,
-                            .groups_max = command.groups_max};
+    const RootClient told{.name = command.name,
+                          .key = command.key,
+                          .expires_s = command.expires_s,
+                          .rights = command.rights,
+                          .generation = command.generation,
+                          .groups_max = command.groups_max};
     if (const auto found = state.clients_.find(command.client); found != state.clients_.end()) {
       // Also of one that was used or revoked: it does not come back.
-      if (found->second == client) return kUnchanged;
-      return grant(found->second, client, command.client);
+      if (found->second == told) return kUnchanged;
+      return grant(found->second, told, command.client);
     }
     if (command.generation != 1) return {RootStatus::outdated};
     if (command.key == state.owner_ || state.holder_of(command.key)) {
@@ -114,7 +114,7 @@ struct RootExecutor {
     if (!is_token) {
       if (state.client_named(command.name) != 0) return {RootStatus::name_taken};
       if (state.clients_.size() - tokens >= kClientsMax) return {RootStatus::full};
-      state.clients_.emplace(command.client, client);
+      state.clients_.emplace(command.client, told);
       return {RootStatus::done, command.client};
     }
     // The number is the token's from here on; if nobody uses it, nobody gets it.
@@ -127,7 +127,7 @@ struct RootExecutor {
     }
     if (tokens >= kRootTokensMax) state.clients_.erase(first_token);
     ++state.next_node_;
-    state.clients_.emplace(command.client, client);
+    state.clients_.emplace(command.client, told);
     return {RootStatus::done, command.client};
   }
 
