@@ -55,13 +55,13 @@ void ReplicatedClient::Impl::hear_map(base::Bytes body) {
   const auto map = cluster::decode_root(body);
   if (!map || !link_key || map->cluster() != node::object_id(link_key->cluster())) return;
   if (map->version() <= map_version) return;
-  const auto number = static_cast<cluster::GroupNumber>(group.low);
-  node::GroupPlan plan = node::plan_of(*map, number, {.key = link_key, .trust = {}});
+  const auto its_group = static_cast<cluster::GroupNumber>(group.low);
+  node::GroupPlan plan = node::plan_of(*map, its_group, {.key = link_key, .trust = {}});
   map_version = map->version();
   shown = plan.shown;
   // Who has come to the cluster since this client was made has a key that it did not know.
   (void)tcp->set_trust(plan.link->trust);
-  if (map->group(number) == nullptr) return;
+  if (map->group(its_group) == nullptr) return;
   given = std::move(plan.addresses);
   others = std::move(plan.others);
   // What a former member said is older; whoever is one will say it anew.
