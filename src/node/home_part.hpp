@@ -105,6 +105,16 @@ class HomePart {
   /// … what makes it forgotten, if it is here or about to be. The object is erased.
   void erase(const ObjectId& id, std::vector<cluster::HomeCommand>& commands) const;
 
+  /// As judge(), of parts that are posted: the last ones wait where there is no room for all.
+  [[nodiscard]] Result<void> fit(std::vector<cluster::HomeCommand>& commands,
+                                 const MailPart& mail) {
+    Result<void> judged = judge(commands, {}, mail);
+    while (!judged && commands.size() > 1) {
+      commands.pop_back();
+      judged = judge(commands, {}, mail);
+    }
+    return judged;
+  }
   /// Whether apply() would do it, if the entry came next. Errors: busy.
   [[nodiscard]] Result<void> judge(const std::vector<cluster::HomeCommand>& commands,
                                    cluster::MailChange change, const MailPart& mail);

@@ -125,7 +125,7 @@ Result<std::vector<std::byte>> SpaceMachine::effect_of_parts() {
     commands = std::vector<HomeCommand>{cluster::home::CancelMove{failed}};
   }
   Executed executed{.result = std::vector<std::byte>{}, .records = {}, .homes = *commands};
-  DOLMEN_CHECK(homes_->judge(executed.homes, {}, *mail_));
+  DOLMEN_CHECK(homes_->fit(executed.homes, *mail_));
   return make_effect(executed, {});
 }
 

@@ -131,7 +131,7 @@ Result<std::vector<std::byte>> MailBank::effect_of(Bytes request) {
     if (!homes_.judge(objects.commands, change, mail_)) return fail(Errc::busy, "mail");
   } else if (std::ranges::equal(request, node::parts_request())) {
     DOLMEN_TRY(objects.commands, parts());
-    DOLMEN_CHECK(homes_.judge(objects.commands, change, mail_));
+    DOLMEN_CHECK(homes_.fit(objects.commands, mail_));
   } else {
     if (request.size() < 8) return fail(Errc::too_large, "an amount");
     amount = base::load<std::uint64_t>(request);
