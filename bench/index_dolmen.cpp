@@ -84,20 +84,17 @@ class DolmenIndex final : public IndexSystem {
   /// Many clients of one thread, as the peers' are: what each of them waits for is under way at
   /// once.
   double rate_of_one(const IndexMix& mix, double seconds) {
-    struct Client {
-      std::size_t waits_for = 0;
-    };
     Index& index = client(0);
     base::Random random(1);
     const std::string value(kIndexValueBytes, 'y');
-    std::vector<Client> clients(mix.clients);
+    std::vector<std::size_t> waits_for(mix.clients);
     std::vector<std::size_t> ready;
     std::uint64_t answered = 0;
     const auto next = [&](std::size_t number) {
       const bool is_get = random.below(100) < mix.gets_of_100;
-      clients[number].waits_for = is_get ? mix.batch : 1;
+      waits_for[number] = is_get ? mix.batch : 1;
       const auto one = [&, number] {
-        if (--clients[number].waits_for == 0) ready.push_back(number);
+        if (--waits_for[number] == 0) ready.push_back(number);
       };
       std::vector<std::string> keys;
       for (std::size_t i = 0; i < mix.batch; ++i)

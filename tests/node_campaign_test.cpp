@@ -79,6 +79,14 @@ TEST(NodeCampaign, GroupsAreWhatTheMapSaysWhateverFails) {
   EXPECT_GT(total.moved, seeds);
 }
 
+// Two groups give each other objects of more parts than their outboxes have room for at once.
+TEST(NodeCampaign, PartsThatHaveRoomAreNotHeldUpByThoseThatHaveNone) {
+  const SimHooks hooks({.seed = 1, .buggify = false});
+  const NodeWorldResult result = run_node_world({.seed = 899});
+  ASSERT_EQ(result.violation, "") << result.state;
+  EXPECT_GT(result.moved, 0u);
+}
+
 TEST(NodeCampaign, OneSeed) {
   const NodeWorldOptions options{
       .seed = from_environment("DOLMEN_NODE_SEED", 3),
