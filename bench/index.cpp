@@ -52,6 +52,13 @@ class IndexRaces {
             "themselves, as bare_rtt does, for 0.1 ms",
             start_index(work_.folder(), kind, {.has_lease = true, .is_polling = true}));
       });
+      report_.attempt("dolmen_polling_clear", [&] {
+        add("dolmen_polling_clear",
+            "as dolmen_polling, through a fabric that is declared trusted: not encrypted, as "
+            "bare_rtt and the peers are not",
+            start_index(work_.folder(), kind,
+                        {.has_lease = true, .is_polling = true, .is_clear = true}));
+      });
     }
     all.push_back({"bare_rtt",
                    report_.scaled("200 of them") + stage_.told() +
@@ -185,6 +192,13 @@ class IndexRaces {
     report_.attempt("dolmen_tcp", [&] {
       both(all, "dolmen_tcp", "three members in memory alone over tcp (encrypted); " + told, mix,
            start_index(work_.folder(), IndexGroupKind::tcp_memory));
+    });
+    report_.attempt("dolmen_tcp_clear", [&] {
+      rate(all, "dolmen_tcp_clear",
+           "as dolmen_tcp, through a fabric that is declared trusted: not encrypted, as the peers "
+           "are not; " +
+               told + " of one thread",
+           mix, start_index(work_.folder(), IndexGroupKind::tcp_memory, {.is_clear = true}));
     });
   }
 

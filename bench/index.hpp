@@ -61,6 +61,7 @@ struct IndexTuning {
   bool has_lease = false;   ///< leaders have leases, by which clients read
   std::size_t shards = 1;   ///< of a hash index: each is a group of the three
   bool is_polling = false;  ///< clients, and members that are asked, look for what comes themselves
+  bool is_clear = false;    ///< the fabric is declared trusted: nothing is encrypted
 };
 /// Three members in processes of their own, and how clients find them.
 class IndexMembers {

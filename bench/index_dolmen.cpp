@@ -275,7 +275,8 @@ IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std:
                             : is_durable ? "disk_" + std::to_string(tuning.shards)
                                          : "tcp_") +
                            table + (tuning.has_lease ? "_lease" : "") +
-                           (tuning.is_polling ? "_polling" : "");
+                           (tuning.is_polling ? "_polling" : "") + (tuning.is_clear ? "_clear" : "");
+  group_.is_trusted_fabric = tuning.is_clear;
   group_.key_file = folder.below(name + ".key");
   std::ofstream(group_.key_file) << std::string(64, '5');
   ::chmod(group_.key_file.c_str(), 0600);
@@ -294,6 +295,7 @@ IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std:
                                    tuning.has_lease ? "lease" : "none",
                                    std::to_string(tuning.shards),
                                    tuning.is_polling ? "polling" : "waiting",
+                                   tuning.is_clear ? "clear" : "sealed",
                                    group_.key_file};
     for (const std::string& address : group_.members) words.push_back(address);
     members_.push_back(Server::part(words, directory + ".out"));
@@ -311,10 +313,12 @@ std::unique_ptr<ReadSystem> start_ordered(const Folder& folder, IndexGroupKind k
 
 void index_child(const std::vector<std::string>& arguments) {
   die_with_parent();
-  if (arguments.size() != 8 + kMembers) throw Failure("wrong arguments");
+  if (arguments.size() != 9 + kMembers) throw Failure("wrong arguments");
   const bool is_durable = arguments[3] == "durable";
   const ReplicatedOptions options{
-      .group = {.members = {arguments.begin() + 8, arguments.end()}, .key_file = arguments[7]},
+      .group = {.members = {arguments.begin() + 9, arguments.end()},
+                .key_file = arguments[8],
+                .is_trusted_fabric = arguments[7] == "clear"},
       .member = static_cast<std::uint32_t>(std::stoul(arguments[1])),
       .directory = arguments[2],
       .spin = arguments[6] == "polling" ? kSpin : kSpin.zero(),

@@ -82,6 +82,10 @@ struct ReplicatedGroup {
   /// all members, when their directories are made; later the group's log knows, memory-only: also
   /// at every start.
   std::vector<std::uint32_t> witnesses{};
+  /// Nobody else can reach the network between members and clients: what they say to each other is
+  /// not encrypted, once they have shown that they have the key. All must say so: those who do not
+  /// do not reach each other. Also: the environment variable DOLMEN_FABRIC is `trusted`.
+  bool is_trusted_fabric = false;
 };
 
 struct ReplicatedOptions {

@@ -22,11 +22,14 @@ void give_back(std::vector<std::byte>& bytes) {
 }  // namespace
 
 TcpChannel::TcpChannel(Side side, const NodeName& self, NodeId target, const Secret& key,
-                       const Secret& ephemeral)
-    : side_(side), self_(self), target_(target) {
-  // Both sides must have seen the same greeting: neither magic nor version can be exchanged.
+                       const Secret& ephemeral, std::uint8_t says)
+    : side_(side), self_(self), target_(target), says_(says) {
+  // Both sides must have seen the same greeting: neither magic nor version can be exchanged. Nor
+  // what is said of the fabric, which is in no message.
   constexpr std::uint16_t kBody = kHandshakeOverhead + kHelloBytes;
-  const auto prologue = encode(Greeting{.kind = GreetingKind::hello, .body_bytes = kBody});
+  const auto head = encode(Greeting{.kind = GreetingKind::hello, .body_bytes = kBody});
+  std::vector<std::byte> prologue(head.begin(), head.end());
+  if (says != 0) prologue.push_back(std::byte{says});
   handshake_.emplace(side == Side::dialler, key, ephemeral, prologue);
   hold(kGreetingRoom);
   if (side == Side::dialler) {
@@ -97,6 +100,7 @@ Result<TcpChannel::What> TcpChannel::next() {
         return end(Error(Errc::corrupt, "a unit out of turn"));
       }
       plain_ = {};
+      go_clear();
       hold(kRoom);
       state_ = State::open;
       return What::opened;
@@ -214,6 +218,7 @@ Result<TcpChannel::What> TcpChannel::take_answer(MutableBytes body) {
   state_ = State::open;
   append({.kind = UnitKind::ready}, Bytes{});
   close_record();  // alone: the acceptor has little room until it has seen it
+  go_clear();
   return What::opened;
 }
 

@@ -38,9 +38,10 @@ class TcpChannel {
 
   /// `target`: whom the dialler means, nobody: whoever answers; of no account for an acceptor.
   /// `ephemeral`: 32 unpredictable
-  /// bytes of this connection alone.
+  /// bytes of this connection alone. `says`: as LinkSelf::says; sides that do not say the same do
+  /// not understand each other's greeting (not_authentic).
   TcpChannel(Side side, const NodeName& self, NodeId target, const Secret& key,
-             const Secret& ephemeral);
+             const Secret& ephemeral, std::uint8_t says = 0);
   /// Where everybody has a key of its own. Requires: check(link); self.node, and of a dialler
   /// `target`, is a name that identity_of() knows; or nobody: any node.
   TcpChannel(Side side, const NodeName& self, NodeId target, const security::LinkSelf& link,
@@ -120,7 +121,7 @@ class TcpChannel {
   const Side side_;
   const NodeName self_;
   const NodeId target_;
-  const std::uint8_t says_ = 0;  ///< with a key of its own
+  const std::uint8_t says_;
   State state_ = State::greeting;
   NodeName peer_;
   std::optional<Handshake> handshake_;

@@ -90,10 +90,12 @@ bool TcpChannel::agrees() const noexcept {
   return !proved_ || ((proved_->says ^ says_) & security::kSaysClear) == 0;
 }
 
-/// Behind the verdict, where both sides have signed that they want it so.
+/// Behind what proves them, where both sides have signed that they want it so; or have shown, by
+/// greetings that they both understand, that they say so.
 void TcpChannel::go_clear() {
   link_.reset();
-  if ((says_ & proved_->says & security::kSaysClear) == 0) return;
+  const std::uint8_t peer_says = proved_ ? proved_->says : says_;
+  if ((says_ & peer_says & security::kSaysClear) == 0) return;
   ciphers_ = {.send = Cipher::clear(), .receive = Cipher::clear()};
 }
 

@@ -130,7 +130,7 @@ std::uint8_t TcpEndpoint::says(NodeId node) const noexcept {
   const auto found = peers_.find(node);
   if (found == peers_.end() || found->second.connection == nullptr) return 0;
   const auto& proved = found->second.connection->channel.proved();
-  return proved ? proved->says : std::uint8_t{0};
+  return proved ? proved->says : said_with_key();
 }
 
 void TcpEndpoint::disconnect(NodeId node) noexcept {
@@ -148,7 +148,7 @@ TcpChannel TcpEndpoint::channel(TcpChannel::Side side, NodeId target) {
   Secret ephemeral;
   world_.entropy->fill(ephemeral.bytes());
   if (options_.link) return {side, options_.self, target, *options_.link, ephemeral};
-  return {side, options_.self, target, options_.key, ephemeral};
+  return {side, options_.self, target, options_.key, ephemeral, said_with_key()};
 }
 
 Result<void> TcpEndpoint::set_trust(std::shared_ptr<const security::Trust> trust) {

@@ -42,6 +42,9 @@ struct TcpOptions {
   Secret key{};  ///< the cluster's, where all share one
   /// Set: instead, every member has a key of its own, and is who its key proves (identity_of()).
   std::optional<security::LinkSelf> link{};
+  /// Of a shared key: what is said behind the handshake goes in the clear, if the other side says
+  /// so too (with keys of their own: LinkSelf::says).
+  bool is_trusted_fabric = false;
   std::optional<sys::NetworkAddress> listen{};
   std::vector<TcpPeer> peers{};
   WaitPolicy wait{};
@@ -88,7 +91,8 @@ class TcpEndpoint final : public Endpoint {
   /// Where it listens.
   [[nodiscard]] std::optional<sys::NetworkAddress> address() const;
 
-  /// What a connected node asked for when it proved its name (security::Claim::says).
+  /// What a connected node asked for when it proved its name, or with the shared key
+  /// (security::Claim::says).
   [[nodiscard]] std::uint8_t says(NodeId node) const noexcept;
   /// As make_region(), of memory that is the caller's and outlives the region. Requires: zeroed,
   /// aligned to 64 bytes, whole words may be written.
@@ -147,6 +151,9 @@ class TcpEndpoint final : public Endpoint {
   void accept_some(std::uint64_t now_ns, Sink& sink);
   void make_room_for_handshake();
   [[nodiscard]] TcpChannel channel(TcpChannel::Side side, NodeId target);
+  [[nodiscard]] std::uint8_t said_with_key() const noexcept {
+    return options_.is_trusted_fabric ? security::kSaysClear : std::uint8_t{0};
+  }
   TcpConnection* add(std::unique_ptr<sys::Socket> socket, TcpChannel channel,
                      TcpConnection::Phase phase, bool dialled, std::uint64_t now_ns,
                      std::optional<Error>& why);

@@ -30,6 +30,13 @@ class TrustedPair {
         acceptor(TcpChannel::Side::acceptor, kTwo, NodeId::nobody,
                  with(cluster, kTwo, acceptor_says), filled_secret(3)) {}
 
+  /// With a key that they share.
+  TrustedPair(std::uint8_t dialler_says, std::uint8_t acceptor_says)
+      : dialler(TcpChannel::Side::dialler, kOne, kTwo.node, filled_secret(1), filled_secret(2),
+                dialler_says),
+        acceptor(TcpChannel::Side::acceptor, kTwo, NodeId::nobody, filled_secret(1),
+                 filled_secret(3), acceptor_says) {}
+
   static security::LinkSelf with(const LinkCluster& cluster, const NodeName& name,
                                  std::uint8_t says) {
     security::LinkSelf link = cluster.link(name.node);
@@ -116,6 +123,24 @@ TEST(TcpTrusted, WhereOneAloneSaysSoBothAreTold) {
     EXPECT_FALSE(pair.acceptor.agrees());
     EXPECT_FALSE(pair.dialler.is_open());
     EXPECT_FALSE(pair.acceptor.is_open());
+  }
+}
+
+TEST(TcpTrusted, WithASharedKeyBothSayItOrDoNotUnderstandEachOther) {
+  for (const std::uint8_t says : {std::uint8_t{0}, kSaysClear}) {
+    TrustedPair pair(says, says);
+    ASSERT_EQ(pair.speak(), std::pair(Errc{}, Errc{}));
+    ASSERT_TRUE(pair.dialler.is_open() && pair.acceptor.is_open());
+    const auto record = pair.record();
+    EXPECT_EQ(is_readable(record), says == kSaysClear);
+    EXPECT_EQ(pair.feed(pair.acceptor, record), Errc{});
+    EXPECT_TRUE(std::ranges::equal(pair.heard, base::as_bytes(kText)));
+    if (says == kSaysClear) {
+      EXPECT_EQ(pair.feed(pair.acceptor, record), Errc::corrupt) << "it came twice";
+    }
+    TrustedPair apart(says, says ^ kSaysClear);
+    EXPECT_EQ(apart.speak(), std::pair(Errc::not_authentic, Errc::not_authentic));
+    EXPECT_FALSE(apart.dialler.is_open() || apart.acceptor.is_open());
   }
 }
 

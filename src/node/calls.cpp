@@ -123,7 +123,6 @@ bool Calls::on_reply(fabric::NodeId from, const replication::Reply& reply, std::
         break;
       }
       sessions_[call.session] = {.number = reply.value, .sequence = 1};
-      call.is_unsure = false;  // what nobody answered opened a session as well
       queue(slot);
       break;
     case ReplyStatus::expired:
@@ -152,7 +151,7 @@ bool Calls::on_reply(fabric::NodeId from, const replication::Reply& reply, std::
       }
       break;
     case ReplyStatus::lost:
-      call.is_unsure = true;
+      call.is_unsure |= !is_opening(call);
       later(slot, now_ns + pause_ns_);
       break;
     case ReplyStatus::busy: {
@@ -173,7 +172,7 @@ void Calls::on_lost(fabric::NodeId peer) {
     Call& call = calls_[slot];
     if (!call.is_live || call.number == 0 || call.asked != peer) continue;
     was_asked = true;
-    call.is_unsure = true;
+    call.is_unsure |= !is_opening(call);
     queue(slot);
   }
   if (was_asked && peer == line_.asked_now()) line_.ask_another(0);
@@ -225,7 +224,7 @@ void Calls::look_at_times(std::uint64_t now_ns) {
     }
     if (call.number != 0) {
       // Who was asked may be cut off.
-      call.is_unsure = true;
+      call.is_unsure |= !is_opening(call);
       is_silent |= call.asked == line_.asked_now();
     }
     queue(slot);

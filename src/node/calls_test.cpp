@@ -281,6 +281,17 @@ TEST_F(CallsTest, WhoHasNoRightIsToldAfterAMoment) {
   EXPECT_EQ(codes_["later"], Errc::no_right);
 }
 
+TEST_F(CallsTest, ASessionThatNobodySaidIsOpenLeavesNothingUnknown) {
+  begin("a");
+  ASSERT_EQ(advance().size(), 1u);
+  now_ns_ += kAttemptNs;
+  answer(advance()[0], ReplyStatus::no_right, "");
+  now_ns_ += 300'000'000;
+  answer(advance()[0], ReplyStatus::no_right, "");
+  calls_.tell();
+  EXPECT_EQ(codes_["a"], Errc::no_right) << "the command was never sent";
+}
+
 TEST_F(CallsTest, WhoIsNotConnectedIsWaitedForAndThenAnother) {
   is_connected_ = false;
   ask("a");

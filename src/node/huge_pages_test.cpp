@@ -27,10 +27,10 @@ void add_part(Space& space, const Object<Pile>& pile) {
 
 TEST(HugePages, AreAskedForOnceByAnObjectThatGrewLarge) {
   const TestDirectory directory;
-  auto space = open_test_space(directory);
-  const auto pile = space.create<Pile>().value();
   Steps steps;
   const auto& advised = steps.count("txn.huge_pages");
+  auto space = open_test_space(directory);
+  const auto pile = space.create<Pile>().value();
   for (int i = 0; i < 4; ++i) add_part(space, pile);
   EXPECT_EQ(advised, 0u) << "2 MiB";
   for (int i = 0; i < 20; ++i) add_part(space, pile);
@@ -49,10 +49,10 @@ TEST(HugePages, AreAskedForOnceByAnObjectThatGrewLarge) {
 
 TEST(HugePages, AreNotAskedForWhereStoresAreGuardedPageByPage) {
   const TestDirectory directory;
-  auto space = open_test_space(directory, {.guard_stores = true});
-  const auto pile = space.create<Pile>().value();
   Steps steps;
   const auto& advised = steps.count("txn.huge_pages");
+  auto space = open_test_space(directory, {.guard_stores = true});
+  const auto pile = space.create<Pile>().value();
   for (int i = 0; i < 12; ++i) add_part(space, pile);
   EXPECT_EQ(advised, 0u);
 }

@@ -188,7 +188,7 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_leader(
     std::uint64_t asked_session, std::uint64_t asked_sequence, base::Bytes command,
     std::uint64_t deadline_ns) {
   return ask_until_answered(
-      EnvelopeKind::request,
+      EnvelopeKind::request, asked_session != 0,
       [&](std::uint64_t its_number) {
         return encode(replication::Request{.number = its_number,
                                            .session = asked_session,
@@ -199,7 +199,8 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_leader(
 }
 
 Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answered(
-    EnvelopeKind kind, const std::function<std::vector<std::byte>(std::uint64_t)>& make_body,
+    EnvelopeKind kind, bool is_command,
+    const std::function<std::vector<std::byte>(std::uint64_t)>& make_body,
     std::uint64_t deadline_ns) {
   bool is_unsure = false;    // an attempt before may be in somebody's log
   bool was_refused = false;  // … because there was too much to do
@@ -211,7 +212,7 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answere
     DOLMEN_TRY(const bool is_answered,
                ask(kind, body, deadline_ns, [this] { return answer.has_value(); }));
     if (!is_answered) {
-      is_unsure = true;
+      is_unsure = is_command;
       ask_next();
       continue;
     }
@@ -242,7 +243,7 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answere
         DOLMEN_CHECK(pause(deadline_ns));
         break;
       case ReplyStatus::lost:
-        is_unsure = true;
+        is_unsure = is_command;
         DOLMEN_CHECK(pause(deadline_ns));
         break;
       case ReplyStatus::busy: {
@@ -347,7 +348,7 @@ Result<ReplicatedReading> ReplicatedClient::read(std::span<const std::byte> quer
     return encode(
         replication::ReadRequest{.number = number, .level = node::level_of(level), .query = query});
   };
-  DOLMEN_TRY(Impl::Answer answer, impl_->ask_until_answered(EnvelopeKind::read_request, body,
+  DOLMEN_TRY(Impl::Answer answer, impl_->ask_until_answered(EnvelopeKind::read_request, false, body,
                                                             Impl::deadline_in(patience)));
   if (answer.status != ReplyStatus::done) {
     return fail(Errc::invalid_argument, "the state machine refuses the query");

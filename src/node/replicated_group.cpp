@@ -9,6 +9,7 @@
 
 #include "fabric/joined_endpoint.hpp"
 #include "fabric/shm.hpp"
+#include "node/cluster_identity.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::node {
@@ -122,6 +123,7 @@ Result<void> plan_tcp(const ReplicatedGroup& group, GroupPlan& result) {
   if (result.members.empty()) return fail(Errc::invalid_argument, "members", 0);
   if (group.key_file.empty()) return fail(Errc::invalid_argument, "which key file?");
   DOLMEN_TRY(result.key, read_key_file(group.key_file));
+  result.is_trusted_fabric = says_of(group.is_trusted_fabric) != 0;
   return {};
 }
 
@@ -161,7 +163,11 @@ Result<Joined> connect(const GroupPlan& plan, const fabric::NodeName& self,
                fabric::open_shm(env, std::move(directory), {.self = self, .wait = wait}));
     return Joined{.endpoint = std::move(shared)};
   }
-  fabric::TcpOptions tcp{.self = self, .key = plan.key, .link = plan.link, .wait = wait};
+  fabric::TcpOptions tcp{.self = self,
+                         .key = plan.key,
+                         .link = plan.link,
+                         .is_trusted_fabric = plan.is_trusted_fabric,
+                         .wait = wait};
   for (const fabric::TcpPeer& peer : plan.members) {
     if (peer.node == self.node) {
       tcp.listen = peer.address;

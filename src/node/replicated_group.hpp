@@ -30,6 +30,7 @@ namespace dolmen::node {
 
 struct GroupPlan {
   fabric::Secret key;                        ///< that all share
+  bool is_trusted_fabric = false;            ///< … and need not encrypt with
   std::optional<security::LinkSelf> link{};  ///< set: instead, everybody has a key of its own
   std::vector<fabric::TcpPeer> members;      ///< ascending by number; addresses of tcp only
   replication::Addresses addresses;          ///< the same as text
