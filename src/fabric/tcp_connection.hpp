@@ -43,7 +43,7 @@ struct TcpConnection {
   bool is_blocked = false;  ///< the system takes no more; the poller says when it does
   bool is_reported = false;
   bool is_hot = false;  ///< read without asking the poller
-  unsigned quiet_reads = 0;
+  unsigned quiet_polls = 0;  ///< in vain, since it was written to or read from
   std::optional<Error> failure;  ///< why it ends at the next occasion
 };
 

@@ -15,8 +15,12 @@ namespace {
 /// Connections that are read without asking the poller: what such a read costs, the poller costs,
 /// too.
 constexpr std::size_t kHotMax = 4;
-/// After so many reads in vain a connection is left to the poller.
-constexpr unsigned kQuietReadsMax = 20'000;
+/// After so many polls in vain a connection is left to the poller.
+constexpr unsigned kQuietPollsMax = 20'000;
+/// … and after so many since it was last written to or heard from, it is read at every eighth poll:
+/// members that say something now and then cost the answer to who asks all the time little.
+constexpr unsigned kBriskPolls = 256;
+constexpr unsigned kReadEvery = 8;
 /// How often the poller is asked while hot connections are quiet, and while they are not.
 constexpr unsigned kAskEvery = 16;
 constexpr std::size_t kEventsAtOnce = 32;
@@ -62,10 +66,12 @@ Result<void> TcpEndpoint::wait(std::uint64_t until_ns) {
 bool TcpEndpoint::poll_hot(Sink& sink) {
   bool did_something = false;
   for (TcpConnection* const connection : hot_) {
+    const unsigned quiet = ++connection->quiet_polls;
+    if (quiet > kBriskPolls && quiet % kReadEvery != 0) continue;
     if (read_from(*connection, sink)) {
-      connection->quiet_reads = 0;
+      connection->quiet_polls = 0;
       did_something = true;
-    } else if (++connection->quiet_reads > kQuietReadsMax) {
+    } else if (quiet > kQuietPollsMax) {
       connection->is_hot = false;
     }
   }
@@ -74,11 +80,11 @@ bool TcpEndpoint::poll_hot(Sink& sink) {
 }
 
 void TcpEndpoint::warm(TcpConnection& connection) {
-  connection.quiet_reads = 0;
+  connection.quiet_polls = 0;
   if (connection.is_hot) return;
   if (hot_.size() == kHotMax) {
-    const auto coldest = std::ranges::max_element(hot_, {}, &TcpConnection::quiet_reads);
-    if ((*coldest)->quiet_reads < kAskEvery) return;
+    const auto coldest = std::ranges::max_element(hot_, {}, &TcpConnection::quiet_polls);
+    if ((*coldest)->quiet_polls < kAskEvery) return;
     (*coldest)->is_hot = false;
     hot_.erase(coldest);
   }
@@ -200,6 +206,7 @@ void TcpEndpoint::flush(TcpConnection& connection) {
     }
     is_blocked = *count < bytes.size();
     channel.written(*count);
+    connection.quiet_polls = 0;  // an answer is likely
   }
   if (is_blocked == connection.is_blocked) return;
   connection.is_blocked = is_blocked;
