@@ -282,7 +282,7 @@ TEST_F(CallsTest, WhoHasNoRightIsToldAfterAMoment) {
 }
 
 TEST_F(CallsTest, ASessionThatNobodySaidIsOpenLeavesNothingUnknown) {
-  begin("a");
+  ASSERT_TRUE(calls_.begin_call(command_of("a"), now_ns_ + 1'000'000'000, told("a")));
   ASSERT_EQ(advance().size(), 1u);
   now_ns_ += kAttemptNs;
   answer(advance()[0], ReplyStatus::no_right, "");
