@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Whether a campaign sees a bug that is planted in the product. Tests only.
+// Whether a campaign sees a bug that is planted in the product, and which rare paths it took on
+// purpose. Tests only.
 #pragma once
 
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
+#include <initializer_list>
 #include <string>
 
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <gtest/gtest.h>
 
 #include "sim/sim_hooks.hpp"
 
@@ -34,6 +38,24 @@ std::uint64_t first_seen(const std::string& bug, std::uint64_t seeds_max, const 
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) return seed;
   }
   return 0;
+}
+
+/// Each of these BUGGIFY sites fired in some run.
+inline void expect_fired(const SimHooks& hooks, std::initializer_list<const char*> sites) {
+  const auto reached = hooks.buggify_sites();
+  for (const char* const site : sites) {
+    const auto found = reached.find(site);
+    EXPECT_TRUE(found != reached.end() && found->second.fired > 0) << site;
+  }
+}
+
+/// "replication.letter_lost 3124, …"
+inline std::string fired_text(const SimHooks& hooks) {
+  std::string text;
+  for (const auto& [name, site] : hooks.buggify_sites()) {
+    text += (text.empty() ? "" : ", ") + name + " " + std::to_string(site.fired);
+  }
+  return text;
 }
 
 }  // namespace dolmen::sim

@@ -94,6 +94,7 @@ void Courier::take_in(const Mailbox::Channel* channel, Link& link, const MailMes
     const bool is_next = sequence == link.proposed.end() + 1;
     if (is_next) {
       if (!link.proposed.has_room(mail.size(), options_.proposed_bytes)) return;
+      if (DOLMEN_BUGGIFY("cluster.mail_untaken")) return;  // it comes again
       link.proposed.push(mail.size());
     }
     if (is_next || (sequence > consumed && DOLMEN_PLANTED("cluster.proposed_again"))) {
@@ -132,7 +133,8 @@ void Courier::serve(std::uint64_t now_ns, const GroupId& peer, const Mailbox::Ch
     link.resend_ns = options_.resend_ns;
     link.resend_at_ns = now_ns + link.resend_ns;
   }
-  if (was_under_way && now_ns >= link.resend_at_ns) {
+  const bool is_due = now_ns >= link.resend_at_ns;
+  if (was_under_way && (is_due || DOLMEN_BUGGIFY("cluster.mail_again"))) {
     link.sent.cut(link.heard);
     link.resend_ns = std::min(2 * link.resend_ns, options_.resend_max_ns);
     link.resend_at_ns = now_ns + link.resend_ns;
@@ -140,7 +142,9 @@ void Courier::serve(std::uint64_t now_ns, const GroupId& peer, const Mailbox::Ch
   send(now_ns, peer, channel, link);
   if (DOLMEN_PLANTED("cluster.trimmed_when_sent")) link.heard = link.sent.end();
   const bool is_trimmable = link.heard > std::max(link.trimmed, channel.acknowledged);
-  if (is_trimmable && trim_at_ns_ == kNever) trim_at_ns_ = now_ns + options_.trim_ns;
+  if (is_trimmable && trim_at_ns_ == kNever) {
+    trim_at_ns_ = now_ns + (DOLMEN_BUGGIFY("cluster.trim_early") ? 0 : options_.trim_ns);
+  }
 }
 
 void Courier::send(std::uint64_t now_ns, const GroupId& peer, const Mailbox::Channel& channel,
@@ -154,7 +158,8 @@ void Courier::send(std::uint64_t now_ns, const GroupId& peer, const Mailbox::Cha
     const auto at = [&](MailSequence sequence) -> const std::vector<std::byte>& {
       return channel.unacknowledged[sequence - channel.acknowledged - 1];
     };
-    if (!link.sent.has_room(at(link.sent.end() + 1).size(), options_.window_bytes)) break;
+    const std::size_t most = DOLMEN_BUGGIFY("cluster.window_small") ? 1 : options_.window_bytes;
+    if (!link.sent.has_room(at(link.sent.end() + 1).size(), most)) break;
     MailMessage message = begin_message();
     message.first = link.sent.end() + 1;
     std::size_t bytes = 0;
@@ -162,7 +167,8 @@ void Courier::send(std::uint64_t now_ns, const GroupId& peer, const Mailbox::Cha
       const std::vector<std::byte>& mail = at(link.sent.end() + 1);
       if (!link.sent.has_room(mail.size(), options_.window_bytes)) break;
       bytes += kMailHeadBytes + mail.size();
-      if (!message.mails.empty() && bytes > options_.message_bytes) break;
+      const bool is_full = bytes > options_.message_bytes || DOLMEN_BUGGIFY("cluster.mail_alone");
+      if (!message.mails.empty() && is_full) break;
       message.mails.push_back(mail);
       link.sent.push(mail.size());
     }

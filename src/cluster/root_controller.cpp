@@ -92,7 +92,7 @@ RootActions RootController::tick(std::uint64_t now_ns, const RootState& state) {
   watch_nodes(now_ns, state, actions);
   drive_changes(now_ns, state, actions);
   correct(now_ns, state, actions);
-  if (now_ns - began_ns_ >= options_.plan_after_ns) {
+  if (now_ns - began_ns_ >= options_.plan_after_ns || DOLMEN_BUGGIFY("cluster.plan_early")) {
     if (const auto change = plan(state, holdings_, options_.plan)) {
       propose(now_ns, *change, actions);
     }

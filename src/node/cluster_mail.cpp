@@ -152,7 +152,7 @@ void ClusterMail::send(std::uint64_t now_ns, replication::Member& member,
   std::vector<NodeNumber> to;
   const bool is_there = place.leader == self_ ||
                         (place.leader != 0 && endpoint_.connected(fabric::NodeId{place.leader}));
-  if (is_there && !is_silent) {
+  if (is_there && !is_silent && !DOLMEN_BUGGIFY("node.mail_to_all")) {
     to.push_back(place.leader);
   } else {
     for (const auto& [member_node, life] : group.members) to.push_back(member_node);
@@ -184,7 +184,9 @@ void ClusterMail::propose(replication::Member& member, GroupNumber number, Box& 
     told.received = {
         .from = change.received->from, .sequence = change.received->sequence, .bytes = {}};
   }
-  if (box.proposed_bytes > 0 && box.proposed_bytes + bytes > options_.proposed_bytes_max) {
+  const bool has_room = box.proposed_bytes + bytes <= options_.proposed_bytes_max &&
+                        !DOLMEN_BUGGIFY("node.mail_declined");
+  if (box.proposed_bytes > 0 && !has_room) {
     return box.courier->declined(now_ns_, told);
   }
   box.proposed_bytes += bytes;

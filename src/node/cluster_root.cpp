@@ -64,7 +64,7 @@ void ClusterCore::hear_ask(const fabric::NodeName& from, base::Bytes body) {
   if (!map_.is_begun() && ask->life == 0) {
     return member_->say(from, EnvelopeKind::map, group_of(kRootGroup), {});
   }
-  if (map_.version() <= ask->version) return;
+  if (map_.version() <= ask->version || DOLMEN_BUGGIFY("node.map_late")) return;
   member_->say(from, EnvelopeKind::map, group_of(kRootGroup), cluster::encode_root(map_));
 }
 
@@ -191,7 +191,8 @@ void ClusterCore::give_orders(std::uint64_t now_ns) {
       continue;
     }
     const cluster::RootGroup* const group = map_.group(number);
-    if (now_ns < ordered.next_ns || group == nullptr) continue;
+    const bool is_due = now_ns >= ordered.next_ns || DOLMEN_BUGGIFY("node.order_again");
+    if (!is_due || group == nullptr) continue;
     ordered.next_ns = now_ns + options_.order_ns;
     const std::vector<std::byte> body = encode(ordered.order);
     std::vector<NodeNumber> to;
@@ -240,7 +241,8 @@ void ClusterCore::hear_order(const fabric::NodeName& from, base::Bytes body) {
 
 void ClusterCore::hear_report(base::Bytes body) {
   const auto said = decode_report(body);
-  if (!said || !controller_) return;
+  // One that is not heard is asked for again.
+  if (!said || !controller_ || DOLMEN_BUGGIFY("node.report_unheard")) return;
   const auto found = ordered_.find(said->report.group);
   if (found == ordered_.end()) return;
   Ordered& ordered = found->second;

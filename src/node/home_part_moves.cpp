@@ -106,6 +106,7 @@ Result<std::vector<HomeCommand>> HomePart::post_parts(const ReadPart& read) cons
   std::vector<HomeCommand> commands;
   for (const cluster::HomePartWanted& wanted : table_.parts_wanted()) {
     if (commands.size() == kPostedPartsMax) break;
+    if (!commands.empty() && DOLMEN_BUGGIFY("node.parts_few")) break;
     DOLMEN_TRY(auto bytes, read(wanted.id, wanted.offset, wanted.bytes));
     commands.emplace_back(cluster::home::PostPart{
         .id = wanted.id, .number = wanted.number, .bytes = std::move(bytes)});

@@ -89,6 +89,7 @@ Result<std::vector<std::byte>> SpaceMachine::run(const SpaceCall& call, bool is_
 
 Result<void> SpaceMachine::have_space() {
   leave_behind();
+  if (space_ && DOLMEN_BUGGIFY("node.space_closed")) forget_space();
   if (space_) return {};
   if (!waiting_.empty() || env_.clock->monotonic_ns() < rest_until_ns_) {
     return fail(Errc::busy, "a space that is being opened");
@@ -293,8 +294,11 @@ Result<void> SpaceMachine::decided(std::uint64_t index) {
 }
 
 bool SpaceMachine::is_checkpoint_due() {
-  return !image_->space().is_null() && image_->store().checkpoint_due() &&
-         image_->store().stats().log_tail_bytes >= retry_at_bytes_;
+  if (image_->space().is_null()) return false;
+  const bool is_early = DOLMEN_BUGGIFY("node.image_checkpoint_early");
+  if (!is_early && !image_->store().checkpoint_due()) return false;
+  const std::uint64_t early_bytes = is_early ? options_.image.tail_bytes_max / 4 : 0;
+  return image_->store().stats().log_tail_bytes >= std::max(retry_at_bytes_, early_bytes);
 }
 
 /// Requires: nothing waits, or the space is not open.

@@ -65,7 +65,10 @@ Result<bool> Member::turn() {
   for (auto& [group, hosting] : groups_) DOLMEN_CHECK(serve(group, hosting));
   DOLMEN_TRY(const bool has_moved, look_after_states());
   busy |= has_moved;
-  if (std::exchange(has_new_addresses_, false)) tell_addresses();
+  if (has_new_addresses_ && !DOLMEN_BUGGIFY("replication.roster_late")) {
+    has_new_addresses_ = false;
+    tell_addresses();
+  }
   DOLMEN_CHECK(journal_ ? look_after_journal() : look_after_memory(busy));
   // What may be proposed only now waits for nothing that would wake this one.
   for (const auto& [group, hosting] : groups_) {
@@ -270,6 +273,7 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
   const std::uint64_t executing_ns = hosting.work_ns;
   for (std::size_t left = hosting.requests.may_begin(hosting.pending.size()); left > 0; --left) {
     if ((is_bounded || hosting.machine->waits_for_decided()) && !can_propose(hosting)) break;
+    if (DOLMEN_BUGGIFY("replication.propose_later")) break;
     auto [waiting, is_late] = hosting.requests.pop(now_ns());
     if (replica.role() != log::Role::leader) {
       answer(group, hosting, waiting.pending, {.status = ReplyStatus::not_leader});
@@ -393,13 +397,14 @@ Result<void> Member::carry_out(const GroupId& group, Hosting& hosting) {
   for (const auto& letter : output.letters) {
     const auto to = endpoint_.connected(node_of(letter.to));
     // A lost one is sent again by the replica.
-    if (!to) continue;
-    send(*to,
-         {.kind = EnvelopeKind::replica,
-          .group = group,
-          .from = hosting.replica.self(),
-          .to = letter.to},
-         log::encode(letter.message));
+    if (!to || DOLMEN_BUGGIFY("replication.letter_lost")) continue;
+    const Envelope envelope{.kind = EnvelopeKind::replica,
+                            .group = group,
+                            .from = hosting.replica.self(),
+                            .to = letter.to};
+    const std::vector<std::byte> body = log::encode(letter.message);
+    send(*to, envelope, body);
+    if (DOLMEN_BUGGIFY("replication.letter_again")) send(*to, envelope, body);
   }
   return {};
 }
@@ -439,6 +444,7 @@ Result<void> Member::serve(const GroupId& group, Hosting& hosting) {
   if (!hosting.memory.empty()) DOLMEN_CHECK(tell_decided(hosting));
   std::uint64_t answered = 0;
   while (!hosting.pending.empty() && hosting.pending.front().place.index <= replica.stable()) {
+    if (DOLMEN_BUGGIFY("replication.answer_later")) break;
     ++answered;
     Pending pending = std::move(hosting.pending.front());
     hosting.pending.pop_front();
@@ -516,6 +522,12 @@ Result<void> Member::close() {
 
 // --- the journal ---------------------------------------------------------------------------------
 
+bool Member::is_checkpoint_due() {
+  constexpr std::uint64_t kEarlyBytes = 2u << 10;
+  return journal_->checkpoint_due() || (DOLMEN_BUGGIFY("replication.checkpoint_early") &&
+                                        journal_->stats().log_tail_bytes >= kEarlyBytes);
+}
+
 Result<void> Member::look_after_journal() {
   if (checkpoint_done_.load(std::memory_order_acquire)) {
     checkpoint_thread_.reset();
@@ -524,7 +536,7 @@ Result<void> Member::look_after_journal() {
     if (code == Errc::store_failed) return checkpoint_result_;
     if (code != Errc{}) checkpoint_not_before_ns_ = now_ns() + options_.checkpoint_retry_ns;
   }
-  if (checkpoint_thread_ || !journal_->checkpoint_due()) return {};
+  if (checkpoint_thread_ || !is_checkpoint_due()) return {};
   if (now_ns() < checkpoint_not_before_ns_ || holds_log()) return {};
   DOLMEN_CHECK(carry_out_all());
   bool can_start = true;

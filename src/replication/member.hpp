@@ -335,6 +335,7 @@ class Member final : private fabric::Sink {
   void forget_reader(const fabric::NodeName& reader);
   void retire_memory(const Hosting& hosting) noexcept;
   [[nodiscard]] Result<void> look_after_journal();
+  [[nodiscard]] bool is_checkpoint_due();
   [[nodiscard]] static Result<void> tell_decided(Hosting& hosting);
   [[nodiscard]] Result<bool> compact(Hosting& hosting);
   // member_state.cpp

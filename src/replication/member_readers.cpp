@@ -68,7 +68,7 @@ void Member::answer_memory(const GroupId& group, const Hosting& hosting,
       .configured = replica.configured_at(),
       .configuration = replica.last_configuration()};
   const bool is_granted =
-      !hosting.memory.empty() &&
+      !hosting.memory.empty() && !DOLMEN_BUGGIFY("replication.memory_untold") &&
       endpoint_.grant(hosting.memory_region, reader.node, {.read = true}).has_value();
   if (is_granted) {
     memory_readers_[reader] = shown;
@@ -113,6 +113,7 @@ void Member::answer_lease(const fabric::NodeName& from, const GroupId& group, Ho
     const std::uint64_t now_ns = env_.clock->monotonic_ns();
     const std::uint64_t until_ns = hosting.replica.lease_until_ns(now_ns);
     told.left_ns = std::min(until_ns - std::min(until_ns, now_ns), kLeaseMaxNs);
+    if (DOLMEN_BUGGIFY("replication.lease_short")) told.left_ns /= 8;
   }
   send(from, {.kind = EnvelopeKind::lease, .group = group, .from = hosting.replica.self()},
        encode(told));

@@ -62,6 +62,7 @@ void Member::begin_reads(const GroupId& group, Hosting& hosting) {
   log::Replica& replica = hosting.replica;
   std::size_t left = hosting.reads.may_begin(hosting.asking.size() + hosting.ahead.size());
   for (; left > 0; --left) {
+    if (DOLMEN_BUGGIFY("replication.read_later")) break;
     auto [reader, is_late] = hosting.reads.pop(now_ns());
     if (is_late) {
       answer_reader(group, hosting, reader,
@@ -78,7 +79,8 @@ void Member::begin_reads(const GroupId& group, Hosting& hosting) {
       continue;
     }
     const bool is_by_lease = reader.level == ReadLevel::lease && hosting.executor &&
-                             can_read(hosting, replica.stable()) && has_lease(hosting);
+                             can_read(hosting, replica.stable()) && has_lease(hosting) &&
+                             !DOLMEN_BUGGIFY("replication.lease_unused");
     if (is_by_lease && read(group, hosting, reader, true)) continue;
     const auto ticket = replica.begin_read();
     if (!ticket) {

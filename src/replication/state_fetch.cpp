@@ -116,7 +116,9 @@ Result<bool> StateFetch::go_on(std::uint64_t now_ns, log::ReplicaId leader, cons
   bool busy = *stored;
   if (busy || is_waiting_) heard_ns_ = now_ns;
   // What else it is to be asked for follows from whether it has anything at all.
-  const std::size_t window = next_ == 0 && parts_.size() <= 1 ? 1 : options_.window;
+  const bool is_narrow =
+      (next_ == 0 && parts_.size() <= 1) || DOLMEN_BUGGIFY("replication.state_one_part");
+  const std::size_t window = is_narrow ? 1 : options_.window;
   for (std::uint64_t number = next_; number < next_ + window && number <= end_; ++number) {
     Part& part = parts_[number];
     if (part.is_here || (part.asked_ns != 0 && now_ns < part.asked_ns + options_.resend_ns)) {

@@ -32,7 +32,8 @@ void StateServer::take(std::uint64_t now_ns, log::ReplicaId asker, const fabric:
   if (sending == sendings_.end()) {
     if (ask.part != 0) return refuse(asker, from, ask.transfer, StateStatus::gone);
     const std::size_t kept = kind == Asker::client ? 1 : 0;
-    if (sendings_.size() + kept >= options_.senders_max) {
+    if (sendings_.size() + kept >= options_.senders_max ||
+        DOLMEN_BUGGIFY("replication.state_busy")) {
       return refuse(asker, from, ask.transfer, StateStatus::busy);
     }
     auto source = machine_.send_state(ask.reference, options_.part_bytes);

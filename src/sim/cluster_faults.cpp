@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sim/cluster_run.hpp"
+#include "sim/sim_hooks.hpp"
 
 namespace dolmen::sim {
 
@@ -165,6 +166,7 @@ void ClusterRun::change_members() {
 }
 
 void ClusterRun::heal() {
+  if (options_.hooks != nullptr) options_.hooks->calm();
   fabric_.heal();
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     Node& node = *nodes_[i];

@@ -6,6 +6,7 @@
 
 #include "base/checksum.hpp"
 #include "sim/cluster_run.hpp"
+#include "sim/sim_hooks.hpp"
 #include "sys/borrowed_disk.hpp"
 
 namespace dolmen::sim {
@@ -449,6 +450,9 @@ ClusterWorldResult ClusterRun::run() {
 }
 
 ClusterWorldResult run_cluster_world(const ClusterWorldOptions& options) {
+  if (options.hooks != nullptr) {
+    options.hooks->begin(options.seed, base::mix_seed(options.seed, 0xC8) % 2 == 0);
+  }
   return ClusterRun(options).run();
 }
 

@@ -19,6 +19,8 @@ class Memory;
 
 namespace dolmen::sim {
 
+class SimHooks;
+
 /// Kinds of faults, as bits.
 enum ClusterFault : std::uint32_t {
   kPacketLoss = 1,           ///< packets are lost and repeated
@@ -57,6 +59,9 @@ struct ClusterWorldOptions {
   std::uint64_t calm_ns = 20'000'000'000;
   /// Faults that a run may have; the seed chooses among them.
   std::uint32_t faults = kAllClusterFaults;
+  /// In half of the runs their BUGGIFY sites are those of the seed, until the faults end; in the
+  /// others they are silent. Null: they are whatever is installed.
+  SimHooks* hooks = nullptr;
 };
 
 struct ClusterWorldResult {
@@ -76,7 +81,7 @@ struct ClusterWorldResult {
   std::uint64_t in_spaces = 0;  ///< of the commands answered, by groups that keep a space
 };
 
-/// One run. Its hooks are those that are installed.
+/// One run. Its hooks are those that are installed; `options.hooks`, if there are any, are those.
 [[nodiscard]] ClusterWorldResult run_cluster_world(const ClusterWorldOptions& options);
 
 /// Fewer faults and a shorter time that still show a violation that `options` shows.

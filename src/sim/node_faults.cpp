@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sim/node_run.hpp"
+#include "sim/sim_hooks.hpp"
 
 namespace dolmen::sim {
 
@@ -116,6 +117,7 @@ void NodeRun::strike_once() {
 }
 
 void NodeRun::heal() {
+  if (options_.hooks != nullptr) options_.hooks->calm();
   fabric_.heal();
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     Node& node = *nodes_[i];

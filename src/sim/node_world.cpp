@@ -7,6 +7,7 @@
 #include "base/checksum.hpp"
 #include "node/cluster_rights.hpp"
 #include "sim/node_run.hpp"
+#include "sim/sim_hooks.hpp"
 #include "sys/borrowed_disk.hpp"
 
 namespace dolmen::sim {
@@ -590,6 +591,11 @@ NodeWorldResult NodeRun::run() {
   return result_;
 }
 
-NodeWorldResult run_node_world(const NodeWorldOptions& options) { return NodeRun(options).run(); }
+NodeWorldResult run_node_world(const NodeWorldOptions& options) {
+  if (options.hooks != nullptr) {
+    options.hooks->begin(options.seed, base::mix_seed(options.seed, 0xC8) % 2 == 0);
+  }
+  return NodeRun(options).run();
+}
 
 }  // namespace dolmen::sim

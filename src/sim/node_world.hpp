@@ -16,6 +16,8 @@
 
 namespace dolmen::sim {
 
+class SimHooks;
+
 /// Kinds of faults, as bits.
 enum NodeFault : std::uint32_t {
   kNodePackets = 1,        ///< lost, late, repeated
@@ -46,6 +48,9 @@ struct NodeWorldOptions {
   /// Whether clients show rights, which are given anew now and then, and some ask for what they may
   /// not have: that changes what is drawn.
   bool has_intruders = true;
+  /// In half of the runs their BUGGIFY sites are those of the seed, until the faults end; in the
+  /// others they are silent. Null: they are whatever is installed.
+  SimHooks* hooks = nullptr;
 };
 
 struct NodeWorldResult {
@@ -76,7 +81,7 @@ struct NodeWorldResult {
   std::uint64_t mails_left = 0;  ///< in the leaders' outboxes
 };
 
-/// One run. Its hooks are those that are installed.
+/// One run. Its hooks are those that are installed; `options.hooks`, if there are any, are those.
 [[nodiscard]] NodeWorldResult run_node_world(const NodeWorldOptions& options);
 
 }  // namespace dolmen::sim

@@ -8,21 +8,39 @@
 namespace dolmen::sim {
 
 SimHooks::SimHooks(SimHookOptions options)
-    : options_(std::move(options)), former_(base::install_hooks(this)) {}
+    : planted_(std::move(options.planted)),
+      seed_(options.seed),
+      buggify_(options.buggify),
+      former_(base::install_hooks(this)) {}
 
 SimHooks::~SimHooks() {
   base::Hooks* const removed = base::install_hooks(former_);
   DOLMEN_ASSERT(removed == this);
 }
 
-bool SimHooks::buggify(std::string_view site) {
-  if (!options_.buggify) return false;
+void SimHooks::begin(std::uint64_t seed, bool buggify) {
   const base::Lock lock(mutex_);
+  seed_ = seed;
+  buggify_ = buggify;
+  ++begun_;
+}
+
+void SimHooks::calm() {
+  const base::Lock lock(mutex_);
+  buggify_ = false;
+}
+
+bool SimHooks::buggify(std::string_view site) {
+  const base::Lock lock(mutex_);
+  if (!buggify_) return false;
   auto found = streams_.find(site);
-  if (found == streams_.end()) {
-    base::Random random(base::checksum64(base::as_bytes(site), options_.seed));
+  if (found == streams_.end() || found->second.begun != begun_) {
+    base::Random random(base::checksum64(base::as_bytes(site), seed_));
     const bool active = random.chance(1, 4);
-    found = streams_.emplace(std::string(site), Stream{{.active = active}, random}).first;
+    found = streams_.try_emplace(std::string(site)).first;
+    found->second.site.active = active;
+    found->second.random = random;
+    found->second.begun = begun_;
   }
   Stream& stream = found->second;
   ++stream.site.reached;
@@ -42,7 +60,7 @@ void SimHooks::probe(std::string_view site) {
 }
 
 bool SimHooks::planted(std::string_view bug) {
-  if (bug != options_.planted) return false;
+  if (bug != planted_) return false;
   const base::Lock lock(mutex_);
   ++planted_reached_;
   return true;

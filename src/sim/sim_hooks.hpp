@@ -33,12 +33,17 @@ class SimHooks final : public base::Hooks {
   SimHooks(const SimHooks&) = delete;
   SimHooks& operator=(const SimHooks&) = delete;
 
+  /// The sites of another seed from now on; what was counted stays.
+  void begin(std::uint64_t seed, bool buggify);
+  /// No site fires until begin().
+  void calm();
+
   bool buggify(std::string_view site) override;
   void probe(std::string_view site) override;
   bool planted(std::string_view bug) override;
 
   struct Site {
-    bool active = false;
+    bool active = false;  ///< in the latest seed
     std::uint64_t reached = 0;
     std::uint64_t fired = 0;
   };
@@ -53,15 +58,19 @@ class SimHooks final : public base::Hooks {
  private:
   struct Stream {
     Site site;
-    base::Random random;
+    base::Random random{0};
+    std::uint64_t begun = 0;  ///< the begin() that it is of
   };
 
-  const SimHookOptions options_;
-  base::Hooks* former_;
+  const std::string planted_;
   mutable base::Mutex mutex_;
+  std::uint64_t seed_ DOLMEN_GUARDED_BY(mutex_);
+  bool buggify_ DOLMEN_GUARDED_BY(mutex_);
+  std::uint64_t begun_ DOLMEN_GUARDED_BY(mutex_) = 0;
   std::map<std::string, Stream, std::less<>> streams_ DOLMEN_GUARDED_BY(mutex_);
   Counts probes_ DOLMEN_GUARDED_BY(mutex_);
   std::uint64_t planted_reached_ DOLMEN_GUARDED_BY(mutex_) = 0;
+  base::Hooks* const former_;  ///< the last: this one is installed when all else is there
 };
 
 }  // namespace dolmen::sim

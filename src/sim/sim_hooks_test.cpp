@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/sim_hooks.hpp"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,24 @@ TEST(SimHooks, NothingFiresWhenBuggifyIsOff) {
     SimHooks hooks({.seed = seed, .buggify = false});
     EXPECT_EQ(fires(hooks, "a", 20), std::vector<bool>(20, false));
   }
+}
+
+TEST(SimHooks, SeedsFollowEachOtherAndAreCountedTogether) {
+  SimHooks all({.buggify = false});
+  EXPECT_EQ(fires(all, "a", 100), std::vector<bool>(100, false));
+  std::uint64_t fired = 0;
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    all.begin(seed, true);
+    const std::vector<bool> its = fires(all, "a", 100);
+    all.calm();
+    EXPECT_EQ(fires(all, "a", 100), std::vector<bool>(100, false));
+    fired += static_cast<std::uint64_t>(std::ranges::count(its, true));
+    all.begin(seed, true);
+    EXPECT_EQ(fires(all, "a", 100), its);
+  }
+  EXPECT_GT(fired, 0u);
+  EXPECT_EQ(all.buggify_sites().at("a").fired, 2 * fired);
+  EXPECT_EQ(all.buggify_sites().at("a").reached, 20u * 2 * 100);
 }
 
 TEST(SimHooks, CountsProbesAndPlantsOneBug) {
