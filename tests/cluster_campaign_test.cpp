@@ -64,11 +64,11 @@ TEST(ClusterCampaign, ClientsOfEveryGroupSeeOneCounterWhateverFails) {
   EXPECT_GT(total.ended, seeds);
   EXPECT_GT(total.changes, seeds / 2);
   if (seeds < 60) return;
-  expect_fired(hooks, {"log.send_again", "log.one_entry", "replication.roster_late",
-                       "replication.propose_later", "replication.letter_lost",
-                       "replication.letter_again", "replication.answer_later",
-                       "replication.checkpoint_early", "replication.read_later",
-                       "replication.lease_unused"});
+  expect_fired(
+      hooks,
+      {"log.send_again", "log.one_entry", "replication.roster_late", "replication.propose_later",
+       "replication.letter_lost", "replication.letter_again", "replication.answer_later",
+       "replication.checkpoint_early", "replication.read_later", "replication.lease_unused"});
   if (seeds < 300) return;
   auto probes = hooks.probes();
   for (const char* const place : {"replication.undone", "log.installed", "log.compacted"}) {

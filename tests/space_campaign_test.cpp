@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Clusters of which a group keeps a space, under faults: what clients see is one counter, and at
-// the end all members have the same pages. A seed again: the command that a failure prints.
+// Clusters of which a group keeps a space, under faults: what clients see is one counter beside
+// accounts that one machine could have kept (strict serializability), and at the end all members
+// have the same pages. A seed again: the command that a failure prints.
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -51,6 +52,21 @@ TEST(SpaceCampaign, PlantedBugsAreSeen) {
   }
 }
 
+// By what clients and members saw of the accounts alone, before anything else was looked at.
+TEST(SpaceCampaign, PlantedBugsOfTransactionsAreSeen) {
+  if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
+  // Reads that nobody else was asked about, or from before they were asked; a command that runs
+  // again when it is asked for again; half of a command behind a crash.
+  for (const char* const bug : {"log.read_unconfirmed", "replication.read_early",
+                                "replication.run_again", "space.effect_half"}) {
+    const std::uint64_t seed = first_seen(bug, 60, [](std::uint64_t run) {
+      return run_cluster_world(options_of(run)).violation.starts_with("accounts: ");
+    });
+    EXPECT_NE(seed, 0u) << bug;
+    std::printf("%s: seed %lu\n", bug, seed);
+  }
+}
+
 TEST(SpaceCampaign, ASpaceIsOneAndTheSameOnAllMembersWhateverFails) {
   const std::uint64_t seeds = from_environment("DOLMEN_SPACE_SEEDS", base::budget("space_seeds"));
   const std::uint64_t first = from_environment("DOLMEN_SPACE_FIRST", 1);
@@ -66,6 +82,7 @@ TEST(SpaceCampaign, ASpaceIsOneAndTheSameOnAllMembersWhateverFails) {
                                     << result.state;
     total.simulated_ns += result.simulated_ns;
     total.in_spaces += result.in_spaces;
+    total.accounts += result.accounts;
     total.ended += result.ended;
     total.disks_ended += result.disks_ended;
     total.changes += result.changes;
@@ -79,16 +96,25 @@ TEST(SpaceCampaign, ASpaceIsOneAndTheSameOnAllMembersWhateverFails) {
       seeds, static_cast<double>(total.simulated_ns) / 6e10, total.in_spaces, total.ended,
       total.disks_ended, total.changes, probes["space_machine.opened"],
       probes["replication.state_begun"], probes["space_image.loaded"]);
+  std::printf(
+      "%lu transactions over accounts, %lu that failed, %lu reads by command, %lu by query, %lu of "
+      "which nobody was told\n",
+      total.accounts.done, total.accounts.undone, total.accounts.looks, total.accounts.queries,
+      total.accounts.unknown);
   std::printf("taken on purpose: %s\n", fired_text(hooks).c_str());
   EXPECT_GT(total.in_spaces, seeds * 50);
+  EXPECT_GT(total.accounts.done, seeds * 10);
+  EXPECT_GT(total.accounts.undone, seeds * 3);
+  EXPECT_GT(total.accounts.looks, seeds);
+  EXPECT_GT(total.accounts.queries, seeds * 5);
   if (seeds < 50) return;
   for (const char* const place :
        {"replication.undone", "log.installed", "log.compacted", "space_machine.opened",
         "space_image.loaded", "replication.state_begun", "replication.state_arrived"}) {
     EXPECT_GT(probes[place], 0u) << place;
   }
-  expect_fired(hooks, {"replication.state_one_part", "replication.state_busy",
-                       "node.space_closed", "node.image_checkpoint_early"});
+  expect_fired(hooks, {"replication.state_one_part", "replication.state_busy", "node.space_closed",
+                       "node.image_checkpoint_early"});
 }
 
 TEST(SpaceCampaign, ARunIsTheSameAgain) {

@@ -79,7 +79,7 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
   use.key() = entry.index;
   by_use_.insert(by_use_.end(), std::move(use));
   if (sequence < known.sequence) return {.status = ReplyStatus::expired};
-  if (sequence > known.sequence) {
+  if (sequence > known.sequence || DOLMEN_PLANTED("replication.run_again")) {
     known.sequence = sequence;
     known.outcome = {.result = machine_.apply_for(holder, entry.index, in.take(in.remaining()))};
   }

@@ -301,7 +301,8 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
       }
       // What an earlier attempt did is not asked for again: the state that effect_of() sees may
       // hold it. The entry is for its place in the log alone, and its result.
-      if (hosting.executor->has_run(waiting.session, waiting.sequence)) {
+      if (hosting.executor->has_run(waiting.session, waiting.sequence) &&
+          !DOLMEN_PLANTED("replication.run_again")) {
         payload.resize(kCommandHeadBytes);
       } else if (const auto effect = hosting.machine->effect_of(command); effect) {
         if (!std::ranges::equal(*effect, command)) {
@@ -518,53 +519,6 @@ void Member::send(const fabric::NodeName& to, const Envelope& envelope, base::By
 Result<void> Member::close() {
   if (!journal_) return {};
   return journal_->close();
-}
-
-// --- the journal ---------------------------------------------------------------------------------
-
-bool Member::is_checkpoint_due() {
-  constexpr std::uint64_t kEarlyBytes = 2u << 10;
-  return journal_->checkpoint_due() || (DOLMEN_BUGGIFY("replication.checkpoint_early") &&
-                                        journal_->stats().log_tail_bytes >= kEarlyBytes);
-}
-
-Result<void> Member::look_after_journal() {
-  if (checkpoint_done_.load(std::memory_order_acquire)) {
-    checkpoint_thread_.reset();
-    checkpoint_done_ = false;
-    const Errc code = checkpoint_result_ ? Errc{} : checkpoint_result_.error().code();
-    if (code == Errc::store_failed) return checkpoint_result_;
-    if (code != Errc{}) checkpoint_not_before_ns_ = now_ns() + options_.checkpoint_retry_ns;
-  }
-  if (checkpoint_thread_ || !is_checkpoint_due()) return {};
-  if (now_ns() < checkpoint_not_before_ns_ || holds_log()) return {};
-  DOLMEN_CHECK(carry_out_all());
-  bool can_start = true;
-  for (auto& [group, hosting] : groups_) {
-    DOLMEN_TRY(const bool is_compact, compact(hosting));
-    can_start &= is_compact;
-  }
-  if (!can_start) return {};
-  // Replicas that nobody runs are kept as they were found.
-  std::map<GroupId, Hosted> replicas = found_;
-  for (const auto& [group, hosting] : groups_) {
-    replicas[group] = {.self = hosting.replica.self(),
-                       .first = hosting.first,
-                       .state = hosting.replica.durable_state()};
-  }
-  auto checkpoint =
-      std::make_shared<const Journal::Checkpoint>(journal_->start_checkpoint(std::move(replicas)));
-  const auto write = [this, checkpoint] {
-    checkpoint_result_ = journal_->write_checkpoint(*checkpoint);
-    checkpoint_done_.store(true, std::memory_order_release);
-  };
-  auto thread = env_.process->start_thread("dolmen-cut", write);
-  if (thread) {
-    checkpoint_thread_ = std::move(*thread);
-  } else {
-    write();
-  }
-  return {};
 }
 
 bool Member::leads(const GroupId& group) const {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A member's snapshots, by which its log can be cut.
+// A member's snapshots, by which its log can be cut, and the checkpoints of its journal.
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "base/hooks.hpp"
@@ -61,6 +62,55 @@ bool Member::compact_witness(Hosting& hosting) {
   hosting.cut_at = known;
   hosting.waits_ns = 0;
   return true;
+}
+
+bool Member::is_checkpoint_due() {
+  constexpr std::uint64_t kEarlyBytes = 2u << 10;
+  return journal_->checkpoint_due() || (DOLMEN_BUGGIFY("replication.checkpoint_early") &&
+                                        journal_->stats().log_tail_bytes >= kEarlyBytes);
+}
+
+Result<void> Member::look_after_journal() {
+  if (checkpoint_done_.load(std::memory_order_acquire)) {
+    checkpoint_thread_.reset();
+    checkpoint_done_ = false;
+    const Errc code = checkpoint_result_ ? Errc{} : checkpoint_result_.error().code();
+    if (code == Errc::store_failed) return checkpoint_result_;
+    if (code != Errc{}) checkpoint_not_before_ns_ = now_ns() + options_.checkpoint_retry_ns;
+  }
+  if (checkpoint_thread_) return {};
+  if (!is_checkpoint_due() || now_ns() < checkpoint_not_before_ns_ || holds_log()) {
+    // Who waits to be cut does not wait for a state that is being sent.
+    for (auto& [group, hosting] : groups_) hosting.is_draining = false;
+    return {};
+  }
+  DOLMEN_CHECK(carry_out_all());
+  bool can_start = true;
+  for (auto& [group, hosting] : groups_) {
+    DOLMEN_TRY(const bool is_compact, compact(hosting));
+    can_start &= is_compact;
+  }
+  if (!can_start) return {};
+  // Replicas that nobody runs are kept as they were found.
+  std::map<GroupId, Hosted> replicas = found_;
+  for (const auto& [group, hosting] : groups_) {
+    replicas[group] = {.self = hosting.replica.self(),
+                       .first = hosting.first,
+                       .state = hosting.replica.durable_state()};
+  }
+  auto checkpoint =
+      std::make_shared<const Journal::Checkpoint>(journal_->start_checkpoint(std::move(replicas)));
+  const auto write = [this, checkpoint] {
+    checkpoint_result_ = journal_->write_checkpoint(*checkpoint);
+    checkpoint_done_.store(true, std::memory_order_release);
+  };
+  auto thread = env_.process->start_thread("dolmen-cut", write);
+  if (thread) {
+    checkpoint_thread_ = std::move(*thread);
+  } else {
+    write();
+  }
+  return {};
 }
 
 }  // namespace dolmen::replication

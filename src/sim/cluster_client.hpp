@@ -38,6 +38,8 @@ class ClusterClient final : private fabric::Sink {
     std::size_t number = 0;  ///< of the client in the history
     bool is_space = false;   ///< the group keeps one
     bool only_reads = false;
+    /// Not null: it asks for accounts of that space instead of the counter, and says so there.
+    AccountsJudge* accounts = nullptr;
     /// What it has now; empty: nothing is shown.
     std::function<replication::Capability()> shown{};
     /// Reads by the leader's lease, on a clock of its own, which is so much too fast or too slow.
@@ -89,6 +91,7 @@ class ClusterClient final : private fabric::Sink {
   }
   void begin() {
     is_reading_ = place_.only_reads || random_.below(3) == 0;
+    if (place_.accounts != nullptr) return begin_with_accounts();
     if (is_reading_) {
       command_ = place_.is_space ? SpaceTally::look() : std::vector<std::byte>{};
       operation_ = history_.invoke(place_.number, {.added = 0});
@@ -99,6 +102,28 @@ class ClusterClient final : private fabric::Sink {
     command_ = place_.is_space ? SpaceTally::add(amount) : Tally::add(amount, padding);
     operation_ = history_.invoke(place_.number, {.added = amount});
     ++sequence_;
+  }
+  void begin_with_accounts() {
+    AccountCall call = draw_account_call(random_, is_reading_);
+    call.key = std::uint64_t{place_.number} << 32 | ++account_calls_;
+    command_ = encode(call, is_reading_);
+    operation_ = call.key;
+    place_.accounts->begins(call, is_reading_, fabric_.now_ns());
+    if (!is_reading_) ++sequence_;
+  }
+  void take_result(const replication::Reply& reply) {
+    if (place_.accounts == nullptr) {
+      history_.respond(*operation_).value =
+          place_.is_space ? SpaceTally::value_of(reply.result).value_or(~std::uint64_t{0})
+                          : Tally::value_of(reply.result);
+      return;
+    }
+    const auto answer = account_answer_in(reply.result);
+    if (!answer || answer->key != *operation_) {
+      violation_ = "accounts: an answer to another call";
+      return;
+    }
+    place_.accounts->answered(*answer, reply.index, fabric_.now_ns());
   }
   bool ask() {
     const auto to = endpoint_->connected(place_.members[member_]);
@@ -142,9 +167,7 @@ class ClusterClient final : private fabric::Sink {
           session_ = reply.value;
           return;
         }
-        history_.respond(*operation_).value =
-            place_.is_space ? SpaceTally::value_of(reply.result).value_or(~std::uint64_t{0})
-                            : Tally::value_of(reply.result);
+        take_result(reply);
         operation_.reset();
         ++answered_;
         if (is_reading_) ++reads_;
@@ -199,7 +222,8 @@ class ClusterClient final : private fabric::Sink {
   std::uint64_t sequence_ = 0;
   std::uint64_t asked_ = 0;
   std::vector<std::byte> command_;
-  std::optional<std::size_t> operation_;
+  std::optional<std::uint64_t> operation_;  ///< in the history; the key of one with accounts
+  std::uint64_t account_calls_ = 0;
   bool is_reading_ = false;
   bool is_waiting_ = false;
   bool is_resting_ = false;

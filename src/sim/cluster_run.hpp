@@ -76,6 +76,7 @@ class ClusterRun {
     bool is_ahead = false;
     bool is_space = false;
     ClusterHistory history{};
+    std::unique_ptr<AccountsJudge> accounts{};  ///< of a space
     std::unique_ptr<GroupJudge> judge{};
   };
   struct Client {
@@ -121,6 +122,7 @@ class ClusterRun {
   [[nodiscard]] bool agrees(const Group& group);
   /// What the node's machine has; nothing: not known.
   [[nodiscard]] std::optional<std::uint64_t> value_at(const Node& node, const Group& group) const;
+  void judge_accounts(Group& group, std::size_t leader);
   void judge_images(const Group& group, const std::vector<std::size_t>& voters);
   [[nodiscard]] bool is_at_rest();
   /// Those of the voters' nodes.

@@ -61,6 +61,7 @@ ClusterRun::ClusterRun(const ClusterWorldOptions& options)
                                  .number = k,
                                  .is_space = groups_[g].is_space,
                                  .only_reads = k >= options.clients,
+                                 .accounts = k % 2 == 1 ? groups_[g].accounts.get() : nullptr,
                                  .has_lease = has_leases(options.seed)};
       for (const std::size_t node : groups_[g].nodes) place.members.push_back(id_of(node));
       SimEndpointOptions endpoint{.self = {fabric::NodeId{kFirstClient + number}, 1},
@@ -95,6 +96,7 @@ void ClusterRun::lay_out() {
     group.is_ahead = random_.chance(1, 2);
     // One, because a node has one disk for it, and it costs more than the others.
     group.is_space = options_.memory != nullptr && g == 0;
+    if (group.is_space) group.accounts = std::make_unique<AccountsJudge>();
     for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
     const std::size_t members = std::min(options_.nodes, random_.between(3, 5));
     for (std::size_t m = 0; m < members; ++m) {
@@ -152,7 +154,7 @@ void ClusterRun::start(std::size_t i) {
   for (auto& [group, machine] : node.machines) {
     const auto found = std::ranges::find(groups_, group, &Group::id);
     if (found->is_space) {
-      auto space = SpaceTally::open(node.env, *node.space_disk);
+      auto space = SpaceTally::open(node.env, *node.space_disk, found->accounts.get());
       if (!space) {
         violated("an image does not open: " + space.error().message());
         return end(i);
@@ -353,6 +355,15 @@ std::string difference_of(base::Bytes a, base::Bytes b) {
 
 }  // namespace
 
+/// Transactions over several objects, and reads of many, were one after the other.
+void ClusterRun::judge_accounts(Group& group, std::size_t leader) {
+  const auto balances = nodes_[leader]->space->balances();
+  if (!balances) return violated("accounts: " + balances.error().message());
+  const std::string wrong = group.accounts->verdict(*balances);
+  if (!wrong.empty()) return violated("accounts: " + wrong);
+  result_.accounts = group.accounts->counts();
+}
+
 /// Who executed the same has the same bytes.
 void ClusterRun::judge_images(const Group& group, const std::vector<std::size_t>& voters) {
   std::optional<std::vector<std::byte>> first;
@@ -372,6 +383,7 @@ void ClusterRun::judge(Group& group) {
   const auto value = value_at(*nodes_[leader], group);
   const auto status = *nodes_[leader]->member->status(group.id);
   const std::vector<std::size_t> voters = voters_of(group, status.configuration);
+  if (group.is_space) judge_accounts(group, leader);
   for (const std::size_t i : voters) {
     const auto its = value_at(*nodes_[i], group);
     if (its && value && *its != *value) {

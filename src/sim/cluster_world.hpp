@@ -13,6 +13,8 @@
 #include <cstdint>
 #include <string>
 
+#include "sim/accounts.hpp"
+
 namespace dolmen::sys {
 class Memory;
 }
@@ -79,6 +81,7 @@ struct ClusterWorldResult {
   std::uint64_t connections_lost = 0;
   std::uint64_t packets = 0;
   std::uint64_t in_spaces = 0;  ///< of the commands answered, by groups that keep a space
+  AccountsJudge::Counts accounts{};
 };
 
 /// One run. Its hooks are those that are installed; `options.hooks`, if there are any, are those.

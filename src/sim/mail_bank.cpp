@@ -10,6 +10,7 @@
 
 #include "base/checksum.hpp"
 #include "base/hooks.hpp"
+#include "node/space_post.hpp"
 #include "sim/tally.hpp"
 
 namespace dolmen::sim {
@@ -28,33 +29,53 @@ std::vector<std::byte> object_of(const ObjectId& id, std::uint64_t count) {
   return bytes;
 }
 
-/// What a mail says.
-struct Money {
-  std::uint64_t id = 0;
-  std::int64_t amount = 0;
-  std::uint64_t hops = 0;  ///< how often it is sent on
-};
-
-std::vector<std::byte> bytes_of(const Money& money, std::size_t padding) {
-  std::vector<std::byte> bytes(24 + padding);
-  base::store(base::MutableBytes(bytes), 0, money.id);
-  base::store(base::MutableBytes(bytes), 8, money.amount);
-  base::store(base::MutableBytes(bytes), 16, money.hops);
-  return bytes;
-}
-
-Money money_in(base::Bytes bytes) {
-  DOLMEN_ASSERT(bytes.size() >= 24);
-  return {.id = base::load<std::uint64_t>(bytes),
-          .amount = base::load<std::int64_t>(bytes, 8),
-          .hops = base::load<std::uint64_t>(bytes, 16)};
+/// What came from a bank, or from a space.
+MailBank::Money money_of_mail(base::Bytes bytes) {
+  const auto letter = node::decode_space_letter(bytes);
+  const bool is_call = letter && letter->function == kCameFunction;
+  const auto money = MailBank::money_in(is_call ? letter->body : bytes);
+  DOLMEN_ASSERT(money);
+  return *money;
 }
 
 }  // namespace
 
+std::vector<std::byte> MailBank::bytes_of(const Money& money, std::size_t padding) {
+  base::ByteWriter out;
+  out.put(money.id);
+  out.put(money.amount);
+  out.put(money.hops);
+  if (money.sender != 0) out.put(money.sender);
+  std::vector<std::byte> bytes = out.release();
+  bytes.resize(bytes.size() + padding);
+  return bytes;
+}
+
+Result<MailBank::Money> MailBank::money_in(base::Bytes bytes) {
+  base::ByteReader in(bytes);
+  Money money{.id = in.get<std::uint64_t>(),
+              .amount = in.get<std::int64_t>(),
+              .hops = in.get<std::uint64_t>()};
+  if (in.failed()) return fail(Errc::corrupt, "money");
+  if (in.remaining() >= sizeof money.sender) money.sender = in.get<std::uint64_t>();
+  return money;
+}
+
 /// To some other group, if there is one.
 void MailBank::post(cluster::MailChange& change, std::uint64_t choice, std::int64_t amount,
                     std::uint64_t hops, std::uint64_t id) const {
+  const auto space = mail_.find(kSpaceGroup, 0);
+  if (space && choice % 3 == 0) {
+    const std::vector<std::byte> money = bytes_of(
+        {.id = id, .amount = amount, .hops = hops, .sender = mail_.mailbox().self().low}, 0);
+    change.posted.push_back({.to = *space,
+                             .bytes = node::encode(node::SpaceLetter{.is_result = false,
+                                                                     .function = kCameFunction,
+                                                                     .on_result = {},
+                                                                     .context = {},
+                                                                     .body = money})});
+    return;
+  }
   for (std::uint64_t i = 0; i < kGroupsMax; ++i) {
     const auto to = mail_.find("g" + std::to_string(1 + (choice + i) % kGroupsMax), 0);
     if (!to || *to == mail_.mailbox().self()) continue;
@@ -124,7 +145,7 @@ Result<std::vector<std::byte>> MailBank::effect_of(Bytes request) {
     if (const auto mail = node::HomePart::mail_in(change)) {
       objects.commands = homes_.taking(*mail, cluster::HomeRefusal::none);
     } else if (change.received) {
-      const Money money = money_in(change.received->bytes);
+      const Money money = money_of_mail(change.received->bytes);
       if (money.hops > 0)
         post(change, money.id + money.hops, money.amount, money.hops - 1, money.id);
     }
@@ -219,12 +240,12 @@ void MailBank::keep(const std::vector<node::HomeDone>& done) {
 
 void MailBank::book(const cluster::MailChange& change) {
   if (change.received && !cluster::is_home_mail(change.received->bytes)) {
-    const Money money = money_in(change.received->bytes);
+    const Money money = money_of_mail(change.received->bytes);
     state_.balance += money.amount;
     state_.books[change.received->from].came.push_back(money.id);
   }
   for (const cluster::Letter& letter : change.posted) {
-    const Money money = money_in(letter.bytes);
+    const Money money = money_of_mail(letter.bytes);
     state_.balance -= money.amount;
     state_.books[letter.to].sent.push_back(money.id);
     if (!change.received) ++state_.transfers;

@@ -20,6 +20,11 @@
 
 namespace dolmen::sim {
 
+/// A group of this name keeps a real space (space_books.hpp); if there is one, banks send it money,
+/// as calls of this function.
+inline constexpr const char* kSpaceGroup = "s";
+inline constexpr const char* kCameFunction = "came";
+
 /// Commands are those of Tally. Some of them, as their amount says, also send as much money as
 /// there never was to another group, which may send it on: what all groups have together is
 /// nothing. What was sent and what came is in the books, so that a judge sees what is missing, or
@@ -29,6 +34,16 @@ namespace dolmen::sim {
 /// is wrong for ever.
 class MailBank final : public StateMachine {
  public:
+  /// What a mail says.
+  struct Money {
+    std::uint64_t id = 0;
+    std::int64_t amount = 0;
+    std::uint64_t hops = 0;    ///< how often it is sent on
+    std::uint64_t sender = 0;  ///< a group, to a space; of others the mail says it
+  };
+  [[nodiscard]] static std::vector<std::byte> bytes_of(const Money& money, std::size_t padding);
+  /// Errors: corrupt.
+  [[nodiscard]] static Result<Money> money_in(base::Bytes bytes);
   /// Of another group: the ids of transfers, in their order.
   struct Book {
     std::vector<std::uint64_t> sent{};

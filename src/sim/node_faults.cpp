@@ -99,7 +99,10 @@ void NodeRun::strike_once() {
       return;
     case kNodeDiskErrors: {
       if (!node.core) return;
-      SimDisk& disk = random_.chance(1, 4) ? *node.directory : *node.journal;
+      const bool is_space = has_space_ && random_.chance(1, 3);
+      SimDisk& disk = is_space               ? *node.space
+                      : random_.chance(1, 4) ? *node.directory
+                                             : *node.journal;
       if (random_.chance(1, 3)) {
         return disk.inject(
             {.on = FaultOn::allocate, .nth = 1 + random_.below(3), .code = Errc::no_space});
@@ -126,6 +129,7 @@ void NodeRun::heal() {
     node.sync_ns = 200'000;
     node.journal->clear_faults();
     node.directory->clear_faults();
+    node.space->clear_faults();
     slow_down(node);
     start(i);
     schedule(i, now_ns());
@@ -208,6 +212,9 @@ void NodeRun::operate_once() {
         .kind = cluster::GroupKind::index, .name = "directory", .size = 3});
   } else if (has_directory_ && root_.shards()[0] == 0) {
     propose(cluster::root::AssignShard{.shard = 0, .group = root_.group_named("directory")});
+  } else if (has_space_ && root_.group_named(kSpaceGroup) == 0) {
+    propose(cluster::root::CreateGroup{
+        .kind = cluster::GroupKind::space, .name = kSpaceGroup, .size = 3});
   } else if (root_.groups().size() < groups_wanted_ + 1) {
     propose(cluster::root::CreateGroup{.kind = cluster::GroupKind::space,
                                        .name = "g" + std::to_string(root_.groups().size()),

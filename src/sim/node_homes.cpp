@@ -23,7 +23,7 @@ std::string NodeRun::homes_unrest() const {
       if (directory == nullptr) return "the directory has no table";
       if (directory->mail().mailbox().bytes() != 0) return "the directory's mail did not arrive";
     }
-    if (group.kind != cluster::GroupKind::space) continue;
+    if (group.kind != cluster::GroupKind::space || keeps_space(number)) continue;
     const MailBank& bank = *nodes_[*leader_of(number)]->banks.bank(number);
     for (const auto& [id, row] : bank.homes().rows()) {
       if (row.state != cluster::HomeState::here || !row.is_registered) {
@@ -52,7 +52,7 @@ void NodeRun::judge_homes() {
   };
   std::map<ObjectId, Known> all;
   for (const auto& [group, one] : root_.groups()) {
-    if (one.kind != cluster::GroupKind::space) continue;
+    if (one.kind != cluster::GroupKind::space || keeps_space(group)) continue;
     const MailBank& bank = *nodes_[*leader_of(group)]->banks.bank(group);
     for (const ObjectId& id : bank.published()) all[id].made = group;
     for (const ObjectId& id : bank.erased()) all[id].is_erased = true;
@@ -116,6 +116,7 @@ std::optional<std::uint64_t> NodeRun::hash_of(const Node& node, cluster::GroupNu
   if (const node::DirectoryMachine* const directory = node.machines.directory(number)) {
     return directory->state_hash();
   }
+  if (const SpaceTally* const space = node.banks.space(number)) return space->value();
   const MailBank* const bank = node.banks.bank(number);
   return bank == nullptr ? std::nullopt : std::optional(bank->state_hash());
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What has to be true of the mail between the groups of a cluster of nodes in the end.
-#include <algorithm>
+#include <map>
 #include <string>
+#include <utility>
 
 #include "sim/node_run.hpp"
 
@@ -10,26 +11,28 @@ namespace dolmen::sim {
 
 /// Why mail is not at rest; empty: it is. Requires: every group has a leader.
 std::string NodeRun::mail_unrest() const {
+  std::map<cluster::GroupNumber, SpaceBooks> all;
   for (const auto& [number, group] : root_.groups()) {
     if (group.kind != cluster::GroupKind::space) continue;
-    const MailBank* const bank = nodes_[*leader_of(number)]->banks.bank(number);
-    if (bank == nullptr) return "group " + std::to_string(number) + " has no bank";
-    for (const auto& [to, book] : bank->books()) {
-      const MailBank* const other =
-          nodes_[*leader_of(static_cast<cluster::GroupNumber>(to.low))]->banks.bank(
-              static_cast<cluster::GroupNumber>(to.low));
-      const auto its = other == nullptr ? MailBank::Book{} : [&] {
-        const auto found = other->books().find(node::group_of(number));
-        return found == other->books().end() ? MailBank::Book{} : found->second;
-      }();
-      if (its.came.size() < book.sent.size()) {
+    auto books = books_of(number);
+    if (!books) return "group " + std::to_string(number) + ": " + books.error().message();
+    all.emplace(number, std::move(*books));
+  }
+  for (const auto& [number, its] : all) {
+    for (const auto& [to, book] : its.books) {
+      const auto other = all.find(static_cast<cluster::GroupNumber>(to.low));
+      std::size_t came = 0;
+      if (other != all.end()) {
+        const auto found = other->second.books.find(node::group_of(number));
+        came = found == other->second.books.end() ? 0 : found->second.came.size();
+      }
+      if (came < book.sent.size()) {
         return "group " + std::to_string(number) + ": mail to " + std::to_string(to.low) +
-               " has not arrived: " + std::to_string(its.came.size()) + " of " +
+               " has not arrived: " + std::to_string(came) + " of " +
                std::to_string(book.sent.size());
       }
     }
-    const cluster::Mailbox& mailbox = nodes_[*leader_of(number)]->banks.bank(number)->mail_state();
-    if (mailbox.bytes() != 0) {
+    if (nodes_[*leader_of(number)]->banks.mail_of(number)->mailbox().bytes() != 0) {
       return "group " + std::to_string(number) + ": mail that arrived was not forgotten";
     }
   }
@@ -38,26 +41,32 @@ std::string NodeRun::mail_unrest() const {
 
 void NodeRun::judge_mail() {
   std::int64_t money = 0;
+  std::map<cluster::GroupNumber, SpaceBooks> all;
   for (const auto& [number, group] : root_.groups()) {
     if (group.kind != cluster::GroupKind::space) continue;
-    const MailBank& bank = *nodes_[*leader_of(number)]->banks.bank(number);
-    money += bank.balance();
-    for (const auto& [to, book] : bank.books()) {
+    auto books = books_of(number);
+    if (!books) return violated("books: " + books.error().message());
+    all.emplace(number, std::move(*books));
+  }
+  for (const auto& [number, its] : all) {
+    money += its.balance;
+    for (const auto& [to, book] : its.books) {
       const auto other = static_cast<cluster::GroupNumber>(to.low);
-      const auto& books = nodes_[*leader_of(other)]->banks.bank(other)->books();
-      const auto its = books.find(node::group_of(number));
+      const auto& books = all.at(other).books;
+      const auto found = books.find(node::group_of(number));
       // Each once, in the order in which they were sent.
-      const bool is_right = its == books.end() ? book.sent.empty() : its->second.came == book.sent;
+      const bool is_right =
+          found == books.end() ? book.sent.empty() : found->second.came == book.sent;
       if (!is_right) {
         return violated("group " + std::to_string(other) + " has not what group " +
                         std::to_string(number) + " sent it");
       }
       result_.transfers += book.sent.size();
+      if (keeps_space(number) || keeps_space(other)) result_.of_spaces += book.sent.size();
     }
-    for (const auto& [from, book] : bank.books()) {
+    for (const auto& [from, book] : its.books) {
       const auto other = static_cast<cluster::GroupNumber>(from.low);
-      const auto& books = nodes_[*leader_of(other)]->banks.bank(other)->books();
-      if (!book.came.empty() && !books.contains(node::group_of(number))) {
+      if (!book.came.empty() && !all.at(other).books.contains(node::group_of(number))) {
         return violated("group " + std::to_string(number) + " got what nobody sent");
       }
     }

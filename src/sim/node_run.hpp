@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Inside of node_world.hpp: one run. node_world.cpp has its nodes and its judgement,
-// node_faults.cpp the nemesis and the operator.
+// node_clients.cpp who asks them, node_faults.cpp the nemesis and the operator.
 #pragma once
 
 #include <cstdint>
@@ -29,32 +29,42 @@
 #include "sim/sim_disk.hpp"
 #include "sim/sim_env.hpp"
 #include "sim/sim_fabric.hpp"
+#include "sim/space_tally.hpp"
 
 namespace dolmen::sim {
 
-/// A bank for each group that is no shard of an index.
+/// What the space of a node's group lives on.
+struct SpaceGround {
+  const sys::Env* env = nullptr;
+  std::unique_ptr<SimDisk>* disk = nullptr;
+  AccountsJudge* accounts = nullptr;
+};
+
+/// A bank for each group that is no shard of an index, but for one that keeps a space.
 class BankMachines final : public node::GroupMachines {
  public:
-  BankMachines(const cluster::MailLimits& limits, bool moves_objects)
-      : limits_(limits), moves_objects_(moves_objects) {}
+  BankMachines(const cluster::MailLimits& limits, bool moves_objects, const SpaceGround& ground)
+      : limits_(limits), moves_objects_(moves_objects), ground_(ground) {}
   Result<StateMachine*> open(cluster::GroupNumber number,
-                             const cluster::RootGroup& /*group*/) override {
+                             const cluster::RootGroup& group) override {
+    if (group.name == kSpaceGroup) return open_space(number);
     auto& bank = banks_[number];
     bank =
         std::make_unique<MailBank>(node::group_of(number), find_, shards_, limits_, moves_objects_);
     return bank.get();
   }
-  Result<void> clear(cluster::GroupNumber number) override {
-    banks_.erase(number);
-    return {};
-  }
+  Result<void> clear(cluster::GroupNumber number) override;
+  /// The process ended, and with it what has the image open.
+  void end() { space_.reset(); }
   void use_mail(node::MailPart::Find find) override { find_ = std::move(find); }
   void use_directory(node::HomePart::Shards shards) override { shards_ = std::move(shards); }
   node::MailPart* mail_of(cluster::GroupNumber number) override {
+    if (SpaceTally* const its = space(number)) return its->mail();
     const auto found = banks_.find(number);
     return found == banks_.end() ? nullptr : &found->second->mail();
   }
   const node::HomePart* homes_of(cluster::GroupNumber number) override {
+    if (const SpaceTally* const its = space(number)) return its->homes();
     const auto found = banks_.find(number);
     return found == banks_.end() ? nullptr : &found->second->home_part();
   }
@@ -63,10 +73,19 @@ class BankMachines final : public node::GroupMachines {
     const auto found = banks_.find(number);
     return found == banks_.end() ? nullptr : found->second.get();
   }
+  /// Likewise; of one that keeps a space.
+  [[nodiscard]] SpaceTally* space(cluster::GroupNumber number) const {
+    return number == space_group_ ? space_.get() : nullptr;
+  }
 
  private:
+  [[nodiscard]] Result<StateMachine*> open_space(cluster::GroupNumber number);
+
   const cluster::MailLimits limits_;
   const bool moves_objects_;
+  const SpaceGround ground_;
+  cluster::GroupNumber space_group_ = 0;
+  std::unique_ptr<SpaceTally> space_{};
   node::MailPart::Find find_{};
   node::HomePart::Shards shards_{};
   std::map<cluster::GroupNumber, std::unique_ptr<MailBank>> banks_;
@@ -106,16 +125,18 @@ class NodeRun {
   };
   struct Node {
     Node(const EventQueue& queue, std::uint64_t seed, std::int64_t drift_ppm,
-         const cluster::MailLimits& limits, bool moves_objects)
+         const cluster::MailLimits& limits, bool moves_objects, AccountsJudge* accounts)
         : journal(std::make_unique<SimDisk>(seed)),
           directory(std::make_unique<SimDisk>(base::mix_seed(seed, 1))),
+          space(std::make_unique<SimDisk>(base::mix_seed(seed, 2))),
           clock(queue, drift_ppm),
           entropy(seed),
           process(1),
           env{.clock = &clock, .entropy = &entropy, .process = &process},
-          banks(limits, moves_objects) {}
+          banks(limits, moves_objects, {.env = &env, .disk = &space, .accounts = accounts}) {}
     std::unique_ptr<SimDisk> journal;
     std::unique_ptr<SimDisk> directory;  ///< of the map
+    std::unique_ptr<SimDisk> space;      ///< … the image, if a group keeps one
     HostClock clock;
     SimEntropy entropy;
     SimProcess process;
@@ -199,6 +220,13 @@ class NodeRun {
   [[nodiscard]] std::string unrest_in(cluster::GroupNumber number, const cluster::RootGroup& group);
   void judge(cluster::GroupNumber number);
   void judge_index(cluster::GroupNumber number);
+  /// Accounts, books and images of a group that keeps a space (node_spaces.cpp).
+  void judge_space(cluster::GroupNumber number);
+  [[nodiscard]] bool keeps_space(cluster::GroupNumber number) const {
+    return root_.group(number)->name == kSpaceGroup;
+  }
+  /// At its leader: money and transfers. Errors: busy.
+  [[nodiscard]] Result<SpaceBooks> books_of(cluster::GroupNumber number) const;
   /// Of what the node's machine holds. Nothing: it has none.
   [[nodiscard]] static std::optional<std::uint64_t> hash_of(const Node& node,
                                                             cluster::GroupNumber number);
@@ -225,6 +253,8 @@ class NodeRun {
   std::size_t groups_wanted_ = 2;
   std::uint32_t shards_wanted_ = 0;                  ///< of one index; among those groups
   bool is_ordered_ = false;                          ///< that index
+  bool has_space_ = false;                           ///< a group keeps one; likewise
+  AccountsJudge accounts_{};                         ///< … of what is in it
   bool has_directory_ = false;                       ///< it is among them as well
   cluster::MailLimits mail_limits_{};                ///< the same at all nodes
   std::size_t asked_names_ = 0;                      ///< of nodes that are about to join

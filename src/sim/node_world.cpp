@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/checksum.hpp"
-#include "node/cluster_rights.hpp"
 #include "sim/node_run.hpp"
 #include "sim/sim_hooks.hpp"
 #include "sys/borrowed_disk.hpp"
@@ -37,8 +36,7 @@ NodeRun::NodeRun(const NodeWorldOptions& options)
       rights_(base::mix_seed(options.seed, 0xC5)),
       faults_(draw_faults()),
       fabric_(base::mix_seed(options.seed, 1)) {
-  // Not one: alone it decides, and forgets what it decided, within one turn, unseen by the judge.
-  founders_ = random_.between(2, 5);
+  founders_ = random_.between(options.founders_min, 5);
   groups_wanted_ = random_.between(1, 4);
   mail_limits_ = {.post_bytes = random_.between(300, 20'000), .forward_bytes = 1u << 20};
   // Of a third of the runs: they cost more than counters.
@@ -50,6 +48,10 @@ NodeRun::NodeRun(const NodeWorldOptions& options)
     is_ordered_ = shards.chance(1, 2);
   }
   if (has_directory_) ++groups_wanted_;
+  // It costs more than all the others.
+  has_space_ =
+      options.memory != nullptr && base::Random(base::mix_seed(options.seed, 0xC9)).chance(1, 8);
+  if (has_space_) ++groups_wanted_;
   for (std::size_t i = 0; i < founders_; ++i) add_node(true);
   for (std::size_t i = 0; i < founders_; ++i) start(i);
 }
@@ -64,8 +66,10 @@ std::size_t NodeRun::add_node(bool is_founder) {
   const std::int64_t drift_ppm =
       has(kNodeClockDrift) ? static_cast<std::int64_t>(random_.below(100'000)) - 50'000 : 0;
   nodes_.push_back(std::make_unique<Node>(fabric_.queue(), base::mix_seed(options_.seed, i),
-                                          drift_ppm, mail_limits_, options_.seed % 2 == 1));
+                                          drift_ppm, mail_limits_, options_.seed % 2 == 1,
+                                          &accounts_));
   Node& node = *nodes_[i];
+  if (has_space_) node.env.memory = options_.memory;
   node.life = static_cast<cluster::NodeLife>(random_.between(1, 1'000'000));
   node.is_founder = is_founder;
   ++result_.nodes;
@@ -106,6 +110,10 @@ node::ClusterCoreOptions NodeRun::options_of(std::size_t i) const {
   options.root.retry_max_ns = 500 * kMs;
   options.member.replica.part_bytes = 4u << 10;
   options.member.replica.trailing_bytes = 2u << 10;
+  if (has_space_) {
+    options.member.transfer = {
+        .part_bytes = 5u << 10, .window = 3, .resend_ns = 20 * kMs, .silence_ns = 200 * kMs};
+  }
   if (has_leases(options_.seed)) {
     options.lease_ms = 80;
     options.member.replica.drift_ppm = 50'000;
@@ -131,6 +139,7 @@ void NodeRun::slow_down(Node& node) {
   const DiskLatency latency{.read_ns = 1'000, .write_ns = 2'000, .sync_ns = node.sync_ns};
   node.journal->set_latency(node.clock, latency);
   node.directory->set_latency(node.clock, latency);
+  node.space->set_latency(node.clock, latency);
 }
 
 void NodeRun::start(std::size_t i) {
@@ -158,9 +167,11 @@ void NodeRun::start_later(std::size_t i) {
 void NodeRun::end(std::size_t i) {
   Node& node = *nodes_[i];
   node.core.reset();
+  node.banks.end();
   node.endpoint.reset();
   node.journal->clear_faults();
   node.directory->clear_faults();
+  node.space->clear_faults();
 }
 
 void NodeRun::power_off(std::size_t i) {
@@ -176,9 +187,11 @@ void NodeRun::power_off(std::size_t i) {
   };
   auto journal = crash(*node.journal);
   auto directory = crash(*node.directory);
+  auto space = has_space_ ? crash(*node.space) : nullptr;
   end(i);
   node.journal = std::move(journal);
   node.directory = std::move(directory);
+  if (space) node.space = std::move(space);
 }
 
 void NodeRun::schedule(std::size_t i, std::uint64_t at_ns) {
@@ -223,91 +236,6 @@ void NodeRun::ended_with(std::size_t i, const Error& why) {
     return violated("node " + std::to_string(i + 1) + " ended: " + why.message());
   }
   start_later(i);
-}
-
-SimEndpointOptions NodeRun::client_endpoint(std::size_t index, cluster::ClientNumber number) {
-  const fabric::NodeId self = options_.has_intruders
-                                  ? fabric::client_node(number, static_cast<std::uint32_t>(index))
-                                  : fabric::NodeId{fabric::kClientIds + index};
-  SimEndpointOptions endpoint{.self = {self, 1}, .is_client = true};
-  endpoint.waker = [this, index](std::uint64_t at_ns) { schedule_client(index, at_ns); };
-  return endpoint;
-}
-
-void NodeRun::add_intruders(cluster::GroupNumber number, std::size_t victim) {
-  for (const cluster::ClientNumber who : {kThief, kStranger}) {
-    const auto* const its = std::get_if<0>(&clients_[victim].client);
-    if (who == kThief && its == nullptr) continue;  // of an index
-    const std::size_t index = clients_.size();
-    Intruder::Place place{.group = node::group_of(number), .members = {}};
-    for (std::size_t node = 0; node < kNodesMax; ++node) place.members.push_back(id_of(node));
-    place.shown = [this, who] {
-      return replication::Capability{.index = replication::kWholeCluster,
-                                     .generation = root_.clients().at(who).generation};
-    };
-    if (who == kThief) {
-      place.victim = [client = its->get()] {
-        return Intruder::Session{client->session(), client->sequence()};
-      };
-    }
-    auto intruder =
-        std::make_unique<Intruder>(fabric_, client_endpoint(index, who), std::move(place),
-                                   base::mix_seed(options_.seed, 3'000 + index));
-    clients_.push_back({});
-    clients_.back().client = std::move(intruder);
-    schedule_client(index, now_ns() + 1);
-  }
-}
-
-void NodeRun::add_clients(cluster::GroupNumber number) {
-  if (root_.group(number)->is_directory()) return add_home_clients(number);
-  const std::size_t first = clients_.size();
-  // Two of a table's could have one key each.
-  const std::size_t count = root_.group(number)->shape ? 3 : 2;
-  for (std::size_t k = 0; k < count; ++k) {
-    const std::size_t index = clients_.size();
-    ClusterClient::Place place{.group = node::group_of(number),
-                               .members = {},
-                               .number = k,
-                               .has_lease = has_leases(options_.seed)};
-    if (place.has_lease) place.drift_ppm = k % 2 == 0 ? 50'000 : -50'000;
-    for (std::size_t node = 0; node < kNodesMax; ++node) place.members.push_back(id_of(node));
-    const auto who = static_cast<cluster::ClientNumber>(1 + index % kHonestClients);
-    SimEndpointOptions endpoint = client_endpoint(index, who);
-    if (options_.has_intruders) {
-      place.shown = [this, who] { return node::handle_of(root_, who); };
-    }
-    clients_.push_back({});
-    const std::uint64_t seed = base::mix_seed(options_.seed, 1'000 + index);
-    if (const auto& shape = root_.group(number)->shape) {
-      clients_.back().client =
-          std::make_unique<IndexClient>(fabric_, std::move(endpoint), std::move(place), *shape,
-                                        groups_[number].index_history, seed);
-    } else {
-      clients_.back().client = std::make_unique<ClusterClient>(
-          fabric_, std::move(endpoint), std::move(place), groups_[number].history, seed);
-    }
-    schedule_client(index, now_ns() + 1);
-  }
-  if (options_.has_intruders) add_intruders(number, first);
-}
-
-void NodeRun::schedule_client(std::size_t i, std::uint64_t at_ns) {
-  Turns& turns = clients_[i].turns;
-  const std::uint64_t due_ns = std::max(at_ns, now_ns());
-  if (at_ns == kNever || due_ns >= turns.due_ns) return;
-  turns = {due_ns, turns.number + 1};
-  fabric_.queue().at(due_ns, [this, i, number = turns.number] {
-    if (clients_[i].turns.number == number) turn_client(i);
-  });
-}
-
-void NodeRun::turn_client(std::size_t i) {
-  clients_[i].turns.due_ns = kNever;
-  schedule_client(i, clients_[i].with([](auto& client) { return client.turn(); }));
-  const std::string& what =
-      clients_[i].with([](const auto& client) -> const std::string& { return client.violation(); });
-  if (!what.empty()) violated(what);
 }
 
 // --- judgement -----------------------------------------------------------------------------------
@@ -465,9 +393,10 @@ void NodeRun::judge(cluster::GroupNumber number) {
   const std::string name = "group " + std::to_string(number);
   const std::size_t leader = *leader_of(number);
   if (number == cluster::kRootGroup) return;
+  const bool is_space = keeps_space(number);
   const auto hash = hash_of(*nodes_[leader], number);
   for (const auto& [member, life] : root_.group(number)->members) {
-    if (nodes_[member - 1]->is_gone) continue;
+    if (nodes_[member - 1]->is_gone || is_space) continue;
     if (!hash || hash_of(*nodes_[member - 1], number) != hash) {
       return violated(name + ": node " + std::to_string(member) + " has another state");
     }
@@ -475,8 +404,12 @@ void NodeRun::judge(cluster::GroupNumber number) {
   if (root_.group(number)->shape) return judge_index(number);
   if (root_.group(number)->is_directory()) return;  // judge_homes()
   // What all of them have at the end is one more thing that was seen.
-  group.history.respond(group.history.invoke(99, {.added = 0})).value =
-      nodes_[leader]->banks.bank(number)->value();
+  if (is_space) {
+    judge_space(number);
+  } else {
+    group.history.respond(group.history.invoke(99, {.added = 0})).value =
+        nodes_[leader]->banks.bank(number)->value();
+  }
   CounterModel counter;
   const auto judgement = check_linearizability(counter, group.history.operations());
   if (judgement.verdict != Verdict::linearizable) violated(name + ": " + judgement.text);
@@ -574,6 +507,9 @@ NodeWorldResult NodeRun::run() {
   if (!result_.violation.empty()) result_.state = state();
   for (const Client& one : clients_) {
     result_.answered += one.with([](const auto& client) { return client.answered(); });
+    if (const auto* const its = std::get_if<0>(&one.client)) {
+      if ((*its)->is_of_space()) result_.in_spaces += (*its)->answered();
+    }
     if (const auto* const its = std::get_if<1>(&one.client)) {
       result_.read_afar += (*its)->read_afar();
       result_.scanned += (*its)->scanned();
@@ -585,6 +521,8 @@ NodeWorldResult NodeRun::run() {
   result_.trace_hash = fabric_.trace_hash();
   for (const auto& node : nodes_) {
     result_.trace_hash = base::mix_seed(result_.trace_hash, node->journal->trace_hash());
+    if (!has_space_) continue;
+    result_.trace_hash = base::mix_seed(result_.trace_hash, node->space->trace_hash());
   }
   result_.events = fabric_.queue().events_run();
   result_.simulated_ns = now_ns();

@@ -2,10 +2,10 @@
 //
 // A whole cluster of nodes in the simulated world: node/cluster_core.hpp on three to nine nodes,
 // with journals on simulated disks, over the simulated fabric; an operator who makes groups, adds,
-// drains and removes nodes; clients of the groups, which count or are shards of an index; and a
-// nemesis. At the end all faults end, and then the map has to be what the groups are, every group
-// what it should be, and what the clients of a group saw what one counter, or one table, could have
-// said.
+// drains and removes nodes; clients of the groups, which count, keep a space or are shards of an
+// index; and a nemesis. At the end all faults end, and then the map has to be what the groups are,
+// every group what it should be, and what the clients of a group saw what one counter, or one
+// table, could have said.
 //
 // Threads: one. Runs of equal options are equal to the bit (trace_hash).
 #pragma once
@@ -13,6 +13,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+
+#include "sim/accounts.hpp"
+
+namespace dolmen::sys {
+class Memory;
+}
 
 namespace dolmen::sim {
 
@@ -38,6 +44,10 @@ enum NodeFault : std::uint32_t {
 struct NodeWorldOptions {
   std::uint64_t seed = 1;
   std::uint64_t faulty_ns = 2'500'000'000;
+  /// So many nodes at least begin the cluster, and five at most; others join, up to nine of all.
+  /// At least two: alone one decides, and forgets what it decided, within one turn, unseen by the
+  /// judge. It changes all that is drawn.
+  std::uint64_t founders_min = 3;
   /// After it, without faults: by then everybody agrees.
   std::uint64_t calm_ns = 60'000'000'000;
   /// Faults that a run may have; the seed chooses among them.
@@ -48,6 +58,8 @@ struct NodeWorldOptions {
   /// Whether clients show rights, which are given anew now and then, and some ask for what they may
   /// not have: that changes what is drawn.
   bool has_intruders = true;
+  /// Where spaces have their address space: then a group of some runs keeps one. Null: none does.
+  sys::Memory* memory = nullptr;
   /// In half of the runs their BUGGIFY sites are those of the seed, until the faults end; in the
   /// others they are silent. Null: they are whatever is installed.
   SimHooks* hooks = nullptr;
@@ -74,6 +86,9 @@ struct NodeWorldResult {
   std::uint64_t written = 0;         ///< to objects
   std::uint64_t homes_read = 0;      ///< objects looked up in a leader's memory of the directory
   std::uint64_t homes_by_lease = 0;  ///< … alone
+  std::uint64_t in_spaces = 0;       ///< of those answered: by groups that keep a space
+  std::uint64_t of_spaces = 0;       ///< of the transfers: to or from such groups
+  AccountsJudge::Counts accounts{};  ///< in those
   // What the nodes of the end counted since their processes began (node/cluster_mail.hpp).
   std::uint64_t mails_sent = 0;
   std::uint64_t mails_again = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/space_tally.hpp"
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <utility>
@@ -103,16 +104,19 @@ Result<std::vector<std::byte>> run_look(Space& space, base::Bytes /*arguments*/)
 
 }  // namespace
 
-Result<std::unique_ptr<SpaceTally>> SpaceTally::open(const sys::Env& env, sys::Disk& disk) {
+Result<std::unique_ptr<SpaceTally>> SpaceTally::open(const sys::Env& env, sys::Disk& disk,
+                                                     AccountsJudge* judge) {
   node::SpaceMachineOptions options;
   options.image = {.segment_bytes = 16u << 10, .tail_bytes_max = 64u << 10};
   SpaceFunctions functions;
   functions["add"] = run_add;
   functions["look"] = SpaceFunction::query(run_look);
+  add_account_functions(functions);
+  add_book_functions(functions);
   DOLMEN_TRY(auto machine,
              node::SpaceMachine::open(env, std::make_unique<sys::BorrowedDisk>(disk),
                                       env.memory->best_driver(), std::move(functions), options));
-  return std::unique_ptr<SpaceTally>(new SpaceTally(std::move(machine)));
+  return std::unique_ptr<SpaceTally>(new SpaceTally(std::move(machine), judge));
 }
 
 std::vector<std::byte> SpaceTally::add(std::uint64_t amount) {
@@ -132,16 +136,46 @@ std::optional<std::uint64_t> SpaceTally::value_of(base::Bytes result) {
 std::vector<std::byte> SpaceTally::apply_at(std::uint64_t index, Bytes command) {
   std::vector<std::byte> result = machine_->apply_at(index, command);
   if (const auto value = value_of(result)) value_ = *value;
+  if (auto answer = account_answer_in(result)) undecided_.emplace_back(index, std::move(*answer));
   return result;
+}
+
+Result<void> SpaceTally::decided(std::uint64_t index) {
+  for (; !undecided_.empty() && undecided_.front().first <= index; undecided_.pop_front()) {
+    if (judge_ == nullptr) continue;
+    judge_->decided(undecided_.front().first, undecided_.front().second);
+  }
+  return machine_->decided(index);
+}
+
+Result<Balances> SpaceTally::balances() {
+  const AccountCall all{.work = AccountWork::look, .mask = 0xffff};
+  DOLMEN_CHECK(machine_->prepare_read());
+  DOLMEN_TRY(const auto reply, machine_->read(encode(all, true)));
+  const auto answer = account_answer_in(reply);
+  Balances balances{};
+  if (!answer || answer->balances.size() != balances.size()) {
+    return fail(Errc::corrupt, "accounts of a space");
+  }
+  std::ranges::copy(answer->balances, balances.begin());
+  return balances;
+}
+
+Result<SpaceBooks> SpaceTally::books() {
+  DOLMEN_CHECK(machine_->prepare_read());
+  DOLMEN_TRY(const auto reply, machine_->read(look_into_books()));
+  return books_in(reply);
 }
 
 Result<void> SpaceTally::restore(Bytes state) {
   value_.reset();
+  undecided_.clear();
   return machine_->restore(state);
 }
 
 void SpaceTally::reset() {
   value_ = 0;
+  undecided_.clear();
   machine_->reset();
 }
 

@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A replicated space as a state machine of simulated members: the number of tally.hpp, kept in
-// objects that point into each other, which come, grow and go meanwhile.
+// objects that point into each other, which come, grow and go meanwhile; the accounts of
+// accounts.hpp; and, in a cluster with banks, the books of space_books.hpp.
 //
 // Threads: one.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <dolmen/state_machine.hpp>
 
 #include "node/space_machine.hpp"
+#include "sim/accounts.hpp"
+#include "sim/space_books.hpp"
 #include "sys/disk.hpp"
 #include "sys/env.hpp"
 
@@ -21,9 +26,20 @@ namespace dolmen::sim {
 
 class SpaceTally final : public StateMachine {
  public:
-  /// `env`, which has memory, and `disk` outlive it. Errors: as SpaceMachine::open().
+  /// `env`, which has memory, `disk` and `judge` outlive it; `judge`, if it is not null, hears what
+  /// was decided about accounts. Errors: as SpaceMachine::open().
   [[nodiscard]] static Result<std::unique_ptr<SpaceTally>> open(const sys::Env& env,
-                                                                sys::Disk& disk);
+                                                                sys::Disk& disk,
+                                                                AccountsJudge* judge = nullptr);
+  /// As those of SpaceMachine.
+  void use_mail(const cluster::GroupId& self, node::MailPart::Find find,
+                const cluster::MailLimits& limits) {
+    machine_->use_mail(self, std::move(find), limits);
+  }
+  void use_homes(node::HomePart::Shards shards) { machine_->use_homes(std::move(shards)); }
+  [[nodiscard]] node::MailPart* mail() noexcept { return machine_->mail(); }
+  [[nodiscard]] const node::HomePart* homes() const noexcept { return machine_->homes(); }
+
   /// A command that adds an amount, and its result; nothing: it failed, and did nothing.
   [[nodiscard]] static std::vector<std::byte> add(std::uint64_t amount);
   /// A query for the same; 0 where there is nothing yet.
@@ -50,21 +66,27 @@ class SpaceTally final : public StateMachine {
   Result<std::vector<std::byte>> effect_of(Bytes request) override {
     return machine_->effect_of(request);
   }
-  Result<void> decided(std::uint64_t index) override { return machine_->decided(index); }
+  Result<void> decided(std::uint64_t index) override;
   Result<void> prepare_read() override { return machine_->prepare_read(); }
   Result<std::vector<std::byte>> read(Bytes query) const override { return machine_->read(query); }
   Result<std::vector<std::byte>> try_snapshot() override { return machine_->try_snapshot(); }
 
-  /// What the last command gave; nothing: not known since a restore().
+  /// What is in all accounts. Requires: everything is decided. Errors: as SpaceMachine::read().
+  [[nodiscard]] Result<Balances> balances();
+  /// Likewise, in the books.
+  [[nodiscard]] Result<SpaceBooks> books();
+  /// What the last command of the tally gave; nothing: not known since a restore().
   [[nodiscard]] std::optional<std::uint64_t> value() const noexcept { return value_; }
   /// Every page of the image. Errors: as SpaceImage::pages().
   [[nodiscard]] Result<std::vector<std::byte>> image();
 
  private:
-  explicit SpaceTally(std::unique_ptr<node::SpaceMachine> machine) noexcept
-      : machine_(std::move(machine)) {}
+  SpaceTally(std::unique_ptr<node::SpaceMachine> machine, AccountsJudge* judge) noexcept
+      : machine_(std::move(machine)), judge_(judge) {}
   std::unique_ptr<node::SpaceMachine> machine_;
+  AccountsJudge* const judge_;
   std::optional<std::uint64_t> value_ = 0;
+  std::deque<std::pair<std::uint64_t, AccountAnswer>> undecided_{};  ///< entries, what they gave
 };
 
 }  // namespace dolmen::sim
