@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "node/dump.hpp"
+#include "base/copy.hpp"
 #include "node/object_image.hpp"
 #include "node/open_space.hpp"
 #include "object/object_header.hpp"
@@ -72,7 +73,7 @@ class Batch final : public store::PageSource {
     const std::size_t place = places_[static_cast<std::size_t>(found - request_.pages.begin())];
     const base::Bytes contents =
         place == kInImage ? image_->page(key.page) : base::Bytes(bytes_).subspan(place, out.size());
-    std::ranges::copy(contents, out.begin());
+    base::copy_bytes(contents, out);
     return {};
   }
 

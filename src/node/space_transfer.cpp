@@ -8,6 +8,7 @@
 
 #include <dolmen/assert.hpp>
 
+#include "base/copy.hpp"
 #include "base/hooks.hpp"
 #include "node/space_disk.hpp"
 #include "node/space_image.hpp"
@@ -169,7 +170,7 @@ struct SpaceSink::Batch final : store::PageSource {
                                base::MutableBytes out) override {
     std::ranges::fill(out, std::byte{0});
     const auto page = std::ranges::lower_bound(pages, key, {}, &Page::key);
-    if (page != pages.end() && page->key == key) std::ranges::copy(page->bytes, out.begin());
+    if (page != pages.end() && page->key == key) base::copy_bytes(page->bytes, out);
     return {};
   }
 };

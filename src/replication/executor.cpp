@@ -6,6 +6,7 @@
 
 #include <dolmen/assert.hpp>
 
+#include "base/copy.hpp"
 #include "base/hooks.hpp"
 
 namespace dolmen::replication {
@@ -22,7 +23,7 @@ std::vector<std::byte> encode_command(std::uint64_t session, std::uint64_t seque
   base::store(base::MutableBytes(bytes), 0, session);
   base::store(base::MutableBytes(bytes), 8, sequence);
   base::store(base::MutableBytes(bytes), 16, holder);
-  std::ranges::copy(command, bytes.begin() + kCommandHeadBytes);
+  base::copy_bytes(command, base::MutableBytes(bytes).subspan(kCommandHeadBytes));
   return bytes;
 }
 
