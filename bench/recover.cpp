@@ -113,6 +113,10 @@ class SpaceTrio {
   void fill(std::uint64_t chunks) {
     chunks_ = chunks;
     for (std::uint64_t chunk = 0; chunk < chunks; ++chunk) call("fill", chunk);
+    // Two of three are asked to have it; what the third has yet to catch up is not measured here.
+    for (std::uint32_t number = 1; number <= kMembers; ++number) {
+      wait_until_whole(number, std::chrono::minutes(5));
+    }
   }
   /// Transactions in a second of one client.
   double rate() {
@@ -134,7 +138,7 @@ class SpaceTrio {
     kill(number);
     const auto begin = Clock::now();
     start(number, false);
-    wait_until_whole(number);
+    wait_until_whole(number, std::chrono::minutes(1));
     return 1e3 * seconds_since(begin);
   }
   /// Seconds from the start of its process until it votes.
@@ -178,10 +182,10 @@ class SpaceTrio {
     servers_[number]->wait_for_end();
     servers_[number].reset();
   }
-  void wait_until_whole(std::uint32_t number) {
+  void wait_until_whole(std::uint32_t number, std::chrono::seconds patience) {
     const auto begin = Clock::now();
     std::uint64_t leads_at = 0;  // when it was asked first: others go on meanwhile
-    while (seconds_since(begin) < 60) {
+    while (Clock::now() - begin < patience) {
       const auto members = client_->status(std::chrono::milliseconds(200));
       std::uint64_t has = 0;
       if (members) {
@@ -194,7 +198,7 @@ class SpaceTrio {
       if (leads_at != 0 && has >= leads_at) return;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    throw Failure("a member that was started again stays behind");
+    throw Failure("a member stays behind");
   }
 
   const Folder& folder_;
