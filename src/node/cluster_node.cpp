@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "node/cluster_map.hpp"
+#include "node/hand_over.hpp"
 #include "node/job.hpp"
 #include "node/node_metrics.hpp"
 #include "replication/journal.hpp"
@@ -231,6 +232,7 @@ Result<void> ClusterNode::run() {
     DOLMEN_TRY(const bool was_busy, impl_->core->turn());
     if (!was_busy) DOLMEN_CHECK(impl_->core->wait());
   }
+  DOLMEN_CHECK(node::hand_over(*sys::linux_env().clock, impl_->core->member(), *impl_->core));
   impl_->leave();
   DOLMEN_CHECK(impl_->core->close());
   return impl_->spaces.close();
