@@ -68,7 +68,8 @@ struct NodeOptions {
   std::string token{};
   /// For people; 1 to 63 letters, digits and others that are no blanks. Empty: made of its number.
   std::string name{};
-  /// As NodeRunOptions::is_trusted_fabric, of others that are asked.
+  /// As NodeRunOptions::is_trusted_fabric: of others that are asked, and of the node whenever it
+  /// runs, for its directory keeps it. A directory that keeps something else: invalid_argument.
   bool is_trusted_fabric = false;
 };
 

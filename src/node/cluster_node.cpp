@@ -56,7 +56,7 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   auto impl = std::make_unique<Impl>(directory, std::move(options));
   impl->file = std::move(*file);
   DOLMEN_TRY(impl->link, node::read_identity(node::key_path(directory, impl->file)));
-  impl->link.says = node::says_of(impl->options.is_trusted_fabric);
+  impl->link.says = node::says_of(impl->options.is_trusted_fabric || impl->file.is_trusted_fabric);
   const security::Key& key = *impl->link.key;
   if (key.identity() != security::Identity{security::Role::node, impl->file.number}) {
     return fail(Errc::invalid_argument,
