@@ -225,11 +225,12 @@ void add_up(CLI::App& app, Chosen& chosen) {
     command
         ->add_option("--lease", options->lease_ms,
                      "milliseconds that leaders of a new cluster's groups are lent; 0: no leases")
+        ->envname("DOLMEN_LEASE")
         ->check(CLI::Range(0, 10'000));
-    command->add_flag("--no-shm", options->no_shm,
     command->add_flag("--trusted-fabric", options->trusted_fabric,
                       "nobody else can reach their network: nothing is encrypted; of a new "
                       "cluster, and then each time");
+    command->add_flag("--no-shm", options->no_shm,
                       "let them meet by tcp alone, and not in the host's shared memory");
     command->callback(
         [options, run, &chosen] { chosen.run = [options, run] { return run(*options); }; });

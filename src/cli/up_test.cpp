@@ -450,6 +450,10 @@ TEST_F(UpTest, LeasesOfItsNodesMayBeSaidByTheEnvironment) {
   EXPECT_EQ(run("soon").exit, kUsage);
 }
 
+TEST_F(UpTest, AProgramIsRunOnceForEachNode) {
+  const auto run = [&](const std::string& count, const std::string& line) {
+    return dolmen({"run", "-n", count, "--dir", "cluster", "--host", host(), "--port",
+                   std::to_string(kPort), "--", "sh", "-c", line});
   };
   const Outcome all = run("2", "echo $DOLMEN_RANK/$DOLMEN_RANKS $DOLMEN_NODE $DOLMEN_CLUSTER");
   EXPECT_EQ(all.exit, kOk) << all.err;
