@@ -344,7 +344,7 @@ int give_up_import(const Options& options) {
   if (options.json) {
     print_json({{"name", options.name}});
   } else {
-    std::printf("the name %s is free; what was imported stays without one\n", options.name.c_str());
+    std::printf("the name %s is free; what was imported is erased\n", options.name.c_str());
   }
   return kOk;
 }

@@ -165,6 +165,10 @@ void UpTest::look_into_space_and_logs() {
       EXPECT_EQ(at_it["entries"][i]["bytes"], whole["entries"][i]["bytes"]);
     }
   }
+  for (const std::string& import :
+       std::vector<std::string>{"import begins: of space " + id, "import: up to", "import ends"}) {
+    EXPECT_NE(whole.dump().find(import), std::string::npos) << import << "\n" << whole;
+  }
   const Json root = log({"1", "--count", "1000", "--json"}).json();
   EXPECT_NE(root.dump().find("create group"), std::string::npos) << root;
   const Outcome table = log({"web", "--count", "2"});
@@ -400,10 +404,6 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   EXPECT_EQ(node_processes(), 0u);
 }
 
-TEST_F(UpTest, AProgramIsRunOnceForEachNode) {
-  const auto run = [&](const std::string& count, const std::string& line) {
-    return dolmen({"run", "-n", count, "--dir", "cluster", "--host", host(), "--port",
-                   std::to_string(kPort), "--", "sh", "-c", line});
 // Whoever says something else is told so, node or client.
 TEST_F(UpTest, AFabricThatIsTrustedIsSaidOnceAndKept) {
   std::vector<std::string> words = up("cluster");
