@@ -266,7 +266,7 @@ constexpr PlantedBug kBugs[] = {
     {"restart_empty"},
     {"restart_without_grant", kSameMembers, false, 1060},
     {"log.lease_not_kept", kSameMembers, {}, 1, true},
-    {"log.lease_from_answer", kSameMembers, {}, 1, true},
+    {"log.lease_from_answer", kSameMembers, {}, 265, true},
     {"log.lease_never_ends", kSameMembers, {}, 1, true},
     {"log.lease_given_up_early", kSameMembers, {}, 1, true},
     {"log.lease_counts_memory", kUnheard | dolmen::sim::kWitness, true, 1, true},

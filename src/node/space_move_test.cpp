@@ -329,7 +329,7 @@ TEST_F(SpaceMoveTest, ACopyThatIsMadeWhileAnObjectArrivesHasNothingOfIt) {
   post_parts(north_);
   for (int parts = 0; parts < 3; ++parts) ASSERT_TRUE(deliver(north_, south_));
   ASSERT_EQ(status(south_, id).state, HomeState::arriving);
-  // Also where parts of the state end between an object's head and its pages.
+  // Also where a part of the state has one page of it.
   for (const std::size_t part_bytes : {1u << 20, 4096u, 60u}) {
     sim::SimDisk disk(part_bytes);
     EXPECT_FALSE(copy_of(south_, env_, disk, true, part_bytes)->image().store().find(id).value())
