@@ -68,7 +68,8 @@ struct NodeOptions {
   std::string token{};
   /// For people; 1 to 63 letters, digits and others that are no blanks. Empty: made of its number.
   std::string name{};
-  /// As NodeRunOptions::is_trusted_fabric, of others that are asked.
+  /// As NodeRunOptions::is_trusted_fabric: of others that are asked, and of the node whenever it
+  /// runs, for its directory keeps it. A directory that keeps something else: invalid_argument.
   bool is_trusted_fabric = false;
 };
 
@@ -319,9 +320,12 @@ class Cluster {
       std::string_view name, const std::string& owner_file,
       std::chrono::milliseconds patience = std::chrono::seconds(10));
 
-  /// Gives up a space whose import (`dolmen import`) did not end and will not: the name is free.
-  /// What was sent stays, without a name and seen by nobody, for groups are not removed. Errors:
-  /// not_found, already_exists (it is in use, or nothing was imported), those of call_space().
+  /// Gives up a space whose import (`dolmen import`) did not end and will not: what was sent is
+  /// erased, nobody can go on with it, and the name is free. Its group stays, without a name and
+  /// seen by nobody, for groups are not removed. That it is half an import is looked at where the
+  /// group's log has it decided, so that a name in use is never freed; what is cut short is done
+  /// again by the same call. Errors: not_found, already_exists (it is in use, or nothing was
+  /// imported), those of call_space().
   [[nodiscard]] Result<void> give_up_import(
       std::string_view name, std::chrono::milliseconds patience = std::chrono::seconds(10));
 

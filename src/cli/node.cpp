@@ -68,6 +68,7 @@ class Patience {
 int make_node(const Options& options) {
   NodeOptions its = options.node;
   its.lease = std::chrono::milliseconds(options.lease_ms);
+  its.is_trusted_fabric = options.trusted_fabric;
   // It is read again whenever the node starts, from wherever that is.
   if (!its.identity_file.empty()) its.identity_file = std::filesystem::absolute(its.identity_file);
   const auto made = ClusterNode::create(its, milliseconds(options.patience_s));
@@ -343,7 +344,7 @@ int give_up_import(const Options& options) {
   if (options.json) {
     print_json({{"name", options.name}});
   } else {
-    std::printf("the name %s is free; what was imported stays without one\n", options.name.c_str());
+    std::printf("the name %s is free; what was imported is erased\n", options.name.c_str());
   }
   return kOk;
 }
@@ -378,6 +379,9 @@ void add_node(CLI::App& app, Chosen& chosen) {
           "of a new cluster: milliseconds that leaders of its groups are lent, for ever and "
           "the same at all founders; 0: no leases")
       ->check(CLI::Range(0, 10'000));
+  make->add_flag("--trusted-fabric", options->trusted_fabric,
+                 "nobody else can reach its network: nothing is encrypted, now and whenever it "
+                 "runs; all nodes and clients must say so");
   make->add_option("--join", options->node.token,
                    "instead: a token of a cluster that is there (dolmen node token)");
   make->add_option("--name", options->node.name, "for people");

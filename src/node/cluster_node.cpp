@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "node/cluster_map.hpp"
+#include "node/hand_over.hpp"
 #include "node/job.hpp"
 #include "node/node_metrics.hpp"
 #include "replication/journal.hpp"
@@ -55,7 +56,7 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   auto impl = std::make_unique<Impl>(directory, std::move(options));
   impl->file = std::move(*file);
   DOLMEN_TRY(impl->link, node::read_identity(node::key_path(directory, impl->file)));
-  impl->link.says = node::says_of(impl->options.is_trusted_fabric);
+  impl->link.says = node::says_of(impl->options.is_trusted_fabric || impl->file.is_trusted_fabric);
   const security::Key& key = *impl->link.key;
   if (key.identity() != security::Identity{security::Role::node, impl->file.number}) {
     return fail(Errc::invalid_argument,
@@ -231,6 +232,7 @@ Result<void> ClusterNode::run() {
     DOLMEN_TRY(const bool was_busy, impl_->core->turn());
     if (!was_busy) DOLMEN_CHECK(impl_->core->wait());
   }
+  DOLMEN_CHECK(node::hand_over(*sys::linux_env().clock, impl_->core->member(), *impl_->core));
   impl_->leave();
   DOLMEN_CHECK(impl_->core->close());
   return impl_->spaces.close();

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/job.hpp"
 
+#include <chrono>
+#include <filesystem>
 #include <map>
+#include <string>
+
+#include <unistd.h>
 
 #include <gtest/gtest.h>
+
+#include "node/cluster_node.hpp"
 
 namespace dolmen::node {
 namespace {
@@ -37,6 +44,46 @@ TEST(JobOfABatchSystem, IsFoundUnderEachOfThem) {
   const auto mpich = job({{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}, {"DOLMEN_JOB", "/scratch/me"}});
   ASSERT_TRUE(mpich);
   EXPECT_EQ(mpich->directory, "/scratch/me");
+}
+
+TEST(JobOfABatchSystem, HasTheLeasesThatItsEnvironmentSays) {
+  const auto with = [](const char* lease) {
+    return find({{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}, {"DOLMEN_LEASE", lease}});
+  };
+  EXPECT_EQ(job({{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}})->lease_ms, 0u);
+  EXPECT_EQ(with("60").value()->lease_ms, 60u);
+  EXPECT_EQ(with("0").value()->lease_ms, 0u);
+  EXPECT_EQ(with("10000").value()->lease_ms, 10'000u);
+  for (const char* const wrong : {"10001", "-1", "60ms", "x", " 60", "0.5"}) {
+    const auto found = with(wrong);
+    ASSERT_FALSE(found) << wrong;
+    EXPECT_EQ(found.error().code(), Errc::invalid_argument);
+    EXPECT_NE(found.error().message().find("DOLMEN_LEASE"), std::string::npos);
+  }
+}
+
+// The first process's word is what all of the job go by, and what a later run of it is held to.
+TEST(JobOfABatchSystem, WhoSaysAnotherLeaseIsNotOfIt) {
+  const std::string root =
+      std::filesystem::temp_directory_path() / ("dolmen-job-test-" + std::to_string(::getpid()));
+  std::filesystem::remove_all(root);
+  Job job{.rank = 0, .ranks = 1, .id = "1", .directory = root, .lease_ms = 60};
+  constexpr std::chrono::seconds kPatience(30);
+  const auto made = join_job(job, kPatience);
+  ASSERT_TRUE(made) << made.error().message();
+  const auto file = read_node_file(made->directory);
+  ASSERT_TRUE(file && *file);
+  EXPECT_EQ((*file)->lease_ms, 60u);
+  EXPECT_TRUE(join_job(job, kPatience)) << "again";
+  for (const std::uint32_t other : {0u, 61u}) {
+    job.lease_ms = other;
+    const auto again = join_job(job, kPatience);
+    ASSERT_FALSE(again);
+    EXPECT_EQ(again.error().code(), Errc::invalid_argument);
+    EXPECT_NE(again.error().message().find("leases of 60 ms"), std::string::npos)
+        << again.error().message();
+  }
+  std::filesystem::remove_all(root);
 }
 
 TEST(JobOfABatchSystem, WhatCannotBeIsAnError) {

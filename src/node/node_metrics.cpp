@@ -49,6 +49,8 @@ constexpr std::array kFamilies{
     MetricFamily{"dolmen_mails_received_total", counter, "Mails that arrived, also again."},
     MetricFamily{"dolmen_calls_total", counter, "Clients' calls, by what was answered."},
     MetricFamily{"dolmen_reads_total", counter, "Clients' queries, by what was answered."},
+    MetricFamily{"dolmen_reads_by_lease_total", counter,
+                 "Queries for which the leader asked nobody else, by its lease."},
     MetricFamily{"dolmen_requests_waiting", gauge, "Calls and queries not answered yet."},
     MetricFamily{"dolmen_entries_decided_total", counter,
                  "Entries of the group's log that the replica learned to be decided."},
@@ -235,6 +237,7 @@ class Writer {
     using Inside = replication::Member::Inside;
     write_answers("dolmen_calls_total", &GroupMeter::calls);
     write_answers("dolmen_reads_total", &GroupMeter::reads);
+    write_meter("dolmen_reads_by_lease_total", &GroupMeter::reads_by_lease);
     write_rows("dolmen_requests_waiting", [](const Inside& one) { return one.held; });
     write_meter("dolmen_entries_decided_total", &GroupMeter::decided);
     write_meter("dolmen_log_entries_total", &GroupMeter::written);

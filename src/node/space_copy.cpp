@@ -258,8 +258,8 @@ Result<CopySummary> export_space(const sys::Env& env, ReplicatedClient& client,
   DOLMEN_TRY(const SpaceHead head, decode_space_head(told));
   if (head.head.space.is_null()) return fail(Errc::not_found, "anything in that space yet");
   DOLMEN_TRY(auto disk, room_for(directory));
-  DOLMEN_TRY(const auto machine,
-             SpaceMachine::open(env, std::move(disk), env.memory->best_driver(), {}, {}));
+  DOLMEN_TRY(const auto machine, SpaceMachine::open(env, std::move(disk), env.memory->best_driver(),
+                                                    {}, {.image = {.is_copy = true}}));
   CopySummary summary;
   {
     Exporter exporter(env, client, *machine, head, patience);

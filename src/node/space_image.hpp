@@ -32,6 +32,9 @@ struct SpaceImageOptions {
   /// While pages are sent, those of before are kept until they take so much beside the present
   /// ones.
   std::uint64_t pinned_bytes_max = std::uint64_t{8} << 30;
+  /// What it receives is to be a space of its own, which no group goes on with: objects that are
+  /// still arriving from another space are left out.
+  bool is_copy = false;
 };
 
 class SpaceImage {

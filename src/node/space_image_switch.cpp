@@ -34,7 +34,7 @@ bool has(const std::vector<std::string>& names, std::string_view name) {
 class SpaceImage::Receiver final : public StateSink {
  public:
   Receiver(SpaceImage& image, const ImageHead& head, const store::CreateOptions& options)
-      : image_(image), sink_(image.env_, *image.disk_, head, options) {
+      : image_(image), sink_(image.env_, *image.disk_, head, options, image.options_.is_copy) {
     image_.sink_ = &sink_;
   }
   ~Receiver() override { image_.sink_ = nullptr; }

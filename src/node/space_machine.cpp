@@ -285,6 +285,9 @@ Result<void> SpaceMachine::decided(std::uint64_t index) {
   const bool is_early = DOLMEN_PLANTED("space.image_ahead");
   while (!waiting_.empty() && (waiting_.front().index <= index || is_early)) {
     DOLMEN_CHECK(put(waiting_.front()));
+    const auto news = import_news_in(waiting_.front().record);
+    is_room_due_ |=
+        news && news->kind == ImportNews::Kind::given_up && news->state.cursor == ImportCursor{};
     waiting_.pop_front();
     // A member that starts has a whole log of them, for which the image's may have no room.
     if (!space_ && is_checkpoint_due()) DOLMEN_CHECK(checkpoint());
@@ -293,7 +296,7 @@ Result<void> SpaceMachine::decided(std::uint64_t index) {
 }
 
 bool SpaceMachine::is_checkpoint_due() {
-  return !image_->space().is_null() && image_->store().checkpoint_due() &&
+  return !image_->space().is_null() && (is_room_due_ || image_->store().checkpoint_due()) &&
          image_->store().stats().log_tail_bytes >= retry_at_bytes_;
 }
 
@@ -301,6 +304,7 @@ bool SpaceMachine::is_checkpoint_due() {
 Result<void> SpaceMachine::checkpoint() {
   const auto written = space_ ? space_->checkpoint() : image_->checkpoint();
   retry_at_bytes_ = 0;
+  is_room_due_ = false;
   // The log stays longer then, which is all that is lost by it. Not with every turn anew.
   if (!written && written.error().code() == Errc::no_space) {
     retry_at_bytes_ = image_->store().stats().log_tail_bytes + options_.image.tail_bytes_max / 8;

@@ -176,11 +176,12 @@ struct SpaceSink::Batch final : store::PageSource {
 };
 
 SpaceSink::SpaceSink(const sys::Env& env, sys::Disk& disk, const ImageHead& wanted,
-                     const store::CreateOptions& options)
+                     const store::CreateOptions& options, bool is_copy)
     : env_(env),
       disk_(disk),
       wanted_(wanted),
       options_(options),
+      is_copy_(is_copy),
       filling_(std::make_unique<Batch>()) {}
 
 SpaceSink::~SpaceSink() {
@@ -203,6 +204,21 @@ Result<void> SpaceSink::begin(const ImageHead& head) {
   return {};
 }
 
+// Of an object that is arriving the page with the header comes last, and pages of zeros are not
+// sent. So it is one if its first page that is here is another one, or none is.
+bool SpaceSink::takes(const ImageObject& object, bool goes_on) {
+  if (!is_copy_) {
+    if (!goes_on) filling_->objects.emplace_back(object.id, object.capacity_log2);
+    return true;
+  }
+  if (!goes_on) has_header_.reset();
+  if (!has_header_ && !object.pages.empty()) {
+    has_header_ = object.pages.front().number == 0;
+    if (*has_header_) filling_->objects.emplace_back(object.id, object.capacity_log2);
+  }
+  return has_header_.value_or(false);
+}
+
 /// Its bytes are in the batch that is being filled.
 Result<void> SpaceSink::add(const DecodedImage& image) {
   for (const ImageObject& object : image.objects) {
@@ -211,8 +227,9 @@ Result<void> SpaceSink::add(const DecodedImage& image) {
       return fail(Errc::corrupt, "a state whose object has two sizes");
     }
     if (last_ && object.id < last_->object) return fail(Errc::corrupt, "a state out of order");
-    if (!goes_on) filling_->objects.emplace_back(object.id, object.capacity_log2);
+    const bool is_taken = takes(object, goes_on);
     for (const ImageObject::Page& page : object.pages) {
+      if (!is_taken) break;
       const store::PageKey key{object.id, page.number};
       if (!filling_->pages.empty() && key <= filling_->pages.back().key) {
         return fail(Errc::corrupt, "a state out of order");

@@ -74,8 +74,9 @@ class SpaceSource final : public StateSource {
 class SpaceSink final : public StateSink {
  public:
   /// `disk` is the image's and outlives it; nothing staged is in it. `options`: of the store.
+  /// `is_copy`: SpaceImageOptions.
   SpaceSink(const sys::Env& env, sys::Disk& disk, const ImageHead& wanted,
-            const store::CreateOptions& options);
+            const store::CreateOptions& options, bool is_copy = false);
   /// Removes what is there, unless it has become the image.
   ~SpaceSink() override;
   Result<bool> take(base::Bytes part) override;
@@ -87,6 +88,8 @@ class SpaceSink final : public StateSink {
   struct Batch;
   [[nodiscard]] Result<void> begin(const ImageHead& head);
   [[nodiscard]] Result<void> add(const DecodedImage& image);
+  /// Whether these pages of the object are to be taken in; `goes_on`: others were before them.
+  [[nodiscard]] bool takes(const ImageObject& object, bool goes_on);
   void start_writing();
   [[nodiscard]] Result<void> write(Batch& batch);
   [[nodiscard]] Result<void> join();
@@ -95,6 +98,9 @@ class SpaceSink final : public StateSink {
   sys::Disk& disk_;
   const ImageHead wanted_;
   const store::CreateOptions options_;
+  const bool is_copy_;
+  /// Of the last object, of a copy: whether its header is here; nothing: not known yet.
+  std::optional<bool> has_header_{};
   std::unique_ptr<store::Store> store_;
   ImageHead head_;
   bool is_begun_ = false;
