@@ -290,6 +290,7 @@ TEST_F(CallsTest, ASessionThatNobodySaidIsOpenLeavesNothingUnknown) {
   answer(advance()[0], ReplyStatus::no_right, "");
   calls_.tell();
   EXPECT_EQ(codes_["a"], Errc::no_right) << "the command was never sent";
+  EXPECT_EQ(calls_.told_now().session, 0u);
 }
 
 TEST_F(CallsTest, WhoIsNotConnectedIsWaitedForAndThenAnother) {
@@ -349,9 +350,25 @@ TEST_F(CallsTest, WhileNobodyLeadsManyWaitAsOneDoes) {
   }
 }
 
-// What an attempt before left in somebody's log comes before it or not at all: members execute no
-// command of a session behind one with a higher number.
-TEST_F(CallsTest, ASessionThatIsUsedAgainGoesOnBehindWhatTimedOut) {
+TEST_F(CallsTest, ASessionIsUsedAgainBehindWhatWasAnswered) {
+  begin("a");
+  const auto first = advance_with_sessions();
+  answer(first[0], ReplyStatus::done, "A");
+  calls_.tell();
+  EXPECT_EQ(calls_.told_now().session, first[0].session);
+  EXPECT_EQ(calls_.told_now().sequence, first[0].sequence);
+  begin("b");
+  const auto next = advance();
+  ASSERT_EQ(next.size(), 1u);
+  EXPECT_EQ(next[0].session, first[0].session);
+  EXPECT_GT(next[0].sequence, first[0].sequence);
+  answer(next[0], ReplyStatus::aborted, "");
+  calls_.tell();
+  EXPECT_EQ(codes_["b"], Errc::aborted) << "somebody asked what became of it";
+}
+
+// With another command of it nobody could be told what became of the first one.
+TEST_F(CallsTest, ASessionOfWhichNobodyKnowsWhatItDidIsLeftToBeAsked) {
   begin("a");
   const auto first = advance_with_sessions();
   ASSERT_EQ(first.size(), 1u);
@@ -359,11 +376,12 @@ TEST_F(CallsTest, ASessionThatIsUsedAgainGoesOnBehindWhatTimedOut) {
   advance();
   calls_.tell();
   EXPECT_EQ(codes_["a"], Errc::timed_out);
+  EXPECT_EQ(calls_.told_now().session, first[0].session);
+  EXPECT_EQ(calls_.told_now().sequence, first[0].sequence);
   begin("b");
-  const auto next = advance();
+  const auto next = advance_with_sessions();
   ASSERT_EQ(next.size(), 1u);
-  EXPECT_EQ(next[0].session, first[0].session);
-  EXPECT_GT(next[0].sequence, first[0].sequence);
+  EXPECT_NE(next[0].session, first[0].session);
   answer(first[0], ReplyStatus::done, "late");
   EXPECT_EQ(calls_.tell(), 0u) << "it is of the call before";
   answer(next[0], ReplyStatus::done, "B");

@@ -177,6 +177,7 @@ Result<std::vector<std::byte>> Cluster::call(const ObjectId& object, std::string
   constexpr std::uint64_t kPauseMaxNs = 16'000'000;
   std::uint64_t pause_ns = 1'000'000;
   IndexReads reads = IndexReads::hint;
+  impl_->last_call = {};
   for (;;) {
     const auto hint = impl_->hints.find(object);
     cluster::GroupNumber group = hint.value_or(0);
@@ -193,9 +194,12 @@ Result<std::vector<std::byte>> Cluster::call(const ObjectId& object, std::string
       continue;
     }
     // What nobody knows the end of is nobody else's to execute.
-    DOLMEN_TRY(auto told, node::call_at_home(**client, call, node::left_until(deadline_ns)));
-    if (auto* const result = std::get_if<std::vector<std::byte>>(&told)) return std::move(*result);
-    const node::Elsewhere elsewhere = std::get<node::Elsewhere>(told);
+    auto told = node::call_at_home(**client, call, node::left_until(deadline_ns));
+    impl_->last_call = (*client)->last_call();
+    if (!told) return std::unexpected(told.error());
+    impl_->last_commit = (*client)->last_commit();
+    if (auto* const result = std::get_if<std::vector<std::byte>>(&*told)) return std::move(*result);
+    const node::Elsewhere elsewhere = std::get<node::Elsewhere>(*told);
     impl_->hints.forget(object);
     if (elsewhere.answer == cluster::HomeAnswer::erased) {
       return fail(Errc::not_found, "an object that was erased");

@@ -224,6 +224,7 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answere
         return got;
       case ReplyStatus::done:
       case ReplyStatus::expired:
+      case ReplyStatus::aborted:
         return got;
       case ReplyStatus::no_right:
       case ReplyStatus::stale: {
@@ -313,30 +314,26 @@ ReplicatedClient::~ReplicatedClient() = default;
 Result<std::vector<std::byte>> ReplicatedClient::call(std::span<const std::byte> command,
                                                       std::chrono::milliseconds patience) {
   const std::uint64_t deadline_ns = Impl::deadline_in(patience);
-  if (impl_->session == 0) {
-    DOLMEN_TRY(const Impl::Answer opened, impl_->ask_leader(0, 0, {}, deadline_ns));
-    if (opened.status != ReplyStatus::done) return fail(Errc::connection_lost, "a session");
-    impl_->session = opened.value;
-    impl_->sequence = 0;
-  }
+  impl_->last_call = {.group = impl_->group.low};
+  DOLMEN_CHECK(impl_->open_session(deadline_ns));
   // Also after a call that timed out: its command is not to be taken for this one.
   ++impl_->sequence;
+  impl_->last_call.session = impl_->session;
+  impl_->last_call.sequence = impl_->sequence;
   DOLMEN_TRY(Impl::Answer answer,
              impl_->ask_leader(impl_->session, impl_->sequence, command, deadline_ns));
   if (answer.status == ReplyStatus::expired) {
     impl_->session = 0;
     return fail(Errc::connection_lost, "the group knows this client's session no more");
   }
+  if (answer.status == ReplyStatus::aborted) return std::unexpected(node::given_up());
   if (answer.status == ReplyStatus::lost) {
     return fail(Errc::connection_lost, "refused, after an attempt that may yet be executed");
   }
   if (answer.status == ReplyStatus::refused) {
     return fail(Errc::invalid_argument, "the group refuses the command");
   }
-  impl_->last_commit = {.index = answer.index,
-                        .level = answer.level == replication::Level::replicated
-                                     ? ReplicatedLevel::replicated
-                                     : ReplicatedLevel::durable};
+  impl_->last_commit = {.index = answer.index, .level = node::level_of(answer.level)};
   return std::move(answer.result);
 }
 
