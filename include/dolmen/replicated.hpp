@@ -263,7 +263,7 @@ class ReplicatedClient {
   [[nodiscard]] Result<std::vector<std::byte>> call(
       std::span<const std::byte> command,
       std::chrono::milliseconds patience = std::chrono::seconds(10));
-  /// Of the last call() that gave a result.
+  /// Of the last call() that gave a result; within what is told of a begun call: of that one.
   [[nodiscard]] ReplicatedCommit last_commit() const noexcept;
   /// Which one the last call() was; within what is told of a begun call: which one that is.
   [[nodiscard]] CallId last_call() const noexcept;

@@ -7,7 +7,7 @@
 #include <dolmen/cluster.hpp>
 
 #include "node/cluster_client.hpp"
-#include "node/index_request.hpp"
+#include "node/index_changed.hpp"
 
 namespace dolmen {
 
@@ -36,12 +36,9 @@ Result<CallOutcome> Cluster::outcome(const CallId& call, std::chrono::millisecon
                             interned(std::string(cluster::text(reply.status))), reply.value);
     }
     outcome.result.clear();
-  } else if (!group.is_directory()) {
-    const auto has_room = node::index_has_room(outcome.result, outcome.result.size());
-    if (!has_room) outcome.error = has_room.error();
-    outcome.result.clear();
+    return outcome;
   }
-  return outcome;
+  return group.is_directory() ? outcome : node::without_result(std::move(outcome));
 }
 
 }  // namespace dolmen

@@ -45,9 +45,8 @@ Result<void> ReplicatedClient::begin_call(std::vector<std::byte> command, CallTo
         const auto& [session, sequence] = impl->calls.told_now();
         impl->last_call = {.group = impl->group.low, .session = session, .sequence = sequence};
         if (!outcome) return when_done(std::unexpected(outcome.error()));
-        when_done(
-            ReplicatedAnswer{std::move(outcome->result),
-                             {.index = outcome->index, .level = node::level_of(outcome->level)}});
+        impl->last_commit = {.index = outcome->index, .level = node::level_of(outcome->level)};
+        when_done(ReplicatedAnswer{std::move(outcome->result), impl->last_commit});
       });
 }
 
