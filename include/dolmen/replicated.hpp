@@ -258,7 +258,8 @@ class ReplicatedClient {
   /// connection_lost (the group forgot this client, or refused the command after an attempt that
   /// nobody answered: also not known), invalid_argument (the state machine, or its size, refused
   /// it; nothing happened), busy (the members had too much to do as long as `patience` lasted,
-  /// whenever they were asked; nothing happened), aborted (somebody asked what becomes of it
+  /// whenever they were asked; nothing happened; Error::detail() is the milliseconds after which to
+  /// come again, as far as they know), aborted (somebody asked what becomes of it
   /// meanwhile, so that it never will be executed; nothing happened).
   [[nodiscard]] Result<std::vector<std::byte>> call(
       std::span<const std::byte> command,
@@ -291,7 +292,7 @@ class ReplicatedClient {
   using CallTold = std::function<void(Result<ReplicatedAnswer>)>;
   using ReadTold = std::function<void(Result<ReplicatedReading>)>;
   /// Begins what call() does; `when_done` is called once, by go_on(). Calls under way at once are
-  /// executed in any order. Errors: busy (1000 are under way; go_on() first); all others are told
+  /// executed in any order. Errors: busy (1000 are under way; go_on() first: without a detail); all others are told
   /// to `when_done`: those of call(). What is under way when the client goes away is not told, and
   /// may be executed.
   [[nodiscard]] Result<void> begin_call(

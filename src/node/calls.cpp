@@ -25,7 +25,7 @@ Result<void> Calls::begin_read(std::vector<std::byte> query, replication::ReadLe
 }
 
 Result<void> Calls::begin(Call call) {
-  if (live_ >= kCallsMax) return fail(Errc::busy, "calls of a client under way", live_);
+  if (live_ >= kCallsMax) return fail(Errc::busy, "calls of a client under way: go_on() first");
   if (!call.level) {
     if (free_sessions_.empty()) {
       free_sessions_.push_back(sessions_.size());
@@ -92,8 +92,8 @@ void Calls::give_up(Slot slot) {
   if (call.is_stale && !is_unsure) {
     return end(slot, fail(Errc::no_right, "the right that this client shows was changed since"));
   }
-  if (call.was_refused && !is_unsure) {
-    return end(slot, fail(Errc::busy, "the group has too much to do"));
+  if (call.retry_ns != 0 && !is_unsure) {
+    return end(slot, std::unexpected(too_much(call.retry_ns)));
   }
   end(slot, fail(Errc::timed_out, "no leader of the group answered"));
 }
@@ -165,10 +165,9 @@ bool Calls::on_reply(fabric::NodeId from, const replication::Reply& reply, std::
       later(slot, now_ns + pause_ns_);
       break;
     case ReplyStatus::busy: {
-      call.was_refused = true;
+      call.retry_ns = reply.value == 0 ? pause_ns_ : reply.value * 1000;
       // About when the member said, and not all at the same time.
-      const std::uint64_t hint_ns =
-          reply.value == 0 ? pause_ns_ : std::min(reply.value * 1000, attempt_ns_);
+      const std::uint64_t hint_ns = std::min(call.retry_ns, attempt_ns_);
       later(slot, now_ns + hint_ns / 2 + random_.below(hint_ns));
       break;
     }

@@ -30,6 +30,13 @@ namespace dolmen::node {
   return Error(Errc::aborted, "a call of which somebody asked what became of it");
 }
 
+/// Of a call that was not taken. The detail: milliseconds until it may be.
+[[nodiscard]] inline Error too_much(std::uint64_t retry_ns) {
+  constexpr std::uint64_t kMs = 1'000'000;
+  return Error(Errc::busy, "the group has too much to do; come again after milliseconds:",
+               (retry_ns + kMs - 1) / kMs);
+}
+
 class Calls {
  public:
   /// Most that are under way: members take no more of one client (replication/intake.hpp).
@@ -105,7 +112,7 @@ class Calls {
     bool is_live = false;
     bool is_queued = false;       ///< to be sent
     bool is_unsure = false;       ///< an attempt before may be in somebody's log
-    bool was_refused = false;     ///< because there was too much to do
+    std::uint64_t retry_ns = 0;   ///< not 0: there was too much to do, for so long
     bool is_stale = false;        ///< … or what is shown was not known to whoever was asked last
     std::uint64_t denied_ns = 0;  ///< since when this client's right is looked for; 0: it is not
     std::uint64_t number = 0;     ///< of the attempt under way; 0: there is none

@@ -54,6 +54,7 @@ class CallsTest : public testing::Test, private Calls::Line {
       EXPECT_FALSE(told_.contains(name)) << "told twice";
       told_[name] = outcome ? text_of(outcome->result) : outcome.error().message();
       if (!outcome) codes_[name] = outcome.error().code();
+      if (!outcome) details_[name] = outcome.error().detail();
     };
   }
   /// What is sent now.
@@ -88,6 +89,7 @@ class CallsTest : public testing::Test, private Calls::Line {
   std::uint64_t now_ns_ = 1'000;
   std::map<std::string, std::string> told_;
   std::map<std::string, Errc> codes_;
+  std::map<std::string, std::uint64_t> details_;
   bool is_connected_ = true;
   base::Random random_{1};
   Calls calls_{*this, random_, kAttemptNs, kPauseNs};
@@ -230,12 +232,13 @@ TEST_F(CallsTest, PatienceEnds) {
   begin("unanswered");
   advance_with_sessions();
   begin("busy");
-  answer(advance_with_sessions()[0], ReplyStatus::busy, "", 1'000'000);
+  answer(advance_with_sessions()[0], ReplyStatus::busy, "", 36'001);
   now_ns_ += kPatienceNs;
   advance();
   calls_.tell();
   EXPECT_EQ(codes_["unanswered"], Errc::timed_out);
   EXPECT_EQ(codes_["busy"], Errc::busy) << "nothing happened";
+  EXPECT_EQ(details_["busy"], 37u) << "milliseconds";
   EXPECT_EQ(calls_.under_way(), 0u);
 }
 
@@ -312,6 +315,7 @@ TEST_F(CallsTest, TooMuchIsRefusedAndTooLargeIsTold) {
                                       now_ns_ + kPatienceNs, told("more"));
   ASSERT_FALSE(more);
   EXPECT_EQ(more.error().code(), Errc::busy);
+  EXPECT_EQ(more.error().detail(), 0u) << "no time would help";
   EXPECT_EQ(advance().size(), Calls::kCallsMax);
 }
 

@@ -162,7 +162,7 @@ struct Cluster::Impl {
     if (reply.is_ok()) return reply;
     const bool is_later = reply.status == cluster::RootStatus::has_seats;
     return fail(is_later ? Errc::busy : Errc::invalid_argument,
-                interned(std::string(cluster::text(reply.status))), reply.value);
+                interned(std::string(cluster::text(reply.status))), is_later ? 0 : reply.value);
   }
 
   /// What `find` finds in the map. It may have been made by another client since the map was told,

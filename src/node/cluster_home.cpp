@@ -210,7 +210,8 @@ Result<std::vector<std::byte>> Cluster::call(const ObjectId& object, std::string
       impl_->hints.learn(object, group);
     }
     if (node::now_ns() >= deadline_ns) {
-      return fail(Errc::busy, "an object that moves: the call was not executed", group);
+      return fail(Errc::busy, "an object that moves: not executed; come again after milliseconds:",
+                  kPauseMaxNs / 1'000'000);
     }
     // The first one to say that it has moved, or that a hint was old, is not waited for.
     const bool is_quick = elsewhere.answer == cluster::HomeAnswer::moved ||

@@ -78,7 +78,7 @@ Result<void> Index::begin_put_many(std::span<const std::pair<Bytes, Bytes>> pair
       return fail(Errc::too_large, "puts of one shard at once", changes.size());
     }
     if (part.client.under_way() >= node::Calls::kCallsMax) {
-      return fail(Errc::busy, "calls of a client under way", node::Calls::kCallsMax);
+      return fail(Errc::busy, "calls of a client under way: go_on() first");
     }
     if (!changes.empty()) batches.emplace_back(&part, std::move(changes));
   }

@@ -202,9 +202,9 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answere
     EnvelopeKind kind, bool is_command,
     const std::function<std::vector<std::byte>(std::uint64_t)>& make_body,
     std::uint64_t deadline_ns) {
-  bool is_unsure = false;    // an attempt before may be in somebody's log
-  bool was_refused = false;  // … because there was too much to do
-  bool is_stale = false;     // what is shown was not known to whoever was asked last
+  bool is_unsure = false;      // an attempt before may be in somebody's log
+  std::uint64_t retry_ns = 0;  // not 0: there was too much to do, for so long
+  bool is_stale = false;       // what is shown was not known to whoever was asked last
   while (now_ns() < deadline_ns) {
     DOLMEN_CHECK(look_after_roster());
     answer.reset();
@@ -248,10 +248,9 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answere
         DOLMEN_CHECK(pause(deadline_ns));
         break;
       case ReplyStatus::busy: {
-        was_refused = true;
+        retry_ns = got.value == 0 ? kPauseNs : got.value * 1000;
         // About when the member said, and not all at the same time.
-        const std::uint64_t hint_ns =
-            got.value == 0 ? kPauseNs : std::min(got.value * 1000, kAttemptNs);
+        const std::uint64_t hint_ns = std::min(retry_ns, kAttemptNs);
         DOLMEN_CHECK(pause(deadline_ns, hint_ns / 2 + random.below(hint_ns)));
         break;
       }
@@ -261,7 +260,7 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answere
   if (is_stale && !is_unsure) {
     return fail(Errc::no_right, "the right that this client shows was changed since");
   }
-  if (was_refused && !is_unsure) return fail(Errc::busy, "the group has too much to do");
+  if (retry_ns != 0 && !is_unsure) return std::unexpected(node::too_much(retry_ns));
   return fail(Errc::timed_out, "no leader of the group answered");
 }
 
