@@ -213,8 +213,8 @@ TEST(ClusterHome, WhatBecameOfChangesAndCallsIsAsked) {
   EXPECT_EQ(cluster.outcome(cluster.last_call(), kPatience).value().fate, CallFate::aborted)
       << "the space said that it has no such object";
 
-  ASSERT_TRUE(cluster.create_index("people", 2, 3, {.bucket_bytes = 1 << 20, .record_bytes = 1 << 20},
-                                   kPatience));
+  ASSERT_TRUE(cluster.create_index("people", 2, 3,
+                                   {.bucket_bytes = 1 << 20, .record_bytes = 1 << 20}, kPatience));
   dolmen::Index index = cluster.index("people", {}, kPatience).value();
   ASSERT_TRUE(index.put(bytes_of("ada"), bytes_of("1815"), kPatience));
   EXPECT_TRUE(expect_done(index).empty());

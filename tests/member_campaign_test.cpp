@@ -523,9 +523,7 @@ TEST(MemberCampaign, ANewLifeThatGoesOnAsTheOneBeforeIsSeen) {
 }
 
 // What is given up when it is asked about, and is executed later, when the command arrives.
-TEST(MemberCampaign, WhatIsGivenUpForNowIsSeen) {
-  expect_seen("replication.given_up_for_now", 40);
-}
+TEST(MemberCampaign, WhatIsGivenUpForNowIsSeen) { expect_seen("replication.given_up_for_now", 40); }
 
 // The same of a witness: its memory is empty, and the servers take it for the one that they wrote.
 TEST(MemberCampaign, AWitnessThatGoesOnWithoutItsMemoryIsSeen) {

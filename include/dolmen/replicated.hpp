@@ -86,7 +86,7 @@ struct CallOutcome {
   ReplicatedCommit commit{};        ///< of `committed`
   /// Of `committed`, as far as whoever asked knows what was called: it gave this instead.
   std::optional<Error> error{};
-  const char* reason = "";          ///< of `expired`, for people
+  const char* reason = "";  ///< of `expired`, for people
 };
 
 /// What a call gave, of many at once.
@@ -292,9 +292,9 @@ class ReplicatedClient {
   using CallTold = std::function<void(Result<ReplicatedAnswer>)>;
   using ReadTold = std::function<void(Result<ReplicatedReading>)>;
   /// Begins what call() does; `when_done` is called once, by go_on(). Calls under way at once are
-  /// executed in any order. Errors: busy (1000 are under way; go_on() first: without a detail); all others are told
-  /// to `when_done`: those of call(). What is under way when the client goes away is not told, and
-  /// may be executed.
+  /// executed in any order. Errors: busy (1000 are under way; go_on() first: without a detail); all
+  /// others are told to `when_done`: those of call(). What is under way when the client goes away
+  /// is not told, and may be executed.
   [[nodiscard]] Result<void> begin_call(
       std::vector<std::byte> command, CallTold when_done,
       std::chrono::milliseconds patience = std::chrono::seconds(10));

@@ -3,7 +3,8 @@
 // Calls and reads of one client that are under way at once (ReplicatedClient::begin_call()). Each
 // does what call() and read() do, and they share a connection, the target, and what is known of the
 // members. A call has a session of its own while it is under way; sessions are used again, but for
-// those of calls whose outcome nobody knows: with them it can be asked (ReplicatedClient::outcome()).
+// those of calls whose outcome nobody knows: with them it can be asked
+// (ReplicatedClient::outcome()).
 //
 // Without input and output: what is to be sent is asked for, what arrives is told. Threads: one.
 #pragma once

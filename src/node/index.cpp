@@ -72,9 +72,9 @@ Result<std::optional<Index::Value>> Index::get(Bytes key, std::chrono::milliseco
 
 Result<bool> Index::put(Bytes key, Bytes value, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(node::check_record(key.size(), value.size()));
-  DOLMEN_TRY(const auto reply, impl_->changed.make(impl_->part_of(key).client,
-                                                   node::index_change(IndexChange::put(key, value)),
-                                                   patience));
+  DOLMEN_TRY(const auto reply,
+             impl_->changed.make(impl_->part_of(key).client,
+                                 node::index_change(IndexChange::put(key, value)), patience));
   return node::index_outcome(reply, IndexOutcome::created);
 }
 

@@ -128,8 +128,8 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
   /// If there is none.
   [[nodiscard]] Result<void> open_session(std::uint64_t deadline_ns);
   /// … or somebody who may answer. `make_body` is given the number of each attempt. Of commands it
-  /// matters what became of an attempt that nobody answered; a session that was opened in vain, or a
-  /// read, changes nothing.
+  /// matters what became of an attempt that nobody answered; a session that was opened in vain, or
+  /// a read, changes nothing.
   [[nodiscard]] Result<Answer> ask_until_answered(
       replication::EnvelopeKind kind, bool is_command,
       const std::function<std::vector<std::byte>(std::uint64_t)>& make_body,

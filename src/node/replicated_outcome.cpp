@@ -61,18 +61,17 @@ Result<CallOutcome> ReplicatedClient::outcome(const CallId& call,
     return fail(Errc::invalid_argument, "no call of a client");
   }
   const auto body = [&](std::uint64_t number) {
-    return encode(replication::Request{
-        .number = number, .session = call.session, .sequence = call.sequence});
+    return encode(
+        replication::Request{.number = number, .session = call.session, .sequence = call.sequence});
   };
   DOLMEN_TRY(Impl::Answer answer,
              impl_->ask_until_answered(replication::EnvelopeKind::ask_outcome, false, body,
                                        Impl::deadline_in(patience)));
   switch (answer.status) {
     case ReplyStatus::done:
-      return CallOutcome{
-          .fate = CallFate::committed,
-          .result = std::move(answer.result),
-          .commit = {.index = answer.index, .level = node::level_of(answer.level)}};
+      return CallOutcome{.fate = CallFate::committed,
+                         .result = std::move(answer.result),
+                         .commit = {.index = answer.index, .level = node::level_of(answer.level)}};
     case ReplyStatus::aborted:
       return CallOutcome{.fate = CallFate::aborted};
     case ReplyStatus::expired:

@@ -152,7 +152,8 @@ TEST(Executor, AQuestionIsItsHoldersAndIsOneOrNothing) {
     EXPECT_EQ(run.ask(session, 1, holder).status, ReplyStatus::no_right);
   }
   EXPECT_EQ(result_of(run.say(session, 1, "a", 7)), "1 a");
-  for (const std::uint64_t none : {std::uint64_t{0}, kQuestionSession, kAddressSession, kNoSession}) {
+  for (const std::uint64_t none :
+       {std::uint64_t{0}, kQuestionSession, kAddressSession, kNoSession}) {
     EXPECT_EQ(run.ask(none, 1, 7).status, ReplyStatus::refused);
   }
   EXPECT_EQ(run.ask(session, 0, 7).status, ReplyStatus::refused);

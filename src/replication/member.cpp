@@ -147,10 +147,9 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
           {.pending = {.client = from, .number = request->number},
            .session = request->session,
            .sequence = request->sequence,
-           .payload = is_question
-                          ? encode_question(request->session, request->sequence, holder)
-                          : encode_command(request->session, request->sequence, request->command,
-                                           holder),
+           .payload = is_question ? encode_question(request->session, request->sequence, holder)
+                                  : encode_command(request->session, request->sequence,
+                                                   request->command, holder),
            .shown = envelope.shown,
            .is_question = is_question});
     }
