@@ -214,7 +214,20 @@ class Cluster {
       std::chrono::milliseconds patience = std::chrono::seconds(2));
 
   // Changes, each durable in the root group when it returns. Errors of all: timed_out (whether it
-  // happened is not known: the same call again finds out), invalid_argument (with why).
+  // happened is not known: the same call again finds out, and so does outcome(last_call())),
+  // invalid_argument (with why).
+
+  /// Which of a group's calls the last change, or call(), of this client was; the last of several
+  /// that it took.
+  [[nodiscard]] CallId last_call() const noexcept;
+  /// What became of it, of a call of a client() or of an index of this cluster, as
+  /// ReplicatedClient::outcome(): of a function with what it returned, or its error, of a change
+  /// without a result. Errors: those, and not_found and timed_out (no such group).
+  [[nodiscard]] Result<CallOutcome> outcome(
+      const CallId& call, std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// Of the last change, or call(), that gave a result, in the log of last_call()'s group. All
+  /// groups of a cluster are durable.
+  [[nodiscard]] ReplicatedCommit last_commit() const noexcept;
 
   /// A space that `size` nodes keep, or as many as there are; its number. It is there when its
   /// nodes have heard of it (a moment). The same name again: the one that is there.
@@ -268,7 +281,8 @@ class Cluster {
   [[nodiscard]] IndexCounts home_counts() const noexcept;
   /// Calls a function of the space in which the object lives, as call_space() does, wherever that
   /// is when the function runs: once. Errors: as those of home() and of call_space(); busy (it
-  /// moves all the time: nothing happened).
+  /// moves all the time: nothing happened). After timed_out and connection_lost
+  /// outcome(last_call()) says whether it ran.
   [[nodiscard]] Result<std::vector<std::byte>> call(
       const ObjectId& object, std::string_view function, std::span<const std::byte> arguments = {},
       std::chrono::milliseconds patience = std::chrono::seconds(10));

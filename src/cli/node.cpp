@@ -13,6 +13,7 @@
 #include <dolmen/cluster.hpp>
 
 #include "cli/command.hpp"
+#include "cli/commit_json.hpp"
 #include "sys/linux/linux.hpp"
 #include "sys/linux/service.hpp"
 
@@ -318,7 +319,7 @@ int make_space(const Options& options) {
   const auto number = cluster->create_space(options.name, options.size, patience.left());
   if (!number) return failed(number.error());
   if (options.json) {
-    print_json({{"group", *number}, {"name", options.name}});
+    print_json({{"group", *number}, {"name", options.name}, {"commit", commit_of(*cluster)}});
   } else {
     std::printf("space %s is group %u\n", options.name.c_str(), *number);
   }

@@ -222,7 +222,11 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   EXPECT_TRUE(told.starts_with(address() + "&shm=")) << told;
   EXPECT_EQ(node_processes(), 3u);
 
-  const Json made = dolmen({"space", "create", address(), "web", "--json"}).json();
+  Json made = dolmen({"space", "create", address(), "web", "--json"}).json();
+  EXPECT_EQ(made["commit"]["group"], 1);
+  EXPECT_GT(made["commit"]["index"], 0);
+  EXPECT_EQ(made["commit"]["level"], "durable");
+  made.erase("commit");
   EXPECT_EQ(made, (Json{{"group", 2}, {"name", "web"}}));
   EXPECT_EQ(dolmen({"space", "create", address(), "web"}).out, "space web is group 2\n");
   expect_error(dolmen({"space", "create", address(), "two words"}), kFailed,

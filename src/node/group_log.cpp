@@ -200,6 +200,11 @@ GroupLog::Entry told(cluster::GroupKind group, std::uint64_t index, const Entrie
   } else if (session == replication::kAddressSession) {
     entry.kind = "address";
     entry.what = "node " + std::to_string(sequence) + ": " + text_in(command);
+  } else if (session == replication::kQuestionSession) {
+    entry.kind = "question";
+    base::ByteReader asked(command);
+    entry.what = "session " + std::to_string(asked.get<std::uint64_t>()) + ", " +
+                 std::to_string(sequence) + ": what became of it";
   } else {
     const std::string what = command_in(group, command, is_whole);
     entry.what = session == replication::kNoSession

@@ -207,7 +207,7 @@ class Writer {
   }
 
   void write_answers(std::string_view name, replication::AnswerMeter GroupMeter::* answers) {
-    constexpr std::array<std::pair<ReplyStatus, const char*>, 8> kOutcomes{
+    constexpr std::array<std::pair<ReplyStatus, const char*>, 9> kOutcomes{
         {{ReplyStatus::done, "done"},
          {ReplyStatus::not_leader, "elsewhere"},
          {ReplyStatus::busy, "busy"},
@@ -215,7 +215,8 @@ class Writer {
          {ReplyStatus::lost, "lost"},
          {ReplyStatus::no_right, "no_right"},
          {ReplyStatus::stale, "stale"},
-         {ReplyStatus::expired, "expired"}}};
+         {ReplyStatus::expired, "expired"},
+         {ReplyStatus::aborted, "aborted"}}};
     begin(name);
     for (const Row& row : rows_) {
       for (const auto& [status, outcome] : kOutcomes) {

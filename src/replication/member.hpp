@@ -187,8 +187,9 @@ class Member final : private fabric::Sink {
     Pending pending;
     std::uint64_t session = 0;
     std::uint64_t sequence = 0;
-    std::vector<std::byte> payload;  ///< encode_command() of them
+    std::vector<std::byte> payload;  ///< encode_command() of them, or encode_question()
     Capability shown{};
+    bool is_question = false;
   };
   // Queries (member_reads.cpp).
   struct Reader {

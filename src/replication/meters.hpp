@@ -24,7 +24,7 @@ class AnswerMeter {
   }
 
  private:
-  std::array<std::uint64_t, static_cast<std::size_t>(ReplyStatus::stale) + 1> counts_{};
+  std::array<std::uint64_t, static_cast<std::size_t>(ReplyStatus::aborted) + 1> counts_{};
 };
 
 /// Of one replica.
