@@ -161,7 +161,8 @@ TEST_F(ClusterIdentity, AClientDoesNotPassForANode) {
                                           EnvelopeKind::ask_roster,   EnvelopeKind::ask_map,
                                           EnvelopeKind::read_request, EnvelopeKind::ask_copy,
                                           EnvelopeKind::ask_memory,   EnvelopeKind::ask_metrics,
-                                          EnvelopeKind::ask_entries,  EnvelopeKind::ask_lease};
+                                          EnvelopeKind::ask_entries,  EnvelopeKind::ask_lease,
+                                          EnvelopeKind::ask_outcome};
   const auto request =
       replication::encode(replication::Request{.number = 1, .session = 2, .sequence = 1});
   const fabric::NodeName node{.node = fabric::NodeId{1}, .incarnation = 1};
