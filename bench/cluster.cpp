@@ -136,10 +136,11 @@ void replicas_case(Report& report, const Folder& folder, const LogWork& work) {
   if (!report.wants({"replicas_3_over_1", "replicas_3_over_1_1c"})) return;
   LogRaces races(report);
   report.attempt("dolmen", [&] {
-    races.add("dolmen",
-              "a space on three members over tcp (encrypted); clients in the leader's process, each "
-              "transaction on the disks of two",
-              start_replicated_space(work));
+    races.add(
+        "dolmen",
+        "a space on three members over tcp (encrypted); clients in the leader's process, each "
+        "transaction on the disks of two",
+        start_replicated_space(work));
   });
   report.attempt("dolmen_one", [&] {
     races.add("dolmen_one",
@@ -148,9 +149,10 @@ void replicas_case(Report& report, const Folder& folder, const LogWork& work) {
   });
   report.attempt("etcd", [&] {
     if (auto etcd = start_etcd(work)) {
-      races.add("etcd",
-                "three members, defaults; POST /v3/kv/put (JSON), a key and a connection per client",
-                etcd);
+      races.add(
+          "etcd",
+          "three members, defaults; POST /v3/kv/put (JSON), a key and a connection per client",
+          etcd);
     }
   });
   races.run("replicas_3_over_1");

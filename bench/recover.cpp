@@ -269,13 +269,16 @@ void recover_case(Report& report, const Folder& folder) {
                   " transactions were done, and the longest took " +
                   std::to_string(load.longest_ms()) + " ms");
     }
-    const std::string mode = std::to_string(mib) + " MiB in objects of 4, three processes over tcp (encrypted); ";
+    const std::string mode =
+        std::to_string(mib) + " MiB in objects of 4, three processes over tcp (encrypted); ";
     const std::string beside = "beside a client that asks for half of what it could; ";
     const std::string replaced = "one is given empty directories; from its start until it votes";
-    const std::string started = "one that follows is killed; from its start until it has what the "
-                                "leader had then";
-    const std::string copied = std::to_string(bytes >> 20) + " MiB of its page file, read, written "
-                                                             "and synced, with nothing beside";
+    const std::string started =
+        "one that follows is killed; from its start until it has what the "
+        "leader had then";
+    const std::string copied = std::to_string(bytes >> 20) +
+                               " MiB of its page file, read, written "
+                               "and synced, with nothing beside";
     for (const auto& [name, before, seconds] :
          {std::tuple("recover_4g", std::string(), replaced_s),
           std::tuple("recover_4g_loaded", beside, loaded_replaced_s)}) {

@@ -11,7 +11,6 @@
 #include <dolmen/assert.hpp>
 
 #include "base/copy.hpp"
-
 #include "fabric/ofi_endpoint.hpp"
 
 namespace dolmen::fabric {

@@ -8,7 +8,6 @@
 #include <dolmen/assert.hpp>
 
 #include "base/copy.hpp"
-
 #include "fabric/verbs_endpoint.hpp"
 
 namespace dolmen::fabric {

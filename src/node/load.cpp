@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "node/dump.hpp"
 #include "base/copy.hpp"
+#include "node/dump.hpp"
 #include "node/object_image.hpp"
 #include "node/open_space.hpp"
 #include "object/object_header.hpp"
