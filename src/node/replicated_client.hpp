@@ -125,8 +125,8 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
   [[nodiscard]] Result<Answer> ask_leader(std::uint64_t asked_session, std::uint64_t asked_sequence,
                                           base::Bytes command, std::uint64_t deadline_ns);
   /// … or somebody who may answer. `make_body` is given the number of each attempt. Of commands it
-  /// matters what became of an attempt that nobody answered; a session that was opened in vain, or a
-  /// read, changes nothing.
+  /// matters what became of an attempt that nobody answered; a session that was opened in vain, or
+  /// a read, changes nothing.
   [[nodiscard]] Result<Answer> ask_until_answered(
       replication::EnvelopeKind kind, bool is_command,
       const std::function<std::vector<std::byte>(std::uint64_t)>& make_body,
