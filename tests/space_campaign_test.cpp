@@ -41,7 +41,8 @@ TEST(SpaceCampaign, PlantedBugsAreSeen) {
   // space.stays_open and space.image_ahead need a leader that is deposed alive, and what
   // space.source_moves mixes is mostly made good by the records that follow: SpaceMachineTest.
   for (const char* const bug : {"space.record_twice", "space.not_loaded", "space.old_pages",
-                                "log.reference_taken_early", "space.done_early"}) {
+                                "log.reference_taken_early", "space.done_early",
+                                "space.reuse_unchecked", "space.gone_page_kept"}) {
     const std::uint64_t seed = first_seen(bug, 60, [](std::uint64_t run) {
       return !run_cluster_world(options_of(run)).violation.empty();
     });
@@ -73,16 +74,15 @@ TEST(SpaceCampaign, ASpaceIsOneAndTheSameOnAllMembersWhateverFails) {
   std::printf(
       "%lu seeds, %.1f simulated minutes, %lu commands answered in spaces, %lu processes ended, "
       "%lu members by their disks, %lu changes of members, %lu spaces opened, %lu states asked "
-      "for, "
-      "%lu images loaded\n",
+      "for, %lu images loaded, %lu of them onto older ones\n",
       seeds, static_cast<double>(total.simulated_ns) / 6e10, total.in_spaces, total.ended,
       total.disks_ended, total.changes, probes["space_machine.opened"],
-      probes["replication.state_begun"], probes["space_image.loaded"]);
+      probes["replication.state_begun"], probes["space_image.loaded"], probes["space_merge.done"]);
   EXPECT_GT(total.in_spaces, seeds * 50);
   if (seeds < 50) return;
   for (const char* const place :
        {"replication.undone", "log.installed", "log.compacted", "space_machine.opened",
-        "space_image.loaded", "replication.state_begun", "replication.state_arrived"}) {
+        "space_image.loaded", "space_merge.done", "replication.state_begun", "replication.state_arrived"}) {
     EXPECT_GT(probes[place], 0u) << place;
   }
 }

@@ -77,6 +77,8 @@ struct NodeRunOptions {
   /// Of all spaces that this node keeps: the same at every node.
   SpaceFunctions functions{};
   SpaceOptions space{};
+  /// Of the log of all its groups: kept before it is cut.
+  std::uint64_t log_tail_bytes_max = 64u << 20;
   /// A node that is silent for so long has its seats given to others, if there are any. Of whoever
   /// leads the root group counts.
   std::chrono::milliseconds lost_after{std::chrono::seconds(10)};

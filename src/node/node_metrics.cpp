@@ -73,6 +73,10 @@ constexpr std::array kFamilies{
     MetricFamily{"dolmen_state_sent_bytes_total", counter,
                  "Bytes of states sent to members and for exports."},
     MetricFamily{"dolmen_state_received_bytes_total", counter, "Bytes of states received."},
+    MetricFamily{"dolmen_state_received_pages_total", counter,
+                 "Pages of the states taken that came from another member."},
+    MetricFamily{"dolmen_state_kept_pages_total", counter,
+                 "Pages of the states taken that the node had itself."},
     MetricFamily{"dolmen_outbox_mails", gauge, "Mails that the group posted, not acknowledged."},
     MetricFamily{"dolmen_outbox_bytes", gauge, "What the group's mails take until then."},
 };
@@ -262,6 +266,8 @@ class Writer {
     write_meter("dolmen_states_taken_total", &GroupMeter::states_taken);
     write_meter("dolmen_state_sent_bytes_total", &GroupMeter::state_bytes_sent);
     write_meter("dolmen_state_received_bytes_total", &GroupMeter::state_bytes_received);
+    write_meter("dolmen_state_received_pages_total", &GroupMeter::state_pages_received);
+    write_meter("dolmen_state_kept_pages_total", &GroupMeter::state_pages_kept);
   }
   void write_lags() {
     begin("dolmen_follower_lag_entries");

@@ -41,6 +41,8 @@ struct GroupMeter {
   std::uint64_t states_taken = 0;
   std::uint64_t state_bytes_sent = 0;
   std::uint64_t state_bytes_received = 0;
+  std::uint64_t state_pages_received = 0;  ///< of the states taken, …
+  std::uint64_t state_pages_kept = 0;      ///< and those that it had itself
 
   void wrote(const log::Entry& entry) noexcept {
     ++written;
