@@ -25,7 +25,7 @@ struct Job {
 /// The value of an environment variable; empty: it is not set.
 using Variables = std::function<std::string(const char* name)>;
 /// Nothing: no batch system that is known started this process. Errors: invalid_argument (what it
-/// says cannot be).
+/// says cannot be, or it does not say which job it is, and DOLMEN_JOB does not either).
 [[nodiscard]] Result<std::optional<Job>> job_of(const Variables& variable);
 
 struct JobNode {
