@@ -11,8 +11,10 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -287,6 +289,13 @@ TEST_F(ClusterMove, FullDisksEndWhatNeedsRoomAndNothingElse) {
   nodes.judge({});
 }
 
+/// What it gave; else the test ends, and says why.
+template <class T>
+T must(dolmen::Result<T> result) {
+  if (!result) throw std::runtime_error(result.error().message());
+  if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+
 struct Link {
   std::uint64_t value = 0;
   dolmen::ptr<Link> other;
@@ -295,11 +304,11 @@ struct Link {
 /// By name, by id and along pointers: one program, whatever the address.
 std::vector<std::string> walk(const dolmen::Space& at, dolmen::Space& space) {
   std::vector<std::string> seen{at.stats().space_id.to_string()};
-  for (const dolmen::NameEntry& name : space.names().value()) {
+  for (const dolmen::NameEntry& name : must(space.names())) {
     seen.push_back(name.name + " " + name.object.to_string() + " " + name.type);
   }
-  const auto first = space.find<Link>("first").value();
-  const auto view = space.view().value();
+  const auto first = must(space.find<Link>("first"));
+  const auto view = must(space.view());
   dolmen::ptr<Link> at_link = dolmen::ptr_to(*view[dolmen::Object<Link>(first.id())]);
   for (int step = 0; step < 4; ++step, at_link = at_link->other) {
     seen.push_back(std::to_string(at_link->value));
@@ -326,9 +335,9 @@ TEST_F(ClusterMove, OneProgramFindsTheSameObjectsInADirectoryAndInACluster) {
   }
   Nodes nodes({.addresses = loopback(3)});
   const auto& env = dolmen::sys::linux_env();
-  nodes.cluster().create_space(kMoved, 3, kPatience).value();
-  auto client = nodes.cluster().client(kMoved, kPatience).value();
-  dolmen::node::import_space(env, linked, client, kPatience).value();
+  must(nodes.cluster().create_space(kMoved, 3, kPatience));
+  auto client = must(nodes.cluster().client(kMoved, kPatience));
+  must(dolmen::node::import_space(env, linked, client, kPatience));
 
   const std::string scratch = root_ + "/scratch";
   fs::create_directory(scratch);
@@ -341,17 +350,17 @@ TEST_F(ClusterMove, OneProgramFindsTheSameObjectsInADirectoryAndInACluster) {
   std::ptrdiff_t before = 0;
   {
     // The directory and two copies, all of one id, beside each other in one process.
-    auto here = dolmen::Space::open(linked, to_read).value();
+    auto here = must(dolmen::Space::open(linked, to_read));
     before = open_files();
-    auto there = dolmen::Space::open(at(kMoved), to_read).value();
-    auto again = dolmen::Space::open(at(kMoved), to_read).value();
+    auto there = must(dolmen::Space::open(at(kMoved), to_read));
+    auto again = must(dolmen::Space::open(at(kMoved), to_read));
     const auto wanted = walk(here, here);
     EXPECT_EQ(wanted.back(), "4711");
     EXPECT_EQ(walk(there, there), wanted);
     EXPECT_EQ(walk(again, again), wanted);
     EXPECT_TRUE(fs::is_empty(scratch)) << "a copy has a name";
 
-    const auto first = there.find<Link>("first").value();
+    const auto first = must(there.find<Link>("first"));
     const auto refused = [](const auto& done) {
       ASSERT_FALSE(done);
       EXPECT_EQ(done.error().code(), Errc::read_only);
@@ -397,9 +406,9 @@ TEST_F(ClusterMove, ACopyIsAsOfOneCommitWhileOthersAreMade) {
   for (int i = 0; i < kCopies; ++i) {
     while (answered <= last) std::this_thread::yield();
     const std::uint64_t known = answered;
-    auto space = dolmen::Space::open(north, {.read_only = true, .patience = kPatience}).value();
-    const auto ledger = space.find<stored::Ledger>("ledger").value();
-    const auto view = space.view().value();
+    auto space = must(dolmen::Space::open(north, {.read_only = true, .patience = kPatience}));
+    const auto ledger = must(space.find<stored::Ledger>("ledger"));
+    const auto view = must(space.view());
     const stored::Ledger& book = *view[ledger];
     last = book.booked.length;
     EXPECT_GE(last, known) << "what was answered before";
