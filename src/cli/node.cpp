@@ -133,7 +133,7 @@ void print(const ClusterStatus& status) {
                 column(node.link.empty() ? "-" : node.link, 6).c_str(),
                 column(node.address, 24).c_str(), node.name.c_str());
   }
-  std::printf("\n%s%s%s%s%s%s%s\n", column("GROUP", 6).c_str(), column("KIND", 6).c_str(),
+  std::printf("\n%s%s%s%s%s%s%s\n", column("GROUP", 6).c_str(), column("KIND", 9).c_str(),
               column("SIZE", 5).c_str(), column("MEMBERS", 14).c_str(), column("LEADER", 7).c_str(),
               column("CHANGE", 12).c_str(), "NAME");
   for (const ClusterStatus::Group& group : status.groups) {
@@ -143,7 +143,7 @@ void print(const ClusterStatus& status) {
       change = (group.adding != 0 ? change + " " : "") + "-" + std::to_string(group.leaving);
     }
     std::printf("%s%s%s%s%s%s%s\n", column(std::to_string(group.number), 6).c_str(),
-                column(group.kind, 6).c_str(), column(std::to_string(group.size), 5).c_str(),
+                column(group.kind, 9).c_str(), column(std::to_string(group.size), 5).c_str(),
                 column(list_of(group.members), 14).c_str(),
                 column(group.leader == 0 ? "-" : std::to_string(group.leader), 7).c_str(),
                 column(change, 12).c_str(), group.name.empty() ? "-" : group.name.c_str());

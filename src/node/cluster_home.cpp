@@ -144,7 +144,10 @@ Result<std::uint32_t> Cluster::home(const ObjectId& object, std::chrono::millise
         const bool are_all = std::ranges::find(all, cluster::GroupNumber{0}) == all.end();
         return are_all ? all : std::vector<cluster::GroupNumber>{};
       }));
-  if (shards.empty()) return fail(Errc::unsupported, "the cluster has no directory");
+  if (shards.empty())
+    return fail(Errc::unsupported,
+                "the cluster has no directory: Cluster::create_directory(), or `dolmen "
+                "directory create`, makes one");
   const auto bits = static_cast<std::uint32_t>(std::bit_width(shards.size()) - 1);
   DOLMEN_TRY(Impl::HomeShard* const shard,
              impl_->home_shard(shards[cluster::shard_of(object, bits)], deadline_ns));

@@ -20,11 +20,14 @@ struct Names {
   const char* rank;
   const char* ranks;
   const char* job;
+  const char* step;  ///< several of a job may run at once; null: it has none
 };
+/// Slurm last: what mpirun starts within its allocation sees its variables as well, and they say
+/// nothing of the process.
 constexpr std::array<Names, 3> kSystems{{
-    {"SLURM_PROCID", "SLURM_NTASKS", "SLURM_JOB_ID"},
-    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMIX_NAMESPACE"},
-    {"PMI_RANK", "PMI_SIZE", "PMI_JOBID"},
+    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMIX_NAMESPACE", nullptr},
+    {"PMI_RANK", "PMI_SIZE", "PMI_JOBID", nullptr},
+    {"SLURM_PROCID", "SLURM_NTASKS", "SLURM_JOB_ID", "SLURM_STEP_ID"},
 }};
 constexpr std::uint32_t kRanksMax = 1024;
 constexpr std::size_t kFileTextMax = security::kKeyTextMax;
@@ -128,7 +131,6 @@ Result<std::optional<Job>> job_of(const Variables& variable) {
                                                    names.ranks + "=" + ranks));
     }
     Job job{.rank = *number, .ranks = *count, .id = variable(names.job)};
-    if (job.id.empty()) job.id = "0";
     if (const std::string lease = variable("DOLMEN_LEASE"); !lease.empty()) {
       const auto lease_ms = number_in(lease);
       if (!lease_ms || *lease_ms > kLeaseMsMax) {
@@ -137,7 +139,18 @@ Result<std::optional<Job>> job_of(const Variables& variable) {
       }
       job.lease_ms = *lease_ms;
     }
+    const std::string step = names.step == nullptr ? std::string() : variable(names.step);
+    if (!job.id.empty() && !step.empty()) job.id += "." + step;
+    if (job.id.empty()) job.id = variable("SLURM_JOB_ID");
     job.directory = variable("DOLMEN_JOB");
+    if (job.id.empty()) job.id = job.directory;
+    if (job.id.empty()) {
+      // Whoever guesses would go on with what another job left, or meet it.
+      return fail(Errc::invalid_argument,
+                  interned(std::string(names.rank) + "=" + rank + ", and nothing says of which " +
+                           "job: give all of its processes one DOLMEN_JOB=DIRECTORY, a new one " +
+                           "for each job, that all of them see"));
+    }
     if (job.directory.empty()) {
       std::string word = "dolmen-job-";
       for (const char c : job.id) {

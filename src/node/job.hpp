@@ -26,7 +26,8 @@ struct Job {
 /// The value of an environment variable; empty: it is not set.
 using Variables = std::function<std::string(const char* name)>;
 /// Nothing: no batch system that is known started this process. Errors: invalid_argument (what it
-/// says cannot be, or DOLMEN_LEASE is no number of milliseconds that a lease may have).
+/// says cannot be, it does not say which job it is, and DOLMEN_JOB does not either, or DOLMEN_LEASE
+/// is no number of milliseconds that a lease may have).
 [[nodiscard]] Result<std::optional<Job>> job_of(const Variables& variable);
 
 struct JobNode {

@@ -69,6 +69,7 @@ void SpaceMachine::forget_space() const noexcept {
 }
 
 Result<std::vector<std::byte>> SpaceMachine::run(const SpaceCall& call, bool is_query) const {
+  if (call.function == kPublishFunction && !is_query) return publish_named(call.arguments);
   const auto found = functions_.find(call.function);
   if (found == functions_.end()) {
     return fail(Errc::not_found, "a function of that name");  // which a client knows, and chose

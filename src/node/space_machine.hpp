@@ -107,6 +107,8 @@ class SpaceMachine final : public StateMachine {
   void forget_space() const noexcept;
   void leave_behind() noexcept;
   [[nodiscard]] Result<std::vector<std::byte>> run(const SpaceCall& call, bool is_query) const;
+  /// What kPublishFunction is.
+  [[nodiscard]] Result<std::vector<std::byte>> publish_named(base::Bytes argument) const;
   struct Executed {
     Result<std::vector<std::byte>> result;
     std::vector<std::vector<std::byte>> records;
