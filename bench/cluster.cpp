@@ -3,8 +3,11 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <memory>
+#include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <dolmen/hash_map.hpp>
 #include <dolmen/space.hpp>
@@ -97,69 +100,95 @@ void groups_case(Report& report, const Folder& folder) {
   report.race("groups_4_over_1", "1/s", std::move(all));
 }
 
-}  // namespace
+/// A race of one client's times, and one of many clients' rates.
+class LogRaces {
+ public:
+  explicit LogRaces(Report& report) : report_(report) {}
 
-void cluster_suite(Report& report) {
-  const Folder folder(report.options().directory + "/cluster");
-  const LogWork work(report, folder);
-  std::vector<Contestant> one;
-  std::vector<Contestant> many;
-  const std::size_t entries = report.quick() ? 50 : 500;
-  const double seconds = report.quick() ? 0.1 : 1.0;
-  const auto add = [&](const std::string& system, const std::string& told,
-                       const std::shared_ptr<LogSystem>& log) {
-    one.push_back({system, report.scaled("50 transactions") + report.scheduling() + told,
-                   [entries, log]() -> Values {
-                     const RealTime real_time;
-                     return {median_of(log->times_us(entries))};
-                   }});
-    many.push_back(
-        {system, report.scaled("0.1 s") + report.scheduling() + told, [seconds, log]() -> Values {
+  void add(const std::string& system, const std::string& told,
+           const std::shared_ptr<LogSystem>& log) {
+    const std::size_t entries = report_.quick() ? 50 : 500;
+    const double seconds = report_.quick() ? 0.1 : 1.0;
+    one_.push_back({system, report_.scaled("50 transactions") + report_.scheduling() + told,
+                    [entries, log]() -> Values {
+                      const RealTime real_time;
+                      return {median_of(log->times_us(entries))};
+                    }});
+    many_.push_back(
+        {system, report_.scaled("0.1 s") + report_.scheduling() + told, [seconds, log]() -> Values {
            const RealTime real_time;
            return {log->rate(seconds)};
          }});
-  };
+  }
+  void run(const std::string& name) {
+    report_.race(name + "_1c", "us", std::move(one_));
+    report_.race(name, "1/s", std::move(many_));
+  }
+
+ private:
+  Report& report_;
+  std::vector<Contestant> one_;
+  std::vector<Contestant> many_;
+};
+
+/// What it costs that three members keep a space instead of one.
+void replicas_case(Report& report, const Folder& folder, const LogWork& work) {
+  if (!report.wants({"replicas_3_over_1", "replicas_3_over_1_1c"})) return;
+  LogRaces races(report);
   report.attempt("dolmen", [&] {
-    add("dolmen",
+    races.add(
+        "dolmen",
         "a space on three members over tcp (encrypted); clients in the leader's process, each "
         "transaction on the disks of two",
         start_replicated_space(work));
   });
   report.attempt("dolmen_one", [&] {
-    add("dolmen_one", "a space of one process, a thread per client, each transaction on its disk",
-        std::make_shared<OneSpace>(folder.path() + "/one"));
+    races.add("dolmen_one",
+              "a space of one process, a thread per client, each transaction on its disk",
+              std::make_shared<OneSpace>(folder.path() + "/one"));
   });
   report.attempt("etcd", [&] {
     if (auto etcd = start_etcd(work)) {
-      add("etcd",
+      races.add(
+          "etcd",
           "three members, defaults; POST /v3/kv/put (JSON), a key and a connection per client",
           etcd);
     }
   });
-  report.race("replicas_3_over_1_1c", "us", std::move(one));
-  report.race("replicas_3_over_1", "1/s", std::move(many));
-  one.clear();
-  many.clear();
+  races.run("replicas_3_over_1");
+}
+
+void reads_case(Report& report, const LogWork& work) {
+  if (!report.wants({"reads_3", "reads_3_1c"})) return;
+  LogRaces races(report);
   report.attempt("dolmen", [&] {
-    add("dolmen",
-        "linearizable queries of a space on three members over tcp (encrypted), by asking a "
-        "majority who leads; clients in the leader's process",
-        start_replicated_readers(work, true));
+    races.add("dolmen",
+              "linearizable queries of a space on three members over tcp (encrypted), by asking a "
+              "majority who leads; clients in the leader's process",
+              start_replicated_readers(work, true));
   });
   report.attempt("dolmen_commands", [&] {
-    add("dolmen_commands", "the same function as a command of the log, on the disks of two",
-        start_replicated_readers(work, false));
+    races.add("dolmen_commands", "the same function as a command of the log, on the disks of two",
+              start_replicated_readers(work, false));
   });
   report.attempt("etcd", [&] {
     if (auto etcd = start_etcd(work, true)) {
-      add("etcd",
-          "three members, defaults; POST /v3/kv/range (JSON), linearizable, a key and a connection "
-          "per client",
-          etcd);
+      races.add("etcd",
+                "three members, defaults; POST /v3/kv/range (JSON), linearizable, a key and a "
+                "connection per client",
+                etcd);
     }
   });
-  report.race("reads_3_1c", "us", std::move(one));
-  report.race("reads_3", "1/s", std::move(many));
+  races.run("reads_3");
+}
+
+}  // namespace
+
+void cluster_suite(Report& report) {
+  const Folder folder(report.options().directory + "/cluster");
+  const LogWork work(report, folder);
+  replicas_case(report, folder, work);
+  reads_case(report, work);
   groups_case(report, folder);
   recover_case(report, folder);
 }

@@ -56,7 +56,7 @@ void print_help(std::FILE* out) {
       "  --quick    small inputs, for a smoke test; every mode says so\n"
       "  --fifo     measurements of one thread in the real-time class, where permitted: for busy "
       "machines\n"
-      "  --case C   this case only\n"
+      "  --case C   this case only; C*: those that begin so\n"
       "  --system S this system only, for profiling\n"
       "  --dir D    put the files below D (default: the temporary folder); durable figures need a "
       "disk\n\n"

@@ -63,8 +63,13 @@ double median_of(std::vector<double> values) { return percentile_of(std::move(va
 Report::Report(Options options) : options_(std::move(options)), last_word_seconds_(seconds_now()) {}
 
 bool Report::wants(std::initializer_list<std::string_view> case_names) const {
-  return options_.only_case.empty() ||
-         std::find(case_names.begin(), case_names.end(), options_.only_case) != case_names.end();
+  std::string_view only = options_.only_case;
+  if (only.empty()) return true;
+  const bool is_prefix = only.ends_with('*');
+  if (is_prefix) only.remove_suffix(1);
+  return std::any_of(case_names.begin(), case_names.end(), [&](std::string_view name) {
+    return is_prefix ? name.starts_with(only) : name == only;
+  });
 }
 
 void Report::race(const std::string& case_name, const std::string& unit,

@@ -275,7 +275,8 @@ IndexMembers::IndexMembers(const Folder& folder, IndexGroupKind kind, const std:
                             : is_durable ? "disk_" + std::to_string(tuning.shards)
                                          : "tcp_") +
                            table + (tuning.has_lease ? "_lease" : "") +
-                           (tuning.is_polling ? "_polling" : "") + (tuning.is_clear ? "_clear" : "");
+                           (tuning.is_polling ? "_polling" : "") +
+                           (tuning.is_clear ? "_clear" : "");
   group_.is_trusted_fabric = tuning.is_clear;
   group_.key_file = folder.below(name + ".key");
   std::ofstream(group_.key_file) << std::string(64, '5');

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <optional>
 #include <thread>
+#include <tuple>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -32,12 +33,12 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kMembers = 3;
 /// Of what one call fills: an effect has less than 8 MiB.
-constexpr std::size_t kChunkCapacity = 4u << 20;
+constexpr std::size_t kChunkCapacity = 6u << 20;
 
 struct Chunk {
   vector<std::uint64_t> words;
 };
-constexpr std::size_t kWords = 500'000;
+constexpr std::size_t kWords = (4u << 20) / sizeof(std::uint64_t);
 
 std::string name_of(std::uint64_t chunk) { return "chunk" + std::to_string(chunk); }
 
@@ -112,6 +113,10 @@ class SpaceTrio {
   void fill(std::uint64_t chunks) {
     chunks_ = chunks;
     for (std::uint64_t chunk = 0; chunk < chunks; ++chunk) call("fill", chunk);
+    // Two of three are asked to have it; what the third has yet to catch up is not measured here.
+    for (std::uint32_t number = 1; number <= kMembers; ++number) {
+      wait_until_whole(number, std::chrono::minutes(5));
+    }
   }
   /// Transactions in a second of one client.
   double rate() {
@@ -133,7 +138,7 @@ class SpaceTrio {
     kill(number);
     const auto begin = Clock::now();
     start(number, false);
-    wait_until_whole(number);
+    wait_until_whole(number, std::chrono::minutes(1));
     return 1e3 * seconds_since(begin);
   }
   /// Seconds from the start of its process until it votes.
@@ -177,10 +182,10 @@ class SpaceTrio {
     servers_[number]->wait_for_end();
     servers_[number].reset();
   }
-  void wait_until_whole(std::uint32_t number) {
+  void wait_until_whole(std::uint32_t number, std::chrono::seconds patience) {
     const auto begin = Clock::now();
     std::uint64_t leads_at = 0;  // when it was asked first: others go on meanwhile
-    while (seconds_since(begin) < 60) {
+    while (Clock::now() - begin < patience) {
       const auto members = client_->status(std::chrono::milliseconds(200));
       std::uint64_t has = 0;
       if (members) {
@@ -193,7 +198,7 @@ class SpaceTrio {
       if (leads_at != 0 && has >= leads_at) return;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    throw Failure("a member that was started again stays behind");
+    throw Failure("a member stays behind");
   }
 
   const Folder& folder_;
@@ -232,8 +237,8 @@ class HalfLoad {
 }  // namespace
 
 void recover_case(Report& report, const Folder& folder) {
-  if (!report.wants({"recover_4g_start", "recover_4g_start_loaded", "recover_4g_copy",
-                     "recover_4g_replace", "recover_4g_replace_loaded"})) {
+  if (!report.wants(
+          {"recover_4g", "recover_4g_loaded", "recover_4g_start", "recover_4g_start_loaded"})) {
     return;
   }
   const char* const given = std::getenv("DOLMEN_BENCH_RECOVER_MIB");
@@ -246,43 +251,43 @@ void recover_case(Report& report, const Folder& folder) {
     trio.fill(std::max<std::uint64_t>(mib / 4, 1));
     const double rate = trio.rate();
     const std::uint32_t number = trio.follower();
-    const std::string mode = std::to_string(mib) + " MiB in three processes over tcp (encrypted); ";
     report.progress("recover_4g: starting again");
-    report.add("recover_4g_start", "dolmen",
-               mode + "one that follows is killed; from its start until it has everything", "ms",
-               {trio.restart(number)});
+    const double start_ms = trio.restart(number);
     report.progress("recover_4g: replacing");
-    const double idle = trio.replace(number);
+    const double replaced_s = trio.replace(number);
     std::uint64_t bytes = 0;
-    const double raw = copy_by_hand(trio.pages_of(number), folder.below("copy"), bytes);
+    const double raw_s = copy_by_hand(trio.pages_of(number), folder.below("copy"), bytes);
     folder.remove("copy");
-    report.note("recover_4g: " + std::to_string(bytes >> 20) + " MiB by hand in " +
-                std::to_string(raw) + " s, replaced in " + std::to_string(idle) +
-                " s: " + std::to_string(100 * raw / idle) + " %");
-    report.add("recover_4g_copy", "raw_copy", mode + "its page file, read, written and synced", "s",
-               {raw});
-    report.add("recover_4g_replace", "dolmen",
-               mode + "one has empty directories; from its start until it votes", "s", {idle});
-    double start_loaded = 0;
-    double loaded = 0;
-    std::uint64_t done = 0;
-    double longest_ms = 0;
+    report.progress("recover_4g: the same under half load");
+    double loaded_start_ms = 0;
+    double loaded_replaced_s = 0;
     {
       const HalfLoad load(trio, rate);
-      start_loaded = trio.restart(number);
-      loaded = trio.replace(number);
-      done = load.done();
-      longest_ms = load.longest_ms();
+      loaded_start_ms = trio.restart(number);
+      loaded_replaced_s = trio.replace(number);
+      report.note("recover_4g: under half load " + std::to_string(load.done()) +
+                  " transactions were done, and the longest took " +
+                  std::to_string(load.longest_ms()) + " ms");
     }
-    report.note("recover_4g: under half load (" + std::to_string(done) +
-                " transactions, the longest took " + std::to_string(longest_ms) + " ms) " +
-                std::to_string(100 * raw / loaded) + " %");
-    report.add("recover_4g_start_loaded", "dolmen",
-               mode + "as recover_4g_start, beside a client that asks for half of what it could",
-               "ms", {start_loaded});
-    report.add("recover_4g_replace_loaded", "dolmen",
-               mode + "as recover_4g_replace, beside a client that asks for half of what it could", "s",
-               {loaded});
+    const std::string mode =
+        std::to_string(mib) + " MiB in objects of 4, three processes over tcp (encrypted); ";
+    const std::string beside = "beside a client that asks for half of what it could; ";
+    const std::string replaced = "one is given empty directories; from its start until it votes";
+    const std::string started =
+        "one that follows is killed; from its start until it has what the "
+        "leader had then";
+    const std::string copied = std::to_string(bytes >> 20) +
+                               " MiB of its page file, read, written "
+                               "and synced, with nothing beside";
+    for (const auto& [name, before, seconds] :
+         {std::tuple("recover_4g", std::string(), replaced_s),
+          std::tuple("recover_4g_loaded", beside, loaded_replaced_s)}) {
+      report.add(name, "dolmen", mode + before + replaced, "s", {seconds});
+      report.add(name, "raw_copy", copied, "s", {raw_s});
+    }
+    report.add("recover_4g_start", "dolmen", mode + started, "ms", {start_ms});
+    report.add("recover_4g_start_loaded", "dolmen", mode + beside + started, "ms",
+               {loaded_start_ms});
   });
 }
 

@@ -20,7 +20,7 @@
 namespace dolmen::bench {
 
 /// How long a system may take to be ready.
-inline constexpr std::chrono::seconds kStartPatience{20};
+inline constexpr std::chrono::seconds kStartPatience{60};
 /// How long an answer may take before a system counts as hanging.
 inline constexpr std::chrono::seconds kAnswerPatience{20};
 

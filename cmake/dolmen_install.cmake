@@ -10,6 +10,13 @@ install(TARGETS dolmen dolmen_headers EXPORT dolmenTargets
 install(EXPORT dolmenTargets NAMESPACE dolmen:: DESTINATION "${dolmen_package_dir}")
 if(TARGET dolmen_command)
   install(TARGETS dolmen_command RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+  # The unit names the command by its path, which is known when it is installed: --prefix says it then.
+  install(CODE "
+    get_filename_component(DOLMEN_COMMAND_PATH \"${CMAKE_INSTALL_BINDIR}/dolmen\" ABSOLUTE BASE_DIR \"\${CMAKE_INSTALL_PREFIX}\")
+    set(unit \"\${CMAKE_INSTALL_PREFIX}/lib/systemd/system/dolmen-node@.service\")
+    message(STATUS \"Installing: \$ENV{DESTDIR}\${unit}\")
+    configure_file(\"${PROJECT_SOURCE_DIR}/packaging/dolmen-node@.service.in\" \"\$ENV{DESTDIR}\${unit}\" @ONLY)
+    list(APPEND CMAKE_INSTALL_MANIFEST_FILES \"\${unit}\")")
 endif()
 
 configure_package_config_file(

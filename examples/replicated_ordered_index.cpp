@@ -8,6 +8,7 @@
 #include <map>
 #include <string>
 
+#include <dolmen/index_key.hpp>
 #include <dolmen/ordered_index.hpp>
 
 #include "replicated_demo.hpp"
@@ -17,11 +18,7 @@ namespace {
 using dolmen::OrderedIndex;
 
 /// The order of the bytes is that of the pages.
-std::string page_key(int page) {
-  std::array<char, 16> text{};
-  std::snprintf(text.data(), text.size(), "page %03d", page);
-  return text.data();
-}
+OrderedIndex::Value page_key(int page) { return dolmen::key_of("book", page); }
 
 }  // namespace
 
@@ -37,36 +34,32 @@ int main(int count, char** words) {
 
   demo::Trio members(2);
   constexpr std::uint64_t kShards[] = {1, 2};
-  const std::string middle = page_key(100);
-  const auto split = OrderedIndex::of(middle);
-  const OrderedIndex::Value splits[] = {{split.begin(), split.end()}};
+  const OrderedIndex::Value splits[] = {page_key(100)};
   auto index = OrderedIndex::make(members.group(), kShards, splits).value();
   auto client = dolmen::ReplicatedClient::make(members.group()).value();
-  std::map<std::string, std::string> expected;
+  std::map<OrderedIndex::Value, std::string> expected;
   unsigned kills = 0;
   for (int round = 0; round < 6; ++round) {
     for (int i = 0; i < 40; ++i) {
-      const std::string key = page_key((round * 40 + i) * 77 % 200);
+      const OrderedIndex::Value key = page_key((round * 40 + i) * 77 % 200);
       const std::string text = "written in round " + std::to_string(round);
-      if (const auto put = index.put(OrderedIndex::of(key), OrderedIndex::of(text)); !put) {
+      if (const auto put = index.put(key, OrderedIndex::of(text)); !put) {
         std::fprintf(stderr, "putting: %s\n", put.error().message().c_str());
         return 1;
       }
       expected[key] = text;
     }
     // A chapter, which is in both shards.
-    const std::string from = page_key(60);
-    const std::string to = page_key(140);
-    const auto chapter =
-        index.scan({.from = OrderedIndex::of(from), .to = OrderedIndex::of(to)}, 1'000);
+    const OrderedIndex::Value from = page_key(60);
+    const OrderedIndex::Value to = page_key(140);
+    const auto chapter = index.scan({.from = from, .to = to}, 1'000);
     if (!chapter) {
       std::fprintf(stderr, "scanning: %s\n", chapter.error().message().c_str());
       return 1;
     }
     auto known = expected.lower_bound(from);
     for (const OrderedIndex::Entry& entry : chapter->entries) {
-      const bool is_right = known != expected.end() &&
-                            std::ranges::equal(entry.key, OrderedIndex::of(known->first)) &&
+      const bool is_right = known != expected.end() && entry.key == known->first &&
                             std::ranges::equal(entry.value, OrderedIndex::of(known->second));
       if (!is_right) {
         std::fprintf(stderr, "not what was put\n");

@@ -4,7 +4,7 @@
 // them keep.
 //   dolmen run -n 3 --dir cluster -- spmd_counter
 //   srun -n 4 spmd_counter
-//   mpirun -n 4 spmd_counter
+//   mpirun -n 4 spmd_counter           (MPICH's: with DOLMEN_JOB=DIRECTORY)
 #include <array>
 #include <csignal>
 #include <cstdio>
@@ -45,7 +45,7 @@ Reply add(dolmen::Space& space, std::span<const std::byte> words) {
 /// How many processes there are, as whoever started them says it; 0: nobody does.
 std::uint64_t processes() {
   for (const char* const name :
-       {"DOLMEN_RANKS", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}) {
+       {"DOLMEN_RANKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"}) {
     if (const char* const text = std::getenv(name)) return std::strtoull(text, nullptr, 10);
   }
   return 0;

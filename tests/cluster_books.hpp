@@ -164,8 +164,28 @@ inline Reply sums(dolmen::Space& space, Bytes /*arguments*/) {
   return bytes_of(found);
 }
 
+/// What is large: an object of this many words for each lower half of what it is called with; they
+/// are others for another upper half.
+inline constexpr std::uint64_t kPadWords = 32'768;
+struct Pad {
+  dolmen::vector<std::uint64_t> words;
+};
+inline dolmen::Result<std::vector<std::byte>> pad(dolmen::Space& space, Bytes arguments) {
+  const auto which = value_of<std::uint64_t>(arguments);
+  const std::string name = "pad " + std::to_string(which & 0xFFFF'FFFF);
+  DOLMEN_TRY(const auto object, space.find_or_create<Pad>(name));
+  DOLMEN_CHECK(space.transact(object, [&](dolmen::mut<Pad> p) {
+    p->words.clear();
+    for (std::uint64_t i = 1; i <= kPadWords; ++i) {
+      p->words.push_back((which + i) * 0x9E3779B97F4A7C15);
+    }
+  }));
+  return std::vector<std::byte>{};
+}
+
 inline dolmen::SpaceFunctions functions() {
   dolmen::SpaceFunctions all;
+  all["pad"] = pad;
   all["move"] = [](dolmen::Space& space, Bytes key) { return book(space, key, What::move, ""); };
   for (const char* there : kSpaces) {
     all[std::string("send ") + there] = [there](dolmen::Space& space, Bytes key) {

@@ -171,6 +171,74 @@ TEST(ClusterHome, AnObjectIsFoundAndCalledByItsId) {
   EXPECT_EQ(directories, 1u);
 }
 
+// Of changes of the cluster, calls of objects, and puts, each also by another client with that key.
+TEST(ClusterHome, WhatBecameOfChangesAndCallsIsAsked) {
+  using dolmen::CallFate;
+  using dolmen::Errc;
+  const ThreeNodes nodes;
+  dolmen::Cluster cluster = nodes.open();
+  dolmen::Cluster other = nodes.open();
+  const auto expect_done = [&](const auto& doer) {
+    EXPECT_GT(doer.last_commit().index, 0u);
+    EXPECT_EQ(doer.last_commit().level, dolmen::ReplicatedLevel::durable);
+    const auto asked = other.outcome(doer.last_call(), kPatience).value();
+    EXPECT_EQ(asked.fate, CallFate::committed);
+    EXPECT_FALSE(asked.error);
+    EXPECT_GE(asked.commit.index, doer.last_commit().index);
+    return asked.result;
+  };
+  EXPECT_EQ(cluster.outcome(cluster.last_call()).value().fate, CallFate::aborted) << "none yet";
+  const std::uint32_t north = cluster.create_space("north", 3, kPatience).value();
+  EXPECT_EQ(cluster.last_call().group, 1u);
+  EXPECT_TRUE(expect_done(cluster).empty());
+  EXPECT_FALSE(cluster.drain(17, kPatience));
+  const auto refused = other.outcome(cluster.last_call(), kPatience).value();
+  EXPECT_EQ(refused.fate, CallFate::committed);
+  ASSERT_TRUE(refused.error);
+  EXPECT_EQ(refused.error->code(), Errc::invalid_argument);
+
+  ASSERT_TRUE(cluster.create_directory(3, kPatience));
+  const ObjectId thing = make(cluster, "north", "thing");
+  const Bytes used = cluster.call(thing, "use", bytes_of("thing"), kPatience).value();
+  EXPECT_EQ(cluster.last_call().group, north);
+  EXPECT_EQ(expect_done(cluster), used);
+  EXPECT_EQ(cluster.call(thing, "use", bytes_of("nothing"), kPatience).error().code(),
+            Errc::not_found);
+  const auto failed = cluster.outcome(cluster.last_call(), kPatience).value();
+  EXPECT_EQ(failed.fate, CallFate::committed);
+  ASSERT_TRUE(failed.error);
+  EXPECT_EQ(failed.error->code(), Errc::not_found);
+  ASSERT_TRUE(cluster.call(thing, "drop", bytes_of(thing), kPatience));
+  EXPECT_FALSE(cluster.call(thing, "use", bytes_of("thing"), kPatience));
+  EXPECT_EQ(cluster.outcome(cluster.last_call(), kPatience).value().fate, CallFate::aborted)
+      << "the space said that it has no such object";
+
+  ASSERT_TRUE(cluster.create_index("people", 2, 3,
+                                   {.bucket_bytes = 1 << 20, .record_bytes = 1 << 20}, kPatience));
+  dolmen::Index index = cluster.index("people", {}, kPatience).value();
+  ASSERT_TRUE(index.put(bytes_of("ada"), bytes_of("1815"), kPatience));
+  EXPECT_TRUE(expect_done(index).empty());
+  EXPECT_EQ(index.outcome(index.last_call(), kPatience).value().fate, CallFate::committed);
+  bool is_told = false;
+  ASSERT_TRUE(index.begin_put(
+      bytes_of("grace"), bytes_of("1906"),
+      [&](const Result<bool>& put) {
+        is_told = put.has_value();
+        EXPECT_TRUE(expect_done(index).empty());
+      },
+      kPatience));
+  while (index.under_way() > 0) ASSERT_TRUE(index.go_on(kPatience));
+  EXPECT_TRUE(is_told);
+  EXPECT_EQ(index.outcome({.group = 1, .session = 9, .sequence = 1}).error().code(),
+            Errc::invalid_argument);
+  auto client = other.client("north", kPatience).value();
+  const dolmen::CallId next = client.next_call(kPatience).value();
+  EXPECT_EQ(space_outcome(client, next, kPatience).value().fate, CallFate::aborted);
+  const auto late = call_space(client, "use", bytes_of("thing"), kPatience);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code(), Errc::aborted);
+}
+
 // Who leads the directory ends: from the next one on it is read in that one's memory.
 TEST(ClusterHome, HomesAreReadInTheLeadersMemoryWhoeverThatIs) {
   ThreeNodes nodes;

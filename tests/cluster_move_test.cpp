@@ -2,6 +2,7 @@
 //
 // A space on its way into a real cluster and out of it again, while whoever moves it is killed,
 // nodes are, and disks are full. What comes out is what went in.
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -9,7 +10,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <stdexcept>
 #include <string>
+#include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -134,6 +139,31 @@ class Move {
   pid_t pid_ = 0;
 };
 
+/// Where copies are made meanwhile.
+class CopiesIn {
+ public:
+  explicit CopiesIn(const std::string& directory) {
+    if (const char* const before = std::getenv("TMPDIR")) before_ = before;
+    ::setenv("TMPDIR", directory.c_str(), 1);
+  }
+  ~CopiesIn() {
+    if (before_) ::setenv("TMPDIR", before_->c_str(), 1);
+    if (!before_) ::unsetenv("TMPDIR");
+  }
+  CopiesIn(const CopiesIn&) = delete;
+  CopiesIn& operator=(const CopiesIn&) = delete;
+
+ private:
+  std::optional<std::string> before_;
+};
+
+/// The address of a space of the cluster.
+std::string address_of_space(const Nodes& nodes, const std::string& name) {
+  const std::string address = nodes.address();
+  const std::size_t query = address.find('?');
+  return address.substr(0, query) + "/" + name + address.substr(query);
+}
+
 class ClusterMove : public testing::Test {
  protected:
   ClusterMove() {
@@ -247,11 +277,167 @@ TEST_F(ClusterMove, FullDisksEndWhatNeedsRoomAndNothingElse) {
     Move move(nodes, "export", out());
     EXPECT_EQ(move.wait(), kFull) << nodes.said();
     EXPECT_FALSE(dolmen::Space::open(out(), {.create = false, .read_only = true}));
+    const CopiesIn copies(out());
+    const auto copy = dolmen::Space::open(address_of_space(nodes, kMoved),
+                                          {.read_only = true, .patience = kPatience});
+    ASSERT_FALSE(copy);
+    EXPECT_EQ(copy.error().code(), Errc::no_space) << copy.error().message();
   }
   Move move(nodes, "export", out());
   EXPECT_EQ(move.wait(), kDone) << nodes.said();
   EXPECT_TRUE(contents_of(out()) == wanted_);
   nodes.judge({});
+}
+
+/// What it gave; else the test ends, and says why.
+template <class T>
+T must(dolmen::Result<T> result) {
+  if (!result) throw std::runtime_error(result.error().message());
+  if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+
+struct Link {
+  std::uint64_t value = 0;
+  dolmen::ptr<Link> other;
+};
+
+/// By name, by id and along pointers: one program, whatever the address.
+std::vector<std::string> walk(const dolmen::Space& at, dolmen::Space& space) {
+  std::vector<std::string> seen{at.stats().space_id.to_string()};
+  for (const dolmen::NameEntry& name : must(space.names())) {
+    seen.push_back(name.name + " " + name.object.to_string() + " " + name.type);
+  }
+  const auto first = must(space.find<Link>("first"));
+  const auto view = must(space.view());
+  dolmen::ptr<Link> at_link = dolmen::ptr_to(*view[dolmen::Object<Link>(first.id())]);
+  for (int step = 0; step < 4; ++step, at_link = at_link->other) {
+    seen.push_back(std::to_string(at_link->value));
+  }
+  space.read(first, [&](dolmen::ref<Link> link) { seen.push_back(std::to_string(link->value)); })
+      .value();
+  return seen;
+}
+
+TEST_F(ClusterMove, OneProgramFindsTheSameObjectsInADirectoryAndInACluster) {
+  const std::string linked = root_ + "/linked";
+  {
+    auto space = dolmen::Space::open(linked).value();
+    const auto first = space.create<Link>("first").value();
+    const auto second = space.create<Link>("second").value();
+    space
+        .transact(first, second,
+                  [](dolmen::mut<Link> a, dolmen::mut<Link> b) {
+                    *a = {.value = 4711, .other = b};
+                    *b = {.value = 815, .other = a};
+                  })
+        .value();
+    ASSERT_TRUE(space.close());
+  }
+  Nodes nodes({.addresses = loopback(3)});
+  const auto& env = dolmen::sys::linux_env();
+  must(nodes.cluster().create_space(kMoved, 3, kPatience));
+  auto client = must(nodes.cluster().client(kMoved, kPatience));
+  must(dolmen::node::import_space(env, linked, client, kPatience));
+
+  const std::string scratch = root_ + "/scratch";
+  fs::create_directory(scratch);
+  const CopiesIn copies(scratch);
+  const auto at = [&](const std::string& name) { return address_of_space(nodes, name); };
+  const dolmen::SpaceOptions to_read{.read_only = true, .patience = kPatience};
+  const auto open_files = [] {
+    return std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator());
+  };
+  std::ptrdiff_t before = 0;
+  {
+    // The directory and two copies, all of one id, beside each other in one process.
+    auto here = must(dolmen::Space::open(linked, to_read));
+    before = open_files();
+    auto there = must(dolmen::Space::open(at(kMoved), to_read));
+    auto again = must(dolmen::Space::open(at(kMoved), to_read));
+    const auto wanted = walk(here, here);
+    EXPECT_EQ(wanted.back(), "4711");
+    EXPECT_EQ(walk(there, there), wanted);
+    EXPECT_EQ(walk(again, again), wanted);
+    EXPECT_TRUE(fs::is_empty(scratch)) << "a copy has a name";
+
+    const auto first = must(there.find<Link>("first"));
+    const auto refused = [](const auto& done) {
+      ASSERT_FALSE(done);
+      EXPECT_EQ(done.error().code(), Errc::read_only);
+      EXPECT_NE(done.error().message().find("call_space()"), std::string::npos)
+          << done.error().message();
+    };
+    refused(there.transact(first, [](dolmen::mut<Link> link) { link->value = 1; }));
+    refused(there.create<Link>("third"));
+    refused(there.find_or_create<Link>("third"));
+    refused(there.erase(first));
+    refused(there.resize(first.id(), 1 << 20));
+    refused(there.set_name(first.id(), "other"));
+    refused(there.checkpoint());
+    EXPECT_EQ(walk(there, there), wanted);
+    // What is told of the copy does not need the cluster.
+    for (std::uint32_t number = 1; number <= 3; ++number) nodes.kill(number);
+    EXPECT_EQ(walk(again, again), wanted);
+    ASSERT_TRUE(again.close());
+  }
+  EXPECT_LT(open_files(), before) << "the copies hold files";
+  const auto nobody = dolmen::Space::open(
+      at(kMoved), {.read_only = true, .patience = std::chrono::milliseconds(200)});
+  ASSERT_FALSE(nobody);
+  EXPECT_EQ(nobody.error().code(), Errc::timed_out) << nobody.error().message();
+}
+
+TEST_F(ClusterMove, ACopyIsAsOfOneCommitWhileOthersAreMade) {
+  Nodes nodes({.addresses = loopback(3)});
+  const std::string address = nodes.address();
+  const std::string north = address_of_space(nodes, kSpaces[0]);
+  std::atomic<bool> ends{false};
+  std::atomic<std::uint64_t> answered{0};
+  std::thread writer([&] {
+    auto cluster = dolmen::Cluster::open(address, kPatience).value();
+    auto client = cluster.client(kSpaces[0], kPatience).value();
+    for (std::uint64_t key = 0x1000; !ends; key += 16) {
+      const auto length = dolmen::call_space(client, "move", bytes_of(key), kPatience).value();
+      answered = value_of<std::uint64_t>(length);
+    }
+  });
+  constexpr int kCopies = 5;
+  std::uint64_t last = 0;
+  for (int i = 0; i < kCopies; ++i) {
+    while (answered <= last) std::this_thread::yield();
+    const std::uint64_t known = answered;
+    auto space = must(dolmen::Space::open(north, {.read_only = true, .patience = kPatience}));
+    const auto ledger = must(space.find<stored::Ledger>("ledger"));
+    const auto view = must(space.view());
+    const stored::Ledger& book = *view[ledger];
+    last = book.booked.length;
+    EXPECT_GE(last, known) << "what was answered before";
+    // The accounts are what the lists say that they are, as of the same commit.
+    std::vector<std::int64_t> wanted(kAccounts);
+    std::uint64_t entries = 0;
+    const auto each = [&](const stored::List& list, const auto& use) {
+      for (const dolmen::ptr<stored::Page>& page : list.pages) {
+        for (const Entry& entry : page->entries) use(entry);
+      }
+    };
+    each(book.booked, [&](const Entry& entry) {
+      ++entries;
+      wanted[payer_of(entry.key)] -= amount_of(entry.key);
+      if (static_cast<What>(entry.what) == What::move) {
+        wanted[payee_of(entry.key)] += amount_of(entry.key);
+      }
+    });
+    each(book.received,
+         [&](const Entry& entry) { wanted[payee_of(entry.key)] += amount_of(entry.key); });
+    each(book.told, [&](const Entry& entry) {
+      if (entry.what == 0) wanted[payer_of(entry.key)] += amount_of(entry.key);
+    });
+    EXPECT_EQ(entries, last);
+    ASSERT_EQ(book.accounts.size(), kAccounts);
+    for (std::uint64_t k = 0; k < kAccounts; ++k) EXPECT_EQ(book.accounts[k], wanted[k]) << k;
+  }
+  ends = true;
+  writer.join();
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 // of disk under load. What the clients saw is kept outside of them; in the end everything that was
 // acknowledged is in the books once, in an order that their clocks allow, everything else at most
 // once, the mail arrived, and the nodes' images are equal.
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -145,15 +146,18 @@ TEST(ClusterProcess, ALeaderThatStoodStillDoesNotAnswerFromThePast) {
   nodes.judge(operations);
 }
 
-TEST(ClusterProcess, ARollingRestartFailsNoCall) {
-  Nodes nodes({.addresses = loopback(kNodes)});
+/// Each node in turn is ended in order and started again.
+void restart_in_turn(NodesOptions options, int rounds, const char* said) {
+  Nodes nodes(std::move(options));
   Load load(nodes, kClients);
   ASSERT_NO_FATAL_FAILURE(load.wait_for_answers(kNewAnswers));
-  (void)load.longest_s();
-  constexpr int kRounds = 2;
-  for (int round = 0; round < kRounds; ++round) {
+  std::vector<double> pauses;
+  for (int round = 0; round < rounds; ++round) {
     for (std::uint32_t number = 1; number <= kNodes; ++number) {
+      (void)load.longest_s();
       EXPECT_EQ(nodes.end(number, SIGTERM), 0) << nodes.said();
+      ASSERT_NO_FATAL_FAILURE(load.wait_for_answers(kNewAnswers));
+      pauses.push_back(load.longest_s());
       nodes.start(number);
       ASSERT_NO_FATAL_FAILURE(nodes.wait_until_whole());
       ASSERT_NO_FATAL_FAILURE(load.wait_for_answers(kNewAnswers));
@@ -161,9 +165,23 @@ TEST(ClusterProcess, ARollingRestartFailsNoCall) {
   }
   load.stop();
   EXPECT_EQ(load.unsure() + load.refused(), 0u) << nodes.said();
-  std::printf("%d rolling restarts, %lu answers, the longest pause %.2f s\n", kRounds,
-              load.answered(), load.longest_s());
+  std::ranges::sort(pauses);
+  std::printf(
+      "%d rolling restarts%s, %lu answers; a node's end kept a call for %.3f s at most, "
+      "%.3f s in the median\n",
+      rounds, said, load.answered(), pauses.back(), pauses[pauses.size() / 2]);
   nodes.judge(load.operations());
+}
+
+TEST(ClusterProcess, ARollingRestartFailsNoCall) {
+  restart_in_turn({.addresses = loopback(kNodes)}, 2, "");
+}
+
+// Longer ones than anybody should have, so that what is waited for is seen.
+// DOLMEN_TEST_BUG=node.not_handed_over says what it would be if leases were not given up.
+TEST(ClusterProcess, ARollingRestartWithLeasesFailsNoCall) {
+  restart_in_turn({.lease = milliseconds(400), .addresses = loopback(kNodes)}, 1,
+                  " with leases of 400 ms");
 }
 
 // Of one node for longer than others wait for a leader that is silent; of all of them for less.

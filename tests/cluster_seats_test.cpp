@@ -8,6 +8,9 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
+#include <sstream>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -95,6 +98,66 @@ TEST(ClusterSeats, WhoIsAwayForTooLongIsReplacedByNobodysOrder) {
   std::printf("%u nodes replaced, %lu answers, the longest after %.2f s\n", kRounds,
               load.answered(), load.longest_s());
   nodes.judge(load.operations());
+}
+
+/// Of the pages of a space, as a node counts them: those that it got, and those that it had.
+struct Pages {
+  double received = 0;
+  double kept = 0;
+  double bytes = 0;
+};
+Pages pages_of(Nodes& nodes, std::uint32_t number, const std::string& space) {
+  Pages pages;
+  const auto metrics = nodes.cluster().metrics(kPatience);
+  if (!metrics) return pages;
+  for (const auto& node : metrics->nodes) {
+    std::istringstream lines(node.number == number ? node.text : "");
+    for (std::string line; std::getline(lines, line);) {
+      if (!line.contains("name=\"" + space + "\"")) continue;
+      const double value = std::strtod(line.c_str() + line.rfind(' '), nullptr);
+      if (line.starts_with("dolmen_state_received_pages_total")) pages.received = value;
+      if (line.starts_with("dolmen_state_kept_pages_total")) pages.kept = value;
+      if (line.starts_with("dolmen_state_received_bytes_total")) pages.bytes = value;
+    }
+  }
+  return pages;
+}
+
+TEST(ClusterSeats, WhoHadASeatBeforeGetsOnlyWhatChangedSince) {
+  constexpr std::uint32_t kNodes = 5;
+  constexpr std::uint64_t kPads = 32;
+  const std::string space = Nodes::name(0);
+  ::setenv("DOLMEN_TEST_LOG_BYTES", "1000000", 1);
+  Nodes nodes({.size = 3, .addresses = loopback(kNodes)});
+  ::unsetenv("DOLMEN_TEST_LOG_BYTES");
+  const auto pad = [&](std::uint64_t which) {
+    const auto done = dolmen::call_space(nodes.client(0), "pad", bytes_of(which), kPatience);
+    ASSERT_TRUE(done) << done.error().message();
+  };
+  for (std::uint64_t i = 0; i < kPads; ++i) ASSERT_NO_FATAL_FAILURE(pad(i));
+  ASSERT_NO_FATAL_FAILURE(nodes.wait_until_whole());
+  const std::vector<std::uint32_t> seats = nodes.seats(0).value();
+  const std::uint32_t back = seats[0];
+  ASSERT_TRUE(nodes.cluster().drain(back, kPatience));
+  ASSERT_NO_FATAL_FAILURE(wait_until_replaced(nodes, back));
+  // So much that nobody's log goes back to what it knows; and always the same pages.
+  for (std::uint64_t i = 1; i <= 16; ++i) ASSERT_NO_FATAL_FAILURE(pad(i << 32));
+  ASSERT_TRUE(nodes.cluster().undrain(back, kPatience));
+  // Of the nodes that may have the seat it is the one that has pages already.
+  const std::uint32_t leaves = seats[1];
+  ASSERT_TRUE(nodes.cluster().drain(leaves, kPatience));
+  ASSERT_NO_FATAL_FAILURE(wait_until_replaced(nodes, leaves));
+  const auto now = nodes.seats(0).value();
+  EXPECT_NE(std::ranges::find(now, back), now.end()) << nodes.status();
+  ASSERT_NO_FATAL_FAILURE(nodes.wait_until_whole());
+  const Pages pages = pages_of(nodes, back, space);
+  std::printf("%.0f pages kept, %.0f received, %.0f bytes\n", pages.kept, pages.received,
+              pages.bytes);
+  EXPECT_GT(pages.kept, (kPads - 2) * 64);
+  EXPECT_LT(pages.received, 4 * 64);
+  EXPECT_LT(pages.bytes, kPads * kPadWords * 8 / 5);
+  ASSERT_TRUE(nodes.cluster().undrain(leaves, kPatience));
+  nodes.judge({});
 }
 
 }  // namespace

@@ -121,8 +121,9 @@ def main() -> int:
         "killed": (figures["load"]["signal"], 9),
         "nothing lost": (figures["load"]["found"] >= figures["load"]["acknowledged"] > 0, True),
         "checks": ([c["what"] for c in figures["checks"] if not c["held"]], []),
-        "number of checks": (len(figures["checks"]), 11),
+        "number of checks": (len(figures["checks"]), 13),
         "answers of three": (figures["nodes"]["answers_wrong"], 0),
+        "counted once": (figures["nodes"]["counted"], figures["nodes"]["questions"]),
         "killed among them": (0 < figures["nodes"]["killed_at"] < figures["nodes"]["questions"], True),
     }
     wrong = {what: pair for what, pair in expected.items() if pair[0] != pair[1]}

@@ -63,6 +63,7 @@ TEST(LogCampaign, NothingAcknowledgedIsLostWhateverFails) {
     ASSERT_EQ(result.violation, "") << command_of(minimise(options)) << "\n" << result.state;
     total.acknowledged += result.acknowledged;
     total.leased_reads += result.leased_reads;
+    total.hand_overs += result.hand_overs;
     total.proposed += result.proposed;
     total.events += result.events;
     total.leaders += result.leaders;
@@ -94,6 +95,7 @@ TEST(LogCampaign, NothingAcknowledgedIsLostWhateverFails) {
   EXPECT_GT(total.acknowledged, seeds * 100);
   EXPECT_GT(total.leaders, seeds * 2);
   EXPECT_GT(total.leased_reads, seeds * 100);
+  EXPECT_GT(total.hand_overs, seeds);
 }
 
 // With the rare paths taken on purpose as well.
@@ -264,8 +266,9 @@ constexpr PlantedBug kBugs[] = {
     {"restart_empty"},
     {"restart_without_grant", kSameMembers, false, 1060},
     {"log.lease_not_kept", kSameMembers, {}, 1, true},
-    {"log.lease_from_answer", kSameMembers, {}, 1, true},
+    {"log.lease_from_answer", kSameMembers, {}, 265, true},
     {"log.lease_never_ends", kSameMembers, {}, 1, true},
+    {"log.lease_given_up_early", kSameMembers, {}, 1, true},
     {"log.lease_counts_memory", kUnheard | dolmen::sim::kWitness, true, 1, true},
     {"log.raise_by_write", kUnheard, true},
     {"log.own_memory_unchecked", kSameMembers, true},

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,7 +31,8 @@ using Counts = sim::History<CounterModel::Operation>;
 
 constexpr std::uint64_t kMs = 1'000'000;
 
-/// One command after the other, each repeated at one member after the other until it is answered.
+/// One command after the other, each repeated at one member after the other until it is answered;
+/// or, when an attempt was not, asked about until that is, sometimes while it is repeated as well.
 class Asker {
  public:
   Asker(MemberWorld& world, Counts& history, std::uint64_t number, std::uint64_t seed)
@@ -55,9 +57,13 @@ class Asker {
     if (attempt_ || world_.now_ns() < not_before_ns_) return;
     if (session_ != 0 && !operation_ && !is_resting_) begin();
     if (session_ != 0 && !operation_) return;
-    const bool is_opening = session_ == 0;
-    attempt_ = is_opening ? client_.ask(member_, 0, 0, {})
-                          : client_.ask(member_, session_, sequence_, command_);
+    if (session_ == 0) {
+      attempt_ = client_.ask(member_, 0, 0, {});
+    } else if (is_asking_ && random_.below(4) != 0) {
+      attempt_ = client_.ask_outcome(member_, session_, sequence_);
+    } else {
+      attempt_ = client_.ask(member_, session_, sequence_, command_);
+    }
     patience_end_ns_ = world_.now_ns() + random_.between(20 * kMs, 300 * kMs);
     if (!attempt_) look_elsewhere();
   }
@@ -66,6 +72,9 @@ class Asker {
   [[nodiscard]] bool is_done() const { return is_resting_ && !operation_; }
   [[nodiscard]] std::uint64_t answered() const { return answered_; }
   [[nodiscard]] std::uint64_t repeated() const { return repeated_; }
+  /// Operations that it was told are given up; and how many of those it asked about were done.
+  [[nodiscard]] const std::vector<std::size_t>& given_up() const { return given_up_; }
+  [[nodiscard]] std::uint64_t found_done() const { return found_done_; }
 
  private:
   void begin() {
@@ -73,9 +82,12 @@ class Asker {
     command_ = Tally::add(amount, random_.below(300));
     operation_ = history_.invoke(number_, {.added = amount});
     ++sequence_;
+    is_asking_ = false;
+    verdict_.reset();
   }
   void look_elsewhere() {
     ++repeated_;
+    if (operation_ && random_.below(3) == 0) is_asking_ = true;
     member_ = random_.below(world_.size());
     not_before_ns_ = world_.now_ns() + random_.below(10 * kMs);
   }
@@ -87,10 +99,10 @@ class Asker {
           sequence_ = 0;
           return;
         }
-        history_.respond(*operation_).value = Tally::value_of(told.result);
-        operation_.reset();
-        ++answered_;
-        return;
+        return ends(Tally::value_of(told.result));
+      case ReplyStatus::aborted:
+        if (!is_asking_) violation_ = "a command that nobody asked about is given up";
+        return ends(std::nullopt);
       case ReplyStatus::not_leader:
         look_elsewhere();
         if (told.value != 0) member_ = told.value - 1;
@@ -104,6 +116,22 @@ class Asker {
       case ReplyStatus::refused:
         violation_ = "a session that is in use stays, and nothing is refused here";
     }
+  }
+
+  /// What was said once is said for ever, to whoever asks or repeats the command.
+  void ends(std::optional<std::uint64_t> value) {
+    if (verdict_ && *verdict_ != value) {
+      violation_ = "of one command it was said that it is given up, and that it is done";
+    }
+    if (!verdict_ && value) {
+      history_.respond(*operation_).value = *value;
+      ++answered_;
+      if (is_asking_) ++found_done_;
+    }
+    if (!verdict_ && !value) given_up_.push_back(*operation_);
+    const bool is_asked_again = is_asking_ && !verdict_ && random_.below(2) == 0;
+    verdict_ = value;
+    if (!is_asked_again) operation_.reset();
   }
 
   MemberClient client_;
@@ -120,6 +148,10 @@ class Asker {
   std::uint64_t patience_end_ns_ = 0;
   std::uint64_t not_before_ns_ = 0;
   bool is_resting_ = false;
+  bool is_asking_ = false;  ///< what becomes of the command, at least once
+  std::optional<std::optional<std::uint64_t>> verdict_;  ///< nothing in it: it is given up
+  std::vector<std::size_t> given_up_;
+  std::uint64_t found_done_ = 0;
   std::uint64_t answered_ = 0;
   std::uint64_t repeated_ = 0;
   std::string violation_;
@@ -128,6 +160,8 @@ class Asker {
 struct Totals {
   std::uint64_t answered = 0;
   std::uint64_t repeated = 0;
+  std::uint64_t found_done = 0;
+  std::uint64_t given_up = 0;
   std::uint64_t crashes = 0;
   std::uint64_t ended = 0;  ///< members, by their disks
   std::uint64_t resets = 0;
@@ -177,6 +211,8 @@ class Campaign {
     for (const auto& asker : askers_) {
       totals.answered += asker->answered();
       totals.repeated += asker->repeated();
+      totals.found_done += asker->found_done();
+      totals.given_up += asker->given_up().size();
     }
     totals.crashes += crashes_;
     totals.ended += ended_;
@@ -287,8 +323,18 @@ class Campaign {
     }
     // What all of them have at the end is one more thing that was seen.
     history_.respond(history_.invoke(99, {.added = 0})).value = world_.machine(0).value();
+    // What a client was told is given up is not in the log, and not in what others saw.
+    std::vector<std::size_t> given_up;
+    for (const auto& asker : askers_) {
+      given_up.insert(given_up.end(), asker->given_up().begin(), asker->given_up().end());
+    }
+    auto operations = history_.operations();
+    std::ranges::sort(given_up, std::greater{});
+    for (const std::size_t one : given_up) {
+      operations.erase(operations.begin() + static_cast<std::ptrdiff_t>(one));
+    }
     CounterModel model;
-    const auto judgement = sim::check_linearizability(model, history_.operations());
+    const auto judgement = sim::check_linearizability(model, operations);
     if (judgement.verdict != sim::Verdict::linearizable) violation_ = judgement.text;
   }
 
@@ -420,9 +466,9 @@ Totals run_seeds(Where where, std::string_view budget, std::uint64_t& seeds) {
   }
   std::printf(
       "%lu seeds, %.1f simulated minutes, %lu commands answered, %lu attempts more, %lu crashes, "
-      "%lu ended by their disks, %lu connections reset\n",
+      "%lu ended by their disks, %lu connections reset; asked about, %lu were done, %lu given up\n",
       seeds, static_cast<double>(totals.simulated_ns) / 6e10, totals.answered, totals.repeated,
-      totals.crashes, totals.ended, totals.resets);
+      totals.crashes, totals.ended, totals.resets, totals.found_done, totals.given_up);
   return totals;
 }
 
@@ -439,6 +485,8 @@ TEST(MemberCampaign, ClientsSeeOneCounterWhateverFails) {
   expect_reached(hooks, {"replication.undone", "log.installed", "log.compacted"});
   EXPECT_GT(totals.answered, seeds * 200);
   EXPECT_GT(totals.ended, seeds / 10);
+  EXPECT_GT(totals.found_done, seeds);
+  EXPECT_GT(totals.given_up, seeds);
 }
 
 TEST(MemberCampaign, InMemoryAloneAsLongAsAMajorityHasIt) {
@@ -451,6 +499,8 @@ TEST(MemberCampaign, InMemoryAloneAsLongAsAMajorityHasIt) {
               "log.installed", "log.compacted", "log.memory_granted", "log.adopted_from_memory"});
   EXPECT_GT(totals.answered, seeds * 200);
   EXPECT_GT(totals.crashes, seeds);
+  EXPECT_GT(totals.found_done, seeds);
+  EXPECT_GT(totals.given_up, seeds);
 }
 
 /// Looks for a planted bug in groups in memory, in at most so many seeds.
@@ -471,6 +521,9 @@ void expect_seen(const char* bug, std::uint64_t seeds_max) {
 TEST(MemberCampaign, ANewLifeThatGoesOnAsTheOneBeforeIsSeen) {
   expect_seen("replication.life_again", 40);
 }
+
+// What is given up when it is asked about, and is executed later, when the command arrives.
+TEST(MemberCampaign, WhatIsGivenUpForNowIsSeen) { expect_seen("replication.given_up_for_now", 40); }
 
 // The same of a witness: its memory is empty, and the servers take it for the one that they wrote.
 TEST(MemberCampaign, AWitnessThatGoesOnWithoutItsMemoryIsSeen) {

@@ -86,6 +86,82 @@ TEST(ReplicatedProcess, TwoServersAndAWitnessSurviveAnyOneFailure) {
   std::printf("%u kills, %lu answers\n", rounds * 3, clients.answered());
 }
 
+// Who was not told asks, and so does who comes after it, with what it wrote down.
+TEST(ReplicatedProcess, WhatBecameOfACallIsAskedByTheNextClient) {
+  using dolmen::CallFate;
+  using dolmen::Errc;
+  Members members(loopback(), {});
+  const auto bytes_of = [](const std::uint64_t& number) {
+    return std::as_bytes(std::span(&number, 1));
+  };
+  const auto number_in = [](const std::vector<std::byte>& bytes) {
+    return dolmen::base::load<std::uint64_t>(bytes);
+  };
+  constexpr auto kLong = std::chrono::seconds(60);
+  std::string noted;
+  std::uint64_t value = 5;
+  {
+    auto client = dolmen::ReplicatedClient::make(members.group()).value();
+    EXPECT_EQ(client.last_call().session, 0u);
+    ASSERT_TRUE(client.call(bytes_of(5), kLong));
+    const dolmen::CallOutcome done = client.outcome(client.last_call(), kLong).value();
+    EXPECT_EQ(done.fate, CallFate::committed);
+    EXPECT_EQ(number_in(done.result), 5u);
+    EXPECT_GE(done.commit.index, client.last_commit().index);
+    const dolmen::CallId next = client.next_call(kLong).value();
+    noted = next.text();
+    EXPECT_EQ(dolmen::CallId::parse(noted).value(), next);
+    for (std::uint32_t i = 1; i <= kMembers; ++i) members.signal(i, SIGSTOP);
+    const auto told = client.call(bytes_of(70), milliseconds(100));
+    ASSERT_FALSE(told);
+    EXPECT_EQ(told.error().code(), Errc::timed_out);
+    EXPECT_EQ(client.last_call(), next);
+    for (std::uint32_t i = 1; i <= kMembers; ++i) members.signal(i, SIGCONT);
+  }
+  auto client = dolmen::ReplicatedClient::make(members.group()).value();
+  const dolmen::CallId call = dolmen::CallId::parse(noted).value();
+  const CallFate fate = client.outcome(call, kLong).value().fate;
+  EXPECT_NE(fate, CallFate::expired);
+  if (fate == CallFate::committed) value += 70;
+  EXPECT_EQ(number_in(client.read({}, dolmen::ReadLevel::linearizable, kLong).value().result),
+            value);
+  EXPECT_EQ(client.outcome(call, kLong).value().fate, fate) << "for ever";
+
+  // Asked about before it comes it never will.
+  EXPECT_EQ(client.outcome(client.next_call(kLong).value(), kLong).value().fate, CallFate::aborted);
+  const auto late = client.call(bytes_of(100), kLong);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code(), Errc::aborted);
+  EXPECT_EQ(number_in(client.call(bytes_of(1), kLong).value()), value + 1);
+
+  // Of many at once each has its own.
+  std::vector<std::pair<dolmen::CallId, std::uint64_t>> many;
+  const std::uint64_t one = 1;
+  for (int i = 0; i < 10; ++i) {
+    const auto bytes = bytes_of(one);
+    ASSERT_TRUE(client.begin_call(
+        {bytes.begin(), bytes.end()},
+        [&](const dolmen::Result<dolmen::ReplicatedAnswer>& answer) {
+          many.emplace_back(client.last_call(), number_in(answer.value().result));
+        },
+        kLong));
+  }
+  while (client.under_way() > 0) ASSERT_TRUE(client.go_on(kLong));
+  for (const auto& [id, result] : many) {
+    EXPECT_EQ(number_in(client.outcome(id, kLong).value().result), result);
+  }
+
+  EXPECT_EQ(client.outcome({.group = 1, .session = 1u << 30, .sequence = 1}, kLong).value().fate,
+            CallFate::expired);
+  EXPECT_EQ(client.outcome({}).value().fate, CallFate::aborted) << "it was never sent";
+  EXPECT_EQ(client.outcome({.group = 2, .session = 1, .sequence = 1}).error().code(),
+            Errc::invalid_argument);
+  for (const char* const text : {"", "1", "1.2", "1.2.", "1.2.3.", "01.2.3", "1.2.x", ".1.2.3",
+                                 "1.2.18446744073709551616", "1.2.-3"}) {
+    EXPECT_FALSE(dolmen::CallId::parse(text)) << text;
+  }
+}
+
 TEST(ReplicatedProcess, AMemberThatStoodStillDoesNotAnswerFromThePast) {
   const auto pauses = static_cast<int>(dolmen::base::budget("process_pauses"));
   Members members(loopback(), {});

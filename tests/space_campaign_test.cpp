@@ -42,8 +42,9 @@ TEST(SpaceCampaign, PlantedBugsAreSeen) {
   if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
   // space.stays_open and space.image_ahead need a leader that is deposed alive, and what
   // space.source_moves mixes is mostly made good by the records that follow: SpaceMachineTest.
-  for (const char* const bug : {"space.record_twice", "space.not_loaded", "space.old_pages",
-                                "log.reference_taken_early", "space.done_early"}) {
+  for (const char* const bug :
+       {"space.record_twice", "space.not_loaded", "space.old_pages", "log.reference_taken_early",
+        "space.done_early", "space.reuse_unchecked", "space.gone_page_kept"}) {
     const std::uint64_t seed = first_seen(bug, 60, [](std::uint64_t run) {
       return !run_cluster_world(options_of(run)).violation.empty();
     });
@@ -91,11 +92,10 @@ TEST(SpaceCampaign, ASpaceIsOneAndTheSameOnAllMembersWhateverFails) {
   std::printf(
       "%lu seeds, %.1f simulated minutes, %lu commands answered in spaces, %lu processes ended, "
       "%lu members by their disks, %lu changes of members, %lu spaces opened, %lu states asked "
-      "for, "
-      "%lu images loaded\n",
+      "for, %lu images loaded, %lu of them onto older ones\n",
       seeds, static_cast<double>(total.simulated_ns) / 6e10, total.in_spaces, total.ended,
       total.disks_ended, total.changes, probes["space_machine.opened"],
-      probes["replication.state_begun"], probes["space_image.loaded"]);
+      probes["replication.state_begun"], probes["space_image.loaded"], probes["space_merge.done"]);
   std::printf(
       "%lu transactions over accounts, %lu that failed, %lu reads by command, %lu by query, %lu of "
       "which nobody was told\n",
@@ -108,9 +108,9 @@ TEST(SpaceCampaign, ASpaceIsOneAndTheSameOnAllMembersWhateverFails) {
   EXPECT_GT(total.accounts.looks, seeds);
   EXPECT_GT(total.accounts.queries, seeds * 5);
   if (seeds < 50) return;
-  for (const char* const place :
-       {"replication.undone", "log.installed", "log.compacted", "space_machine.opened",
-        "space_image.loaded", "replication.state_begun", "replication.state_arrived"}) {
+  for (const char* const place : {"replication.undone", "log.installed", "log.compacted",
+                                  "space_machine.opened", "space_image.loaded", "space_merge.done",
+                                  "replication.state_begun", "replication.state_arrived"}) {
     EXPECT_GT(probes[place], 0u) << place;
   }
   expect_fired(hooks, {"replication.state_one_part", "replication.state_busy", "node.space_closed",

@@ -68,7 +68,8 @@ struct NodeOptions {
   std::string token{};
   /// For people; 1 to 63 letters, digits and others that are no blanks. Empty: made of its number.
   std::string name{};
-  /// As NodeRunOptions::is_trusted_fabric, of others that are asked.
+  /// As NodeRunOptions::is_trusted_fabric: of others that are asked, and of the node whenever it
+  /// runs, for its directory keeps it. A directory that keeps something else: invalid_argument.
   bool is_trusted_fabric = false;
 };
 
@@ -76,6 +77,8 @@ struct NodeRunOptions {
   /// Of all spaces that this node keeps: the same at every node.
   SpaceFunctions functions{};
   SpaceOptions space{};
+  /// Of the log of all its groups: kept before it is cut.
+  std::uint64_t log_tail_bytes_max = 64u << 20;
   /// A node that is silent for so long has its seats given to others, if there are any. Of whoever
   /// leads the root group counts.
   std::chrono::milliseconds lost_after{std::chrono::seconds(10)};
@@ -213,7 +216,20 @@ class Cluster {
       std::chrono::milliseconds patience = std::chrono::seconds(2));
 
   // Changes, each durable in the root group when it returns. Errors of all: timed_out (whether it
-  // happened is not known: the same call again finds out), invalid_argument (with why).
+  // happened is not known: the same call again finds out, and so does outcome(last_call())),
+  // invalid_argument (with why).
+
+  /// Which of a group's calls the last change, or call(), of this client was; the last of several
+  /// that it took.
+  [[nodiscard]] CallId last_call() const noexcept;
+  /// What became of it, of a call of a client() or of an index of this cluster, as
+  /// ReplicatedClient::outcome(): of a function with what it returned, or its error, of a change
+  /// without a result. Errors: those, and not_found and timed_out (no such group).
+  [[nodiscard]] Result<CallOutcome> outcome(
+      const CallId& call, std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// Of the last change, or call(), that gave a result, in the log of last_call()'s group. All
+  /// groups of a cluster are durable.
+  [[nodiscard]] ReplicatedCommit last_commit() const noexcept;
 
   /// A space that `size` nodes keep, or as many as there are; its number. It is there when its
   /// nodes have heard of it (a moment). The same name again: the one that is there.
@@ -267,7 +283,8 @@ class Cluster {
   [[nodiscard]] IndexCounts home_counts() const noexcept;
   /// Calls a function of the space in which the object lives, as call_space() does, wherever that
   /// is when the function runs: once. Errors: as those of home() and of call_space(); busy (it
-  /// moves all the time: nothing happened).
+  /// moves all the time: nothing happened). After timed_out and connection_lost
+  /// outcome(last_call()) says whether it ran.
   [[nodiscard]] Result<std::vector<std::byte>> call(
       const ObjectId& object, std::string_view function, std::span<const std::byte> arguments = {},
       std::chrono::milliseconds patience = std::chrono::seconds(10));
@@ -319,9 +336,12 @@ class Cluster {
       std::string_view name, const std::string& owner_file,
       std::chrono::milliseconds patience = std::chrono::seconds(10));
 
-  /// Gives up a space whose import (`dolmen import`) did not end and will not: the name is free.
-  /// What was sent stays, without a name and seen by nobody, for groups are not removed. Errors:
-  /// not_found, already_exists (it is in use, or nothing was imported), those of call_space().
+  /// Gives up a space whose import (`dolmen import`) did not end and will not: what was sent is
+  /// erased, nobody can go on with it, and the name is free. Its group stays, without a name and
+  /// seen by nobody, for groups are not removed. That it is half an import is looked at where the
+  /// group's log has it decided, so that a name in use is never freed; what is cut short is done
+  /// again by the same call. Errors: not_found, already_exists (it is in use, or nothing was
+  /// imported), those of call_space().
   [[nodiscard]] Result<void> give_up_import(
       std::string_view name, std::chrono::milliseconds patience = std::chrono::seconds(10));
 

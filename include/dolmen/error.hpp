@@ -18,9 +18,11 @@ namespace dolmen {
 
 /// What may be done after an error.
 enum class Retry : std::uint8_t {
-  never,            ///< the same call fails again until something else changes
-  safe,             ///< nothing happened; the same call may be made again
-  unknown_outcome,  ///< the effect may or may not have happened; ask before repeating
+  never,  ///< the same call fails again until something else changes
+  safe,   ///< nothing happened; the same call may be made again
+  /// The effect may or may not have happened; ask before repeating: of calls of a group and a
+  /// cluster outcome() says which (replicated.hpp).
+  unknown_outcome,
 };
 
 // One row per code: name, never-reused number, retry class, sentence with the remedy. A code exists
@@ -59,7 +61,7 @@ enum class Retry : std::uint8_t {
   X(unsupported, 30, never, "this machine or build does not offer that")                             \
   X(out_of_memory, 31, safe, "the system refused memory or address space")                           \
   X(closed, 32, never, "the space is closed")                                                        \
-  X(aborted, 33, never, "the body asked for the transaction to be aborted")                          \
+  X(aborted, 33, never, "it was given up, and will not be done")                                     \
   X(limit, 34, never, "a fixed limit was reached")                                                   \
   X(unfinished, 35, never, "a load into this directory was cut short; run `dolmen load` again") \
   X(busy, 36, safe, "too much is queued for that node; let it drain and repeat")                     \
@@ -116,6 +118,7 @@ class [[nodiscard]] Error {
   [[nodiscard]] constexpr Retry retry() const noexcept { return error_row(code_).retry; }
   [[nodiscard]] constexpr std::string_view name() const noexcept { return error_row(code_).name; }
   [[nodiscard]] constexpr std::string_view context() const noexcept { return context_; }
+  /// Of `busy` that a group or a cluster says: milliseconds after which to come again; 0: unknown.
   [[nodiscard]] constexpr std::uint64_t detail() const noexcept { return detail_; }
   [[nodiscard]] constexpr const char* file() const noexcept { return file_; }
   [[nodiscard]] constexpr std::uint32_t line() const noexcept { return line_; }

@@ -108,7 +108,8 @@ class Index {
   Index& operator=(Index&&) noexcept;
   ~Index();
 
-  // Errors of all: those of ReplicatedClient::call(); too_large (a key of more than 64 KiB, or one
+  // Errors of all: those of ReplicatedClient::call(), after which outcome(last_call()) says what
+  // became of a change; too_large (a key of more than 64 KiB, or one
   // that is with its value larger than nearly 1 MiB). Of put: no_space, and nothing was changed.
   // Cost: get: in shared memory no system call and no message; else one round trip of several small
   // reads, and another one for the value, unless that is where this client found it last.
@@ -149,6 +150,15 @@ class Index {
   using PutsTold = std::function<void(Result<void>)>;
   [[nodiscard]] Result<void> begin_put_many(std::span<const std::pair<Bytes, Bytes>> pairs,
                                             PutsTold when_done,
+                                            std::chrono::milliseconds patience = kPatience);
+  /// Which call of which shard's group the last change was, and where and how safe the last one is
+  /// that gave a result; within what is told of a begun change: of that one. Of several shards: of
+  /// the last.
+  [[nodiscard]] CallId last_call() const noexcept;
+  [[nodiscard]] ReplicatedCommit last_commit() const noexcept;
+  /// What became of a change, as ReplicatedClient::outcome(), without a result. Errors: those;
+  /// invalid_argument also: of none of the shards.
+  [[nodiscard]] Result<CallOutcome> outcome(const CallId& call,
                                             std::chrono::milliseconds patience = kPatience);
   /// As ReplicatedClient::go_on().
   [[nodiscard]] Result<std::size_t> go_on(std::chrono::milliseconds wait);

@@ -80,7 +80,8 @@ class OrderedIndex {
     return std::as_bytes(std::span(text));
   }
 
-  // Errors of all: those of ReplicatedClient::call(); too_large (a key of more than 64 KiB, or one
+  // Errors of all: those of ReplicatedClient::call(), after which outcome(last_call()) says what
+  // became of a change; too_large (a key of more than 64 KiB, or one
   // that is with its value larger than nearly 1 MiB). Of put: no_space, and nothing was changed.
   // get, put and erase are linearizable as those of Index are.
 
@@ -92,6 +93,12 @@ class OrderedIndex {
   Result<bool> put(Bytes key, Bytes value, std::chrono::milliseconds patience = kPatience);
   /// True: the key was there.
   Result<bool> erase(Bytes key, std::chrono::milliseconds patience = kPatience);
+
+  /// As of Index.
+  [[nodiscard]] CallId last_call() const noexcept;
+  [[nodiscard]] ReplicatedCommit last_commit() const noexcept;
+  [[nodiscard]] Result<CallOutcome> outcome(const CallId& call,
+                                            std::chrono::milliseconds patience = kPatience);
 
   struct Range {
     Bytes from{};               ///< the first key; empty: from the begin on

@@ -11,8 +11,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <dolmen/error.hpp>
@@ -56,6 +58,35 @@ struct ReplicatedReading {
 struct ReplicatedCommit {
   std::uint64_t index = 0;  ///< of the group's log: at this entry or before it
   ReplicatedLevel level = ReplicatedLevel::durable;  ///< how safe it was when its client was told
+};
+
+/// Which command of which client: with it anybody who has that client's key can ask what became of
+/// the command. A value.
+struct CallId {
+  std::uint64_t group = 0;
+  std::uint64_t session = 0;  ///< 0: the command was never sent
+  std::uint64_t sequence = 0;
+
+  /// "GROUP.SESSION.SEQUENCE", to be kept where it outlives the process.
+  [[nodiscard]] std::string text() const;
+  /// Of text(). Errors: invalid_argument.
+  [[nodiscard]] static Result<CallId> parse(std::string_view text);
+  friend bool operator==(const CallId&, const CallId&) = default;
+};
+
+/// What became of a call.
+enum class CallFate : std::uint8_t {
+  committed,  ///< executed, once
+  aborted,    ///< not executed, and it never will be
+  expired,    ///< not known any more; it will not be executed from now on
+};
+struct CallOutcome {
+  CallFate fate = CallFate::expired;
+  std::vector<std::byte> result{};  ///< of `committed`: what the state machine answered
+  ReplicatedCommit commit{};        ///< of `committed`
+  /// Of `committed`, as far as whoever asked knows what was called: it gave this instead.
+  std::optional<Error> error{};
+  const char* reason = "";  ///< of `expired`, for people
 };
 
 /// What a call gave, of many at once.
@@ -210,7 +241,7 @@ struct ReplicatedProgress {
 using ReplicatedProgressSink = std::function<void(const ReplicatedProgress&)>;
 
 /// Sends commands to whoever leads. Each is executed once, whatever fails meanwhile, or else the
-/// error says that this is not known. Threads: one at a time.
+/// error says that this is not known, and outcome() finds out. Threads: one at a time.
 class ReplicatedClient {
  public:
   /// Errors: invalid_argument, io_error. It connects when it is used.
@@ -223,16 +254,32 @@ class ReplicatedClient {
   ~ReplicatedClient();
 
   /// What the state machine answered. Errors: timed_out (whether it was or will be executed is not
-  /// known, unless the group could not be reached at all), connection_lost (the group forgot this
-  /// client, or refused the command after an attempt that nobody answered: also not known),
-  /// invalid_argument (the state machine, or its size, refused it; nothing happened), busy (the
-  /// members had too much to do as long as `patience` lasted, whenever they were asked; nothing
-  /// happened).
+  /// known, unless the group could not be reached at all: ask outcome(last_call())),
+  /// connection_lost (the group forgot this client, or refused the command after an attempt that
+  /// nobody answered: also not known), invalid_argument (the state machine, or its size, refused
+  /// it; nothing happened), busy (the members had too much to do as long as `patience` lasted,
+  /// whenever they were asked; nothing happened; Error::detail() is the milliseconds after which to
+  /// come again, as far as they know), aborted (somebody asked what becomes of it
+  /// meanwhile, so that it never will be executed; nothing happened).
   [[nodiscard]] Result<std::vector<std::byte>> call(
       std::span<const std::byte> command,
       std::chrono::milliseconds patience = std::chrono::seconds(10));
-  /// Of the last call() that gave a result.
+  /// Of the last call() that gave a result; within what is told of a begun call: of that one.
   [[nodiscard]] ReplicatedCommit last_commit() const noexcept;
+  /// Which one the last call() was; within what is told of a begun call: which one that is.
+  [[nodiscard]] CallId last_call() const noexcept;
+  /// Which one the next call() of this client will be: whoever may be killed during it notes that
+  /// before. Opens a session if there is none. Errors: those of call(), and nothing happened.
+  [[nodiscard]] Result<CallId> next_call(
+      std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// What became of a call of this group, of this client or another one with the same key, for ever
+  /// from now on: one that was not executed yet is given up. Known of the last call of a session:
+  /// ask before the next call(). Begun calls that ended without an answer keep a session each for
+  /// that; and sessions give way (docs/replicated.md, What can fail). Errors: timed_out, busy
+  /// (ask again; meanwhile it may be executed, or given up), no_right (it is another key's),
+  /// invalid_argument (it is another group's). Cost: as call().
+  [[nodiscard]] Result<CallOutcome> outcome(
+      const CallId& call, std::chrono::milliseconds patience = std::chrono::seconds(10));
   /// What StateMachine::read() answers to the query; repeated, elsewhere if need be, until patience
   /// ends. Errors: timed_out, busy (as of call()), invalid_argument (the state machine refused it).
   [[nodiscard]] Result<ReplicatedReading> read(
@@ -245,9 +292,9 @@ class ReplicatedClient {
   using CallTold = std::function<void(Result<ReplicatedAnswer>)>;
   using ReadTold = std::function<void(Result<ReplicatedReading>)>;
   /// Begins what call() does; `when_done` is called once, by go_on(). Calls under way at once are
-  /// executed in any order. Errors: busy (1000 are under way; go_on() first); all others are told
-  /// to `when_done`: those of call(). What is under way when the client goes away is not told, and
-  /// may be executed.
+  /// executed in any order. Errors: busy (1000 are under way; go_on() first: without a detail); all
+  /// others are told to `when_done`: those of call(). What is under way when the client goes away
+  /// is not told, and may be executed.
   [[nodiscard]] Result<void> begin_call(
       std::vector<std::byte> command, CallTold when_done,
       std::chrono::milliseconds patience = std::chrono::seconds(10));

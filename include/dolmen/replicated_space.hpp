@@ -144,6 +144,12 @@ class ReplicatedSpace {
     ReplicatedClient& client, std::string_view function, std::span<const std::byte> arguments = {},
     std::chrono::milliseconds patience = std::chrono::seconds(10));
 
+/// What became of a call_space(), as ReplicatedClient::outcome(): with what the function returned,
+/// or its error. Errors: those, and corrupt (the call was of something else).
+[[nodiscard]] Result<CallOutcome> space_outcome(
+    ReplicatedClient& client, const CallId& call,
+    std::chrono::milliseconds patience = std::chrono::seconds(10));
+
 /// Runs a function that was made by SpaceFunction::query(), in the space of whoever leads: it sees
 /// what every call did that was answered before this one began. Errors: the function's own;
 /// read_only (it tried to change something, or is no query: nothing happened); not_found, aborted,

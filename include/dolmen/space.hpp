@@ -25,6 +25,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -82,6 +83,7 @@ struct ReadOptions {
 struct SpaceOptions {
   bool create = true;      ///< make the space if the directory does not exist or is empty
   bool read_only = false;  ///< works beside a writer; transact() gives read_only
+  std::chrono::milliseconds patience{30'000};  ///< of a cluster's: without any answer
   /// Memory that one transaction may need beside its objects: the pre-images of what it changes (80
   /// bytes for every 64 that it touches) and its commit record (what differs) together. Beyond that
   /// the transaction is too_large, before anything of it is in the log. So is one whose record
@@ -388,6 +390,14 @@ class Space {
   /// Opens the space in this directory; by default makes it when there is none.
   /// Errors: held (who holds it is in the message), not_a_space, corrupt, version_unsupported,
   /// io_error, forked. Cost: milliseconds, whatever the size; pages come in on first touch.
+  ///
+  /// Or "dolmen://HOST:PORT[,HOST:PORT…]/NAME[?identity=FILE]", and `read_only`: a cluster's space,
+  /// as of one commit behind the call's begin, and no later one; open it again for that. Objects,
+  /// names, ids and pointers are those of the space; changes are functions that are sent there
+  /// (Cluster::call(), call_space()). Cost: a copy through the network, in files without names
+  /// where the variable TMPDIR says, or /tmp, which go with the Space. Errors also: read_only (it
+  /// was not said), those of Cluster::open(), not_found (no such space, or nothing in it yet),
+  /// unfinished (it is being imported), busy (another copy is being made), timed_out, no_space.
   [[nodiscard]] static Result<Space> open(const std::string& directory,
                                           const SpaceOptions& options = {});
   Space(Space&& other) noexcept;

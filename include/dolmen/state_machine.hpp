@@ -24,6 +24,19 @@ class StateSource {
   /// cannot be kept any longer), not_found (a part of long ago), the disk's own.
   [[nodiscard]] virtual Result<std::optional<std::vector<std::byte>>> part(
       std::uint64_t number) = 0;
+  /// The part that answers the sink's question of this number; to no question it is part(number).
+  /// The bytes come from another machine. Errors: as part(); corrupt (no question).
+  [[nodiscard]] virtual Result<std::optional<std::vector<std::byte>>> answer(
+      std::uint64_t number, std::span<const std::byte> question) {
+    if (question.empty()) return part(number);
+    return std::unexpected(Error(Errc::unsupported, "questions about a state"));
+  }
+};
+
+/// Of a state that came to a member: how it got its pages.
+struct StatePages {
+  std::uint64_t received = 0;
+  std::uint64_t kept = 0;  ///< the member had them
 };
 
 /// … and at the other member, until it is whole. Ended before, it has not happened.
@@ -35,6 +48,15 @@ class StateSink {
   [[nodiscard]] virtual Result<bool> take(std::span<const std::byte> part) = 0;
   /// Everything is here, durably, and restore() will find it. Errors: as take().
   [[nodiscard]] virtual Result<bool> is_done() = 0;
+  /// What the source is asked with the part of this number, at most 2048 bytes: for a sink that
+  /// says itself which parts it needs. Asked for once each, in order. Empty: for the next part.
+  /// Nothing: there is no question before what was asked is here, or is stored. Errors: as take().
+  [[nodiscard]] virtual Result<std::optional<std::vector<std::byte>>> question(
+      std::uint64_t number) {
+    (void)number;
+    return std::optional(std::vector<std::byte>());
+  }
+  [[nodiscard]] virtual StatePages pages() const { return {}; }
 };
 
 /// Its state follows from the commands alone, in their order: apply() must not look at clocks,

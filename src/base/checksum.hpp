@@ -13,6 +13,14 @@ namespace dolmen::base {
 
 [[nodiscard]] std::uint64_t checksum64(Bytes bytes, std::uint64_t seed) noexcept;
 
+/// XXH3-128, for where two pieces are taken for equal by it alone.
+struct Checksum128 {
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+  friend bool operator==(const Checksum128&, const Checksum128&) = default;
+};
+[[nodiscard]] Checksum128 checksum128(Bytes bytes, std::uint64_t seed) noexcept;
+
 /// Folds identifying numbers into a seed; order matters.
 [[nodiscard]] constexpr std::uint64_t mix_seed(std::uint64_t seed, std::uint64_t value) noexcept {
   seed ^= value + 0x9E3779B97F4A7C15ull + (seed << 6) + (seed >> 2);

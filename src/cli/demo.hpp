@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // `dolmen demo`: the machine's own package universe as a pointer graph; its loader is killed and
-// resumed, another process reopens the space and asks; at last three processes keep it, and one is
-// killed. Every figure shown is measured in the run;
-// every line of code shown is cut from the source that ran (examples/packages/).
+// resumed, another process reopens the space and asks; at last a cluster of three nodes keeps it,
+// and the one that leads is killed. Every figure shown is measured in the run; every line of code
+// shown is cut from the source that ran (examples/packages/).
 //
 // Thread contract: run_demo() is called once, from the program's first thread.
 #pragma once

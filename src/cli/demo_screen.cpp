@@ -89,6 +89,8 @@ void Screen::code(std::string_view name) {
   gap();
 }
 
+void Screen::output(std::string_view text) { line(kDim, "   " + std::string(text)); }
+
 void Screen::progress(std::string_view what, std::uint64_t done, std::uint64_t total) {
   const std::uint64_t now_ns = clock_.monotonic_ns();
   if (progress_start_ns_ == 0) {

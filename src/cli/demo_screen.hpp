@@ -30,6 +30,8 @@ class Screen {
   /// The lines between [demo:name] and [/demo:name] of a source that is part of this program.
   void code(std::string_view name);
   /// Overwrites itself on a terminal; else one line every few seconds. Goes to standard error.
+  /// A line as it stands: a command, or what one says.
+  void output(std::string_view text);
   void progress(std::string_view what, std::uint64_t done, std::uint64_t total);
   void end_progress();
 

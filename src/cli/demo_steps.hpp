@@ -2,7 +2,7 @@
 //
 // The steps of `dolmen demo`, in their order, and the figures that they measure.
 //
-// Thread contract: one thread; write_beside_view() runs one more while it lasts.
+// Thread contract: one thread; write_beside_view() and ask_while_killing() run one more each.
 #pragma once
 
 #include <functional>
@@ -66,6 +66,8 @@ class Demo {
   Result<void> load_nodes(ReplicatedClient& client);
   Result<std::uint32_t> ask_while_killing(ReplicatedClient& client,
                                           const std::function<void(std::uint32_t)>& kill);
+  Result<void> look_at_cluster(const std::string& address);
+  Result<void> count_what_is_left(const std::string& address);
 
   void check(const std::string& what, bool held);
   [[nodiscard]] std::uint64_t now_ns() const { return env_.clock->monotonic_ns(); }
@@ -103,8 +105,8 @@ class Demo {
 /// reports on standard output; "open" reads one value, of the package named options.input.
 [[nodiscard]] int run_demo_child(const DemoOptions& options);
 
-/// "node1", "node2", "node3": one of the processes that keep a space in options.directory, until it
-/// is killed.
-[[nodiscard]] Result<void> run_demo_node(const DemoOptions& options, std::uint32_t member);
+/// "node1", "node2", "node3": one of the nodes of the cluster in options.directory, until it is
+/// killed.
+[[nodiscard]] Result<void> run_demo_node(const DemoOptions& options, std::uint32_t node);
 
 }  // namespace dolmen::cli

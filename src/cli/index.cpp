@@ -14,6 +14,7 @@
 #include <dolmen/cluster.hpp>
 
 #include "cli/command.hpp"
+#include "cli/commit_json.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::cli {
@@ -94,7 +95,7 @@ int create_index(const IndexWords& words) {
   if (!made) return failed(made.error());
   if (words.json) {
     const std::size_t shards = words.is_ordered ? words.splits.size() + 1 : words.shards;
-    print_json({{"name", words.name}, {"shards", shards}});
+    print_json({{"name", words.name}, {"shards", shards}, {"commit", commit_of(*cluster)}});
   } else {
     std::printf("index %s is there\n", words.name.c_str());
   }
@@ -173,7 +174,7 @@ int put_key(const IndexWords& words) {
     const auto made = index.put(bytes_of(words.key), bytes_of(words.value), deadline.left());
     if (!made) return failed(made.error());
     if (words.json) {
-      print_json({{"key", words.key}, {"created", *made}});
+      print_json({{"key", words.key}, {"created", *made}, {"commit", commit_of(index)}});
     } else {
       std::printf("%s\n", *made ? "created" : "replaced");
     }
@@ -186,7 +187,7 @@ int erase_key(const IndexWords& words) {
     const auto erased = index.erase(bytes_of(words.key), deadline.left());
     if (!erased) return failed(erased.error());
     if (words.json) {
-      print_json({{"key", words.key}, {"erased", *erased}});
+      print_json({{"key", words.key}, {"erased", *erased}, {"commit", commit_of(index)}});
     } else {
       std::printf("%s\n", *erased ? "erased" : "it was not there");
     }

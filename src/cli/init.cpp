@@ -34,8 +34,9 @@ void add_init(CLI::App& app, Chosen& chosen) {
     bool json = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command =
-      add_command(app, "init", "make an empty space", "dolmen init web.dolmen", options->json);
+  CLI::App* command = add_command(
+      app, "init", "make an empty space in a directory (keys of a cluster: `dolmen cluster init`)",
+      "dolmen init web.dolmen", options->json);
   command->add_option("DIR", options->directory, "directory of the new space")->required();
   command->callback([options, &chosen] {
     chosen.run = [options] { return init(options->directory, options->json); };

@@ -138,6 +138,11 @@ TEST_F(MoveTest, HalfAnImportIsGivenUp) {
   expect_error(dolmen({"space", "give-up", address_, "nobody"}), kFailed, "a group called nobody");
   EXPECT_EQ(dolmen({"space", "give-up", address_, "web", "--json"}).json(),
             (Json{{"name", "web"}}));
+  const Outcome root = dolmen({"log", "show", address_, "1", "--count", "1000"});
+  EXPECT_NE(root.out.find("release name"), std::string::npos) << root.out << root.err;
+  const Outcome half_log = dolmen({"log", "show", address_, "2", "--count", "1000"});
+  EXPECT_NE(half_log.out.find("import given up, all is erased"), std::string::npos)
+      << half_log.out << half_log.err;
   {
     auto space = writer("web");
     const auto shelf = space.find<Shelf>("shelf").value();

@@ -13,6 +13,7 @@
 #include <dolmen/cluster.hpp>
 
 #include "cli/command.hpp"
+#include "cli/commit_json.hpp"
 #include "sys/linux/linux.hpp"
 #include "sys/linux/service.hpp"
 
@@ -68,6 +69,7 @@ class Patience {
 int make_node(const Options& options) {
   NodeOptions its = options.node;
   its.lease = std::chrono::milliseconds(options.lease_ms);
+  its.is_trusted_fabric = options.trusted_fabric;
   // It is read again whenever the node starts, from wherever that is.
   if (!its.identity_file.empty()) its.identity_file = std::filesystem::absolute(its.identity_file);
   const auto made = ClusterNode::create(its, milliseconds(options.patience_s));
@@ -131,7 +133,7 @@ void print(const ClusterStatus& status) {
                 column(node.link.empty() ? "-" : node.link, 6).c_str(),
                 column(node.address, 24).c_str(), node.name.c_str());
   }
-  std::printf("\n%s%s%s%s%s%s%s\n", column("GROUP", 6).c_str(), column("KIND", 6).c_str(),
+  std::printf("\n%s%s%s%s%s%s%s\n", column("GROUP", 6).c_str(), column("KIND", 9).c_str(),
               column("SIZE", 5).c_str(), column("MEMBERS", 14).c_str(), column("LEADER", 7).c_str(),
               column("CHANGE", 12).c_str(), "NAME");
   for (const ClusterStatus::Group& group : status.groups) {
@@ -141,7 +143,7 @@ void print(const ClusterStatus& status) {
       change = (group.adding != 0 ? change + " " : "") + "-" + std::to_string(group.leaving);
     }
     std::printf("%s%s%s%s%s%s%s\n", column(std::to_string(group.number), 6).c_str(),
-                column(group.kind, 6).c_str(), column(std::to_string(group.size), 5).c_str(),
+                column(group.kind, 9).c_str(), column(std::to_string(group.size), 5).c_str(),
                 column(list_of(group.members), 14).c_str(),
                 column(group.leader == 0 ? "-" : std::to_string(group.leader), 7).c_str(),
                 column(change, 12).c_str(), group.name.empty() ? "-" : group.name.c_str());
@@ -317,7 +319,7 @@ int make_space(const Options& options) {
   const auto number = cluster->create_space(options.name, options.size, patience.left());
   if (!number) return failed(number.error());
   if (options.json) {
-    print_json({{"group", *number}, {"name", options.name}});
+    print_json({{"group", *number}, {"name", options.name}, {"commit", commit_of(*cluster)}});
   } else {
     std::printf("space %s is group %u\n", options.name.c_str(), *number);
   }
@@ -343,7 +345,7 @@ int give_up_import(const Options& options) {
   if (options.json) {
     print_json({{"name", options.name}});
   } else {
-    std::printf("the name %s is free; what was imported stays without one\n", options.name.c_str());
+    std::printf("the name %s is free; what was imported is erased\n", options.name.c_str());
   }
   return kOk;
 }
@@ -378,6 +380,9 @@ void add_node(CLI::App& app, Chosen& chosen) {
           "of a new cluster: milliseconds that leaders of its groups are lent, for ever and "
           "the same at all founders; 0: no leases")
       ->check(CLI::Range(0, 10'000));
+  make->add_flag("--trusted-fabric", options->trusted_fabric,
+                 "nobody else can reach its network: nothing is encrypted, now and whenever it "
+                 "runs; all nodes and clients must say so");
   make->add_option("--join", options->node.token,
                    "instead: a token of a cluster that is there (dolmen node token)");
   make->add_option("--name", options->node.name, "for people");

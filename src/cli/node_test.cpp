@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // dolmen node, serve, status and space without a cluster; with one: up_test.cpp.
+#include <array>
+#include <csignal>
+#include <thread>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
 #include "cli/command_test_tools.hpp"
 
 namespace {
@@ -139,6 +149,45 @@ TEST_F(NodeCommand, ServeSaysWhatIsWrongWithTheDirectory) {
   fs::remove(path("node1/map"));
   fs::remove(path("keys/node-1.key"));
   expect_error(dolmen({"serve", "node1"}), kFailed, path("keys/node-1.key"));
+}
+
+TEST_F(NodeCommand, ServeTellsTheServiceManagerWhenItListens) {
+  const std::string host = "127." + std::to_string(1 + (::getpid() >> 16 & 0x7f)) + "." +
+                           std::to_string(::getpid() >> 8 & 0xff) + "." +
+                           std::to_string(::getpid() & 0xff) + ":7401";
+  ASSERT_EQ(dolmen(init(host, {"--founders", host})).exit, kOk);
+  // A manager, as systemd is for a unit of Type=notify.
+  const int manager = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  ::sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path("notify").copy(address.sun_path, sizeof address.sun_path - 1);
+  const void* const any = &address;
+  ASSERT_EQ(::bind(manager, static_cast<const ::sockaddr*>(any), sizeof address), 0);
+  const ::timeval patience{.tv_sec = 60, .tv_usec = 0};
+  ASSERT_EQ(::setsockopt(manager, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+  Outcome served;
+  std::thread unit([&] {
+    served = shell("NOTIFY_SOCKET=" + quoted(path("notify")) +
+                   " \"$D\" serve node1 & echo $! >pid; wait $!");
+  });
+  std::array<char, 64> text{};
+  const ::ssize_t count = ::recv(manager, text.data(), text.size(), 0);
+  EXPECT_EQ(std::string(text.data(), count < 0 ? 0 : static_cast<std::size_t>(count)), "READY=1");
+  // It listens by now: who is not let in is told so, and not that nobody is there.
+  const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ::sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_port = htons(7401);
+  EXPECT_EQ(::inet_pton(AF_INET, host.substr(0, host.find(':')).c_str(), &where.sin_addr), 1);
+  const void* const node = &where;
+  EXPECT_EQ(::connect(client, static_cast<const ::sockaddr*>(node), sizeof where), 0);
+  ::close(client);
+  const std::string pid = read_file(path("pid"));
+  if (!pid.empty()) ::kill(std::stoi(pid), SIGTERM);
+  unit.join();
+  ::close(manager);
+  EXPECT_EQ(served.exit, kOk) << served.err;
+  EXPECT_EQ(served.out, "node 1 serves at " + host + "\n");
 }
 
 TEST_F(NodeCommand, AnAddressThatIsNoneOrWhereNobodyIsIsSaid) {

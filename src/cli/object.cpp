@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// dolmen object: where published objects of a cluster live, and moving them (docs/homes.md).
+// dolmen directory and dolmen object: where published objects of a cluster live, and moving them
+// (docs/homes.md).
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
@@ -11,7 +13,10 @@
 
 #include <dolmen/cluster.hpp>
 
+#include "base/bytes.hpp"
 #include "cli/command.hpp"
+#include "node/home_part.hpp"
+#include "node/home_request.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::cli {
@@ -22,6 +27,7 @@ struct ObjectWords {
   std::string address;  ///< of a cluster: dolmen://…
   std::string object;
   std::string space;  ///< its name, or its number
+  std::uint32_t size = 3;
   bool is_cancelled = false;
   bool is_undone = false;
   IndexReads reads = IndexReads::linearizable;
@@ -102,6 +108,39 @@ int where_object(const ObjectWords& words) {
   });
 }
 
+int publish_object(const ObjectWords& words) {
+  return with_cluster(words, [&](Cluster& cluster, const ObjectDeadline& deadline) -> Result<void> {
+    DOLMEN_TRY(const SpaceNamed space, space_of(cluster, words.space, deadline));
+    DOLMEN_TRY(ReplicatedClient client, cluster.client(space.name, deadline.left()));
+    DOLMEN_TRY(const auto told,
+               call_space(client, node::kPublishFunction,
+                          base::as_bytes(std::string_view(words.object)), deadline.left()));
+    DOLMEN_TRY(const std::vector<ObjectId> ids, node::decode_ids(told));
+    const std::string id = ids.empty() ? std::string() : ids.front().to_string();
+    if (words.json) {
+      print_json({{"object", id}, {"space", space.name}, {"group", space.number}});
+    } else {
+      std::printf("%s\n", id.c_str());
+    }
+    return {};
+  });
+}
+
+int create_directory(const ObjectWords& words) {
+  return with_cluster(words, [&](Cluster& cluster, const ObjectDeadline& deadline) -> Result<void> {
+    DOLMEN_CHECK(cluster.create_directory(words.size, deadline.left()));
+    DOLMEN_TRY(const ClusterStatus status, cluster.status(deadline.left()));
+    const auto shards = std::ranges::count(status.groups, "directory", &ClusterStatus::Group::kind);
+    if (words.json) {
+      print_json({{"shards", shards}, {"size", words.size}});
+    } else {
+      std::printf("the cluster has a directory, in %lld %s\n", static_cast<long long>(shards),
+                  shards == 1 ? "group" : "groups");
+    }
+    return {};
+  });
+}
+
 int move_object(const ObjectWords& words) {
   return with_cluster(words, [&](Cluster& cluster, const ObjectDeadline& deadline) -> Result<void> {
     DOLMEN_TRY(const ObjectId id, id_of(words.object));
@@ -147,12 +186,15 @@ void add_object(CLI::App& app, Chosen& chosen) {
   CLI::App* const object =
       app.add_subcommand("object", "where published objects of a cluster live");
   object->require_subcommand(1);
-  const auto add_one = [&](const char* name, const char* description, const char* example,
-                           int (*run)(const ObjectWords&)) {
+  CLI::App* const directory =
+      app.add_subcommand("directory", "where a cluster keeps which object lives in which space");
+  directory->require_subcommand(1);
+  const auto add_to = [&](CLI::App* above, const char* name, const char* description,
+                          const char* example, int (*run)(const ObjectWords&)) {
     CLI::App* const command =
-        add_command(*object, name, description,
-                    std::string("dolmen object ") + name +
-                        " dolmen://127.0.0.1:7401?identity=client-1.key " + example,
+        add_command(*above, name, description,
+                    "dolmen " + above->get_name() + " " + name +
+                        " dolmen://127.0.0.1:7401?identity=client-1.key" + example,
                     words->json);
     command
         ->add_option("ADDRESS", words->address,
@@ -164,6 +206,14 @@ void add_object(CLI::App& app, Chosen& chosen) {
     command->callback([words, run, &chosen] { chosen.run = [words, run] { return run(*words); }; });
     return command;
   };
+  const auto add_one = [&](const char* name, const char* description, const std::string& example,
+                           int (*run)(const ObjectWords&)) {
+    return add_to(object, name, description, (" " + example).c_str(), run);
+  };
+  add_to(directory, "create", "let nodes keep the cluster's directory, once in its life", "",
+         create_directory)
+      ->add_option("--size", words->size, "how many nodes keep each of its groups")
+      ->capture_default_str();
   constexpr const char* kId = "the object's id, 32 hexadecimal digits";
   CLI::App* const where = add_one("where", "the space in which an object lives",
                                   "0123456789abcdef0123456789abcdef", where_object);
@@ -175,6 +225,11 @@ void add_object(CLI::App& app, Chosen& chosen) {
           std::map<std::string, IndexReads>{{"linearizable", IndexReads::linearizable},
                                             {"lease", IndexReads::lease},
                                             {"hint", IndexReads::hint}}));
+  CLI::App* const publish =
+      add_one("publish", "let an object of a space be found by its id in the whole cluster",
+              "north ledger", publish_object);
+  publish->add_option("SPACE", words->space, "the space's name, or its number")->required();
+  publish->add_option("OBJECT", words->object, "the object's name there, or its id")->required();
   CLI::App* const move = add_one("move", "let an object live in another space",
                                  "0123456789abcdef0123456789abcdef south", move_object);
   move->add_option("OBJECT", words->object, kId)->required();

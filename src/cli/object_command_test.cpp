@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // dolmen object, beside a cluster that runs. Objects themselves are moved by
-// tests/object_move_process_test.cpp: what `dolmen up` runs publishes none.
+// tests/object_move_process_test.cpp, which has functions that count.
 #include "cli/up_test_tools.hpp"
 
 namespace {
@@ -9,6 +9,10 @@ namespace {
 using namespace dolmen::cli::test;
 
 class ObjectCommand : public UpCluster {};
+
+struct Published {
+  std::uint64_t value = 0;
+};
 
 const std::string kNobody = "0123456789abcdef0123456789abcdef";
 
@@ -20,7 +24,7 @@ TEST_F(ObjectCommand, SaysWhatIsNotThereAndDrainsWhatIsEmpty) {
     words.insert(words.begin(), {"object", what, address()});
     return dolmen(words);
   };
-  expect_error(object("where", {kNobody}), kFailed, "the cluster has no directory");
+  expect_error(object("where", {kNobody}), kFailed, "`dolmen directory create`");
   expect_error(object("where", {"me"}), kFailed, "no object's id");
   expect_error(object("drain", {"north"}), kFailed, "a space called north");
   for (const std::string space : {"north", "south"}) {
@@ -33,24 +37,57 @@ TEST_F(ObjectCommand, SaysWhatIsNotThereAndDrainsWhatIsEmpty) {
   EXPECT_EQ(object("drain", {"north"}).out, "no object is in north any more\n");
   EXPECT_EQ(object("drain", {"2", "--undo", "--json"}).json(),
             (Json{{"space", "north"}, {"group", 2}, {"drained", false}}));
+  // From a shell alone: an object that is found, and moved.
+  {
+    dolmen::Space things = writer("things");
+    const auto thing = things.create<Published>("thing").value();
+    ASSERT_TRUE(things.transact(thing, [](dolmen::mut<Published> t) { t->value = 4711; }));
+    ASSERT_TRUE(things.close());
+  }
+  ASSERT_EQ(dolmen({"import", "things", address(), "web"}).exit, kOk);
+  expect_error(object("publish", {"web", "thing"}), kFailed, "`dolmen directory create`");
+  const Outcome made = dolmen({"directory", "create", address()});
+  EXPECT_EQ(made.out.find("the cluster has a directory, in "), 0u) << made.out << made.err;
+  const Json again = dolmen({"directory", "create", address(), "--json"}).json();
+  EXPECT_EQ(again["size"], 3);
+  EXPECT_NE(dolmen({"status", address()}).out.find("directory"), std::string::npos);
+  // A node hears of the directory with its next map.
+  Outcome published;
+  ASSERT_TRUE(until([&] {
+    published = object("publish", {"web", "thing"});
+    return published.exit == kOk;
+  })) << published.err;
+  const std::string id = published.out.substr(0, 32);
+  EXPECT_EQ(object("publish", {"web", id, "--json"}).json()["object"], id);
+  EXPECT_EQ(object("where", {id}).out.find("web (group "), 0u);
+  EXPECT_EQ(object("move", {id, "south"}).out.find("it lives in south"), 0u);
+  EXPECT_EQ(object("where", {id, "--json"}).json()["space"], "south");
+  expect_error(object("publish", {"web", "other"}), kFailed, "an object of that name or id");
+  expect_error(object("publish", {"web", kNobody}), kFailed, "not_found");
+  expect_error(object("publish", {"west", "thing"}), kFailed, "a space called west");
   EXPECT_EQ(terminate(), kOk) << read_file(path("up.err"));
 }
 
 TEST_F(ObjectCommand, ObjectCommandsHaveHelpAndRefuseWhatTheyDoNotKnow) {
   ASSERT_EQ(dolmen({"cluster", "init", "keys"}).exit, kOk);
   const std::string nobody = "dolmen://127.0.0.1:1?identity=" + path("keys/client-1.key");
-  for (const std::string what : {"where", "move", "drain"}) {
+  for (const std::string what : {"where", "publish", "move", "drain"}) {
     const Outcome help = dolmen({"object", what, "--help"});
     EXPECT_EQ(help.exit, kOk);
     EXPECT_NE(help.out.find("Example:\n  dolmen object " + what), std::string::npos) << help.out;
     EXPECT_NE(help.out.find("--json"), std::string::npos) << help.out;
     EXPECT_EQ(dolmen({"object", what}).exit, kUsage) << "ADDRESS is required";
     std::vector<std::string> words{"object", what, nobody, what == "drain" ? "north" : kNobody};
-    if (what == "move") words.emplace_back("south");
+    if (what == "move" || what == "publish") words.emplace_back("south");
     words.insert(words.end(), {"--patience", "0.1"});
     expect_error(dolmen(words), kFailed, "no node of the cluster answered at 127.0.0.1:1");
   }
   EXPECT_EQ(dolmen({"object"}).exit, kUsage);
+  EXPECT_EQ(dolmen({"directory"}).exit, kUsage);
+  EXPECT_NE(dolmen({"directory", "create", "--help"}).out.find("dolmen directory create dolmen://"),
+            std::string::npos);
+  expect_error(dolmen({"directory", "create", nobody, "--patience", "0.1"}), kFailed,
+               "no node of the cluster answered at 127.0.0.1:1");
   EXPECT_EQ(dolmen({"object", "where", nobody, kNobody, "--reads", "old"}).exit, kUsage);
   expect_error(dolmen({"object", "where", nobody, kNobody, "--reads", "hint", "--patience", "0.1"}),
                kFailed, "no node of the cluster answered at 127.0.0.1:1");

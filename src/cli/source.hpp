@@ -23,10 +23,7 @@ struct Source {
 /// DIR, --patience and --progress.
 void add_source(CLI::App& command, Source& source);
 
-/// Opens for looking only, as open_to_read() does. Of a cluster's space: as it is now, copied into
-/// a temporary directory, and what is left of this process is a child of it
-/// (sys::go_on_in_child()), behind which the directory is removed. Requires: nothing was printed
-/// yet. Cost: the size of the space, in the directory and through the network.
+/// Opens for looking only, as open_to_read() does. Of a cluster's space: as Space::open() does.
 [[nodiscard]] Result<Space> open_source(const Source& source);
 /// Why it could not be opened, and what to do.
 int not_opened(const Source& source, const Error& error);

@@ -36,6 +36,7 @@ struct Options {
   std::uint32_t lease_ms = 0;
   std::vector<std::string> program;
   bool no_shm = false;
+  bool trusted_fabric = false;
   bool json = false;
 };
 
@@ -85,6 +86,7 @@ class LocalCluster {
       address_.nodes.push_back(options.host + ":" + std::to_string(options.port + number));
     }
     address_.identity_file = directory_ + "/keys/client-1.key";
+    address_.is_trusted_fabric = options.trusted_fabric;
   }
 
   [[nodiscard]] Result<void> make() const {
@@ -108,7 +110,8 @@ class LocalCluster {
            .address = address_.nodes[i],
            .identity_file = directory_ + "/keys/node-" + std::to_string(i + 1) + ".key",
            .founders = address_.nodes,
-           .lease = lease_});
+           .lease = lease_,
+           .is_trusted_fabric = address_.is_trusted_fabric});
       if (!made && made.error().code() != Errc::already_exists) return made;
     }
     return {};
@@ -222,7 +225,11 @@ void add_up(CLI::App& app, Chosen& chosen) {
     command
         ->add_option("--lease", options->lease_ms,
                      "milliseconds that leaders of a new cluster's groups are lent; 0: no leases")
+        ->envname("DOLMEN_LEASE")
         ->check(CLI::Range(0, 10'000));
+    command->add_flag("--trusted-fabric", options->trusted_fabric,
+                      "nobody else can reach their network: nothing is encrypted; of a new "
+                      "cluster, and then each time");
     command->add_flag("--no-shm", options->no_shm,
                       "let them meet by tcp alone, and not in the host's shared memory");
     command->callback(

@@ -165,6 +165,10 @@ void UpTest::look_into_space_and_logs() {
       EXPECT_EQ(at_it["entries"][i]["bytes"], whole["entries"][i]["bytes"]);
     }
   }
+  for (const std::string& import :
+       std::vector<std::string>{"import begins: of space " + id, "import: up to", "import ends"}) {
+    EXPECT_NE(whole.dump().find(import), std::string::npos) << import << "\n" << whole;
+  }
   const Json root = log({"1", "--count", "1000", "--json"}).json();
   EXPECT_NE(root.dump().find("create group"), std::string::npos) << root;
   const Outcome table = log({"web", "--count", "2"});
@@ -218,7 +222,11 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   EXPECT_TRUE(told.starts_with(address() + "&shm=")) << told;
   EXPECT_EQ(node_processes(), 3u);
 
-  const Json made = dolmen({"space", "create", address(), "web", "--json"}).json();
+  Json made = dolmen({"space", "create", address(), "web", "--json"}).json();
+  EXPECT_EQ(made["commit"]["group"], 1);
+  EXPECT_GT(made["commit"]["index"], 0);
+  EXPECT_EQ(made["commit"]["level"], "durable");
+  made.erase("commit");
   EXPECT_EQ(made, (Json{{"group", 2}, {"name", "web"}}));
   EXPECT_EQ(dolmen({"space", "create", address(), "web"}).out, "space web is group 2\n");
   expect_error(dolmen({"space", "create", address(), "two words"}), kFailed,
@@ -398,6 +406,52 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
             std::string::npos)
       << read_file(path("up.err"));
   EXPECT_EQ(node_processes(), 0u);
+}
+
+// Whoever says something else is told so, node or client.
+TEST_F(UpTest, AFabricThatIsTrustedIsSaidOnceAndKept) {
+  std::vector<std::string> words = up("cluster");
+  words[3] = "1";
+  words.insert(words.end(), {"--no-shm", "--trusted-fabric", "--json"});
+  begin(words);
+  const std::string at_it = "dolmen://" + at(1) + "?identity=" + path("cluster/keys/client-1.key");
+  const auto asked = [&](const std::string& address) {
+    return dolmen({"status", address, "--json", "--patience", "2"});
+  };
+  ASSERT_TRUE(until([&] { return asked(at_it + "&fabric=trusted").exit == kOk; }))
+      << read_file(path("up.err"));
+  EXPECT_EQ(asked(at_it + "&fabric=trusted").json()["nodes"][0]["link"], "clear");
+  EXPECT_EQ(Json::parse(read_file(path("up.out")))["address"], at_it + "&fabric=trusted");
+  const auto begun = Clock::now();
+  expect_error(asked(at_it), kFailed, "fabric between them is trusted, and the other does not");
+  EXPECT_LT(seconds_since(begun), 20.0);
+  EXPECT_EQ(terminate(), kOk);
+  EXPECT_NE(read_file(path("cluster/node-1/node")).find("\nfabric trusted\n"), std::string::npos);
+  // The directory says it, whatever the command does.
+  words.erase(std::ranges::find(words, "--trusted-fabric"));
+  expect_error(dolmen(words), kFailed, "made for a fabric that is trusted");
+  EXPECT_EQ(node_processes(), 0u);
+  // And the other way round.
+  std::vector<std::string> open = up("open");
+  open[3] = "1";
+  open.emplace_back("--no-shm");
+  const Outcome made = dolmen({"run", "-n", "1", "--dir", "open", "--host", host(), "--port",
+                               std::to_string(kPort), "--", "true"});
+  ASSERT_EQ(made.exit, kOk) << made.err;
+  open.emplace_back("--trusted-fabric");
+  expect_error(dolmen(open), kFailed, "made for a fabric that is not trusted");
+}
+
+TEST_F(UpTest, LeasesOfItsNodesMayBeSaidByTheEnvironment) {
+  const auto run = [&](const std::string& lease) {
+    return shell("cd " + word_of(root_) + " && DOLMEN_LEASE=" + lease + " " +
+                 word_of(DOLMEN_COMMAND) + " run -n 1 --dir cluster --host " + host() + " --port " +
+                 std::to_string(kPort) + " -- true");
+  };
+  EXPECT_EQ(run("60").exit, kOk);
+  EXPECT_NE(read_file(path("cluster/node-1/node")).find("\nlease 60\n"), std::string::npos);
+  expect_error(run("61"), kFailed, "made with another lease");
+  EXPECT_EQ(run("soon").exit, kUsage);
 }
 
 TEST_F(UpTest, AProgramIsRunOnceForEachNode) {

@@ -148,14 +148,6 @@ TEST_F(Usage, ASpaceOfAClusterThatIsNotThereLeavesNothingBehind) {
     EXPECT_TRUE(fs::is_empty(path("tmp")));
   }
   expect_error(shell("TMPDIR=/nowhere \"$D\" ls " + nobody), kFailed, "TMPDIR says where");
-  // Whoever is impatient: nobody answers, and the signal ends it as it does other programs.
-  for (const std::string signal : {"TERM", "HUP"}) {
-    const Outcome ended =
-        run("ls " + nobody + " & P=$!; until test -n \"$(ls tmp)\"; do :; done; kill -" + signal +
-            " $P; wait $P; test $? -gt 128 && echo ended");
-    EXPECT_EQ(ended.out, "ended\n") << signal << ended.err;
-    EXPECT_TRUE(fs::is_empty(path("tmp"))) << signal;
-  }
 }
 
 TEST_F(Usage, ASpaceThatIsThereIsNotMadeAgainWhoeverHoldsIt) {

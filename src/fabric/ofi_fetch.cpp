@@ -10,6 +10,7 @@
 
 #include <dolmen/assert.hpp>
 
+#include "base/copy.hpp"
 #include "fabric/ofi_endpoint.hpp"
 
 namespace dolmen::fabric {
@@ -190,7 +191,7 @@ void OfiEndpoint::apply(Peer& peer, Fetch& fetch, Sink& sink) {
     sink.on_completed(fetch.op, fail(Errc::connection_lost, "with the operation under way"));
     return;
   }
-  std::ranges::copy(fetch.bytes, fetch.into.begin());
+  base::copy_bytes(fetch.bytes, fetch.into);
   (void)append(peer, {.kind = kOfiTaken, .number = number}, {});
   sink.on_completed(fetch.op, 0);
 }

@@ -6,6 +6,8 @@
 
 #include <dolmen/assert.hpp>
 
+#include "base/copy.hpp"
+
 namespace dolmen::fabric {
 
 OfiStream::~OfiStream() {
@@ -57,7 +59,7 @@ Result<void> OfiStream::append(const UnitHeader& header, std::span<const Bytes> 
     std::ranges::copy(head, into.begin());
     std::size_t at = head.size();
     for (const Bytes part : parts) {
-      std::ranges::copy(part, into.subspan(at).begin());
+      base::copy_bytes(part, into.subspan(at));
       at += part.size();
     }
   };
@@ -86,7 +88,7 @@ Result<bool> OfiStream::pump() {
     const Bytes left = Bytes(queued_.front()).subspan(sent_of_first_);
     const Bytes data = left.first(std::min(left.size(), kOfiPieceData));
     DOLMEN_TRY(const OfiBuffers::Number slot, way_.slots->take());
-    std::ranges::copy(data, way_.slots->bytes(slot).subspan(kOfiPieceHeadBytes).begin());
+    base::copy_bytes(data, way_.slots->bytes(slot).subspan(kOfiPieceHeadBytes));
     DOLMEN_TRY(const bool is_sent,
                post(slot, {.left = static_cast<std::uint32_t>(left.size())}, data.size()));
     if (!is_sent) return did_something;

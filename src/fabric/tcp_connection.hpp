@@ -42,8 +42,8 @@ struct TcpConnection {
   bool is_listed = false;   ///< among those with something to write
   bool is_blocked = false;  ///< the system takes no more; the poller says when it does
   bool is_reported = false;
-  bool is_hot = false;  ///< read without asking the poller
-  unsigned quiet_polls = 0;  ///< in vain, since it was written to or read from
+  bool is_hot = false;           ///< read without asking the poller
+  unsigned quiet_polls = 0;      ///< in vain, since it was written to or read from
   std::optional<Error> failure;  ///< why it ends at the next occasion
 };
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "base/copy.hpp"
+
 namespace dolmen::fabric {
 
 Status answer_status(const Result<void>& outcome) noexcept {
@@ -78,7 +80,7 @@ Result<Completed> complete(PendingOperations& pending, const UnitHeader& header,
     return Completed{.op = operation.op, .former = fail(code_of(status), "at the target")};
   }
   if (kind == UnitKind::read) {
-    std::ranges::copy(body, operation.into.begin());
+    base::copy_bytes(body, operation.into);
     return Completed{.op = operation.op, .former = 0};
   }
   return Completed{.op = operation.op,

@@ -6,6 +6,8 @@
 
 #include <dolmen/assert.hpp>
 
+#include "base/copy.hpp"
+
 namespace dolmen::fabric {
 
 Result<std::unique_ptr<VerbsMessages>> VerbsMessages::make(sys::RdmaDomain& domain,
@@ -66,7 +68,7 @@ Result<void> VerbsMessages::send(std::span<const Bytes> parts) {
   if (queued_.empty() && bytes <= kVerbsPieceData && can_send_data()) {
     std::size_t at = kVerbsPieceHeadBytes;
     for (const Bytes part : parts) {
-      std::ranges::copy(part, slot(next_slot_).subspan(at).begin());
+      base::copy_bytes(part, slot(next_slot_).subspan(at));
       at += part.size();
     }
     return post_piece({.left = static_cast<std::uint32_t>(bytes), .is_data = true}, bytes);
@@ -87,7 +89,7 @@ Result<bool> VerbsMessages::send_queued() {
   while (!queued_.empty() && can_send_data()) {
     const Bytes left = Bytes(queued_.front()).subspan(sent_of_first_);
     const Bytes data = left.first(std::min(left.size(), kVerbsPieceData));
-    std::ranges::copy(data, slot(next_slot_).subspan(kVerbsPieceHeadBytes).begin());
+    base::copy_bytes(data, slot(next_slot_).subspan(kVerbsPieceHeadBytes));
     DOLMEN_CHECK(post_piece({.left = static_cast<std::uint32_t>(left.size()), .is_data = true},
                             data.size()));
     did_something = true;

@@ -7,6 +7,7 @@
 
 #include <dolmen/assert.hpp>
 
+#include "base/copy.hpp"
 #include "fabric/verbs_endpoint.hpp"
 
 namespace dolmen::fabric {
@@ -111,7 +112,7 @@ Result<void> VerbsEndpoint::post(VerbsLane& lane, VerbsOperation operation) {
     }
     work.local_key = operation.registered->local_key();
   } else if (operation.kind == sys::RdmaWork::Kind::write) {
-    std::ranges::copy(operation.from, slot.begin());
+    base::copy_bytes(operation.from, slot);
   }
   lane.under_way.push_back(std::move(operation));
   return lane.queue->post(work);
@@ -243,7 +244,7 @@ Result<bool> VerbsEndpoint::collect(VerbsPeer& peer, VerbsRemote& remote, Sink& 
                 .subspan(oldest % VerbsLane::kDepth * VerbsLane::kSlotBytes, VerbsLane::kSlotBytes);
         if (operation.kind == sys::RdmaWork::Kind::read) {
           if (!operation.registered) {
-            std::ranges::copy(slot.first(operation.into.size()), operation.into.begin());
+            base::copy_bytes(slot.first(operation.into.size()), operation.into);
           }
         } else if (operation.kind != sys::RdmaWork::Kind::write) {
           former = base::load<std::uint64_t>(slot);

@@ -9,6 +9,7 @@
 #include <dolmen/assert.hpp>
 
 #include "base/checksum.hpp"
+#include "base/copy.hpp"
 #include "base/hooks.hpp"
 
 namespace dolmen::log {
@@ -104,7 +105,7 @@ void encode_lane_entry(base::MutableBytes place, const Entry& entry, Index stabl
   base::store(place, 36, static_cast<std::uint32_t>(entry.kind));
   if (!entry.payload.empty()) {
     base::store(place, bytes - 8, std::uint64_t{0});
-    std::ranges::copy(entry.payload, place.begin() + kLaneEntryHeaderBytes);
+    base::copy_bytes(entry.payload, place.subspan(kLaneEntryHeaderBytes));
   }
   const base::Bytes body = base::Bytes(place).subspan(kChecksumBytes, bytes - kChecksumBytes);
   base::store(place, 0, base::checksum64(body, seed_of(epoch)));

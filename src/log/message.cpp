@@ -84,7 +84,7 @@ Result<Message> decode_message(base::Bytes bytes) {
   Message message;
   const auto kind = in.get<std::uint8_t>();
   if (kind < static_cast<std::uint8_t>(MessageKind::probe) ||
-      kind > static_cast<std::uint8_t>(MessageKind::fetched_part)) {
+      kind > static_cast<std::uint8_t>(MessageKind::hand_over)) {
     return damaged();
   }
   message.kind = static_cast<MessageKind>(kind);

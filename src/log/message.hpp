@@ -68,6 +68,7 @@ enum class MessageKind : std::uint8_t {
   want_lane = 13,       ///< give me your lane number `position.index` of `epoch`
   lane = 14,            ///< you have it; it takes `stable` bytes
   fetched_part = 15,    ///< instead of fetched, where the entries are gone: as snapshot
+  hand_over = 16,       ///< I led `epoch` and lead it no more: what was promised me there is void
 };
 
 /// Every message carries the sender's epoch, probe and probe_yes the one that would be asked for;

@@ -43,7 +43,7 @@ Errc error_of(const std::vector<std::byte>& bytes) {
 }
 
 TEST(Message, ComesBackAsItWas) {
-  for (std::uint8_t kind = 1; kind <= 15; ++kind) {
+  for (std::uint8_t kind = 1; kind <= 16; ++kind) {
     Message message = example();
     message.kind = static_cast<MessageKind>(kind);
     if (message.kind != MessageKind::append && message.kind != MessageKind::fetched) {

@@ -72,6 +72,7 @@ Replica::Replica(ReplicaId self, Configuration first, const ReplicaOptions& opti
   see_clock(now_ns);
   // What an earlier life promised, at worst just now.
   if (!DOLMEN_PLANTED("log.lease_forgotten")) promise(now_ns);
+  bound_from_start_ns_ = promised_until_ns_;
   rest_until_silence(now_ns);
   if (memory_ != nullptr) take_up_memory(now_ns);
 }
@@ -241,6 +242,8 @@ void Replica::enter_epoch(std::uint64_t now_ns, Epoch epoch, ReplicaId granted_t
 void Replica::follow(std::uint64_t now_ns) {
   if (role_ == Role::leader) DOLMEN_PROBE("log.stepped_down");
   unsent_ = 0;
+  is_handing_over_ = false;
+  closing_ns_ = 0;
   role_ = Role::follower;
   leader_.reset();
   fetched_.clear();
@@ -298,6 +301,8 @@ void Replica::receive(std::uint64_t now_ns, ReplicaId from, const Message& messa
     case MessageKind::mismatch:
       if (sender != nullptr) on_answer(now_ns, *sender, message);
       return;
+    case MessageKind::hand_over:
+      return on_hand_over(now_ns, from, message);
     case MessageKind::want_lane:
       return on_want_lane(now_ns, from, message);
     case MessageKind::lane:

@@ -34,6 +34,7 @@
 #include "log/detector.hpp"
 #include "log/lane.hpp"
 #include "log/message.hpp"
+#include "log/replica_options.hpp"
 #include "log/snapshot.hpp"
 #include "log/witness_area.hpp"
 
@@ -67,52 +68,6 @@ struct DurableState {
 };
 
 enum class Role : std::uint8_t { follower, candidate, leader };
-
-struct ReplicaOptions {
-  /// A leader that has nothing to send says so this often.
-  std::uint64_t heartbeat_ns = 10'000'000;
-  /// Who knows of no leader waits between this and twice this, drawn each time, before it tries to
-  /// be one. Silence of a leader that was heard is noticed after 0.8 to 2.7 times this, depending
-  /// on how regularly it was heard (log/detector.hpp).
-  std::uint64_t silence_ns = 100'000'000;
-  /// Unanswered entries are sent again after this.
-  std::uint64_t resend_ns = 20'000'000;
-  /// Most bytes of entries in one message; a single larger entry still travels.
-  std::size_t message_bytes = 64u << 10;
-  /// Bytes of a snapshot in one message.
-  std::size_t part_bytes = 1u << 20;
-  /// Entries that a snapshot stands for and that are kept, for who is only a little behind.
-  std::size_t trailing_bytes = 4u << 20;
-  /// Of a lane, a multiple of 8; a larger one is made for an entry that does not fit.
-  std::size_t lane_bytes = 4u << 20;
-  /// No state machine is here: it never leads, whatever the configuration says of it.
-  bool has_machine = true;
-  /// A snapshot only says which state it is; the state machine keeps the state itself, elsewhere.
-  /// What another replica sends is not taken in before state_arrived() says that the state is here.
-  bool snapshots_refer = false;
-  /// False: no records are made, and what the replica has counts at once. With memory none are
-  /// made anyway.
-  bool has_disk = true;
-  /// With memory: the group's witnesses are memory alone, which candidates and leaders read and
-  /// write themselves. The same in all replicas of a group.
-  bool witnesses_are_memory = false;
-  /// As a leader over messages: a follower without which there is a majority gets entries this much
-  /// later, all at once ("thrifty" in EPaxos, Moraru et al., SOSP 2013). That saves the work of one
-  /// message per entry; when a follower becomes silent, entries wait so long for the others. 0: at
-  /// once.
-  std::uint64_t spare_ns = 0;
-  /// Leases (docs/log.md). So long a member that answers a leader supports nobody else, and a new
-  /// one nobody at all. Longer than some heartbeats, and shorter than the patience, or take-overs
-  /// wait for it. 0: no leases, and no promises. A member that starts again with a shorter one has
-  /// to have been down for as long as the former.
-  std::uint64_t lease_ns = 0;
-  /// Over any time every member's and reader's clock is at most so much too fast or too slow, in
-  /// millionths. Requires: at most 500'000.
-  std::uint64_t drift_ppm = 1000;
-};
-
-/// What a promise is kept longer than it has to be: clocks are read in steps.
-inline constexpr std::uint64_t kLeaseSlackNs = 1'000'000;
 
 struct Output {
   struct Letter {
@@ -181,6 +136,16 @@ class Replica {
   /// read before this call.
   [[nodiscard]] std::uint64_t lease_until_ns(std::uint64_t now_ns);
   [[nodiscard]] bool has_leases() const noexcept { return options_.lease_ns != 0; }
+  /// Leader only, with leases: lends no more, and leads on until what it lent is over; then it
+  /// takes no more commands, and when all is decided, or `silence_ns` later, it gives promises back
+  /// that it was given, follows, and does not stand itself for some time. Others lead within some
+  /// round trips. Nothing where it does not lead or is alone.
+  void hand_over(std::uint64_t now_ns);
+  [[nodiscard]] bool is_handing_over() const noexcept { return is_handing_over_; }
+  /// Whether it leads and takes commands: not at the end of a hand-over.
+  [[nodiscard]] bool takes_commands() const noexcept {
+    return role_ == Role::leader && closing_ns_ == 0;
+  }
   /// Of this clock's `left_ns`, what is surely over when a reader's clock has gone on so far.
   [[nodiscard]] static std::uint64_t lent_ns(std::uint64_t left_ns, std::uint64_t drift_ppm) {
     const std::uint64_t wrong_ns =
@@ -492,6 +457,11 @@ class Replica {
   void see_clock(std::uint64_t now_ns) noexcept { seen_ns_ = now_ns; }
   /// Whether it promised, or lent, what a grant to `candidate` would break.
   [[nodiscard]] bool is_bound(std::uint64_t now_ns, ReplicaId candidate) const noexcept;
+  /// Leader: goes on with a hand-over. True: it leads no more.
+  bool go_on_handing_over(std::uint64_t now_ns);
+  /// When that has something to do next.
+  [[nodiscard]] std::uint64_t hand_over_due_ns() const noexcept;
+  void on_hand_over(std::uint64_t now_ns, ReplicaId from, const Message& message);
   /// To support no candidate for a while; of what length.
   std::uint64_t promise(std::uint64_t now_ns) noexcept;
   void hear_promise(std::uint64_t now_ns, Peer& from, const Message& answer) noexcept;
@@ -556,9 +526,12 @@ class Replica {
   Incoming incoming_;
   SnapshotPtr wanted_;  ///< complete, and its state is not here yet
 
-  std::uint64_t seen_ns_ = 0;                ///< the clock, not later than now
-  std::uint64_t promised_until_ns_ = 0;      ///< it supports no candidate before
-  std::uint64_t lent_until_ns_ = 0;          ///< what it told of its leases, in any epoch
+  std::uint64_t seen_ns_ = 0;              ///< the clock, not later than now
+  std::uint64_t promised_until_ns_ = 0;    ///< it supports no candidate before
+  std::uint64_t bound_from_start_ns_ = 0;  ///< … because of what an earlier life may have promised
+  bool is_handing_over_ = false;           ///< leader: it lends no more
+  std::uint64_t closing_ns_ = 0;           ///< … and takes no commands since; 0: it does
+  std::uint64_t lent_until_ns_ = 0;        ///< what it told of its leases, in any epoch
   std::uint64_t members_not_before_ns_ = 0;  ///< leader: held_back() until then
   struct RoundAsked {
     std::uint64_t round = 0;

@@ -26,6 +26,7 @@ std::uint64_t Replica::next_wakeup_ns() const noexcept {
   if (role_ == Role::candidate) wakeup_ns = std::min(wakeup_ns, asked_ns_ + options_.resend_ns);
   if (role_ != Role::leader) return wakeup_ns;
   if (members_not_before_ns_ != 0) wakeup_ns = std::min(wakeup_ns, members_not_before_ns_);
+  wakeup_ns = std::min(wakeup_ns, hand_over_due_ns());
   for (const Peer& follower : peers_) {
     wakeup_ns = std::min(wakeup_ns, follower.sent_ns + options_.heartbeat_ns);
     if (follower.spared_ns != 0) {
@@ -68,6 +69,7 @@ void Replica::tick_as_leader(std::uint64_t now_ns) {
     count_matches(now_ns);
     if (role_ != Role::leader) return;
   }
+  if (is_handing_over_ && go_on_handing_over(now_ns)) return;
   if (now_ns >= deadline_ns_) {
     // A leader that no majority answers is none: it stops taking what it cannot decide.
     const bool is_heard = majority_is(true, [&](const Peer& follower) {
@@ -535,12 +537,13 @@ void Replica::settle(std::uint64_t now_ns) {
     (void)send_last(now_ns);
     return;
   }
-  if (can_lead() || !settled()) return;
+  if (can_lead() || !settled() || is_handing_over_) return;
   DOLMEN_PROBE("log.left");
   for (Peer& follower : peers_) {
     if (!follower.is_memory) send_entries(now_ns, follower);  // what is decided, once more
   }
-  follow(now_ns);
+  hand_over(now_ns);
+  if (!is_handing_over_) follow(now_ns);
 }
 
 }  // namespace dolmen::log

@@ -85,7 +85,7 @@ std::uint64_t Replica::promised_to_majority(std::uint64_t now_ns,
 
 std::uint64_t Replica::lease_until_ns(std::uint64_t now_ns) {
   if (options_.lease_ns == 0 || !owns_memory()) return 0;
-  if (role_ != Role::leader || stable_ < opening_) return 0;
+  if (role_ != Role::leader || stable_ < opening_ || is_handing_over_) return 0;
   if (DOLMEN_PLANTED("log.lease_never_ends")) return std::numeric_limits<std::uint64_t>::max();
   std::uint64_t since_ns = now_ns;
   for (const Configured& configured : counting()) {
@@ -96,6 +96,42 @@ std::uint64_t Replica::lease_until_ns(std::uint64_t now_ns) {
       since_ns + options_.lease_ns - drift_in(options_.lease_ns, options_.drift_ppm);
   lent_until_ns_ = std::max(lent_until_ns_, until_ns);
   return until_ns;
+}
+
+void Replica::hand_over(std::uint64_t now_ns) {
+  if (options_.lease_ns == 0 || role_ != Role::leader || is_handing_over_) return;
+  const bool is_alone = std::ranges::all_of(peers_, &Peer::is_memory);
+  if (is_alone || !owns_memory()) return;
+  see_clock(now_ns);
+  is_handing_over_ = true;
+}
+
+std::uint64_t Replica::hand_over_due_ns() const noexcept {
+  if (!is_handing_over_) return std::numeric_limits<std::uint64_t>::max();
+  if (closing_ns_ == 0) return lent_until_ns_;
+  return stable_ == last_index() ? closing_ns_ : closing_ns_ + options_.silence_ns;
+}
+
+// What was lent cannot be taken back, so it has to be over first; calls are answered meanwhile.
+bool Replica::go_on_handing_over(std::uint64_t now_ns) {
+  if (now_ns < lent_until_ns_ && !DOLMEN_PLANTED("log.lease_given_up_early")) return false;
+  if (closing_ns_ == 0) closing_ns_ = std::max<std::uint64_t>(now_ns, 1);
+  if (now_ns < hand_over_due_ns()) return false;
+  DOLMEN_PROBE("log.handed_over");
+  for (const Peer& follower : peers_) {
+    send(follower.id, {.kind = MessageKind::hand_over, .epoch = epoch_});
+  }
+  give_up(now_ns, true);
+  return true;
+}
+
+// Only who led this epoch says so, and who leads an epoch knows that the leases of all earlier ones
+// are over. What an earlier life promised may have been to a later one, which its disk forgot.
+void Replica::on_hand_over(std::uint64_t now_ns, ReplicaId from, const Message& message) {
+  if (message.epoch != epoch_ || role_ == Role::leader || leader_.value_or(from) != from) return;
+  const bool is_all = DOLMEN_PLANTED("log.hand_over_frees_all");
+  promised_until_ns_ = std::min(promised_until_ns_, is_all ? 0 : bound_from_start_ns_);
+  lost_contact(now_ns, from);
 }
 
 // Those who elect with the new voters alone promised nothing to who lent before it counted them.

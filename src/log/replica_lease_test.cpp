@@ -192,6 +192,96 @@ TEST_F(ReplicaLease, WhatIsLentIsShorterByBothClocks) {
   EXPECT_EQ(Replica::lent_ns(1'000'000, 500'000), 0u);
 }
 
+TEST_F(ReplicaLease, WhoHandsOverLendsNoMoreAndLeadsUntilWhatItLentIsOver) {
+  lead_with_lease();
+  const std::uint64_t until_ns = at(1).lease_until_ns(now_ns_);
+  at(1).hand_over(now_ns_);
+  EXPECT_EQ(at(1).lease_until_ns(now_ns_), 0u);
+  EXPECT_EQ(at(1).next_wakeup_ns(), std::min(at(1).next_wakeup_ns(), until_ns));
+  at(1).tick(until_ns - 1);
+  EXPECT_EQ(at(1).role(), Role::leader);
+  const auto where = at(1).propose(now_ns_, bytes("on"));
+  ASSERT_TRUE(where);
+  now_ns_ = until_ns;
+  at(1).tick(now_ns_);
+  EXPECT_EQ(at(1).role(), Role::leader) << "what it was asked for is not decided";
+  EXPECT_FALSE(at(1).takes_commands());
+  settle({1, 2, 3});
+  EXPECT_GE(at(1).stable(), where->index);
+  EXPECT_LE(at(1).next_wakeup_ns(), now_ns_) << "now it is";
+  at(1).tick(now_ns_);
+  EXPECT_EQ(at(1).role(), Role::follower);
+  EXPECT_FALSE(at(1).takes_commands());
+  EXPECT_GT(at(1).next_wakeup_ns(), now_ns_ + options_.silence_ns) << "it does not stand itself";
+  settle({1, 2, 3});
+  at(2).tick(now_ns_);
+  settle({1, 2, 3});
+  EXPECT_EQ(at(2).role(), Role::leader) << "in the same moment";
+  EXPECT_TRUE(at(2).takes_commands());
+}
+
+TEST_F(ReplicaLease, WhatNobodyDecidesKeepsAHandOverForSomeTimeOnly) {
+  lead_with_lease();
+  at(1).hand_over(now_ns_);
+  ASSERT_TRUE(at(1).propose(now_ns_, bytes("in vain")));
+  while (at(1).takes_commands()) at(1).tick(now_ns_ += kMs);
+  ASSERT_EQ(at(1).role(), Role::leader);
+  const std::uint64_t closed_ns = now_ns_;
+  at(1).tick(now_ns_ = closed_ns + options_.silence_ns - 1);
+  EXPECT_EQ(at(1).role(), Role::leader);
+  at(1).tick(now_ns_ = closed_ns + options_.silence_ns);
+  EXPECT_EQ(at(1).role(), Role::follower);
+}
+
+TEST_F(ReplicaLease, AHandOverOfAnotherEpochOrBySomebodyElseFreesNobody) {
+  lead_with_lease();
+  const Epoch epoch = at(2).epoch();
+  at(2).receive(now_ns_, id(1), {.kind = MessageKind::hand_over, .epoch = epoch + 1});
+  at(2).receive(now_ns_, id(1), {.kind = MessageKind::hand_over, .epoch = epoch - 1});
+  at(2).receive(now_ns_, id(3), {.kind = MessageKind::hand_over, .epoch = epoch});
+  EXPECT_EQ(at(2).epoch(), epoch);
+  EXPECT_FALSE(grants(2, 3));
+  at(2).receive(now_ns_, id(1), {.kind = MessageKind::hand_over, .epoch = epoch});
+  EXPECT_TRUE(grants(2, 3));
+}
+
+// It may have promised to whoever leads a later epoch, which its disk did not have yet.
+TEST_F(ReplicaLease, AHandOverFreesNobodyOfWhatAnEarlierLifePromised) {
+  lead_with_lease();
+  const Message given{.kind = MessageKind::hand_over, .epoch = at(1).epoch()};
+  start(2);
+  at(2).receive(now_ns_, id(1), given);
+  EXPECT_FALSE(grants(2, 3));
+  const Planted bug("log.hand_over_frees_all");
+  at(2).receive(now_ns_, id(1), given);
+  EXPECT_TRUE(grants(2, 3));
+}
+
+TEST_F(ReplicaLease, WhoIsNoMemberAnyMoreHandsOver) {
+  lead_with_lease();
+  ASSERT_TRUE(at(1).propose(now_ns_, Configuration{.voters = {id(2), id(3)}}));
+  for (int i = 0; i < 40 && at(1).role() == Role::leader; ++i) {
+    beat();
+    settle({1, 2, 3});
+  }
+  EXPECT_EQ(at(1).role(), Role::follower);
+  at(2).tick(now_ns_);
+  settle({1, 2, 3});
+  EXPECT_EQ(at(2).role(), Role::leader);
+}
+
+TEST_F(ReplicaLease, WithoutLeasesOrOthersThereIsNothingToHandOver) {
+  options_.lease_ns = 0;
+  nodes_.clear();
+  SetUp();
+  elect(1, 2);
+  catch_up(1);
+  at(1).hand_over(now_ns_);
+  at(1).tick(now_ns_);
+  EXPECT_EQ(at(1).role(), Role::leader);
+  EXPECT_TRUE(at(1).takes_commands());
+}
+
 TEST_F(ReplicaLease, PlantedBugsAreSeen) {
   lead_with_lease();
   {

@@ -25,7 +25,7 @@ Result<void> Calls::begin_read(std::vector<std::byte> query, replication::ReadLe
 }
 
 Result<void> Calls::begin(Call call) {
-  if (live_ >= kCallsMax) return fail(Errc::busy, "calls of a client under way", live_);
+  if (live_ >= kCallsMax) return fail(Errc::busy, "calls of a client under way: go_on() first");
   if (!call.level) {
     if (free_sessions_.empty()) {
       free_sessions_.push_back(sessions_.size());
@@ -68,8 +68,15 @@ void Calls::end(Slot slot, Result<Outcome> outcome) {
   Call& call = calls_[slot];
   DOLMEN_ASSERT(call.is_live);
   if (call.number != 0) by_number_.erase(call.number);
-  if (call.session != kNoSession) free_sessions_.push_back(call.session);
-  ended_.emplace_back(std::move(call.told), std::move(outcome));
+  Place place{};
+  if (call.session != kNoSession) {
+    Session& session = sessions_[call.session];
+    if (session.session != 0) place = session;
+    // Another command of it would be in the way of whoever asks what became of this one.
+    if (!outcome && is_unsure(call)) session = {};
+    free_sessions_.push_back(call.session);
+  }
+  ended_.push_back({std::move(call.told), std::move(outcome), place});
   call = {.is_queued = call.is_queued};
   // Its place in the queue is passed over, and only then used again.
   if (!call.is_queued) free_calls_.push_back(slot);
@@ -81,12 +88,12 @@ void Calls::give_up(Slot slot) {
   const Call& call = calls_[slot];
   if (const auto why = line_.refused()) return end(slot, std::unexpected(*why));
   // The attempt that is under way may be executed yet, as those before may.
-  const bool is_unsure = call.is_unsure || (call.number != 0 && !is_opening(call));
+  const bool is_unsure = this->is_unsure(call);
   if (call.is_stale && !is_unsure) {
     return end(slot, fail(Errc::no_right, "the right that this client shows was changed since"));
   }
-  if (call.was_refused && !is_unsure) {
-    return end(slot, fail(Errc::busy, "the group has too much to do"));
+  if (call.retry_ns != 0 && !is_unsure) {
+    return end(slot, std::unexpected(too_much(call.retry_ns)));
   }
   end(slot, fail(Errc::timed_out, "no leader of the group answered"));
 }
@@ -122,12 +129,15 @@ bool Calls::on_reply(fabric::NodeId from, const replication::Reply& reply, std::
         end(slot, Outcome{{reply.result.begin(), reply.result.end()}, reply.index, reply.level});
         break;
       }
-      sessions_[call.session] = {.number = reply.value, .sequence = 1};
+      sessions_[call.session] = {.session = reply.value, .sequence = 1};
       queue(slot);
       break;
     case ReplyStatus::expired:
-      if (!call.level) sessions_[call.session] = {};
+      call.is_unsure = true;
       end(slot, fail(Errc::connection_lost, "the group knows this client's session no more"));
+      break;
+    case ReplyStatus::aborted:
+      end(slot, std::unexpected(given_up()));
       break;
     case ReplyStatus::refused:
       // It speaks of this attempt alone.
@@ -155,10 +165,9 @@ bool Calls::on_reply(fabric::NodeId from, const replication::Reply& reply, std::
       later(slot, now_ns + pause_ns_);
       break;
     case ReplyStatus::busy: {
-      call.was_refused = true;
+      call.retry_ns = reply.value == 0 ? pause_ns_ : reply.value * 1000;
       // About when the member said, and not all at the same time.
-      const std::uint64_t hint_ns =
-          reply.value == 0 ? pause_ns_ : std::min(reply.value * 1000, attempt_ns_);
+      const std::uint64_t hint_ns = std::min(call.retry_ns, attempt_ns_);
       later(slot, now_ns + hint_ns / 2 + random_.below(hint_ns));
       break;
     }
@@ -192,7 +201,7 @@ void Calls::send(Slot slot, std::uint64_t now_ns) {
   } else {
     const Session& session = sessions_[call.session];
     head = encode(replication::Request{
-        .number = number, .session = session.number, .sequence = session.sequence});
+        .number = number, .session = session.session, .sequence = session.sequence});
   }
   const fabric::NodeId to = line_.asked_now();
   const auto sent = line_.send_to(
@@ -254,9 +263,10 @@ std::size_t Calls::tell() {
   std::size_t count = 0;
   // What is begun meanwhile is told later, so that this ends. What is told may come here itself.
   for (std::size_t left = ended_.size(); left > 0 && !ended_.empty(); --left) {
-    auto [told, outcome] = std::move(ended_.front());
+    auto [told, outcome, place] = std::move(ended_.front());
     ended_.pop_front();
     ++count;
+    told_now_ = place;
     told(std::move(outcome));
   }
   return count;

@@ -2,7 +2,9 @@
 //
 // Calls and reads of one client that are under way at once (ReplicatedClient::begin_call()). Each
 // does what call() and read() do, and they share a connection, the target, and what is known of the
-// members. A call has a session of its own while it is under way; sessions are used again.
+// members. A call has a session of its own while it is under way; sessions are used again, but for
+// those of calls whose outcome nobody knows: with them it can be asked
+// (ReplicatedClient::outcome()).
 //
 // Without input and output: what is to be sent is asked for, what arrives is told. Threads: one.
 #pragma once
@@ -23,6 +25,18 @@
 #include "replication/envelope.hpp"
 
 namespace dolmen::node {
+
+/// Of a call that is not executed and never will be, because it was asked what became of it.
+[[nodiscard]] inline Error given_up() {
+  return Error(Errc::aborted, "a call of which somebody asked what became of it");
+}
+
+/// Of a call that was not taken. The detail: milliseconds until it may be.
+[[nodiscard]] inline Error too_much(std::uint64_t retry_ns) {
+  constexpr std::uint64_t kMs = 1'000'000;
+  return Error(Errc::busy, "the group has too much to do; come again after milliseconds:",
+               (retry_ns + kMs - 1) / kMs);
+}
 
 class Calls {
  public:
@@ -80,6 +94,12 @@ class Calls {
   [[nodiscard]] std::uint64_t wakeup_ns() const noexcept { return wakeup_ns_; }
   /// Tells whose calls have ended; so many. What is told may begin others.
   std::size_t tell();
+  struct Place {
+    std::uint64_t session = 0;  ///< 0: it was never sent
+    std::uint64_t sequence = 0;
+  };
+  /// Which command the one that is being told was.
+  [[nodiscard]] const Place& told_now() const noexcept { return told_now_; }
 
  private:
   using Slot = std::size_t;
@@ -93,26 +113,27 @@ class Calls {
     bool is_live = false;
     bool is_queued = false;       ///< to be sent
     bool is_unsure = false;       ///< an attempt before may be in somebody's log
-    bool was_refused = false;     ///< because there was too much to do
+    std::uint64_t retry_ns = 0;   ///< not 0: there was too much to do, for so long
     bool is_stale = false;        ///< … or what is shown was not known to whoever was asked last
     std::uint64_t denied_ns = 0;  ///< since when this client's right is looked for; 0: it is not
     std::uint64_t number = 0;     ///< of the attempt under way; 0: there is none
     fabric::NodeId asked{};       ///< … and who was asked
     std::uint64_t act_ns = 0;     ///< when it is sent again
   };
-  struct Session {
-    std::uint64_t number = 0;  ///< 0: it is to be opened
-    std::uint64_t sequence = 0;
-  };
+  using Session = Place;  ///< 0: it is to be opened
 
   [[nodiscard]] Result<void> begin(Call call);
   [[nodiscard]] bool is_opening(const Call& call) const {
-    return !call.level && sessions_[call.session].number == 0;
+    return !call.level && sessions_[call.session].session == 0;
   }
   void queue(Slot slot);
   void later(Slot slot, std::uint64_t at_ns);
   void send(Slot slot, std::uint64_t now_ns);
   void end(Slot slot, Result<Outcome> outcome);
+  /// Whether it may be executed yet, or was.
+  [[nodiscard]] bool is_unsure(const Call& call) const {
+    return call.is_unsure || (call.number != 0 && !is_opening(call));
+  }
   void give_up(Slot slot);
   void deny(Slot slot, replication::ReplyStatus status, std::uint64_t now_ns);
   void look_at_times(std::uint64_t now_ns);
@@ -128,7 +149,13 @@ class Calls {
   std::vector<Slot> free_sessions_;
   std::deque<Slot> queue_;
   std::unordered_map<std::uint64_t, Slot> by_number_;
-  std::deque<std::pair<Told, Result<Outcome>>> ended_;
+  struct Ended {
+    Told told;
+    Result<Outcome> outcome;
+    Place place;
+  };
+  std::deque<Ended> ended_;
+  Place told_now_{};
   std::uint64_t wakeup_ns_ = ~std::uint64_t{0};
 };
 

@@ -54,6 +54,7 @@ class CallsTest : public testing::Test, private Calls::Line {
       EXPECT_FALSE(told_.contains(name)) << "told twice";
       told_[name] = outcome ? text_of(outcome->result) : outcome.error().message();
       if (!outcome) codes_[name] = outcome.error().code();
+      if (!outcome) details_[name] = outcome.error().detail();
     };
   }
   /// What is sent now.
@@ -88,6 +89,7 @@ class CallsTest : public testing::Test, private Calls::Line {
   std::uint64_t now_ns_ = 1'000;
   std::map<std::string, std::string> told_;
   std::map<std::string, Errc> codes_;
+  std::map<std::string, std::uint64_t> details_;
   bool is_connected_ = true;
   base::Random random_{1};
   Calls calls_{*this, random_, kAttemptNs, kPauseNs};
@@ -230,12 +232,13 @@ TEST_F(CallsTest, PatienceEnds) {
   begin("unanswered");
   advance_with_sessions();
   begin("busy");
-  answer(advance_with_sessions()[0], ReplyStatus::busy, "", 1'000'000);
+  answer(advance_with_sessions()[0], ReplyStatus::busy, "", 36'001);
   now_ns_ += kPatienceNs;
   advance();
   calls_.tell();
   EXPECT_EQ(codes_["unanswered"], Errc::timed_out);
   EXPECT_EQ(codes_["busy"], Errc::busy) << "nothing happened";
+  EXPECT_EQ(details_["busy"], 37u) << "milliseconds";
   EXPECT_EQ(calls_.under_way(), 0u);
 }
 
@@ -290,6 +293,7 @@ TEST_F(CallsTest, ASessionThatNobodySaidIsOpenLeavesNothingUnknown) {
   answer(advance()[0], ReplyStatus::no_right, "");
   calls_.tell();
   EXPECT_EQ(codes_["a"], Errc::no_right) << "the command was never sent";
+  EXPECT_EQ(calls_.told_now().session, 0u);
 }
 
 TEST_F(CallsTest, WhoIsNotConnectedIsWaitedForAndThenAnother) {
@@ -311,6 +315,7 @@ TEST_F(CallsTest, TooMuchIsRefusedAndTooLargeIsTold) {
                                       now_ns_ + kPatienceNs, told("more"));
   ASSERT_FALSE(more);
   EXPECT_EQ(more.error().code(), Errc::busy);
+  EXPECT_EQ(more.error().detail(), 0u) << "no time would help";
   EXPECT_EQ(advance().size(), Calls::kCallsMax);
 }
 
@@ -349,9 +354,25 @@ TEST_F(CallsTest, WhileNobodyLeadsManyWaitAsOneDoes) {
   }
 }
 
-// What an attempt before left in somebody's log comes before it or not at all: members execute no
-// command of a session behind one with a higher number.
-TEST_F(CallsTest, ASessionThatIsUsedAgainGoesOnBehindWhatTimedOut) {
+TEST_F(CallsTest, ASessionIsUsedAgainBehindWhatWasAnswered) {
+  begin("a");
+  const auto first = advance_with_sessions();
+  answer(first[0], ReplyStatus::done, "A");
+  calls_.tell();
+  EXPECT_EQ(calls_.told_now().session, first[0].session);
+  EXPECT_EQ(calls_.told_now().sequence, first[0].sequence);
+  begin("b");
+  const auto next = advance();
+  ASSERT_EQ(next.size(), 1u);
+  EXPECT_EQ(next[0].session, first[0].session);
+  EXPECT_GT(next[0].sequence, first[0].sequence);
+  answer(next[0], ReplyStatus::aborted, "");
+  calls_.tell();
+  EXPECT_EQ(codes_["b"], Errc::aborted) << "somebody asked what became of it";
+}
+
+// With another command of it nobody could be told what became of the first one.
+TEST_F(CallsTest, ASessionOfWhichNobodyKnowsWhatItDidIsLeftToBeAsked) {
   begin("a");
   const auto first = advance_with_sessions();
   ASSERT_EQ(first.size(), 1u);
@@ -359,11 +380,12 @@ TEST_F(CallsTest, ASessionThatIsUsedAgainGoesOnBehindWhatTimedOut) {
   advance();
   calls_.tell();
   EXPECT_EQ(codes_["a"], Errc::timed_out);
+  EXPECT_EQ(calls_.told_now().session, first[0].session);
+  EXPECT_EQ(calls_.told_now().sequence, first[0].sequence);
   begin("b");
-  const auto next = advance();
+  const auto next = advance_with_sessions();
   ASSERT_EQ(next.size(), 1u);
-  EXPECT_EQ(next[0].session, first[0].session);
-  EXPECT_GT(next[0].sequence, first[0].sequence);
+  EXPECT_NE(next[0].session, first[0].session);
   answer(first[0], ReplyStatus::done, "late");
   EXPECT_EQ(calls_.tell(), 0u) << "it is of the call before";
   answer(next[0], ReplyStatus::done, "B");

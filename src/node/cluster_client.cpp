@@ -399,9 +399,18 @@ Result<void> Cluster::give_up_import(std::string_view name, std::chrono::millise
   const std::uint64_t deadline_ns = deadline_in(patience);
   DOLMEN_TRY(ReplicatedClient its, client(name, patience));
   const cluster::GroupNumber number = impl_->map.group_named(name);
-  const auto head = query_space(its, node::kHeadQuery, {}, left_until(deadline_ns));
-  if (head) return fail(Errc::already_exists, interned(std::string(name) + ": not half an import"));
-  if (head.error().code() != Errc::unfinished) return std::unexpected(head.error());
+  // What its group has decided nobody can take back: so the name is not one that is in use by now.
+  const std::vector<std::byte> call = encode(node::ImportCall{
+      .step = node::ImportStep::give_up, .at = {.source = {}, .cursor = {}, .is_given_up = true}});
+  for (bool is_erased = false; !is_erased;) {
+    const auto told = call_space(its, node::kImportFunction, call, left_until(deadline_ns));
+    if (!told && told.error().code() == Errc::not_found) {
+      return fail(Errc::already_exists, interned(std::string(name) + ": not half an import"));
+    }
+    if (!told) return std::unexpected(told.error());
+    DOLMEN_TRY(const node::ImportState at, node::decode_import_state(*told));
+    is_erased = at.cursor == node::ImportCursor{};
+  }
   DOLMEN_CHECK(impl_->ask(cluster::root::ReleaseName{.group = number, .name = std::string(name)},
                           left_until(deadline_ns)));
   return {};

@@ -51,6 +51,8 @@ struct Cluster::Impl {
   security::LinkSelf self;
   cluster::RootState map;
   std::unique_ptr<ReplicatedClient> root{};
+  CallId last_call{};
+  ReplicatedCommit last_commit{};
   std::unique_ptr<node::MetricsClient> metrics{};
   /// Of groups that home() and call() asked: each knows by itself who its members are.
   std::map<cluster::GroupNumber, ReplicatedClient> group_clients{};
@@ -130,6 +132,7 @@ struct Cluster::Impl {
   [[nodiscard]] Result<cluster::RootReply> tell(const cluster::RootCommand& command,
                                                 std::chrono::milliseconds patience) {
     const std::uint64_t deadline_ns = node::deadline_in(patience);
+    last_call = {};
     // Who the root's members are may have changed since the last time.
     DOLMEN_CHECK(refresh(deadline_ns));
     if (!root) {
@@ -137,9 +140,11 @@ struct Cluster::Impl {
                                                    cluster::kRootGroup));
       root = std::make_unique<ReplicatedClient>(std::move(client));
     }
-    DOLMEN_TRY(const auto bytes,
-               root->call(cluster::encode(command), node::left_until(deadline_ns)));
-    return cluster::decode_root_reply(bytes);
+    const auto bytes = root->call(cluster::encode(command), node::left_until(deadline_ns));
+    last_call = root->last_call();
+    if (!bytes) return std::unexpected(bytes.error());
+    last_commit = root->last_commit();
+    return cluster::decode_root_reply(*bytes);
   }
 
   /// An index of either kind. Errors: already_exists, invalid_argument, those of tell().
@@ -157,7 +162,7 @@ struct Cluster::Impl {
     if (reply.is_ok()) return reply;
     const bool is_later = reply.status == cluster::RootStatus::has_seats;
     return fail(is_later ? Errc::busy : Errc::invalid_argument,
-                interned(std::string(cluster::text(reply.status))), reply.value);
+                interned(std::string(cluster::text(reply.status))), is_later ? 0 : reply.value);
   }
 
   /// What `find` finds in the map. It may have been made by another client since the map was told,

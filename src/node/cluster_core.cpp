@@ -110,6 +110,7 @@ Result<bool> ClusterCore::turn() {
   }
   if (now_ns < ask_at_ns_ && !(leads && std::exchange(has_reports_, false))) return was_busy;
   ask_at_ns_ = now_ns + options_.ask_ns;
+  machines_.make_room();
   ask_for_map();
   if (leads) lead(now_ns);
   return true;
@@ -176,8 +177,7 @@ Result<void> ClusterCore::make(GroupNumber number, cluster::ReplicaLife life) {
     first.voters.push_back(
         replication::replica_of(fabric::NodeId{founder}, replication::kFirstLife));
   }
-  // What another one left when it was dropped, and the process ended meanwhile.
-  if (number != kRootGroup) DOLMEN_CHECK(machines_.clear(number));
+  if (number != kRootGroup) DOLMEN_CHECK(machines_.prepare(number));
   DOLMEN_PROBE("cluster.replica_made");
   return member_->make(id, replication::replica_of(fabric::NodeId{options_.self}, life), first);
 }
@@ -213,7 +213,7 @@ Result<void> ClusterCore::drop(GroupNumber number) {
   mail_.forget(number);
   mover_.forget(number);
   DOLMEN_CHECK(member_->drop(id));
-  if (number != kRootGroup) return machines_.clear(number);
+  if (number != kRootGroup) return machines_.retire(number);
   root_.reset();
   controller_.reset();
   return {};

@@ -38,6 +38,18 @@ class GroupMachines {
                                                    const cluster::RootGroup& group) = 0;
   /// The replica is gone: nobody uses the machine any more, nor what it kept.
   [[nodiscard]] virtual Result<void> clear(cluster::GroupNumber number) = 0;
+  /// The replica is gone, and another one may come: what it kept may stay for that one, out of use,
+  /// as long as there is room.
+  [[nodiscard]] virtual Result<void> retire(cluster::GroupNumber number) { return clear(number); }
+  /// A replica is to be made: nothing is there but what was retired, if that is of use.
+  [[nodiscard]] virtual Result<void> prepare(cluster::GroupNumber number) { return clear(number); }
+  /// Whether something is, out of use.
+  [[nodiscard]] virtual bool has_retired(cluster::GroupNumber number) {
+    (void)number;
+    return false;
+  }
+  /// Called now and then: what was retired goes where the disk has become too full for it.
+  virtual void make_room() {}
   /// Called once, before anything else: which groups exchange mail.
   virtual void use_mail(MailPart::Find find) { (void)find; }
   /// … and which groups serve the directory.

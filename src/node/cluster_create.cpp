@@ -58,7 +58,8 @@ node::NodeFile file_of(const NodeOptions& options, const std::optional<security:
       .address = options.address,
       .key_file = options.identity_file,
       .founders = options.founders,
-      .lease_ms = static_cast<std::uint32_t>(options.lease.count())};
+      .lease_ms = static_cast<std::uint32_t>(options.lease.count()),
+      .is_trusted_fabric = options.is_trusted_fabric};
   if (token) {
     file.key_file = node::kOwnKey;
     file.seeds = addresses_of(*token);
@@ -259,6 +260,14 @@ Result<void> ClusterNode::create(const NodeOptions& options, std::chrono::millis
       return fail(Errc::invalid_argument,
                   interned(options.directory + ": a node's already, made with another lease"),
                   known->lease_ms);
+    }
+    const bool says_trusted = node::says_of(options.is_trusted_fabric) != 0;
+    if (known->founders == options.founders &&
+        (known->is_trusted_fabric ? !says_trusted : options.is_trusted_fabric)) {
+      return fail(Errc::invalid_argument,
+                  interned(options.directory + ": a node's already, made for a fabric that is " +
+                           (known->is_trusted_fabric ? "trusted" : "not trusted") +
+                           " (the line `fabric trusted` of its file `node` says it)"));
     }
     if (known->founders != options.founders) {
       return fail(Errc::invalid_argument,

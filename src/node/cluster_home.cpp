@@ -144,7 +144,10 @@ Result<std::uint32_t> Cluster::home(const ObjectId& object, std::chrono::millise
         const bool are_all = std::ranges::find(all, cluster::GroupNumber{0}) == all.end();
         return are_all ? all : std::vector<cluster::GroupNumber>{};
       }));
-  if (shards.empty()) return fail(Errc::unsupported, "the cluster has no directory");
+  if (shards.empty())
+    return fail(Errc::unsupported,
+                "the cluster has no directory: Cluster::create_directory(), or `dolmen "
+                "directory create`, makes one");
   const auto bits = static_cast<std::uint32_t>(std::bit_width(shards.size()) - 1);
   DOLMEN_TRY(Impl::HomeShard* const shard,
              impl_->home_shard(shards[cluster::shard_of(object, bits)], deadline_ns));
@@ -177,6 +180,7 @@ Result<std::vector<std::byte>> Cluster::call(const ObjectId& object, std::string
   constexpr std::uint64_t kPauseMaxNs = 16'000'000;
   std::uint64_t pause_ns = 1'000'000;
   IndexReads reads = IndexReads::hint;
+  impl_->last_call = {};
   for (;;) {
     const auto hint = impl_->hints.find(object);
     cluster::GroupNumber group = hint.value_or(0);
@@ -193,9 +197,12 @@ Result<std::vector<std::byte>> Cluster::call(const ObjectId& object, std::string
       continue;
     }
     // What nobody knows the end of is nobody else's to execute.
-    DOLMEN_TRY(auto told, node::call_at_home(**client, call, node::left_until(deadline_ns)));
-    if (auto* const result = std::get_if<std::vector<std::byte>>(&told)) return std::move(*result);
-    const node::Elsewhere elsewhere = std::get<node::Elsewhere>(told);
+    auto told = node::call_at_home(**client, call, node::left_until(deadline_ns));
+    impl_->last_call = (*client)->last_call();
+    if (!told) return std::unexpected(told.error());
+    impl_->last_commit = (*client)->last_commit();
+    if (auto* const result = std::get_if<std::vector<std::byte>>(&*told)) return std::move(*result);
+    const node::Elsewhere elsewhere = std::get<node::Elsewhere>(*told);
     impl_->hints.forget(object);
     if (elsewhere.answer == cluster::HomeAnswer::erased) {
       return fail(Errc::not_found, "an object that was erased");
@@ -206,7 +213,8 @@ Result<std::vector<std::byte>> Cluster::call(const ObjectId& object, std::string
       impl_->hints.learn(object, group);
     }
     if (node::now_ns() >= deadline_ns) {
-      return fail(Errc::busy, "an object that moves: the call was not executed", group);
+      return fail(Errc::busy, "an object that moves: not executed; come again after milliseconds:",
+                  kPauseMaxNs / 1'000'000);
     }
     // The first one to say that it has moved, or that a hint was old, is not waited for.
     const bool is_quick = elsewhere.answer == cluster::HomeAnswer::moved ||

@@ -157,11 +157,11 @@ TEST_F(ClusterIdentity, ATokenTrustsItsNodesAloneAndIsAClient) {
 TEST_F(ClusterIdentity, AClientDoesNotPassForANode) {
   using replication::EnvelopeKind;
   // Members of a cluster's groups are changed by the root group; where nobody has a key, by all.
-  const std::set<EnvelopeKind> of_clients{EnvelopeKind::request,      EnvelopeKind::ask_status,
-                                          EnvelopeKind::ask_roster,   EnvelopeKind::ask_map,
-                                          EnvelopeKind::read_request, EnvelopeKind::ask_copy,
-                                          EnvelopeKind::ask_memory,   EnvelopeKind::ask_metrics,
-                                          EnvelopeKind::ask_entries,  EnvelopeKind::ask_lease};
+  const std::set<EnvelopeKind> of_clients{
+      EnvelopeKind::request,    EnvelopeKind::ask_status,   EnvelopeKind::ask_roster,
+      EnvelopeKind::ask_map,    EnvelopeKind::read_request, EnvelopeKind::ask_copy,
+      EnvelopeKind::ask_memory, EnvelopeKind::ask_metrics,  EnvelopeKind::ask_entries,
+      EnvelopeKind::ask_lease,  EnvelopeKind::ask_outcome};
   const auto request =
       replication::encode(replication::Request{.number = 1, .session = 2, .sequence = 1});
   const fabric::NodeName node{.node = fabric::NodeId{1}, .incarnation = 1};

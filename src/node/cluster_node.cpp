@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "node/cluster_map.hpp"
+#include "node/hand_over.hpp"
 #include "node/job.hpp"
 #include "node/node_metrics.hpp"
 #include "replication/journal.hpp"
@@ -55,7 +56,7 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   auto impl = std::make_unique<Impl>(directory, std::move(options));
   impl->file = std::move(*file);
   DOLMEN_TRY(impl->link, node::read_identity(node::key_path(directory, impl->file)));
-  impl->link.says = node::says_of(impl->options.is_trusted_fabric);
+  impl->link.says = node::says_of(impl->options.is_trusted_fabric || impl->file.is_trusted_fabric);
   const security::Key& key = *impl->link.key;
   if (key.identity() != security::Identity{security::Role::node, impl->file.number}) {
     return fail(Errc::invalid_argument,
@@ -65,7 +66,9 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   DOLMEN_TRY(impl->disk, sys::open_directory(directory, sys::DirectoryMode::open_existing));
   DOLMEN_TRY(auto disk,
              sys::open_directory(directory + node::kJournal, sys::DirectoryMode::open_or_create));
-  DOLMEN_TRY(auto journal, replication::Journal::open(env, std::move(disk), {}));
+  DOLMEN_TRY(auto journal,
+             replication::Journal::open(env, std::move(disk),
+                                        {.tail_bytes_max = impl->options.log_tail_bytes_max}));
 
   // Who knows of nobody would wait for ever.
   auto map = node::ClusterCore::read_map(*impl->disk);
@@ -231,6 +234,7 @@ Result<void> ClusterNode::run() {
     DOLMEN_TRY(const bool was_busy, impl_->core->turn());
     if (!was_busy) DOLMEN_CHECK(impl_->core->wait());
   }
+  DOLMEN_CHECK(node::hand_over(*sys::linux_env().clock, impl_->core->member(), *impl_->core));
   impl_->leave();
   DOLMEN_CHECK(impl_->core->close());
   return impl_->spaces.close();

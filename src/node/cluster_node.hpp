@@ -37,7 +37,8 @@ inline constexpr const char* kToken = "token";
 /// The key file that a node's file names, seen from its directory.
 [[nodiscard]] std::string key_path(const std::string& directory, const NodeFile& file);
 
-/// A space per group, each in a directory of the node's.
+/// A space per group, each in a directory of the node's. One that is retired has its root under
+/// another name, and is no space meanwhile.
 class SpaceMachines final : public GroupMachines {
  public:
   SpaceMachines(std::string directory, const SpaceFunctions& functions, const SpaceOptions& options)
@@ -45,6 +46,10 @@ class SpaceMachines final : public GroupMachines {
 
   Result<StateMachine*> open(cluster::GroupNumber number, const cluster::RootGroup& group) override;
   Result<void> clear(cluster::GroupNumber number) override;
+  Result<void> retire(cluster::GroupNumber number) override;
+  Result<void> prepare(cluster::GroupNumber number) override;
+  bool has_retired(cluster::GroupNumber number) override;
+  void make_room() override;
   void use_mail(MailPart::Find find) override { find_ = std::move(find); }
   void use_directory(HomePart::Shards shards) override { shards_ = std::move(shards); }
   MailPart* mail_of(cluster::GroupNumber number) override;
@@ -65,6 +70,7 @@ class SpaceMachines final : public GroupMachines {
   MailPart::Find find_{};
   HomePart::Shards shards_{};
   std::map<cluster::GroupNumber, std::unique_ptr<ReplicatedSpace>> spaces_;
+  std::map<cluster::GroupNumber, bool> retired_;  ///< whether they are, of those looked at
 };
 
 }  // namespace node

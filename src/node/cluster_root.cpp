@@ -114,6 +114,14 @@ AskMap ClusterCore::asks() const {
     ask.holds.push_back(number);
     if (auto its = led(number)) ask.leads.push_back(std::move(*its));
   }
+  // Of a group that it is a member of it says only what it promised for.
+  for (const auto& [number, group] : map_.groups()) {
+    const bool is_known = std::ranges::binary_search(ask.holds, number);
+    if (is_known || group.members.contains(options_.self) || !machines_.has_retired(number)) {
+      continue;
+    }
+    ask.holds.insert(std::ranges::upper_bound(ask.holds, number), number);
+  }
   return ask;
 }
 

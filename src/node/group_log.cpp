@@ -9,14 +9,17 @@
 #include <variant>
 
 #include "base/bytes.hpp"
+#include "cluster/home.hpp"
 #include "cluster/root.hpp"
 #include "log/configuration.hpp"
 #include "node/cluster_client.hpp"
 #include "node/cluster_identity.hpp"
 #include "node/cluster_map.hpp"
 #include "node/replicated_client.hpp"
+#include "node/replicated_group.hpp"
 #include "node/shard_machine.hpp"
 #include "node/space_effect.hpp"
+#include "node/space_import.hpp"
 #include "replication/entries_message.hpp"
 #include "replication/executor.hpp"
 
@@ -28,9 +31,12 @@ using replication::EntriesTold;
 using replication::EnvelopeKind;
 
 constexpr std::array<const char*, std::variant_size_v<cluster::RootCommand>> kRootCommands{
-    "init",       "add node",     "set address", "node lost",     "node back", "set life",
-    "drain",      "undrain",      "remove node", "create group",  "set size",  "begin change",
-    "end change", "assign shard", "add client",  "revoke client", "join",      "create index"};
+    "init",          "add node",     "set address",  "node lost",    "node back",
+    "set life",      "drain",        "undrain",      "remove node",  "create group",
+    "set size",      "begin change", "end change",   "assign shard", "add client",
+    "revoke client", "join",         "create index", "release name"};
+// A name for each kind, or what is shown of the last ones would be nothing at all.
+static_assert(kRootCommands.back() != nullptr);
 
 std::string text_in(base::Bytes bytes) {
   std::string text(bytes.size(), '\0');
@@ -54,6 +60,68 @@ std::string configuration_in(base::Bytes payload) {
   return text;
 }
 
+std::string group_text(const ObjectId& group) {
+  const bool is_of_cluster = group == group_of(group.low);
+  return is_of_cluster ? "group " + std::to_string(group.low) : "group " + group.to_string();
+}
+
+/// What a mail that arrived is for, as far as its first bytes show it.
+std::string mail_in(base::Bytes head) {
+  constexpr std::uint16_t kLetter = 5;
+  if (cluster::is_home_mail(head)) return "homes of objects";
+  base::ByteReader in(head);
+  (void)in.get<std::uint16_t>();
+  if (in.get<std::uint16_t>() != kLetter) return {};
+  const bool is_result = in.get<std::uint16_t>() != 0;
+  const std::string_view function = in.get_string();
+  if (in.failed()) return {};
+  return (is_result ? "result for " : "call of ") + std::string(function);
+}
+
+/// docs/formats/mail.md: a change, of which the first bytes are here.
+std::string mail_change_in(base::Bytes head) {
+  constexpr std::uint16_t kReceived = 1;
+  base::ByteReader in(head);
+  (void)in.get<std::uint16_t>();
+  const auto flags = in.get<std::uint16_t>();
+  const auto acknowledged = in.get<std::uint32_t>();
+  const auto posted = in.get<std::uint32_t>();
+  if (in.failed()) return {};
+  std::string text;
+  const auto add = [&](const std::string& what) { text += (text.empty() ? "" : ", ") + what; };
+  if ((flags & kReceived) != 0) {
+    const ObjectId from = in.get_id();
+    const auto number = in.get<std::uint64_t>();
+    const auto bytes = in.get<std::uint32_t>();
+    if (in.failed()) return {};
+    const std::string what = mail_in(in.take(std::min<std::size_t>(bytes, in.remaining())));
+    add("received " + std::to_string(number) + " of " + group_text(from));
+    if (!what.empty()) text += " (" + what + ")";
+  }
+  if (acknowledged != 0) add("acknowledged by " + std::to_string(acknowledged));
+  if (posted != 0) add("posted " + std::to_string(posted));
+  return text;
+}
+
+std::string import_in(base::Bytes record_head) {
+  const auto news = import_news_in(record_head);
+  if (!news) return {};
+  const auto& [source, cursor, is_given_up] = news->state;
+  switch (news->kind) {
+    case ImportNews::Kind::begun:
+      return "import begins: of space " + source.space.to_string() + " as of record " +
+             std::to_string(source.last_index);
+    case ImportNews::Kind::part:
+      return "import: up to object " + cursor.object.to_string() + ", page " +
+             std::to_string(cursor.page);
+    case ImportNews::Kind::finished:
+      return "import ends";
+    case ImportNews::Kind::given_up:
+      return cursor == ImportCursor{} ? "import given up, all is erased" : "import given up";
+  }
+  return {};
+}
+
 /// Its head has the figures, whatever the rest is; docs/formats/replicated-space.md.
 std::string effect_in(base::Bytes head) {
   constexpr std::uint16_t kEffect = 2;
@@ -66,9 +134,21 @@ std::string effect_in(base::Bytes head) {
   if (in.failed() || kind != kEffect || version == 0 || version > kWithHomes) return {};
   std::string text = std::to_string(records) + (records == 1 ? " record" : " records");
   if (!space.is_null()) text += ", the first of space " + space.to_string();
-  if (version > 1 && in.get<std::uint32_t>() != 0) text += ", mail";
+  bool is_cut = false;
+  const auto take = [&](bool is_there) {
+    const std::size_t bytes = is_there ? in.get<std::uint32_t>() : 0;
+    is_cut |= bytes > in.remaining();
+    return in.take(std::min(bytes, in.remaining()));
+  };
+  if (const base::Bytes mail = take(version > 1); !mail.empty()) {
+    const std::string what = mail_change_in(mail);
+    text += what.empty() ? ", mail" : ", mail: " + what;
+  }
   if (version == kWithHomes) text += ", homes";
-  return text;
+  (void)take(version == kWithHomes && !is_cut);
+  if (records == 0 || is_cut) return text;
+  const std::string what = import_in(take(true));
+  return what.empty() ? text : text + ", " + what;
 }
 
 std::string index_in(base::Bytes command) {
@@ -120,6 +200,11 @@ GroupLog::Entry told(cluster::GroupKind group, std::uint64_t index, const Entrie
   } else if (session == replication::kAddressSession) {
     entry.kind = "address";
     entry.what = "node " + std::to_string(sequence) + ": " + text_in(command);
+  } else if (session == replication::kQuestionSession) {
+    entry.kind = "question";
+    base::ByteReader asked(command);
+    entry.what = "session " + std::to_string(asked.get<std::uint64_t>()) + ", " +
+                 std::to_string(sequence) + ": what became of it";
   } else {
     const std::string what = command_in(group, command, is_whole);
     entry.what = session == replication::kNoSession

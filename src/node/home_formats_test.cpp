@@ -74,8 +74,8 @@ HomeFormatBytes golden_part() {
   };
   put({.object = kGoldenType, .page = 0, .capacity_log2 = 9}, std::byte{0x11});
   put({}, std::byte{0});
-  put({.object = kGoldenObject, .page = 0, .capacity_log2 = 20}, std::byte{0x22});
   put({.object = kGoldenObject, .page = 7, .capacity_log2 = 20}, std::byte{0x33});
+  put({.object = kGoldenObject, .page = 0, .capacity_log2 = 20}, std::byte{0x22});
   return part;
 }
 
@@ -92,13 +92,27 @@ TEST(HomeFormats, OfAPartAreTheGoldenFile) {
   EXPECT_EQ(cells[0].object, kGoldenType);
   EXPECT_EQ(cells[0].bytes.size(), 512u);
   EXPECT_EQ(cells[2].object, kGoldenObject);
-  EXPECT_EQ(cells[2].page, 7u);
-  EXPECT_EQ(cells[2].bytes.back(), std::byte{0x33});
-  // Twice the same page, or one of another capacity.
+  EXPECT_EQ(cells[2].page, 0u);
+  EXPECT_EQ(cells[2].bytes.back(), std::byte{0x22});
+  // The first page may be in front as well, and be there once; the others ascend.
+  using Pages = std::vector<std::uint8_t>;
+  const auto pages = [&](const Pages& numbers) {
+    HomeFormatBytes part(golden.begin(), golden.begin() + 2 * kCellBytes);
+    for (const std::uint8_t page : numbers) {
+      part.insert(part.end(), golden.begin() + 3 * kCellBytes, golden.end());
+      part[part.size() - kCellBytes + 16] = std::byte{page};
+    }
+    return decode_cells(part).has_value();
+  };
+  for (const Pages& right : std::vector<Pages>{{0}, {7}, {0, 7}, {7, 0}, {3, 7, 0}}) {
+    EXPECT_TRUE(pages(right));
+  }
+  for (const Pages& wrong :
+       std::vector<Pages>{{7, 7}, {7, 3}, {0, 0}, {0, 7, 0}, {7, 0, 0}, {7, 0, 8}, {0, 7, 3}}) {
+    EXPECT_FALSE(pages(wrong));
+  }
+  // One of another capacity.
   HomeFormatBytes damaged = golden;
-  damaged[3 * kCellBytes + 16] = std::byte{0};
-  EXPECT_FALSE(decode_cells(damaged));
-  damaged = golden;
   damaged[3 * kCellBytes + 20] = std::byte{21};
   EXPECT_FALSE(decode_cells(damaged));
 }

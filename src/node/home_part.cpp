@@ -120,7 +120,9 @@ Result<bool> HomePart::publish(const ObjectId& id, std::vector<HomeCommand>& com
   if (table_.shards().empty() && commands.empty()) {
     std::vector<GroupNumber> shards = shards_();
     if (shards.empty() || std::ranges::find(shards, GroupNumber{0}) != shards.end()) {
-      return fail(Errc::unsupported, "publish(): the cluster has no directory");
+      return fail(Errc::unsupported,
+                  "publish(): the cluster has no directory, as far as this node knows: "
+                  "`dolmen directory create` makes one");
     }
     commands.emplace_back(cluster::home::SetShards{std::move(shards)});
   }

@@ -21,6 +21,9 @@ namespace dolmen::node {
 
 /// Its argument: a HomeRequest; it returns a HomeReply.
 inline constexpr std::string_view kHomesFunction = "dolmen.homes";
+/// Its argument: the name of an object of the space, or, where no object has that name, an id in 32
+/// hexadecimal digits. Publishes it (publish()), and returns its id (encode_ids()).
+inline constexpr std::string_view kPublishFunction = "dolmen.publish";
 /// Posts parts of objects that leave, as many as may be posted now. Whoever leads calls it.
 inline constexpr std::string_view kPartsFunction = "dolmen.parts";
 /// Its argument: a HomeQuery.

@@ -51,6 +51,12 @@ Index& Index::operator=(Index&&) noexcept = default;
 Index::~Index() = default;
 
 IndexCounts Index::counts() const noexcept { return impl_->counts; }
+CallId Index::last_call() const noexcept { return impl_->changed.call; }
+ReplicatedCommit Index::last_commit() const noexcept { return impl_->changed.commit; }
+
+Result<CallOutcome> Index::outcome(const CallId& call, std::chrono::milliseconds patience) {
+  return node::outcome_in(impl_->parts, call, patience);
+}
 
 Result<std::optional<Index::Value>> Index::get(Bytes key, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(node::check_record(key.size(), 0));
@@ -66,15 +72,17 @@ Result<std::optional<Index::Value>> Index::get(Bytes key, std::chrono::milliseco
 
 Result<bool> Index::put(Bytes key, Bytes value, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(node::check_record(key.size(), value.size()));
-  DOLMEN_TRY(const auto reply, impl_->part_of(key).client.call(
-                                   node::index_change(IndexChange::put(key, value)), patience));
+  DOLMEN_TRY(const auto reply,
+             impl_->changed.make(impl_->part_of(key).client,
+                                 node::index_change(IndexChange::put(key, value)), patience));
   return node::index_outcome(reply, IndexOutcome::created);
 }
 
 Result<bool> Index::erase(Bytes key, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(node::check_record(key.size(), 0));
-  DOLMEN_TRY(const auto reply, impl_->part_of(key).client.call(
-                                   node::index_change(IndexChange::erase(key)), patience));
+  DOLMEN_TRY(const auto reply,
+             impl_->changed.make(impl_->part_of(key).client,
+                                 node::index_change(IndexChange::erase(key)), patience));
   return node::index_outcome(reply, IndexOutcome::erased);
 }
 
@@ -109,7 +117,8 @@ Result<void> Index::put_many(std::span<const std::pair<Bytes, Bytes>> pairs,
     std::size_t bytes = 0;
     const auto send = [&]() -> Result<void> {
       if (batch.empty()) return {};
-      DOLMEN_TRY(const auto reply, part.client.call(node::index_changes(batch), patience));
+      DOLMEN_TRY(const auto reply,
+                 impl_->changed.make(part.client, node::index_changes(batch), patience));
       const std::size_t count = batch.size();
       batch.clear();
       bytes = 0;

@@ -36,9 +36,11 @@ Result<void> Index::begin_get(Bytes key, GetTold when_done, std::chrono::millise
 
 Result<void> Index::Impl::begin_change(Bytes key, const IndexChange& change, IndexOutcome wanted,
                                        ChangeTold when_done, std::chrono::milliseconds patience) {
-  return part_of(key).client.begin_call(
+  ReplicatedClient& client = part_of(key).client;
+  return client.begin_call(
       node::index_change(change),
-      [wanted, when_done = std::move(when_done)](Result<ReplicatedAnswer> answer) {
+      [this, &client, wanted, when_done = std::move(when_done)](Result<ReplicatedAnswer> answer) {
+        changed.note(client, answer.has_value());
         if (!answer) return when_done(std::unexpected(answer.error()));
         when_done(node::index_outcome(answer->result, wanted));
       },
@@ -76,7 +78,7 @@ Result<void> Index::begin_put_many(std::span<const std::pair<Bytes, Bytes>> pair
       return fail(Errc::too_large, "puts of one shard at once", changes.size());
     }
     if (part.client.under_way() >= node::Calls::kCallsMax) {
-      return fail(Errc::busy, "calls of a client under way", node::Calls::kCallsMax);
+      return fail(Errc::busy, "calls of a client under way: go_on() first");
     }
     if (!changes.empty()) batches.emplace_back(&part, std::move(changes));
   }
@@ -95,7 +97,9 @@ Result<void> Index::begin_put_many(std::span<const std::pair<Bytes, Bytes>> pair
   for (const auto& [part, changes] : batches) {
     DOLMEN_CHECK(part->client.begin_call(
         node::index_changes(changes),
-        [answered, count = changes.size()](const Result<ReplicatedAnswer>& answer) {
+        [answered, impl = impl_.get(), &client = part->client,
+         count = changes.size()](const Result<ReplicatedAnswer>& answer) {
+          impl->changed.note(client, answer.has_value());
           if (!answer) return answered(std::unexpected(answer.error()));
           answered(node::index_has_room(answer->result, count));
         },

@@ -32,6 +32,14 @@ class IndexMachines final : public GroupMachines {
 
   Result<StateMachine*> open(cluster::GroupNumber number, const cluster::RootGroup& group) override;
   Result<void> clear(cluster::GroupNumber number) override;
+  Result<void> retire(cluster::GroupNumber number) override {
+    return is_own(number) ? clear(number) : others_.retire(number);
+  }
+  Result<void> prepare(cluster::GroupNumber number) override {
+    return is_own(number) ? clear(number) : others_.prepare(number);
+  }
+  bool has_retired(cluster::GroupNumber number) override { return others_.has_retired(number); }
+  void make_room() override { others_.make_room(); }
   void use_mail(MailPart::Find find) override { others_.use_mail(std::move(find)); }
   void use_directory(HomePart::Shards shards) override { others_.use_directory(std::move(shards)); }
   MailPart* mail_of(cluster::GroupNumber number) override;
@@ -39,9 +47,7 @@ class IndexMachines final : public GroupMachines {
     return others_.homes_of(number);
   }
   std::uint64_t disk_bytes(cluster::GroupNumber number) override {
-    const bool is_own =
-        shards_.contains(number) || ordered_.contains(number) || directories_.contains(number);
-    return is_own ? 0 : others_.disk_bytes(number);
+    return is_own(number) ? 0 : others_.disk_bytes(number);
   }
   /// Null: there is none, or nothing was executed yet.
   [[nodiscard]] const IndexMachine* find(cluster::GroupNumber number) const;
@@ -49,6 +55,10 @@ class IndexMachines final : public GroupMachines {
   [[nodiscard]] const DirectoryMachine* directory(cluster::GroupNumber number) const;
 
  private:
+  [[nodiscard]] bool is_own(cluster::GroupNumber number) const {
+    return shards_.contains(number) || ordered_.contains(number) || directories_.contains(number);
+  }
+
   sys::Clock& clock_;
   GroupMachines& others_;
   const std::uint32_t directory_buckets_;

@@ -15,6 +15,7 @@
 #include "cluster/hash_index.hpp"
 #include "cluster/index_reader.hpp"
 #include "node/hash_reads.hpp"
+#include "node/index_changed.hpp"
 
 namespace dolmen {
 
@@ -26,6 +27,7 @@ struct Index::Impl {
   };
   std::vector<Part> parts;
   IndexCounts counts;
+  node::IndexChanged changed{};
   /// Of many at once: what was read at once, and is to be told.
   std::deque<std::pair<GetTold, Result<std::optional<Value>>>> read;
   std::size_t next_part = 0;  ///< that is waited for

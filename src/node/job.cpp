@@ -20,11 +20,14 @@ struct Names {
   const char* rank;
   const char* ranks;
   const char* job;
+  const char* step;  ///< several of a job may run at once; null: it has none
 };
+/// Slurm last: what mpirun starts within its allocation sees its variables as well, and they say
+/// nothing of the process.
 constexpr std::array<Names, 3> kSystems{{
-    {"SLURM_PROCID", "SLURM_NTASKS", "SLURM_JOB_ID"},
-    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMIX_NAMESPACE"},
-    {"PMI_RANK", "PMI_SIZE", "PMI_JOBID"},
+    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMIX_NAMESPACE", nullptr},
+    {"PMI_RANK", "PMI_SIZE", "PMI_JOBID", nullptr},
+    {"SLURM_PROCID", "SLURM_NTASKS", "SLURM_JOB_ID", "SLURM_STEP_ID"},
 }};
 constexpr std::uint32_t kRanksMax = 1024;
 constexpr std::size_t kFileTextMax = security::kKeyTextMax;
@@ -74,6 +77,17 @@ Result<std::string> wait_for(const std::string& path, sys::Secrecy secrecy,
   }
 }
 
+/// What the first process says in this file, and said first.
+Result<std::string> agreed(const Job& job, const char* name, const std::string& own,
+                           std::uint64_t deadline_ns) {
+  const std::string path = job.directory + "/" + name;
+  if (job.rank == 0) {
+    const auto made = sys::write_small_file(path, base::as_bytes(own), sys::Secrecy::open, false);
+    if (!made && made.error().code() != Errc::already_exists) return std::unexpected(made.error());
+  }
+  return wait_for(path, sys::Secrecy::open, deadline_ns);
+}
+
 std::uint64_t deadline_in(std::chrono::milliseconds patience) {
   return sys::linux_env().clock->monotonic_ns() +
          static_cast<std::uint64_t>(std::max<std::int64_t>(patience.count(), 0)) * 1'000'000;
@@ -117,8 +131,26 @@ Result<std::optional<Job>> job_of(const Variables& variable) {
                                                    names.ranks + "=" + ranks));
     }
     Job job{.rank = *number, .ranks = *count, .id = variable(names.job)};
-    if (job.id.empty()) job.id = "0";
+    if (const std::string lease = variable("DOLMEN_LEASE"); !lease.empty()) {
+      const auto lease_ms = number_in(lease);
+      if (!lease_ms || *lease_ms > kLeaseMsMax) {
+        return fail(Errc::invalid_argument,
+                    interned("DOLMEN_LEASE=" + lease + ": milliseconds, at most 10000"));
+      }
+      job.lease_ms = *lease_ms;
+    }
+    const std::string step = names.step == nullptr ? std::string() : variable(names.step);
+    if (!job.id.empty() && !step.empty()) job.id += "." + step;
+    if (job.id.empty()) job.id = variable("SLURM_JOB_ID");
     job.directory = variable("DOLMEN_JOB");
+    if (job.id.empty()) job.id = job.directory;
+    if (job.id.empty()) {
+      // Whoever guesses would go on with what another job left, or meet it.
+      return fail(Errc::invalid_argument,
+                  interned(std::string(names.rank) + "=" + rank + ", and nothing says of which " +
+                           "job: give all of its processes one DOLMEN_JOB=DIRECTORY, a new one " +
+                           "for each job, that all of them see"));
+    }
     if (job.directory.empty()) {
       std::string word = "dolmen-job-";
       for (const char c : job.id) {
@@ -141,17 +173,19 @@ Result<JobNode> join_job(const Job& job, std::chrono::milliseconds patience) {
     if (!made && made.error().code() != Errc::already_exists) return std::unexpected(made.error());
   }
   // Of another number of processes it would be another cluster under the same name.
-  const std::string ranks_file = job.directory + "/ranks";
   const std::string ranks = std::to_string(job.ranks);
-  if (job.rank == 0) {
-    const auto made =
-        sys::write_small_file(ranks_file, base::as_bytes(ranks), sys::Secrecy::open, false);
-    if (!made && made.error().code() != Errc::already_exists) return std::unexpected(made.error());
-  }
-  DOLMEN_TRY(const std::string known, wait_for(ranks_file, sys::Secrecy::open, deadline_ns));
+  DOLMEN_TRY(const std::string known, agreed(job, "ranks", ranks, deadline_ns));
   if (known != ranks) {
     return fail(Errc::invalid_argument,
                 interned(job.directory + ": of a job of " + known + " processes, not of " + ranks));
+  }
+  // Whoever says something else would be heard, if it led first.
+  const std::string lease = std::to_string(job.lease_ms);
+  DOLMEN_TRY(const std::string known_lease, agreed(job, "lease", lease, deadline_ns));
+  if (known_lease != lease) {
+    return fail(Errc::invalid_argument,
+                interned(job.directory + ": of a job with leases of " + known_lease +
+                         " ms, not of " + lease + " (DOLMEN_LEASE)"));
   }
   std::string host = sys::linux_env().process->environment("DOLMEN_HOST");
   if (host.empty()) host = sys::own_host_address();
@@ -173,6 +207,7 @@ Result<JobNode> join_job(const Job& job, std::chrono::milliseconds patience) {
                                                             : 0);
   if (job.rank < founders) {
     options.founders = std::move(first);
+    options.lease = std::chrono::milliseconds(job.lease_ms);
     // Seen from its directory: wherever a later run of the job starts.
     DOLMEN_CHECK(sys::open_directory(options.directory, sys::DirectoryMode::open_or_create));
     options.identity_file = "../keys/node-" + std::to_string(job.rank + 1) + ".key";

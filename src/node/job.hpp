@@ -20,12 +20,14 @@ struct Job {
   std::uint32_t ranks = 1;
   std::string id{};         ///< the same at all of its processes, and of no other job at the time
   std::string directory{};  ///< that all of them see
+  std::uint32_t lease_ms = 0;  ///< of the cluster that they begin, as NodeOptions::lease
 };
 
 /// The value of an environment variable; empty: it is not set.
 using Variables = std::function<std::string(const char* name)>;
 /// Nothing: no batch system that is known started this process. Errors: invalid_argument (what it
-/// says cannot be).
+/// says cannot be, it does not say which job it is, and DOLMEN_JOB does not either, or DOLMEN_LEASE
+/// is no number of milliseconds that a lease may have).
 [[nodiscard]] Result<std::optional<Job>> job_of(const Variables& variable);
 
 struct JobNode {

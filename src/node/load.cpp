@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/copy.hpp"
 #include "node/dump.hpp"
 #include "node/object_image.hpp"
 #include "node/open_space.hpp"
@@ -72,7 +73,7 @@ class Batch final : public store::PageSource {
     const std::size_t place = places_[static_cast<std::size_t>(found - request_.pages.begin())];
     const base::Bytes contents =
         place == kInImage ? image_->page(key.page) : base::Bytes(bytes_).subspan(place, out.size());
-    std::ranges::copy(contents, out.begin());
+    base::copy_bytes(contents, out);
     return {};
   }
 

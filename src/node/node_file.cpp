@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::string_view kFirstLine = "dolmen-node ";
 constexpr std::uint32_t kVersion = 1;
+constexpr const char* kTrusted = "trusted";
 
 std::unexpected<Error> damaged() { return fail(Errc::corrupt, "a node's file"); }
 
@@ -52,6 +53,7 @@ std::string text_of(const NodeFile& file) {
   line("key ", file.key_file);
   for (const std::string& founder : file.founders) line("founder ", founder);
   if (file.lease_ms != 0) line("lease ", std::to_string(file.lease_ms));
+  if (file.is_trusted_fabric) line("fabric ", kTrusted);
   for (const std::string& seed : file.seeds) line("seed ", seed);
   return text;
 }
@@ -88,6 +90,10 @@ Result<NodeFile> parse_node_file(std::string_view text) {
     const auto lease_ms = number_in(*lease);
     if (!lease_ms || *lease_ms == 0 || *lease_ms > kLeaseMsMax) return damaged();
     file.lease_ms = *lease_ms;
+  }
+  if (const auto fabric = take(text, "fabric ")) {
+    if (*fabric != kTrusted) return damaged();
+    file.is_trusted_fabric = true;
   }
   while (const auto seed = take(text, "seed ")) file.seeds.emplace_back(*seed);
   const bool founds = !file.founders.empty();

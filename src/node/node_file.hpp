@@ -26,6 +26,7 @@ struct NodeFile {
   std::string key_file{};
   std::vector<std::string> founders{};  ///< of whom this is one; none: it joined
   std::uint32_t lease_ms = 0;           ///< of a founder: what it begins the cluster with
+  bool is_trusted_fabric = false;       ///< it says so whenever it runs
   std::vector<std::string> seeds{};     ///< through whom it joins
   friend bool operator==(const NodeFile&, const NodeFile&) = default;
 };

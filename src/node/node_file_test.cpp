@@ -43,7 +43,11 @@ std::string with(const std::string& that, const std::string& instead) {
 TEST(NodeFile, ComesBackAsItWas) {
   NodeFile with_lease = founder();
   with_lease.lease_ms = 60;
-  for (NodeFile file : {founder(), joined(), with_lease}) {
+  NodeFile trusted = with_lease;
+  trusted.is_trusted_fabric = true;
+  NodeFile joined_trusted = joined();
+  joined_trusted.is_trusted_fabric = true;
+  for (NodeFile file : {founder(), joined(), with_lease, trusted, joined_trusted}) {
     EXPECT_EQ(parse_node_file(text_of(file)), file);
     EXPECT_TRUE(can_be_kept(file));
     file.life = ~std::uint32_t{0};
@@ -114,6 +118,9 @@ TEST(NodeFile, EveryRuleOfItsFormatIsKept) {
       {"founder [2001:db8::3]:7400\n", "founder [2001:db8::3]:7400\nlease 0\n"},
       {"founder [2001:db8::3]:7400\n", "founder [2001:db8::3]:7400\nlease 10001\n"},
       {"founder [2001:db8::3]:7400\n", "lease 60\nfounder [2001:db8::3]:7400\n"},
+      {"founder [2001:db8::3]:7400\n", "founder [2001:db8::3]:7400\nfabric \n"},
+      {"founder [2001:db8::3]:7400\n", "founder [2001:db8::3]:7400\nfabric open\n"},
+      {"founder [2001:db8::3]:7400\n", "founder [2001:db8::3]:7400\nfabric trusted\nlease 60\n"},
       {"founder 192.0.2.2", "founder 192.0.2.4"},
       {"founder 192.0.2.2", "seed 192.0.2.2"},
   };

@@ -49,6 +49,8 @@ constexpr std::array kFamilies{
     MetricFamily{"dolmen_mails_received_total", counter, "Mails that arrived, also again."},
     MetricFamily{"dolmen_calls_total", counter, "Clients' calls, by what was answered."},
     MetricFamily{"dolmen_reads_total", counter, "Clients' queries, by what was answered."},
+    MetricFamily{"dolmen_reads_by_lease_total", counter,
+                 "Queries for which the leader asked nobody else, by its lease."},
     MetricFamily{"dolmen_requests_waiting", gauge, "Calls and queries not answered yet."},
     MetricFamily{"dolmen_entries_decided_total", counter,
                  "Entries of the group's log that the replica learned to be decided."},
@@ -71,6 +73,10 @@ constexpr std::array kFamilies{
     MetricFamily{"dolmen_state_sent_bytes_total", counter,
                  "Bytes of states sent to members and for exports."},
     MetricFamily{"dolmen_state_received_bytes_total", counter, "Bytes of states received."},
+    MetricFamily{"dolmen_state_received_pages_total", counter,
+                 "Pages of the states taken that came from another member."},
+    MetricFamily{"dolmen_state_kept_pages_total", counter,
+                 "Pages of the states taken that the node had itself."},
     MetricFamily{"dolmen_outbox_mails", gauge, "Mails that the group posted, not acknowledged."},
     MetricFamily{"dolmen_outbox_bytes", gauge, "What the group's mails take until then."},
 };
@@ -205,7 +211,7 @@ class Writer {
   }
 
   void write_answers(std::string_view name, replication::AnswerMeter GroupMeter::* answers) {
-    constexpr std::array<std::pair<ReplyStatus, const char*>, 8> kOutcomes{
+    constexpr std::array<std::pair<ReplyStatus, const char*>, 9> kOutcomes{
         {{ReplyStatus::done, "done"},
          {ReplyStatus::not_leader, "elsewhere"},
          {ReplyStatus::busy, "busy"},
@@ -213,7 +219,8 @@ class Writer {
          {ReplyStatus::lost, "lost"},
          {ReplyStatus::no_right, "no_right"},
          {ReplyStatus::stale, "stale"},
-         {ReplyStatus::expired, "expired"}}};
+         {ReplyStatus::expired, "expired"},
+         {ReplyStatus::aborted, "aborted"}}};
     begin(name);
     for (const Row& row : rows_) {
       for (const auto& [status, outcome] : kOutcomes) {
@@ -235,6 +242,7 @@ class Writer {
     using Inside = replication::Member::Inside;
     write_answers("dolmen_calls_total", &GroupMeter::calls);
     write_answers("dolmen_reads_total", &GroupMeter::reads);
+    write_meter("dolmen_reads_by_lease_total", &GroupMeter::reads_by_lease);
     write_rows("dolmen_requests_waiting", [](const Inside& one) { return one.held; });
     write_meter("dolmen_entries_decided_total", &GroupMeter::decided);
     write_meter("dolmen_log_entries_total", &GroupMeter::written);
@@ -258,6 +266,8 @@ class Writer {
     write_meter("dolmen_states_taken_total", &GroupMeter::states_taken);
     write_meter("dolmen_state_sent_bytes_total", &GroupMeter::state_bytes_sent);
     write_meter("dolmen_state_received_bytes_total", &GroupMeter::state_bytes_received);
+    write_meter("dolmen_state_received_pages_total", &GroupMeter::state_pages_received);
+    write_meter("dolmen_state_kept_pages_total", &GroupMeter::state_pages_kept);
   }
   void write_lags() {
     begin("dolmen_follower_lag_entries");

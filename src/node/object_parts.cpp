@@ -59,6 +59,8 @@ std::vector<std::byte> encode_cell_head(const PageCell& cell) {
 Result<std::vector<PageCell>> decode_cells(base::Bytes part) {
   if (part.size() % kCellBytes != 0 || part.size() > kObjectPartBytes) return damaged_part();
   std::vector<PageCell> cells;
+  std::uint32_t began_with = 0;  ///< page of the first cell of the object that is at
+  bool is_ended = false;         ///< nothing of it may follow
   for (std::size_t at = 0; at < part.size(); at += kCellBytes) {
     base::ByteReader in(part.subspan(at, kCellBytes));
     PageCell cell;
@@ -74,10 +76,17 @@ Result<std::vector<PageCell>> decode_cells(base::Bytes part) {
     const std::size_t page_bytes = store::page_bytes(cell.capacity_log2);
     if (cell.page >= (std::uint64_t{1} << cell.capacity_log2) / page_bytes) return damaged_part();
     cell.bytes = in.take(page_bytes);
-    // Pages of one object, in their order.
-    if (!cells.empty() && cells.back().object == cell.object &&
-        (cells.back().page >= cell.page || cells.back().capacity_log2 != cell.capacity_log2)) {
-      return damaged_part();
+    // Pages of one object, in their order; its first one, in front or at the end.
+    if (!cells.empty() && cells.back().object == cell.object) {
+      const bool is_end = cell.page == 0 && began_with != 0;
+      const bool is_behind = is_end || cells.back().page < cell.page;
+      if (is_ended || !is_behind || cells.back().capacity_log2 != cell.capacity_log2) {
+        return damaged_part();
+      }
+      is_ended = is_end;
+    } else {
+      began_with = cell.page;
+      is_ended = false;
     }
     cells.push_back(cell);
   }
@@ -120,7 +129,11 @@ Result<ObjectParts> ObjectParts::make(store::Store& store, sys::Memory& memory,
       parts.cells_.push_back({id, page, described->capacity_log2});
     }
   }
-  for (const std::uint32_t page : own) parts.cells_.push_back({object, page, info->capacity_log2});
+  // The page with its header comes last: where that is zeros, something is not all here.
+  for (const std::uint32_t page : own) {
+    if (page != 0) parts.cells_.push_back({object, page, info->capacity_log2});
+  }
+  parts.cells_.push_back({object, 0, info->capacity_log2});
   if (parts.bytes() > kMovedBytesMax) {
     return fail(Errc::too_large, "an object that is to move", parts.bytes());
   }

@@ -19,11 +19,14 @@ namespace dolmen::node {
                                                    const SpaceOptions& options);
 
 /// `env` must outlive the Space. An empty directory becomes a new space if options.create says so.
-/// Errors: as Space::open().
+/// Errors: as Space::open(). `how_to_write`: what to do in place of changing one that is read only;
+/// it lives as long as the process.
 [[nodiscard]] Result<Space> open_space(const sys::Env& env, std::unique_ptr<sys::Disk> disk,
-                                       const SpaceOptions& options, sys::FaultDriver driver);
+                                       const SpaceOptions& options, sys::FaultDriver driver,
+                                       const char* how_to_write = "");
 /// The same on a store that is open already.
 [[nodiscard]] Result<Space> open_space(const sys::Env& env, std::unique_ptr<store::Store> store,
-                                       const SpaceOptions& options, sys::FaultDriver driver);
+                                       const SpaceOptions& options, sys::FaultDriver driver,
+                                       const char* how_to_write = "");
 
 }  // namespace dolmen::node

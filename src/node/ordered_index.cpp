@@ -35,7 +35,7 @@ std::size_t OrderedIndex::Impl::part_of(Bytes key) const {
 Result<bool> OrderedIndex::Impl::change(Bytes key, const IndexChange& change, IndexOutcome wanted,
                                         std::chrono::milliseconds patience) {
   DOLMEN_TRY(const auto reply,
-             parts[part_of(key)].client.call(node::index_change(change), patience));
+             changed.make(parts[part_of(key)].client, node::index_change(change), patience));
   return node::index_outcome(reply, wanted);
 }
 
@@ -88,6 +88,12 @@ OrderedIndex& OrderedIndex::operator=(OrderedIndex&&) noexcept = default;
 OrderedIndex::~OrderedIndex() = default;
 
 IndexCounts OrderedIndex::counts() const noexcept { return impl_->counts; }
+CallId OrderedIndex::last_call() const noexcept { return impl_->changed.call; }
+ReplicatedCommit OrderedIndex::last_commit() const noexcept { return impl_->changed.commit; }
+
+Result<CallOutcome> OrderedIndex::outcome(const CallId& call, std::chrono::milliseconds patience) {
+  return node::outcome_in(impl_->parts, call, patience);
+}
 
 Result<std::optional<OrderedIndex::Value>> OrderedIndex::get(Bytes key,
                                                              std::chrono::milliseconds patience) {

@@ -12,6 +12,7 @@
 #include <dolmen/ordered_index.hpp>
 
 #include "cluster/ordered_reader.hpp"
+#include "node/index_changed.hpp"
 #include "node/ordered_machine.hpp"
 #include "node/region_reads.hpp"
 
@@ -54,6 +55,7 @@ struct OrderedIndex::Impl {
   std::vector<Part> parts;
   std::vector<Value> splits;
   IndexCounts counts;
+  node::IndexChanged changed{};
 
   [[nodiscard]] std::size_t part_of(Bytes key) const;
   /// The next shard: this group. Errors: as make().

@@ -10,6 +10,7 @@
 
 #include <dolmen/replicated.hpp>
 
+#include "node/hand_over.hpp"
 #include "node/replicated_group.hpp"
 #include "replication/memory_witness.hpp"
 #include "sys/linux/linux.hpp"
@@ -267,6 +268,7 @@ Replicated::~Replicated() = default;
 Result<void> Replicated::run() {
   if (impl_->memory_witness) return run_until(impl_->is_stopping, *impl_->memory_witness);
   DOLMEN_CHECK(run_until(impl_->is_stopping, *impl_->member));
+  DOLMEN_CHECK(node::hand_over(*sys::linux_env().clock, *impl_->member, *impl_->member));
   return impl_->member->close();
 }
 

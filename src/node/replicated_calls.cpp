@@ -8,15 +8,6 @@
 
 namespace dolmen {
 
-namespace {
-
-ReplicatedLevel told(replication::Level level) {
-  return level == replication::Level::replicated ? ReplicatedLevel::replicated
-                                                 : ReplicatedLevel::durable;
-}
-
-}  // namespace
-
 bool ReplicatedClient::Impl::ask_another(std::uint64_t leader) {
   if (ask_who_leads(leader)) return true;
   ask_next();
@@ -50,10 +41,12 @@ Result<void> ReplicatedClient::begin_call(std::vector<std::byte> command, CallTo
                                           std::chrono::milliseconds patience) {
   return impl_->calls.begin_call(
       std::move(command), Impl::deadline_in(patience),
-      [when_done = std::move(when_done)](Result<node::Calls::Outcome> outcome) {
+      [impl = impl_.get(), when_done = std::move(when_done)](Result<node::Calls::Outcome> outcome) {
+        const auto& [session, sequence] = impl->calls.told_now();
+        impl->last_call = {.group = impl->group.low, .session = session, .sequence = sequence};
         if (!outcome) return when_done(std::unexpected(outcome.error()));
-        when_done(ReplicatedAnswer{std::move(outcome->result),
-                                   {.index = outcome->index, .level = told(outcome->level)}});
+        impl->last_commit = {.index = outcome->index, .level = node::level_of(outcome->level)};
+        when_done(ReplicatedAnswer{std::move(outcome->result), impl->last_commit});
       });
 }
 

@@ -202,9 +202,9 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answere
     EnvelopeKind kind, bool is_command,
     const std::function<std::vector<std::byte>(std::uint64_t)>& make_body,
     std::uint64_t deadline_ns) {
-  bool is_unsure = false;    // an attempt before may be in somebody's log
-  bool was_refused = false;  // … because there was too much to do
-  bool is_stale = false;     // what is shown was not known to whoever was asked last
+  bool is_unsure = false;      // an attempt before may be in somebody's log
+  std::uint64_t retry_ns = 0;  // not 0: there was too much to do, for so long
+  bool is_stale = false;       // what is shown was not known to whoever was asked last
   while (now_ns() < deadline_ns) {
     DOLMEN_CHECK(look_after_roster());
     answer.reset();
@@ -224,6 +224,7 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answere
         return got;
       case ReplyStatus::done:
       case ReplyStatus::expired:
+      case ReplyStatus::aborted:
         return got;
       case ReplyStatus::no_right:
       case ReplyStatus::stale: {
@@ -247,10 +248,9 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answere
         DOLMEN_CHECK(pause(deadline_ns));
         break;
       case ReplyStatus::busy: {
-        was_refused = true;
+        retry_ns = got.value == 0 ? kPauseNs : got.value * 1000;
         // About when the member said, and not all at the same time.
-        const std::uint64_t hint_ns =
-            got.value == 0 ? kPauseNs : std::min(got.value * 1000, kAttemptNs);
+        const std::uint64_t hint_ns = std::min(retry_ns, kAttemptNs);
         DOLMEN_CHECK(pause(deadline_ns, hint_ns / 2 + random.below(hint_ns)));
         break;
       }
@@ -260,7 +260,7 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answere
   if (is_stale && !is_unsure) {
     return fail(Errc::no_right, "the right that this client shows was changed since");
   }
-  if (was_refused && !is_unsure) return fail(Errc::busy, "the group has too much to do");
+  if (retry_ns != 0 && !is_unsure) return std::unexpected(node::too_much(retry_ns));
   return fail(Errc::timed_out, "no leader of the group answered");
 }
 
@@ -313,30 +313,26 @@ ReplicatedClient::~ReplicatedClient() = default;
 Result<std::vector<std::byte>> ReplicatedClient::call(std::span<const std::byte> command,
                                                       std::chrono::milliseconds patience) {
   const std::uint64_t deadline_ns = Impl::deadline_in(patience);
-  if (impl_->session == 0) {
-    DOLMEN_TRY(const Impl::Answer opened, impl_->ask_leader(0, 0, {}, deadline_ns));
-    if (opened.status != ReplyStatus::done) return fail(Errc::connection_lost, "a session");
-    impl_->session = opened.value;
-    impl_->sequence = 0;
-  }
+  impl_->last_call = {.group = impl_->group.low};
+  DOLMEN_CHECK(impl_->open_session(deadline_ns));
   // Also after a call that timed out: its command is not to be taken for this one.
   ++impl_->sequence;
+  impl_->last_call.session = impl_->session;
+  impl_->last_call.sequence = impl_->sequence;
   DOLMEN_TRY(Impl::Answer answer,
              impl_->ask_leader(impl_->session, impl_->sequence, command, deadline_ns));
   if (answer.status == ReplyStatus::expired) {
     impl_->session = 0;
     return fail(Errc::connection_lost, "the group knows this client's session no more");
   }
+  if (answer.status == ReplyStatus::aborted) return std::unexpected(node::given_up());
   if (answer.status == ReplyStatus::lost) {
     return fail(Errc::connection_lost, "refused, after an attempt that may yet be executed");
   }
   if (answer.status == ReplyStatus::refused) {
     return fail(Errc::invalid_argument, "the group refuses the command");
   }
-  impl_->last_commit = {.index = answer.index,
-                        .level = answer.level == replication::Level::replicated
-                                     ? ReplicatedLevel::replicated
-                                     : ReplicatedLevel::durable};
+  impl_->last_commit = {.index = answer.index, .level = node::level_of(answer.level)};
   return std::move(answer.result);
 }
 

@@ -60,6 +60,7 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
   };
   std::optional<Answer> answer;
   ReplicatedCommit last_commit{};
+  CallId last_call{};
   base::Random random{1};  ///< of pauses
   std::optional<replication::ChangeReply> change_reply;
   std::map<fabric::NodeId, replication::MemberStatus> statuses;
@@ -124,9 +125,11 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
   /// Until somebody who leads has answered.
   [[nodiscard]] Result<Answer> ask_leader(std::uint64_t asked_session, std::uint64_t asked_sequence,
                                           base::Bytes command, std::uint64_t deadline_ns);
+  /// If there is none.
+  [[nodiscard]] Result<void> open_session(std::uint64_t deadline_ns);
   /// … or somebody who may answer. `make_body` is given the number of each attempt. Of commands it
-  /// matters what became of an attempt that nobody answered; a session that was opened in vain, or a
-  /// read, changes nothing.
+  /// matters what became of an attempt that nobody answered; a session that was opened in vain, or
+  /// a read, changes nothing.
   [[nodiscard]] Result<Answer> ask_until_answered(
       replication::EnvelopeKind kind, bool is_command,
       const std::function<std::vector<std::byte>(std::uint64_t)>& make_body,
@@ -184,6 +187,11 @@ namespace node {
   if (level == ReadLevel::stale) return replication::ReadLevel::stale;
   return level == ReadLevel::lease ? replication::ReadLevel::lease
                                    : replication::ReadLevel::linearizable;
+}
+
+[[nodiscard]] constexpr ReplicatedLevel level_of(replication::Level level) noexcept {
+  return level == replication::Level::replicated ? ReplicatedLevel::replicated
+                                                 : ReplicatedLevel::durable;
 }
 
 /// A client of a group whose members are known otherwise than as ReplicatedGroup says it.

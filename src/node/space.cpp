@@ -7,6 +7,7 @@
 #include <dolmen/space.hpp>
 
 #include "node/open_space.hpp"
+#include "node/space_of_cluster.hpp"
 #include "node/upkeep.hpp"
 #include "sys/linux/linux.hpp"
 #include "txn/catalog.hpp"
@@ -49,7 +50,8 @@ Space::~Space() = default;
 namespace node {
 
 Result<Space> open_space(const sys::Env& env, std::unique_ptr<sys::Disk> disk,
-                         const SpaceOptions& options, sys::FaultDriver driver) {
+                         const SpaceOptions& options, sys::FaultDriver driver,
+                         const char* how_to_write) {
   DOLMEN_TRY(const auto files, disk->list());
   // No root yet: a new directory, or one in which an earlier creation was cut short.
   const bool absent = std::ranges::find(files, "space") == files.end();
@@ -64,14 +66,16 @@ Result<Space> open_space(const sys::Env& env, std::unique_ptr<sys::Disk> disk,
   } else {
     DOLMEN_TRY(store, store::Store::open(env, std::move(disk), open_options));
   }
-  return open_space(env, std::move(store), options, driver);
+  return open_space(env, std::move(store), options, driver, how_to_write);
 }
 
 Result<Space> open_space(const sys::Env& env, std::unique_ptr<store::Store> store,
-                         const SpaceOptions& options, sys::FaultDriver driver) {
+                         const SpaceOptions& options, sys::FaultDriver driver,
+                         const char* how_to_write) {
   DOLMEN_CHECK(object::ensure_arena(*env.memory));
   detail::CoreOptions core_options;
   core_options.read_only = options.read_only;
+  core_options.how_to_write = how_to_write;
   core_options.max_transaction_bytes = options.max_transaction_bytes;
   core_options.guard_stores = options.guard_stores;
   if (options.guard_stores) DOLMEN_CHECK(detail::install_store_guard(*env.memory));
@@ -102,6 +106,7 @@ Result<Space> Space::open(const std::string& directory, const SpaceOptions& opti
   if (detail::SpaceCore::has_lost_arena()) return fail(Errc::forked, "open");
   const sys::Env& env = sys::linux_env();
   DOLMEN_TRY(const SpaceOptions prepared, node::prepare_process(env, options));
+  if (node::is_of_cluster(directory)) return node::open_space_of_cluster(env, directory, prepared);
   DOLMEN_TRY(auto disk, sys::open_directory(directory, options.create && !options.read_only
                                                            ? sys::DirectoryMode::open_or_create
                                                            : sys::DirectoryMode::open_existing));

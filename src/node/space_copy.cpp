@@ -22,6 +22,7 @@
 #include "node/space_machine.hpp"
 #include "node/space_transfer.hpp"
 #include "replication/state_fetch.hpp"
+#include "sys/borrowed_disk.hpp"
 #include "sys/linux/linux.hpp"
 #include "txn/space_core.hpp"
 
@@ -233,6 +234,34 @@ class Exporter {
   bool is_busy_ = false;
 };
 
+Result<SpaceHead> head_of(ReplicatedClient& client, std::chrono::milliseconds patience) {
+  DOLMEN_TRY(const auto told, query_space(client, kHeadQuery, {}, patience));
+  DOLMEN_TRY(const SpaceHead head, decode_space_head(told));
+  if (head.head.space.is_null()) return fail(Errc::not_found, "anything in that space yet");
+  return head;
+}
+
+Result<CopySummary> export_to(const sys::Env& env, ReplicatedClient& client, const SpaceHead& head,
+                              sys::Disk& disk, std::chrono::milliseconds patience,
+                              const Progress& progress) {
+  DOLMEN_TRY(const auto machine,
+             SpaceMachine::open(env, std::make_unique<sys::BorrowedDisk>(disk),
+                                env.memory->best_driver(), {}, {.image = {.is_copy = true}}));
+  CopySummary summary;
+  {
+    Exporter exporter(env, client, *machine, head, patience);
+    DOLMEN_TRY(summary.bytes, exporter.run(progress));
+  }
+  summary.space = machine->image().space();
+  summary.commit = machine->image().last_index();
+  DOLMEN_CHECK(machine->image().store().for_each_object([&](const store::ObjectInfo&) {
+    ++summary.objects;
+    return true;
+  }));
+  DOLMEN_CHECK(machine->close());
+  return summary;
+}
+
 }  // namespace
 
 Result<CopySummary> import_space(const sys::Env& env, const std::string& directory,
@@ -254,25 +283,15 @@ Result<CopySummary> import_space(const sys::Env& env, const std::string& directo
 Result<CopySummary> export_space(const sys::Env& env, ReplicatedClient& client,
                                  const std::string& directory, std::chrono::milliseconds patience,
                                  const Progress& progress) {
-  DOLMEN_TRY(const auto told, query_space(client, kHeadQuery, {}, patience));
-  DOLMEN_TRY(const SpaceHead head, decode_space_head(told));
-  if (head.head.space.is_null()) return fail(Errc::not_found, "anything in that space yet");
-  DOLMEN_TRY(auto disk, room_for(directory));
-  DOLMEN_TRY(const auto machine,
-             SpaceMachine::open(env, std::move(disk), env.memory->best_driver(), {}, {}));
-  CopySummary summary;
-  {
-    Exporter exporter(env, client, *machine, head, patience);
-    DOLMEN_TRY(summary.bytes, exporter.run(progress));
-  }
-  summary.space = machine->image().space();
-  summary.commit = machine->image().last_index();
-  DOLMEN_CHECK(machine->image().store().for_each_object([&](const store::ObjectInfo&) {
-    ++summary.objects;
-    return true;
-  }));
-  DOLMEN_CHECK(machine->close());
-  return summary;
+  DOLMEN_TRY(const SpaceHead head, head_of(client, patience));
+  DOLMEN_TRY(const auto disk, room_for(directory));
+  return export_to(env, client, head, *disk, patience, progress);
+}
+
+Result<CopySummary> export_space(const sys::Env& env, ReplicatedClient& client, sys::Disk& disk,
+                                 std::chrono::milliseconds patience, const Progress& progress) {
+  DOLMEN_TRY(const SpaceHead head, head_of(client, patience));
+  return export_to(env, client, head, disk, patience, progress);
 }
 
 }  // namespace dolmen::node

@@ -15,6 +15,7 @@
 #include <dolmen/replicated.hpp>
 
 #include "node/inspect.hpp"
+#include "sys/disk.hpp"
 #include "sys/env.hpp"
 
 namespace dolmen::node {
@@ -46,6 +47,10 @@ struct CopySummary {
 [[nodiscard]] Result<CopySummary> export_space(const sys::Env& env, ReplicatedClient& client,
                                                const std::string& directory,
                                                std::chrono::milliseconds patience,
+                                               const Progress& progress = {});
+/// The same on an empty disk, which is the caller's.
+[[nodiscard]] Result<CopySummary> export_space(const sys::Env& env, ReplicatedClient& client,
+                                               sys::Disk& disk, std::chrono::milliseconds patience,
                                                const Progress& progress = {});
 
 }  // namespace dolmen::node

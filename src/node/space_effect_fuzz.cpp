@@ -14,6 +14,7 @@
 #include "node/home_part.hpp"
 #include "node/home_request.hpp"
 #include "node/object_parts.hpp"
+#include "node/page_list.hpp"
 #include "node/space_effect.hpp"
 #include "node/space_post.hpp"
 
@@ -86,6 +87,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const node::PageCell& cell : *cells) {
       DOLMEN_ASSERT_CMP(cell.bytes.size(), ==, store::page_bytes(cell.capacity_log2));
     }
+  }
+  if (const auto list = node::decode_page_list(bytes)) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode(*list), bytes));
+  }
+  if (const auto question = node::decode_page_question(bytes)) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode(*question), bytes));
   }
   (void)post_result(bytes);
   const auto image = node::decode_image(bytes);

@@ -11,6 +11,7 @@
 
 #include "node/directory_machine.hpp"
 #include "node/home_part.hpp"
+#include "node/home_request.hpp"
 #include "node/replicated_group.hpp"
 #include "node/space_machine.hpp"
 #include "node/space_post.hpp"
@@ -52,6 +53,10 @@ Result<HomeBytes> make_thing(Space& space, HomeArguments name) {
 SpaceFunctions thing_functions() {
   SpaceFunctions all;
   all["make"] = make_thing;
+  all["keep"] = [](Space& space, HomeArguments name) -> Result<HomeBytes> {
+    DOLMEN_TRY(const auto thing, space.find_or_create<Thing>(std::string(text_in(name))));
+    return encode_ids({thing.id()});
+  };
   all["drop"] = [](Space& space, HomeArguments id) -> Result<HomeBytes> {
     DOLMEN_CHECK(space.erase(id_in(id)));
     return HomeBytes{};
@@ -249,6 +254,26 @@ TEST_F(SpaceHomeTest, ACallOfAnObjectIsExecutedWhereItLives) {
   EXPECT_EQ(call(kAtFunction, encode(AtObject{id, nobody})).error().code(), Errc::not_found);
   ASSERT_TRUE(call("drop", encode_ids({id})));
   EXPECT_EQ(use(id, "a").error().code(), Errc::not_found);
+}
+
+TEST_F(SpaceHomeTest, WithoutAFunctionOfItsOwnASpacePublishesByNameOrId) {
+  EXPECT_EQ(call(kPublishFunction, text_bytes("a")).error().code(), Errc::not_found)
+      << "there is nothing in the space yet";
+  const HomeBytes a = call("keep", text_bytes("a")).value();
+  const HomeBytes b = call("keep", text_bytes("b")).value();
+  EXPECT_EQ(call(kPublishFunction, text_bytes("a")).value(), a);
+  EXPECT_EQ(untold_, std::vector{id_in(a)});
+  EXPECT_EQ(call(kPublishFunction, text_bytes(id_in(b).to_string())).value(), b);
+  exchange();
+  EXPECT_TRUE(directory_.find(id_in(a)));
+  EXPECT_TRUE(directory_.find(id_in(b)));
+  // A name comes first, also one that looks like an id.
+  const HomeBytes c = call("keep", text_bytes(id_in(a).to_string())).value();
+  EXPECT_EQ(call(kPublishFunction, text_bytes(id_in(a).to_string())).value(), c);
+  for (const std::string wrong : {"", "d", "0123456789abcdef0123456789abcdef"}) {
+    EXPECT_EQ(call(kPublishFunction, text_bytes(wrong)).error().code(), Errc::not_found) << wrong;
+  }
+  EXPECT_EQ(query(kPublishFunction, text_bytes("a")).error().code(), Errc::not_found) << "no query";
 }
 
 TEST_F(SpaceHomeTest, IsRefusedWhereItDoesNotBelong) {

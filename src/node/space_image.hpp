@@ -32,6 +32,9 @@ struct SpaceImageOptions {
   /// While pages are sent, those of before are kept until they take so much beside the present
   /// ones.
   std::uint64_t pinned_bytes_max = std::uint64_t{8} << 30;
+  /// What it receives is to be a space of its own, which no group goes on with: objects that are
+  /// still arriving from another space are left out.
+  bool is_copy = false;
 };
 
 class SpaceImage {
@@ -56,9 +59,11 @@ class SpaceImage {
   /// image outlives it. Errors: not_found (it does not hold the records of `head`), store_failed.
   [[nodiscard]] Result<std::unique_ptr<StateSource>> send(const ImageHead& head,
                                                           std::size_t part_bytes);
-  /// … and to take them in, beside what is here. Requires: the one before is gone; the image
+  /// … and to take them in, beside what is here; those that are here are not asked for, unless it
+  /// is to take all, or that went wrong the last time. Requires: the one before is gone; the image
   /// outlives it. Errors: io_error, corrupt (not a head of a space).
-  [[nodiscard]] Result<std::unique_ptr<StateSink>> receive(const ImageHead& head);
+  [[nodiscard]] Result<std::unique_ptr<StateSink>> receive(const ImageHead& head,
+                                                           bool takes_all = false);
   /// What the last receive() brought, once it is whole; nothing: it is not.
   [[nodiscard]] std::optional<ImageHead> received() const {
     return sink_ == nullptr ? std::nullopt : sink_->done();
@@ -108,7 +113,8 @@ class SpaceImage {
   std::unique_ptr<store::Store> store_;
   ObjectId space_;
   store::Index settled_at_ = 0;  ///< pages read as of it
-  SpaceSink* sink_ = nullptr;    ///< of the last receive(), while there is one
+  ImageSink* sink_ = nullptr;    ///< of the last receive(), while there is one
+  bool takes_all_ = false;       ///< what is here was of no use to it
 };
 
 /// Of the object, those that may not be zeros, ascending. `changed`: sorted, of the log.

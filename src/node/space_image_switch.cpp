@@ -16,6 +16,7 @@
 #include "base/hooks.hpp"
 #include "node/space_disk.hpp"
 #include "node/space_image.hpp"
+#include "node/space_merge.hpp"
 
 namespace dolmen::node {
 
@@ -30,20 +31,36 @@ bool has(const std::vector<std::string>& names, std::string_view name) {
 
 }  // namespace
 
-/// Tells the image when it ends.
+/// Tells the image when it ends, and when what the image has is not to be relied on.
 class SpaceImage::Receiver final : public StateSink {
  public:
-  Receiver(SpaceImage& image, const ImageHead& head, const store::CreateOptions& options)
-      : image_(image), sink_(image.env_, *image.disk_, head, options) {
-    image_.sink_ = &sink_;
+  Receiver(SpaceImage& image, const ImageHead& head, bool merges) : image_(image) {
+    const store::CreateOptions options = image.create_options(head.space);
+    if (merges) {
+      sink_ = std::make_unique<SpaceMerge>(image.env_, *image.disk_, head, options);
+    } else {
+      sink_ = std::make_unique<SpaceSink>(image.env_, *image.disk_, head, options,
+                                          image.options_.is_copy);
+    }
+    image_.sink_ = sink_.get();
   }
   ~Receiver() override { image_.sink_ = nullptr; }
-  Result<bool> take(base::Bytes part) override { return sink_.take(part); }
-  Result<bool> is_done() override { return sink_.is_done(); }
+  Result<bool> take(base::Bytes part) override { return told(sink_->take(part)); }
+  Result<bool> is_done() override { return told(sink_->is_done()); }
+  Result<std::optional<std::vector<std::byte>>> question(std::uint64_t number) override {
+    return told(sink_->question(number));
+  }
+  [[nodiscard]] StatePages pages() const override { return sink_->pages(); }
 
  private:
+  template <class T>
+  Result<T> told(Result<T> result) {
+    if (!result && result.error().code() == Errc::corrupt) image_.takes_all_ = true;
+    return result;
+  }
+
   SpaceImage& image_;
-  SpaceSink sink_;
+  std::unique_ptr<ImageSink> sink_;
 };
 
 Result<std::unique_ptr<StateSource>> SpaceImage::send(const ImageHead& head,
@@ -55,16 +72,19 @@ Result<std::unique_ptr<StateSource>> SpaceImage::send(const ImageHead& head,
   return std::make_unique<SpaceSource>(env_, *disk_, head, part_bytes);
 }
 
-Result<std::unique_ptr<StateSink>> SpaceImage::receive(const ImageHead& head) {
+Result<std::unique_ptr<StateSink>> SpaceImage::receive(const ImageHead& head, bool takes_all) {
   DOLMEN_ASSERT(sink_ == nullptr);
   if (head.space.is_null()) return fail(Errc::corrupt, "a state of no space");
   DOLMEN_CHECK(remove_staged(*disk_));
-  return std::make_unique<Receiver>(*this, head, create_options(head.space));
+  const bool is_older = store_ && space_ == head.space && last_index() > 0;
+  const bool merges = is_older && !takes_all && !takes_all_;
+  return std::make_unique<Receiver>(*this, head, merges);
 }
 
 Result<void> SpaceImage::adopt() {
   DOLMEN_ASSERT(received());
   sink_ = nullptr;
+  takes_all_ = false;
   store_.reset();
   DOLMEN_CHECK(disk_->rename(kStagedRoot, kClearingRoot));
   DOLMEN_CHECK(disk_->sync_directory());

@@ -12,6 +12,8 @@ namespace {
 constexpr std::uint32_t kImportMagic = 0x4D494C44;  // "DLIM"
 constexpr std::uint32_t kHeadMagic = 0x44484C44;    // "DLHD"
 constexpr std::uint16_t kImportVersion = 1;
+constexpr std::size_t kImportStateBytes = 56;
+static_assert(sizeof(ObjectId) == 16);
 
 std::unexpected<Error> no_import() { return fail(Errc::corrupt, "a part of an import"); }
 
@@ -46,7 +48,10 @@ Result<Read> read_state(base::ByteReader& in) {
   read.state.cursor.page = in.get<std::uint32_t>();
   const bool is_spare_used = in.get<std::uint32_t>() != 0;
   const ImportCursor& cursor = read.state.cursor;
-  if (in.failed() || is_spare_used || read.state.source.space.is_null()) return no_import();
+  if (in.failed() || is_spare_used) return no_import();
+  read.state.is_given_up = read.step == static_cast<std::uint8_t>(ImportStep::give_up);
+  // Who gives one up need not know whose it is.
+  if (read.state.source.space.is_null() && !read.state.is_given_up) return no_import();
   if (cursor.object.is_null()) {
     if (cursor != ImportCursor{}) return no_import();
     return read;
@@ -82,9 +87,7 @@ Result<ImportCall> decode_import_call(base::Bytes bytes) {
   DOLMEN_TRY(const Read read, read_state(in));
   ImportCall call{.step = static_cast<ImportStep>(read.step), .at = read.state};
   const bool is_part = call.step == ImportStep::part;
-  if (!is_part && call.step != ImportStep::begin && call.step != ImportStep::finish) {
-    return no_import();
-  }
+  if (call.step < ImportStep::begin || call.step > ImportStep::give_up) return no_import();
   if (is_part != (in.remaining() > 0)) return no_import();
   call.pages = in.take(in.remaining());
   return call;
@@ -92,14 +95,16 @@ Result<ImportCall> decode_import_call(base::Bytes bytes) {
 
 std::vector<std::byte> encode(const ImportState& state) {
   base::ByteWriter out;
-  put_state(out, 0, state);
+  put_state(out, state.is_given_up ? static_cast<std::uint8_t>(ImportStep::give_up) : 0, state);
   return out.release();
 }
 
 Result<ImportState> decode_import_state(base::Bytes bytes) {
   base::ByteReader in(bytes);
   DOLMEN_TRY(const Read read, read_state(in));
-  if (read.step != 0) return no_import();
+  if ((read.step != 0 && !read.state.is_given_up) || read.state.source.space.is_null()) {
+    return no_import();
+  }
   // The rest of the marker's page.
   while (in.remaining() > 0) {
     if (in.get<std::uint8_t>() != 0) return no_import();
@@ -136,11 +141,15 @@ Result<ImportedPart> record_of(const ImportState& at, base::Bytes pages, std::si
       cursor.page = page.number + 1;
     }
   }
-  write_marker(record, {.source = at.source, .cursor = cursor});
-  if (record.size() > bytes_max) {
-    return fail(Errc::too_large, "a part of an import", record.size());
-  }
-  return ImportedPart{.record = bytes_of(record), .cursor = cursor};
+  // In front, where whoever looks at the log sees it.
+  base::CommitRecordWriter marker;
+  write_marker(marker, {.source = at.source, .cursor = cursor});
+  const std::size_t bytes = marker.size() + record.size();
+  if (bytes > bytes_max) return fail(Errc::too_large, "a part of an import", bytes);
+  ImportedPart part{.record = bytes_of(marker), .cursor = cursor};
+  const base::Bytes pages_of_it = record.bytes();
+  part.record.insert(part.record.end(), pages_of_it.begin(), pages_of_it.end());
+  return part;
 }
 
 std::vector<std::byte> first_record(const ImportState& state) {
@@ -154,6 +163,36 @@ std::vector<std::byte> last_record() {
   base::CommitRecordWriter record;
   record.erase(kImportMarker);
   return bytes_of(record);
+}
+
+std::vector<std::byte> record_that_erases(const ImportState& state,
+                                          const std::vector<ObjectId>& objects) {
+  base::CommitRecordWriter record;
+  write_marker(record, state);
+  for (const ObjectId& object : objects) record.erase(object);
+  return bytes_of(record);
+}
+
+std::optional<ImportNews> import_news_in(base::Bytes record_head) {
+  base::ByteReader in(record_head);
+  const auto section = [&]() -> std::optional<base::ChangeKind> {
+    const auto kind = in.get<std::uint8_t>();
+    (void)in.take(base::kSectionHeaderBytes - 1 - sizeof(ObjectId));
+    if (in.get_id() != kImportMarker || in.failed()) return std::nullopt;
+    return static_cast<base::ChangeKind>(kind);
+  };
+  auto kind = section();
+  if (kind == base::ChangeKind::erase) return ImportNews{.kind = ImportNews::Kind::finished};
+  const bool is_first = kind == base::ChangeKind::create;
+  if (is_first) kind = section();
+  if (kind != base::ChangeKind::write) return std::nullopt;
+  (void)in.take(base::kRunHeaderBytes);
+  const auto state = decode_import_state(in.take(kImportStateBytes));
+  if (in.failed() || !state) return std::nullopt;
+  return ImportNews{.kind = is_first             ? ImportNews::Kind::begun
+                            : state->is_given_up ? ImportNews::Kind::given_up
+                                                 : ImportNews::Kind::part,
+                    .state = *state};
 }
 
 std::vector<std::byte> encode(const SpaceHead& head) {

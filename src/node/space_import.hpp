@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -52,13 +53,16 @@ struct ImportCursor {
 struct ImportState {
   ImportSource source;
   ImportCursor cursor;
+  /// For ever: nobody goes on with it. What was here is being erased; without a cursor it is.
+  bool is_given_up = false;
   friend bool operator==(const ImportState&, const ImportState&) = default;
 };
 
 enum class ImportStep : std::uint8_t {
-  begin = 1,   ///< of a group without a space, or to go on; the cursor does not count
-  part = 2,    ///< `pages` follow on the cursor
-  finish = 3,  ///< the cursor is behind the last page
+  begin = 1,    ///< of a group without a space, or to go on; the cursor does not count
+  part = 2,     ///< `pages` follow on the cursor
+  finish = 3,   ///< the cursor is behind the last page
+  give_up = 4,  ///< of one that is not finished, whosever it is; again until all of it is erased
 };
 
 /// The arguments of kImportFunction. It returns the state that is reached, as bytes: what does not
@@ -85,6 +89,19 @@ struct ImportedPart {
 /// … that begins, and that ends it.
 [[nodiscard]] std::vector<std::byte> first_record(const ImportState& state);
 [[nodiscard]] std::vector<std::byte> last_record();
+/// … that says that it is given up, and erases these.
+[[nodiscard]] std::vector<std::byte> record_that_erases(const ImportState& state,
+                                                        const std::vector<ObjectId>& objects);
+/// Objects that one of these erases.
+inline constexpr std::size_t kErasedAtOnceMax = 1000;
+/// What a record says of an import, as far as its first bytes show it, which may be all there are.
+struct ImportNews {
+  enum class Kind : std::uint8_t { begun, part, finished, given_up };
+  Kind kind = Kind::begun;
+  ImportState state{};  ///< finished: none
+};
+/// Nothing: it is of no import.
+[[nodiscard]] std::optional<ImportNews> import_news_in(base::Bytes record_head);
 
 /// What kHeadQuery returns.
 struct SpaceHead {

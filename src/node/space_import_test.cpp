@@ -193,6 +193,125 @@ TEST_F(SpaceImportTest, WhatIsNotToBeIsRefused) {
   EXPECT_EQ(step(a, ImportStep::begin, begin, {}, {}), half) << "it is as far as it was";
 }
 
+constexpr ImportState kGiveUp{.source = {}, .cursor = {}, .is_given_up = true};
+
+TEST_F(SpaceImportTest, WhatIsGivenUpIsErasedAtAllMembersAndGoesOnForNobody) {
+  Embedded embedded(20);
+  Member a;
+  Member b;
+  const ImportState begin{.source = embedded.source(), .cursor = {}};
+  EXPECT_EQ(step(a, ImportStep::give_up, kGiveUp, {}, {&b}).error().code(), Errc::not_found);
+  ImportState at = step(a, ImportStep::begin, begin, {}, {&b}).value();
+  const std::vector<Bytes> parts = embedded.parts();
+  for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
+    at = step(a, ImportStep::part, at, parts[i], {&b}).value();
+  }
+  const auto objects = [](Member& member) {
+    std::uint64_t count = 0;
+    EXPECT_TRUE(member.machine().image().store().for_each_object([&](const store::ObjectInfo&) {
+      ++count;
+      return true;
+    }));
+    return count;
+  };
+  ASSERT_GT(objects(b), 1u);
+  const ImportState over = step(a, ImportStep::give_up, kGiveUp, {}, {&b}).value();
+  EXPECT_TRUE(over.is_given_up);
+  EXPECT_EQ(over.cursor, ImportCursor{});
+  EXPECT_EQ(over.source, embedded.source());
+  for (Member* const member : {&a, &b}) {
+    EXPECT_EQ(objects(*member), 1u) << "the marker";
+    const auto stats = member->machine().image().store().stats();
+    EXPECT_LE(stats.pages_live_bytes, 8192u) << "and what it had of the disk is free";
+    EXPECT_LE(stats.log_tail_bytes, 4096u);
+  }
+  EXPECT_EQ(refusal(a), Errc::unfinished);
+  // Whoever leads next, also after a crash, says the same.
+  b.lose_power();
+  replay(b);
+  EXPECT_EQ(step(b, ImportStep::give_up, kGiveUp, {}, {&a}), over);
+  EXPECT_EQ(refusal(b), Errc::unfinished);
+  for (const ImportStep kind : {ImportStep::begin, ImportStep::finish}) {
+    EXPECT_EQ(step(b, kind, begin, {}, {&a}).error().code(), Errc::already_exists);
+    EXPECT_EQ(step(b, kind, at, {}, {&a}).error().code(), Errc::already_exists);
+  }
+  EXPECT_EQ(step(b, ImportStep::part, at, parts.back(), {&a}).error().code(), Errc::already_exists);
+  EXPECT_EQ(objects(a), 1u);
+  EXPECT_EQ(a.pages(), b.pages());
+}
+
+// The one that was decided first counts, whatever somebody looked at before.
+TEST_F(SpaceImportTest, WhatWasFinishedMeanwhileIsNotGivenUp) {
+  Embedded embedded(3);
+  Member a;
+  ImportState at =
+      step(a, ImportStep::begin, {.source = embedded.source(), .cursor = {}}, {}, {}).value();
+  for (const Bytes& part : embedded.parts()) {
+    at = step(a, ImportStep::part, at, part, {}).value();
+  }
+  ASSERT_TRUE(step(a, ImportStep::finish, at, {}, {}));
+  EXPECT_EQ(step(a, ImportStep::give_up, kGiveUp, {}, {}).error().code(), Errc::not_found);
+  EXPECT_EQ(a.query("total").value(), 6u);
+  EXPECT_EQ(step(a, ImportStep::give_up, kGiveUp, {}, {}).error().code(), Errc::not_found)
+      << "also where it is open";
+  EXPECT_EQ(a.query("total").value(), 6u);
+}
+
+TEST_F(SpaceImportTest, MoreThanOneRecordErasesIsErasedStepByStep) {
+  Embedded embedded(3);
+  const ImportSource source = embedded.source();
+  Member a;
+  ImportState at = step(a, ImportStep::begin, {.source = source, .cursor = {}}, {}, {}).value();
+  constexpr std::uint64_t kObjects = 2 * kErasedAtOnceMax + 1;
+  for (std::uint64_t first = 1; first <= kObjects; first += 100) {
+    ImageWriter pages({.space = source.space, .last_index = source.last_index});
+    for (std::uint64_t i = first; i < first + 100 && i <= kObjects; ++i) pages.begin({1, i}, 9);
+    at = step(a, ImportStep::part, at, pages.finish(), {}).value();
+  }
+  int steps = 0;
+  for (ImportState told = at; told.cursor != ImportCursor{}; ++steps) {
+    told = step(a, ImportStep::give_up, kGiveUp, {}, {}).value();
+    ASSERT_TRUE(told.is_given_up);
+  }
+  EXPECT_GE(steps, 3);
+}
+
+TEST(SpaceImport, ARecordSaysInItsFirstBytesWhatItIsOfAnImport) {
+  const ImportState state{.source = {.space = {7, 8}, .last_index = 9},
+                          .cursor = {.object = {1, 2}, .page = 3, .capacity_log2 = 12}};
+  using Kind = ImportNews::Kind;
+  const auto news = [](const Bytes& record) {
+    return import_news_in(base::Bytes(record).first(std::min<std::size_t>(record.size(), 140)));
+  };
+  const auto begun = news(first_record({.source = state.source, .cursor = {}}));
+  ASSERT_TRUE(begun);
+  EXPECT_EQ(begun->kind, Kind::begun);
+  EXPECT_EQ(begun->state.source, state.source);
+  ImageWriter pages({.space = {7, 8}, .last_index = 9});
+  pages.begin({5, 5}, 12);
+  std::ranges::fill(pages.page(0, 4096), std::byte{1});
+  const auto part = news(record_of(state, pages.finish(), 1u << 20).value().record);
+  ASSERT_TRUE(part);
+  EXPECT_EQ(part->kind, Kind::part);
+  EXPECT_EQ(part->state.cursor, (ImportCursor{.object = {5, 5}, .page = 1, .capacity_log2 = 12}));
+  const auto finished = news(last_record());
+  ASSERT_TRUE(finished);
+  EXPECT_EQ(finished->kind, Kind::finished);
+  ImportState over = state;
+  over.is_given_up = true;
+  const auto given_up = news(record_that_erases(over, {{1, 2}}));
+  ASSERT_TRUE(given_up);
+  EXPECT_EQ(given_up->kind, Kind::given_up);
+  EXPECT_EQ(given_up->state, over);
+  base::CommitRecordWriter other;
+  other.erase({1, 2});
+  EXPECT_FALSE(news({other.bytes().begin(), other.bytes().end()}));
+  EXPECT_FALSE(news({}));
+  for (std::size_t bytes = 1; bytes < 24; ++bytes) {
+    EXPECT_FALSE(import_news_in(base::Bytes(first_record(state)).first(bytes))) << bytes;
+  }
+}
+
 TEST(SpaceImport, NamesWithItsPrefixAreNoPrograms) {
   SpaceFunctions functions;
   functions["dolmen.push"] = push;
@@ -239,6 +358,8 @@ TEST(SpaceImport, WhatIsNoneIsRefused) {
   EXPECT_FALSE(change(0, 1)) << "magic";
   EXPECT_FALSE(change(4, 2)) << "version";
   EXPECT_FALSE(change(6, 9)) << "step";
+  EXPECT_FALSE(change(6, 2)) << "step of a call";
+  EXPECT_TRUE(change(6, 4)) << "given up";
   EXPECT_FALSE(change(7, 31)) << "capacity";
   EXPECT_FALSE(change(53, 1)) << "reserved";
   Bytes longer = encode(some_import().at);
@@ -247,6 +368,12 @@ TEST(SpaceImport, WhatIsNoneIsRefused) {
   longer.back() = std::byte{1};
   EXPECT_FALSE(decode_import_state(longer));
   EXPECT_FALSE(decode_import_call(encode(some_import()))) << "a part without pages";
+  // To give one up nobody need know whose it is; all else is of a space.
+  for (const ImportStep kind : {ImportStep::begin, ImportStep::give_up}) {
+    const Bytes call = encode(ImportCall{.step = kind, .at = kGiveUp});
+    EXPECT_EQ(decode_import_call(call).has_value(), kind == ImportStep::give_up);
+  }
+  EXPECT_FALSE(decode_import_state(encode(kGiveUp)));
   EXPECT_FALSE(decode_space_head(encode(some_import())));
 }
 

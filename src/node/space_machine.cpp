@@ -69,6 +69,7 @@ void SpaceMachine::forget_space() const noexcept {
 }
 
 Result<std::vector<std::byte>> SpaceMachine::run(const SpaceCall& call, bool is_query) const {
+  if (call.function == kPublishFunction && !is_query) return publish_named(call.arguments);
   const auto found = functions_.find(call.function);
   if (found == functions_.end()) {
     return fail(Errc::not_found, "a function of that name");  // which a client knows, and chose
@@ -290,6 +291,9 @@ Result<void> SpaceMachine::decided(std::uint64_t index) {
   const bool is_early = DOLMEN_PLANTED("space.image_ahead");
   while (!waiting_.empty() && (waiting_.front().index <= index || is_early)) {
     DOLMEN_CHECK(put(waiting_.front()));
+    const auto news = import_news_in(waiting_.front().record);
+    is_room_due_ |=
+        news && news->kind == ImportNews::Kind::given_up && news->state.cursor == ImportCursor{};
     waiting_.pop_front();
     // A member that starts has a whole log of them, for which the image's may have no room.
     if (!space_ && is_checkpoint_due()) DOLMEN_CHECK(checkpoint());
@@ -300,7 +304,7 @@ Result<void> SpaceMachine::decided(std::uint64_t index) {
 bool SpaceMachine::is_checkpoint_due() {
   if (image_->space().is_null()) return false;
   const bool is_early = DOLMEN_BUGGIFY("node.image_checkpoint_early");
-  if (!is_early && !image_->store().checkpoint_due()) return false;
+  if (!is_early && !is_room_due_ && !image_->store().checkpoint_due()) return false;
   const std::uint64_t early_bytes = is_early ? options_.image.tail_bytes_max / 4 : 0;
   return image_->store().stats().log_tail_bytes >= std::max(retry_at_bytes_, early_bytes);
 }
@@ -309,6 +313,7 @@ bool SpaceMachine::is_checkpoint_due() {
 Result<void> SpaceMachine::checkpoint() {
   const auto written = space_ ? space_->checkpoint() : image_->checkpoint();
   retry_at_bytes_ = 0;
+  is_room_due_ = false;
   // The log stays longer then, which is all that is lost by it. Not with every turn anew.
   if (!written && written.error().code() == Errc::no_space) {
     retry_at_bytes_ = image_->store().stats().log_tail_bytes + options_.image.tail_bytes_max / 8;

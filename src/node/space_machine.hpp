@@ -96,6 +96,7 @@ class SpaceMachine final : public StateMachine {
   [[nodiscard]] Result<std::vector<std::byte>> import_step(const ImportCall& call,
                                                            std::vector<std::byte>& record);
   [[nodiscard]] Result<void> finish_import(const ImportState& at);
+  [[nodiscard]] Result<std::vector<std::byte>> give_up_import(std::vector<std::byte>& record);
   /// Knows whether something is imported. Requires: nothing waits. Errors: of the image.
   [[nodiscard]] Result<void> look_for_import();
   [[nodiscard]] SpaceHead told_head() const;
@@ -106,6 +107,8 @@ class SpaceMachine final : public StateMachine {
   void forget_space() const noexcept;
   void leave_behind() noexcept;
   [[nodiscard]] Result<std::vector<std::byte>> run(const SpaceCall& call, bool is_query) const;
+  /// What kPublishFunction is.
+  [[nodiscard]] Result<std::vector<std::byte>> publish_named(base::Bytes argument) const;
   struct Executed {
     Result<std::vector<std::byte>> result;
     std::vector<std::vector<std::byte>> records;
@@ -172,6 +175,7 @@ class SpaceMachine final : public StateMachine {
   store::Index position_ = 0;
   std::deque<Waiting> waiting_;
   std::uint64_t retry_at_bytes_ = 0;  ///< of the image's log: after a checkpoint without room
+  bool is_room_due_ = false;  ///< what a checkpoint frees is not to wait for a log that grows
   /// Until then the space is not opened: somebody waits for the image to be all that was executed.
   std::uint64_t rest_until_ns_ = 0;
   std::map<ObjectId, ObjectParts> leaving_{};  ///< as far as this leader posted parts of them

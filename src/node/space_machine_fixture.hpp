@@ -193,8 +193,10 @@ inline std::unique_ptr<StateSink> bring(Member& from, Member& to, const Bytes& r
   auto source = from.machine().send_state(reference, 4096).value();
   auto sink = to.machine().receive_state(reference).value();
   for (std::uint64_t number = 0;; ++number) {
+    std::optional<Bytes> question;
+    while (!question) question = sink->question(number).value();
     std::optional<Bytes> part;
-    while (!part) part = source->part(number).value();
+    while (!part) part = source->answer(number, *question).value();
     while (!sink->take(*part).value()) {
     }
     if (part->empty()) break;

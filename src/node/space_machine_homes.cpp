@@ -2,16 +2,44 @@
 //
 // What a space does about objects of its that the directory knows (docs/homes.md).
 #include <algorithm>
+#include <optional>
+#include <string>
 #include <utility>
 #include <variant>
 
 #include "base/commit_record.hpp"
+#include "node/home_request.hpp"
 #include "node/space_machine.hpp"
+#include "txn/catalog.hpp"
+#include "txn/view_core.hpp"
 
 namespace dolmen::node {
 
 void SpaceMachine::use_homes(HomePart::Shards shards, const cluster::HomeLimits& limits) {
   homes_ = std::make_unique<HomePart>(mail_->mailbox().self(), std::move(shards), limits);
+}
+
+Result<std::vector<std::byte>> SpaceMachine::publish_named(base::Bytes argument) const {
+  std::string text(argument.size(), '\0');
+  std::ranges::transform(argument, text.begin(), [](std::byte b) { return static_cast<char>(b); });
+  const std::string_view name = text;
+  DOLMEN_TRY(const View now, space_->view(ReadOptions{Level::visible}));
+  const auto found = now.read([&]() -> Result<std::optional<ObjectId>> {
+    const auto catalog = txn::catalog_of(now.core(), name);
+    if (!catalog && catalog.error().code() != Errc::not_found) {
+      return std::unexpected(catalog.error());
+    }
+    if (catalog) {
+      const auto entry = (*catalog)->by_name.find(name);
+      if (entry != (*catalog)->by_name.end()) return entry->second.object;
+    }
+    return ObjectId::parse(name);
+  });
+  if (!found) return std::unexpected(found.error());
+  DOLMEN_TRY(const std::optional<ObjectId> id, *found);
+  if (!id) return fail(Errc::not_found, "an object of that name or id in the space");
+  DOLMEN_CHECK(publish(*space_, *id));
+  return encode_ids({*id});
 }
 
 Result<void> SpaceMachine::judge_homes(Executed& executed, const cluster::MailChange& change) {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A replicated space that is imported: what its leader makes of the parts.
+#include <algorithm>
 #include <array>
 #include <utility>
 
+#include "base/commit_record.hpp"
 #include "base/hooks.hpp"
 #include "node/space_machine.hpp"
 
@@ -55,6 +57,28 @@ Result<void> SpaceMachine::finish_import(const ImportState& at) {
   return opened;
 }
 
+/// Erases what is here of it, as much as one record should. The marker stays: nobody opens the
+/// space, and nobody goes on with the import.
+Result<std::vector<std::byte>> SpaceMachine::give_up_import(std::vector<std::byte>& record) {
+  const bool is_over = import_->is_given_up && import_->cursor == ImportCursor{};
+  if (is_over) return encode(*import_);
+  DOLMEN_CHECK(image_->settle());
+  constexpr std::size_t kMarkerRoom = 256;
+  const std::size_t most = std::min(
+      kErasedAtOnceMax, (image_->record_bytes_max() - kMarkerRoom) / base::kSectionHeaderBytes);
+  std::vector<ObjectId> here;
+  DOLMEN_CHECK(image_->store().for_each_object([&](const store::ObjectInfo& info) {
+    if (info.object != kImportMarker) here.push_back(info.object);
+    return here.size() <= most;
+  }));
+  const bool is_rest = here.size() <= most;
+  here.resize(std::min(here.size(), most));
+  import_->is_given_up = true;
+  if (is_rest) import_->cursor = {};
+  record = record_that_erases(*import_, here);
+  return encode(*import_);
+}
+
 /// What is told; and the record that makes it so, if there is to be one.
 Result<std::vector<std::byte>> SpaceMachine::import_step(const ImportCall& call,
                                                          std::vector<std::byte>& record) {
@@ -66,6 +90,8 @@ Result<std::vector<std::byte>> SpaceMachine::import_step(const ImportCall& call,
     return encode(begun);
   }
   if (!import_) return fail(Errc::not_found, "an import");
+  if (call.step == ImportStep::give_up) return give_up_import(record);
+  if (import_->is_given_up) return fail(Errc::already_exists, "an import that was given up");
   if (import_->source != call.at.source) {
     return fail(Errc::already_exists, "another space, or another moment of it, is imported there",
                 import_->source.last_index);

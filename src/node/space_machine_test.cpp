@@ -186,6 +186,62 @@ TEST_F(SpaceMachineTest, AStateIsOfOneMoment) {
   EXPECT_FALSE(is_of_one_moment(fill));
 }
 
+// What is compared is what was there when it began, whatever both do meanwhile.
+TEST_F(SpaceMachineTest, AnOlderImageMayGoOnWhileItIsUsed) {
+  Member a;
+  Member b;
+  for (std::uint64_t i = 0; i < 4; ++i) decide(a, "fill", 400 + i, {&b});
+  for (std::uint64_t i = 0; i < 50; ++i) decide(a, "push", i, {&b});
+  const std::size_t common = log_.size();
+  for (std::uint64_t i = 0; i < 4; ++i) decide(a, "fill", 410 + i, {});
+  const Bytes reference = a.machine().try_snapshot().value();
+  const Bytes expected = a.pages();
+  auto source = a.machine().send_state(reference, 1024).value();
+  auto sink = b.machine().receive_state(reference).value();
+  for (std::uint64_t number = 0;; ++number) {
+    const Bytes question = sink->question(number).value().value();
+    const Bytes part = source->answer(number, question).value().value();
+    // Entries come to it after all, and every block of before is wanted.
+    if (number < log_.size() - common) {
+      b.apply(log_[common + number]);
+      ASSERT_TRUE(b.machine().decided(log_[common + number].index));
+      (void)b.machine().try_snapshot().value();
+    }
+    if (number < 20) decide(a, "fill", 500 + number, {});
+    (void)a.machine().try_snapshot().value();
+    ASSERT_TRUE(sink->take(part).value());
+    if (part.empty()) break;
+  }
+  ASSERT_TRUE(sink->is_done().value());
+  EXPECT_GT(sink->pages().kept, 0u);
+  EXPECT_GT(sink->pages().received, 0u);
+  ASSERT_TRUE(b.machine().image().adopt());
+  EXPECT_EQ(b.pages(), expected);
+}
+
+// A new replica whose directory is one of before: its log knows of nothing that is there.
+TEST_F(SpaceMachineTest, AnImageOfAnEarlierReplicaIsOfUse) {
+  Member a;
+  Member b;
+  decide(a, "fill", 500, {&b});
+  b.start();
+  decide(a, "push", 1, {});
+  const Bytes state = a.machine().try_snapshot().value();
+  const auto sink = bring(a, b, state);
+  EXPECT_GT(sink->pages().kept, 0u);
+  ASSERT_TRUE(b.machine().restore(state));
+  EXPECT_EQ(a.pages(), b.pages());
+  EXPECT_EQ(decide(b, "push", 2, {&a}), 2u);
+  EXPECT_EQ(a.pages(), b.pages());
+  // Or it has the entries.
+  Member c;
+  for (std::size_t i = 0; i < 2; ++i) c.apply(log_[i]);
+  ASSERT_TRUE(c.machine().decided(log_[1].index));
+  c.start();
+  replay(c);
+  EXPECT_EQ(a.pages(), c.pages());
+}
+
 // The image of a member that starts again may be of a later entry than the one it is at.
 TEST_F(SpaceMachineTest, NoSnapshotIsOfAnotherPosition) {
   Member a;

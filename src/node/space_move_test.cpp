@@ -300,6 +300,51 @@ class SpaceMoveTest : public testing::Test {
   std::optional<Elsewhere> elsewhere_;
 };
 
+/// A directory to which the state of the group is copied, as for another member or for an export.
+std::unique_ptr<SpaceMachine> copy_of(Group& group, const sys::Env& env, sys::Disk& disk,
+                                      bool is_copy, std::size_t part_bytes) {
+  auto copy = SpaceMachine::open(env, std::make_unique<sys::BorrowedDisk>(disk),
+                                 sys::linux_env().memory->best_driver(), {},
+                                 {.image = {.is_copy = is_copy}})
+                  .value();
+  const MoveBytes state = group.machine().try_snapshot().value();
+  const base::Bytes reference = group.machine().reference_in(state);
+  auto source = group.machine().send_state(reference, part_bytes).value();
+  auto sink = copy->receive_state(reference).value();
+  std::optional<MoveBytes> part;
+  for (std::uint64_t number = 0; !part || !part->empty(); ++number) {
+    part.reset();
+    while (!part) part = source->part(number).value();
+    while (!sink->take(*part).value()) continue;
+  }
+  while (!sink->is_done().value()) continue;
+  EXPECT_TRUE(copy->image().adopt());
+  return copy;
+}
+
+// A member goes on with what arrived of it; nobody goes on with a copy.
+TEST_F(SpaceMoveTest, ACopyThatIsMadeWhileAnObjectArrivesHasNothingOfIt) {
+  const ObjectId id = make(kManyParts);
+  ASSERT_EQ(move(north_, id, kSouth).verdict, HomeVerdict::applied);
+  post_parts(north_);
+  for (int parts = 0; parts < 3; ++parts) ASSERT_TRUE(deliver(north_, south_));
+  ASSERT_EQ(status(south_, id).state, HomeState::arriving);
+  // Also where a part of the state has one page of it.
+  for (const std::size_t part_bytes : {1u << 20, 4096u, 60u}) {
+    sim::SimDisk disk(part_bytes);
+    EXPECT_FALSE(copy_of(south_, env_, disk, true, part_bytes)->image().store().find(id).value())
+        << part_bytes;
+  }
+  sim::SimDisk as_member(7);
+  EXPECT_TRUE(copy_of(south_, env_, as_member, false, 4096)->image().store().find(id).value());
+  settle();
+  sim::SimDisk whole(8);
+  const auto copy = copy_of(south_, env_, whole, true, 4096);
+  EXPECT_TRUE(copy->image().store().find(id).value());
+  EXPECT_EQ(copy->image().pages(1u << 30).value(),
+            south_.machine().image().pages(1u << 30).value());
+}
+
 TEST_F(SpaceMoveTest, AnObjectMovesWithWhatWasWrittenToIt) {
   constexpr std::uint64_t kCount = 100'000;  // some 0.8 MB: two parts
   const ObjectId id = make(kCount);

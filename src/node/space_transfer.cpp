@@ -8,6 +8,7 @@
 
 #include <dolmen/assert.hpp>
 
+#include "base/copy.hpp"
 #include "base/hooks.hpp"
 #include "node/space_disk.hpp"
 #include "node/space_image.hpp"
@@ -72,16 +73,20 @@ Result<std::vector<std::byte>> SpaceSource::read() {
   return out.finish();
 }
 
+Result<void> SpaceSource::look_into_object() {
+  const store::ObjectInfo& info = objects_[object_];
+  DOLMEN_TRY(pages_, pages_of(*reader_, info, changed_));
+  if (info.object == from_.object) {
+    std::erase_if(pages_, [&](std::uint32_t page) { return page < from_.page; });
+  }
+  page_ = 0;
+  is_inside_ = true;
+  return {};
+}
+
 Result<void> SpaceSource::read_object(ImageWriter& out) {
   const store::ObjectInfo& info = objects_[object_];
-  if (!is_inside_) {
-    DOLMEN_TRY(pages_, pages_of(*reader_, info, changed_));
-    if (info.object == from_.object) {
-      std::erase_if(pages_, [&](std::uint32_t page) { return page < from_.page; });
-    }
-    page_ = 0;
-    is_inside_ = true;
-  }
+  if (!is_inside_) DOLMEN_CHECK(look_into_object());
   const std::size_t page_bytes = store::page_bytes(info.capacity_log2);
   out.begin(info.object, info.capacity_log2);
   for (; page_ < pages_.size() && out.size() < part_bytes_; ++page_) {
@@ -118,14 +123,23 @@ void SpaceSource::produce() {
 
 void SpaceSource::run() {
   while (true) {
+    bool is_asked = false;
     {
       const base::Lock lock(mutex_);
-      while (!ends_ && (failure_ || is_complete_ || first_ + parts_.size() >= asked_ + kAheadMax)) {
-        more_.wait(mutex_);
-      }
+      // It reads ahead for who asks for all of it.
+      const auto is_due = [&]() DOLMEN_REQUIRES(mutex_) {
+        if (failure_) return false;
+        return asked_ > 0 && !is_complete_ && first_ + parts_.size() < asked_ + kAheadMax;
+      };
+      while (!ends_ && (failure_ || questions_.empty()) && !is_due()) more_.wait(mutex_);
       if (ends_) return;
+      is_asked = !questions_.empty();
     }
-    produce();
+    if (is_asked) {
+      answer_next();
+    } else {
+      produce();
+    }
   }
 }
 
@@ -154,41 +168,55 @@ Result<std::optional<std::vector<std::byte>>> SpaceSource::part(std::uint64_t nu
 
 // --- where it goes -------------------------------------------------------------------------------
 
-/// Parts that become durable together.
-struct SpaceSink::Batch final : store::PageSource {
-  struct Page {
-    store::PageKey key;
-    base::Bytes bytes;
+void Worker::start(const sys::Env& env, const char* name, const char* what,
+                   std::function<Result<void>()> body) {
+  DOLMEN_ASSERT(!is_at_work_);
+  is_at_work_ = true;
+  is_over_.store(false, std::memory_order_relaxed);
+  const auto run = [this, what, body = std::move(body)] {
+    try {
+      result_ = body();
+    } catch (const std::bad_alloc&) {
+      result_ = fail(Errc::out_of_memory, what);
+    }
+    is_over_.store(true, std::memory_order_release);
   };
-  std::deque<std::vector<std::byte>> parts;
-  std::size_t bytes = 0;
-  std::vector<Page> pages;  ///< ascending
-  std::vector<std::pair<ObjectId, std::uint8_t>> objects;
-
-  Result<void> read_page_as_of(const store::PageKey& key, store::Index,
-                               base::MutableBytes out) override {
-    std::ranges::fill(out, std::byte{0});
-    const auto page = std::ranges::lower_bound(pages, key, {}, &Page::key);
-    if (page != pages.end() && page->key == key) std::ranges::copy(page->bytes, out.begin());
-    return {};
+  auto thread = env.process->start_thread(name, run);
+  if (thread) {
+    thread_ = std::move(*thread);
+  } else {
+    run();
   }
-};
+}
 
-SpaceSink::SpaceSink(const sys::Env& env, sys::Disk& disk, const ImageHead& wanted,
-                     const store::CreateOptions& options)
-    : env_(env),
-      disk_(disk),
-      wanted_(wanted),
-      options_(options),
-      filling_(std::make_unique<Batch>()) {}
-
-SpaceSink::~SpaceSink() {
+Result<void> Worker::join() {
   thread_.reset();
+  is_at_work_ = false;
+  return result_;
+}
+
+Result<void> PageBatch::read_page_as_of(const store::PageKey& key, store::Index,
+                                        base::MutableBytes out) {
+  std::ranges::fill(out, std::byte{0});
+  const auto page = std::ranges::lower_bound(pages, key, {}, &Page::key);
+  if (page != pages.end() && page->key == key) base::copy_bytes(page->bytes, out);
+  return {};
+}
+
+StagedSpace::StagedSpace(const sys::Env& env, sys::Disk& disk, const ImageHead& wanted,
+                         const store::CreateOptions& options)
+    : env_(env), disk_(disk), wanted_(wanted), options_(options) {}
+
+StagedSpace::~StagedSpace() {
   store_.reset();
   (void)remove_staged(disk_);  // else the next opening does
 }
 
-Result<void> SpaceSink::begin(const ImageHead& head) {
+Result<void> StagedSpace::begin(const ImageHead& head) {
+  if (store_) {
+    if (head.space == head_.space && head.last_index == head_.last_index) return {};
+    return fail(Errc::corrupt, "a state of two moments");
+  }
   if (head.space != wanted_.space || head.last_index < wanted_.last_index) {
     return fail(Errc::corrupt, "a state of another space, or of before");
   }
@@ -198,8 +226,52 @@ Result<void> SpaceSink::begin(const ImageHead& head) {
   options.unfinished = true;
   DOLMEN_TRY(store_, store::Store::create(env_, std::make_unique<StagedDisk>(disk_), options));
   head_ = head;
-  is_begun_ = true;
   return {};
+}
+
+Result<void> StagedSpace::write(PageBatch& batch) {
+  store::CheckpointRequest request;
+  request.as_of = head_.last_index;
+  request.source = &batch;
+  request.capacity_log2 = std::move(batch.objects);
+  request.pages.reserve(batch.pages.size());
+  for (const PageBatch::Page& page : batch.pages) request.pages.push_back(page.key);
+  if (request.pages.empty() && request.capacity_log2.empty()) return {};
+  DOLMEN_CHECK(store_->checkpoint(request));
+  return {};
+}
+
+Result<void> StagedSpace::finish() {
+  DOLMEN_CHECK(store_->finish());
+  DOLMEN_CHECK(store_->close());
+  store_.reset();
+  DOLMEN_PROBE("space_image.staged");
+  done_ = head_;
+  return {};
+}
+
+SpaceSink::SpaceSink(const sys::Env& env, sys::Disk& disk, const ImageHead& wanted,
+                     const store::CreateOptions& options, bool is_copy)
+    : env_(env),
+      is_copy_(is_copy),
+      staged_(env, disk, wanted, options),
+      filling_(std::make_unique<PageBatch>()) {}
+
+SpaceSink::~SpaceSink() { worker_.end(); }
+
+// Of an object that is arriving the page with the header comes last, and pages of zeros are not
+// sent. So it is one if its first page that is here is another one, or none is.
+bool SpaceSink::takes(const ImageObject& object, bool goes_on) {
+  if (!is_copy_) {
+    if (!goes_on) filling_->objects.emplace_back(object.id, object.capacity_log2);
+    return true;
+  }
+  if (!goes_on) has_header_.reset();
+  if (!has_header_ && !object.pages.empty()) {
+    has_header_ = object.pages.front().number == 0;
+    if (*has_header_) filling_->objects.emplace_back(object.id, object.capacity_log2);
+  }
+  return has_header_.value_or(false);
 }
 
 /// Its bytes are in the batch that is being filled.
@@ -210,13 +282,15 @@ Result<void> SpaceSink::add(const DecodedImage& image) {
       return fail(Errc::corrupt, "a state whose object has two sizes");
     }
     if (last_ && object.id < last_->object) return fail(Errc::corrupt, "a state out of order");
-    if (!goes_on) filling_->objects.emplace_back(object.id, object.capacity_log2);
+    const bool is_taken = takes(object, goes_on);
     for (const ImageObject::Page& page : object.pages) {
+      if (!is_taken) break;
       const store::PageKey key{object.id, page.number};
       if (!filling_->pages.empty() && key <= filling_->pages.back().key) {
         return fail(Errc::corrupt, "a state out of order");
       }
       filling_->pages.push_back({.key = key, .bytes = page.bytes});
+      ++received_;
     }
     last_ = {object.id, 0};
     last_capacity_log2_ = object.capacity_log2;
@@ -224,78 +298,46 @@ Result<void> SpaceSink::add(const DecodedImage& image) {
   return {};
 }
 
-Result<void> SpaceSink::write(Batch& batch) {
-  store::CheckpointRequest request;
-  request.as_of = head_.last_index;
-  request.source = &batch;
-  request.capacity_log2 = std::move(batch.objects);
-  request.pages.reserve(batch.pages.size());
-  for (const Batch::Page& page : batch.pages) request.pages.push_back(page.key);
-  if (request.pages.empty() && request.capacity_log2.empty()) return {};
-  DOLMEN_CHECK(store_->checkpoint(request));
-  return {};
-}
-
 void SpaceSink::start_writing() {
-  writing_ = std::exchange(filling_, std::make_unique<Batch>());
-  is_written_.store(false, std::memory_order_relaxed);
-  const auto body = [this] {
-    try {
-      written_ = write(*writing_);
-    } catch (const std::bad_alloc&) {
-      written_ = fail(Errc::out_of_memory, "a state that is received");
-    }
-    is_written_.store(true, std::memory_order_release);
-  };
-  auto thread = env_.process->start_thread("dolmen-take", body);
-  if (thread) {
-    thread_ = std::move(*thread);
-  } else {
-    body();
-  }
+  writing_ = std::exchange(filling_, std::make_unique<PageBatch>());
+  worker_.start(env_, "dolmen-take", "a state that is received",
+                [this] { return staged_.write(*writing_); });
 }
 
 Result<void> SpaceSink::join() {
-  thread_.reset();
+  const auto written = worker_.join();
   writing_.reset();
-  return written_;
+  return written;
 }
 
 Result<bool> SpaceSink::take(base::Bytes part) {
-  if (writing_ && is_written_.load(std::memory_order_acquire)) DOLMEN_CHECK(join());
+  if (writing_ && worker_.is_over()) DOLMEN_CHECK(join());
   if (writing_ && filling_->bytes >= kBatchBytes) return false;
   if (part.empty()) {
-    if (!is_begun_) return fail(Errc::corrupt, "a state without a beginning");
+    if (!staged_.is_begun()) return fail(Errc::corrupt, "a state without a beginning");
     is_ended_ = true;
     return true;
   }
   filling_->parts.emplace_back(part.begin(), part.end());
   filling_->bytes += part.size();
   DOLMEN_TRY(const DecodedImage image, decode_image(filling_->parts.back()));
-  if (!is_begun_) DOLMEN_CHECK(begin(image.head));
-  if (image.head.space != head_.space || image.head.last_index != head_.last_index) {
-    return fail(Errc::corrupt, "a state of two moments");
-  }
+  DOLMEN_CHECK(staged_.begin(image.head));
   DOLMEN_CHECK(add(image));
   if (!writing_ && filling_->bytes >= kBatchBytes) start_writing();
   return true;
 }
 
 Result<bool> SpaceSink::is_done() {
-  if (done_) return true;
+  if (done()) return true;
   if (!is_ended_) return false;
-  if (writing_ && !is_written_.load(std::memory_order_acquire)) return false;
+  if (writing_ && !worker_.is_over()) return false;
   if (writing_) DOLMEN_CHECK(join());
   if (filling_->bytes > 0 && !DOLMEN_PLANTED("space.done_early")) {
     start_writing();
-    if (thread_) return false;
+    if (!worker_.is_over()) return false;
     DOLMEN_CHECK(join());
   }
-  DOLMEN_CHECK(store_->finish());
-  DOLMEN_CHECK(store_->close());
-  store_.reset();
-  DOLMEN_PROBE("space_image.staged");
-  done_ = head_;
+  DOLMEN_CHECK(staged_.finish());
   return true;
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -72,7 +73,7 @@ Bytes made(std::uint64_t index, std::uint64_t salt, std::uint32_t pages) {
 }
 
 Result<void> take(SpaceImage& image, const Bytes& part, store::Index index) {
-  DOLMEN_TRY(const auto sink, image.receive({.space = kSpace, .last_index = index}));
+  DOLMEN_TRY(const auto sink, image.receive({.space = kSpace, .last_index = index}, true));
   DOLMEN_CHECK(sink->take(part));
   DOLMEN_CHECK(sink->take({}));
   while (true) {
@@ -86,13 +87,20 @@ Result<int> bring(SpaceImage& from, SpaceImage& to, store::Index index, std::siz
   DOLMEN_TRY(const auto source, from.send({.space = kSpace, .last_index = index}, part_bytes));
   DOLMEN_TRY(const auto sink, to.receive({.space = kSpace, .last_index = index}));
   int parts = 0;
+  std::optional<Bytes> question;
   while (true) {
-    DOLMEN_TRY(const auto part, source->part(static_cast<std::uint64_t>(parts)));
+    const auto number = static_cast<std::uint64_t>(parts);
+    if (!question) {
+      DOLMEN_TRY(question, sink->question(number));
+      continue;
+    }
+    DOLMEN_TRY(const auto part, source->answer(number, *question));
     if (!part) continue;
     DOLMEN_TRY(const bool is_taken, sink->take(*part));
     if (!is_taken) continue;
     if (part->empty()) break;
     ++parts;
+    question.reset();
   }
   while (true) {
     DOLMEN_TRY(const bool is_done, sink->is_done());
@@ -140,7 +148,7 @@ TEST(SpaceTransfer, WhatIsNoSuchStateIsRefused) {
   ASSERT_TRUE(take(*a.image, made(10, 1, 3), 10));
   const Bytes before = a.pages();
   const auto code = [&](const Bytes& first, const Bytes& second) {
-    const auto sink = a.image->receive({.space = kSpace, .last_index = 30}).value();
+    const auto sink = a.image->receive({.space = kSpace, .last_index = 30}, true).value();
     auto taken = sink->take(first);
     if (taken && !second.empty()) taken = sink->take(second);
     if (taken && second.empty()) taken = sink->take({});

@@ -13,7 +13,7 @@ bool is_kind(std::uint8_t kind) noexcept {
   constexpr std::uint8_t kNever = 16;  // was never given
   if (kind == static_cast<std::uint8_t>(EnvelopeKind::denied)) return true;
   if (kind >= static_cast<std::uint8_t>(EnvelopeKind::ask_lease)) {
-    return kind <= static_cast<std::uint8_t>(EnvelopeKind::lease);
+    return kind <= static_cast<std::uint8_t>(EnvelopeKind::ask_outcome);
   }
   if (kind >= static_cast<std::uint8_t>(EnvelopeKind::ask_metrics)) {
     return kind <= static_cast<std::uint8_t>(EnvelopeKind::metrics);
@@ -175,7 +175,7 @@ Result<Reply> decode_reply(base::Bytes body) {
   const bool is_done = status == static_cast<std::uint64_t>(ReplyStatus::done);
   if (!is_done && (reply.index != 0 || level != 0)) return damaged();
   if (status < static_cast<std::uint64_t>(ReplyStatus::done) ||
-      status > static_cast<std::uint64_t>(ReplyStatus::stale)) {
+      status > static_cast<std::uint64_t>(ReplyStatus::aborted)) {
     return damaged();
   }
   reply.status = static_cast<ReplyStatus>(status);

@@ -52,6 +52,7 @@ enum class EnvelopeKind : std::uint8_t {
   // 38 is nobody's.
   ask_lease = 39,  ///< lease_message.hpp: of a client that reads the leader's memory alone
   lease = 40,
+  ask_outcome = 41,  ///< of a client: a request without a command; what became of one with it
 };
 
 /// What clients say: everything else is between nodes, and dropped when a client says it.
@@ -68,6 +69,7 @@ enum class EnvelopeKind : std::uint8_t {
     case EnvelopeKind::ask_entries:
     case EnvelopeKind::ask_metrics:
     case EnvelopeKind::ask_lease:
+    case EnvelopeKind::ask_outcome:
       return true;
     default:
       return false;
@@ -84,6 +86,7 @@ enum class EnvelopeKind : std::uint8_t {
     case EnvelopeKind::ask_lease:
     case EnvelopeKind::ask_copy:
     case EnvelopeKind::ask_entries:
+    case EnvelopeKind::ask_outcome:
       return true;
     default:
       return false;
@@ -124,7 +127,7 @@ struct Envelope {
 };
 
 /// Sessions from here on are no client's (executor.hpp).
-inline constexpr std::uint64_t kReservedSession = ~std::uint64_t{0} - 1;
+inline constexpr std::uint64_t kReservedSession = ~std::uint64_t{0} - 2;
 
 /// A client's request. Session 0 asks for a session.
 struct Request {
@@ -152,13 +155,17 @@ enum class ReplyStatus : std::uint8_t {
   not_leader =
       2,     ///< `value`: the node that leads, as far as is known; 0: nobody. Nothing happened
   busy = 3,  ///< too much is under way; nothing happened. `value`: microseconds until it may not be
-  expired = 4,   ///< no such session any more; whether the command was executed is not known
+  /// `value` 0: no such session any more; kLaterCommand: it has executed a later command, or given
+  /// one up. Whether this one was executed is not known; it will not be.
+  expired = 4,
   refused = 5,   ///< the state machine refuses it; nothing happened
   lost = 6,      ///< this member leads no more; whether it will be executed is not known
   no_right = 7,  ///< the client's key has no right to that, or it is another's session; nothing
                  ///< happened
   stale = 8,     ///< what it shows is of before its right was changed; nothing happened
+  aborted = 9,   ///< it was asked what became of it before it was executed: it never will be
 };
+inline constexpr std::uint64_t kLaterCommand = 1;
 [[nodiscard]] constexpr ReplyStatus refusal_of(Right right) noexcept {
   return right == Right::stale ? ReplyStatus::stale : ReplyStatus::no_right;
 }

@@ -2,15 +2,20 @@
 #include "replication/executor.hpp"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include <dolmen/assert.hpp>
 
+#include "base/copy.hpp"
 #include "base/hooks.hpp"
 
 namespace dolmen::replication {
 
 namespace {
+
+/// Instead of the bytes of a result: there is none, for the command was given up.
+constexpr std::uint64_t kGivenUp = ~std::uint64_t{0};
 
 std::unexpected<Error> damaged() { return fail(Errc::corrupt, "the state of a member"); }
 
@@ -22,8 +27,15 @@ std::vector<std::byte> encode_command(std::uint64_t session, std::uint64_t seque
   base::store(base::MutableBytes(bytes), 0, session);
   base::store(base::MutableBytes(bytes), 8, sequence);
   base::store(base::MutableBytes(bytes), 16, holder);
-  std::ranges::copy(command, bytes.begin() + kCommandHeadBytes);
+  base::copy_bytes(command, base::MutableBytes(bytes).subspan(kCommandHeadBytes));
   return bytes;
+}
+
+std::vector<std::byte> encode_question(std::uint64_t session, std::uint64_t sequence,
+                                       Holder holder) {
+  std::array<std::byte, sizeof session> asked{};
+  base::store(base::MutableBytes(asked), 0, session);
+  return encode_command(kQuestionSession, sequence, asked, holder);
 }
 
 std::optional<std::pair<fabric::NodeId, std::string>> address_in(const log::Entry& entry) {
@@ -50,9 +62,14 @@ Executor::Outcome Executor::execute(const log::Entry& entry) {
 
 Executor::Outcome Executor::run(const log::Entry& entry) {
   base::ByteReader in(entry.payload);
-  const auto session = in.get<std::uint64_t>();
+  auto session = in.get<std::uint64_t>();
   const auto sequence = in.get<std::uint64_t>();
   const auto holder = in.get<Holder>();
+  const bool is_question = session == kQuestionSession;
+  if (is_question) {
+    session = in.get<std::uint64_t>();
+    if (!in.finished() || session == 0 || session >= kReservedSession) in.fail();
+  }
   // Whoever wrote this was no member of this version; all of them refuse it alike.
   if (in.failed() || (session != 0 && sequence == 0)) return {.status = ReplyStatus::refused};
   if (session == 0) {
@@ -78,10 +95,17 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
   known.used = entry.index;
   use.key() = entry.index;
   by_use_.insert(by_use_.end(), std::move(use));
-  if (sequence < known.sequence) return {.status = ReplyStatus::expired};
-  if (sequence > known.sequence || DOLMEN_PLANTED("replication.run_again")) {
+  if (sequence < known.sequence) return {.status = ReplyStatus::expired, .value = kLaterCommand};
+  const bool is_again = !is_question && DOLMEN_PLANTED("replication.run_again");
+  if (sequence > known.sequence || is_again) {
+    const Outcome given_up{.status = ReplyStatus::aborted};
+    if (is_question && DOLMEN_PLANTED("replication.given_up_for_now")) return given_up;
     known.sequence = sequence;
-    known.outcome = {.result = machine_.apply_for(holder, entry.index, in.take(in.remaining()))};
+    if (is_question) {
+      known.outcome = given_up;
+    } else {
+      known.outcome = {.result = machine_.apply_for(holder, entry.index, in.take(in.remaining()))};
+    }
   }
   return known.outcome;
 }
@@ -120,7 +144,8 @@ Result<std::vector<std::byte>> Executor::snapshot() const {
     out.put(session.sequence);
     out.put(session.used);
     out.put(session.holder);
-    out.put(static_cast<std::uint64_t>(session.outcome.result.size()));
+    const bool is_given_up = session.outcome.status == ReplyStatus::aborted;
+    out.put(is_given_up ? kGivenUp : static_cast<std::uint64_t>(session.outcome.result.size()));
     out.put_bytes(session.outcome.result);
   }
   put_addresses(out, addresses_);
@@ -139,10 +164,13 @@ Result<Executor::Decoded> Executor::decode(const log::Snapshot& snapshot) {
     Session session{.sequence = in.get<std::uint64_t>(),
                     .used = in.get<std::uint64_t>(),
                     .holder = in.get<Holder>()};
-    const base::Bytes result = in.take(in.get<std::uint64_t>());
+    const auto bytes = in.get<std::uint64_t>();
+    const bool is_given_up = bytes == kGivenUp;
+    const base::Bytes result = in.take(is_given_up ? 0 : bytes);
     if (in.failed() || number == 0 || session.used < number) return damaged();
     if (session.used > snapshot.last().index) return damaged();
-    if (session.sequence == 0 && !result.empty()) return damaged();
+    if (session.sequence == 0 && bytes != 0) return damaged();
+    if (is_given_up) session.outcome.status = ReplyStatus::aborted;
     // Ascending, so that a state that is understood is exactly what snapshot() gives.
     auto& sessions = decoded.sessions;
     if (!sessions.empty() && number <= sessions.rbegin()->first) return damaged();

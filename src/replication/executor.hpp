@@ -8,6 +8,10 @@
 // session that was quiet for longest gives way when there are too many: its client is told, for
 // whether its last command was executed is then not known any more.
 //
+// Who does not know whether a command was executed asks under its session and sequence, by an entry
+// as well: of the command and the question the log's first one decides. So the answer is what came
+// of it, or that it is given up for ever.
+//
 // Threads: one.
 #pragma once
 
@@ -38,7 +42,10 @@ using Holder = std::uint64_t;
 inline constexpr std::uint64_t kNoSession = ~std::uint64_t{0};
 /// In place of a session: the command is where the node `sequence` is, of at most kAddressBytesMax;
 /// empty forgets it.
-inline constexpr std::uint64_t kAddressSession = kReservedSession;
+inline constexpr std::uint64_t kAddressSession = ~std::uint64_t{0} - 1;
+/// In place of a session: what became of the command `sequence` of the session that follows, in 8
+/// bytes.
+inline constexpr std::uint64_t kQuestionSession = kReservedSession;
 
 /// Session, sequence and holder, in front of what a client sent.
 inline constexpr std::size_t kCommandHeadBytes = 24;
@@ -46,6 +53,9 @@ inline constexpr std::size_t kCommandHeadBytes = 24;
 /// A command of the log: what a client sent, with where it belongs. Session 0 opens one.
 [[nodiscard]] std::vector<std::byte> encode_command(std::uint64_t session, std::uint64_t sequence,
                                                     base::Bytes command, Holder holder = 0);
+/// The command of kQuestionSession.
+[[nodiscard]] std::vector<std::byte> encode_question(std::uint64_t session, std::uint64_t sequence,
+                                                     Holder holder = 0);
 
 /// What a command of kAddressSession says; nothing: it is none.
 [[nodiscard]] std::optional<std::pair<fabric::NodeId, std::string>> address_in(
@@ -65,7 +75,7 @@ class Executor {
   /// Executes the entry behind the last one; entries that are no commands do nothing.
   Outcome execute(const log::Entry& entry);
   [[nodiscard]] log::Index executed() const noexcept { return executed_; }
-  /// Whether this command of the session or a later one was executed: it will not be again.
+  /// Whether this command of the session or a later one was executed or given up: it will not be.
   [[nodiscard]] bool has_run(std::uint64_t session, std::uint64_t sequence) const;
   /// False: it is a session of somebody else.
   [[nodiscard]] bool may_use(std::uint64_t session, Holder holder) const;

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "base/random.hpp"
+#include "store/golden_file.hpp"
 
 namespace dolmen::replication {
 namespace {
@@ -70,6 +71,9 @@ struct History {
                         Holder holder = 0) {
     return add(encode_command(session, sequence, base::as_bytes(text), holder));
   }
+  Executor::Outcome ask(std::uint64_t session, std::uint64_t sequence, Holder holder = 0) {
+    return add(encode_question(session, sequence, holder));
+  }
   [[nodiscard]] log::SnapshotPtr snapshot() const { return made_of(executor.snapshot().value()); }
   [[nodiscard]] log::SnapshotPtr made_of(const std::vector<std::byte>& state) const {
     const log::SnapshotPlace place{.last = {.origin = 1, .index = executor.executed()},
@@ -108,6 +112,60 @@ TEST(Executor, SessionsDoNotKnowOfEachOther) {
   EXPECT_EQ(run.say(77, 1, "a").status, ReplyStatus::expired) << "there is none";
   EXPECT_EQ(result_of(run.say(kNoSession, 1, "x")), "3 x");
   EXPECT_EQ(result_of(run.say(kNoSession, 1, "x")), "4 x") << "without a session nobody counts";
+}
+
+// Of a command and the question what became of it, the first one in the log decides, for ever.
+TEST(Executor, WhatIsAskedAboutIsExecutedBeforeOrNever) {
+  History run;
+  const std::uint64_t session = run.open();
+  EXPECT_EQ(result_of(run.say(session, 1, "a")), "1 a");
+  for (int i = 0; i < 2; ++i) {
+    const Executor::Outcome told = run.ask(session, 1);
+    EXPECT_EQ(told.status, ReplyStatus::done);
+    EXPECT_EQ(result_of(told), "1 a");
+  }
+  EXPECT_EQ(run.ask(session, 2).status, ReplyStatus::aborted);
+  EXPECT_TRUE(run.executor.has_run(session, 2));
+  // Also behind a snapshot.
+  History other;
+  ASSERT_TRUE(other.executor.restore(run.snapshot().get()));
+  EXPECT_EQ(other.executor.snapshot().value(), run.executor.snapshot().value());
+  for (History* const one : {&run, &other}) {
+    EXPECT_EQ(one->say(session, 2, "b").status, ReplyStatus::aborted);
+    EXPECT_EQ(one->ask(session, 2).status, ReplyStatus::aborted);
+    const Executor::Outcome of_earlier = one->ask(session, 1);
+    EXPECT_EQ(of_earlier.status, ReplyStatus::expired) << "its result is gone";
+    EXPECT_EQ(of_earlier.value, kLaterCommand);
+    EXPECT_EQ(result_of(one->say(session, 3, "c")), "2 c") << "the session goes on";
+    EXPECT_EQ(one->ask(session, 2).status, ReplyStatus::expired);
+    EXPECT_EQ(one->diary.text(), "a\nc\n");
+  }
+  const Executor::Outcome of_nobody = run.ask(77, 1);
+  EXPECT_EQ(of_nobody.status, ReplyStatus::expired);
+  EXPECT_EQ(of_nobody.value, 0u);
+}
+
+TEST(Executor, AQuestionIsItsHoldersAndIsOneOrNothing) {
+  History run;
+  const std::uint64_t session = run.open(7);
+  for (const Holder holder : {Holder{0}, Holder{8}}) {
+    EXPECT_EQ(run.ask(session, 1, holder).status, ReplyStatus::no_right);
+  }
+  EXPECT_EQ(result_of(run.say(session, 1, "a", 7)), "1 a");
+  for (const std::uint64_t none :
+       {std::uint64_t{0}, kQuestionSession, kAddressSession, kNoSession}) {
+    EXPECT_EQ(run.ask(none, 1, 7).status, ReplyStatus::refused);
+  }
+  EXPECT_EQ(run.ask(session, 0, 7).status, ReplyStatus::refused);
+  const std::vector<std::byte> right = encode_question(session, 2, 7);
+  for (std::size_t length = 0; length < right.size() + 2; ++length) {
+    std::vector<std::byte> other = right;
+    other.resize(length);
+    if (length == right.size()) continue;
+    EXPECT_EQ(run.add(other).status, ReplyStatus::refused) << length;
+  }
+  EXPECT_EQ(result_of(run.say(session, 2, "b", 7)), "2 b") << "nothing was given up";
+  EXPECT_EQ(encode_question(700, 3, 9), store::read_golden("member_question_v1.bin"));
 }
 
 // By guessing numbers, which are easily guessed: also after a snapshot, and while it is being used.
@@ -326,6 +384,7 @@ TEST_F(HostileState, ImpossibleFieldsAreRefused) {
   EXPECT_EQ(with(kFirst + 32, 4), Errc::corrupt) << "a longer result";
   EXPECT_EQ(with(kFirst + 32, ~std::uint64_t{0}), Errc::corrupt);
   EXPECT_EQ(with(kSecond + 32, std::uint64_t{1} << 62), Errc::corrupt);
+  EXPECT_EQ(with(kSecond + 32, ~std::uint64_t{0}), Errc::corrupt) << "no command was given up";
 }
 
 TEST_F(HostileState, AnyChangeIsRefusedOrUnderstoodExactly) {

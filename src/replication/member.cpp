@@ -138,17 +138,23 @@ void Member::on_message(const fabric::NodeName& from, base::Bytes message) {
       if (hosting.replica.has_leases()) look_at_clock();
       return hosting.replica.receive(now_ns(), envelope.from, *decoded);
     }
-    case EnvelopeKind::request: {
+    case EnvelopeKind::request:
+    case EnvelopeKind::ask_outcome: {
       const auto request = decode_request(body);
+      const bool is_question = envelope.kind == EnvelopeKind::ask_outcome;
       if (!request) return;
+      if (is_question && (request->session == 0 || !request->command.empty())) return;
       const Holder holder = options_.holder_of ? options_.holder_of(from) : 0;
       return take_request(
           envelope.group, hosting,
           {.pending = {.client = from, .number = request->number},
            .session = request->session,
            .sequence = request->sequence,
-           .payload = encode_command(request->session, request->sequence, request->command, holder),
-           .shown = envelope.shown});
+           .payload = is_question ? encode_question(request->session, request->sequence, holder)
+                                  : encode_command(request->session, request->sequence,
+                                                   request->command, holder),
+           .shown = envelope.shown,
+           .is_question = is_question});
     }
     case EnvelopeKind::read_request: {
       const auto asked = decode_read_request(body);
@@ -301,8 +307,10 @@ void Member::propose(const GroupId& group, Hosting& hosting) {
       }
       // What an earlier attempt did is not asked for again: the state that effect_of() sees may
       // hold it. The entry is for its place in the log alone, and its result.
-      if (hosting.executor->has_run(waiting.session, waiting.sequence) &&
-          !DOLMEN_PLANTED("replication.run_again")) {
+      if (waiting.is_question) {
+        DOLMEN_PROBE("replication.asked_outcome");  // its place in the log is the answer
+      } else if (hosting.executor->has_run(waiting.session, waiting.sequence) &&
+                 !DOLMEN_PLANTED("replication.run_again")) {
         payload.resize(kCommandHeadBytes);
       } else if (const auto effect = hosting.machine->effect_of(command); effect) {
         if (!std::ranges::equal(*effect, command)) {
@@ -521,44 +529,6 @@ Result<void> Member::close() {
   return journal_->close();
 }
 
-bool Member::leads(const GroupId& group) const {
-  const auto found = groups_.find(group);
-  return found != groups_.end() && leads(found->second);
-}
-
-bool Member::leads(const Hosting& hosting) {
-  const log::Replica& replica = hosting.replica;
-  const log::Position decided = replica.stable() > replica.base().index
-                                    ? replica.at(replica.stable()).position()
-                                    : replica.base();
-  return replica.role() == log::Role::leader && decided.origin == replica.epoch();
-}
-
-std::optional<MemberStatus> Member::status(const GroupId& group) const {
-  const auto found = groups_.find(group);
-  if (found == groups_.end()) return std::nullopt;
-  return status_of(found->second);
-}
-
-MemberStatus Member::status_of(const Hosting& hosting) const {
-  const log::Replica& replica = hosting.replica;
-  MemberStatus status{.self = replica.self(),
-                      .role = replica.role(),
-                      .epoch = replica.epoch(),
-                      .leader = replica.leader().value_or(log::ReplicaId{}),
-                      .end = replica.end(),
-                      .stable = replica.stable(),
-                      .applied = hosting.executor ? hosting.executor->executed() : 0,
-                      .base = replica.base().index,
-                      .configuration = replica.deciding().back(),
-                      .level = journal_ ? Level::durable : Level::replicated};
-  if (replica.role() != log::Role::leader) return status;
-  const auto add = [&](log::ReplicaId id) {
-    status.followers.push_back({.id = id, .matched = replica.matched(id)});
-  };
-  std::ranges::for_each(status.configuration.voters, add);
-  std::ranges::for_each(status.configuration.learners, add);
-  return status;
 }
 
 }  // namespace dolmen::replication

@@ -125,6 +125,10 @@ class Member final : private fabric::Sink {
   /// Until a turn may have something to do, and not beyond `until_ns`.
   [[nodiscard]] Result<void> wait(std::uint64_t until_ns = ~std::uint64_t{0});
 
+  /// Gives what it leads with leases to others (Replica::hand_over()), or goes on with it: to be
+  /// called again and again, with turns in between. True: there is nothing to wait for any more.
+  [[nodiscard]] bool hand_over();
+
   /// A message of the kinds that on_cluster is called with. What cannot be sent is lost.
   void say(const fabric::NodeName& to, EnvelopeKind kind, const GroupId& group, base::Bytes body) {
     send(to, {.kind = kind, .group = group}, body);
@@ -183,8 +187,9 @@ class Member final : private fabric::Sink {
     Pending pending;
     std::uint64_t session = 0;
     std::uint64_t sequence = 0;
-    std::vector<std::byte> payload;  ///< encode_command() of them
+    std::vector<std::byte> payload;  ///< encode_command() of them, or encode_question()
     Capability shown{};
+    bool is_question = false;
   };
   // Queries (member_reads.cpp).
   struct Reader {
@@ -367,6 +372,7 @@ class Member final : private fabric::Sink {
   std::map<GroupId, Hosted> found_;
   std::map<GroupId, Hosting> groups_;
   std::uint64_t now_ns_;
+  std::uint64_t handed_over_until_ns_ = 0;  ///< hand_over(): whoever leads next is waited for
   bool is_synced_ = true;
   MemberMeter meter_{};
   std::uint32_t next_region_ = 1;

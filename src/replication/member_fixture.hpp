@@ -80,6 +80,13 @@ class MemberClient final : private fabric::Sink {
     return send(member, EnvelopeKind::request, encode(request)) ? std::optional(asked_)
                                                                 : std::nullopt;
   }
+  /// What became of a command, as ask().
+  std::optional<std::uint64_t> ask_outcome(std::size_t member, std::uint64_t session,
+                                           std::uint64_t sequence) {
+    const Request request{.number = ++asked_, .session = session, .sequence = sequence};
+    return send(member, EnvelopeKind::ask_outcome, encode(request)) ? std::optional(asked_)
+                                                                    : std::nullopt;
+  }
   /// A query, as ask().
   std::optional<std::uint64_t> read(std::size_t member, ReadLevel level = ReadLevel::linearizable,
                                     base::Bytes query = {}) {

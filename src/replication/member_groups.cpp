@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which replicas a member has, and which of them it runs.
+// Which replicas a member has, which of them it runs, and how they are.
+#include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 
 #include <dolmen/assert.hpp>
@@ -124,6 +126,46 @@ std::map<GroupId, log::ReplicaId> Member::replicas() const {
   for (const auto& [group, hosted] : found_) all.emplace(group, hosted.self);
   for (const auto& [group, hosting] : groups_) all.emplace(group, hosting.replica.self());
   return all;
+}
+
+bool Member::leads(const GroupId& group) const {
+  const auto found = groups_.find(group);
+  return found != groups_.end() && leads(found->second);
+}
+
+bool Member::leads(const Hosting& hosting) {
+  const log::Replica& replica = hosting.replica;
+  const log::Position decided = replica.stable() > replica.base().index
+                                    ? replica.at(replica.stable()).position()
+                                    : replica.base();
+  return replica.role() == log::Role::leader && decided.origin == replica.epoch();
+}
+
+std::optional<MemberStatus> Member::status(const GroupId& group) const {
+  const auto found = groups_.find(group);
+  if (found == groups_.end()) return std::nullopt;
+  return status_of(found->second);
+}
+
+MemberStatus Member::status_of(const Hosting& hosting) const {
+  const log::Replica& replica = hosting.replica;
+  MemberStatus status{.self = replica.self(),
+                      .role = replica.role(),
+                      .epoch = replica.epoch(),
+                      .leader = replica.leader().value_or(log::ReplicaId{}),
+                      .end = replica.end(),
+                      .stable = replica.stable(),
+                      .applied = hosting.executor ? hosting.executor->executed() : 0,
+                      .base = replica.base().index,
+                      .configuration = replica.deciding().back(),
+                      .level = journal_ ? Level::durable : Level::replicated};
+  if (replica.role() != log::Role::leader) return status;
+  const auto add = [&](log::ReplicaId id) {
+    status.followers.push_back({.id = id, .matched = replica.matched(id)});
+  };
+  std::ranges::for_each(status.configuration.voters, add);
+  std::ranges::for_each(status.configuration.learners, add);
+  return status;
 }
 
 }  // namespace dolmen::replication

@@ -166,5 +166,54 @@ TEST(MemberLease, NobodyLeadsBeforeTheLeaseOfWhoDiedIsOver) {
   }
 }
 
+/// When somebody else leads, counted from when who led is asked to give it to others.
+std::uint64_t handed_over_after_ns(Leased& all) {
+  const std::uint64_t begin_ns = all.world.now_ns();
+  bool is_over = false;
+  EXPECT_TRUE(all.world.run([&] {
+    is_over = is_over || all.world.member(all.leader).hand_over();
+    for (std::size_t i = 0; i < all.world.size(); ++i) {
+      if (i != all.leader && all.world.member(i).leads(kTestGroup)) return true;
+    }
+    return false;
+  }));
+  const std::uint64_t took_ns = all.world.now_ns() - begin_ns;
+  EXPECT_TRUE(all.world.run([&] { return all.world.member(all.leader).hand_over(); }));
+  return took_ns;
+}
+
+// Virtual time: what others promised would keep them for longer than their lease.
+TEST(MemberLease, WhoEndsInOrderGivesItsLeaseUp) {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    Leased all(with_leases(seed));
+    EXPECT_LT(handed_over_after_ns(all), kLeaseNs / 2) << "seed " << seed;
+  }
+}
+
+TEST(MemberLease, WhatItLentIsOverFirst) {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    Leased all(with_leases(seed));
+    const auto told = all.ask_for_lease(all.leader, all.world.status(all.leader).epoch);
+    ASSERT_TRUE(told);
+    const std::uint64_t until_ns = all.world.now_ns() + told->left_ns - 5 * kMs;
+    const std::uint64_t begin_ns = all.world.now_ns();
+    EXPECT_GT(begin_ns + handed_over_after_ns(all), until_ns) << "seed " << seed;
+  }
+}
+
+TEST(MemberLease, WhoCannotGiveItToAnybodyWaitsNoLongerThanForASilence) {
+  Leased all;
+  all.world.cut_off(all.leader, 100'000 * kMs);
+  const std::uint64_t begin_ns = all.world.now_ns();
+  ASSERT_TRUE(all.world.run([&] { return all.world.member(all.leader).hand_over(); }));
+  EXPECT_LT(all.world.now_ns(), begin_ns + kLeaseNs + 500 * kMs);
+}
+
+TEST(MemberLease, WithoutLeasesThereIsNothingToGiveUp) {
+  Leased all({.is_read = true});
+  EXPECT_TRUE(all.world.member(all.leader).hand_over());
+  EXPECT_TRUE(all.world.member(all.leader).leads(kTestGroup));
+}
+
 }  // namespace
 }  // namespace dolmen::replication

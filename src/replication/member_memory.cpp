@@ -82,7 +82,7 @@ std::size_t Member::undecided_bytes_max(const Hosting& hosting) const {
 bool Member::can_propose(const Hosting& hosting) const {
   // Who leads no more waits for nothing: what was asked of it is for another.
   if (hosting.replica.role() != log::Role::leader) return true;
-  if (hosting.is_draining) return false;
+  if (hosting.is_draining || !hosting.replica.takes_commands()) return false;
   if (hosting.machine->waits_for_decided() && hosting.told_decided < hosting.replica.end().index) {
     return false;
   }

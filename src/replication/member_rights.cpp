@@ -20,7 +20,7 @@ void Member::deny(const fabric::NodeName& from, const Envelope& envelope, base::
                   Right right) {
   DOLMEN_PROBE("replication.denied");
   std::optional<std::uint64_t> number;
-  if (envelope.kind == EnvelopeKind::request) {
+  if (envelope.kind == EnvelopeKind::request || envelope.kind == EnvelopeKind::ask_outcome) {
     if (const auto request = decode_request(body)) number = request->number;
   } else if (envelope.kind == EnvelopeKind::read_request) {
     if (const auto asked = decode_read_request(body)) number = asked->number;

@@ -54,6 +54,10 @@ MemberClient::Told ask(MemberWorld& world, MemberClient& client, std::size_t mem
                        std::uint64_t session, std::uint64_t sequence, base::Bytes command = {}) {
   return wait_for(world, client, [&] { return client.ask(member, session, sequence, command); });
 }
+MemberClient::Told ask_outcome(MemberWorld& world, MemberClient& client, std::size_t member,
+                               std::uint64_t session, std::uint64_t sequence) {
+  return wait_for(world, client, [&] { return client.ask_outcome(member, session, sequence); });
+}
 MemberClient::Told read(MemberWorld& world, MemberClient& client, std::size_t member,
                         ReadLevel level) {
   return wait_for(world, client, [&] { return client.read(member, level); });
@@ -79,6 +83,7 @@ TEST(MemberRights, WhatIsShownIsComparedWithWhatIsHeld) {
     stranger.show(shown);
     EXPECT_EQ(ask(world, stranger, leader, 0, 0).status, ReplyStatus::no_right);
     EXPECT_EQ(ask(world, stranger, leader, 1, 1, Tally::add(5)).status, ReplyStatus::no_right);
+    EXPECT_EQ(ask_outcome(world, stranger, leader, 1, 1).status, ReplyStatus::no_right);
     for (const ReadLevel level : {ReadLevel::linearizable, ReadLevel::stale}) {
       EXPECT_EQ(read(world, stranger, leader, level).status, ReplyStatus::no_right);
     }
@@ -179,11 +184,16 @@ TEST(MemberRights, ASessionIsUsedByNobodyElse) {
       EXPECT_EQ(ask(world, thief, leader, opened.value, its, Tally::add(1000)).status,
                 ReplyStatus::no_right)
           << its;
+      EXPECT_EQ(ask_outcome(world, thief, leader, opened.value, its).status, ReplyStatus::no_right)
+          << its;
     }
     value += 7;
     const auto told = ask(world, owner, leader, opened.value, sequence, Tally::add(7));
     ASSERT_EQ(told.status, ReplyStatus::done);
     EXPECT_EQ(Tally::value_of(told.result), value);
+    const auto known = ask_outcome(world, owner, leader, opened.value, sequence);
+    EXPECT_EQ(known.status, ReplyStatus::done);
+    EXPECT_EQ(known.result, told.result);
     // Everybody starts again, and somebody else leads.
     for (std::size_t i = 0; i < world.size(); ++i) world.end(i);
     for (std::size_t i = 0; i < world.size(); ++i) world.start(i);

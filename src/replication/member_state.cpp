@@ -90,6 +90,8 @@ Result<bool> Member::fetch_state(const GroupId& group, Hosting& hosting) {
     if (replica.stable() < arrived->last().index) return false;  // not while it wants to lead
     DOLMEN_PROBE("replication.state_arrived");
     ++hosting.meter.states_taken;
+    hosting.meter.state_pages_received += fetch.pages().received;
+    hosting.meter.state_pages_kept += fetch.pages().kept;
     DOLMEN_CHECK(carry_out(group, hosting));
     return true;
   }

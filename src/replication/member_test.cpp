@@ -121,6 +121,53 @@ TEST(Member, ARetryIsAnsweredAsTheFirstAttemptThoughItWouldBeRefusedNow) {
   }
 }
 
+MemberClient::Told ask_outcome(MemberWorld& world, MemberClient& client, std::size_t member,
+                               std::uint64_t session, std::uint64_t sequence) {
+  std::optional<std::uint64_t> number;
+  std::optional<MemberClient::Told> told;
+  EXPECT_TRUE(world.run([&] {
+    if (!number) number = client.ask_outcome(member, session, sequence);
+    if (number) told = client.answer_to(*number);
+    return told.has_value();
+  }));
+  return told.value_or(MemberClient::Told{.status = ReplyStatus::lost});
+}
+
+TEST(Member, WhatBecameOfACommandIsAskedAlsoAtTheNextLeader) {
+  for (const bool is_ahead : {false, true}) {
+    MemberWorld world({.is_ahead = is_ahead});
+    MemberClient client(world, fabric::NodeId{50});
+    const std::size_t leader = world.lead();
+    const std::uint64_t session = ask(world, client, leader, 0, 0, {}).value;
+    const auto done = ask(world, client, leader, session, 1, Tally::add(5));
+    ASSERT_EQ(done.status, ReplyStatus::done);
+    EXPECT_EQ(ask_outcome(world, client, (leader + 1) % 3, session, 1).status,
+              ReplyStatus::not_leader);
+    // One that a leader which is cut off has in its hand, and its log.
+    world.cut_off(leader, 10'000'000'000);
+    (void)client.ask(leader, session, 2, Tally::add(70));
+    ASSERT_TRUE(world.run([&] { return world.leader() && *world.leader() != leader; }));
+    const std::size_t next = *world.leader();
+    const auto told = ask_outcome(world, client, next, session, 2);
+    EXPECT_EQ(told.status, ReplyStatus::aborted);
+    EXPECT_EQ(told.index, 0u);
+    const auto again = ask(world, client, next, session, 2, Tally::add(70));
+    EXPECT_EQ(again.status, ReplyStatus::aborted) << "for ever";
+    const auto known = ask(world, client, next, session, 3, Tally::add(6));
+    EXPECT_EQ(Tally::value_of(known.result), 11u);
+    const auto committed = ask_outcome(world, client, next, session, 3);
+    EXPECT_EQ(committed.status, ReplyStatus::done);
+    EXPECT_EQ(committed.result, known.result);
+    EXPECT_GE(committed.index, known.index);
+    EXPECT_EQ(committed.level, Level::durable);
+    EXPECT_EQ(ask_outcome(world, client, next, session, 1).status, ReplyStatus::expired);
+    EXPECT_EQ(ask_outcome(world, client, next, 4711, 1).status, ReplyStatus::expired);
+    world.network().streams().heal();
+    expect_same_values(world, 11);
+    EXPECT_EQ(world.violation(), "");
+  }
+}
+
 TEST(Member, TooMuchAtOnceIsBusy) {
   MemberWorldOptions options;
   options.member.requests.most = 3;

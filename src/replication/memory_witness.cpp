@@ -157,7 +157,8 @@ void MemoryWitness::on_message(const fabric::NodeName& from, base::Bytes message
     }
     case EnvelopeKind::ask_status:
       return reply(EnvelopeKind::status, encode(status_of(kept)));
-    case EnvelopeKind::request: {
+    case EnvelopeKind::request:
+    case EnvelopeKind::ask_outcome: {
       const auto request = decode_request(body);
       if (!request) return;
       return reply(EnvelopeKind::reply,

@@ -24,7 +24,7 @@ class AnswerMeter {
   }
 
  private:
-  std::array<std::uint64_t, static_cast<std::size_t>(ReplyStatus::stale) + 1> counts_{};
+  std::array<std::uint64_t, static_cast<std::size_t>(ReplyStatus::aborted) + 1> counts_{};
 };
 
 /// Of one replica.
@@ -41,6 +41,8 @@ struct GroupMeter {
   std::uint64_t states_taken = 0;
   std::uint64_t state_bytes_sent = 0;
   std::uint64_t state_bytes_received = 0;
+  std::uint64_t state_pages_received = 0;  ///< of the states taken, …
+  std::uint64_t state_pages_kept = 0;      ///< and those that it had itself
 
   void wrote(const log::Entry& entry) noexcept {
     ++written;

@@ -91,6 +91,36 @@ Result<bool> StateFetch::store_parts() {
   return busy || is_done_;
 }
 
+Result<bool> StateFetch::ask_on(std::uint64_t now_ns, const Ask& ask) {
+  bool busy = false;
+  // What else it is to be asked for follows from whether it has anything at all.
+  const bool is_narrow =
+      (next_ == 0 && parts_.size() <= 1) || DOLMEN_BUGGIFY("replication.state_one_part");
+  const std::size_t window = is_narrow ? 1 : options_.window;
+  for (std::uint64_t number = next_; number < next_ + window && number <= end_; ++number) {
+    auto part = parts_.find(number);
+    if (part == parts_.end()) {
+      DOLMEN_TRY(auto question, sink_->question(number));
+      if (!question) {
+        // Of what it has it makes the next one, or else of what it was promised.
+        if (parts_.empty()) is_waiting_ = true;
+        break;
+      }
+      part = parts_.try_emplace(number).first;
+      part->second.question = std::move(*question);
+    }
+    auto& [asked_ns, is_here, question, bytes] = part->second;
+    if (is_here || (asked_ns != 0 && now_ns < asked_ns + options_.resend_ns)) continue;
+    asked_ns = now_ns;
+    busy = true;
+    ask(source_, {.transfer = transfer_,
+                  .part = number,
+                  .reference = fetched_.reference,
+                  .question = question});
+  }
+  return busy;
+}
+
 Result<bool> StateFetch::go_on(std::uint64_t now_ns, log::ReplicaId leader, const Ask& ask) {
   const bool is_silent = !is_waiting_ && now_ns >= heard_ns_ + options_.silence_ns;
   if (is_done_) return false;
@@ -106,29 +136,16 @@ Result<bool> StateFetch::go_on(std::uint64_t now_ns, log::ReplicaId leader, cons
       return false;
     }
   }
-  auto stored = store_parts();
-  if (!stored) {
-    if (stored.error().code() != Errc::corrupt) return stored;
+  const auto stored = store_parts();
+  const auto asked = stored ? ask_on(now_ns, ask) : stored;
+  if (!asked) {
+    if (asked.error().code() != Errc::corrupt) return asked;
     DOLMEN_PROBE("replication.state_refused");
     is_gone_ = true;
     return true;
   }
-  bool busy = *stored;
-  if (busy || is_waiting_) heard_ns_ = now_ns;
-  // What else it is to be asked for follows from whether it has anything at all.
-  const bool is_narrow =
-      (next_ == 0 && parts_.size() <= 1) || DOLMEN_BUGGIFY("replication.state_one_part");
-  const std::size_t window = is_narrow ? 1 : options_.window;
-  for (std::uint64_t number = next_; number < next_ + window && number <= end_; ++number) {
-    Part& part = parts_[number];
-    if (part.is_here || (part.asked_ns != 0 && now_ns < part.asked_ns + options_.resend_ns)) {
-      continue;
-    }
-    part.asked_ns = now_ns;
-    busy = true;
-    ask(source_, {.transfer = transfer_, .part = number, .reference = fetched_.reference});
-  }
-  return busy;
+  if (*stored || is_waiting_) heard_ns_ = now_ns;
+  return *stored || *asked;
 }
 
 }  // namespace dolmen::replication

@@ -42,6 +42,8 @@ class StateFetch {
   /// The latest one of which the machine has the state; null: none yet.
   [[nodiscard]] log::SnapshotPtr arrived() const;
   void begin_again();
+  /// Of what arrived().
+  [[nodiscard]] StatePages pages() const { return sink_ ? sink_->pages() : StatePages(); }
   /// Its machine is writing.
   [[nodiscard]] bool is_waiting() const noexcept { return is_waiting_; }
 
@@ -53,10 +55,13 @@ class StateFetch {
   struct Part {
     std::uint64_t asked_ns = 0;
     bool is_here = false;
+    std::vector<std::byte> question{};
     std::vector<std::byte> bytes{};
   };
   [[nodiscard]] Result<void> begin(std::uint64_t now_ns, log::ReplicaId leader);
   [[nodiscard]] Result<bool> store_parts();
+  /// … for what is missing; false: for nothing new.
+  [[nodiscard]] Result<bool> ask_on(std::uint64_t now_ns, const Ask& ask);
 
   StateMachine& machine_;
   const StateTransferOptions options_;

@@ -22,7 +22,10 @@ std::vector<std::byte> encode(const AskState& ask) {
   base::ByteWriter out;
   out.put(ask.transfer);
   out.put(ask.part);
+  out.put(static_cast<std::uint32_t>(ask.reference.size()));
+  out.put(std::uint32_t{0});
   out.put_bytes(ask.reference);
+  out.put_bytes(ask.question);
   return out.release();
 }
 
@@ -39,8 +42,14 @@ std::vector<std::byte> encode(const StatePart& part) {
 Result<AskState> decode_ask_state(base::Bytes body) {
   base::ByteReader in(body);
   AskState ask{.transfer = in.get<std::uint64_t>(), .part = in.get<std::uint64_t>()};
-  if (in.failed() || ask.transfer == 0 || in.remaining() > kReferenceBytesMax) return damaged();
-  ask.reference = in.take(in.remaining());
+  const auto reference_bytes = in.get<std::uint32_t>();
+  const auto reserved = in.get<std::uint32_t>();
+  if (in.failed() || ask.transfer == 0 || reserved != 0 || reference_bytes > kReferenceBytesMax) {
+    return damaged();
+  }
+  ask.reference = in.take(reference_bytes);
+  if (in.failed() || in.remaining() > kQuestionBytesMax) return damaged();
+  ask.question = in.take(in.remaining());
   return ask;
 }
 

@@ -15,6 +15,8 @@ namespace dolmen::replication {
 
 /// Of what names a state.
 inline constexpr std::size_t kReferenceBytesMax = 256;
+/// Of what a machine asks another one.
+inline constexpr std::size_t kQuestionBytesMax = 2048;
 /// Of one part.
 inline constexpr std::size_t kStatePartBytesMax = 1u << 20;
 
@@ -22,6 +24,7 @@ struct AskState {
   std::uint64_t transfer = 0;  ///< the asker's own number of it, not 0: another one begins anew
   std::uint64_t part = 0;
   base::Bytes reference{};
+  base::Bytes question{};  ///< of the asker's machine; empty: for the next part
 };
 
 enum class StateStatus : std::uint8_t {

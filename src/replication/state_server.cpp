@@ -45,8 +45,11 @@ void StateServer::take(std::uint64_t now_ns, log::ReplicaId asker, const fabric:
   }
   sending->to = from;
   sending->heard_ns = now_ns;
-  const bool is_known = std::ranges::find(sending->asked, ask.part) != sending->asked.end();
-  if (!is_known && sending->asked.size() < kAskedMax) sending->asked.push_back(ask.part);
+  const bool is_known =
+      std::ranges::find(sending->asked, ask.part, &Sending::Asked::part) != sending->asked.end();
+  if (is_known || sending->asked.size() >= kAskedMax) return;
+  sending->asked.push_back(
+      {.part = ask.part, .question = {ask.question.begin(), ask.question.end()}});
 }
 
 bool StateServer::serve(std::uint64_t now_ns, const Send& send) {
@@ -62,8 +65,8 @@ bool StateServer::serve(std::uint64_t now_ns, const Send& send) {
     bool is_over = false;
     std::size_t sent = 0;
     while (!one->asked.empty() && sent < options_.turn_bytes) {
-      const std::uint64_t number = one->asked.front();
-      const auto part = one->source->part(number);
+      const auto& [number, question] = one->asked.front();
+      const auto part = one->source->answer(number, question);
       if (!part) {
         send(one->to, one->asker, {.transfer = one->transfer, .status = StateStatus::gone});
         is_over = true;
@@ -73,9 +76,9 @@ bool StateServer::serve(std::uint64_t now_ns, const Send& send) {
         is_waiting_ = true;
         break;
       }
-      one->asked.pop_front();
       sent += 1 + (*part)->size();
       send(one->to, one->asker, {.transfer = one->transfer, .part = number, .bytes = **part});
+      one->asked.pop_front();
       // A member goes on with the log behind it. A client ends, and others may wait for its place.
       is_over = (*part)->empty() && one->kind == Asker::client;
       if (is_over) break;

@@ -63,7 +63,11 @@ class StateServer {
     std::uint64_t transfer = 0;
     std::uint64_t heard_ns = 0;
     std::unique_ptr<StateSource> source;
-    std::deque<std::uint64_t> asked{};
+    struct Asked {
+      std::uint64_t part = 0;
+      std::vector<std::byte> question{};
+    };
+    std::deque<Asked> asked{};
     Asker kind = Asker::member;
   };
   struct Refusal {

@@ -47,6 +47,13 @@ class ByteMachine final : public StateMachine {
    public:
     Source(ByteMachine& machine, std::size_t part_bytes)
         : machine_(machine), state_(machine.state), part_bytes_(part_bytes) {}
+    /// A question is the number of the part that is meant; behind the last one is the end.
+    Result<std::optional<std::vector<std::byte>>> answer(
+        std::uint64_t number, std::span<const std::byte> question) override {
+      if (question.empty()) return part(number);
+      if (question.size() != 8) return fail(Errc::corrupt, "test");
+      return part(base::load<std::uint64_t>(question));
+    }
     Result<std::optional<std::vector<std::byte>>> part(std::uint64_t number) override {
       ++machine_.parts_read;
       if (machine_.is_lost) return fail(Errc::closed, "test");
@@ -82,6 +89,18 @@ class ByteMachine final : public StateMachine {
       taken_.insert(taken_.end(), part.begin(), part.end());
       return true;
     }
+    /// Backwards and one of two, for who asks by itself: what it has is what it did not ask for.
+    Result<std::optional<std::vector<std::byte>>> question(std::uint64_t number) override {
+      if (machine_.asks_for == 0) return std::optional(std::vector<std::byte>());
+      EXPECT_EQ(number, questions_) << "each once, in order";
+      if (machine_.is_slow && ++takes_ % 3 != 0) return std::nullopt;
+      ++questions_;
+      std::vector<std::byte> question(8);
+      const std::uint64_t wanted =
+          number < machine_.asks_for ? 2 * (machine_.asks_for - number) : std::uint64_t{1} << 40;
+      base::store(base::MutableBytes(question), 0, wanted);
+      return std::optional(std::move(question));
+    }
     Result<bool> is_done() override {
       if (!has_end_ || (machine_.is_slow && ++takes_ % 3 != 0)) return false;
       machine_.state = taken_;
@@ -93,6 +112,7 @@ class ByteMachine final : public StateMachine {
     std::vector<std::byte> taken_;
     bool has_end_ = false;
     std::uint64_t takes_ = 0;
+    std::uint64_t questions_ = 0;
   };
   Result<std::unique_ptr<StateSink>> receive_state(Bytes) override {
     ++sinks_made;
@@ -100,6 +120,7 @@ class ByteMachine final : public StateMachine {
   }
 
   std::vector<std::byte> state;
+  std::uint64_t asks_for = 0;  ///< so many parts, by questions; 0: for all, without
   bool is_slow = false;
   bool is_lost = false;
   bool is_full = false;
@@ -188,6 +209,27 @@ TEST_F(StateTransferTest, LossesAndSlowDisksOnlyCostTime) {
   ASSERT_TRUE(run(50'000));
   EXPECT_EQ(lacking_.state, source_.state);
   EXPECT_EQ(lacking_.sinks_made, 1);
+}
+
+// Whatever gets lost, and however long it takes to make the next one.
+TEST_F(StateTransferTest, QuestionsAreAskedOnceAndAnsweredInTheirOrder) {
+  for (const bool is_slow : {false, true}) {
+    lacking_.asks_for = 40;
+    lacking_.state.clear();
+    lacking_.is_slow = is_slow;
+    source_.is_slow = is_slow;
+    losses_ = is_slow ? 20 : 0;
+    fetch_->begin_again();
+    asked_ = 0;
+    ASSERT_TRUE(run(50'000));
+    Bytes expected;
+    for (std::ptrdiff_t part = 80; part >= 2; part -= 2) {
+      const auto begin = source_.state.begin() + 64 * part;
+      expected.insert(expected.end(), begin, begin + 64);
+    }
+    EXPECT_EQ(lacking_.state, expected);
+    if (!is_slow) EXPECT_LE(asked_, 41 + 8);
+  }
 }
 
 TEST_F(StateTransferTest, AnotherLeaderDoesNotEndIt) {
@@ -302,8 +344,11 @@ TEST_F(StateTransferTest, StrangersSayNothing) {
 
 TEST(StateMessage, TheBytesAreThoseThatWereAgreedOn) {
   const Bytes content = bytes_of("some pages");
-  EXPECT_EQ(encode(AskState{.transfer = 3, .part = 4, .reference = bytes_of("which state")}),
-            store::read_golden("member_ask_state_v1.bin"));
+  EXPECT_EQ(encode(AskState{.transfer = 3,
+                            .part = 4,
+                            .reference = bytes_of("which state"),
+                            .question = bytes_of("which part")}),
+            store::read_golden("member_ask_state_v2.bin"));
   EXPECT_EQ(encode(StatePart{.transfer = 3, .part = 4, .bytes = content}),
             store::read_golden("member_state_v1.bin"));
   EXPECT_EQ(decode_envelope(encode(Envelope{.kind = EnvelopeKind::state, .group = {1, 2}}))
@@ -328,9 +373,15 @@ TEST(StateMessage, WhatIsDamagedIsRefused) {
   EXPECT_FALSE(decode_state_part(encode(StatePart{.transfer = 0})));
   EXPECT_FALSE(
       decode_state_part(encode(StatePart{.transfer = 1, .bytes = Bytes(kStatePartBytesMax + 1)})));
-  const Bytes ask = encode(AskState{.transfer = 3, .part = 4, .reference = content});
+  const Bytes ask =
+      encode(AskState{.transfer = 3, .part = 4, .reference = content, .question = content});
   EXPECT_EQ(decode_ask_state(ask).value().part, 4u);
-  EXPECT_FALSE(decode_ask_state(base::Bytes(ask).first(15)));
+  EXPECT_TRUE(std::ranges::equal(decode_ask_state(ask).value().reference, content));
+  EXPECT_TRUE(std::ranges::equal(decode_ask_state(ask).value().question, content));
+  EXPECT_FALSE(decode_ask_state(base::Bytes(ask).first(23)));
+  EXPECT_FALSE(decode_ask_state(base::Bytes(ask).first(24 + content.size() - 1)));
+  EXPECT_FALSE(
+      decode_ask_state(encode(AskState{.transfer = 1, .question = Bytes(kQuestionBytesMax + 1)})));
   EXPECT_FALSE(decode_ask_state(encode(AskState{.transfer = 0, .part = 4})));
   EXPECT_FALSE(decode_ask_state(
       encode(AskState{.transfer = 1, .reference = Bytes(kReferenceBytesMax + 1)})));

@@ -189,6 +189,7 @@ class ClusterClient final : private fabric::Sink {
         return;
       case Status::expired:
       case Status::refused:
+      case Status::aborted:
         violation_ = "a session that is in use stays, and nothing is refused here";
     }
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The contract of sys::Disk, for the real and the simulated one alike.
+// The contract of sys::Disk, for the real ones and the simulated one alike.
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -12,6 +12,7 @@
 #include "base/random.hpp"
 #include "sim/sim_disk.hpp"
 #include "sys/linux/linux.hpp"
+#include "sys/linux/scratch_disk.hpp"
 
 namespace dolmen::sim {
 namespace {
@@ -26,18 +27,27 @@ std::string text_of(sys::File& file, std::uint64_t offset, std::size_t bytes) {
   return text;
 }
 
-class DiskContract : public testing::TestWithParam<bool> {
+enum class Kind : std::uint8_t { real, scratch, simulated };
+
+class DiskContract : public testing::TestWithParam<Kind> {
  protected:
   void SetUp() override {
-    if (GetParam()) {
+    if (GetParam() == Kind::simulated) {
       disk = std::make_unique<SimDisk>(1);
       return;
     }
     path_ = testing::TempDir() + "dolmen-contract-XXXXXX";
     ASSERT_NE(mkdtemp(path_.data()), nullptr);
+    if (GetParam() == Kind::scratch) {
+      disk = std::move(sys::open_scratch(path_).value());
+      return;
+    }
     disk = std::move(sys::open_directory(path_, sys::DirectoryMode::open_existing).value());
   }
   void TearDown() override {
+    if (GetParam() == Kind::scratch) {
+      EXPECT_TRUE(std::filesystem::is_empty(path_)) << "a scratch file has a name";
+    }
     if (!path_.empty()) std::filesystem::remove_all(path_);
   }
   std::unique_ptr<sys::File> file(std::string_view name, OpenMode mode = OpenMode::create_or_open) {
@@ -51,9 +61,13 @@ class DiskContract : public testing::TestWithParam<bool> {
   std::string path_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Both, DiskContract, testing::Bool(), [](const auto& parameter) {
-  return parameter.param ? "Simulated" : "Real";
-});
+INSTANTIATE_TEST_SUITE_P(All, DiskContract,
+                         testing::Values(Kind::real, Kind::scratch, Kind::simulated),
+                         [](const auto& parameter) {
+                           return parameter.param == Kind::simulated ? "Simulated"
+                                  : parameter.param == Kind::scratch ? "Scratch"
+                                                                     : "Real";
+                         });
 
 TEST_P(DiskContract, WhatIsWrittenIsRead) {
   const auto f = file("f");

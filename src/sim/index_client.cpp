@@ -298,6 +298,7 @@ void IndexClient::take(const replication::Reply& reply) {
     case ReplyStatus::no_right:
     case ReplyStatus::expired:
     case ReplyStatus::refused:
+    case ReplyStatus::aborted:
       violation_ = "a session that is in use stays, and nothing is refused here";
   }
 }

@@ -71,11 +71,13 @@ class Intruder final : private fabric::Sink {
       const std::vector<std::byte> command = Tally::add(1, 0);
       // The next one of the session, one that it had, or one far ahead.
       const std::uint64_t sequence = session.sequence + random_.below(3);
-      return send(to, Kind::request,
-                  encode(replication::Request{.number = number_,
-                                              .session = session.number,
-                                              .sequence = std::max<std::uint64_t>(sequence, 1),
-                                              .command = command}));
+      replication::Request request{.number = number_,
+                                   .session = session.number,
+                                   .sequence = std::max<std::uint64_t>(sequence, 1)};
+      // What became of it is nobody else's to ask either: that would give up what is under way.
+      const bool is_question = random_.chance(1, 3);
+      if (!is_question) request.command = command;
+      return send(to, is_question ? Kind::ask_outcome : Kind::request, encode(request));
     }
     switch (random_.below(3)) {
       case 0:
@@ -111,7 +113,8 @@ class Intruder final : private fabric::Sink {
       violation_ = "a client without the right is shown a group's memory";
     } else if (const auto reply = replication::decode_reply(opened->body); !reply) {
       violation_ = reply.error().message();
-    } else if (reply->status == replication::ReplyStatus::done) {
+    } else if (reply->status == replication::ReplyStatus::done ||
+               reply->status == replication::ReplyStatus::aborted) {
       violation_ = place_.victim ? "a client was answered in another's session"
                                  : "a client without the right was answered";
     } else if (reply->status == replication::ReplyStatus::no_right) {

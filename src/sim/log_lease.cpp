@@ -29,6 +29,19 @@ void LogRun::schedule_leased_read() {
   });
 }
 
+void LogRun::schedule_hand_over() {
+  queue_.after(1 + hand_over_random_.below(400 * kMs), [this] {
+    if (queue_.now_ns() > options_.faulty_ns || !checks_.violation().empty()) return;
+    if (const Node* const leading = leading_node()) {
+      on(node_of(leading->replica->self()), leading->life, [this](Node& node) {
+        node.replica->hand_over(local_ns(node));
+        ++hand_overs_;
+      });
+    }
+    schedule_hand_over();
+  });
+}
+
 void LogRun::ask_for_lease() {
   // Whoever thinks that it leads: also one whom the others have forgotten.
   std::vector<std::size_t> leading;

@@ -173,6 +173,7 @@ class LogRun {
   };
   void use_leases();
   void schedule_leased_read();
+  void schedule_hand_over();
   void ask_for_lease();
   void read_by(const LeaseReader& reader);
 
@@ -302,7 +303,9 @@ class LogRun {
   std::uint64_t commands_ = 0;
   std::uint64_t acknowledged_ = 0;
   std::uint64_t leased_reads_ = 0;
+  std::uint64_t hand_overs_ = 0;
   base::Random lease_random_{base::mix_seed(options_.seed, 6)};
+  base::Random hand_over_random_{base::mix_seed(options_.seed, 7)};
   std::uint64_t stage_began_ns_ = 0;
   std::uint64_t first_acknowledged_ns_ = 0;  ///< of the stage; 0: none yet
   std::uint64_t calm_until_decided_ns_ = 0;

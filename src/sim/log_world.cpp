@@ -18,7 +18,10 @@ LogWorldResult LogRun::run() {
   schedule_proposal();
   schedule_nemesis();
   schedule_operator();
-  if (replica_options_.lease_ns != 0) schedule_leased_read();
+  if (replica_options_.lease_ns != 0) {
+    schedule_leased_read();
+    schedule_hand_over();
+  }
   proposals_end_ns_ = ~std::uint64_t{0};
   queue_.run_until(options_.faulty_ns);
   calm_down();
@@ -50,6 +53,7 @@ LogWorldResult LogRun::run() {
           .lost_leader = gone_led_,
           .was_noticed = gone_led_ && gone_crashed_ && notices_,
           .leased_reads = leased_reads_,
+          .hand_overs = hand_overs_,
           .has_witness = witness_ != kNone,
           .has_memory_witness = witness_is_memory_,
           .simulated_ns = queue_.now_ns()};

@@ -82,6 +82,7 @@ struct LogWorldResult {
   bool lost_leader = false;        ///< … which led
   bool was_noticed = false;        ///< … and whose end the others were told of
   std::uint64_t leased_reads = 0;  ///< that were believed
+  std::uint64_t hand_overs = 0;    ///< that leaders with leases were asked for
   bool has_witness = false;
   bool has_memory_witness = false;  ///< … that is memory alone
   std::uint64_t simulated_ns = 0;

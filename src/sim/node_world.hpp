@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A whole cluster of nodes in the simulated world: node/cluster_core.hpp on three to nine nodes,
+// A whole cluster of nodes in the simulated world: node/cluster_core.hpp on two to nine nodes,
 // with journals on simulated disks, over the simulated fabric; an operator who makes groups, adds,
 // drains and removes nodes; clients of the groups, which count, keep a space or are shards of an
 // index; and a nemesis. At the end all faults end, and then the map has to be what the groups are,

@@ -6,6 +6,7 @@
 #include <dolmen/assert.hpp>
 
 #include "base/checksum.hpp"
+#include "base/copy.hpp"
 #include "base/hooks.hpp"
 
 namespace dolmen::store {
@@ -107,7 +108,7 @@ Result<void> PageReader::read_page(const TreeEntry& entry, base::MutableBytes ou
 
 Result<void> PageReader::read_node(const TreeEntry& where, unsigned level, bool first_known,
                                    const PageKey* next, NodeFrame& frame, NodeSource source) {
-  const auto copy = [&](const NodeView& view) { std::ranges::copy(view.bytes(), frame.begin()); };
+  const auto copy = [&](const NodeView& view) { base::copy_bytes(view.bytes(), frame); };
   const bool cached =
       source == NodeSource::cache && cache_.visit(where.loc.unit(), where.checksum, copy);
   if (!cached) DOLMEN_CHECK(fetch_node(where, level, frame));

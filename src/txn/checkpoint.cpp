@@ -18,7 +18,7 @@ Result<void> SpaceCore::checkpoint(std::uint64_t bytes_per_second_max,
   if (forked()) return fail(Errc::forked, "checkpoint");  // who held the mutex is not here
   const base::Lock one_at_a_time(checkpoint_mutex_);
   DOLMEN_CHECK(usable());
-  if (options_.read_only) return fail(Errc::read_only);
+  if (options_.read_only) return fail(Errc::read_only, options_.how_to_write);
   Index as_of = 0;
   try {
     as_of = take_changes();

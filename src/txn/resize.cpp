@@ -38,7 +38,7 @@ void copy_sparse(std::byte* to, const std::byte* from, std::size_t bytes) {
 
 Result<void> SpaceCore::resize_object(const ObjectId& id, std::uint64_t capacity_bytes) {
   if (ambient.kind != SectionKind::none) return fail(Errc::nested, "resize inside a section");
-  if (options_.read_only) return fail(Errc::read_only);
+  if (options_.read_only) return fail(Errc::read_only, options_.how_to_write);
   if (capacity_bytes > (std::uint64_t{1} << kMaxClass)) {
     return fail(Errc::too_large, "object capacity above 1 GiB", capacity_bytes);
   }

@@ -242,7 +242,7 @@ Result<void> SpaceCore::run_transact(std::span<Named> named, bool any_object,
                                      const TransactOptions& options, Body body) {
   if (!is_usable()) [[unlikely]]
     return usable();
-  if (options_.read_only) return fail(Errc::read_only);
+  if (options_.read_only) return fail(Errc::read_only, options_.how_to_write);
   if (ambient.kind != SectionKind::none) return join(named, any_object, true, body);
 
   ThreadLine& line = txn::thread_line();

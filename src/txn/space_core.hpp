@@ -64,6 +64,7 @@ struct alignas(64) LookedUp {
 
 struct CoreOptions {
   bool read_only = false;
+  const char* how_to_write = "";  ///< of one that is read only: what to do instead
   std::uint64_t max_transaction_bytes = 256u << 20;
   bool guard_stores = false;  ///< images and views are closed to stores (store_guard.hpp)
   std::uint64_t view_memory_bytes = 64u << 20;
