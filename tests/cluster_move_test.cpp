@@ -169,6 +169,8 @@ class ClusterMove : public testing::Test {
   ClusterMove() {
     std::string pattern = (fs::temp_directory_path() / "dolmen-move-XXXXXX").string();
     root_ = ::mkdtemp(pattern.data());
+  }
+  void fill() {
     make_space(in());
     wanted_ = contents_of(in());
   }
@@ -198,6 +200,7 @@ class ClusterMove : public testing::Test {
 };
 
 TEST_F(ClusterMove, WhoeverIsKilledItGoesOn) {
+  fill();
   Nodes nodes({.addresses = loopback(3)});
   {
     // The one that sends: what is there is not seen, and not sent again.
@@ -242,6 +245,7 @@ TEST_F(ClusterMove, WhoeverIsKilledItGoesOn) {
 constexpr std::size_t kDiskBytes = std::size_t{256} << 20;
 
 TEST_F(ClusterMove, FullDisksEndWhatNeedsRoomAndNothingElse) {
+  fill();
   if (!have_own_mounts()) GTEST_SKIP() << "no mounts of one's own here: the kernel forbids them";
   std::vector<const SmallDisk*> disks;
   NodesOptions options{.addresses = loopback(3)};
