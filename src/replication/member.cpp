@@ -529,6 +529,4 @@ Result<void> Member::close() {
   return journal_->close();
 }
 
-}
-
 }  // namespace dolmen::replication
