@@ -40,9 +40,9 @@ TEST(SpaceCampaign, PlantedBugsAreSeen) {
   if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
   // space.stays_open and space.image_ahead need a leader that is deposed alive, and what
   // space.source_moves mixes is mostly made good by the records that follow: SpaceMachineTest.
-  for (const char* const bug : {"space.record_twice", "space.not_loaded", "space.old_pages",
-                                "log.reference_taken_early", "space.done_early",
-                                "space.reuse_unchecked", "space.gone_page_kept"}) {
+  for (const char* const bug :
+       {"space.record_twice", "space.not_loaded", "space.old_pages", "log.reference_taken_early",
+        "space.done_early", "space.reuse_unchecked", "space.gone_page_kept"}) {
     const std::uint64_t seed = first_seen(bug, 60, [](std::uint64_t run) {
       return !run_cluster_world(options_of(run)).violation.empty();
     });
@@ -80,9 +80,9 @@ TEST(SpaceCampaign, ASpaceIsOneAndTheSameOnAllMembersWhateverFails) {
       probes["replication.state_begun"], probes["space_image.loaded"], probes["space_merge.done"]);
   EXPECT_GT(total.in_spaces, seeds * 50);
   if (seeds < 50) return;
-  for (const char* const place :
-       {"replication.undone", "log.installed", "log.compacted", "space_machine.opened",
-        "space_image.loaded", "space_merge.done", "replication.state_begun", "replication.state_arrived"}) {
+  for (const char* const place : {"replication.undone", "log.installed", "log.compacted",
+                                  "space_machine.opened", "space_image.loaded", "space_merge.done",
+                                  "replication.state_begun", "replication.state_arrived"}) {
     EXPECT_GT(probes[place], 0u) << place;
   }
 }

@@ -217,9 +217,9 @@ Result<void> SpaceMerge::compare(Merging& merging) {
         const base::MutableBytes bytes = left.first(page_bytes);
         // One that is damaged is as good as none.
         const bool is_read = old_->read_page(key, bytes).has_value();
-        if (is_read && (listed_hash(bytes, key, seed_) == page.hash ||
-                        DOLMEN_PLANTED("space.page_unchecked") ||
-                        DOLMEN_PLANTED("space.reuse_unchecked"))) {
+        if (is_read &&
+            (listed_hash(bytes, key, seed_) == page.hash ||
+             DOLMEN_PLANTED("space.page_unchecked") || DOLMEN_PLANTED("space.reuse_unchecked"))) {
           merging.batch.pages.back().bytes = bytes;
           left = left.subspan(page_bytes);
           continue;

@@ -44,8 +44,8 @@ class SpaceMerge final : public ImageSink {
   /// One list on its way.
   struct Merging {
     PageList list;
-    ObjectId after;           ///< the last object of the lists before, which may go on here
-    PageBatch batch;          ///< all pages of the list, in its order
+    ObjectId after;   ///< the last object of the lists before, which may go on here
+    PageBatch batch;  ///< all pages of the list, in its order
     std::unique_ptr<std::byte[]> kept;      ///< the bytes of those that were here
     std::vector<base::Checksum128> hashes;  ///< of them
     std::vector<std::size_t> missing;       ///< of them, those that are asked for

@@ -157,12 +157,12 @@ TEST(SpaceMerge, ObjectsOfAnotherSizeAreTakenAsTheyAreNow) {
     ImageWriter out({.space = kSpace, .last_index = index});
     out.begin(kLarge, capacity_log2);
     for (std::uint32_t i = 0; i < pages; ++i) {
-      std::ranges::fill(out.page(i, store::page_bytes(capacity_log2)), std::byte{1} );
+      std::ranges::fill(out.page(i, store::page_bytes(capacity_log2)), std::byte{1});
     }
     return out.finish();
   };
-  for (const auto& [now, before] : {std::pair(15, 13), std::pair(13, 15), std::pair(10, 13),
-                                    std::pair(13, 10)}) {
+  for (const auto& [now, before] :
+       {std::pair(15, 13), std::pair(13, 15), std::pair(10, 13), std::pair(13, 10)}) {
     Place a;
     Place b;
     ASSERT_TRUE(a.open());

@@ -44,8 +44,8 @@ void StateServer::take(std::uint64_t now_ns, log::ReplicaId asker, const fabric:
   }
   sending->to = from;
   sending->heard_ns = now_ns;
-  const bool is_known = std::ranges::find(sending->asked, ask.part, &Sending::Asked::part) !=
-                        sending->asked.end();
+  const bool is_known =
+      std::ranges::find(sending->asked, ask.part, &Sending::Asked::part) != sending->asked.end();
   if (is_known || sending->asked.size() >= kAskedMax) return;
   sending->asked.push_back(
       {.part = ask.part, .question = {ask.question.begin(), ask.question.end()}});

@@ -96,8 +96,8 @@ class ByteMachine final : public StateMachine {
       if (machine_.is_slow && ++takes_ % 3 != 0) return std::nullopt;
       ++questions_;
       std::vector<std::byte> question(8);
-      const std::uint64_t wanted = number < machine_.asks_for ? 2 * (machine_.asks_for - number)
-                                                              : std::uint64_t{1} << 40;
+      const std::uint64_t wanted =
+          number < machine_.asks_for ? 2 * (machine_.asks_for - number) : std::uint64_t{1} << 40;
       base::store(base::MutableBytes(question), 0, wanted);
       return std::optional(std::move(question));
     }
@@ -380,8 +380,8 @@ TEST(StateMessage, WhatIsDamagedIsRefused) {
   EXPECT_TRUE(std::ranges::equal(decode_ask_state(ask).value().question, content));
   EXPECT_FALSE(decode_ask_state(base::Bytes(ask).first(23)));
   EXPECT_FALSE(decode_ask_state(base::Bytes(ask).first(24 + content.size() - 1)));
-  EXPECT_FALSE(decode_ask_state(
-      encode(AskState{.transfer = 1, .question = Bytes(kQuestionBytesMax + 1)})));
+  EXPECT_FALSE(
+      decode_ask_state(encode(AskState{.transfer = 1, .question = Bytes(kQuestionBytesMax + 1)})));
   EXPECT_FALSE(decode_ask_state(encode(AskState{.transfer = 0, .part = 4})));
   EXPECT_FALSE(decode_ask_state(
       encode(AskState{.transfer = 1, .reference = Bytes(kReferenceBytesMax + 1)})));
