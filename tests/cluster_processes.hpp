@@ -77,6 +77,7 @@ struct NodesOptions {
   std::uint32_t size = 0;               ///< of each space's group; 0: all nodes
   milliseconds lost_after = kPatience;  ///< as a rule nobody is given another one's seat
   milliseconds lease{0};                ///< of the spaces' leaders
+  std::uint64_t log_bytes = 64u << 20;  ///< that each keeps before it cuts its log
   /// "host:port" of each.
   std::vector<std::string> addresses{};
   /// Network name spaces, where each has one of its own.
@@ -110,7 +111,8 @@ class Nodes {
            .address = options_.addresses[number - 1],
            .identity_file = root_ + "/keys/node-" + std::to_string(number) + ".key",
            .founders = options_.addresses,
-           .lease = options_.lease})
+           .lease = options_.lease,
+           .log_tail_bytes_max = options_.log_bytes})
           .value();
       start(number);
     }

@@ -133,8 +133,6 @@ inline int run_node(const std::string& directory, milliseconds lost_after) {
   dolmen::NodeRunOptions options;
   options.functions = functions();
   options.lost_after = lost_after;
-  const char* const log_bytes = std::getenv("DOLMEN_TEST_LOG_BYTES");
-  if (log_bytes != nullptr) options.log_tail_bytes_max = std::strtoull(log_bytes, nullptr, 10);
   return demo::serve(directory, options);
 }
 

@@ -68,6 +68,8 @@ struct NodeOptions {
   std::string token{};
   /// For people; 1 to 63 letters, digits and others that are no blanks. Empty: made of its number.
   std::string name{};
+  /// Of a founder's log of all its groups, for ever: what is kept before it is cut.
+  std::uint64_t log_tail_bytes_max = 64u << 20;
   /// As NodeRunOptions::is_trusted_fabric: of others that are asked, and of the node whenever it
   /// runs, for its directory keeps it. A directory that keeps something else: invalid_argument.
   bool is_trusted_fabric = false;
@@ -77,8 +79,6 @@ struct NodeRunOptions {
   /// Of all spaces that this node keeps: the same at every node.
   SpaceFunctions functions{};
   SpaceOptions space{};
-  /// Of the log of all its groups: kept before it is cut.
-  std::uint64_t log_tail_bytes_max = 64u << 20;
   /// A node that is silent for so long has its seats given to others, if there are any. Of whoever
   /// leads the root group counts.
   std::chrono::milliseconds lost_after{std::chrono::seconds(10)};

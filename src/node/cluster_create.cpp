@@ -212,7 +212,9 @@ Result<void> found(const NodeOptions& options, std::uint32_t number, sys::Disk& 
   }
   DOLMEN_TRY(auto disk,
              sys::open_directory(options.directory + kJournal, sys::DirectoryMode::open_or_create));
-  DOLMEN_TRY(const auto journal, replication::Journal::open(sys::linux_env(), std::move(disk), {}));
+  DOLMEN_TRY(const auto journal,
+             replication::Journal::open(sys::linux_env(), std::move(disk),
+                                        {.tail_bytes_max = options.log_tail_bytes_max}));
   const auto made =
       journal->add(node::group_of(cluster::kRootGroup),
                    replication::replica_of(fabric::NodeId{number}, replication::kFirstLife),

@@ -66,9 +66,7 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   DOLMEN_TRY(impl->disk, sys::open_directory(directory, sys::DirectoryMode::open_existing));
   DOLMEN_TRY(auto disk,
              sys::open_directory(directory + node::kJournal, sys::DirectoryMode::open_or_create));
-  DOLMEN_TRY(auto journal,
-             replication::Journal::open(env, std::move(disk),
-                                        {.tail_bytes_max = impl->options.log_tail_bytes_max}));
+  DOLMEN_TRY(auto journal, replication::Journal::open(env, std::move(disk), {}));
 
   // Who knows of nobody would wait for ever.
   auto map = node::ClusterCore::read_map(*impl->disk);

@@ -224,6 +224,7 @@ TEST_F(SpaceMachineTest, AnImageOfAnEarlierReplicaIsOfUse) {
   Member a;
   Member b;
   decide(a, "fill", 500, {&b});
+  ASSERT_TRUE(b.machine().try_snapshot());
   b.start();
   decide(a, "push", 1, {});
   const Bytes state = a.machine().try_snapshot().value();
