@@ -15,7 +15,7 @@ namespace {
 
 using What = PageQuestion::What;
 
-std::unexpected<Error> wrong(const char* what) { return fail(Errc::corrupt, what); }
+std::unexpected<Error> unfit(const char* what) { return fail(Errc::corrupt, what); }
 
 }  // namespace
 
@@ -62,7 +62,7 @@ Result<std::optional<std::vector<std::byte>>> SpaceMerge::question(std::uint64_t
 // --- what comes ----------------------------------------------------------------------------------
 
 Result<bool> SpaceMerge::take(base::Bytes part) {
-  if (expected_.empty()) return wrong("a state that was not asked for");
+  if (expected_.empty()) return unfit("a state that was not asked for");
   const Expected expected = expected_.front();
   expected_.pop_front();
   switch (expected.what) {
@@ -73,7 +73,7 @@ Result<bool> SpaceMerge::take(base::Bytes part) {
       DOLMEN_CHECK(take_pages(part, expected.count));
       break;
     case What::end:
-      if (!part.empty()) return wrong("a state without an end");
+      if (!part.empty()) return unfit("a state without an end");
       is_ended_ = true;
       return true;
   }
@@ -89,19 +89,19 @@ Result<void> SpaceMerge::take_list(base::Bytes part) {
   is_list_asked_ = false;
   if (list.is_last) said_ = list.sum;
   next->after = last_;
-  if (list.objects.empty() && !list.is_last) return wrong("a list of nothing");
+  if (list.objects.empty() && !list.is_last) return unfit("a list of nothing");
   for (const PageList::Object& object : list.objects) {
     const bool goes_on = object.id == last_;
-    if (object.id < last_) return wrong("lists out of order");
+    if (object.id < last_) return unfit("lists out of order");
     if (goes_on && object.capacity_log2 != last_capacity_log2_) {
-      return wrong("lists of an object with two sizes");
+      return unfit("lists of an object with two sizes");
     }
     if (!goes_on) last_page_.reset();
     last_ = object.id;
     last_capacity_log2_ = object.capacity_log2;
     if (object.pages.empty()) continue;
     if (last_page_ && object.pages.front().number <= *last_page_) {
-      return wrong("lists out of order");
+      return unfit("lists out of order");
     }
     last_page_ = object.pages.back().number;
   }
@@ -117,18 +117,18 @@ Result<void> SpaceMerge::take_pages(base::Bytes part, std::size_t count) {
   std::size_t here = 0;
   for (const ImageObject& object : image.objects) {
     for (const ImageObject::Page& page : object.pages) {
-      if (here++ == count) return wrong("more pages than were asked for");
+      if (here++ == count) return unfit("more pages than were asked for");
       const std::size_t at = merging.missing[merging.received++];
       PageBatch::Page& its = merging.batch.pages[at];
       if (its.key != store::PageKey{object.id, page.number} ||
           listed_hash(page.bytes, its.key, seed_) != merging.hashes[at]) {
-        return wrong("another page than is listed");
+        return unfit("another page than is listed");
       }
       its.bytes = page.bytes;
       ++pages_.received;
     }
   }
-  if (here != count) return wrong("fewer pages than were asked for");
+  if (here != count) return unfit("fewer pages than were asked for");
   return {};
 }
 
@@ -149,7 +149,7 @@ Result<bool> SpaceMerge::step() {
                           DOLMEN_PLANTED("space.gone_page_kept");
     if (!is_right) {
       DOLMEN_PROBE("space_merge.wrong");
-      return wrong("what is received is not what was listed");
+      return unfit("what is received is not what was listed");
     }
     is_whole_ = true;
     return true;
