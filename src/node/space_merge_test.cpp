@@ -266,7 +266,8 @@ TEST(SpaceMerge, ACrashLeavesOneOrTheOther) {
         ASSERT_EQ(now, after) << n;
       }
       ++(now == after ? news : olds);
-      for (const std::string& name : place.disk->list().value()) {
+      const auto names = place.disk->list().value();
+      for (const std::string& name : names) {
         EXPECT_FALSE(name.starts_with("new.") || name.starts_with("switch.")) << name;
       }
       const auto again = bring(*from.image, *place.image, 1024);

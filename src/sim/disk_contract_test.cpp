@@ -27,25 +27,25 @@ std::string text_of(sys::File& file, std::uint64_t offset, std::size_t bytes) {
   return text;
 }
 
-enum class Kind : std::uint8_t { real, scratch, simulated };
+enum class DiskKind : std::uint8_t { real, scratch, simulated };
 
-class DiskContract : public testing::TestWithParam<Kind> {
+class DiskContract : public testing::TestWithParam<DiskKind> {
  protected:
   void SetUp() override {
-    if (GetParam() == Kind::simulated) {
+    if (GetParam() == DiskKind::simulated) {
       disk = std::make_unique<SimDisk>(1);
       return;
     }
     path_ = testing::TempDir() + "dolmen-contract-XXXXXX";
     ASSERT_NE(mkdtemp(path_.data()), nullptr);
-    if (GetParam() == Kind::scratch) {
+    if (GetParam() == DiskKind::scratch) {
       disk = std::move(sys::open_scratch(path_).value());
       return;
     }
     disk = std::move(sys::open_directory(path_, sys::DirectoryMode::open_existing).value());
   }
   void TearDown() override {
-    if (GetParam() == Kind::scratch) {
+    if (GetParam() == DiskKind::scratch) {
       EXPECT_TRUE(std::filesystem::is_empty(path_)) << "a scratch file has a name";
     }
     if (!path_.empty()) std::filesystem::remove_all(path_);
@@ -62,10 +62,10 @@ class DiskContract : public testing::TestWithParam<Kind> {
 };
 
 INSTANTIATE_TEST_SUITE_P(All, DiskContract,
-                         testing::Values(Kind::real, Kind::scratch, Kind::simulated),
+                         testing::Values(DiskKind::real, DiskKind::scratch, DiskKind::simulated),
                          [](const auto& parameter) {
-                           return parameter.param == Kind::simulated ? "Simulated"
-                                  : parameter.param == Kind::scratch ? "Scratch"
+                           return parameter.param == DiskKind::simulated ? "Simulated"
+                                  : parameter.param == DiskKind::scratch ? "Scratch"
                                                                      : "Real";
                          });
 
