@@ -61,8 +61,8 @@ ClusterRun::ClusterRun(const ClusterWorldOptions& options)
                                  .number = k,
                                  .is_space = groups_[g].is_space,
                                  .only_reads = k >= options.clients,
-                                 .accounts = k % 2 == 1 ? groups_[g].accounts.get() : nullptr,
                                  .has_lease = has_leases(options.seed)};
+      if (k % 2 == 1) place.accounts = groups_[g].accounts.get();
       for (const std::size_t node : groups_[g].nodes) place.members.push_back(id_of(node));
       SimEndpointOptions endpoint{.self = {fabric::NodeId{kFirstClient + number}, 1},
                                   .is_client = true};
@@ -371,7 +371,7 @@ void ClusterRun::judge_images(const Group& group, const std::vector<std::size_t>
     const auto image = nodes_[i]->space->image();
     if (!image) return violated("an image does not read: " + image.error().message());
     if (!first) first = *image;
-    if (*first == *image) continue;
+    if (is_same_image(*first, *image)) continue;
     return violated("group " + std::to_string(group.id.low) + ": node " + std::to_string(i + 1) +
                     " has another image: " + difference_of(*first, *image));
   }
@@ -462,10 +462,13 @@ ClusterWorldResult ClusterRun::run() {
 }
 
 ClusterWorldResult run_cluster_world(const ClusterWorldOptions& options) {
-  if (options.hooks != nullptr) {
-    options.hooks->begin(options.seed, base::mix_seed(options.seed, 0xC8) % 2 == 0);
-  }
-  return ClusterRun(options).run();
+  const auto hooks = [&](bool on) {
+    if (options.hooks != nullptr) options.hooks->begin(options.seed, on);
+  };
+  hooks(false);  // the world is made first
+  ClusterRun run(options);
+  hooks(base::mix_seed(options.seed, 0xC8) % 2 == 0);
+  return run.run();
 }
 
 }  // namespace dolmen::sim

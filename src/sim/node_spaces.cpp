@@ -53,7 +53,7 @@ void NodeRun::judge_space(cluster::GroupNumber number) {
     auto image = space->image();
     if (!image) return violated("an image does not read: " + image.error().message());
     if (!first) first = *image;
-    if (*first != *image) return violated(name + " has another image");
+    if (!is_same_image(*first, *image)) return violated(name + " has another image");
     if (!space->value()) continue;
     // What all of them have at the end is one more thing that was seen.
     auto& history = groups_.at(number).history;

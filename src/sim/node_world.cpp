@@ -530,10 +530,13 @@ NodeWorldResult NodeRun::run() {
 }
 
 NodeWorldResult run_node_world(const NodeWorldOptions& options) {
-  if (options.hooks != nullptr) {
-    options.hooks->begin(options.seed, base::mix_seed(options.seed, 0xC8) % 2 == 0);
-  }
-  return NodeRun(options).run();
+  const auto hooks = [&](bool on) {
+    if (options.hooks != nullptr) options.hooks->begin(options.seed, on);
+  };
+  hooks(false);  // the world is made first
+  NodeRun run(options);
+  hooks(base::mix_seed(options.seed, 0xC8) % 2 == 0);
+  return run.run();
 }
 
 }  // namespace dolmen::sim

@@ -9,6 +9,7 @@
 #include <dolmen/hash_map.hpp>
 #include <dolmen/vector.hpp>
 
+#include "node/space_effect.hpp"
 #include "sys/borrowed_disk.hpp"
 
 namespace dolmen::sim {
@@ -181,6 +182,16 @@ void SpaceTally::reset() {
 
 Result<std::vector<std::byte>> SpaceTally::image() {
   return machine_->image().pages(std::size_t{1} << 30);
+}
+
+bool is_same_image(base::Bytes one, base::Bytes other) {
+  if (std::ranges::equal(one, other)) return true;
+  const auto first = node::decode_image(one);
+  const auto second = node::decode_image(other);
+  const auto is_empty = [](const auto& image) {
+    return image && image->head.last_index == 0 && image->objects.empty();
+  };
+  return is_empty(first) && is_empty(second);
 }
 
 }  // namespace dolmen::sim

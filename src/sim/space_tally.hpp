@@ -89,4 +89,8 @@ class SpaceTally final : public StateMachine {
   std::deque<std::pair<std::uint64_t, AccountAnswer>> undecided_{};  ///< entries, what they gave
 };
 
+/// Whether two members have the same image. Of a space without a commit nothing is decided, nor its
+/// id: whoever led may have opened one of its own.
+[[nodiscard]] bool is_same_image(base::Bytes one, base::Bytes other);
+
 }  // namespace dolmen::sim
