@@ -66,7 +66,7 @@ INSTANTIATE_TEST_SUITE_P(All, DiskContract,
                          [](const auto& parameter) {
                            return parameter.param == DiskKind::simulated ? "Simulated"
                                   : parameter.param == DiskKind::scratch ? "Scratch"
-                                                                     : "Real";
+                                                                         : "Real";
                          });
 
 TEST_P(DiskContract, WhatIsWrittenIsRead) {

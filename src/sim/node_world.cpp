@@ -128,8 +128,15 @@ node::ClusterCoreOptions NodeRun::options_of(std::size_t i) const {
 // --- nodes ---------------------------------------------------------------------------------------
 
 std::unique_ptr<replication::Journal> NodeRun::open_journal(Node& node) {
-  auto journal = replication::Journal::open(
-      node.env, std::make_unique<sys::BorrowedDisk>(*node.journal), kNodeJournal);
+  const auto open = [&] {
+    return replication::Journal::open(node.env, std::make_unique<sys::BorrowedDisk>(*node.journal),
+                                      kNodeJournal);
+  };
+  auto journal = open();
+  // A disk that is full at that moment (store.prepare_fails): it is started again.
+  for (int i = 0; i < 100 && !journal && journal.error().code() == Errc::no_space; ++i) {
+    journal = open();
+  }
   if (journal) return std::move(*journal);
   violated("a journal does not open: " + journal.error().message());
   return nullptr;
