@@ -108,10 +108,18 @@ struct Pages {
 };
 Pages pages_of(Nodes& nodes, std::uint32_t number, const std::string& space) {
   Pages pages;
-  const auto metrics = nodes.cluster().metrics(kPatience);
-  if (!metrics) return pages;
-  for (const auto& node : metrics->nodes) {
-    std::istringstream lines(node.number == number ? node.text : "");
+  std::string text;
+  // Whoever does not answer at once is left out.
+  for (const auto until = std::chrono::steady_clock::now() + kPatience;
+       text.empty() && std::chrono::steady_clock::now() < until;) {
+    const auto metrics = nodes.cluster().metrics(kPatience);
+    if (!metrics) continue;
+    const auto its =
+        std::ranges::find(metrics->nodes, number, &dolmen::ClusterMetrics::Node::number);
+    if (its != metrics->nodes.end()) text = its->text;
+  }
+  {
+    std::istringstream lines(text);
     for (std::string line; std::getline(lines, line);) {
       if (!line.contains("name=\"" + space + "\"")) continue;
       const double value = std::strtod(line.c_str() + line.rfind(' '), nullptr);
