@@ -118,15 +118,13 @@ Pages pages_of(Nodes& nodes, std::uint32_t number, const std::string& space) {
         std::ranges::find(metrics->nodes, number, &dolmen::ClusterMetrics::Node::number);
     if (its != metrics->nodes.end()) text = its->text;
   }
-  {
-    std::istringstream lines(text);
-    for (std::string line; std::getline(lines, line);) {
-      if (!line.contains("name=\"" + space + "\"")) continue;
-      const double value = std::strtod(line.c_str() + line.rfind(' '), nullptr);
-      if (line.starts_with("dolmen_state_received_pages_total")) pages.received = value;
-      if (line.starts_with("dolmen_state_kept_pages_total")) pages.kept = value;
-      if (line.starts_with("dolmen_state_received_bytes_total")) pages.bytes = value;
-    }
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.contains("name=\"" + space + "\"")) continue;
+    const double value = std::strtod(line.c_str() + line.rfind(' '), nullptr);
+    if (line.starts_with("dolmen_state_received_pages_total")) pages.received = value;
+    if (line.starts_with("dolmen_state_kept_pages_total")) pages.kept = value;
+    if (line.starts_with("dolmen_state_received_bytes_total")) pages.bytes = value;
   }
   return pages;
 }
