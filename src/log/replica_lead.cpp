@@ -511,6 +511,7 @@ Index Replica::held_by_majority(const Configuration& configuration) const {
 
 void Replica::count_matches(std::uint64_t now_ns) {
   land_own(now_ns);
+  if (is_superseded_) return;  // nothing is decided here any more
   for (bool again = true; again;) {
     Index held = ~Index{0};
     for (const Configured& configured : counting()) {
