@@ -44,7 +44,7 @@ inline constexpr Campaign kCampaigns[] = {
     {"root_seeds", "seeds of clusters and their root group", 60, 6, 50'000, 2, 1},
     {"root_bug_seeds", "seeds for a planted bug of a root group, at most", 60, 0, 2'000, 1, 1},
     {"cluster_seeds", "seeds of clusters of five groups", 100, 3, 100'000, 5, 6},
-    {"node_seeds", "seeds of clusters with a root group", 200, 6, 100'000, 12, 8},
+    {"node_seeds", "seeds of clusters with a root group", 120, 4, 100'000, 12, 8},
     {"space_seeds", "seeds of clusters with a space", 70, 2, 50'000, 14, 6},
     {"index_map_seeds", "seeds of an index beside a map", 25, 4, 25'000, 1, 3},
     {"ordered_map_seeds", "seeds of an ordered index beside a map", 12, 2, 25'000, 1, 3},
