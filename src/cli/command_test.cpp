@@ -24,9 +24,9 @@ struct Web {
 };
 
 const std::vector<std::string> kCommands{
-    "init",   "top",    "ls",   "tree",   "inspect", "stat",  "check",   "scrub", "dump",
-    "export", "import", "load", "doctor", "demo",    "log",   "cluster", "node",  "serve",
-    "status", "space",  "up",   "run",    "client",  "index", "object"};
+    "init",   "top",    "ls",   "tree",   "inspect", "stat",  "check",   "scrub",    "dump",
+    "export", "import", "load", "doctor", "demo",    "log",   "cluster", "node",     "serve",
+    "status", "space",  "up",   "run",    "client",  "index", "object",  "directory"};
 
 class Cli : public CliTest {
  protected:
@@ -56,7 +56,8 @@ TEST_F(Cli, EveryCommandHasHelpWithAnExampleAndTheJsonOption) {
   for (const std::string& command : kCommands) {
     // See log_test, cluster_test, node_test.
     if (command == "log" || command == "cluster" || command == "node" || command == "space" ||
-        command == "run" || command == "client" || command == "index" || command == "object") {
+        command == "run" || command == "client" || command == "index" || command == "object" ||
+        command == "directory") {
       continue;
     }
     const Outcome help = dolmen({command, "--help"});

@@ -75,6 +75,12 @@ Result<Asked> ask_at(const std::string& where, const security::LinkSelf& self,
   const bool is_refused = visit.refusal && visit.refusal->code() == Errc::connection_lost &&
                           visit.refusal->detail() == ECONNREFUSED;
   asked.is_founding = visit.has_not_begun || is_refused;
+  if (visit.refusal && visit.refusal->code() == Errc::unsupported) {
+    asked.stranger = Error(
+        Errc::unsupported,
+        interned(where + ": one side says that the fabric between them is trusted, and the other "
+                         "does not (--trusted-fabric, &fabric=trusted, DOLMEN_FABRIC)"));
+  }
   if (visit.refusal && visit.refusal->code() == Errc::not_authentic) {
     asked.stranger = Error(Errc::not_authentic,
                            interned(where + ": it is of another cluster, or does not know this "
