@@ -102,16 +102,22 @@ bool is_readable(Bytes record) {
   return !std::ranges::search(record, base::as_bytes(kText)).empty();
 }
 
+/// Both say `says`: they are connected, and what one says is readable exactly then.
+void expect_connected(TrustedPair& pair, std::uint8_t says) {
+  ASSERT_EQ(pair.speak(), std::pair(Errc{}, Errc{}));
+  ASSERT_TRUE(pair.dialler.is_open() && pair.acceptor.is_open());
+  const auto record = pair.record();
+  EXPECT_EQ(is_readable(record), says == kSaysClear);
+  EXPECT_EQ(pair.feed(pair.acceptor, record), Errc{});
+  EXPECT_TRUE(std::ranges::equal(pair.heard, base::as_bytes(kText)));
+  EXPECT_EQ(pair.feed(pair.acceptor, record), Errc::corrupt) << "it came twice";
+}
+
 TEST(TcpTrusted, OnlyWhereBothSaySoIsAnythingReadable) {
   const LinkCluster cluster;
   for (const std::uint8_t says : {std::uint8_t{0}, kSaysClear}) {
     TrustedPair pair(cluster, says, says);
-    ASSERT_EQ(pair.speak(), std::pair(Errc{}, Errc{}));
-    ASSERT_TRUE(pair.dialler.is_open() && pair.acceptor.is_open());
-    const auto record = pair.record();
-    EXPECT_EQ(is_readable(record), says == kSaysClear);
-    EXPECT_EQ(pair.feed(pair.acceptor, record), Errc{});
-    EXPECT_TRUE(std::ranges::equal(pair.heard, base::as_bytes(kText)));
+    ASSERT_NO_FATAL_FAILURE(expect_connected(pair, says));
   }
 }
 
@@ -129,15 +135,7 @@ TEST(TcpTrusted, WhereOneAloneSaysSoBothAreTold) {
 TEST(TcpTrusted, WithASharedKeyBothSayItOrDoNotUnderstandEachOther) {
   for (const std::uint8_t says : {std::uint8_t{0}, kSaysClear}) {
     TrustedPair pair(says, says);
-    ASSERT_EQ(pair.speak(), std::pair(Errc{}, Errc{}));
-    ASSERT_TRUE(pair.dialler.is_open() && pair.acceptor.is_open());
-    const auto record = pair.record();
-    EXPECT_EQ(is_readable(record), says == kSaysClear);
-    EXPECT_EQ(pair.feed(pair.acceptor, record), Errc{});
-    EXPECT_TRUE(std::ranges::equal(pair.heard, base::as_bytes(kText)));
-    if (says == kSaysClear) {
-      EXPECT_EQ(pair.feed(pair.acceptor, record), Errc::corrupt) << "it came twice";
-    }
+    ASSERT_NO_FATAL_FAILURE(expect_connected(pair, says));
     TrustedPair apart(says, says ^ kSaysClear);
     EXPECT_EQ(apart.speak(), std::pair(Errc::not_authentic, Errc::not_authentic));
     EXPECT_FALSE(apart.dialler.is_open() || apart.acceptor.is_open());
