@@ -261,7 +261,9 @@ class Dolmen final : public LogSystem {
     return node::encode(node::SpaceCall{.function = "put", .arguments = entry_});
   }
   void submit(std::function<void()> told) {
-    const auto taken = [told = std::move(told)](const auto& outcome) {
+    const auto taken = [this, told = std::move(told)](const auto& outcome) {
+      // Refused in time because the members were held up: who asked comes again, as clients do.
+      if (outcome.status == replication::ReplyStatus::busy) return submit(told);
       if (outcome.status != replication::ReplyStatus::done) {
         throw Failure("an entry was not taken: " +
                       std::to_string(static_cast<unsigned>(outcome.status)));

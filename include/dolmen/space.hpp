@@ -10,9 +10,10 @@
 //   auto view = space.view().value();
 //   use(view[web]->count);
 //
-// Bodies: may run more than once (unless Run::once); an exception of the body's own aborts and is
-// rethrown; a body that returns a Result with an error aborts with that error. AccessError inside a
-// body becomes the call's Result. After an abort every byte is as before.
+// Bodies: may run more than once (unless Run::once). A run in which a lock was not got counts as
+// nothing, whatever the body makes of the Errc::conflict that it sees. An exception of the body's
+// own aborts and is rethrown; a body that returns a Result with an error aborts with that error.
+// AccessError inside a body becomes the call's Result. After an abort every byte is as before.
 //
 // Threads: a Space may be used from any thread at once; a section belongs to the thread that runs
 // its body (a thread started inside has no transaction). A View may be used by several threads.

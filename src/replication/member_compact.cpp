@@ -81,7 +81,9 @@ Result<void> Member::look_after_journal() {
   if (checkpoint_thread_) return {};
   if (!is_checkpoint_due() || now_ns() < checkpoint_not_before_ns_ || holds_log()) {
     // Who waits to be cut does not wait for a state that is being sent.
-    for (auto& [group, hosting] : groups_) hosting.is_draining = false;
+    for (auto& [group, hosting] : groups_) {
+      if (!DOLMEN_PLANTED("replication.waits_for_transfer")) hosting.is_draining = false;
+    }
     return {};
   }
   DOLMEN_CHECK(carry_out_all());

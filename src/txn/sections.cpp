@@ -253,7 +253,7 @@ Result<void> SpaceCore::run_transact(std::span<Named> named, bool any_object,
     const auto index = transact_once(line, transaction, named, any_object, larger, durable, body);
     if (!index) {
       const bool again = !transaction.wanted.empty() && options.run == Run::retry &&
-                         index.error().code() == Errc::conflict;
+                         index.error().code() == Errc::conflict;  // else memory for `larger`
       if (!again) {
         // An error that the body gives may tell what it saw, too.
         if (durable) DOLMEN_CHECK(wait_observed());
@@ -322,6 +322,15 @@ Result<Index> SpaceCore::transact_once(ThreadLine& line, Transaction& transactio
       outcome = sound;
   } catch (...) {
     foreign = std::current_exception();
+  }
+  // Whatever the body made of a lock that it did not get (it may take it for "no such object"), the
+  // run says nothing about the space.
+  if (!transaction.wanted.empty()) [[unlikely]] {
+    if (outcome || foreign || outcome.error().code() != Errc::conflict) {
+      DOLMEN_PROBE("txn.conflict_swallowed");
+      outcome = fail(Errc::conflict, "late lock");
+    }
+    foreign = nullptr;
   }
   if (foreign) [[unlikely]] {
     abort(transaction);
