@@ -73,6 +73,20 @@ TEST(SpaceCampaign, PlantedBugsOfTransactionsAreSeen) {
   }
 }
 
+// With rare places taken on purpose: a checkpoint is due while a state is sent to another member.
+TEST(SpaceCampaign, PlantedBugsOfRarePlacesAreSeen) {
+  if (base::kSanitized) GTEST_SKIP() << "takes many seeds; the release build runs it";
+  constexpr std::uint64_t kFirst = 70;
+  for (const char* const bug : {"replication.waits_for_transfer"}) {
+    const std::uint64_t seed = first_seen(bug, 60, [bug](std::uint64_t run) {
+      SimHooks hooks({.buggify = false, .planted = bug});
+      return !run_cluster_world(options_of(kFirst - 1 + run, &hooks)).violation.empty();
+    });
+    EXPECT_NE(seed, 0u) << bug;
+    std::printf("%s: seed %lu\n", bug, seed == 0 ? 0 : kFirst - 1 + seed);
+  }
+}
+
 TEST(SpaceCampaign, ASpaceIsOneAndTheSameOnAllMembersWhateverFails) {
   const std::uint64_t seeds = from_environment("DOLMEN_SPACE_SEEDS", base::budget("space_seeds"));
   const std::uint64_t first = from_environment("DOLMEN_SPACE_FIRST", 1);
