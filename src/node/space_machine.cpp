@@ -91,6 +91,7 @@ Result<std::vector<std::byte>> SpaceMachine::run(const SpaceCall& call, bool is_
 Result<void> SpaceMachine::have_space() {
   leave_behind();
   if (space_ && DOLMEN_BUGGIFY("node.space_closed")) forget_space();
+  if (!image_->space().is_null() && image_->store().failed()) return image_failed();
   if (space_) return {};
   if (!waiting_.empty() || env_.clock->monotonic_ns() < rest_until_ns_) {
     return fail(Errc::busy, "a space that is being opened");
@@ -104,6 +105,13 @@ Result<void> SpaceMachine::have_space() {
     return fail(Errc::busy, "a space that cannot be opened");
   }
   return {};
+}
+
+/// This machine ends with its next turn; another member's image may be better.
+std::unexpected<Error> SpaceMachine::image_failed() {
+  failure_ = Error(Errc::store_failed, "the image of a replicated space");
+  forget_space();
+  return fail(Errc::busy, "a space whose image failed");
 }
 
 Result<void> SpaceMachine::prepare_read() {
@@ -138,6 +146,8 @@ Result<std::vector<std::byte>> SpaceMachine::read(Bytes query) const {
   }
   // The function may have closed it.
   if (!space_->sync()) forget_space();
+  // What it returned is of this disk, and no answer; see have_space().
+  if (image_->store().failed()) return fail(Errc::busy, "a space whose image failed");
   return encode_reply(result);
 }
 
@@ -146,10 +156,7 @@ Result<SpaceMachine::Executed> SpaceMachine::execute(const SpaceCall& call,
   PostBox box(*space_, mail_.get(), homes_.get(), false, change);
   Executed executed{.result = run(call, false), .records = {}};
   if (image_->store().failed()) {
-    // What it returned is of this disk, and no result of the function.
-    failure_ = Error(Errc::store_failed, "the image of a replicated space");
-    forget_space();
-    return fail(Errc::busy, "a space whose image failed");
+    return image_failed();  // what it returned is of this disk, and no result of the function
   }
   executed.records = store_->take_records();
   executed.homes = box.homes();

@@ -103,6 +103,7 @@ class SpaceMachine final : public StateMachine {
 
   /// It is there, and is what was applied. Errors: busy; unfinished (something is imported).
   [[nodiscard]] Result<void> have_space();
+  [[nodiscard]] std::unexpected<Error> image_failed();
   [[nodiscard]] Result<void> open_space();
   void forget_space() const noexcept;
   void leave_behind() noexcept;

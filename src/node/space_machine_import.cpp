@@ -131,10 +131,7 @@ Result<std::vector<std::byte>> SpaceMachine::import_effect(base::Bytes arguments
     }
   }
   const std::vector<std::byte> reply = encode_reply(step());
-  if (image_->last_index() != 0 && image_->store().failed()) {
-    failure_ = Error(Errc::store_failed, "the image of a replicated space");
-    return fail(Errc::busy, "a space whose image failed");
-  }
+  if (image_->last_index() != 0 && image_->store().failed()) return image_failed();
   SpaceEffect effect{.space = {}, .records = {}, .reply = reply};
   if (!record.empty()) effect.records.emplace_back(record);
   if (position_ == 0 && import_) effect.space = import_->source.space;

@@ -37,5 +37,18 @@ TEST_F(SpaceQueryTest, AQueryWaitsForASpace) {
   EXPECT_EQ(a.machine().read(Bytes(3)).error().code(), Errc::corrupt);
 }
 
+// Another member answers, once this one has ended: which it does though nobody writes.
+TEST_F(SpaceQueryTest, WhatADiskThatFailsSaysIsNoAnswer) {
+  Member a;
+  decide(a, "push", 5, {});
+  a.disk().inject({.on = sim::FaultOn::sync, .times = sim::DiskFault::kForever});
+  EXPECT_FALSE(a.machine().image().sync());
+  const Bytes argument = bytes_of(0);
+  const Bytes call = encode(SpaceCall{.function = "total", .arguments = argument});
+  EXPECT_EQ(a.machine().read(call).error().code(), Errc::busy);
+  EXPECT_EQ(a.machine().prepare_read().error().code(), Errc::busy);
+  EXPECT_EQ(a.machine().decided(1).error().code(), Errc::store_failed) << "so that it ends";
+}
+
 }  // namespace
 }  // namespace dolmen::node
