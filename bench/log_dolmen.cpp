@@ -201,7 +201,7 @@ class Dolmen final : public LogSystem {
       const auto start = std::chrono::steady_clock::now();
       bool is_told = false;
       submit([&] { is_told = true; });
-      while (!is_told) leader_->turn();
+      while (!is_told) turn();
       times.push_back(
           std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start)
               .count());
@@ -228,7 +228,7 @@ class Dolmen final : public LogSystem {
       ++under_way;
       submit(next);
     }
-    while (under_way > 0) leader_->turn();
+    while (under_way > 0) turn();
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
     return static_cast<double>(told) / taken.count();
   }
@@ -260,10 +260,14 @@ class Dolmen final : public LogSystem {
     if (kind_ == "counter") return {entry_.begin(), entry_.end()};
     return node::encode(node::SpaceCall{.function = "put", .arguments = entry_});
   }
+  void turn() {
+    leader_->turn();
+    for (auto& told : std::exchange(refused_, {})) submit(std::move(told));
+  }
   void submit(std::function<void()> told) {
     const auto taken = [this, told = std::move(told)](const auto& outcome) {
       // Refused in time because the members were held up: who asked comes again, as clients do.
-      if (outcome.status == replication::ReplyStatus::busy) return submit(told);
+      if (outcome.status == replication::ReplyStatus::busy) return refused_.push_back(told);
       if (outcome.status != replication::ReplyStatus::done) {
         throw Failure("an entry was not taken: " +
                       std::to_string(static_cast<unsigned>(outcome.status)));
@@ -282,6 +286,7 @@ class Dolmen final : public LogSystem {
   const Asked asked_;
   std::uint64_t count_ = 0;
   std::array<std::byte, kLogEntryBytes> entry_{};
+  std::vector<std::function<void()>> refused_;
   std::vector<Server> followers_;
   std::optional<OneMember> leader_;
   std::mutex mutex_;  // who runs the leader

@@ -66,9 +66,11 @@ enum class Level : std::uint8_t {
   visible,  ///< also commits that a crash may still lose
 };
 
-/// A position in the space's history; Space::wait() makes everything up to it durable.
+/// A commit's position in the space's history, and how safe it was when transact() returned.
+/// Space::wait() makes everything up to it durable.
 struct Ticket {
   std::uint64_t index = 0;
+  Durability level = Durability::deferred;
 };
 
 struct TransactOptions {

@@ -85,6 +85,14 @@ Result<ObjectId> find_object(const node::Explorer& explorer, const std::string& 
                                         shown(directory) + " --all` lists them"));
 }
 
+Error not_here(const Error& error, const std::string& text) {
+  if (error.code() != Errc::not_found) return error;
+  return Error(Errc::not_found,
+               interned("object '" + shown(text) +
+                        "' in this space: it was erased, or lives in another space of the cluster "
+                        "(`dolmen object where`)"));
+}
+
 void print_json(const Json& json) {
   const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace);
   std::fwrite(text.data(), 1, text.size(), stdout);

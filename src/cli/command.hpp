@@ -75,6 +75,8 @@ int not_made(const std::string& directory, const Error& error);
 /// The object that a user named. Errors: not_found, with where to look as the context.
 [[nodiscard]] Result<ObjectId> find_object(const node::Explorer& explorer,
                                            const std::string& directory, const std::string& text);
+/// What is said of one that was found by its name or id, and is not there.
+[[nodiscard]] Error not_here(const Error& error, const std::string& text);
 
 /// One JSON document and a line end on standard output; bytes that are not UTF-8 are replaced.
 void print_json(const Json& json);

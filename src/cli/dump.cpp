@@ -134,8 +134,13 @@ int dump(const DumpOptions& options) {
                 {"objects", summary->counts.objects},
                 {"pages", summary->counts.pages},
                 {"names", summary->counts.names},
+                {"names_elsewhere", summary->names_elsewhere},
                 {"bytes", summary->bytes}});
     return kOk;
+  }
+  if (summary->names_elsewhere != 0) {
+    std::fprintf(stderr, "%s names are of objects that live in another space; they were left out\n",
+                 grouped(summary->names_elsewhere).c_str());
   }
   std::fprintf(to_output ? stderr : stdout, "dumped %s as of commit %s: %s\n",
                contents_text(*summary).c_str(), grouped(summary->from.commit).c_str(),

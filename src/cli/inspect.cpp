@@ -40,7 +40,7 @@ int inspect(const InspectOptions& options) {
   const auto id = find_object(*explorer, options.source.directory, object);
   if (!id) return failed(id.error());
   const auto facts = explorer->facts(*id);
-  if (!facts) return failed(facts.error());
+  if (!facts) return failed(not_here(facts.error(), object));
   const auto value = explorer->value(*id, offset, options.limits);
   if (!value) return failed(value.error());
   if (options.json) {

@@ -47,6 +47,16 @@ int ls(const LsOptions& options) {
   for (const auto& [name, id] : listed) {
     bar.show(++done, listed.size());
     const auto facts = explorer->facts(id);
+    // Names stay behind when an object moves to another space of its cluster.
+    if (!facts && facts.error().code() == Errc::not_found && !name.empty()) {
+      if (options.json) {
+        rows.push_back({{"name", name}, {"object", id.to_string()}, {"elsewhere", true}});
+      } else {
+        std::printf("%s%s%s%s\n", column(id.to_string(), 32).c_str(), column("-", 9).c_str(),
+                    column(shown(name), 20).c_str(), "(in another space)");
+      }
+      continue;
+    }
     if (!facts) {
       exit = failed(facts.error());
       continue;

@@ -62,6 +62,17 @@ TEST_F(ObjectCommand, SaysWhatIsNotThereAndDrainsWhatIsEmpty) {
   EXPECT_EQ(object("where", {id}).out.find("web (group "), 0u);
   EXPECT_EQ(object("move", {id, "south"}).out.find("it lives in south"), 0u);
   EXPECT_EQ(object("where", {id, "--json"}).json()["space"], "south");
+  // Its name stayed behind, which is no damage.
+  std::string web = address();
+  web.insert(web.find('?'), "/web");
+  EXPECT_NE(dolmen({"ls", web}).out.find("(in another space)"), std::string::npos);
+  EXPECT_EQ(dolmen({"ls", web, "--json"}).json()[0]["elsewhere"], true);
+  expect_error(dolmen({"inspect", web, "thing"}), kFailed, "dolmen object where");
+  expect_error(dolmen({"tree", web, "thing"}), kFailed, "dolmen object where");
+  const Outcome dumped = dolmen({"dump", web, path("web.dump"), "--json"});
+  ASSERT_EQ(dumped.exit, kOk) << dumped.err;
+  EXPECT_EQ(dumped.json()["names_elsewhere"], 1);
+  EXPECT_EQ(dolmen({"load", path("web.dump"), path("copy")}).exit, kOk);
   expect_error(object("publish", {"web", "other"}), kFailed, "an object of that name or id");
   expect_error(object("publish", {"web", kNobody}), kFailed, "not_found");
   expect_error(object("publish", {"west", "thing"}), kFailed, "a space called west");

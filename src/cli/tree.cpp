@@ -45,7 +45,7 @@ class Tree {
       auto child = walk(target, depth + 1, print);
       if (!child && child.error().code() == Errc::not_found) {
         if (print) {
-          std::printf("%s%s  (deleted)\n", std::string(2 * depth + 2, ' ').c_str(),
+          std::printf("%s%s  (not here)\n", std::string(2 * depth + 2, ' ').c_str(),
                       target.to_string().c_str());
         }
         child = Json{{"object", target.to_string()}, {"deleted", true}};
@@ -70,7 +70,7 @@ int tree(const TreeOptions& options) {
   const auto id = find_object(*explorer, options.source.directory, options.object);
   if (!id) return failed(id.error());
   const auto json = Tree(*explorer, options.depth).walk(*id, 0, !options.json);
-  if (!json) return failed(json.error());
+  if (!json) return failed(not_here(json.error(), options.object));
   if (options.json) print_json(*json);
   return kOk;
 }

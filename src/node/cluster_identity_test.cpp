@@ -257,6 +257,10 @@ TEST_F(ClusterIdentity, WhatAClientMayIsWhatTheOwnerSignedLast) {
     return right_of(machine_.state(), has_owner,
                     {.node = fabric::client_node(number, 5), .incarnation = 1}, shown);
   };
+  EXPECT_EQ(right_of(cluster::RootState{}, true,
+                     {.node = fabric::client_node(1, 5), .incarnation = 1}, {kWhole, 1}),
+            Right::stale)
+      << "a node that has no map yet";
   // Of the beginning.
   EXPECT_EQ(handle_of(machine_.state(), 1), (replication::Capability{kWhole, 1}));
   EXPECT_EQ(right(1, {kWhole, 1}), Right::held);

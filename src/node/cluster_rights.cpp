@@ -81,6 +81,8 @@ replication::Right right_of(const cluster::RootState& map, bool has_owner,
                             const fabric::NodeName& from, const replication::Capability& shown) {
   using replication::Right;
   if (!fabric::is_client(from.node)) return Right::held;
+  // A node that has not heard of anything yet knows nobody: it says so, and is asked again.
+  if (has_owner && !map.is_begun()) return Right::stale;
   const auto number = client_number(from.node);
   const auto found = number ? map.clients().find(*number) : map.clients().end();
   // Where nobody has a key the map names those alone who are to be known.

@@ -52,6 +52,7 @@ class Dumper {
     summary.space = summary.from.space;
     summary.counts = writer_.counts();
     summary.bytes = writer_.bytes();
+    summary.names_elsewhere = names_elsewhere_;
     return summary;
   }
 
@@ -102,7 +103,8 @@ class Dumper {
     }
     DOLMEN_TRY(const auto object, store_.find(entry.object));
     if (!object) {
-      return fail(Errc::corrupt, interned("name '" + entry.name + "' of no object"));
+      ++names_elsewhere_;
+      return {};
     }
     return writer_.name(entry.name, entry.object);
   }
@@ -116,6 +118,7 @@ class Dumper {
   std::array<std::byte, store::kPageBytes> page_;
   std::uint64_t done_ = 0;
   std::uint64_t total_ = 0;
+  std::uint64_t names_elsewhere_ = 0;
 };
 
 }  // namespace

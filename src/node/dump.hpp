@@ -25,10 +25,12 @@ struct DumpSummary {
   store::DumpHeader from;  ///< the dumped space and its commit
   ObjectId space;          ///< load: the new space
   store::DumpCounts counts;
-  std::uint64_t bytes = 0;  ///< of the stream
+  std::uint64_t bytes = 0;            ///< of the stream
+  std::uint64_t names_elsewhere = 0;  ///< dump: of objects that are not in the space: left out
 };
 
-/// Writes every object and name as of the commit that the reader sees. `progress` counts bytes of
+/// Writes every object and name as of the commit that the reader sees, but for names of objects
+/// that are not there: in a cluster they have moved to another space. `progress` counts bytes of
 /// the space.
 /// Requires: `space` was opened read-only (a writer is not disturbed).
 /// Errors: corrupt (a page or an object that does not verify: the context names it), closed (a

@@ -213,11 +213,15 @@ TEST_F(Visibility, AReadOfADeferredCommitDoesNotWaitButItsTicketDoes) {
                        shelf_, [](mut<Shelf> shelf) { shelf->value = 2; }));
   EXPECT_EQ(get(Level::durable).value(), 2u);
   EXPECT_EQ((*view(Level::durable))[shelf_]->value, 2u);
+  EXPECT_EQ(ticket.level, Durability::deferred);
   EXPECT_EQ(syncs_, 0);
   EXPECT_LT(space_->stats().durable_index, ticket.index);
   ASSERT_TRUE(space_->wait(ticket));
   EXPECT_EQ(syncs_, 1);
   EXPECT_GE(space_->stats().durable_index, ticket.index);
+  ASSERT_TRUE(space_->transact(TransactOptions{.ticket = &ticket}, shelf_,
+                               [](mut<Shelf> shelf) { shelf->value = 3; }));
+  EXPECT_EQ(ticket.level, Durability::durable);
 }
 
 TEST_F(Visibility, ManyWhoCommitAtOnceShareTheirSyncs) {

@@ -265,13 +265,15 @@ Result<void> SpaceCore::run_transact(std::span<Named> named, bool any_object,
       larger.erase(std::unique(larger.begin(), larger.end()), larger.end());
       continue;
     }
-    if (options.ticket != nullptr) options.ticket->index = *index;
+    if (options.ticket != nullptr) *options.ticket = {.index = *index};
     versions_.make_room();
     if (!durable) return {};
     if (DOLMEN_PLANTED("txn.ack_before_sync")) return {};
     // A transaction that changed nothing is a read: what it saw must be durable, not everything.
-    if (transaction.index.load(std::memory_order_relaxed) == 0) return wait_observed();
-    return store_->wait_durable(*index);
+    const bool is_read = transaction.index.load(std::memory_order_relaxed) == 0;
+    DOLMEN_CHECK(is_read ? wait_observed() : store_->wait_durable(*index));
+    if (options.ticket != nullptr) options.ticket->level = Durability::durable;
+    return {};
   }
 }
 
