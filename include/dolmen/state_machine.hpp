@@ -46,6 +46,9 @@ class StateSink {
   /// The next part; the empty one ends it. False: not now. Errors: corrupt (no part of such a
   /// state), the disk's own.
   [[nodiscard]] virtual Result<bool> take(std::span<const std::byte> part) = 0;
+  /// take(), of a part whose memory may be kept: what is in `part` afterwards is no matter, if it
+  /// was taken.
+  [[nodiscard]] virtual Result<bool> take_over(std::vector<std::byte>& part) { return take(part); }
   /// Everything is here, durably, and restore() will find it. Errors: as take().
   [[nodiscard]] virtual Result<bool> is_done() = 0;
   /// What the source is asked with the part of this number, at most 2048 bytes: for a sink that

@@ -97,6 +97,7 @@ class GroupStore final : public store::Store {
   }
   store::StoreStats stats() override;
   Result<std::unique_ptr<sys::File>> scratch_file() override { return image_.scratch_file(); }
+  Result<void> settle() override { return fail(Errc::unsupported, "settle"); }
   Result<void> finish() override { return fail(Errc::unsupported, "finish"); }
   Result<void> close() override { return {}; }
 

@@ -46,6 +46,9 @@ class SpaceImage::Receiver final : public StateSink {
   }
   ~Receiver() override { image_.sink_ = nullptr; }
   Result<bool> take(base::Bytes part) override { return told(sink_->take(part)); }
+  Result<bool> take_over(std::vector<std::byte>& part) override {
+    return told(sink_->take_over(part));
+  }
   Result<bool> is_done() override { return told(sink_->is_done()); }
   Result<std::optional<std::vector<std::byte>>> question(std::uint64_t number) override {
     return told(sink_->question(number));

@@ -245,7 +245,8 @@ Result<void> SpaceMerge::write(Merging& merging) {
       sum_.add_page(page.number, listed_hash(its.bytes, its.key, seed_));
     }
   }
-  return staged_.write(merging.batch);
+  DOLMEN_CHECK(staged_.write(merging.batch));
+  return merging.list.is_last ? staged_.settle() : Result<void>();
 }
 
 Result<bool> SpaceMerge::is_done() {

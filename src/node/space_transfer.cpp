@@ -233,6 +233,7 @@ Result<void> StagedSpace::write(PageBatch& batch) {
   store::CheckpointRequest request;
   request.as_of = head_.last_index;
   request.source = &batch;
+  request.is_durable = false;
   request.capacity_log2 = std::move(batch.objects);
   request.pages.reserve(batch.pages.size());
   for (const PageBatch::Page& page : batch.pages) request.pages.push_back(page.key);
@@ -240,6 +241,8 @@ Result<void> StagedSpace::write(PageBatch& batch) {
   DOLMEN_CHECK(store_->checkpoint(request));
   return {};
 }
+
+Result<void> StagedSpace::settle() { return store_->settle(); }
 
 Result<void> StagedSpace::finish() {
   DOLMEN_CHECK(store_->finish());
@@ -298,19 +301,28 @@ Result<void> SpaceSink::add(const DecodedImage& image) {
   return {};
 }
 
-void SpaceSink::start_writing() {
+void SpaceSink::start_writing(bool is_last) {
   writing_ = std::exchange(filling_, std::make_unique<PageBatch>());
-  worker_.start(env_, "dolmen-take", "a state that is received",
-                [this] { return staged_.write(*writing_); });
+  is_settled_ = is_last;
+  worker_.start(env_, "dolmen-take", "a state that is received", [this, is_last]() -> Result<void> {
+    DOLMEN_CHECK(staged_.write(*writing_));
+    return is_last ? staged_.settle() : Result<void>();
+  });
 }
 
 Result<void> SpaceSink::join() {
   const auto written = worker_.join();
+  for (auto& part : writing_->parts) spare_.push_back(std::move(part));
   writing_.reset();
   return written;
 }
 
 Result<bool> SpaceSink::take(base::Bytes part) {
+  std::vector<std::byte> copy(part.begin(), part.end());
+  return take_over(copy);
+}
+
+Result<bool> SpaceSink::take_over(std::vector<std::byte>& part) {
   if (writing_ && worker_.is_over()) DOLMEN_CHECK(join());
   if (writing_ && filling_->bytes >= kBatchBytes) return false;
   if (part.empty()) {
@@ -318,12 +330,16 @@ Result<bool> SpaceSink::take(base::Bytes part) {
     is_ended_ = true;
     return true;
   }
-  filling_->parts.emplace_back(part.begin(), part.end());
   filling_->bytes += part.size();
+  filling_->parts.push_back(std::exchange(part, {}));
+  if (!spare_.empty()) {
+    part = std::move(spare_.back());
+    spare_.pop_back();
+  }
   DOLMEN_TRY(const DecodedImage image, decode_image(filling_->parts.back()));
   DOLMEN_CHECK(staged_.begin(image.head));
   DOLMEN_CHECK(add(image));
-  if (!writing_ && filling_->bytes >= kBatchBytes) start_writing();
+  if (!writing_ && filling_->bytes >= kBatchBytes) start_writing(false);
   return true;
 }
 
@@ -332,8 +348,8 @@ Result<bool> SpaceSink::is_done() {
   if (!is_ended_) return false;
   if (writing_ && !worker_.is_over()) return false;
   if (writing_) DOLMEN_CHECK(join());
-  if (filling_->bytes > 0 && !DOLMEN_PLANTED("space.done_early")) {
-    start_writing();
+  if (!is_settled_ && !DOLMEN_PLANTED("space.done_early")) {
+    start_writing(true);
     if (!worker_.is_over()) return false;
     DOLMEN_CHECK(join());
   }

@@ -143,7 +143,10 @@ class StagedSpace {
   [[nodiscard]] bool is_begun() const noexcept { return store_ != nullptr; }
   /// Takes the batch's list of objects. Errors: as of Store::checkpoint().
   [[nodiscard]] Result<void> write(PageBatch& batch);
-  /// It is whole.
+  /// Makes durable what was written, which may take as long as the disk takes for all of it.
+  /// Errors: as of Store::settle().
+  [[nodiscard]] Result<void> settle();
+  /// It is whole. Requires: nothing was written since settle().
   [[nodiscard]] Result<void> finish();
   [[nodiscard]] std::optional<ImageHead> done() const { return done_; }
 
@@ -172,6 +175,7 @@ class SpaceSink final : public ImageSink {
             const store::CreateOptions& options, bool is_copy = false);
   ~SpaceSink() override;
   Result<bool> take(base::Bytes part) override;
+  Result<bool> take_over(std::vector<std::byte>& part) override;
   Result<bool> is_done() override;
   [[nodiscard]] StatePages pages() const override { return {.received = received_, .kept = 0}; }
   [[nodiscard]] std::optional<ImageHead> done() const override { return staged_.done(); }
@@ -180,7 +184,8 @@ class SpaceSink final : public ImageSink {
   [[nodiscard]] Result<void> add(const DecodedImage& image);
   /// Whether these pages of the object are to be taken in; `goes_on`: others were before them.
   [[nodiscard]] bool takes(const ImageObject& object, bool goes_on);
-  void start_writing();
+  /// `is_last`: all is to be durable then.
+  void start_writing(bool is_last);
   [[nodiscard]] Result<void> join();
 
   const sys::Env& env_;
@@ -188,12 +193,14 @@ class SpaceSink final : public ImageSink {
   /// Of the last object, of a copy: whether its header is here; nothing: not known yet.
   std::optional<bool> has_header_{};
   StagedSpace staged_;
-  bool is_ended_ = false;  ///< the last part is here
+  bool is_ended_ = false;    ///< the last part is here
+  bool is_settled_ = false;  ///< … and durable, or will be once nothing is written any more
   std::optional<store::PageKey> last_;
   std::uint8_t last_capacity_log2_ = 0;
   std::uint64_t received_ = 0;
   std::unique_ptr<PageBatch> filling_;
   std::unique_ptr<PageBatch> writing_;
+  std::vector<std::vector<std::byte>> spare_;  ///< memory of parts that are written
   Worker worker_;
 };
 

@@ -14,6 +14,7 @@
 #include "node/space_image.hpp"
 #include "sim/sim_disk.hpp"
 #include "sim/sim_env.hpp"
+#include "sim/sim_hooks.hpp"
 #include "sys/borrowed_disk.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -230,6 +231,26 @@ TEST(SpaceTransfer, ACrashLeavesOneOrTheOther) {
   }
   EXPECT_GT(olds, 10);
   EXPECT_GT(news, 10);
+}
+
+// Its pages wait for one sync at the end: without that a crash would take them.
+TEST(SpaceTransfer, WhatArrivedIsDurableBeforeItCounts) {
+  const auto survives = [](const char* bug) {
+    const sim::SimHooks hooks({.seed = 1, .buggify = false, .planted = bug});
+    Place place;
+    EXPECT_TRUE(place.open());
+    EXPECT_TRUE(take(*place.image, made(10, 1, 40), 10));
+    const Bytes pages = place.pages();
+    auto left = place.disk->crash({.kind = sim::CrashPlan::Kind::none, .argument = 0}, 1);
+    place.disk->power_off();
+    place.image.reset();
+    place.disk = std::move(left);
+    if (!place.open() || place.image->last_index() != 10) return false;
+    const auto now = place.image->pages(kAll);
+    return now && *now == pages;
+  };
+  EXPECT_TRUE(survives(""));
+  EXPECT_FALSE(survives("store.skip_settling_pages"));
 }
 
 }  // namespace

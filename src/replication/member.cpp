@@ -518,9 +518,10 @@ void Member::reply(const GroupId& group, const Hosting& hosting, const fabric::N
 }
 
 // What cannot be sent is lost: replicas and clients ask again.
-void Member::send(const fabric::NodeName& to, const Envelope& envelope, base::Bytes body) {
+void Member::send(const fabric::NodeName& to, const Envelope& envelope, base::Bytes body,
+                  base::Bytes more) {
   const std::vector<std::byte> head = encode(envelope);
-  const std::array<base::Bytes, 2> parts{head, body};
+  const std::array<base::Bytes, 3> parts{head, body, more};
   (void)endpoint_.send(to, parts);
 }
 

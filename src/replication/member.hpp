@@ -316,7 +316,8 @@ class Member final : private fabric::Sink {
   void prepare_lane(Hosting& hosting);
   void prepare_witnesses(Hosting& hosting);
   [[nodiscard]] Result<void> look_after_memory(bool is_busy);
-  void send(const fabric::NodeName& to, const Envelope& envelope, base::Bytes body);
+  void send(const fabric::NodeName& to, const Envelope& envelope, base::Bytes body,
+            base::Bytes more = {});
   // A state that others read one-sidedly: member_readers.cpp.
   [[nodiscard]] Result<void> make_memory(Hosting& hosting);
   static void publish_promises(const Hosting& hosting) noexcept;

@@ -63,7 +63,7 @@ Result<bool> Member::look_after_states() {
                   .group = group,
                   .from = hosting.replica.self(),
                   .to = asker},
-                 encode(part));
+                 encode_head(part), part.bytes);
           });
     }
     if (!hosting.fetch) continue;

@@ -52,6 +52,10 @@ void StateFetch::take(std::uint64_t now_ns, log::ReplicaId from, const StatePart
   const auto asked = parts_.find(part.part);
   if (asked == parts_.end() || asked->second.is_here) return;
   asked->second.is_here = true;
+  if (!spare_.empty()) {
+    asked->second.bytes = std::move(spare_.back());
+    spare_.pop_back();
+  }
   asked->second.bytes.assign(part.bytes.begin(), part.bytes.end());
   if (part.bytes.empty()) end_ = std::min(end_, part.part);
 }
@@ -76,11 +80,13 @@ Result<bool> StateFetch::store_parts() {
   bool busy = false;
   is_waiting_ = false;
   while (!parts_.empty() && parts_.begin()->first == next_ && parts_.begin()->second.is_here) {
-    DOLMEN_TRY(const bool is_taken, sink_->take(parts_.begin()->second.bytes));
+    std::vector<std::byte>& bytes = parts_.begin()->second.bytes;
+    DOLMEN_TRY(const bool is_taken, sink_->take_over(bytes));
     if (!is_taken) {
       is_waiting_ = true;
       return busy;
     }
+    if (bytes.capacity() > 0 && spare_.size() < options_.window) spare_.push_back(std::move(bytes));
     parts_.erase(parts_.begin());
     ++next_;
     busy = true;

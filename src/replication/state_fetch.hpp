@@ -75,7 +75,8 @@ class StateFetch {
   std::uint64_t not_before_ns_ = 0;  ///< a new beginning
   std::uint64_t next_ = 0;           ///< the first part that the machine has not taken
   std::uint64_t end_ = ~std::uint64_t{0};
-  std::map<std::uint64_t, Part> parts_;  ///< from `next_` on
+  std::map<std::uint64_t, Part> parts_;          ///< from `next_` on
+  std::vector<std::vector<std::byte>> spare_{};  ///< memory for parts to come
   bool is_gone_ = false;
   bool is_waiting_ = false;
   bool is_done_ = false;

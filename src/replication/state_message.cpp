@@ -29,12 +29,19 @@ std::vector<std::byte> encode(const AskState& ask) {
   return out.release();
 }
 
+std::array<std::byte, kStatePartHeadBytes> encode_head(const StatePart& part) {
+  std::array<std::byte, kStatePartHeadBytes> head{};
+  base::store(base::MutableBytes(head), 0, part.transfer);
+  base::store(base::MutableBytes(head), 8, part.part);
+  base::store(base::MutableBytes(head), 16, static_cast<std::uint64_t>(part.status));
+  base::store(base::MutableBytes(head), 24, checksum_of(part));
+  return head;
+}
+
 std::vector<std::byte> encode(const StatePart& part) {
   base::ByteWriter out;
-  out.put(part.transfer);
-  out.put(part.part);
-  out.put(static_cast<std::uint64_t>(part.status));
-  out.put(checksum_of(part));
+  out.reserve(kStatePartHeadBytes + part.bytes.size());
+  out.put_bytes(encode_head(part));
   out.put_bytes(part.bytes);
   return out.release();
 }

@@ -4,6 +4,7 @@
 // (docs/formats/replication.md). Pure functions.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -19,6 +20,8 @@ inline constexpr std::size_t kReferenceBytesMax = 256;
 inline constexpr std::size_t kQuestionBytesMax = 2048;
 /// Of one part.
 inline constexpr std::size_t kStatePartBytesMax = 1u << 20;
+
+inline constexpr std::size_t kStatePartHeadBytes = 32;
 
 struct AskState {
   std::uint64_t transfer = 0;  ///< the asker's own number of it, not 0: another one begins anew
@@ -41,6 +44,8 @@ struct StatePart {
 };
 
 [[nodiscard]] std::vector<std::byte> encode(const AskState& ask);
+/// What is in front of the part's bytes.
+[[nodiscard]] std::array<std::byte, kStatePartHeadBytes> encode_head(const StatePart& part);
 [[nodiscard]] std::vector<std::byte> encode(const StatePart& part);
 /// Errors of both: corrupt. What they give refers to the bytes.
 [[nodiscard]] Result<AskState> decode_ask_state(base::Bytes body);

@@ -33,8 +33,8 @@ struct StateTransferOptions {
   std::uint64_t poll_ns = 200'000;
   /// Members that are sent a state at the same time; others wait.
   std::size_t senders_max = 2;
-  /// Sent in one turn, about.
-  std::size_t turn_bytes = 1u << 20;
+  /// Sent in one turn, about: a connection keeps memory for so much.
+  std::size_t turn_bytes = 512u << 10;
 };
 
 class StateServer {

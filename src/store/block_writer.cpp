@@ -44,6 +44,7 @@ Result<BlockLoc> BlockWriter::put(unsigned size_log2, unsigned tag, base::Bytes 
   DOLMEN_ASSERT_CMP(bytes.size(), ==, loc.bytes());
   append_run(fresh_, loc);
   fresh_units_ += loc.units();
+  if (gathered_bytes_.capacity() == 0) gathered_bytes_.reserve(kGatherBytes + kUnitBytes * 8);
   gathered_.push_back({loc, gathered_bytes_.size()});
   gathered_bytes_.insert(gathered_bytes_.end(), bytes.begin(), bytes.end());
   const bool full = gathered_bytes_.size() >= kGatherBytes;
@@ -56,12 +57,24 @@ Result<void> BlockWriter::flush() {
   const base::Bytes all(gathered_bytes_);
   for (std::size_t i = 0; i < gathered_.size();) {
     const std::uint64_t offset = gathered_[i].loc.offset();
-    staged_.clear();
+    const std::size_t at = gathered_[i].at;
+    const std::size_t begin = i;
+    std::size_t bytes = 0;
+    bool is_one_piece = true;  // as they were gathered: what fills an empty file is
     for (; i < gathered_.size(); ++i) {
       const Gathered& next = gathered_[i];
-      const bool adjacent = next.loc.offset() == offset + staged_.size();
-      if (!adjacent || staged_.size() + next.loc.bytes() > write_bytes_max_) break;
-      const base::Bytes block = all.subspan(next.at, next.loc.bytes());
+      const bool adjacent = next.loc.offset() == offset + bytes;
+      if (!adjacent || bytes + next.loc.bytes() > write_bytes_max_) break;
+      is_one_piece = is_one_piece && next.at == at + bytes;
+      bytes += next.loc.bytes();
+    }
+    if (is_one_piece) {
+      DOLMEN_CHECK(write(offset, all.subspan(at, bytes)));
+      continue;
+    }
+    staged_.clear();
+    for (std::size_t k = begin; k < i; ++k) {
+      const base::Bytes block = all.subspan(gathered_[k].at, gathered_[k].loc.bytes());
       staged_.insert(staged_.end(), block.begin(), block.end());
     }
     DOLMEN_CHECK(write(offset, staged_));
@@ -76,6 +89,7 @@ Result<void> BlockWriter::write(std::uint64_t offset, base::Bytes bytes) {
   if (bytes_written_ == 0 && pace_.clock != nullptr) start_ns_ = pace_.clock->monotonic_ns();
   DOLMEN_CHECK(file_.write(offset, bytes));
   bytes_written_ += bytes.size();
+  if (pace_.writes_back) file_.write_back(offset, bytes.size());
   if (pace_.bytes_per_second_max == 0 || pace_.clock == nullptr) return {};
   const double seconds =
       static_cast<double>(bytes_written_) / static_cast<double>(pace_.bytes_per_second_max);

@@ -24,6 +24,7 @@ class BlockWriter {
     sys::Clock* clock = nullptr;
     std::uint64_t bytes_per_second_max = 0;  ///< 0 = no limit
     const std::function<bool()>* cancelled = nullptr;
+    bool writes_back = false;  ///< what is written is begun to be brought to the disk at once
   };
   BlockWriter(sys::File& file, BlockMap& map, const Pace& pace);
 

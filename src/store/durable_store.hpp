@@ -84,6 +84,7 @@ class DurableStore final : public Store {
       const std::function<void(std::uint64_t done, std::uint64_t total)>& progress) override;
   StoreStats stats() override;
   Result<std::unique_ptr<sys::File>> scratch_file() override;
+  Result<void> settle() override;
   Result<void> finish() override;
   Result<void> close() override;
 
@@ -128,6 +129,7 @@ class DurableStore final : public Store {
   std::atomic<bool> has_tail_;
 
   std::atomic<bool> closed_{false};
+  bool is_unsettled_ = false;  // checkpoints that are not durable, of a space that is unfinished
   std::atomic<bool> has_scratch_{false};
   std::atomic<Index> checkpoint_index_;
   std::atomic<std::uint64_t> recovered_tail_bytes_;       // 0 after the first checkpoint

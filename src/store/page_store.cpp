@@ -189,14 +189,19 @@ Result<TreeRoot> PageStore::Impl::write(const CheckpointRequest& request, Checkp
   if (!map) DOLMEN_CHECK(build_map());
   const TreeRoot former = *pin();
   DOLMEN_TRY(const std::vector<TreeChange> changes, plan_checkpoint(request, reader, former));
-  BlockWriter writer(*file, *map, {env.clock, request.bytes_per_second_max, &request.cancelled});
+  BlockWriter writer(*file, *map,
+                     {.clock = env.clock,
+                      .bytes_per_second_max = request.bytes_per_second_max,
+                      .cancelled = &request.cancelled,
+                      .writes_back = !request.is_durable});
   const auto merge = std::make_unique<CheckpointMerge>(request, changes, space, reader, writer);
   Written done;
   const auto attempt = [&]() -> Result<TreeRoot> {
     DOLMEN_TRY(const TreeRoot root, merge->run(former));
     DOLMEN_CHECK(writer.flush());
     DOLMEN_CHECK(writer.poll());
-    if (writer.fresh_units() > 0 && !DOLMEN_PLANTED("store.skip_pages_sync")) {
+    if (request.is_durable && writer.fresh_units() > 0 &&
+        !DOLMEN_PLANTED("store.skip_pages_sync")) {
       DOLMEN_CHECK(file->sync());
     }
     // The file's own name may be as new as its first tree.
@@ -302,6 +307,11 @@ Result<TreeRoot> PageStore::write_checkpoint(const CheckpointRequest& request,
   DOLMEN_ASSERT(!impl_->written);
   if (impl_->read_only) return fail(Errc::read_only, "a checkpoint");
   return impl_->write(request, stats);
+}
+
+Result<void> PageStore::sync() {
+  DOLMEN_ASSERT(!impl_->read_only);
+  return impl_->file->sync();
 }
 
 void PageStore::publish(const TreeRoot& root) {

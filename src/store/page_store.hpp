@@ -79,14 +79,17 @@ class PageStore {
 
   // --- checkpoints -----------------------------------------------------------------------------
 
-  /// Writes the changed pages and the tree above them to fresh blocks and syncs the file. Nothing
-  /// refers to them yet. On an error the checkpoint is already discarded.
-  /// Requires: the former checkpoint was published or discarded; the request's pages include those
-  /// that a smaller size cut off, if the object has grown again since the last checkpoint.
-  /// Errors: no_space, io_error, corrupt, read_only, aborted (request.cancelled gave true),
-  /// invalid_argument (a page of an object that neither exists nor is created), the source's own.
+  /// Writes the changed pages and the tree above them to fresh blocks and, if the request is
+  /// durable, syncs the file. Nothing refers to them yet. On an error the checkpoint is already
+  /// discarded. Requires: the former checkpoint was published or discarded; the request's pages
+  /// include those that a smaller size cut off, if the object has grown again since the last
+  /// checkpoint. Errors: no_space, io_error, corrupt, read_only, aborted (request.cancelled gave
+  /// true), invalid_argument (a page of an object that neither exists nor is created), the source's
+  /// own.
   [[nodiscard]] Result<TreeRoot> write_checkpoint(const CheckpointRequest& request,
                                                   CheckpointStats& stats);
+  /// Makes durable what checkpoints that were not so have written. Errors: io_error.
+  [[nodiscard]] Result<void> sync();
   /// Switches readers to the root given by write_checkpoint() and gives up what only older roots
   /// use. Requires: that root is durable. Its failure to become durable after an attempt calls for
   /// neither publish() nor discard(): which of the two roots a recovery will find is then unknown.

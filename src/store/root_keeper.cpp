@@ -121,7 +121,7 @@ Result<void> RootKeeper::switch_root(const std::function<void(Root&)>& change,
 
 Result<void> RootKeeper::write_slot(unsigned slot, base::Bytes bytes) {
   DOLMEN_CHECK(file_->write(slot * kRootSlotBytes, bytes));
-  if (DOLMEN_PLANTED("store.skip_root_sync")) return {};
+  if (defers_syncs_ || DOLMEN_PLANTED("store.skip_root_sync")) return {};
   ++sync_count_;
   return file_->sync();
 }
@@ -154,6 +154,23 @@ Result<void> RootKeeper::settle_read_root() {
   choice_.bad = {};
   DOLMEN_CHECK(write_pair(choice_.root));
   settled_ = true;
+  return {};
+}
+
+void RootKeeper::defer_syncs() {
+  const base::Lock lock(mutex_);
+  defers_syncs_ = true;
+}
+
+Result<void> RootKeeper::sync() {
+  const base::Lock lock(mutex_);
+  if (failed_) return fail(Errc::store_failed, "root");
+  ++sync_count_;
+  if (const auto synced = file_->sync(); !synced) {
+    failed_ = true;
+    return fail(Errc::store_failed, "root", synced.error().detail());
+  }
+  defers_syncs_ = false;
   return {};
 }
 

@@ -73,6 +73,11 @@ class RootKeeper {
   [[nodiscard]] Result<void> switch_root(const std::function<void(Root&)>& change,
                                          std::vector<std::uint32_t>* dropped);
 
+  /// From now on what is written waits for sync(): of a space that nobody opens before.
+  void defer_syncs();
+  /// Makes durable what waits, and defers no more. Errors: store_failed (detail = of the failure).
+  [[nodiscard]] Result<void> sync();
+
  private:
   [[nodiscard]] Result<void> write_slot(unsigned slot, base::Bytes bytes) DOLMEN_REQUIRES(mutex_);
   [[nodiscard]] Result<void> copy_twin(unsigned slot) DOLMEN_REQUIRES(mutex_);
@@ -83,6 +88,7 @@ class RootKeeper {
   const std::unique_ptr<sys::File> file_;
   RootChoice choice_ DOLMEN_GUARDED_BY(mutex_);
   Index recovered_end_ DOLMEN_GUARDED_BY(mutex_) = ~Index{0};
+  bool defers_syncs_ DOLMEN_GUARDED_BY(mutex_) = false;
   bool settled_ DOLMEN_GUARDED_BY(mutex_) = false;  // the root in force is certainly in both slots
   std::atomic<std::size_t> segment_count_;
   std::atomic<std::uint64_t> sync_count_{0};

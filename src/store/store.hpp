@@ -105,6 +105,9 @@ struct CheckpointRequest {
   PageSource* source = nullptr;
   std::uint64_t bytes_per_second_max = 0;  ///< 0 = no limit
   std::function<bool()> cancelled;  ///< polled; true abandons the checkpoint (nothing changes)
+  /// False: of a space that is unfinished. It becomes durable with settle(), and meanwhile is on
+  /// its way to the disk.
+  bool is_durable = true;
 };
 
 struct CheckpointStats {
@@ -245,8 +248,12 @@ class Store {
   /// An empty file in the space's directory for what no later process needs. It is removed by
   /// close(), else by the next opening for writing. Errors: io_error, no_space, read_only.
   [[nodiscard]] virtual Result<std::unique_ptr<sys::File>> scratch_file() = 0;
-  /// Of a space created `unfinished`: from now on it can be opened. Durable on return.
-  /// Requires: everything in it is durable. Errors: io_error (it stays unfinished).
+  /// Of a space created `unfinished`: makes checkpoints durable that were not so. Called from
+  /// where checkpoint() is. Errors: store_failed, io_error.
+  [[nodiscard]] virtual Result<void> settle() = 0;
+  /// Of a space created `unfinished`: from now on it can be opened. Durable on return, with
+  /// settle() before if that is due. Requires: what is appended is durable. Errors: io_error (it
+  /// stays unfinished), as settle().
   [[nodiscard]] virtual Result<void> finish() = 0;
   /// Makes everything appended durable and closes the files. Errors: store_failed.
   [[nodiscard]] virtual Result<void> close() = 0;

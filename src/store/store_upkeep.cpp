@@ -59,6 +59,12 @@ Result<CheckpointStats> DurableStore::checkpoint(const CheckpointRequest& reques
     log_->fail_from_now();
     return std::unexpected(settled.error());
   }
+  if (request.is_durable) {
+    DOLMEN_CHECK(settle());
+  } else {
+    is_unsettled_ = true;
+    keeper_->defer_syncs();
+  }
   CheckpointStats stats;
   stats.as_of = request.as_of;
   DOLMEN_TRY(const TreeRoot tree, pages_->write_checkpoint(request, stats));
@@ -209,8 +215,24 @@ Result<std::unique_ptr<sys::File>> DurableStore::scratch_file() {
   return file;
 }
 
+Result<void> DurableStore::settle() {
+  if (!is_unsettled_) return {};
+  if (failed()) return fail(Errc::store_failed, "settle");
+  Result<void> synced;
+  if (!DOLMEN_PLANTED("store.skip_settling_pages")) synced = pages_->sync();
+  if (synced) synced = keeper_->sync();
+  if (!synced) {
+    // Another attempt may find nothing left to write, of what never got there.
+    log_->fail_from_now();
+    return fail(Errc::store_failed, "settle", synced.error().detail());
+  }
+  is_unsettled_ = false;
+  return {};
+}
+
 Result<void> DurableStore::finish() {
   if (read_only_) return fail(Errc::read_only, "finish");
+  DOLMEN_CHECK(settle());
   return publish_root(*disk_, kUnfinishedRootFile);
 }
 

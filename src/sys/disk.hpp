@@ -39,6 +39,12 @@ class File {
   [[nodiscard]] virtual Result<void> write(std::uint64_t offset, base::Bytes bytes) = 0;
   /// Makes every completed write of this file, and its size, durable.
   [[nodiscard]] virtual Result<void> sync() = 0;
+  /// Begins to bring the range to the disk, so that a later sync() has less to wait for. A hint:
+  /// may do nothing, and makes nothing durable.
+  virtual void write_back(std::uint64_t offset, std::uint64_t bytes) noexcept {
+    (void)offset;
+    (void)bytes;
+  }
   [[nodiscard]] virtual Result<std::uint64_t> size() = 0;
   [[nodiscard]] virtual Result<void> resize(std::uint64_t bytes) = 0;
   /// Reserves room so that later writes in the range do not fail with no_space; contents unchanged,

@@ -59,6 +59,11 @@ class LinuxFile final : public File {
     return {};
   }
 
+  void write_back(std::uint64_t offset, std::uint64_t bytes) noexcept override {
+    (void)::sync_file_range(fd_, static_cast<off64_t>(offset), static_cast<off64_t>(bytes),
+                            SYNC_FILE_RANGE_WRITE);
+  }
+
   Result<std::uint64_t> size() override {
     DOLMEN_TRY(const struct stat status, this->status());
     return static_cast<std::uint64_t>(status.st_size);
