@@ -13,6 +13,10 @@ namespace {
 
 /// More than this is not kept for a rainy day.
 constexpr std::size_t kKeptBytes = 1u << 20;
+/// Of a record that is sent: it is copied, sealed, opened and copied again while it is in the first
+/// cache, and the part of the next one that came with it, which is moved, is short.
+constexpr std::size_t kSentPlainMax = 16u << 10;
+static_assert(kSentPlainMax <= kRecordPlainMax);
 
 void give_back(std::vector<std::byte>& bytes) {
   bytes.clear();
@@ -277,6 +281,7 @@ Result<bool> TcpChannel::gather() {
     if (!take_up_to(kUnitHeaderBytes)) return false;
     DOLMEN_TRY(unit_.header, decode_unit_header(gathered_));
     gathered_wanted_ = kUnitHeaderBytes + unit_.header.body_bytes;
+    gathered_.reserve(gathered_wanted_);
   }
   if (!take_up_to(gathered_wanted_)) return false;
   gathered_used_ = true;
@@ -302,11 +307,11 @@ void TcpChannel::put(Bytes bytes) {
       out_.insert(out_.end(), kLater.begin(), kLater.end());
     }
     const std::size_t used = out_.size() - record_begin_ - kRecordLengthBytes;
-    const std::size_t count = std::min(bytes.size(), kRecordPlainMax - used);
+    const std::size_t count = std::min(bytes.size(), kSentPlainMax - used);
     const Bytes now = bytes.first(count);
     out_.insert(out_.end(), now.begin(), now.end());
     bytes = bytes.subspan(count);
-    if (used + count == kRecordPlainMax) close_record();
+    if (used + count == kSentPlainMax) close_record();
   }
 }
 
