@@ -57,7 +57,7 @@ void print_help(std::FILE* out) {
       "  --fifo     measurements of one thread in the real-time class, where permitted: for busy "
       "machines\n"
       "  --case C   this case only; C*: those that begin so\n"
-      "  --system S this system only, for profiling\n"
+      "  --system S this system only, or these (S,S), for profiling\n"
       "  --dir D    put the files below D (default: the temporary folder); durable figures need a "
       "disk\n\n"
       "Systems take turns. dolmen_x in a peer's row: how many times better dolmen's median is\n"

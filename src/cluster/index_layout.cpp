@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include <dolmen/assert.hpp>
 
@@ -187,7 +188,8 @@ std::optional<Bucket> decode_bucket(base::Bytes bytes, BucketNumber number,
 std::optional<Bucket> view_bucket(base::Bytes bytes, BucketNumber number,
                                   const IndexGeometry& geometry) {
   if (bytes.size() != kBucketBytes || number == kNoBucket) return std::nullopt;
-  Bucket bucket;
+  std::optional<Bucket> found(std::in_place);
+  Bucket& bucket = *found;
   bucket.sequence = base::load<std::uint64_t>(bytes, 8);
   bucket.epoch = base::load<std::uint32_t>(bytes, 16);
   bucket.prefix = base::load<std::uint32_t>(bytes, 20);
@@ -218,7 +220,7 @@ std::optional<Bucket> view_bucket(base::Bytes bytes, BucketNumber number,
   for (; end < kBucketBytes; end += 8) rest |= base::load<std::uint64_t>(bytes, end);
   if (rest != 0 && !DOLMEN_PLANTED("cluster.bucket_unchecked")) return std::nullopt;
   if (!is_consistent(bucket, number, geometry)) return std::nullopt;
-  return bucket;
+  return found;
 }
 
 JudgedBucket judge_bucket(base::Bytes bytes, BucketNumber number, std::uint32_t position,

@@ -3,22 +3,32 @@
 
 namespace dolmen::cluster {
 
-std::optional<IndexPlaces::Place> IndexPlaces::recall(const ObjectId& key) const noexcept {
-  if (rows_.empty()) return std::nullopt;
-  const Row& row = rows_[row_of(key)];
-  if (row.key != key || key.is_null()) return std::nullopt;
-  return row.place;
+std::optional<IndexPlaces::Place> IndexPlaces::recall(const ObjectId& key) noexcept {
+  if (rows_.empty() || key.is_null()) return std::nullopt;
+  for (Row* const row : rows_of(key)) {
+    if (row->key != key) continue;
+    row->used = ++uses_;
+    return row->place;
+  }
+  return std::nullopt;
 }
 
 void IndexPlaces::learn(const ObjectId& key, const Place& place, std::uint64_t copy) noexcept {
   if (rows_.empty() || copy != copy_ || place.record.bytes > kRecordBytesMax) return;
-  rows_[row_of(key)] = {.key = key, .place = place};
+  const std::array<Row*, 2> rows = rows_of(key);
+  const auto age = [this](const Row* row) { return uses_ - row->used; };
+  Row* taken = age(rows[0]) < age(rows[1]) ? rows[1] : rows[0];
+  for (Row* const row : rows) {
+    if (row->key == key) taken = row;
+  }
+  *taken = {.key = key, .place = place, .used = ++uses_};
 }
 
 void IndexPlaces::forget(const ObjectId& key) noexcept {
   if (rows_.empty()) return;
-  Row& row = rows_[row_of(key)];
-  if (row.key == key) row = {};
+  for (Row* const row : rows_of(key)) {
+    if (row->key == key) *row = {};
+  }
 }
 
 }  // namespace dolmen::cluster

@@ -2,11 +2,13 @@
 //
 // What a reader of a hash index remembers of records: where a key's was, and by which of its two
 // positions (docs/index.md, One round trip for a value). It is a guess: the bucket, read anew, says
-// whether it is so still. Bounded: a key has one row, which others may take over.
+// whether it is so still. Bounded: a key has one of two rows, and takes the one that was not used
+// for longer.
 //
 // What stays true: what is remembered was seen in the copy that is read. Threads: one at a time.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -35,7 +37,7 @@ class IndexPlaces {
   }
   /// Which one that is: who began to look in another one has nothing to say.
   [[nodiscard]] std::uint64_t copy() const noexcept { return copy_; }
-  [[nodiscard]] std::optional<Place> recall(const ObjectId& key) const noexcept;
+  [[nodiscard]] std::optional<Place> recall(const ObjectId& key) noexcept;
   void learn(const ObjectId& key, const Place& place, std::uint64_t copy) noexcept;
   void forget(const ObjectId& key) noexcept;
 
@@ -43,15 +45,18 @@ class IndexPlaces {
   struct Row {
     ObjectId key{};  ///< the hash that its slot has; null: nobody's
     Place place{};
+    std::uint32_t used = 0;  ///< when it was learned or recalled last: as uses_ was
   };
   static_assert(sizeof(Row) <= 48);
-  /// Keys are hashes.
-  [[nodiscard]] std::size_t row_of(const ObjectId& key) const noexcept {
-    return static_cast<std::size_t>(key.low % rows_.size());
+  /// Keys are hashes. Requires: fewer than 2^32 rows, and some.
+  [[nodiscard]] std::array<Row*, 2> rows_of(const ObjectId& key) noexcept {
+    const auto row = [&](std::uint64_t hash) { return &rows_[(hash >> 32) * rows_.size() >> 32]; };
+    return {row(key.low), row(key.high)};
   }
 
   std::vector<Row> rows_;
   std::uint64_t copy_ = 0;
+  std::uint32_t uses_ = 0;
 };
 
 }  // namespace dolmen::cluster

@@ -66,29 +66,36 @@ void IndexHints::learn_all(std::uint32_t depth, base::Bytes words) {
 IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
                          const ObjectId& id, ReadLevel level, const LedEpoch& led,
                          Candidates candidates)
-    : IndexLookup(geometry, epoch, hints, id, std::vector<std::byte>{}, level, led, candidates) {
+    : RegionReader(level, led) {
   DOLMEN_ASSERT(geometry.kind == IndexKind::homes);
+  start(geometry, epoch, hints, id, candidates);
 }
 
 IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
                          base::Bytes key, ReadLevel level, const LedEpoch& led,
                          Candidates candidates)
-    : IndexLookup(geometry, epoch, hints, hash_of_key(key, geometry.seed),
-                  std::vector<std::byte>(key.begin(), key.end()), level, led, candidates) {
-  DOLMEN_ASSERT(geometry.kind == IndexKind::records);
+    : RegionReader(level, led) {
+  start(geometry, epoch, hints, key, level, led, candidates);
 }
 
-IndexLookup::IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
-                         const ObjectId& slot_key, std::vector<std::byte> key, ReadLevel level,
-                         const LedEpoch& led, Candidates candidates)
-    : RegionReader(level, led),
-      geometry_(geometry),
-      epoch_(epoch),
-      hints_(&hints),
-      slot_key_(slot_key),
-      key_(std::move(key)),
-      order_(candidates),
-      copy_(hints.places().copy()) {
+void IndexLookup::start(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
+                        base::Bytes key, ReadLevel level, const LedEpoch& led,
+                        Candidates candidates) {
+  DOLMEN_ASSERT(geometry.kind == IndexKind::records);
+  RegionReader::start(level, led);
+  key_.assign(key.begin(), key.end());
+  start(geometry, epoch, hints, hash_of_key(key, geometry.seed), candidates);
+}
+
+void IndexLookup::start(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
+                        const ObjectId& slot_key, Candidates candidates) {
+  geometry_ = geometry;
+  epoch_ = epoch;
+  hints_ = &hints;
+  slot_key_ = slot_key;
+  order_ = candidates;
+  copy_ = hints.places().copy();
+  futile_ = 0;
   begin(true);
   read_lines();
 }

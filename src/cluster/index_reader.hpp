@@ -67,6 +67,10 @@ class IndexLookup final : public RegionReader {
   IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
               base::Bytes key, ReadLevel level, const LedEpoch& led = {},
               Candidates candidates = Candidates::together);
+  /// A record, looked up anew in the memory of the look-up before, whatever that was of. Requires:
+  /// as above.
+  void start(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints, base::Bytes key,
+             ReadLevel level, const LedEpoch& led, Candidates candidates);
 
   /// Requires: found, in a table of homes.
   [[nodiscard]] const Home& home() const noexcept { return home_; }
@@ -85,9 +89,8 @@ class IndexLookup final : public RegionReader {
     Bucket bucket{};
   };
 
-  IndexLookup(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
-              const ObjectId& slot_key, std::vector<std::byte> key, ReadLevel level,
-              const LedEpoch& led, Candidates candidates);
+  void start(const IndexGeometry& geometry, std::uint32_t epoch, IndexHints& hints,
+             const ObjectId& slot_key, Candidates candidates);
   void take(std::span<const base::Bytes> bytes) override;
   /// `recalls`: the record is read where it was, if that is known.
   void begin(bool recalls);
@@ -106,12 +109,12 @@ class IndexLookup final : public RegionReader {
   void end_without();
   void again();
 
-  IndexGeometry geometry_;
-  std::uint32_t epoch_;
-  IndexHints* hints_;
-  ObjectId slot_key_;
+  IndexGeometry geometry_{};
+  std::uint32_t epoch_ = 0;
+  IndexHints* hints_ = nullptr;
+  ObjectId slot_key_{};
   std::vector<std::byte> key_;
-  Candidates order_;
+  Candidates order_ = Candidates::together;
   std::array<Candidate, 2> candidates_;
   std::optional<IndexPlaces::Place> recalled_;  ///< that is read with the first bucket
   std::vector<IndexPlaces::Place> places_;      ///< that are being read; else none

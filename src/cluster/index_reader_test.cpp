@@ -351,6 +351,49 @@ TEST_F(IndexPlacesTest, EachKeyIsFoundInOneRoundByWhicheverPositionItIsThere) {
   EXPECT_GE(in_one_round, 148u) << "but for keys that have one row together";
 }
 
+TEST_F(IndexPlacesTest, ALookUpInTheMemoryOfAnotherOneKnowsNothingOfIt) {
+  table_.apply(table_.put_command(2, 20));
+  IndexLookup lookup = lookup_of(table_, hints_, 1, ReadLevel::lease);
+  const auto again = [&](std::uint64_t key) {
+    const std::string text = text_of(key);
+    lookup.start(table_.geometry(), 1, hints_, base::as_bytes(text), ReadLevel::lease, {},
+                 Candidates::together);
+    finish(lookup, {table_.region()});
+    return lookup.state();
+  };
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(again(1), LookupState::found);
+    EXPECT_EQ(number_in(table_, lookup, 1), 10u);
+    static_cast<void>(lookup.take_value());
+    EXPECT_EQ(again(3), LookupState::absent);
+    ASSERT_EQ(again(2), LookupState::found);
+    EXPECT_EQ(number_in(table_, lookup, 2), 20u);
+    EXPECT_EQ(lookup.round_trips(), i == 0 ? 2u : 1u);
+  }
+}
+
+TEST(IndexPlaces, KeysThatAreAskedForStayAmongManyThatAreNot) {
+  IndexPlaces places;
+  places.remember(4096);
+  const auto is_recalled = [&](std::uint64_t number) {
+    const ObjectId key = hash_of_key(base::as_bytes(text_of(number)), 1);
+    const auto place = places.recall(key);
+    if (!place) {
+      places.learn(key, {.record = {.granule = static_cast<std::uint32_t>(number)}}, places.copy());
+    } else {
+      EXPECT_EQ(place->record.granule, number);
+    }
+    return place.has_value();
+  };
+  for (std::uint64_t key = 0; key < 10'000; ++key) is_recalled(key);
+  std::size_t recalled = 0;
+  for (int round = 0; round < 5; ++round) {
+    recalled = 0;
+    for (std::uint64_t key = 0; key < 1000; ++key) recalled += is_recalled(key) ? 1 : 0;
+  }
+  EXPECT_GE(recalled, 970u) << "with one row for each key about 790 would be";
+}
+
 TEST_F(IndexPlacesTest, NothingIsRememberedOfAnotherCopyNorOfWhatIsLong) {
   IndexLookup before = lookup_of(table_, hints_, 1, ReadLevel::lease);
   hints_.places().remember(16);

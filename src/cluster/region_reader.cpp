@@ -9,8 +9,15 @@
 
 namespace dolmen::cluster {
 
-RegionReader::RegionReader(ReadLevel level, const LedEpoch& led) : level_(level), led_(led) {
+RegionReader::RegionReader(ReadLevel level, const LedEpoch& led) { start(level, led); }
+
+void RegionReader::start(ReadLevel level, const LedEpoch& led) {
   DOLMEN_ASSERT((led.lines > 0) == (level == ReadLevel::epoch));
+  level_ = level;
+  led_ = led;
+  state_ = LookupState::reading;
+  round_trips_ = 0;
+  reads_.clear();
 }
 
 void RegionReader::read_lines() {

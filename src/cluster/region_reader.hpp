@@ -72,6 +72,8 @@ class RegionReader {
  protected:
   /// Requires: lines for level `epoch` and no other.
   RegionReader(ReadLevel level, const LedEpoch& led);
+  /// A new look-up in the memory of the one before. Requires: the same.
+  void start(ReadLevel level, const LedEpoch& led);
   RegionReader(const RegionReader&) = default;
   RegionReader(RegionReader&&) = default;
   RegionReader& operator=(const RegionReader&) = default;
@@ -94,7 +96,7 @@ class RegionReader {
   [[nodiscard]] bool leads_yet(std::span<const base::Bytes> lines) const noexcept;
   [[nodiscard]] bool is_in_time(const ReadTimes& times) const noexcept;
 
-  ReadLevel level_;
+  ReadLevel level_ = ReadLevel::hint;
   LedEpoch led_;
   LookupState state_ = LookupState::reading;
   std::uint32_t round_trips_ = 0;

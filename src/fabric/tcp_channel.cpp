@@ -8,9 +8,13 @@
 
 #include <dolmen/assert.hpp>
 
+#include "base/copy.hpp"
+
 namespace dolmen::fabric {
 namespace {
 
+/// A unit up to so long is put together before it is queued, with one look at the queue.
+constexpr std::size_t kAtOnce = 256;
 /// More than this is not kept for a rainy day.
 constexpr std::size_t kKeptBytes = 1u << 20;
 /// Of a record that is sent: it is copied, sealed, opened and copied again while it is in the first
@@ -294,8 +298,21 @@ void TcpChannel::append(UnitHeader header, std::span<const Bytes> parts) {
   std::size_t bytes = 0;
   for (const Bytes part : parts) bytes += part.size();
   header.body_bytes = static_cast<std::uint32_t>(bytes);
-  put(encode(header));
-  for (const Bytes part : parts) put(part);
+  const auto head = encode(header);
+  std::array<std::byte, kAtOnce> small;  // NOLINT(*-member-init): what is used is written
+  if (head.size() + bytes > small.size()) {
+    put(head);
+    for (const Bytes part : parts) put(part);
+    return;
+  }
+  std::size_t used = 0;
+  const auto take = [&](Bytes part) {
+    base::copy_bytes(part, MutableBytes(small).subspan(used));
+    used += part.size();
+  };
+  take(head);
+  for (const Bytes part : parts) take(part);
+  put(Bytes(small).first(used));
 }
 
 void TcpChannel::put(Bytes bytes) {

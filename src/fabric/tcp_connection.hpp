@@ -44,6 +44,8 @@ struct TcpConnection {
   bool is_reported = false;
   bool is_hot = false;           ///< read without asking the poller
   unsigned quiet_polls = 0;      ///< in vain, since it was written to or read from
+  bool is_watched = true;        ///< by the poller
+  unsigned reads_awake = 0;      ///< with bytes, since the endpoint last waited
   std::optional<Error> failure;  ///< why it ends at the next occasion
 };
 

@@ -61,7 +61,9 @@ TcpEndpoint::TcpEndpoint(const TcpOptions& options, const TcpWorld& world,
       random_(seed_from(*world.entropy)) {}
 
 TcpEndpoint::~TcpEndpoint() {
-  for (const auto& [number, connection] : connections_) poller_->remove(*connection->socket);
+  for (const auto& [number, connection] : connections_) {
+    if (connection->is_watched) poller_->remove(*connection->socket);
+  }
   if (listening_) poller_->remove(*listener_);
   if (bell_ != nullptr) poller_->remove(*bell_);
 }

@@ -167,11 +167,14 @@ class TcpEndpoint final : public Endpoint {
   bool poll_hot(Sink& sink);
   [[nodiscard]] Result<bool> poll_system(std::uint64_t now_ns, Sink& sink);
   bool read_from(TcpConnection& connection, Sink& sink);
+  bool read_hot(TcpConnection& connection, Sink& sink);
   void process(TcpConnection& connection, Sink& sink);
   void list(TcpConnection& connection);
   void flush(TcpConnection& connection);
   void flush_listed();
   void warm(TcpConnection& connection);
+  void cool(TcpConnection& connection);
+  void watch_again(TcpConnection& connection);
   void fail_connection(TcpConnection& connection, const Error& why) noexcept;
   bool settle(std::uint64_t now_ns, Sink& sink);
   void report(TcpConnection& connection, Sink& sink);
@@ -183,6 +186,7 @@ class TcpEndpoint final : public Endpoint {
   void serve(TcpConnection& connection, Sink& sink);
   void answer(TcpConnection& connection, std::uint16_t number, Status status, Bytes body);
   void complete(TcpConnection& connection, Sink& sink);
+  void leave(TcpConnection& connection);
 
   TcpOptions options_;
   const TcpWorld world_;

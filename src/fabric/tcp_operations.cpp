@@ -38,7 +38,7 @@ Result<void> TcpEndpoint::send(const NodeName& to, std::span<const Bytes> parts)
   }
   DOLMEN_TRY(TcpConnection* const connection, open_connection(to, bytes));
   connection->channel.append({.kind = UnitKind::message}, parts);
-  list(*connection);
+  leave(*connection);
   return {};
 }
 
@@ -85,8 +85,16 @@ Result<void> TcpEndpoint::request(OpId op, const Place& place, UnitKind kind, By
   }
   const std::array<Bytes, 2> parts{head, body};
   connection->channel.append(header, parts);
-  list(*connection);
+  leave(*connection);
   return {};
+}
+
+/// With the next poll(); or at once, when that is as many bytes as one write should have: the other
+/// side works on them while this one goes on.
+void TcpEndpoint::leave(TcpConnection& connection) {
+  constexpr std::size_t kEnough = 16 * 1024;
+  list(connection);
+  if (connection.channel.queued() >= kEnough && !connection.is_blocked) flush(connection);
 }
 
 Result<void> TcpEndpoint::write(OpId op, const Place& place, Bytes bytes, Level level) {
@@ -138,7 +146,7 @@ void TcpEndpoint::answer(TcpConnection& connection, std::uint16_t number, Status
   connection.channel.append(
       {.kind = UnitKind::done, .detail = static_cast<std::uint8_t>(status), .number = number},
       body);
-  list(connection);
+  leave(connection);
 }
 
 void TcpEndpoint::complete(TcpConnection& connection, Sink& sink) {

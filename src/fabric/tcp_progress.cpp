@@ -23,6 +23,9 @@ constexpr unsigned kBriskPolls = 64;
 constexpr unsigned kReadEvery = 8;
 /// How often more one poll reads each brisk connection, of an endpoint that spins.
 constexpr unsigned kReadsOfSpin = 8;
+/// After so many of those that brought bytes without a wait in between, the poller looks after the
+/// connection no more until there is one: what arrives would be told to it each time.
+constexpr unsigned kReadsUnwatched = 16;
 /// How often the poller is asked while hot connections are quiet, and while they are not.
 constexpr unsigned kAskEvery = 16;
 constexpr std::size_t kEventsAtOnce = 32;
@@ -59,6 +62,8 @@ Result<void> TcpEndpoint::wait(std::uint64_t until_ns) {
   // The caller's loop is the spinning: it comes back by way of poll(), which reads at once.
   const std::uint64_t spin_ns = options_.wait.spin_ns;
   if (spin_ns != 0 && world_.clock->monotonic_ns() - busy_ns_ < spin_ns) return {};
+  for (TcpConnection* const connection : hot_) watch_again(*connection);
+  if (any_failed_) return {};
   std::array<sys::Poller::Event, 1> event{};
   DOLMEN_CHECK(poller_->wait(event, std::min(until_ns, std::max<std::uint64_t>(due_ns_, 1))));
   ask_system_ = true;
@@ -70,11 +75,10 @@ bool TcpEndpoint::poll_hot(Sink& sink) {
   for (TcpConnection* const connection : hot_) {
     const unsigned quiet = ++connection->quiet_polls;
     if (quiet > kBriskPolls && quiet % kReadEvery != 0) continue;
-    if (read_from(*connection, sink)) {
-      connection->quiet_polls = 0;
+    if (read_hot(*connection, sink)) {
       did_something = true;
     } else if (quiet > kQuietPollsMax) {
-      connection->is_hot = false;
+      cool(*connection);
     }
   }
   // Who spins does so here: the caller's whole turn between two reads would come on top of what
@@ -82,13 +86,40 @@ bool TcpEndpoint::poll_hot(Sink& sink) {
   const unsigned more = options_.wait.spin_ns != 0 ? kReadsOfSpin : 0;
   for (unsigned i = 0; i < more && !did_something && listed_.empty(); ++i) {
     for (TcpConnection* const connection : hot_) {
-      if (connection->quiet_polls > kBriskPolls || !read_from(*connection, sink)) continue;
-      connection->quiet_polls = 0;
-      did_something = true;
+      if (connection->quiet_polls <= kBriskPolls) did_something |= read_hot(*connection, sink);
     }
   }
   std::erase_if(hot_, [](const TcpConnection* connection) { return !connection->is_hot; });
   return did_something;
+}
+
+/// What is answered at once leaves before anybody else is read: whoever asks waits for nothing
+/// else.
+bool TcpEndpoint::read_hot(TcpConnection& connection, Sink& sink) {
+  if (!read_from(connection, sink)) return false;
+  connection.quiet_polls = 0;
+  if (connection.is_listed && !connection.is_blocked && !connection.failure) flush(connection);
+  const bool is_spinning = options_.wait.spin_ns != 0 && connection.is_hot;
+  if (is_spinning && ++connection.reads_awake >= kReadsUnwatched && connection.is_watched &&
+      !connection.is_blocked) {
+    poller_->remove(*connection.socket);
+    connection.is_watched = false;
+  }
+  return true;
+}
+
+void TcpEndpoint::watch_again(TcpConnection& connection) {
+  connection.reads_awake = 0;
+  if (connection.is_watched) return;
+  connection.is_watched = true;
+  const auto added = poller_->add(*connection.socket, connection.number, connection.is_blocked);
+  if (!added) fail_connection(connection, added.error());
+}
+
+/// It is left to the poller.
+void TcpEndpoint::cool(TcpConnection& connection) {
+  connection.is_hot = false;
+  watch_again(connection);
 }
 
 void TcpEndpoint::warm(TcpConnection& connection) {
@@ -97,7 +128,7 @@ void TcpEndpoint::warm(TcpConnection& connection) {
   if (hot_.size() == kHotMax) {
     const auto coldest = std::ranges::max_element(hot_, {}, &TcpConnection::quiet_polls);
     if ((*coldest)->quiet_polls < kAskEvery) return;
-    (*coldest)->is_hot = false;
+    cool(**coldest);
     hot_.erase(coldest);
   }
   connection.is_hot = true;
@@ -223,6 +254,7 @@ void TcpEndpoint::flush(TcpConnection& connection) {
   if (is_blocked == connection.is_blocked) return;
   connection.is_blocked = is_blocked;
   blocked_ += is_blocked ? 1 : -1;
+  if (!connection.is_watched) return watch_again(connection);
   const auto changed = poller_->change(*connection.socket, connection.number, is_blocked);
   if (!changed) fail_connection(connection, changed.error());
 }
@@ -270,7 +302,7 @@ bool TcpEndpoint::settle(std::uint64_t now_ns, Sink& sink) {
       ++it;
       continue;
     }
-    poller_->remove(*connection.socket);
+    if (connection.is_watched) poller_->remove(*connection.socket);
     if (connection.is_blocked) --blocked_;
     std::erase(hot_, &connection);
     std::erase(listed_, &connection);

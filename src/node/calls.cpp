@@ -5,6 +5,8 @@
 
 #include <dolmen/assert.hpp>
 
+#include "replication/message_heads.hpp"
+
 namespace dolmen::node {
 
 using replication::EnvelopeKind;
@@ -191,21 +193,17 @@ void Calls::send(Slot slot, std::uint64_t now_ns) {
   Call& call = calls_[slot];
   const std::uint64_t number = line_.next_number();
   // The payload ends the message as it ends what is encoded.
-  std::vector<std::byte> head;
-  base::Bytes payload = call.payload;
-  if (call.level) {
-    head = encode(replication::ReadRequest{.number = number, .level = *call.level});
-  } else if (is_opening(call)) {
-    head = encode(replication::Request{.number = number});
-    payload = {};
-  } else {
-    const Session& session = sessions_[call.session];
-    head = encode(replication::Request{
-        .number = number, .session = session.session, .sequence = session.sequence});
-  }
+  const Session session = call.level || is_opening(call) ? Session{} : sessions_[call.session];
+  const auto read = replication::head_of(replication::ReadRequest{
+      .number = number, .level = call.level.value_or(replication::ReadLevel::linearizable)});
+  const auto request = replication::head_of(replication::Request{
+      .number = number, .session = session.session, .sequence = session.sequence});
+  const base::Bytes payload =
+      !call.level && is_opening(call) ? base::Bytes{} : base::Bytes(call.payload);
   const fabric::NodeId to = line_.asked_now();
-  const auto sent = line_.send_to(
-      to, call.level ? EnvelopeKind::read_request : EnvelopeKind::request, head, payload);
+  const auto sent =
+      line_.send_to(to, call.level ? EnvelopeKind::read_request : EnvelopeKind::request,
+                    call.level ? base::Bytes(read) : base::Bytes(request), payload);
   if (!sent) return end(slot, std::unexpected(sent.error()));
   if (!*sent) return later(slot, now_ns + pause_ns_);
   call.number = number;

@@ -23,6 +23,7 @@ constexpr std::uint64_t kShardSeed = 0x5368617264;
 }  // namespace
 
 Index::Impl::Part& Index::Impl::part_of(Bytes key) {
+  if (parts.size() == 1) return parts.front();
   const std::uint64_t hash = cluster::hash_of_key(key, kShardSeed).high >> 32;
   return parts[hash * parts.size() >> 32];
 }
@@ -61,8 +62,9 @@ Result<CallOutcome> Index::outcome(const CallId& call, std::chrono::milliseconds
 Result<std::optional<Index::Value>> Index::get(Bytes key, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(node::check_record(key.size(), 0));
   Impl::Part& part = impl_->part_of(key);
-  const std::uint64_t deadline_ns = Impl::Shard::deadline_in(patience);
-  DOLMEN_TRY(Impl::Shard::Answered answered, part.shard->read(key, deadline_ns));
+  const std::uint64_t now_ns = Impl::Shard::now_ns();
+  const std::uint64_t deadline_ns = Impl::Shard::deadline_in(patience, now_ns);
+  DOLMEN_TRY(Impl::Shard::Answered answered, part.shard->read(key, now_ns, deadline_ns));
   if (answered.is_settled) return std::move(answered.value);
   ++impl_->counts.asked;
   DOLMEN_TRY(const auto reading,

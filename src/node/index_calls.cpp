@@ -15,23 +15,27 @@ using cluster::IndexOutcome;
 Result<void> Index::begin_get(Bytes key, GetTold when_done, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(node::check_record(key.size(), 0));
   Impl::Part& part = impl_->part_of(key);
-  const std::uint64_t deadline_ns = Impl::Shard::deadline_in(patience);
-  DOLMEN_TRY(const bool is_by_loads, part.shard->is_loaded(deadline_ns));
-  if (is_by_loads) {
-    DOLMEN_TRY(Impl::Shard::Answered answered, part.shard->read(key, deadline_ns));
-    if (answered.is_settled) {
-      impl_->read.emplace_back(std::move(when_done), std::move(answered.value));
-      return {};
+  if (part.shard->endpoint->traits().mapped) {
+    const std::uint64_t now_ns = Impl::Shard::now_ns();
+    const std::uint64_t deadline_ns = Impl::Shard::deadline_in(patience, now_ns);
+    DOLMEN_TRY(const bool is_by_loads, part.shard->is_loaded(deadline_ns));
+    if (is_by_loads) {
+      DOLMEN_TRY(Impl::Shard::Answered answered, part.shard->read(key, now_ns, deadline_ns));
+      if (answered.is_settled) {
+        impl_->read.emplace_back(std::move(when_done), std::move(answered.value));
+        return {};
+      }
     }
   }
   ++impl_->counts.asked;
-  return part.client.begin_read(
-      node::index_question(key),
-      [when_done = std::move(when_done)](Result<ReplicatedReading> reading) {
-        if (!reading) return when_done(std::unexpected(reading.error()));
-        when_done(node::decode_index_value(reading->result));
-      },
-      part.shard->asking_level(), patience);
+  // As ReplicatedClient::begin_read(), with one thing less to tell.
+  return part.shard->calls.begin_read(
+      node::index_question(key), node::level_of(part.shard->asking_level()),
+      Impl::Shard::deadline_in(patience),
+      [when_done = std::move(when_done)](Result<node::Calls::Outcome> outcome) {
+        if (!outcome) return when_done(std::unexpected(outcome.error()));
+        when_done(node::take_index_value(std::move(outcome->result)));
+      });
 }
 
 Result<void> Index::Impl::begin_change(Bytes key, const IndexChange& change, IndexOutcome wanted,

@@ -49,13 +49,16 @@ struct Index::Impl::Shard final : node::HashReads {
     std::optional<Value> value{};
   };
   /// Errors: the endpoint's.
-  [[nodiscard]] Result<Answered> read(Bytes key, std::uint64_t deadline_ns);
+  [[nodiscard]] Result<Answered> read(Bytes key, std::uint64_t now_ns, std::uint64_t deadline_ns);
   [[nodiscard]] Result<void> read_many(std::span<const Bytes> keys,
                                        std::span<const std::size_t> wanted,
                                        std::span<Answered> answered, std::uint64_t deadline_ns);
 
  private:
   [[nodiscard]] cluster::IndexLookup look_up(Bytes key);
+  void take(cluster::IndexLookup& lookup, Answered& answered);
+
+  std::optional<cluster::IndexLookup> single;  ///< of read(); kept for its memory
 };
 
 }  // namespace dolmen

@@ -137,6 +137,13 @@ Result<std::optional<std::vector<std::byte>>> decode_index_value(base::Bytes rep
   return std::vector<std::byte>(reply.begin() + 1, reply.end());
 }
 
+Result<std::optional<std::vector<std::byte>>> take_index_value(std::vector<std::byte>&& reply) {
+  std::vector<std::byte> bytes = std::move(reply);
+  if (bytes.empty() || bytes[0] != std::byte{1}) return decode_index_value(bytes);
+  bytes.erase(bytes.begin());
+  return bytes;
+}
+
 Result<std::vector<IndexOutcome>> decode_index_outcomes(base::Bytes reply, std::size_t count) {
   if (reply.size() != count) return damaged();
   std::vector<IndexOutcome> outcomes;

@@ -30,4 +30,8 @@ inline constexpr std::size_t kIndexBatchBytes = 256u << 10;
 /// Of one change: whether its outcome is the one. Errors: corrupt, no_space.
 [[nodiscard]] Result<bool> index_outcome(base::Bytes reply, cluster::IndexOutcome wanted);
 
+/// As decode_index_value(), in the memory of the reply.
+[[nodiscard]] Result<std::optional<std::vector<std::byte>>> take_index_value(
+    std::vector<std::byte>&& reply);
+
 }  // namespace dolmen::node

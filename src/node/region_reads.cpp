@@ -19,7 +19,6 @@ using replication::EnvelopeKind;
 
 /// Of an operation that belongs to no look-up.
 constexpr fabric::OpId kFetch{~std::uint64_t{0}};
-constexpr std::uint64_t kReadsOfLookup = 256;
 /// Who leads is asked again after this.
 constexpr std::uint64_t kAgainNs = 5'000'000;
 
@@ -66,16 +65,16 @@ void RegionReads::on_completed(fabric::OpId op, const Result<std::uint64_t>& for
   }
   const auto number = static_cast<std::uint64_t>(op);
   const std::size_t slot = number / kReadsOfLookup;
-  if (slot >= lookups.size() || !lookups[slot]) return;
-  Lookup& lookup = *lookups[slot];
-  lookup.has_failed[number % kReadsOfLookup] = !former;
+  if (slot >= lookups.size() || lookups[slot].under_way == 0) return;
+  Lookup& lookup = lookups[slot];
+  if (!former) lookup.has_failed.set(number % kReadsOfLookup);
   --lookup.under_way;
 }
 
 // --- who leads -----------------------------------------------------------------------------------
 
-Result<bool> RegionReads::learn(std::uint64_t deadline_ns) {
-  if (led) DOLMEN_CHECK(look_after_lease());
+Result<bool> RegionReads::learn(std::uint64_t deadline_ns, std::uint64_t begin_ns) {
+  if (led) DOLMEN_CHECK(look_after_lease(begin_ns));
   if (led) return true;
   if (now_ns() < ask_until_ns) return false;
   ++counts->learned;
@@ -103,10 +102,9 @@ Result<bool> RegionReads::learn(std::uint64_t deadline_ns) {
   return false;
 }
 
-Result<void> RegionReads::look_after_lease() {
+Result<void> RegionReads::look_after_lease(std::uint64_t begin_ns) {
   is_by_lease = false;
   if (options.reads != IndexReads::lease) return {};
-  const std::uint64_t begin_ns = now_ns();
   if (const auto ask = lease.ask(begin_ns)) {
     DOLMEN_TRY(const bool is_sent,
                send(led->lines.front().name.node, EnvelopeKind::ask_lease, encode(*ask)));
@@ -239,42 +237,60 @@ bool RegionReads::settle(const Reader& reader, std::uint64_t led_in) {
 }
 
 /// Asks for what it wants to read; false: not all of it could be asked for yet.
-Result<bool> RegionReads::issue(std::size_t slot) {
-  Lookup& one = *lookups[slot];
+bool RegionReads::issue(std::size_t slot) {
+  Lookup& one = lookups[slot];
   const auto reads = one.reader->reads();
   if (one.issued == 0) {
     DOLMEN_ASSERT_CMP(reads.size(), <, kReadsOfLookup);
-    one.buffers.resize(reads.size());
-    one.has_failed.assign(reads.size(), false);
+    std::size_t bytes = 0;
+    for (const cluster::IndexRead& read : reads) bytes += read.bytes;
+    if (one.buffer.size() < bytes) one.buffer.resize(bytes);
+    one.filled = 0;
+    one.has_failed.reset();
   }
   while (one.issued < reads.size()) {
     const cluster::IndexRead& read = reads[one.issued];
-    one.buffers[one.issued].resize(read.bytes);
-    if (!led || one.led_in != learned) {
-      one.has_failed[one.issued++] = true;
-      continue;
+    const auto into = base::MutableBytes(one.buffer).subspan(one.filled, read.bytes);
+    bool is_asked = false;
+    if (led && one.led_in == learned) {
+      const Copy& copy = led->lines[read.line == 0 ? 0 : read.line - 1];
+      const std::uint64_t offset =
+          read.line == 0 ? replication::kMemoryLineBytes + read.offset : read.offset;
+      const auto asked =
+          endpoint->read(fabric::OpId{slot * kReadsOfLookup + one.issued},
+                         {copy.name, fabric::RegionId{copy.said.region}, offset}, into);
+      if (!asked && asked.error().code() == Errc::busy) return false;
+      is_asked = asked.has_value();
     }
-    const Copy& copy = led->lines[read.line == 0 ? 0 : read.line - 1];
-    const std::uint64_t offset =
-        read.line == 0 ? replication::kMemoryLineBytes + read.offset : read.offset;
-    const auto asked = endpoint->read(fabric::OpId{slot * kReadsOfLookup + one.issued},
-                                      {copy.name, fabric::RegionId{copy.said.region}, offset},
-                                      one.buffers[one.issued]);
-    if (!asked && asked.error().code() == Errc::busy) return false;
-    if (asked) {
+    if (is_asked) {
       ++one.under_way;
     } else {
-      one.has_failed[one.issued] = true;
+      one.has_failed.set(one.issued);
     }
+    one.filled += read.bytes;
     ++one.issued;
   }
   return true;
 }
 
+/// Gives the look-up what was read. Requires: all of it was.
+void RegionReads::arrived(Lookup& one) {
+  const auto reads = one.reader->reads();
+  pieces.clear();
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < reads.size(); ++i) {
+    const auto piece = base::Bytes(one.buffer).subspan(at, reads[i].bytes);
+    pieces.push_back(one.has_failed.test(i) ? base::Bytes{} : piece);
+    at += reads[i].bytes;
+  }
+  one.reader->arrived(pieces, times_of(*one.reader, one.led_in));
+  one.issued = 0;
+}
+
 /// Until no operation is under way that could write into a buffer.
 Result<void> RegionReads::drain() {
   const auto is_busy = [this] {
-    return std::ranges::any_of(lookups, [](const auto& one) { return one && one->under_way > 0; });
+    return std::ranges::any_of(lookups, [](const auto& one) { return one.under_way > 0; });
   };
   if (!is_busy()) return {};
   for (const fabric::NodeId node : nodes) endpoint->disconnect(node);
@@ -286,58 +302,85 @@ Result<void> RegionReads::read_all(std::span<const std::size_t> wanted, const Be
                                    const End& end, std::uint64_t deadline_ns) {
   if (failure) return std::unexpected(*failure);
   const auto read = read_slots(wanted, begin, end, deadline_ns);
-  // The endpoint is of no more use, and what it may write into stays as it is.
-  if (!read) failure = read.error();
+  if (!read) return fail_with(read.error());
   return read;
+}
+
+/// One look-up until it is over, with as few looks at the clock as can be.
+Result<void> RegionReads::follow(Reader& reader, std::uint64_t deadline_ns) {
+  /// So often it may go on without one, for as long as something arrives.
+  constexpr unsigned kPollsBetween = 64;
+  if (lookups.empty()) lookups.resize(1);
+  Lookup& one = lookups.front();
+  one.reader = &reader;
+  one.led_in = learned;
+  one.issued = 0;
+  while (reader.state() == LookupState::reading) {
+    bool is_issued = issue(0);
+    std::uint64_t until_ns = 0;
+    for (unsigned polls = 1; !is_issued || one.under_way > 0; ++polls) {
+      DOLMEN_TRY(const bool was_busy, poll_now());
+      if (!is_issued) is_issued = issue(0);
+      if (was_busy && polls % kPollsBetween != 0) continue;
+      const std::uint64_t at_ns = now_ns();
+      if (until_ns == 0) until_ns = std::min(deadline_ns, at_ns + kAttemptNs);
+      if (at_ns >= until_ns) {
+        // Somebody does not answer: what is under way fails, and others are chosen.
+        DOLMEN_CHECK(drain());
+        until_ns = 0;
+      } else if (!was_busy) {
+        DOLMEN_CHECK(endpoint->wait(until_ns));
+      }
+    }
+    arrived(one);
+  }
+  one.reader = nullptr;
+  return {};
 }
 
 Result<void> RegionReads::read_slots(std::span<const std::size_t> wanted, const Begin& begin,
                                      const End& end, std::uint64_t deadline_ns) {
-  lookups.clear();
-  lookups.resize(std::min(kLookupsMax, wanted.size()));
+  const std::size_t slots = std::min(kLookupsMax, wanted.size());
+  if (lookups.size() < slots) lookups.resize(slots);
+  const std::span<Lookup> used = std::span(lookups).first(slots);
+  for (Lookup& one : used) one.reader = nullptr;
   std::vector<std::size_t> left(wanted.rbegin(), wanted.rend());
   std::map<std::size_t, int> attempts;
   std::uint64_t progress_ns = now_ns();
   for (;;) {
-    for (std::size_t slot = 0; slot < lookups.size(); ++slot) {
-      if (!lookups[slot] && !left.empty()) {
-        DOLMEN_TRY(const bool is_known, learn(deadline_ns));
+    for (std::size_t slot = 0; slot < slots; ++slot) {
+      Lookup& one = used[slot];
+      if (one.reader == nullptr && !left.empty()) {
+        DOLMEN_TRY(const bool is_known, learn(deadline_ns, now_ns()));
         if (!is_known) {
           left.clear();
           break;
         }
-        lookups[slot].emplace(
-            Lookup{.reader = begin(left.back()), .which = left.back(), .led_in = learned});
+        one.owned = begin(left.back());
+        one.reader = one.owned.get();
+        one.which = left.back();
+        one.led_in = learned;
+        one.issued = 0;
         left.pop_back();
       }
-      if (!lookups[slot]) continue;
-      Lookup& one = *lookups[slot];
-      if (one.issued < one.reader->reads().size()) {
-        DOLMEN_TRY(const bool is_issued, issue(slot));
-        if (!is_issued) continue;
-      }
+      if (one.reader == nullptr) continue;
+      if (one.issued < one.reader->reads().size() && !issue(slot)) continue;
       if (one.under_way > 0) continue;
       progress_ns = now_ns();
-      pieces.clear();
-      for (std::size_t i = 0; i < one.buffers.size(); ++i) {
-        pieces.push_back(one.has_failed[i] ? base::Bytes{} : base::Bytes(one.buffers[i]));
-      }
-      one.reader->arrived(pieces, times_of(*one.reader, one.led_in));
-      one.issued = 0;
+      arrived(one);
       if (one.reader->state() == LookupState::reading) {
-        DOLMEN_TRY(const bool is_issued, issue(slot));
-        static_cast<void>(is_issued);
+        static_cast<void>(issue(slot));
         continue;
       }
       const std::size_t which = one.which;
       const bool is_over = settle(*one.reader, one.led_in);
       if (is_over) end(which, *one.reader);
-      lookups[slot].reset();
+      one.reader = nullptr;
       if (!is_over && ++attempts[which] < kAttemptsMax) left.push_back(which);
       if (!left.empty()) --slot;  // the next one, at once
     }
-    const auto is_under_way = [](const auto& one) { return one.has_value(); };
-    if (left.empty() && std::ranges::none_of(lookups, is_under_way)) return {};
+    const auto is_under_way = [](const Lookup& one) { return one.reader != nullptr; };
+    if (left.empty() && std::ranges::none_of(used, is_under_way)) return {};
     if (now_ns() >= std::min(deadline_ns, progress_ns + kAttemptNs)) {
       // Somebody does not answer: what is under way fails, and others are chosen.
       DOLMEN_CHECK(drain());
@@ -345,10 +388,10 @@ Result<void> RegionReads::read_slots(std::span<const std::size_t> wanted, const 
       if (now_ns() >= deadline_ns) left.clear();
     }
     // Something may have completed while others were begun.
-    const bool is_ready = std::ranges::any_of(lookups, [](const auto& one) {
-      return one && one->under_way == 0 && one->issued == one->reader->reads().size();
-    });
-    if (!is_ready) DOLMEN_CHECK(poll_until(std::min(deadline_ns, now_ns() + kAttemptNs)));
+    const auto is_ready = [](const Lookup& one) { return one.reader != nullptr && one.is_read(); };
+    if (std::ranges::none_of(used, is_ready)) {
+      DOLMEN_CHECK(poll_until(std::min(deadline_ns, now_ns() + kAttemptNs)));
+    }
   }
 }
 

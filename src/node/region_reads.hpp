@@ -8,6 +8,7 @@
 // may write into it. Threads: one at a time.
 #pragma once
 
+#include <bitset>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -47,13 +48,34 @@ struct RegionReads : ClientOf::Impl {
   /// What does not end is to be asked for by message. Errors: the endpoint's.
   [[nodiscard]] Result<void> read_all(std::span<const std::size_t> wanted, const Begin& begin,
                                       const End& end, std::uint64_t deadline_ns);
-  /// The same for one, where memory is mapped: `begin` gives the look-up itself.
+  /// The same for one, without memory of its own: `begin` starts a look-up and gives it, and it
+  /// stays where it is until this returns. `now_ns`: the clock, as it was a moment before.
+  template <class BeginOne, class EndOne>
+  [[nodiscard]] Result<void> read_one(const BeginOne& begin, const EndOne& end,
+                                      std::uint64_t now_ns, std::uint64_t deadline_ns) {
+    if (failure) return std::unexpected(*failure);
+    for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
+      Result<bool> is_known = learn(deadline_ns, attempt == 0 ? now_ns : ClientOf::Impl::now_ns());
+      if (!is_known) return fail_with(is_known.error());
+      if (!*is_known) break;
+      Reader& reader = begin();
+      const std::uint64_t led_in = learned;
+      if (const auto followed = follow(reader, deadline_ns); !followed) {
+        return fail_with(followed.error());
+      }
+      if (!settle(reader, led_in)) continue;
+      end(reader);
+      break;
+    }
+    return {};
+  }
+  /// The same, where memory is mapped: `begin` gives the look-up itself.
   template <class BeginOne, class EndOne>
   [[nodiscard]] Result<void> load_one(const BeginOne& begin, const EndOne& end,
                                       std::uint64_t deadline_ns) {
     if (failure) return std::unexpected(*failure);
     for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
-      DOLMEN_TRY(const bool is_known, learn(deadline_ns));
+      DOLMEN_TRY(const bool is_known, learn(deadline_ns, now_ns()));
       if (!is_known || led->mapped.empty()) break;
       auto reader = begin();
       load(reader);
@@ -72,7 +94,7 @@ struct RegionReads : ClientOf::Impl {
   [[nodiscard]] Result<bool> is_loaded(std::uint64_t deadline_ns) {
     if (failure) return std::unexpected(*failure);
     if (!endpoint->traits().mapped) return false;
-    DOLMEN_TRY(const bool is_known, learn(deadline_ns));
+    DOLMEN_TRY(const bool is_known, learn(deadline_ns, now_ns()));
     return is_known && is_mapped();
   }
   [[nodiscard]] bool is_mapped() const { return led && !led->mapped.empty(); }
@@ -109,22 +131,31 @@ struct RegionReads : ClientOf::Impl {
   }
 
  private:
+  /// Most reads of one look-up at once.
+  static constexpr std::size_t kReadsOfLookup = 256;
+  /// A place for one; kept for its memory.
   struct Lookup {
-    std::unique_ptr<Reader> reader;
-    std::size_t which = 0;     ///< of those wanted
-    std::uint64_t led_in = 0;  ///< whom it reads: as `learned` was
-    std::vector<std::vector<std::byte>> buffers{};
-    std::vector<bool> has_failed{};
+    Reader* reader = nullptr;         ///< null: there is none
+    std::unique_ptr<Reader> owned{};  ///< the same, of read_all()
+    std::size_t which = 0;            ///< of those wanted
+    std::uint64_t led_in = 0;         ///< whom it reads: as `learned` was
+    std::vector<std::byte> buffer{};  ///< what its reads bring, one behind the other
+    std::size_t filled = 0;           ///< … by those that were issued
+    std::bitset<kReadsOfLookup> has_failed{};
     std::size_t issued = 0;  ///< of its reads
     std::size_t under_way = 0;
+
+    [[nodiscard]] bool is_read() const {
+      return under_way == 0 && issued == reader->reads().size();
+    }
   };
 
   /// Whether look-ups of now can count on a lease; asks for one in time. Errors: the endpoint's.
-  [[nodiscard]] Result<void> look_after_lease();
+  [[nodiscard]] Result<void> look_after_lease(std::uint64_t begin_ns);
   /// Of reads that were completed just now. Requires: called after that.
   [[nodiscard]] cluster::ReadTimes times_of(const Reader& reader, std::uint64_t led_in) const;
   /// False: nobody whose memory could be read is known now.
-  [[nodiscard]] Result<bool> learn(std::uint64_t deadline_ns);
+  [[nodiscard]] Result<bool> learn(std::uint64_t deadline_ns, std::uint64_t now_ns);
   [[nodiscard]] Result<bool> use(Led chosen, std::uint64_t deadline_ns);
   [[nodiscard]] bool map(Led& chosen);
   void unmap(Led& chosen);
@@ -133,8 +164,15 @@ struct RegionReads : ClientOf::Impl {
   [[nodiscard]] Result<void> read_slots(std::span<const std::size_t> wanted, const Begin& begin,
                                         const End& end, std::uint64_t deadline_ns);
   [[nodiscard]] bool settle(const Reader& reader, std::uint64_t led_in);
-  [[nodiscard]] Result<bool> issue(std::size_t slot);
+  [[nodiscard]] Result<void> follow(Reader& reader, std::uint64_t deadline_ns);
+  [[nodiscard]] bool issue(std::size_t slot);
+  void arrived(Lookup& one);
   [[nodiscard]] Result<void> drain();
+  [[nodiscard]] std::unexpected<Error> fail_with(const Error& why) {
+    // The endpoint is of no more use, and what it may write into stays as it is.
+    failure = why;
+    return std::unexpected(why);
+  }
 
   std::map<fabric::NodeId, Copy> copies;
   std::optional<Led> led;
@@ -142,7 +180,7 @@ struct RegionReads : ClientOf::Impl {
   bool is_by_lease = false;
   std::uint64_t learned = 0;  ///< how often `led` became another
   std::uint64_t ask_until_ns = 0;
-  std::vector<std::optional<Lookup>> lookups;
+  std::vector<Lookup> lookups;
   std::optional<Result<void>> fetched;  ///< of a fetch
   std::vector<std::byte> fetch_into;
   std::optional<Error> failure;   ///< of the endpoint, which may write into buffers still

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "node/cluster_identity.hpp"
+#include "replication/message_heads.hpp"
 
 namespace dolmen {
 
@@ -89,7 +90,10 @@ void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Byte
     }
     case EnvelopeKind::reply: {
       const auto reply = replication::decode_reply(opened->body);
-      if (!reply || calls.on_reply(from.node, *reply, now_ns())) return;
+      if (!reply) return;
+      // Most are done, which needs no look at the clock.
+      const std::uint64_t at_ns = reply->status == ReplyStatus::done ? 0 : now_ns();
+      if (calls.on_reply(from.node, *reply, at_ns)) return;
       if (reply->number != number) return;  // of an attempt before
       answer = {reply->status,
                 reply->value,
@@ -129,9 +133,14 @@ void ReplicatedClient::Impl::on_message(const fabric::NodeName& from, base::Byte
   }
 }
 
-Result<void> ReplicatedClient::Impl::poll_until(std::uint64_t until_ns) {
+Result<bool> ReplicatedClient::Impl::poll_now() {
   DOLMEN_TRY(const bool was_busy, endpoint->poll(*this));
   if (std::exchange(is_denied, false)) return std::unexpected(no_right());
+  return was_busy;
+}
+
+Result<void> ReplicatedClient::Impl::poll_until(std::uint64_t until_ns) {
+  DOLMEN_TRY(const bool was_busy, poll_now());
   if (!was_busy) DOLMEN_CHECK(endpoint->wait(until_ns));
   return {};
 }
@@ -146,7 +155,7 @@ Result<bool> ReplicatedClient::Impl::send(fabric::NodeId to, EnvelopeKind kind, 
                                           base::Bytes more) {
   const auto name = endpoint->connected(to);
   if (!name) return false;
-  const auto head = encode(Envelope{.kind = kind, .group = group, .shown = shown});
+  const auto head = head_of(Envelope{.kind = kind, .group = group, .shown = shown});
   const std::array<base::Bytes, 3> parts{head, body, more};
   const auto sent = endpoint->send(*name, parts);
   if (!sent && sent.error().code() == Errc::too_large) {

@@ -76,7 +76,11 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
 
   [[nodiscard]] static std::uint64_t now_ns() { return sys::linux_env().clock->monotonic_ns(); }
   [[nodiscard]] static std::uint64_t deadline_in(std::chrono::milliseconds patience) {
-    return now_ns() +
+    return deadline_in(patience, now_ns());
+  }
+  [[nodiscard]] static std::uint64_t deadline_in(std::chrono::milliseconds patience,
+                                                 std::uint64_t now_ns) {
+    return now_ns +
            static_cast<std::uint64_t>(std::max<std::int64_t>(patience.count(), 0)) * 1'000'000;
   }
   [[nodiscard]] fabric::NodeId target_node() const { return nodes[target]; }
@@ -90,6 +94,8 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
   void on_completed(fabric::OpId /*op*/, const Result<std::uint64_t>& /*former*/) override {}
   void on_message(const fabric::NodeName& from, base::Bytes message) override;
 
+  /// False: nothing had arrived.
+  [[nodiscard]] Result<bool> poll_now();
   [[nodiscard]] Result<void> poll_until(std::uint64_t until_ns);
   [[nodiscard]] Result<void> pause(std::uint64_t deadline_ns, std::uint64_t length_ns = kPauseNs);
   /// The body may be in two parts.

@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "replication/message_heads.hpp"
 #include "store/golden_file.hpp"
 
 namespace dolmen::replication {
@@ -304,6 +305,26 @@ TEST(Envelope, ImpossibleFieldsAreRefused) {
                   {"it is held", 4, 1, 4},
                   {"an unknown reason", 4, 4, 4}},
                  denied_error);
+}
+
+TEST(Envelope, HeadsWithoutMemoryOfTheirOwnAreTheSameBytes) {
+  const auto is_head_of = [](const auto& head, const Message& whole) {
+    return whole.size() >= head.size() && std::equal(head.begin(), head.end(), whole.begin());
+  };
+  const Envelope full{.kind = EnvelopeKind::read_request,
+                      .group = {0x1122334455667788, 0x99AABBCCDDEEFF00},
+                      .from = log::ReplicaId{0x0102030405060708},
+                      .to = log::ReplicaId{0x1112131415161718},
+                      .shown = {0x21222324, 0x31323334}};
+  EXPECT_TRUE(is_head_of(head_of(full), encode(full)));
+  EXPECT_EQ(head_of(full).size(), kEnvelopeBytes);
+  EXPECT_TRUE(is_head_of(head_of(request()), encode(request())));
+  EXPECT_EQ(head_of(request()).size() + request().command.size(), encode(request()).size());
+  EXPECT_TRUE(is_head_of(head_of(read_request()), encode(read_request())));
+  EXPECT_EQ(head_of(read_request()).size() + read_request().query.size(),
+            encode(read_request()).size());
+  EXPECT_TRUE(is_head_of(head_of(reply()), encode(reply())));
+  EXPECT_EQ(head_of(reply()).size() + reply().result.size(), encode(reply()).size());
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <dolmen/assert.hpp>
 
 #include "base/hooks.hpp"
+#include "replication/message_heads.hpp"
 
 namespace dolmen::replication {
 
@@ -513,14 +514,17 @@ void Member::reply(const GroupId& group, const Hosting& hosting, const fabric::N
     told.index = outcome.index;
     told.level = journal_ ? Level::durable : Level::replicated;
   }
-  send(client, {.kind = EnvelopeKind::reply, .group = group, .from = hosting.replica.self()},
-       encode(told));
+  const auto head = head_of(
+      Envelope{.kind = EnvelopeKind::reply, .group = group, .from = hosting.replica.self()});
+  const auto told_head = head_of(told);
+  const std::array<base::Bytes, 3> parts{head, told_head, told.result};
+  (void)endpoint_.send(client, parts);
 }
 
 // What cannot be sent is lost: replicas and clients ask again.
 void Member::send(const fabric::NodeName& to, const Envelope& envelope, base::Bytes body,
                   base::Bytes more) {
-  const std::vector<std::byte> head = encode(envelope);
+  const auto head = head_of(envelope);
   const std::array<base::Bytes, 3> parts{head, body, more};
   (void)endpoint_.send(to, parts);
 }
