@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -137,14 +138,32 @@ ObjectId make(dolmen::Cluster& cluster, const char* space, std::string_view name
   }
 }
 
+/// Of the group of that name; 0: there is none.
+std::uint64_t figure_in(const std::string& text, const std::string& family,
+                        const std::string& group) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const bool is_it =
+        line.starts_with(family + "{") && line.find("name=\"" + group + "\"") != std::string::npos;
+    if (is_it) return std::stoull(line.substr(line.rfind(' ') + 1));
+  }
+  return 0;
+}
+
 TEST(ClusterHome, AnObjectIsFoundAndCalledByItsId) {
   const ThreeNodes nodes;
   dolmen::Cluster cluster = nodes.open();
   const std::uint32_t north = cluster.create_space("north", 3, kPatience).value();
   const std::uint32_t south = cluster.create_space("south", 3, kPatience).value();
   EXPECT_EQ(cluster.home({1, 1}, kPatience).error().code(), dolmen::Errc::unsupported);
-  ASSERT_TRUE(cluster.create_directory(3, kPatience));
-  ASSERT_TRUE(cluster.create_directory(3, kPatience)) << "again";
+  EXPECT_EQ(cluster.directory(kPatience).error().code(), dolmen::Errc::unsupported);
+  EXPECT_EQ(cluster.create_directory({.shards = 3}, kPatience).error().code(),
+            dolmen::Errc::invalid_argument);
+  ASSERT_TRUE(cluster.create_directory({.shards = 2}, kPatience));
+  ASSERT_TRUE(cluster.create_directory({.shards = 2}, kPatience)) << "again";
+  ASSERT_TRUE(cluster.create_directory({}, kPatience)) << "of as many as there are";
+  EXPECT_EQ(cluster.create_directory({.shards = 4}, kPatience).error().code(),
+            dolmen::Errc::already_exists);
   // Another client, which looks as soon as it is told of the object.
   dolmen::Cluster other = nodes.open();
   for (const auto& [space, number] : {std::pair("north", north), {"south", south}}) {
@@ -168,7 +187,22 @@ TEST(ClusterHome, AnObjectIsFoundAndCalledByItsId) {
   const auto status = cluster.status(kPatience).value();
   std::size_t directories = 0;
   for (const auto& group : status.groups) directories += group.kind == "directory" ? 1 : 0;
-  EXPECT_EQ(directories, 1u);
+  EXPECT_EQ(directories, 2u);
+  // Exact, once it has heard what went.
+  std::uint64_t objects = 0;
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  do {
+    const auto shards = cluster.directory(kPatience).value();
+    ASSERT_EQ(shards.size(), 2u);
+    objects = 0;
+    for (const dolmen::DirectoryShard& shard : shards) {
+      ASSERT_TRUE(shard.has_answered);
+      EXPECT_EQ(shard.stats.group, shard.group);
+      EXPECT_EQ(shard.stats.table_bytes, std::uint64_t{16} << 20);
+      objects += shard.stats.keys;
+    }
+  } while (objects != 6 && std::chrono::steady_clock::now() < end);
+  EXPECT_EQ(objects, 6u);
 }
 
 // Of changes of the cluster, calls of objects, and puts, each also by another client with that key.
@@ -197,7 +231,7 @@ TEST(ClusterHome, WhatBecameOfChangesAndCallsIsAsked) {
   ASSERT_TRUE(refused.error);
   EXPECT_EQ(refused.error->code(), Errc::invalid_argument);
 
-  ASSERT_TRUE(cluster.create_directory(3, kPatience));
+  ASSERT_TRUE(cluster.create_directory({}, kPatience));
   const ObjectId thing = make(cluster, "north", "thing");
   const Bytes used = cluster.call(thing, "use", bytes_of("thing"), kPatience).value();
   EXPECT_EQ(cluster.last_call().group, north);
@@ -229,6 +263,27 @@ TEST(ClusterHome, WhatBecameOfChangesAndCallsIsAsked) {
       kPatience));
   while (index.under_way() > 0) ASSERT_TRUE(index.go_on(kPatience));
   EXPECT_TRUE(is_told);
+  const dolmen::IndexStats stats = index.stats(kPatience).value();
+  EXPECT_EQ(stats.keys(), 2u);
+  ASSERT_EQ(stats.shards.size(), 2u);
+  for (const dolmen::IndexShardStats& shard : stats.shards) {
+    EXPECT_EQ(shard.table_bytes, std::uint64_t{1} << 20);
+    EXPECT_EQ(shard.record_bytes, std::uint64_t{1} << 20);
+  }
+  // All three members of both shards say the same, a moment later.
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  std::uint64_t keys = 0;
+  do {
+    keys = 0;
+    const auto told = cluster.metrics(kPatience).value();
+    for (const auto& node : told.nodes) {
+      for (const char* const shard : {"people/0", "people/1"}) {
+        keys += figure_in(node.text, "dolmen_index_keys", shard);
+        EXPECT_EQ(figure_in(node.text, "dolmen_index_table_bytes", shard) % (1 << 20), 0u);
+      }
+    }
+  } while (keys != 6 && std::chrono::steady_clock::now() < end);
+  EXPECT_EQ(keys, 6u);
   EXPECT_EQ(index.outcome({.group = 1, .session = 9, .sequence = 1}).error().code(),
             Errc::invalid_argument);
   auto client = other.client("north", kPatience).value();
@@ -244,7 +299,7 @@ TEST(ClusterHome, HomesAreReadInTheLeadersMemoryWhoeverThatIs) {
   ThreeNodes nodes;
   dolmen::Cluster cluster = nodes.open();
   const std::uint32_t north = cluster.create_space("north", 3, kPatience).value();
-  ASSERT_TRUE(cluster.create_directory(3, kPatience));
+  ASSERT_TRUE(cluster.create_directory({.shards = 1}, kPatience));
   const ObjectId first = make(cluster, "north", "first");
   dolmen::Cluster other = nodes.open();
   const auto patiently = [&](const auto& is_so) {

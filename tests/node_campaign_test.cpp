@@ -51,7 +51,7 @@ TEST(NodeCampaign, PlantedBugsAreSeen) {
   for (const char* const bug :
        {"cluster.keeps_old_replica", "homes.not_in_snapshot", "cluster.home_not_undone",
         "homes.frozen_written", "homes.erase_forgotten", "homes.publish_forgotten",
-        "homes.aside_not_in_snapshot", "directory.shown_early"}) {
+        "homes.aside_not_in_snapshot", "directory.shown_early", "cluster.home_first_shard"}) {
     expect_seen(bug, true, false);
   }
   for (const char* const bug :

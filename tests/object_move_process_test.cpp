@@ -105,7 +105,7 @@ Counted count(const std::string& address, const ObjectId& id, const std::atomic<
 TEST(ObjectMoveProcess, EveryIncrementIsExecutedOnceWhereverTheObjectIs) {
   Nodes nodes({.addresses = loopback(3)});
   Cluster& cluster = nodes.cluster();
-  ASSERT_TRUE(cluster.create_directory(3, kPatience));
+  ASSERT_TRUE(cluster.create_directory({.shards = 4}, kPatience));
   const std::map<std::string, std::uint32_t> spaces = [&] {
     std::map<std::string, std::uint32_t> found;
     const ClusterStatus status = cluster.status(kPatience).value();
@@ -114,27 +114,51 @@ TEST(ObjectMoveProcess, EveryIncrementIsExecutedOnceWhereverTheObjectIs) {
   }();
   const std::uint32_t numbers[] = {spaces.at(kSpaces[0]), spaces.at(kSpaces[1])};
   std::vector<ObjectId> ids;
-  while (ids.size() < kObjects) {
+  std::vector<std::uint32_t> used_shards;  // groups of the directory that know one of them
+  const auto look_at_shards = [&] {
+    used_shards.clear();
+    std::uint64_t known = 0;
+    const std::vector<DirectoryShard> shards = cluster.directory(kPatience).value();
+    for (const DirectoryShard& shard : shards) {
+      EXPECT_TRUE(shard.has_answered) << shard.group;
+      known += shard.stats.keys;
+      if (shard.stats.keys > 0) used_shards.push_back(shard.group);
+    }
+    return known;
+  };
+  while (ids.size() < kObjects || used_shards.size() < 2) {
     const auto made = call_space(nodes.client(0), "make counter", {}, kPatience);
     // Nodes hear of the directory in a moment.
     if (made) {
       ids.push_back(id_in(*made));
+      EXPECT_EQ(look_at_shards(), ids.size()) << "who is told of it finds it";
     } else {
       ASSERT_EQ(made.error().code(), Errc::unsupported) << made.error().message();
     }
   }
   std::atomic<bool> stops = false;
-  std::vector<Counted> counted(kObjects);
+  std::vector<Counted> counted(ids.size());
   std::vector<std::thread> threads;
-  for (std::size_t i = 0; i < kObjects; ++i) {
+  for (std::size_t i = 0; i < ids.size(); ++i) {
     threads.emplace_back([&, i] { counted[i] = count(nodes.address(), ids[i], stops); });
   }
-  // Back and forth, and who leads one of the spaces is killed each time.
+  const auto leader_of_shard = [&](std::uint32_t group) {
+    for (;;) {
+      const ClusterStatus status = cluster.status(kPatience).value();
+      for (const auto& one : status.groups) {
+        if (one.number == group && one.leader != 0) return one.leader;
+      }
+    }
+  };
+  // Back and forth, and who leads one of the spaces is killed each time; the last time, who leads a
+  // shard of the directory.
   std::uint64_t moves = 0;
-  constexpr int kRoundsOfTest = 3;
+  constexpr int kRoundsOfTest = 4;
   for (int round = 0; round < kRoundsOfTest; ++round) {
     const std::uint32_t to = numbers[round % 2 == 0 ? 1 : 0];
-    const std::uint32_t victim = nodes.wait_for_leader(static_cast<std::uint32_t>(round % 2));
+    const std::uint32_t victim = round + 1 < kRoundsOfTest
+                                     ? nodes.wait_for_leader(static_cast<std::uint32_t>(round % 2))
+                                     : leader_of_shard(used_shards.front());
     std::thread mover([&] {
       Cluster own = Cluster::open(nodes.address(), kPatience).value();
       for (const ObjectId& id : ids) {
@@ -146,12 +170,20 @@ TEST(ObjectMoveProcess, EveryIncrementIsExecutedOnceWhereverTheObjectIs) {
     nodes.kill(victim);
     nodes.start(victim);
     mover.join();
-    for (const ObjectId& id : ids) EXPECT_EQ(cluster.home(id, kPatience).value(), to);
+    for (const ObjectId& id : ids) {
+      for (const IndexReads reads : {IndexReads::linearizable, IndexReads::lease}) {
+        EXPECT_EQ(cluster.home(id, kPatience, reads).value(), to);
+      }
+      // Perhaps where it was, some time.
+      const std::uint32_t hint = cluster.home(id, kPatience, IndexReads::hint).value();
+      EXPECT_TRUE(hint == numbers[0] || hint == numbers[1]) << hint;
+    }
+    EXPECT_EQ(look_at_shards(), ids.size());
   }
   stops = true;
   for (std::thread& thread : threads) thread.join();
   std::uint64_t all = 0;
-  for (std::size_t i = 0; i < kObjects; ++i) {
+  for (std::size_t i = 0; i < ids.size(); ++i) {
     EXPECT_EQ(counted[i].failure, "") << nodes.said();
     const auto looked = cluster.call(ids[i], "look", bytes_of_id(ids[i]), kPatience);
     ASSERT_TRUE(looked) << looked.error().message();
@@ -161,7 +193,7 @@ TEST(ObjectMoveProcess, EveryIncrementIsExecutedOnceWhereverTheObjectIs) {
     all += counted[i].answered;
   }
   EXPECT_GT(all, 0u);
-  EXPECT_EQ(moves, kRoundsOfTest * kObjects);
+  EXPECT_EQ(moves, kRoundsOfTest * ids.size());
   std::printf("%lu increments, %lu moves\n", all, moves);
 }
 

@@ -184,6 +184,19 @@ struct ClusterStatus {
   std::vector<Client> clients{};
 };
 
+struct DirectoryOptions {
+  /// Into how many groups the ids of objects are spread, for ever: a power of two, at most 256.
+  /// Each has room for some 400,000 objects. 0: as many as there are; of a new directory 4.
+  std::uint32_t shards = 0;
+  std::uint32_t size = 3;  ///< how many nodes keep each
+};
+/// A shard of a directory.
+struct DirectoryShard {
+  std::uint32_t group = 0;
+  bool has_answered = false;
+  IndexShardStats stats{};  ///< if so: objects are its keys, and it has no records
+};
+
 /// What the nodes count (docs/metrics.md).
 struct ClusterMetrics {
   struct Node {
@@ -269,10 +282,16 @@ class Cluster {
 
   // Objects that functions published (publish(), replicated_space.hpp): docs/homes.md.
 
-  /// Gives the cluster its directory, whose groups `size` nodes keep each. Done again, it does what
-  /// was left. Errors: also already_exists (another group has the name of one).
+  /// Gives the cluster its directory: all of it or nothing. The same again: the one that is there.
+  /// Errors: also already_exists (of another number of shards, or another group has the name of one
+  /// of its groups).
   [[nodiscard]] Result<void> create_directory(
-      std::uint32_t size = 3, std::chrono::milliseconds patience = std::chrono::seconds(10));
+      const DirectoryOptions& options = {},
+      std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// Its shards, in their order; exact, as of Index::stats(). One that nobody serves does not hold
+  /// up the others for longer than its part of the patience. Errors: unsupported (there is none).
+  [[nodiscard]] Result<std::vector<DirectoryShard>> directory(
+      std::chrono::milliseconds patience = std::chrono::seconds(10));
   /// The number of the space in which the object lives. Errors: not_found (it was not published, or
   /// was erased), unsupported (there is no directory), timed_out. Cost: as Index::get(), without
   /// the round trip for a value. `reads`: as of IndexOptions.

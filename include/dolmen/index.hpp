@@ -92,6 +92,30 @@ struct IndexCounts {
   std::uint64_t learned = 0;       ///< how often it found out who leads
 };
 
+/// How many keys a shard of an index has and how full it is, as of one entry of its log.
+struct IndexShardStats {
+  std::uint64_t group = 0;  ///< that is the shard
+  std::uint64_t keys = 0;
+  /// Of what keys are found by, in which an ordered index has its short ones: in use, or waiting
+  /// for its grace.
+  std::uint64_t table_bytes_used = 0;
+  std::uint64_t table_bytes = 0;  ///< that there are
+  /// Of keys and values that are there (ordered: of the longer ones).
+  std::uint64_t record_bytes_live = 0;
+  /// Of the room for them: ever used. What is free within it is used again for ones of such sizes.
+  std::uint64_t record_bytes_used = 0;
+  std::uint64_t record_bytes = 0;  ///< that there are
+  friend bool operator==(const IndexShardStats&, const IndexShardStats&) = default;
+};
+struct IndexStats {
+  std::vector<IndexShardStats> shards{};  ///< in their order
+  [[nodiscard]] std::uint64_t keys() const noexcept {
+    std::uint64_t all = 0;
+    for (const IndexShardStats& shard : shards) all += shard.keys;
+    return all;
+  }
+};
+
 /// A client of an index. Threads: one at a time. It has a connection to each member for each shard.
 class Index {
  public:
@@ -129,6 +153,11 @@ class Index {
   /// order. After an error some were put and some may have been. Errors: the first one.
   Result<void> put_many(std::span<const std::pair<Bytes, Bytes>> pairs,
                         std::chrono::milliseconds patience = kPatience);
+
+  /// Exact: what is told of each shard was so at some moment of the call, in one order with all
+  /// puts and erases of its keys; not of all at the same one. Errors: as get(). Cost: a message to
+  /// the leader of each shard, whatever it holds.
+  [[nodiscard]] Result<IndexStats> stats(std::chrono::milliseconds patience = kPatience);
 
   // Many at once, by one thread: what as many clients would do, each in a thread of its own,
   // without waking any of them. Those under way at once happen in any order.

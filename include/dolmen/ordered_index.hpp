@@ -133,6 +133,9 @@ class OrderedIndex {
                                   Moment moment = Moment::each,
                                   std::chrono::milliseconds patience = kPatience);
 
+  /// As of Index.
+  [[nodiscard]] Result<IndexStats> stats(std::chrono::milliseconds patience = kPatience);
+
   /// Pages of a shard count as keys do.
   [[nodiscard]] IndexCounts counts() const noexcept;
 

@@ -15,6 +15,7 @@
 
 #include "cli/command.hpp"
 #include "cli/commit_json.hpp"
+#include "cli/demo_screen.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::cli {
@@ -102,6 +103,16 @@ int create_index(const IndexWords& words) {
   return kOk;
 }
 
+Result<IndexStats> stats_of(Cluster& cluster, const std::string& name, bool is_ordered,
+                            std::chrono::milliseconds patience) {
+  if (!is_ordered) {
+    DOLMEN_TRY(Index index, cluster.index(name, {}, patience));
+    return index.stats(patience);
+  }
+  DOLMEN_TRY(OrderedIndex index, cluster.ordered_index(name, {}, patience));
+  return index.stats(patience);
+}
+
 int list_indexes(const IndexWords& words) {
   const Deadline deadline(words);
   auto cluster = Cluster::open(words.address, deadline.left());
@@ -121,21 +132,54 @@ int list_indexes(const IndexWords& words) {
     one.is_ordered = group.is_ordered;
     one.groups.push_back(group.number);
   }
-  if (words.json) {
-    Json rows = Json::array();
-    for (const auto& [name, one] : found) {
-      rows.push_back({{"name", name}, {"ordered", one.is_ordered}, {"groups", one.groups}});
-    }
-    print_json(rows);
-    return kOk;
+  std::optional<Error> unknown;  // of the first one that does not say how full it is
+  Json rows = Json::array();
+  if (!words.json) {
+    std::printf("%s%s%s%s%s%s\n", column("NAME", 24).c_str(), column("SHARDS", 8).c_str(),
+                column("ORDER", 8).c_str(), column("KEYS", 14).c_str(), column("USED", 12).c_str(),
+                "OF");
   }
-  std::printf("%s%s%s\n", column("NAME", 24).c_str(), column("SHARDS", 6).c_str(), "ORDER");
+  std::size_t left = found.size();
   for (const auto& [name, one] : found) {
-    std::printf("%s%s%s\n", column(shown(name), 24).c_str(),
-                column(std::to_string(one.groups.size()), 6).c_str(),
-                one.is_ordered ? "ordered" : "none");
+    // However many do not answer, the others have their part of what is left.
+    const auto stats =
+        stats_of(*cluster, name, one.is_ordered, deadline.left() / static_cast<int>(left--));
+    if (!stats && !unknown) unknown = stats.error();
+    std::uint64_t used = 0;
+    std::uint64_t bytes = 0;
+    Json shards = Json::array();
+    for (std::size_t i = 0; stats && i < stats->shards.size(); ++i) {
+      const IndexShardStats& shard = stats->shards[i];
+      used += shard.table_bytes_used + shard.record_bytes_used;
+      bytes += shard.table_bytes + shard.record_bytes;
+      shards.push_back({{"group", shard.group},
+                        {"keys", shard.keys},
+                        {"table_bytes_used", shard.table_bytes_used},
+                        {"table_bytes", shard.table_bytes},
+                        {"record_bytes_live", shard.record_bytes_live},
+                        {"record_bytes_used", shard.record_bytes_used},
+                        {"record_bytes", shard.record_bytes}});
+    }
+    if (words.json) {
+      const auto known = [&](std::uint64_t figure) { return stats ? Json(figure) : Json(nullptr); };
+      rows.push_back({{"name", name},
+                      {"ordered", one.is_ordered},
+                      {"groups", one.groups},
+                      {"keys", known(stats ? stats->keys() : 0)},
+                      {"bytes_used", known(used)},
+                      {"bytes", known(bytes)},
+                      {"shards", shards}});
+      continue;
+    }
+    const std::string keys = stats ? std::to_string(stats->keys()) : "-";
+    std::printf("%s%s%s%s%s%s\n", column(shown(name), 24).c_str(),
+                column(std::to_string(one.groups.size()), 8).c_str(),
+                column(one.is_ordered ? "ordered" : "none", 8).c_str(), column(keys, 14).c_str(),
+                column(stats ? size_text(used) : "-", 12).c_str(),
+                stats ? size_text(bytes).c_str() : "-");
   }
-  return kOk;
+  if (words.json) print_json(rows);
+  return unknown ? failed(*unknown) : kOk;
 }
 
 /// With the index, of either kind, and what is left of the time.
@@ -296,7 +340,7 @@ void add_index(CLI::App& app, Chosen& chosen) {
   create->add_option("--record-mib", words->record_mib, "… for keys and values")
       ->check(CLI::Range(std::uint64_t{1}, kMostMib))
       ->capture_default_str();
-  (void)add_one("ls", "the indexes of a cluster", "", list_indexes);
+  (void)add_one("ls", "the indexes of a cluster, and how full they are", "", list_indexes);
   (void)add_key(add_one("get", "the value of a key", " people ada", get_key));
   CLI::App* const put = add_key(add_one("put", "give a key a value", " people ada 1815", put_key));
   put->add_option("VALUE", words->value, "the value, as text")->required();

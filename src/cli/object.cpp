@@ -15,6 +15,7 @@
 
 #include "base/bytes.hpp"
 #include "cli/command.hpp"
+#include "cli/demo_screen.hpp"
 #include "node/home_part.hpp"
 #include "node/home_request.hpp"
 #include "sys/linux/linux.hpp"
@@ -28,6 +29,7 @@ struct ObjectWords {
   std::string object;
   std::string space;  ///< its name, or its number
   std::uint32_t size = 3;
+  std::uint32_t shards = 0;
   bool is_cancelled = false;
   bool is_undone = false;
   IndexReads reads = IndexReads::linearizable;
@@ -128,17 +130,67 @@ int publish_object(const ObjectWords& words) {
 
 int create_directory(const ObjectWords& words) {
   return with_cluster(words, [&](Cluster& cluster, const ObjectDeadline& deadline) -> Result<void> {
-    DOLMEN_CHECK(cluster.create_directory(words.size, deadline.left()));
-    DOLMEN_TRY(const ClusterStatus status, cluster.status(deadline.left()));
-    const auto shards = std::ranges::count(status.groups, "directory", &ClusterStatus::Group::kind);
+    DOLMEN_CHECK(
+        cluster.create_directory({.shards = words.shards, .size = words.size}, deadline.left()));
+    std::size_t shards = words.shards;
+    if (shards == 0) {
+      // As of who knows of it.
+      DOLMEN_TRY(const auto there, cluster.directory(deadline.left()));
+      shards = there.size();
+    }
     if (words.json) {
       print_json({{"shards", shards}, {"size", words.size}});
     } else {
-      std::printf("the cluster has a directory, in %lld %s\n", static_cast<long long>(shards),
+      std::printf("the cluster has a directory, in %zu %s\n", shards,
                   shards == 1 ? "group" : "groups");
     }
     return {};
   });
+}
+
+int list_directory(const ObjectWords& words) {
+  bool are_all_known = true;
+  const int code =
+      with_cluster(words, [&](Cluster& cluster, const ObjectDeadline& deadline) -> Result<void> {
+        DOLMEN_TRY(const auto shards, cluster.directory(deadline.left() / 2));
+        DOLMEN_TRY(const ClusterStatus status, cluster.status(deadline.left()));
+        Json rows = Json::array();
+        if (!words.json) {
+          std::printf("%s%s%s%s%s%s\n", column("SHARD", 7).c_str(), column("GROUP", 7).c_str(),
+                      column("LEADER", 8).c_str(), column("OBJECTS", 12).c_str(),
+                      column("USED", 12).c_str(), "OF");
+        }
+        for (std::size_t i = 0; i < shards.size(); ++i) {
+          const DirectoryShard& shard = shards[i];
+          const auto group =
+              std::ranges::find(status.groups, shard.group, &ClusterStatus::Group::number);
+          const std::uint32_t leader = group == status.groups.end() ? 0 : group->leader;
+          const auto known = [&](std::uint64_t figure) {
+            return shard.has_answered ? Json(figure) : Json(nullptr);
+          };
+          are_all_known = are_all_known && shard.has_answered;
+          if (words.json) {
+            rows.push_back({{"shard", i},
+                            {"group", shard.group},
+                            {"leader", leader},
+                            {"objects", known(shard.stats.keys)},
+                            {"bytes_used", known(shard.stats.table_bytes_used)},
+                            {"bytes", known(shard.stats.table_bytes)}});
+            continue;
+          }
+          const bool is_known = shard.has_answered;
+          std::printf("%s%s%s%s%s%s\n", column(std::to_string(i), 7).c_str(),
+                      column(std::to_string(shard.group), 7).c_str(),
+                      column(leader == 0 ? "none" : std::to_string(leader), 8).c_str(),
+                      column(is_known ? std::to_string(shard.stats.keys) : "-", 12).c_str(),
+                      column(is_known ? size_text(shard.stats.table_bytes_used) : "-", 12).c_str(),
+                      is_known ? size_text(shard.stats.table_bytes).c_str() : "-");
+        }
+        if (words.json) print_json(rows);
+        return {};
+      });
+  if (code != kOk || are_all_known) return code;
+  return failed("a shard of the directory did not answer");
 }
 
 int move_object(const ObjectWords& words) {
@@ -210,10 +262,18 @@ void add_object(CLI::App& app, Chosen& chosen) {
                            int (*run)(const ObjectWords&)) {
     return add_to(object, name, description, (" " + example).c_str(), run);
   };
-  add_to(directory, "create", "let nodes keep the cluster's directory, once in its life", "",
-         create_directory)
-      ->add_option("--size", words->size, "how many nodes keep each of its groups")
+  CLI::App* const create =
+      add_to(directory, "create", "let nodes keep the cluster's directory, once in its life",
+             " --shards 4", create_directory);
+  create->add_option("--size", words->size, "how many nodes keep each of its groups")
       ->capture_default_str();
+  create
+      ->add_option("--shards", words->shards,
+                   "into how many groups ids are spread, for ever: a power of two, at most 256 "
+                   "[4, or as many as there are]")
+      ->check(CLI::Range(1, 256));
+  add_to(directory, "ls", "the shards of the cluster's directory, and how full they are", "",
+         list_directory);
   constexpr const char* kId = "the object's id, 32 hexadecimal digits";
   CLI::App* const where = add_one("where", "the space in which an object lives",
                                   "0123456789abcdef0123456789abcdef", where_object);

@@ -46,10 +46,29 @@ TEST_F(ObjectCommand, SaysWhatIsNotThereAndDrainsWhatIsEmpty) {
   }
   ASSERT_EQ(dolmen({"import", "things", address(), "web"}).exit, kOk);
   expect_error(object("publish", {"web", "thing"}), kFailed, "`dolmen directory create`");
-  const Outcome made = dolmen({"directory", "create", address()});
-  EXPECT_EQ(made.out.find("the cluster has a directory, in "), 0u) << made.out << made.err;
+  expect_error(dolmen({"directory", "ls", address()}), kFailed, "`dolmen directory create`");
+  expect_error(dolmen({"directory", "create", address(), "--shards", "6"}), kFailed,
+               "a power of two");
+  const Outcome made = dolmen({"directory", "create", address(), "--shards", "2"});
+  EXPECT_EQ(made.out, "the cluster has a directory, in 2 groups\n") << made.err;
+  expect_error(dolmen({"directory", "create", address(), "--shards", "4"}), kFailed,
+               "already_exists");
   const Json again = dolmen({"directory", "create", address(), "--json"}).json();
-  EXPECT_EQ(again["size"], 3);
+  EXPECT_EQ(again, (Json{{"shards", 2}, {"size", 3}}));
+  const auto objects_of_directory = [&] {
+    const Json rows = dolmen({"directory", "ls", address(), "--json"}).json();
+    EXPECT_EQ(rows.size(), 2u);
+    std::uint64_t objects = 0;
+    for (std::size_t shard = 0; shard < rows.size(); ++shard) {
+      EXPECT_EQ(rows[shard]["shard"], shard);
+      EXPECT_GT(rows[shard]["group"], 0);
+      EXPECT_GT(rows[shard]["bytes_used"], 0);
+      EXPECT_EQ(rows[shard]["bytes"], 16 << 20);
+      objects += rows[shard]["objects"].get<std::uint64_t>();
+    }
+    return objects;
+  };
+  EXPECT_EQ(objects_of_directory(), 0u);
   EXPECT_NE(dolmen({"status", address()}).out.find("directory"), std::string::npos);
   // A node hears of the directory with its next map.
   Outcome published;
@@ -59,6 +78,10 @@ TEST_F(ObjectCommand, SaysWhatIsNotThereAndDrainsWhatIsEmpty) {
   })) << published.err;
   const std::string id = published.out.substr(0, 32);
   EXPECT_EQ(object("publish", {"web", id, "--json"}).json()["object"], id);
+  EXPECT_EQ(objects_of_directory(), 1u);
+  const Outcome listed = dolmen({"directory", "ls", address()});
+  EXPECT_EQ(listed.out.find("SHARD"), 0u) << listed.out;
+  EXPECT_NE(listed.out.find("16.0 MiB"), std::string::npos) << listed.out;
   EXPECT_EQ(object("where", {id}).out.find("web (group "), 0u);
   EXPECT_EQ(object("move", {id, "south"}).out.find("it lives in south"), 0u);
   EXPECT_EQ(object("where", {id, "--json"}).json()["space"], "south");
@@ -97,8 +120,12 @@ TEST_F(ObjectCommand, ObjectCommandsHaveHelpAndRefuseWhatTheyDoNotKnow) {
   EXPECT_EQ(dolmen({"directory"}).exit, kUsage);
   EXPECT_NE(dolmen({"directory", "create", "--help"}).out.find("dolmen directory create dolmen://"),
             std::string::npos);
-  expect_error(dolmen({"directory", "create", nobody, "--patience", "0.1"}), kFailed,
-               "no node of the cluster answered at 127.0.0.1:1");
+  EXPECT_EQ(dolmen({"directory", "create", nobody, "--shards", "0"}).exit, kUsage);
+  EXPECT_EQ(dolmen({"directory", "create", nobody, "--shards", "257"}).exit, kUsage);
+  for (const std::string what : {"create", "ls"}) {
+    expect_error(dolmen({"directory", what, nobody, "--patience", "0.1"}), kFailed,
+                 "no node of the cluster answered at 127.0.0.1:1");
+  }
   EXPECT_EQ(dolmen({"object", "where", nobody, kNobody, "--reads", "old"}).exit, kUsage);
   expect_error(dolmen({"object", "where", nobody, kNobody, "--reads", "hint", "--patience", "0.1"}),
                kFailed, "no node of the cluster answered at 127.0.0.1:1");

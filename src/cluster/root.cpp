@@ -2,6 +2,7 @@
 #include "cluster/root.hpp"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "base/hooks.hpp"
@@ -76,8 +77,16 @@ std::string_view text(RootStatus status) noexcept {
       return "this client has made as many groups as it may";
     case RootStatus::shard_taken:
       return "another group serves the shard";
+    case RootStatus::other_shards:
+      return "the cluster has a directory of another number of shards";
   }
   return "a reason that this program does not know";
+}
+
+std::string directory_name(std::uint32_t shard) { return "directory-" + std::to_string(shard); }
+
+bool RootState::has_directory() const noexcept {
+  return std::ranges::any_of(shards_, [](GroupNumber group) { return group != 0; });
 }
 
 const RootNode* RootState::node(NodeNumber number) const {

@@ -56,6 +56,8 @@ inline constexpr std::uint32_t kGroupSizeMax = 9;
 inline constexpr std::size_t kGroupMembersMax = 16;
 inline constexpr std::uint32_t kNodeWeightMax = 1024;
 inline constexpr std::uint32_t kShardBitsMax = 12;
+/// Of a directory that is made as a whole.
+inline constexpr std::uint32_t kDirectoryBitsMax = 8;
 /// Most of a lease.
 inline constexpr std::uint32_t kGroupLeaseMsMax = 10'000;
 /// Of clients, revoked ones included: those may not come back. And of tokens, beyond which the
@@ -303,11 +305,23 @@ struct ReleaseName {
   friend bool operator==(const ReleaseName&, const ReleaseName&) = default;
 };
 
-using Command = std::variant<Init, AddNode, SetAddress, NodeLost, NodeBack, SetLife, Drain, Undrain,
-                             RemoveNode, CreateGroup, SetSize, BeginChange, EndChange, AssignShard,
-                             AddClient, RevokeClient, Join, CreateIndex, ReleaseName>;
+/// The directory, of 2^bits shards, for ever: a group for each, "directory-0" and so on, all of
+/// them in one entry. Shards that are served stay with who serves them, and a group of a shard's
+/// name that may be its own is taken: so what was left half made is made whole. Value of the reply:
+/// the first one's group. Refused where a shard is served and there are others than so many.
+struct CreateDirectory {
+  std::uint32_t bits = 0;
+  std::uint32_t size = 1;  ///< of each group
+  friend bool operator==(const CreateDirectory&, const CreateDirectory&) = default;
+};
+
+using Command =
+    std::variant<Init, AddNode, SetAddress, NodeLost, NodeBack, SetLife, Drain, Undrain, RemoveNode,
+                 CreateGroup, SetSize, BeginChange, EndChange, AssignShard, AddClient, RevokeClient,
+                 Join, CreateIndex, ReleaseName, CreateDirectory>;
 /// In the bytes; those between are nobody's.
 inline constexpr std::size_t kReleaseNameKind = 22;
+inline constexpr std::size_t kCreateDirectoryKind = 23;
 
 }  // namespace root
 
@@ -341,8 +355,9 @@ enum class RootStatus : std::uint8_t {
   unknown_token = 25,
   token_used = 26,
   unknown_client = 27,
-  too_many = 28,     ///< value: how many groups the client may make
-  shard_taken = 29,  ///< value: by which group
+  too_many = 28,      ///< value: how many groups the client may make
+  shard_taken = 29,   ///< value: by which group
+  other_shards = 30,  ///< value: so many
 };
 /// A sentence for people, without a full stop. Unknown ones have one as well.
 [[nodiscard]] std::string_view text(RootStatus status) noexcept;
@@ -393,6 +408,8 @@ class RootState {
   /// Nullptr: there is none, or it was removed.
   [[nodiscard]] const RootNode* node(NodeNumber number) const;
   [[nodiscard]] const RootGroup* group(GroupNumber number) const;
+  /// Whether a group serves one of the shards: then there are as many for ever.
+  [[nodiscard]] bool has_directory() const noexcept;
   /// 0: none.
   [[nodiscard]] GroupNumber group_named(std::string_view name) const;
   /// The groups that are the index's shards, in their order; empty: there is none.
@@ -450,6 +467,8 @@ class RootState {
 [[nodiscard]] constexpr std::size_t majority_of(std::size_t members) noexcept {
   return members / 2 + 1;
 }
+/// Of the group of a shard of the directory.
+[[nodiscard]] std::string directory_name(std::uint32_t shard);
 /// 1 to `most` bytes, none of them a blank or a control character.
 [[nodiscard]] bool is_word(std::string_view text, std::size_t most) noexcept;
 

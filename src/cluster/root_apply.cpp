@@ -335,6 +335,47 @@ struct RootExecutor {
     return {};
   }
 
+  RootReply operator()(const root::CreateDirectory& command) {
+    if (command.bits > kDirectoryBitsMax || !is_size(command.size)) return {RootStatus::invalid};
+    const std::size_t count = std::size_t{1} << command.bits;
+    std::vector<GroupNumber> shards = state.shards_;
+    if (shards.size() != count && state.has_directory()) {
+      return {RootStatus::other_shards, shards.size()};
+    }
+    shards.resize(count, 0);
+    std::map<std::string_view, GroupNumber> names;
+    for (const auto& [number, group] : state.groups_) names.emplace(group.name, number);
+    std::vector<std::uint32_t> missing;
+    for (std::uint32_t shard = 0; shard < count; ++shard) {
+      if (shards[shard] != 0) continue;
+      const auto named = names.find(directory_name(shard));
+      if (named == names.end()) {
+        missing.push_back(shard);
+        continue;
+      }
+      const GroupNumber number = named->second;
+      const bool is_free = state.groups_.at(number).is_directory() &&
+                           std::ranges::find(shards, number) == shards.end();
+      if (!is_free) return {RootStatus::name_taken, number};
+      shards[shard] = number;
+    }
+    if (state.groups_.size() + missing.size() > kGroupsMax) return {RootStatus::full};
+    if (!missing.empty()) {
+      if (const auto most = groups_left(missing.size())) return *most;
+    }
+    auto seats = state.seats();
+    if (!missing.empty() && state.least_loaded(command.size, seats).empty()) {
+      return {RootStatus::no_nodes};
+    }
+    for (const std::uint32_t shard : missing) {
+      shards[shard] = add(
+          {.kind = GroupKind::index, .name = directory_name(shard), .size = command.size}, seats);
+    }
+    if (shards == state.shards_) return {RootStatus::unchanged, shards.front()};
+    state.shards_ = std::move(shards);
+    return {RootStatus::done, state.shards_.front()};
+  }
+
   RootReply operator()(const root::ReleaseName& command) {
     const auto found = state.groups_.find(command.group);
     if (found == state.groups_.end()) return {RootStatus::unknown_group};

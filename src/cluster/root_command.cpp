@@ -98,6 +98,13 @@ struct RootFields {
   }
   template <class C>
   void visit(C& c)
+    requires requires { c.bits; }
+  {
+    io.number(c.bits);
+    io.number(c.size);
+  }
+  template <class C>
+  void visit(C& c)
     requires requires { c.seed; }
   {
     io.string(c.name);
@@ -206,14 +213,33 @@ struct RootReader {
 /// The kind in the bytes, by the place in the variant; ascending, and those between are nobody's.
 /// Places may change, kinds never: what stands in logs is read by them.
 constexpr std::array<std::uint16_t, std::variant_size_v<RootCommand>> kKinds{
-    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, root::kReleaseNameKind};
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    root::kReleaseNameKind,
+    root::kCreateDirectoryKind};
 template <std::size_t Place, class C>
 constexpr bool is_at() {
   return std::is_same_v<std::variant_alternative_t<Place, RootCommand>, C>;
 }
 static_assert(is_at<0, root::Init>() && is_at<9, root::CreateGroup>() &&
               is_at<14, root::AddClient>() && is_at<17, root::CreateIndex>() &&
-              is_at<18, root::ReleaseName>());
+              is_at<18, root::ReleaseName>() && is_at<19, root::CreateDirectory>());
 
 /// No command's: behind all of them.
 constexpr std::size_t place_of(std::uint16_t kind) {

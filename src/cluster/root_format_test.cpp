@@ -74,7 +74,8 @@ std::vector<RootCommand> example_commands() {
                             .record_bytes = 3u << 20,
                             .table = TableKind::ordered,
                             .splits = {"g", std::string("p\0\xFF", 3)}},
-          root::ReleaseName{.group = 3, .name = "web"}};
+          root::ReleaseName{.group = 3, .name = "web"},
+          root::CreateDirectory{.bits = 3, .size = 5}};
 }
 
 /// All of them, each with its length in front.

@@ -158,6 +158,12 @@ TEST_F(RootKeys, AClientMakesAsManyGroupsAsItMay) {
   ASSERT_EQ(apply(web).status, RootStatus::done);
   EXPECT_EQ(create("c", 0x40).status, RootStatus::done);
   EXPECT_EQ(create("d", 0x40).status, RootStatus::too_many);
+  EXPECT_EQ(history_.apply(root::CreateDirectory{.bits = 1, .size = 1}, 0x40),
+            (RootReply{RootStatus::too_many, 4}));
+  EXPECT_EQ(history_.apply(root::CreateDirectory{.bits = 1, .size = 1}, 0).status,
+            RootStatus::done);
+  EXPECT_EQ(history_.apply(root::CreateDirectory{.bits = 1, .size = 1}, 0x40).status,
+            RootStatus::unchanged);
   const RootState& state = history_.state;
   EXPECT_EQ(state.group(state.group_named("b"))->maker, 0u);
   EXPECT_EQ(state.group(state.group_named("c"))->maker, 0x40u);

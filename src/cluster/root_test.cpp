@@ -317,6 +317,69 @@ TEST_F(RootTest, ShardsAreServedByGroupsOfTheirKind) {
             RootStatus::wrong_kind);
 }
 
+TEST_F(RootTest, ADirectoryIsMadeAsAWholeAndForEver) {
+  history_.begin(5);
+  EXPECT_FALSE(history_.state.has_directory());
+  EXPECT_EQ(refused(root::CreateDirectory{.bits = kDirectoryBitsMax + 1}), RootStatus::invalid);
+  EXPECT_EQ(refused(root::CreateDirectory{.bits = 2, .size = 0}), RootStatus::invalid);
+  const root::CreateDirectory four{.bits = 2, .size = 3};
+  EXPECT_EQ(history_.apply(four), (RootReply{RootStatus::done, 2}));
+  EXPECT_TRUE(history_.state.has_directory());
+  EXPECT_EQ(history_.state.shards(), (std::vector<GroupNumber>{2, 3, 4, 5}));
+  for (std::uint32_t shard = 0; shard < 4; ++shard) {
+    const RootGroup& group = history_.group(2 + shard);
+    EXPECT_TRUE(group.is_directory());
+    EXPECT_EQ(group.name, "directory-" + std::to_string(shard));
+    EXPECT_EQ(group.members.size(), 3u);
+  }
+  // Spread: fifteen seats with the root's on five nodes.
+  for (const auto& [node, seats] : history_.state.seats()) EXPECT_EQ(seats, 3u) << node;
+  EXPECT_EQ(decode_root(encode_root(history_.state)), history_.state);
+  const RootState before = history_.state;
+  EXPECT_EQ(history_.apply(four), (RootReply{RootStatus::unchanged, 2})) << "a client's repeat";
+  EXPECT_EQ(history_.apply(root::CreateDirectory{.bits = 2, .size = 1}).status,
+            RootStatus::unchanged);
+  for (const std::uint32_t bits : {0u, 1u, 3u, 8u}) {
+    EXPECT_EQ(history_.apply(root::CreateDirectory{.bits = bits, .size = 3}),
+              (RootReply{RootStatus::other_shards, 4}));
+  }
+  EXPECT_EQ(history_.state, before);
+}
+
+// As two commands, one after the other, made it: what is there counts, of whatever it is.
+TEST_F(RootTest, ADirectoryThatIsHalfMadeIsMadeWhole) {
+  history_.begin(3);
+  const auto make = [&](const std::string& name) {
+    return static_cast<GroupNumber>(
+        history_.apply(root::CreateGroup{GroupKind::index, name, 1}).value);
+  };
+  // Made, and not assigned: the number of shards is free yet.
+  const GroupNumber first = make("directory-0");
+  EXPECT_EQ(apply(root::CreateDirectory{.bits = 1, .size = 1}), RootStatus::done);
+  EXPECT_EQ(history_.state.shards().size(), 2u);
+  EXPECT_EQ(history_.state.shards()[0], first);
+  EXPECT_NE(history_.state.shards()[1], 0u);
+  // One of two is served, by a group of any name.
+  EXPECT_EQ(apply(root::AssignShard{1, 0}), RootStatus::done);
+  const GroupNumber other = make("of-shard-1");
+  EXPECT_EQ(apply(root::AssignShard{1, other}), RootStatus::done);
+  EXPECT_EQ(apply(root::AssignShard{0, 0}), RootStatus::done);
+  EXPECT_EQ(refused(root::CreateDirectory{.bits = 2, .size = 1}), RootStatus::other_shards);
+  EXPECT_EQ(apply(root::CreateDirectory{.bits = 1, .size = 1}), RootStatus::done);
+  EXPECT_EQ(history_.state.shards(), (std::vector<GroupNumber>{first, other}));
+  EXPECT_EQ(refused(root::CreateDirectory{.bits = 1, .size = 1}), RootStatus::unchanged);
+
+  RootHistory taken;
+  taken.begin(3);
+  taken.create(1, "directory-3");
+  const RootState before = taken.state;
+  EXPECT_EQ(taken.apply(root::CreateDirectory{.bits = 2, .size = 1}),
+            (RootReply{RootStatus::name_taken, 2}))
+      << "a space's";
+  EXPECT_EQ(taken.state, before) << "none of them is made";
+  EXPECT_EQ(taken.apply(root::CreateDirectory{.bits = 1, .size = 1}).status, RootStatus::done);
+}
+
 TEST_F(RootTest, AnIndexIsMadeAsAWholeOrNotAtAll) {
   history_.begin(5);
   const root::CreateIndex years{.name = "years",
@@ -485,7 +548,7 @@ TEST_F(RootTest, ASizeIsChangedWithinItsBounds) {
 
 TEST(RootText, EveryStatusHasItsSentence) {
   std::set<std::string_view> sentences;
-  for (std::uint8_t status = 1; status <= 23; ++status) {
+  for (std::uint8_t status = 1; status <= 30; ++status) {
     EXPECT_TRUE(sentences.insert(text(static_cast<RootStatus>(status))).second) << int{status};
   }
   EXPECT_FALSE(sentences.contains(text(static_cast<RootStatus>(200))));

@@ -97,6 +97,10 @@ struct Cluster::Impl {
   [[nodiscard]] Result<ReplicatedClient*> client_of(cluster::GroupNumber number,
                                                     std::uint64_t deadline_ns);
 
+  /// Which group serves each shard of the directory. Errors: unsupported (there is none, or not all
+  /// of it).
+  [[nodiscard]] Result<std::vector<cluster::GroupNumber>> directory_shards(
+      std::chrono::milliseconds patience);
   [[nodiscard]] Result<HomeShard*> home_shard(cluster::GroupNumber number,
                                               std::uint64_t deadline_ns);
 

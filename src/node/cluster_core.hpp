@@ -17,6 +17,8 @@
 #include <optional>
 #include <vector>
 
+#include <dolmen/index.hpp>
+
 #include "cluster/root_controller.hpp"
 #include "cluster/seats.hpp"
 #include "node/cluster_mail.hpp"
@@ -58,6 +60,11 @@ class GroupMachines {
   [[nodiscard]] virtual std::uint64_t disk_bytes(cluster::GroupNumber number) {
     (void)number;
     return 0;
+  }
+  /// Of a table: how full it is here. Nothing: it keeps none, or none yet.
+  [[nodiscard]] virtual std::optional<IndexShardStats> stats_of(cluster::GroupNumber number) {
+    (void)number;
+    return std::nullopt;
   }
   /// Of the machine that open() gave; null: its group exchanges none.
   [[nodiscard]] virtual MailPart* mail_of(cluster::GroupNumber number) {

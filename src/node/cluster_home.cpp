@@ -100,54 +100,13 @@ Result<Cluster::Impl::HomeShard*> Cluster::Impl::home_shard(cluster::GroupNumber
   return &home_shards.emplace(number, std::move(shard)).first->second;
 }
 
-Result<void> Cluster::create_directory(std::uint32_t size, std::chrono::milliseconds patience) {
-  const std::uint64_t deadline_ns = node::deadline_in(patience);
-  DOLMEN_CHECK(impl_->refresh(deadline_ns));
-  const std::size_t shards = impl_->map.shards().size();
-  for (std::uint32_t shard = 0; shard < shards; ++shard) {
-    if (impl_->map.shards()[shard] != 0) continue;
-    const cluster::root::CreateGroup create{.kind = cluster::GroupKind::index,
-                                            .name = "directory-" + std::to_string(shard),
-                                            .size = size};
-    DOLMEN_TRY(const cluster::RootReply made, impl_->tell(create, node::left_until(deadline_ns)));
-    // Made before, by a call that was cut short, or by somebody else's group: then it is refused.
-    if (!made.is_ok() && made.status != cluster::RootStatus::name_taken) {
-      return fail(Errc::invalid_argument, interned(std::string(cluster::text(made.status))),
-                  made.value);
-    }
-    const auto number = static_cast<cluster::GroupNumber>(made.value);
-    DOLMEN_TRY(const cluster::RootReply assigned,
-               impl_->tell(cluster::root::AssignShard{.shard = shard, .group = number},
-                           node::left_until(deadline_ns)));
-    if (assigned.status == cluster::RootStatus::wrong_kind) {
-      return fail(Errc::already_exists, interned("another group called " + create.name), number);
-    }
-    if (!assigned.is_ok()) {
-      return fail(Errc::invalid_argument, interned(std::string(cluster::text(assigned.status))),
-                  assigned.value);
-    }
-  }
-  return {};
-}
-
 IndexCounts Cluster::home_counts() const noexcept { return impl_->home_counts; }
 
 Result<std::uint32_t> Cluster::home(const ObjectId& object, std::chrono::milliseconds patience,
                                     IndexReads reads) {
   if (object.is_null()) return fail(Errc::invalid_argument, "no object");
   const std::uint64_t deadline_ns = node::deadline_in(patience);
-  // Empty: not all of them are served.
-  DOLMEN_TRY(
-      const auto shards,
-      impl_->known<std::vector<cluster::GroupNumber>>(patience, [](const cluster::RootState& map) {
-        const auto& all = map.shards();
-        const bool are_all = std::ranges::find(all, cluster::GroupNumber{0}) == all.end();
-        return are_all ? all : std::vector<cluster::GroupNumber>{};
-      }));
-  if (shards.empty())
-    return fail(Errc::unsupported,
-                "the cluster has no directory: Cluster::create_directory(), or `dolmen "
-                "directory create`, makes one");
+  DOLMEN_TRY(const auto shards, impl_->directory_shards(patience));
   const auto bits = static_cast<std::uint32_t>(std::bit_width(shards.size()) - 1);
   DOLMEN_TRY(Impl::HomeShard* const shard,
              impl_->home_shard(shards[cluster::shard_of(object, bits)], deadline_ns));

@@ -193,7 +193,7 @@ TEST_F(ClusterIdentity, AClientDoesNotSpeakForTheRootsLeader) {
       {cluster::root::EndChange{}, false},  {cluster::root::AssignShard{}, true},
       {cluster::root::AddClient{}, true},   {cluster::root::RevokeClient{}, true},
       {cluster::root::Join{}, true},        {cluster::root::CreateIndex{}, true},
-      {cluster::root::ReleaseName{}, true}};
+      {cluster::root::ReleaseName{}, true}, {cluster::root::CreateDirectory{}, true}};
   ASSERT_EQ(kinds.size(), std::variant_size_v<cluster::RootCommand>)
       << "may clients say the new one? (cluster_rights.cpp)";
   for (const auto& [command, may] : kinds) {

@@ -12,6 +12,7 @@
 #include "base/checksum.hpp"
 #include "base/hooks.hpp"
 #include "node/replicated_group.hpp"
+#include "node/shard_machine.hpp"
 
 namespace dolmen::node {
 
@@ -185,6 +186,7 @@ Result<void> DirectoryMachine::decided(std::uint64_t index) {
 }
 
 Result<std::vector<std::byte>> DirectoryMachine::read(Bytes query) const {
+  if (is_index_stats_question(query)) return encode_index_stats(stats_of(*planned_));
   base::ByteReader in(query);
   const ObjectId id = in.get_id();
   if (!in.finished() || id.is_null()) return fail(Errc::invalid_argument, "an object's id");

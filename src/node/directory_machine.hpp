@@ -61,7 +61,7 @@ class DirectoryMachine final : public StateMachine {
   std::vector<std::byte> apply_at(std::uint64_t index, Bytes command) override;
   Result<void> decided(std::uint64_t index) override;
   [[nodiscard]] bool executes_ahead() const override { return true; }
-  /// An id, 16 bytes; the answer as of encode_directory_answer().
+  /// An id, 16 bytes; the answer as of encode_directory_answer(). Or index_stats_question().
   Result<std::vector<std::byte>> read(Bytes query) const override;
   [[nodiscard]] std::vector<std::byte> snapshot() const override;
   Result<void> restore(Bytes state) override;

@@ -15,6 +15,7 @@
 
 #include "cluster/index_reader.hpp"
 #include "node/replicated_group.hpp"
+#include "node/shard_machine.hpp"
 #include "sim/sim_hooks.hpp"
 
 namespace dolmen::node {
@@ -99,6 +100,20 @@ class ShownDirectoryTest : public testing::Test {
   std::vector<ShardBytes> entries_;
   std::uint64_t sequence_ = 0;
 };
+
+TEST_F(ShownDirectoryTest, SaysExactlyHowManyObjectsItKnows) {
+  const auto stats = [&] {
+    return decode_index_stats(machine_->read(index_stats_question()).value()).value();
+  };
+  EXPECT_EQ(stats().keys, 0u);
+  EXPECT_EQ(stats().table_bytes, kBuckets * 256);
+  EXPECT_EQ(stats().record_bytes, 0u);
+  const std::uint64_t used = stats().table_bytes_used;
+  for (std::uint64_t i = 0; i < 100; ++i) apply_settled(i);
+  apply_erased(7);
+  EXPECT_EQ(stats().keys, 99u);
+  EXPECT_GT(stats().table_bytes_used, used);
+}
 
 TEST_F(ShownDirectoryTest, ShowsWhatIsDecidedAndNothingElse) {
   apply_settled(0);

@@ -34,7 +34,7 @@ constexpr std::array<const char*, std::variant_size_v<cluster::RootCommand>> kRo
     "init",          "add node",     "set address",  "node lost",    "node back",
     "set life",      "drain",        "undrain",      "remove node",  "create group",
     "set size",      "begin change", "end change",   "assign shard", "add client",
-    "revoke client", "join",         "create index", "release name"};
+    "revoke client", "join",         "create index", "release name", "create directory"};
 // A name for each kind, or what is shown of the last ones would be nothing at all.
 static_assert(kRootCommands.back() != nullptr);
 

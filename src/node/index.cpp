@@ -55,6 +55,10 @@ IndexCounts Index::counts() const noexcept { return impl_->counts; }
 CallId Index::last_call() const noexcept { return impl_->changed.call; }
 ReplicatedCommit Index::last_commit() const noexcept { return impl_->changed.commit; }
 
+Result<IndexStats> Index::stats(std::chrono::milliseconds patience) {
+  return node::stats_in(impl_->parts, patience);
+}
+
 Result<CallOutcome> Index::outcome(const CallId& call, std::chrono::milliseconds patience) {
   return node::outcome_in(impl_->parts, call, patience);
 }

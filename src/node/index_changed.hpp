@@ -3,7 +3,9 @@
 // What a client of an index, of either kind, knows of the last change that it made.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -54,6 +56,30 @@ template <class Parts>
     return without_result(std::move(outcome));
   }
   return fail(Errc::invalid_argument, "a call of no shard of the index", call.group);
+}
+
+/// Of the shard that the client is of, by message. Errors: as ReplicatedClient::read(), corrupt.
+[[nodiscard]] inline Result<IndexShardStats> ask_stats(ReplicatedClient& client,
+                                                       std::chrono::milliseconds patience) {
+  DOLMEN_TRY(const auto reading,
+             client.read(index_stats_question(), ReadLevel::linearizable, patience));
+  DOLMEN_TRY(IndexShardStats stats, decode_index_stats(reading.result));
+  stats.group = ClientOf::inside(client).group.low;
+  return stats;
+}
+
+/// Of all parts, each of which has a client.
+template <class Parts>
+[[nodiscard]] Result<IndexStats> stats_in(Parts& parts, std::chrono::milliseconds patience) {
+  const std::uint64_t deadline_ns = ClientOf::Impl::deadline_in(patience);
+  IndexStats stats;
+  for (auto& part : parts) {
+    const std::uint64_t now_ns = ClientOf::Impl::now_ns();
+    const std::chrono::milliseconds left((std::max(deadline_ns, now_ns) - now_ns) / 1'000'000);
+    DOLMEN_TRY(const IndexShardStats one, ask_stats(part.client, left));
+    stats.shards.push_back(one);
+  }
+  return stats;
 }
 
 }  // namespace dolmen::node

@@ -38,6 +38,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     // One entry is more than a page, if it is long.
     (void)node::encode_index_page(*page);
   }
+  if (request && request->asks_stats) {
+    for (const StateMachine* const one :
+         {static_cast<const StateMachine*>(&machine), static_cast<const StateMachine*>(&ordered)}) {
+      DOLMEN_ASSERT(node::decode_index_stats(one->read(bytes).value()).has_value());
+    }
+  }
+  if (const auto stats = node::decode_index_stats(bytes)) {
+    DOLMEN_ASSERT(std::ranges::equal(node::encode_index_stats(*stats), bytes));
+  }
   (void)node::decode_index_value(bytes);
   (void)node::decode_index_outcomes(bytes, size);
   return 0;

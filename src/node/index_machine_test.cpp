@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -158,6 +159,66 @@ TEST_F(IndexMachineTest, AQueryChangesNothing) {
   EXPECT_FALSE(one.read(encode(IndexRequest{.scan = IndexScan{.limit = 1}}))) << "without an order";
   EXPECT_FALSE(one.read({}));
   EXPECT_EQ(one.snapshot(), before);
+}
+
+// Through growth, replacing, erasing and what waits for its grace.
+TEST_F(IndexMachineTest, SaysExactlyHowFullItIs) {
+  IndexMachine one = machine({.bucket_bytes = 64 << 10, .record_bytes = 32 << 10});
+  one.reset();
+  const auto stats = [&] {
+    return decode_index_stats(one.read(index_stats_question()).value()).value();
+  };
+  const IndexShardStats empty = stats();
+  EXPECT_EQ(empty.keys, 0u);
+  EXPECT_EQ(empty.record_bytes_live, 0u);
+  EXPECT_EQ(empty.table_bytes % 256, 0u);
+  EXPECT_LE(empty.table_bytes, std::uint64_t{64} << 10);
+  EXPECT_EQ(empty.record_bytes, std::uint64_t{32} << 10);
+  std::set<std::string> keys;
+  std::uint64_t refused = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const std::string key = "key " + std::to_string(i * 7919 % 613);
+    clock_.advance_ns(kGraceNs / 8);
+    if (i % 3 == 2) {
+      (void)call(one, {.changes = {IndexCommand::erase(bytes(key))}});
+      keys.erase(key);
+    } else if (put_at(one, key, std::string(static_cast<std::size_t>(i % 90), 'v')) ==
+               IndexOutcome::no_space) {
+      ++refused;
+    } else {
+      keys.insert(key);
+    }
+    const IndexShardStats now = stats();
+    ASSERT_EQ(now.keys, keys.size()) << i;
+    ASSERT_EQ(now.table_bytes, empty.table_bytes);
+    ASSERT_LE(now.record_bytes_live, now.record_bytes_used);
+  }
+  EXPECT_GT(stats().table_bytes_used, empty.table_bytes_used);
+  EXPECT_GT(refused, 0u) << "it was full for a while";
+  EXPECT_FALSE(one.effect_of(index_stats_question())) << "no change";
+  const auto before = one.snapshot();
+  EXPECT_TRUE(one.apply(index_stats_question()).empty());
+  EXPECT_EQ(one.snapshot(), before);
+}
+
+TEST_F(IndexMachineTest, FiguresAreTheGoldenFile) {
+  const IndexShardStats stats{.keys = 1,
+                              .table_bytes_used = 0x200,
+                              .table_bytes = 0x300,
+                              .record_bytes_live = 0x10,
+                              .record_bytes_used = 0x20,
+                              .record_bytes = 0x0102030405060708};
+  std::vector<std::byte> both = index_stats_question();
+  const auto answer = encode_index_stats(stats);
+  both.insert(both.end(), answer.begin(), answer.end());
+  EXPECT_EQ(both, store::read_golden("index_stats_v1.bin"));
+  EXPECT_EQ(decode_index_stats(answer).value(), stats);
+  EXPECT_EQ(decode_index_request(index_stats_question()).value(), IndexRequest{.asks_stats = true});
+  EXPECT_FALSE(decode_index_stats(both));
+  EXPECT_FALSE(decode_index_stats(base::Bytes(answer).first(answer.size() - 1)));
+  IndexShardStats wrong = stats;
+  wrong.table_bytes_used = 0x301;
+  EXPECT_FALSE(decode_index_stats(encode_index_stats(wrong)));
 }
 
 TEST_F(IndexMachineTest, RequestsAreTheGoldenFile) {

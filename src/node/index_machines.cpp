@@ -34,6 +34,17 @@ MailPart* IndexMachines::mail_of(cluster::GroupNumber number) {
   return found == directories_.end() ? others_.mail_of(number) : &found->second->mail();
 }
 
+std::optional<IndexShardStats> IndexMachines::stats_of(cluster::GroupNumber number) {
+  if (const IndexMachine* const its = find(number); its != nullptr && its->has_table()) {
+    return node::stats_of(its->table());
+  }
+  if (const OrderedMachine* const its = ordered(number); its != nullptr && its->has_table()) {
+    return node::stats_of(its->table());
+  }
+  if (const DirectoryMachine* const its = directory(number)) return node::stats_of(its->planned());
+  return std::nullopt;
+}
+
 const DirectoryMachine* IndexMachines::directory(cluster::GroupNumber number) const {
   const auto found = directories_.find(number);
   return found == directories_.end() ? nullptr : found->second.get();

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "node/cluster_core.hpp"
@@ -49,6 +50,7 @@ class IndexMachines final : public GroupMachines {
   std::uint64_t disk_bytes(cluster::GroupNumber number) override {
     return is_own(number) ? 0 : others_.disk_bytes(number);
   }
+  std::optional<IndexShardStats> stats_of(cluster::GroupNumber number) override;
   /// Null: there is none, or nothing was executed yet.
   [[nodiscard]] const IndexMachine* find(cluster::GroupNumber number) const;
   [[nodiscard]] const OrderedMachine* ordered(cluster::GroupNumber number) const;

@@ -3,6 +3,8 @@
 // What clients of an index send, and are told.
 #include "node/index_request.hpp"
 
+#include <algorithm>
+
 #include "node/shard_machine.hpp"
 
 namespace dolmen::node {
@@ -16,6 +18,7 @@ using cluster::IndexOutcome;
 constexpr std::uint8_t kAsks = 1;
 constexpr std::uint8_t kChanges = 2;
 constexpr std::uint8_t kScans = 3;
+constexpr std::uint8_t kStats = 4;
 constexpr std::uint8_t kHasEnd = 1;
 constexpr std::uint8_t kIsBackward = 2;
 
@@ -52,6 +55,7 @@ std::vector<std::byte> encode(const IndexRequest& request) {
     if (range.to) put_sized_key(out, *range.to);
     return out.release();
   }
+  if (request.asks_stats) return index_stats_question();
   DOLMEN_ASSERT_CMP(request.changes.size(), <=, kIndexChangesMax);
   out.put(kChanges);
   out.put(request.release);
@@ -88,6 +92,8 @@ Result<IndexRequestView> view_index_request(base::Bytes bytes) {
     request.scan = std::move(scan);
     return request;
   }
+  request.asks_stats = is_index_stats_question(bytes);
+  if (request.asks_stats) return request;
   if (kind != kChanges) return damaged();
   request.release = in.get<log::Index>();
   request.changes = in.take(in.remaining());
@@ -112,6 +118,7 @@ Result<IndexRequest> decode_index_request(base::Bytes bytes) {
   IndexRequest request;
   if (seen.asked) request.asked.emplace(seen.asked->begin(), seen.asked->end());
   request.scan = std::move(seen.scan);
+  request.asks_stats = seen.asks_stats;
   request.release = seen.release;
   base::ByteReader in(seen.changes);
   while (in.remaining() > 0) {
@@ -194,6 +201,62 @@ Result<cluster::OrderedPage> decode_index_page(base::Bytes reply) {
   if (in.failed() || is_last > 1) return damaged();
   page.is_last = is_last == 1;
   return page;
+}
+
+std::vector<std::byte> index_stats_question() { return {std::byte{kStats}}; }
+
+bool is_index_stats_question(base::Bytes query) noexcept {
+  return query.size() == 1 && query[0] == std::byte{kStats};
+}
+
+std::vector<std::byte> encode_index_stats(const IndexShardStats& stats) {
+  base::ByteWriter out;
+  for (const std::uint64_t one :
+       {stats.keys, stats.table_bytes_used, stats.table_bytes, stats.record_bytes_live,
+        stats.record_bytes_used, stats.record_bytes}) {
+    out.put(one);
+  }
+  return out.release();
+}
+
+Result<IndexShardStats> decode_index_stats(base::Bytes reply) {
+  base::ByteReader in(reply);
+  IndexShardStats stats;
+  for (std::uint64_t* const one :
+       {&stats.keys, &stats.table_bytes_used, &stats.table_bytes, &stats.record_bytes_live,
+        &stats.record_bytes_used, &stats.record_bytes}) {
+    *one = in.get<std::uint64_t>();
+  }
+  if (!in.finished() || stats.table_bytes_used > stats.table_bytes ||
+      stats.record_bytes_live > stats.record_bytes_used ||
+      stats.record_bytes_used > stats.record_bytes) {
+    return damaged();
+  }
+  return stats;
+}
+
+IndexShardStats stats_of(const cluster::HashIndex& table) noexcept {
+  const cluster::IndexStatistics now = table.statistics();
+  const std::uint64_t used = std::uint64_t{now.buckets_live} + now.buckets_retired;
+  return {.keys = now.keys,
+          .table_bytes_used = used * cluster::kBucketBytes,
+          .table_bytes = (used + now.buckets_free) * cluster::kBucketBytes,
+          .record_bytes_live = now.record_bytes,
+          .record_bytes_used =
+              std::min<std::uint64_t>(now.heap_bytes_used, table.geometry().heap_bytes),
+          .record_bytes = table.geometry().heap_bytes};
+}
+
+IndexShardStats stats_of(const cluster::OrderedTree& table) noexcept {
+  const cluster::OrderedStatistics now = table.statistics();
+  const std::uint64_t used = std::uint64_t{now.nodes_live} + now.nodes_retired;
+  return {.keys = now.keys,
+          .table_bytes_used = used * cluster::kNodeBytes,
+          .table_bytes = (used + now.nodes_free) * cluster::kNodeBytes,
+          .record_bytes_live = now.record_bytes,
+          .record_bytes_used =
+              std::min<std::uint64_t>(now.heap_bytes_used, table.geometry().heap_bytes),
+          .record_bytes = table.geometry().heap_bytes};
 }
 
 std::unexpected<Error> refused_request(const char* what) {

@@ -79,6 +79,12 @@ constexpr std::array kFamilies{
                  "Pages of the states taken that the node had itself."},
     MetricFamily{"dolmen_outbox_mails", gauge, "Mails that the group posted, not acknowledged."},
     MetricFamily{"dolmen_outbox_bytes", gauge, "What the group's mails take until then."},
+    MetricFamily{"dolmen_index_keys", gauge, "Keys of a shard's table; of the directory, objects."},
+    MetricFamily{"dolmen_index_table_used_bytes", gauge, "What keys are found by, in use."},
+    MetricFamily{"dolmen_index_table_bytes", gauge, "The same, in use or not."},
+    MetricFamily{"dolmen_index_record_live_bytes", gauge, "Keys and values that are there."},
+    MetricFamily{"dolmen_index_record_used_bytes", gauge, "Room for them that was ever used."},
+    MetricFamily{"dolmen_index_record_bytes", gauge, "The same, used or not."},
 };
 
 struct Row {
@@ -99,6 +105,7 @@ class Writer {
     write_mail();
     write_groups();
     write_outboxes();
+    write_tables();
     DOLMEN_ASSERT(next_ == kFamilies.size());
     return text_.text();
   }
@@ -291,6 +298,25 @@ class Writer {
         const auto outbox = node_.core.mail().outbox(row.number);
         if (outbox) text_.add(row.labels, is_bytes ? outbox->bytes : outbox->mails);
       }
+    }
+  }
+
+  void write_tables() {
+    using Stats = IndexShardStats;
+    std::vector<std::pair<const Row*, Stats>> tables;
+    for (const Row& row : rows_) {
+      if (const auto stats = node_.machines.stats_of(row.number)) tables.emplace_back(&row, *stats);
+    }
+    constexpr std::array<std::pair<const char*, std::uint64_t Stats::*>, 6> kFigures{
+        {{"dolmen_index_keys", &Stats::keys},
+         {"dolmen_index_table_used_bytes", &Stats::table_bytes_used},
+         {"dolmen_index_table_bytes", &Stats::table_bytes},
+         {"dolmen_index_record_live_bytes", &Stats::record_bytes_live},
+         {"dolmen_index_record_used_bytes", &Stats::record_bytes_used},
+         {"dolmen_index_record_bytes", &Stats::record_bytes}}};
+    for (const auto& [name, figure] : kFigures) {
+      begin(name);
+      for (const auto& [row, stats] : tables) text_.add(row->labels, stats.*figure);
     }
   }
 

@@ -91,6 +91,10 @@ IndexCounts OrderedIndex::counts() const noexcept { return impl_->counts; }
 CallId OrderedIndex::last_call() const noexcept { return impl_->changed.call; }
 ReplicatedCommit OrderedIndex::last_commit() const noexcept { return impl_->changed.commit; }
 
+Result<IndexStats> OrderedIndex::stats(std::chrono::milliseconds patience) {
+  return node::stats_in(impl_->parts, patience);
+}
+
 Result<CallOutcome> OrderedIndex::outcome(const CallId& call, std::chrono::milliseconds patience) {
   return node::outcome_in(impl_->parts, call, patience);
 }

@@ -48,6 +48,23 @@ class OrderedMachineTest : public testing::Test {
       0};
 };
 
+TEST_F(OrderedMachineTest, SaysExactlyHowFullItIs) {
+  const auto stats = [&] {
+    return decode_index_stats(machine_.read(index_stats_question()).value()).value();
+  };
+  const IndexShardStats empty = stats();
+  EXPECT_EQ(empty.keys, 0u);
+  EXPECT_EQ(empty.table_bytes_used, 2048u);
+  EXPECT_EQ(empty.table_bytes, std::uint64_t{machine_.table().geometry().node_count} * 2048);
+  EXPECT_EQ(empty.record_bytes, std::uint64_t{8} << 20);
+  for (int i = 0; i < 300; ++i) put("key " + std::to_string(i % 200), std::string(300, 'v'));
+  EXPECT_EQ(stats().keys, 200u);
+  EXPECT_GT(stats().table_bytes_used, empty.table_bytes_used);
+  EXPECT_GE(stats().record_bytes_live, 200u * 300);
+  EXPECT_LT(stats().record_bytes_live, 200u * 400);
+  EXPECT_GE(stats().record_bytes_used, stats().record_bytes_live);
+}
+
 TEST_F(OrderedMachineTest, AnswersRangesAsTheTreeDoes) {
   for (int i = 0; i < 500; ++i) {
     clock_.advance_ns(1);

@@ -16,6 +16,7 @@
 
 #include <dolmen/assert.hpp>
 #include <dolmen/error.hpp>
+#include <dolmen/index.hpp>
 #include <dolmen/state_machine.hpp>
 
 #include "base/bytes.hpp"
@@ -44,7 +45,8 @@ struct IndexScan {
 /// What a client sends, and what the log holds of it.
 struct IndexRequest {
   std::optional<std::vector<std::byte>> asked{};  ///< the value of this key; or
-  std::optional<IndexScan> scan{};                ///< a part of a range, of an ordered index; else:
+  std::optional<IndexScan> scan{};                ///< a part of a range, of an ordered index; or
+  bool asks_stats = false;                        ///< how many keys there are, and how full; else:
   log::Index release = 0;                         ///< first, of the log; 0: nothing
   std::vector<cluster::IndexCommand> changes{};   ///< put and erase
   friend bool operator==(const IndexRequest&, const IndexRequest&) = default;
@@ -53,6 +55,7 @@ struct IndexRequest {
 struct IndexRequestView {
   std::optional<base::Bytes> asked{};
   std::optional<IndexScan> scan{};
+  bool asks_stats = false;
   log::Index release = 0;
   base::Bytes changes{};  ///< each with its length in front; for_each_change() gives them
   std::size_t count = 0;
@@ -86,6 +89,15 @@ void for_each_change(const IndexRequestView& request, const Visit& visit) {
 /// Of a request that scanned. Errors: corrupt.
 [[nodiscard]] Result<cluster::OrderedPage> decode_index_page(base::Bytes reply);
 
+/// What asks for them; a shard of the directory, too.
+[[nodiscard]] std::vector<std::byte> index_stats_question();
+[[nodiscard]] bool is_index_stats_question(base::Bytes query) noexcept;
+/// Without the group. The answer to that. Errors: corrupt.
+[[nodiscard]] std::vector<std::byte> encode_index_stats(const IndexShardStats& stats);
+[[nodiscard]] Result<IndexShardStats> decode_index_stats(base::Bytes reply);
+[[nodiscard]] IndexShardStats stats_of(const cluster::HashIndex& table) noexcept;
+[[nodiscard]] IndexShardStats stats_of(const cluster::OrderedTree& table) noexcept;
+
 /// What is said to somebody who asked for a value.
 [[nodiscard]] std::vector<std::byte> encode_index_value(
     const std::optional<std::vector<std::byte>>& value);
@@ -110,7 +122,8 @@ class ShardMachine : public StateMachine {
 
   [[nodiscard]] std::vector<std::byte> apply(Bytes command) override {
     const auto request = view_index_request(command);
-    if (!request || (request->scan && !kIsOrdered)) return {};  // by all members alike
+    // By all members alike.
+    if (!request || request->asks_stats || (request->scan && !kIsOrdered)) return {};
     if (request->asked) return encode_index_value(table_->find(*request->asked));
     if constexpr (kIsOrdered) {
       if (request->scan) {
@@ -130,6 +143,7 @@ class ShardMachine : public StateMachine {
   [[nodiscard]] Result<std::vector<std::byte>> read(Bytes query) const override {
     DOLMEN_TRY(const IndexRequestView request, view_index_request(query));
     if (request.asked) return encode_index_value(table_->find(*request.asked));
+    if (request.asks_stats) return encode_index_stats(stats_of(*table_));
     if constexpr (kIsOrdered) {
       if (request.scan) {
         return encode_index_page(
@@ -158,6 +172,7 @@ class ShardMachine : public StateMachine {
   [[nodiscard]] Result<std::vector<std::byte>> effect_of(Bytes request) override {
     DOLMEN_TRY(const IndexRequestView made, view_index_request(request));
     if (made.release != 0) return refused_request("a client's release");
+    if (made.asks_stats) return refused_request("a question, as a change");
     if (made.scan && !kIsOrdered) return refused_request("a range of an index without an order");
     // Whoever leads lets memory be used again that nobody leads to since a grace or longer.
     const std::uint64_t now_ns = clock_.monotonic_ns();
@@ -171,6 +186,7 @@ class ShardMachine : public StateMachine {
 
   /// Requires: reset() or restore() was called.
   [[nodiscard]] const Table& table() const { return *table_; }
+  [[nodiscard]] bool has_table() const noexcept { return table_.has_value(); }
 
  private:
   static constexpr bool kIsOrdered =

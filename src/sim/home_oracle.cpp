@@ -47,16 +47,17 @@ void HomeOracle::take(const log::Entry& entry) {
   if (!home && !known.homes.empty()) known.is_erased = true;
 }
 
-void HomeOracle::look_at(const MailBank& bank) {
+void HomeOracle::look_at(const MailBank& bank, const std::function<bool(const ObjectId&)>& is_own) {
   const auto& rows = bank.homes().rows();
   for (const auto& [id, row] : rows) {
+    if (!is_own(id)) continue;
     Told& told = know(id).told;
     if (row.state == cluster::HomeState::here && row.is_registered) {
       told.counter = std::max(told.counter, row.counter);
     }
   }
   for (const ObjectId& id : bank.erased()) {
-    if (!rows.contains(id)) know(id).told.is_erased = true;
+    if (!rows.contains(id) && is_own(id)) know(id).told.is_erased = true;
   }
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -36,8 +37,9 @@ class HomeOracle {
 
   /// After each step of a node: a replica of the directory's group.
   void look_at(const log::Replica& replica);
-  /// … of a group with objects: what it knows to be logged may have been told to anybody.
-  void look_at(const MailBank& bank);
+  /// … of a group with objects: what it knows to be logged may have been told to anybody. Of the
+  /// objects whose shard this is.
+  void look_at(const MailBank& bank, const std::function<bool(const ObjectId&)>& is_own);
 
   /// Any object that was published. Nothing: there is none yet.
   [[nodiscard]] std::optional<ObjectId> pick(base::Random& random) const;

@@ -2,6 +2,7 @@
 //
 // The nemesis and the operator of a cluster of nodes.
 #include <algorithm>
+#include <bit>
 #include <string>
 #include <vector>
 
@@ -207,11 +208,9 @@ void NodeRun::operate_once() {
       if (shards_wanted_ > 1) index.splits = {"m"};
     }
     propose(index);
-  } else if (has_directory_ && root_.group_named("directory") == 0) {
-    propose(cluster::root::CreateGroup{
-        .kind = cluster::GroupKind::index, .name = "directory", .size = 3});
-  } else if (has_directory_ && root_.shards()[0] == 0) {
-    propose(cluster::root::AssignShard{.shard = 0, .group = root_.group_named("directory")});
+  } else if (directory_shards_ > 0 && !root_.has_directory()) {
+    propose(cluster::root::CreateDirectory{
+        .bits = static_cast<std::uint32_t>(std::countr_zero(directory_shards_)), .size = 3});
   } else if (has_space_ && root_.group_named(kSpaceGroup) == 0) {
     propose(cluster::root::CreateGroup{
         .kind = cluster::GroupKind::space, .name = kSpaceGroup, .size = 3});

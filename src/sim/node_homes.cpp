@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What has to be true of objects and the directory of a cluster of nodes in the end.
+#include <bit>
 #include <map>
 #include <memory>
 #include <string>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "base/checksum.hpp"
+#include "cluster/home.hpp"
 #include "node/cluster_rights.hpp"
 #include "sim/node_run.hpp"
 
@@ -16,7 +18,7 @@ namespace dolmen::sim {
 
 /// Why homes are not at rest; empty: they are. Requires: every group has a leader.
 std::string NodeRun::homes_unrest() const {
-  if (has_directory_ && root_.shards()[0] == 0) return "no directory";
+  if (directory_shards_ > 0 && !root_.has_directory()) return "no directory";
   for (const auto& [number, group] : root_.groups()) {
     if (group.is_directory()) {
       const auto* const directory = nodes_[*leader_of(number)]->machines.directory(number);
@@ -70,16 +72,16 @@ void NodeRun::judge_homes() {
       return violated("group " + std::to_string(group) + " has an object and no row");
     }
   }
-  const cluster::GroupNumber number = root_.shards()[0];
-  const node::DirectoryMachine* const directory =
-      number == 0 ? nullptr : nodes_[*leader_of(number)]->machines.directory(number);
-  if (!all.empty() && directory == nullptr) return violated("no directory knows it");
-  std::uint64_t expected = 0;
+  if (!all.empty() && !root_.has_directory()) return violated("no directory knows it");
+  std::map<cluster::GroupNumber, std::uint64_t> expected;  // by shard
+  const auto led = [&](cluster::GroupNumber number) {
+    return nodes_[*leader_of(number)]->machines.directory(number);
+  };
   for (const auto& [id, known] : all) {
     const std::string name = "object " + id.to_string();
     ++result_.published;
     result_.written += known.written;
-    const auto entry = directory->find(id);
+    const auto entry = led(directory_of(id))->find(id);
     if (known.made == 0) return violated(name + " was made nowhere");
     if (known.homes.size() != (known.is_erased ? 0 : 1)) {
       return violated(name + " is at " + std::to_string(known.homes.size()) + " homes");
@@ -88,22 +90,32 @@ void NodeRun::judge_homes() {
       return violated("the directory is wrong about " + name);
     }
     if (known.is_erased) continue;
-    ++expected;
+    ++expected[directory_of(id)];
     if (known.homes[0] != known.made) ++result_.moved;
     if (known.count != known.written) {
       return violated(name + " was written " + std::to_string(known.written) + " times, and says " +
                       std::to_string(known.count));
     }
   }
-  if (directory == nullptr) return;
-  if (directory->objects() != expected) violated("the directory knows objects that nobody has");
-  for (const auto& [member, life] : root_.group(number)->members) {
-    if (nodes_[member - 1]->is_gone) continue;
-    const auto* const one = nodes_[member - 1]->machines.directory(number);
-    const bool is_equal = one->shown() != nullptr && one->shown()->check() &&
-                          one->shown()->fingerprint() == one->planned().fingerprint();
-    if (!is_equal) violated("node " + std::to_string(member) + " shows another directory");
+  if (!root_.has_directory()) return;
+  if (root_.shards().size() != directory_shards_) violated("another number of shards");
+  for (const cluster::GroupNumber number : root_.shards()) {
+    if (led(number)->objects() != expected[number]) {
+      violated("the directory knows objects that nobody has");
+    }
+    for (const auto& [member, life] : root_.group(number)->members) {
+      if (nodes_[member - 1]->is_gone) continue;
+      const auto* const one = nodes_[member - 1]->machines.directory(number);
+      const bool is_equal = one->shown() != nullptr && one->shown()->check() &&
+                            one->shown()->fingerprint() == one->planned().fingerprint();
+      if (!is_equal) violated("node " + std::to_string(member) + " shows another directory");
+    }
   }
+}
+
+cluster::GroupNumber NodeRun::directory_of(const ObjectId& id) const {
+  const auto& shards = root_.shards();
+  return shards[cluster::shard_of(id, static_cast<std::uint32_t>(std::countr_zero(shards.size())))];
 }
 
 std::optional<std::uint64_t> NodeRun::hash_of(const Node& node, cluster::GroupNumber number) {
@@ -123,8 +135,9 @@ std::optional<std::uint64_t> NodeRun::hash_of(const Node& node, cluster::GroupNu
 
 /// Who looks objects up in memory: one with each clock that clients have.
 void NodeRun::add_home_clients(cluster::GroupNumber number) {
-  if (home_oracle_) return;
-  home_oracle_ = std::make_unique<HomeOracle>(number, kDirectoryBuckets);
+  HomeOracle& oracle =
+      *home_oracles_.emplace(number, std::make_unique<HomeOracle>(number, kDirectoryBuckets))
+           .first->second;
   for (std::size_t k = 0; k < 2; ++k) {
     const std::size_t index = clients_.size();
     ClusterClient::Place place{.group = node::group_of(number),
@@ -141,20 +154,22 @@ void NodeRun::add_home_clients(cluster::GroupNumber number) {
     clients_.back().client =
         std::make_unique<HomeClient>(fabric_, client_endpoint(index, who), std::move(place),
                                      node::DirectoryMachine::geometry_of(number, kDirectoryBuckets),
-                                     *home_oracle_, base::mix_seed(options_.seed, 5'000 + index));
+                                     oracle, base::mix_seed(options_.seed, 5'000 + index));
     schedule_client(index, now_ns() + 1);
   }
 }
 
 void NodeRun::look_at_homes(Node& node, cluster::GroupNumber number, const log::Replica& replica) {
-  if (!home_oracle_) return;
-  if (node.machines.directory(number) != nullptr) return home_oracle_->look_at(replica);
+  if (home_oracles_.empty()) return;
+  if (node.machines.directory(number) != nullptr) return home_oracles_.at(number)->look_at(replica);
   const MailBank* const bank = node.banks.bank(number);
   if (bank == nullptr) return;
   Judged& judged = node.judged[number];
   if (judged.homes == bank->home_part().changes()) return;
   judged.homes = bank->home_part().changes();
-  home_oracle_->look_at(*bank);
+  for (const auto& [shard, oracle] : home_oracles_) {
+    oracle->look_at(*bank, [&](const ObjectId& id) { return directory_of(id) == shard; });
+  }
 }
 
 }  // namespace dolmen::sim

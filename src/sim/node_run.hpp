@@ -237,6 +237,8 @@ class NodeRun {
   [[nodiscard]] std::string homes_unrest() const;
   void judge_homes();
   void add_home_clients(cluster::GroupNumber number);
+  /// Which group serves the object's shard; there is a directory.
+  [[nodiscard]] cluster::GroupNumber directory_of(const ObjectId& id) const;
   void look_at_homes(Node& node, cluster::GroupNumber number, const log::Replica& replica);
   [[nodiscard]] std::string state();
 
@@ -248,14 +250,15 @@ class NodeRun {
   std::size_t founders_ = 3;
   std::vector<std::unique_ptr<Node>> nodes_;  ///< node n is at n - 1
   std::map<cluster::GroupNumber, Group> groups_;
-  std::unique_ptr<HomeOracle> home_oracle_;  ///< outlives the clients
+  /// Of each shard of the directory, by its group; they outlive the clients.
+  std::map<cluster::GroupNumber, std::unique_ptr<HomeOracle>> home_oracles_;
   std::vector<Client> clients_;
   std::size_t groups_wanted_ = 2;
   std::uint32_t shards_wanted_ = 0;                  ///< of one index; among those groups
   bool is_ordered_ = false;                          ///< that index
   bool has_space_ = false;                           ///< a group keeps one; likewise
   AccountsJudge accounts_{};                         ///< … of what is in it
-  bool has_directory_ = false;                       ///< it is among them as well
+  std::uint32_t directory_shards_ = 0;               ///< among them as well; 0: there is none
   cluster::MailLimits mail_limits_{};                ///< the same at all nodes
   std::size_t asked_names_ = 0;                      ///< of nodes that are about to join
   cluster::RootState root_;                          ///< the latest that any replica has applied

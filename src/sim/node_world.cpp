@@ -44,10 +44,12 @@ NodeRun::NodeRun(const NodeWorldOptions& options)
   if (options.may_have_indexes) {
     shards_wanted_ = shards.chance(1, 3) ? static_cast<std::uint32_t>(shards.between(1, 2)) : 0;
     groups_wanted_ += shards_wanted_;
-    has_directory_ = shards.chance(1, 2);
+    const bool has_directory = shards.chance(1, 2);
     is_ordered_ = shards.chance(1, 2);
+    // One, two or four.
+    if (has_directory) directory_shards_ = 1u << shards.below(3);
   }
-  if (has_directory_) ++groups_wanted_;
+  groups_wanted_ += directory_shards_;
   // It costs more than all the others.
   has_space_ =
       options.memory != nullptr && base::Random(base::mix_seed(options.seed, 0xC9)).chance(1, 8);
