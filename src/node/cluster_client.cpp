@@ -11,6 +11,7 @@
 
 #include "node/cluster_metrics.hpp"
 #include "node/job.hpp"
+#include "node/places.hpp"
 #include "node/replicated_client.hpp"
 #include "node/space_import.hpp"
 #include "security/text.hpp"
@@ -166,7 +167,7 @@ Result<Cluster> Cluster::open(std::string_view address, std::chrono::millisecond
 
 Result<Cluster> Cluster::open(const ClusterAddress& address, std::chrono::milliseconds patience) {
   auto impl = std::make_unique<Impl>();
-  impl->addresses = address.nodes;
+  DOLMEN_TRY(impl->addresses, node::seeds_of(*sys::linux_env().network, address.nodes));
   DOLMEN_TRY(impl->self, node::identity_of(address));
   DOLMEN_CHECK(impl->refresh(deadline_in(patience)));
   return Cluster(std::move(impl));

@@ -8,6 +8,7 @@
 #include "node/hand_over.hpp"
 #include "node/job.hpp"
 #include "node/node_metrics.hpp"
+#include "node/places.hpp"
 #include "replication/journal.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -203,7 +204,8 @@ const std::string& ClusterNode::Impl::say_figures() {
 Result<void> ClusterNode::Impl::serve_metrics() {
   if (options.metrics.empty()) return {};
   const sys::Env& env = sys::linux_env();
-  DOLMEN_TRY(const sys::NetworkAddress listen, node::address(options.metrics));
+  DOLMEN_TRY(const std::string place, node::place_of(*env.network, options.metrics));
+  DOLMEN_TRY(const sys::NetworkAddress listen, node::address(place));
   DOLMEN_TRY(metrics, node::MetricsServer::make({.listen = listen}, *env.network, *env.clock,
                                                 [this] { endpoint->wake(); }));
   DOLMEN_TRY(metrics_thread,
