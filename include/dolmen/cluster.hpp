@@ -311,7 +311,8 @@ class Cluster {
   /// Errors: as those of move(); timed_out (the same again goes on).
   [[nodiscard]] Result<void> drain_group(
       std::uint32_t space, std::chrono::milliseconds patience = std::chrono::minutes(10));
-  /// … takes objects again: of spaces that drain_group() had not come to.
+  /// … takes objects again. Errors: unsupported (drain_group() had come to telling the others that
+  /// the space is closed, which is for good).
   [[nodiscard]] Result<void> undrain_group(
       std::uint32_t space, std::chrono::milliseconds patience = std::chrono::seconds(10));
 

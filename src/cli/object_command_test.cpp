@@ -35,8 +35,10 @@ TEST_F(ObjectCommand, SaysWhatIsNotThereAndDrainsWhatIsEmpty) {
   expect_error(object("move", {kNobody, "west"}), kFailed, "a space called west");
   expect_error(object("move", {kNobody, "north"}), kFailed, "the cluster has no directory");
   EXPECT_EQ(object("drain", {"north"}).out, "no object is in north any more\n");
-  EXPECT_EQ(object("drain", {"2", "--undo", "--json"}).json(),
-            (Json{{"space", "north"}, {"group", 2}, {"drained", false}}));
+  // What was not drained takes objects as before; what was drained to its end never will.
+  EXPECT_EQ(object("drain", {"3", "--undo", "--json"}).json(),
+            (Json{{"space", "south"}, {"group", 3}, {"drained", false}}));
+  expect_error(object("drain", {"north", "--undo"}), kFailed, "its drain was finished");
   // From a shell alone: an object that is found, and moved.
   {
     dolmen::Space things = writer("things");
