@@ -251,7 +251,8 @@ class Cluster {
 
   /// An index (index.hpp) of so many shards, 1 to 256, each kept by `size` nodes: for ever as many,
   /// each with `each` (whose grace is nobody's business). All of it or nothing. The same again: the
-  /// one that is there. Errors: also already_exists (of other shards or sizes, or another group).
+  /// one that is there. Errors: also already_exists (of other shards or sizes, or another
+  /// group), out_of_memory (so few nodes have memory for a shard that none could lead it).
   [[nodiscard]] Result<void> create_index(
       std::string_view name, std::uint32_t shards = 1, std::uint32_t size = 3,
       const IndexShardOptions& each = {},

@@ -2,6 +2,7 @@
 //
 // dolmen object, beside a cluster that runs. Objects themselves are moved by
 // tests/object_move_process_test.cpp, which has functions that count.
+#include "cli/metrics_test_tools.hpp"
 #include "cli/up_test_tools.hpp"
 
 namespace {
@@ -17,7 +18,9 @@ struct Published {
 const std::string kNobody = "0123456789abcdef0123456789abcdef";
 
 TEST_F(ObjectCommand, SaysWhatIsNotThereAndDrainsWhatIsEmpty) {
-  begin(up("cluster"));
+  std::vector<std::string> words = up("cluster");
+  words.insert(words.end(), {"--metrics-port", std::to_string(kMetricsPort)});
+  begin(words);
   ASSERT_TRUE(until([&] { return fs::exists(path("cluster/keys/client-1.key")); }));
   ASSERT_TRUE(has_groups(1)) << read_file(path("up.err"));
   const auto object = [&](const std::string& what, std::vector<std::string> words) {
@@ -53,6 +56,10 @@ TEST_F(ObjectCommand, SaysWhatIsNotThereAndDrainsWhatIsEmpty) {
   const Json again = dolmen({"directory", "create", address(), "--json"}).json();
   EXPECT_EQ(again["size"], 3);
   EXPECT_NE(dolmen({"status", address()}).out.find("directory"), std::string::npos);
+  EXPECT_TRUE(until([&] {
+    const std::string text = figures_at(host(), kMetricsPort + 1);
+    return sum_of(text, "dolmen_replicas", "kind", "directory") == 1;
+  }));
   // A node hears of the directory with its next map.
   Outcome published;
   ASSERT_TRUE(until([&] {
