@@ -38,6 +38,7 @@ struct Options {
   std::string metrics;
   std::string shared;
   bool trusted_fabric = false;
+  bool quiet = false;
   bool json = false;
 };
 
@@ -96,11 +97,14 @@ int run_node(const Options& options) {
   if (!node) return failed(node.error());
   static ClusterNode* running = nullptr;
   running = &*node;
+  if (!node && node.error().code() == Errc::held) {
+    return failed(node.error().context());  // by nobody who writes a space, as the code says
+  }
   const auto end = [](int) { running->stop(); };
   std::signal(SIGTERM, end);
   std::signal(SIGINT, end);
   if (const auto told = sys::tell_service_manager("READY=1"); !told) return failed(told.error());
-  if (!options.json) {
+  if (!options.json && !options.quiet) {
     std::printf("node %u serves at %s\n", node->number(), node->address().c_str());
     const std::string metrics = node->metrics_address();
     if (!metrics.empty()) std::printf("its figures are at http://%s/metrics\n", metrics.c_str());
@@ -481,6 +485,7 @@ void add_node(CLI::App& app, Chosen& chosen) {
       "a directory in memory (of /dev/shm) in which nodes and clients of this host meet");
   run->add_flag("--trusted-fabric", options->trusted_fabric,
                 "prove who is there, and do not encrypt what is said; all nodes and clients must");
+  run->add_flag("--quiet", options->quiet, "say nothing, unless it fails");
   choose(run, run_node);
 
   CLI::App* const look = add_command(

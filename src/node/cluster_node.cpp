@@ -67,7 +67,13 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   DOLMEN_TRY(impl->disk, sys::open_directory(directory, sys::DirectoryMode::open_existing));
   DOLMEN_TRY(auto disk,
              sys::open_directory(directory + node::kJournal, sys::DirectoryMode::open_or_create));
-  DOLMEN_TRY(auto journal, replication::Journal::open(env, std::move(disk), {}));
+  auto opened = replication::Journal::open(env, std::move(disk), {});
+  if (!opened && opened.error().code() == Errc::held) {
+    return fail(
+        Errc::held,
+        interned(directory + ": this node runs already: " + std::string(opened.error().context())));
+  }
+  DOLMEN_TRY(auto journal, std::move(opened));
 
   // Who knows of nobody would wait for ever.
   auto map = node::ClusterCore::read_map(*impl->disk);
