@@ -34,7 +34,7 @@ TEST_F(ObjectCommand, SaysWhatIsNotThereAndDrainsWhatIsEmpty) {
     EXPECT_EQ(dolmen({"space", "create", address(), space}).exit, kOk);
   }
   ASSERT_TRUE(has_groups(3));
-  expect_error(object("move", {kNobody}), kFailed, "to which space?");
+  expect_error(object("move", {kNobody}), kUsage, "to which space?; see dolmen object move --help");
   expect_error(object("move", {kNobody, "west"}), kFailed, "a space called west");
   expect_error(object("move", {kNobody, "north"}), kFailed, "the cluster has no directory");
   EXPECT_EQ(object("drain", {"north"}).out, "no object is in north any more\n");
@@ -93,11 +93,13 @@ TEST_F(ObjectCommand, ObjectCommandsHaveHelpAndRefuseWhatTheyDoNotKnow) {
   }
   EXPECT_EQ(dolmen({"object"}).exit, kUsage);
   EXPECT_EQ(dolmen({"directory"}).exit, kUsage);
-  EXPECT_NE(dolmen({"directory", "create", "--help"}).out.find("dolmen directory create dolmen://"),
-            std::string::npos);
+  EXPECT_NE(
+      dolmen({"directory", "create", "--help"}).out.find("dolmen directory create 'dolmen://"),
+      std::string::npos);
   expect_error(dolmen({"directory", "create", nobody, "--patience", "0.1"}), kFailed,
                "no node of the cluster answered at 127.0.0.1:1");
-  EXPECT_EQ(dolmen({"object", "where", nobody, kNobody, "--reads", "old"}).exit, kUsage);
+  expect_error(dolmen({"object", "where", nobody, kNobody, "--reads", "old"}), kUsage,
+               "'old' is none of hint, lease, linearizable; see dolmen object where --help");
   expect_error(dolmen({"object", "where", nobody, kNobody, "--reads", "hint", "--patience", "0.1"}),
                kFailed, "no node of the cluster answered at 127.0.0.1:1");
   EXPECT_EQ(dolmen({"object", "move", nobody, kNobody, "south", "--cancel"}).exit, kUsage);
