@@ -35,7 +35,9 @@ constexpr std::array<SuiteEntry, 11> kSuites{{
      fabric_suite},
     {"sim", "simulated time and events per second of a core", sim_suite},
     {"failover", "from the end of a log's leader to the next acknowledged command", failover_suite},
-    {"cluster", "transactions in a space of three processes, against one process, etcd",
+    {"cluster",
+     "a space of three processes: transactions, reads, many groups, a member that comes back; "
+     "against one process, etcd, a raw copy",
      cluster_suite},
     {"index", "keys and values kept by three processes, against Redis, memcached, etcd",
      index_suite},

@@ -47,12 +47,12 @@ class Nodes {
   explicit Nodes(std::uint32_t founders) {
     std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // also where it is a pipe
     end_in(240);
+    doing = "making nodes";
     ::umask(077);                                         // the key is nobody else's
     dolmen::make_cluster_keys("keys", founders).value();  // as `dolmen cluster init keys` does
     for (std::uint32_t number = 1; number <= founders; ++number) {
       founders_.push_back(address_of(number));
     }
-    doing = "making nodes";
     for (std::uint32_t number = 1; number <= founders; ++number) {
       dolmen::ClusterNode::create(options(number)).value();
       start(number);

@@ -12,6 +12,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
+#include <expected>
 #include <fstream>
 #include <span>
 #include <string>
@@ -64,6 +66,23 @@ inline std::string address_of(std::uint32_t member) {
 
 /// What the program is at, for whoever finds that it stands still.
 inline std::atomic<const char*> doing = "making three members";
+
+/// These programs take what they ask for by value(). Where there is none and nobody catches that,
+/// this says what the error was; members, which are children, end with the program.
+inline const std::terminate_handler former_end = std::set_terminate([] {
+  std::fflush(stdout);
+  try {
+    if (const auto thrown = std::current_exception()) std::rethrow_exception(thrown);
+  } catch (const std::bad_expected_access<dolmen::Error>& none) {
+    std::fprintf(stderr, "while %s: %s\n", doing.load(), none.error().message().c_str());
+    ::_exit(1);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "while %s: %s\n", doing.load(), error.what());
+    ::_exit(1);
+  } catch (...) {
+  }
+  std::abort();
+});
 
 /// Ends the program, and with it its members, if it takes this long.
 inline void end_in(unsigned limit_s) {

@@ -24,7 +24,8 @@ namespace dolmen {
 /// Where nodes of a cluster listen, and what they are spoken to with. One that is there is enough:
 /// it knows the others.
 struct ClusterAddress {
-  std::vector<std::string> nodes;  ///< "192.0.2.7:7400" or "[2001:db8::7]:7400"
+  /// "192.0.2.7:7400", "[2001:db8::7]:7400", or with a name, which open() looks up: "north:7400".
+  std::vector<std::string> nodes;
   /// Who asks: a client's key, and whom it trusts (make_cluster_keys(), Cluster::add_client()).
   std::string identity_file;
   /// A directory in memory in which nodes of this host are met, if they meet there, too
@@ -52,7 +53,9 @@ inline constexpr std::uint32_t kClusterKeyClientsMax = 32;
 
 struct NodeOptions {
   std::string directory;  ///< this node's alone
-  std::string address;    ///< where it listens, and where others reach it
+  /// Where it listens, and where others reach it. A name is looked up now, once, for this and for
+  /// founders: what is kept is its first number (of IPv4, if it has one).
+  std::string address;
   /// Of a founder: the file with its own key (make_cluster_keys()), read again at each start; if it
   /// does not begin with '/', seen from the node's directory. Its number is the founder's place.
   std::string identity_file{};
@@ -105,7 +108,8 @@ class ClusterNode {
   /// Makes a new node's directory, once in its life, and the number that it has in the cluster. A
   /// founder that lost its directory joins as another node instead: it would have forgotten what it
   /// promised. What was cut short is done again by the same call. Errors: already_exists,
-  /// invalid_argument (also: a token that has expired or was used), io_error, no_space; of who
+  /// invalid_argument (also: a token that has expired or was used), not_found (also: a host of that
+  /// name), io_error, no_space; of who
   /// joins: timed_out (no node of the cluster answered, or no majority of its root group is there),
   /// not_authentic (it is another cluster, or one that does not know the token any more).
   [[nodiscard]] static Result<void> create(
@@ -210,7 +214,9 @@ struct ClusterMetrics {
 /// A client of a cluster. Threads: one at a time.
 class Cluster {
  public:
-  /// Errors: invalid_argument, io_error, timed_out (no node answered), not_authentic.
+  /// Looks up names of hosts, which may take longer than `patience`. Errors: invalid_argument,
+  /// not_found (no host of that name, or no such file), io_error, timed_out (no node answered),
+  /// not_authentic.
   [[nodiscard]] static Result<Cluster> open(
       const ClusterAddress& address, std::chrono::milliseconds patience = std::chrono::seconds(10));
   /// … at "dolmen://…"; empty: of the processes of the program that this one is of.
@@ -258,7 +264,8 @@ class Cluster {
 
   /// An index (index.hpp) of so many shards, 1 to 256, each kept by `size` nodes: for ever as many,
   /// each with `each` (whose grace is nobody's business). All of it or nothing. The same again: the
-  /// one that is there. Errors: also already_exists (of other shards or sizes, or another group).
+  /// one that is there. Errors: also already_exists (of other shards or sizes, or another
+  /// group), out_of_memory (so few nodes have memory for a shard that none could lead it).
   [[nodiscard]] Result<void> create_index(
       std::string_view name, std::uint32_t shards = 1, std::uint32_t size = 3,
       const IndexShardOptions& each = {},
@@ -324,7 +331,8 @@ class Cluster {
   /// Errors: as those of move(); timed_out (the same again goes on).
   [[nodiscard]] Result<void> drain_group(
       std::uint32_t space, std::chrono::milliseconds patience = std::chrono::minutes(10));
-  /// … takes objects again: of spaces that drain_group() had not come to.
+  /// … takes objects again. Errors: unsupported (drain_group() had come to telling the others that
+  /// the space is closed, which is for good).
   [[nodiscard]] Result<void> undrain_group(
       std::uint32_t space, std::chrono::milliseconds patience = std::chrono::seconds(10));
 

@@ -132,8 +132,8 @@ int show(const ClusterOptions& options) {
 }  // namespace
 
 void add_cluster(CLI::App& app, Chosen& chosen) {
-  CLI::App* const cluster = app.add_subcommand("cluster", "keys with which a cluster begins");
-  cluster->require_subcommand(1);
+  CLI::App* const cluster = add_commands(app, "cluster", "keys with which a cluster begins",
+                                         "dolmen cluster init keys --nodes 3 --clients 1");
 
   auto options = std::make_shared<ClusterOptions>();
   const auto add_one = [&](const char* name, const char* description, const char* words,

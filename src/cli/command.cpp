@@ -2,8 +2,12 @@
 #include "cli/command.hpp"
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <filesystem>
+#include <system_error>
+
+#include <dolmen/cluster.hpp>
 
 namespace dolmen::cli {
 
@@ -14,6 +18,56 @@ CLI::App* add_command(CLI::App& app, const std::string& name, const std::string&
   command->footer("Example:\n  " + example);
   return command;
 }
+
+CLI::App* add_commands(CLI::App& app, const std::string& name, const std::string& description,
+                       const std::string& example) {
+  CLI::App* const command = app.add_subcommand(name, description);
+  command->require_subcommand(1);
+  command->footer("Example:\n  " + example);
+  return command;
+}
+
+void add_cluster_address(CLI::App& command, std::string& address) {
+  const CLI::Validator is_address(
+      [](std::string& text) {
+        // Whom it asks as may be said elsewhere, and is looked at when it asks.
+        const bool says_who = text.empty() || text.find("identity=") != std::string::npos;
+        const bool has_query = text.find('?') != std::string::npos;
+        const std::string whole = says_who ? text : text + (has_query ? "&" : "?") + "identity=me";
+        const auto parsed = ClusterAddress::parse(whole);
+        if (parsed || text.empty()) return std::string();
+        std::string why(parsed.error().context());
+        if (why.starts_with(whole)) why.replace(0, whole.size(), text);
+        return why;
+      },
+      "");
+  command
+      .add_option("ADDRESS", address,
+                  "of the cluster: dolmen://HOST:PORT[,HOST:PORT…][?identity=FILE]")
+      ->required()
+      ->check(is_address);
+}
+
+CLI::Validator number_between(double least, double most) {
+  const auto short_text = [](double number) {
+    std::string text = std::to_string(number);
+    text.erase(text.find_last_not_of('0') + 1);
+    if (text.ends_with('.')) text.pop_back();
+    return text;
+  };
+  const std::string range = short_text(least) + " to " + short_text(most);
+  return {[least, most, range](std::string& text) {
+            double number = 0;
+            const char* const end = text.data() + text.size();
+            const auto [rest, wrong] = std::from_chars(text.data(), end, number);
+            const bool is_one = wrong == std::errc{} && rest == end;
+            if (is_one && number >= least && number <= most) return std::string();
+            return "'" + text + "' is no number from " + range;
+          },
+          range};
+}
+
+CLI::Validator group_size() { return number_between(1, 9); }
 
 void add_progress(CLI::App& command, bool& progress) {
   command.add_flag(

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -55,6 +56,33 @@ void add_tree(CLI::App& app, Chosen& chosen);
 /// A subcommand with --json and an example under its help.
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,
                       const std::string& example, bool& json);
+
+/// A subcommand that has subcommands of its own, and an example under its help.
+CLI::App* add_commands(CLI::App& app, const std::string& name, const std::string& description,
+                       const std::string& example);
+/// As examples name a cluster: one word for a shell.
+inline constexpr const char* kExampleCluster = "'dolmen://127.0.0.1:7401?identity=client-1.key'";
+
+/// The argument ADDRESS, of a cluster. What is none is wrong usage.
+void add_cluster_address(CLI::App& command, std::string& address);
+/// A number from `least` to `most`: what is no number (nan) is none of them.
+[[nodiscard]] CLI::Validator number_between(double least, double most);
+/// How many nodes keep a group.
+[[nodiscard]] CLI::Validator group_size();
+/// One of these words, and in its place what it stands for; of anything else it says which they
+/// are.
+template <class Value>
+[[nodiscard]] CLI::Validator one_of(const std::map<std::string, Value>& words) {
+  std::string all;
+  for (const auto& [word, value] : words) all += (all.empty() ? "" : ", ") + word;
+  return {[words, all](std::string& text) {
+            const auto found = words.find(text);
+            if (found == words.end()) return "'" + text + "' is none of " + all;
+            text = std::to_string(static_cast<int>(found->second));
+            return std::string();
+          },
+          "{" + all + "}"};
+}
 
 /// The option --progress.
 void add_progress(CLI::App& command, bool& progress);

@@ -287,21 +287,17 @@ int scan_index(const IndexWords& words) {
 void add_index(CLI::App& app, Chosen& chosen) {
   constexpr double kLongestS = 1e6;
   auto words = std::make_shared<IndexWords>();
-  CLI::App* const index = app.add_subcommand("index", "indexes that a cluster keeps");
-  index->require_subcommand(1);
+  CLI::App* const index =
+      add_commands(app, "index", "indexes that a cluster keeps",
+                   std::string("dolmen index create ") + kExampleCluster + " people --shards 4");
   const auto add_one = [&](const char* name, const char* description, const char* example,
                            int (*run)(const IndexWords&)) {
-    CLI::App* const command =
-        add_command(*index, name, description,
-                    std::string("dolmen index ") + name +
-                        " dolmen://127.0.0.1:7401?identity=client-1.key" + example,
-                    words->json);
-    command
-        ->add_option("ADDRESS", words->address,
-                     "of the cluster: dolmen://HOST:PORT[,HOST:PORT…][?identity=FILE]")
-        ->required();
+    CLI::App* const command = add_command(
+        *index, name, description,
+        std::string("dolmen index ") + name + " " + kExampleCluster + example, words->json);
+    add_cluster_address(*command, words->address);
     command->add_option("--patience", words->patience_s, "seconds that it may take")
-        ->check(CLI::Range(0.0, kLongestS))
+        ->check(number_between(0.0, kLongestS))
         ->capture_default_str();
     command->callback([words, run, &chosen] { chosen.run = [words, run] { return run(*words); }; });
     return command;
@@ -326,7 +322,9 @@ void add_index(CLI::App& app, Chosen& chosen) {
                    "first key of the next shard of an ordered one; as often as there are splits")
       ->allow_extra_args(false)
       ->needs(ordered);
-  create->add_option("--size", words->size, "how many nodes keep each")->capture_default_str();
+  create->add_option("--size", words->size, "how many nodes keep each")
+      ->check(group_size())
+      ->capture_default_str();
   create->add_option("--bucket-mib", words->bucket_mib, "memory of each for finding keys, in MiB")
       ->check(CLI::Range(std::uint64_t{1}, kMostMib))
       ->excludes(ordered)

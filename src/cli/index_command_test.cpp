@@ -40,6 +40,11 @@ TEST_F(IndexCommand, AnIndexIsMadeListedAndUsed) {
   expect_error(index("create", again), kFailed, "already_exists");
   expect_error(index("create", {"peo/ple"}), kFailed, "an index's name");
   ASSERT_TRUE(has_groups(3));
+  // What no node has memory for is not begun, and the name stays free.
+  if (std::uint64_t{30} << 30 > dolmen::sys::linux_env().process->machine_bytes()) {
+    const std::vector<std::string> huge{"huge", "--record-mib", "30720"};
+    expect_error(index("create", huge), kFailed, "out_of_memory: each shard is a table of");
+  }
   // Without what is looked at beside it.
   const auto listed = [&] {
     Json rows = index("ls", {"--json"}).json();
@@ -150,7 +155,9 @@ TEST_F(IndexCommand, IndexCommandsHaveHelpAndRefuseWhatTheyDoNotKnow) {
     expect_error(dolmen(words), kFailed, "no node of the cluster answered at 127.0.0.1:1");
   }
   EXPECT_EQ(dolmen({"index"}).exit, kUsage);
-  EXPECT_EQ(dolmen({"index", "create", nobody, "people", "--shards", "257"}).exit, kUsage);
+  expect_error(dolmen({"index", "create", nobody, "people", "--shards", "257"}), kUsage,
+               "; see dolmen index create --help");
+  EXPECT_EQ(dolmen({"index", "create", nobody, "people", "--size", "0"}).exit, kUsage);
   const std::vector<std::vector<std::string>> not_together{{"--split", "k"},
                                                            {"--node-mib", "2"},
                                                            {"--ordered", "--shards", "2"},

@@ -280,7 +280,7 @@ void add_level(CLI::App& command, LogOptions& options) {
   command
       .add_option("--level", options.member.level,
                   "durable: on disks; replicated: in memory alone; the same for all members")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, ReplicatedLevel>{
+      ->transform(one_of(std::map<std::string, ReplicatedLevel>{
           {"durable", ReplicatedLevel::durable}, {"replicated", ReplicatedLevel::replicated}}));
   command
       .add_option("--witness", options.member.group.witnesses,
@@ -296,9 +296,9 @@ void add_groups(CLI::App& command, LogOptions& options) {
 }  // namespace
 
 void add_log(CLI::App& app, Chosen& chosen) {
-  CLI::App* const log =
-      app.add_subcommand("log", "groups that keep a state machine in a replicated log");
-  log->require_subcommand(1);
+  CLI::App* const log = add_commands(
+      app, "log", "groups that keep a state machine in a replicated log",
+      "dolmen log status --members 10.0.0.1:7400,10.0.0.2:7400,10.0.0.3:7400 --key group.key");
 
   auto options = std::make_shared<LogOptions>();
   CLI::App* const make_key = add_command(*log, "key", "make a group's key file",

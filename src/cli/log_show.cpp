@@ -78,11 +78,8 @@ void add_log_show(CLI::App& log, Chosen& chosen) {
   auto options = std::make_shared<LogShowOptions>();
   CLI::App* const command = add_command(
       log, "show", "what is in the log of a cluster's group, as one member has it",
-      "dolmen log show dolmen://127.0.0.1:7401?identity=keys/client-1.key web", options->json);
-  command
-      ->add_option("ADDRESS", options->address,
-                   "of the cluster: dolmen://HOST:PORT[,HOST:PORT…][?identity=FILE]")
-      ->required();
+      "dolmen log show 'dolmen://127.0.0.1:7401?identity=keys/client-1.key' web", options->json);
+  add_cluster_address(*command, options->address);
   command->add_option("GROUP", options->question.group, "its name or its number; 1 is the root")
       ->required();
   command->add_option("--from", options->question.from,
@@ -93,7 +90,7 @@ void add_log_show(CLI::App& log, Chosen& chosen) {
   command->add_option("--member", options->question.member,
                       "the node that is asked; whichever answers if it is not given");
   command->add_option("--patience", options->patience_s, "seconds, in all")
-      ->check(CLI::Range(0.0, kShowPatienceMaxS))
+      ->check(number_between(0.0, kShowPatienceMaxS))
       ->capture_default_str();
   command->callback([options, &chosen] { chosen.run = [options] { return show_log(*options); }; });
 }

@@ -36,7 +36,7 @@ TEST_F(Log, EverySubcommandHasHelpWithAnExampleAndTheJsonOption) {
   const std::string nobody = "dolmen://127.0.0.1:1?identity=nothing.key";
   EXPECT_EQ(dolmen({"log", "show", nobody}).exit, kUsage) << "which group?";
   EXPECT_EQ(dolmen({"log", "show", nobody, "web", "--count", "0"}).exit, kUsage);
-  expect_error(dolmen({"log", "show", "here", "web"}), kFailed, "like dolmen://");
+  expect_error(dolmen({"log", "show", "here", "web"}), kUsage, "like dolmen://");
   expect_error(dolmen({"log", "show", nobody, "web"}), kFailed, "nothing.key");
   EXPECT_EQ(dolmen(with_group({"add", "4"})).exit, kUsage) << "where?";
   EXPECT_EQ(dolmen(with_group({"remove"})).exit, kUsage);

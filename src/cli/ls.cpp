@@ -18,8 +18,18 @@ struct LsOptions {
   bool json = false;
 };
 
+void print_heading() {
+  std::printf("%s%s%s%s\n", column("OBJECT", 32).c_str(), column("CAPACITY", 9).c_str(),
+              column("NAME", 20).c_str(), "TYPE");
+}
+
 int ls(const LsOptions& options) {
   auto space = open_source(options.source);
+  if (!space && is_empty_space(space.error())) {
+    if (options.json) print_json(Json::array());
+    if (!options.json) print_heading();
+    return kOk;
+  }
   if (!space) return not_opened(options.source, space.error());
   auto explorer = node::Explorer::make(*space);
   if (!explorer) return failed(explorer.error());
@@ -40,10 +50,7 @@ int ls(const LsOptions& options) {
   Json rows = Json::array();
   ProgressBar bar("listing", options.source.progress);
   std::uint64_t done = 0;
-  if (!options.json) {
-    std::printf("%s%s%s%s\n", column("OBJECT", 32).c_str(), column("CAPACITY", 9).c_str(),
-                column("NAME", 20).c_str(), "TYPE");
-  }
+  if (!options.json) print_heading();
   for (const auto& [name, id] : listed) {
     bar.show(++done, listed.size());
     const auto facts = explorer->facts(id);

@@ -19,6 +19,21 @@ namespace dolmen::cli {
 
 namespace {
 
+/// As far as the words name a command: "index create".
+std::string command_in(const CLI::App& app, int count, char** words) {
+  std::string path;
+  const CLI::App* above = &app;
+  for (int i = 1; i < count; ++i) {
+    const std::string word = words[i];
+    const auto found =
+        above->get_subcommands([&](const CLI::App* one) { return one->get_name() == word; });
+    if (found.empty()) break;
+    above = found.front();
+    path += (path.empty() ? "" : " ") + word;
+  }
+  return path;
+}
+
 /// Everything behind the word bench belongs to the benchmarks, unread.
 int bench(int count, char** words) {
 #ifdef DOLMEN_WITH_BENCH
@@ -62,17 +77,15 @@ int run(int count, char** words) {
   add_demo(app, chosen);
   app.add_subcommand("bench", "measure dolmen beside its peers; see dolmen bench --help");
   const std::string word = count >= 2 ? words[1] : "";
-  const auto commands =
-      app.get_subcommands([&](const CLI::App* c) { return c->get_name() == word; });
-  const bool is_command = !commands.empty();
-  if (!word.empty() && word.front() != '-' && !is_command) {
+  const std::string command = command_in(app, count, words);
+  if (!word.empty() && word.front() != '-' && command.empty()) {
     return misused("there is no command '" + shown(word) + "'");
   }
   try {
     app.parse(count, words);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    return misused(error.what(), is_command ? word : "");
+    return misused(error.what(), command);
   }
   return chosen.run();
 }

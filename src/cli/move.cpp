@@ -133,25 +133,27 @@ void add_move(CLI::App& app, Chosen& chosen) {
                        int (*run)(const MoveOptions&)) {
     CLI::App* const command = add_command(app, name, description, example, options->json);
     command->add_option("--patience", options->patience_s, "seconds without any answer")
-        ->check(CLI::Range(0.0, kMovePatienceMaxS))
+        ->check(number_between(0.0, kMovePatienceMaxS))
         ->capture_default_str();
     add_progress(*command, options->progress);
     command->callback([options, run, &chosen] { chosen.run = [=] { return run(*options); }; });
     return command;
   };
-  const char* const where = "of the cluster: dolmen://HOST:PORT[,HOST:PORT…][?identity=FILE]";
-  CLI::App* const in = add(
-      "import", "let a cluster keep the space of a directory",
-      "dolmen import web.dolmen dolmen://127.0.0.1:7401?identity=keys/client-1.key web", import_it);
+  CLI::App* const in =
+      add("import", "let a cluster keep the space of a directory",
+          "dolmen import web.dolmen 'dolmen://127.0.0.1:7401?identity=keys/client-1.key' web",
+          import_it);
   in->add_option("DIR", options->directory, "the space; no program has it open")->required();
-  in->add_option("ADDRESS", options->address, where)->required();
+  add_cluster_address(*in, options->address);
   in->add_option("NAME", options->name, "its name in the cluster")->required();
-  in->add_option("--size", options->size, "how many nodes keep it")->capture_default_str();
+  in->add_option("--size", options->size, "how many nodes keep it")
+      ->check(group_size())
+      ->capture_default_str();
   CLI::App* const out =
       add("export", "make a directory of a cluster's space, as it is now",
-          "dolmen export dolmen://127.0.0.1:7401?identity=keys/client-1.key web copy.dolmen",
+          "dolmen export 'dolmen://127.0.0.1:7401?identity=keys/client-1.key' web copy.dolmen",
           export_it);
-  out->add_option("ADDRESS", options->address, where)->required();
+  add_cluster_address(*out, options->address);
   out->add_option("NAME", options->name, "the space's name")->required();
   out->add_option("DIR", options->directory, "a new or an empty directory")->required();
 }

@@ -38,6 +38,7 @@ struct Options {
   std::string metrics;
   std::string shared;
   bool trusted_fabric = false;
+  bool quiet = false;
   bool json = false;
 };
 
@@ -67,6 +68,9 @@ class Patience {
 };
 
 int make_node(const Options& options) {
+  if (options.node.founders.empty() == options.node.token.empty()) {
+    return misused("a node is of a new cluster (--founders), or joins one (--join)", "node init");
+  }
   NodeOptions its = options.node;
   its.lease = std::chrono::milliseconds(options.lease_ms);
   its.is_trusted_fabric = options.trusted_fabric;
@@ -93,6 +97,9 @@ int run_node(const Options& options) {
   const bool is_port = run.metrics.find_first_not_of("0123456789") == std::string::npos;
   if (is_port && !run.metrics.empty()) run.metrics = "127.0.0.1:" + run.metrics;
   auto node = ClusterNode::start(options.node.directory, run);
+  if (!node && node.error().code() == Errc::held) {
+    return failed(node.error().context());  // by nobody who writes a space, as the code says
+  }
   if (!node) return failed(node.error());
   static ClusterNode* running = nullptr;
   running = &*node;
@@ -100,7 +107,7 @@ int run_node(const Options& options) {
   std::signal(SIGTERM, end);
   std::signal(SIGINT, end);
   if (const auto told = sys::tell_service_manager("READY=1"); !told) return failed(told.error());
-  if (!options.json) {
+  if (!options.json && !options.quiet) {
     std::printf("node %u serves at %s\n", node->number(), node->address().c_str());
     const std::string metrics = node->metrics_address();
     if (!metrics.empty()) std::printf("its figures are at http://%s/metrics\n", metrics.c_str());
@@ -327,12 +334,9 @@ int make_space(const Options& options) {
 }
 
 void add_address(CLI::App& command, Options& options) {
-  command
-      .add_option("ADDRESS", options.address,
-                  "of the cluster: dolmen://HOST:PORT[,HOST:PORT…][?identity=FILE]")
-      ->required();
+  add_cluster_address(command, options.address);
   command.add_option("--patience", options.patience_s, "seconds that it may take")
-      ->check(CLI::Range(0.0, kLongestS))
+      ->check(number_between(0.0, kLongestS))
       ->capture_default_str();
 }
 
@@ -360,8 +364,8 @@ void add_node(CLI::App& app, Chosen& chosen) {
     });
   };
 
-  CLI::App* const node = app.add_subcommand("node", "the nodes of a cluster");
-  node->require_subcommand(1);
+  CLI::App* const node = add_commands(app, "node", "the nodes of a cluster",
+                                      std::string("dolmen node drain ") + kExampleCluster + " 4");
   CLI::App* const make = add_command(
       *node, "init", "make a node's directory, of a new cluster or of one that is there",
       "dolmen node init node1 --listen 127.0.0.1:7401 --identity keys/node-1.key "
@@ -387,7 +391,7 @@ void add_node(CLI::App& app, Chosen& chosen) {
                    "instead: a token of a cluster that is there (dolmen node token)");
   make->add_option("--name", options->node.name, "for people");
   make->add_option("--patience", options->patience_s, "seconds that joining may take")
-      ->check(CLI::Range(0.0, kLongestS))
+      ->check(number_between(0.0, kLongestS))
       ->capture_default_str();
   choose(make, make_node);
 
@@ -400,7 +404,7 @@ void add_node(CLI::App& app, Chosen& chosen) {
     CLI::App* const command =
         add_command(*node, name, description,
                     std::string("dolmen node ") + name +
-                        " dolmen://127.0.0.1:7401?identity=keys/client-1.key 4",
+                        " 'dolmen://127.0.0.1:7401?identity=keys/client-1.key' 4",
                     options->json);
     add_address(*command, *options);
     command->add_option("NODE", options->number, "its number")->required();
@@ -415,19 +419,20 @@ void add_node(CLI::App& app, Chosen& chosen) {
 
   CLI::App* const token = add_command(
       *node, "token", "let one node join, once, with the word that this prints",
-      "dolmen node token dolmen://127.0.0.1:7401?identity=keys/client-1.key", options->json);
+      "dolmen node token 'dolmen://127.0.0.1:7401?identity=keys/client-1.key'", options->json);
   add_address(*token, *options);
   add_owner(token);
   token->add_option("--minutes", options->minutes, "how long it is good")
-      ->check(CLI::Range(0.05, 5e6))
+      ->check(number_between(0.05, 5e6))
       ->capture_default_str();
   choose(token, make_token);
 
-  CLI::App* const client = app.add_subcommand("client", "who may use a cluster");
-  client->require_subcommand(1);
+  CLI::App* const client =
+      add_commands(app, "client", "who may use a cluster",
+                   std::string("dolmen client add ") + kExampleCluster + " web web.key");
   CLI::App* const add = add_command(
       *client, "add", "make the key of one more client",
-      "dolmen client add dolmen://127.0.0.1:7401?identity=keys/client-1.key web web.key",
+      "dolmen client add 'dolmen://127.0.0.1:7401?identity=keys/client-1.key' web web.key",
       options->json);
   add_address(*add, *options);
   add->add_option("NAME", options->name, "the client's name")->required();
@@ -448,7 +453,7 @@ void add_node(CLI::App& app, Chosen& chosen) {
   choose(add, add_client);
   CLI::App* const grant = add_command(
       *client, "rights", "say what a client may do from now on",
-      "dolmen client rights dolmen://127.0.0.1:7401?identity=keys/client-1.key web none",
+      "dolmen client rights 'dolmen://127.0.0.1:7401?identity=keys/client-1.key' web none",
       options->json);
   add_address(*grant, *options);
   grant->add_option("NAME", options->name, "the client's name")->required();
@@ -458,9 +463,10 @@ void add_node(CLI::App& app, Chosen& chosen) {
   add_owner(grant);
   add_groups(grant);
   choose(grant, grant_client);
-  CLI::App* const revoke = add_command(
-      *client, "revoke", "trust a client no more, for ever",
-      "dolmen client revoke dolmen://127.0.0.1:7401?identity=keys/client-1.key web", options->json);
+  CLI::App* const revoke =
+      add_command(*client, "revoke", "trust a client no more, for ever",
+                  "dolmen client revoke 'dolmen://127.0.0.1:7401?identity=keys/client-1.key' web",
+                  options->json);
   add_address(*revoke, *options);
   revoke->add_option("NAME", options->name, "the client's name")->required();
   add_owner(revoke);
@@ -472,35 +478,41 @@ void add_node(CLI::App& app, Chosen& chosen) {
       ->required();
   run->add_option("--lost-after", options->lost_after_s,
                   "seconds of silence after which a node's seats are given to others")
-      ->check(CLI::Range(0.1, kLongestS))
+      ->check(number_between(0.1, kLongestS))
       ->capture_default_str();
   run->add_option("--metrics", options->metrics,
                   "give figures to Prometheus at HOST:PORT, or at PORT of 127.0.0.1");
   run->add_option(
       "--shm", options->shared,
       "a directory in memory (of /dev/shm) in which nodes and clients of this host meet");
+  run->add_flag("--quiet", options->quiet, "say nothing, unless it fails");
   run->add_flag("--trusted-fabric", options->trusted_fabric,
                 "prove who is there, and do not encrypt what is said; all nodes and clients must");
   choose(run, run_node);
 
   CLI::App* const look = add_command(
       app, "status", "the nodes and groups of a cluster",
-      "dolmen status dolmen://127.0.0.1:7401?identity=keys/client-1.key", options->json);
+      "dolmen status 'dolmen://127.0.0.1:7401?identity=keys/client-1.key'", options->json);
   add_address(*look, *options);
   choose(look, show_status);
 
-  CLI::App* const space = app.add_subcommand("space", "spaces that a cluster keeps");
-  space->require_subcommand(1);
-  CLI::App* const create = add_command(
-      *space, "create", "let nodes of a cluster keep a space",
-      "dolmen space create dolmen://127.0.0.1:7401?identity=keys/client-1.key web", options->json);
+  CLI::App* const space =
+      add_commands(app, "space", "spaces that a cluster keeps",
+                   std::string("dolmen space create ") + kExampleCluster + " web");
+  CLI::App* const create =
+      add_command(*space, "create", "let nodes of a cluster keep a space",
+                  "dolmen space create 'dolmen://127.0.0.1:7401?identity=keys/client-1.key' web",
+                  options->json);
   add_address(*create, *options);
   create->add_option("NAME", options->name, "the space's name")->required();
-  create->add_option("--size", options->size, "how many nodes keep it")->capture_default_str();
+  create->add_option("--size", options->size, "how many nodes keep it")
+      ->check(group_size())
+      ->capture_default_str();
   choose(create, make_space);
-  CLI::App* const give_up = add_command(
-      *space, "give-up", "free the name of a space whose import did not end",
-      "dolmen space give-up dolmen://127.0.0.1:7401?identity=keys/client-1.key web", options->json);
+  CLI::App* const give_up =
+      add_command(*space, "give-up", "free the name of a space whose import did not end",
+                  "dolmen space give-up 'dolmen://127.0.0.1:7401?identity=keys/client-1.key' web",
+                  options->json);
   add_address(*give_up, *options);
   give_up->add_option("NAME", options->name, "the space's name")->required();
   choose(give_up, give_up_import);

@@ -194,6 +194,7 @@ int list_directory(const ObjectWords& words) {
 }
 
 int move_object(const ObjectWords& words) {
+  if (!words.is_cancelled && words.space.empty()) return misused("to which space?", "object move");
   return with_cluster(words, [&](Cluster& cluster, const ObjectDeadline& deadline) -> Result<void> {
     DOLMEN_TRY(const ObjectId id, id_of(words.object));
     if (words.is_cancelled) {
@@ -202,7 +203,6 @@ int move_object(const ObjectWords& words) {
       if (!words.json) std::printf("it stays where it was\n");
       return {};
     }
-    if (words.space.empty()) return fail(Errc::invalid_argument, "to which space?");
     DOLMEN_TRY(const SpaceNamed space, space_of(cluster, words.space, deadline));
     DOLMEN_CHECK(cluster.move(id, space.number, deadline.left()));
     if (words.json) {
@@ -236,24 +236,19 @@ void add_object(CLI::App& app, Chosen& chosen) {
   constexpr double kLongestS = 1e6;
   auto words = std::make_shared<ObjectWords>();
   CLI::App* const object =
-      app.add_subcommand("object", "where published objects of a cluster live");
-  object->require_subcommand(1);
+      add_commands(app, "object", "where published objects of a cluster live",
+                   std::string("dolmen object publish ") + kExampleCluster + " north ledger");
   CLI::App* const directory =
-      app.add_subcommand("directory", "where a cluster keeps which object lives in which space");
-  directory->require_subcommand(1);
+      add_commands(app, "directory", "where a cluster keeps which object lives in which space",
+                   std::string("dolmen directory create ") + kExampleCluster);
   const auto add_to = [&](CLI::App* above, const char* name, const char* description,
                           const char* example, int (*run)(const ObjectWords&)) {
-    CLI::App* const command =
-        add_command(*above, name, description,
-                    "dolmen " + above->get_name() + " " + name +
-                        " dolmen://127.0.0.1:7401?identity=client-1.key" + example,
-                    words->json);
-    command
-        ->add_option("ADDRESS", words->address,
-                     "of the cluster: dolmen://HOST:PORT[,HOST:PORT…][?identity=FILE]")
-        ->required();
+    CLI::App* const command = add_command(
+        *above, name, description,
+        "dolmen " + above->get_name() + " " + name + " " + kExampleCluster + example, words->json);
+    add_cluster_address(*command, words->address);
     command->add_option("--patience", words->patience_s, "seconds that it may take")
-        ->check(CLI::Range(0.0, kLongestS))
+        ->check(number_between(0.0, kLongestS))
         ->capture_default_str();
     command->callback([words, run, &chosen] { chosen.run = [words, run] { return run(*words); }; });
     return command;
@@ -281,10 +276,10 @@ void add_object(CLI::App& app, Chosen& chosen) {
   where
       ->add_option("--reads", words->reads,
                    "how the directory is read: the latest, by the leader's lease, or a hint")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, IndexReads>{{"linearizable", IndexReads::linearizable},
-                                            {"lease", IndexReads::lease},
-                                            {"hint", IndexReads::hint}}));
+      ->transform(
+          one_of(std::map<std::string, IndexReads>{{"linearizable", IndexReads::linearizable},
+                                                   {"lease", IndexReads::lease},
+                                                   {"hint", IndexReads::hint}}));
   CLI::App* const publish =
       add_one("publish", "let an object of a space be found by its id in the whole cluster",
               "north ledger", publish_object);

@@ -2,6 +2,7 @@
 //
 // dolmen object, beside a cluster that runs. Objects themselves are moved by
 // tests/object_move_process_test.cpp, which has functions that count.
+#include "cli/metrics_test_tools.hpp"
 #include "cli/up_test_tools.hpp"
 
 namespace {
@@ -17,7 +18,9 @@ struct Published {
 const std::string kNobody = "0123456789abcdef0123456789abcdef";
 
 TEST_F(ObjectCommand, SaysWhatIsNotThereAndDrainsWhatIsEmpty) {
-  begin(up("cluster"));
+  std::vector<std::string> words = up("cluster");
+  words.insert(words.end(), {"--metrics-port", std::to_string(kMetricsPort)});
+  begin(words);
   ASSERT_TRUE(until([&] { return fs::exists(path("cluster/keys/client-1.key")); }));
   ASSERT_TRUE(has_groups(1)) << read_file(path("up.err"));
   const auto object = [&](const std::string& what, std::vector<std::string> words) {
@@ -31,12 +34,14 @@ TEST_F(ObjectCommand, SaysWhatIsNotThereAndDrainsWhatIsEmpty) {
     EXPECT_EQ(dolmen({"space", "create", address(), space}).exit, kOk);
   }
   ASSERT_TRUE(has_groups(3));
-  expect_error(object("move", {kNobody}), kFailed, "to which space?");
+  expect_error(object("move", {kNobody}), kUsage, "to which space?; see dolmen object move --help");
   expect_error(object("move", {kNobody, "west"}), kFailed, "a space called west");
   expect_error(object("move", {kNobody, "north"}), kFailed, "the cluster has no directory");
   EXPECT_EQ(object("drain", {"north"}).out, "no object is in north any more\n");
-  EXPECT_EQ(object("drain", {"2", "--undo", "--json"}).json(),
-            (Json{{"space", "north"}, {"group", 2}, {"drained", false}}));
+  // What was not drained takes objects as before; what was drained to its end never will.
+  EXPECT_EQ(object("drain", {"3", "--undo", "--json"}).json(),
+            (Json{{"space", "south"}, {"group", 3}, {"drained", false}}));
+  expect_error(object("drain", {"north", "--undo"}), kFailed, "its drain was finished");
   // From a shell alone: an object that is found, and moved.
   {
     dolmen::Space things = writer("things");
@@ -70,6 +75,10 @@ TEST_F(ObjectCommand, SaysWhatIsNotThereAndDrainsWhatIsEmpty) {
   };
   EXPECT_EQ(objects_of_directory(), 0u);
   EXPECT_NE(dolmen({"status", address()}).out.find("directory"), std::string::npos);
+  EXPECT_TRUE(until([&] {
+    const std::string text = figures_at(host(), kMetricsPort + 1);
+    return sum_of(text, "dolmen_replicas", "kind", "directory") == 2;
+  }));
   // A node hears of the directory with its next map.
   Outcome published;
   ASSERT_TRUE(until([&] {
@@ -118,15 +127,17 @@ TEST_F(ObjectCommand, ObjectCommandsHaveHelpAndRefuseWhatTheyDoNotKnow) {
   }
   EXPECT_EQ(dolmen({"object"}).exit, kUsage);
   EXPECT_EQ(dolmen({"directory"}).exit, kUsage);
-  EXPECT_NE(dolmen({"directory", "create", "--help"}).out.find("dolmen directory create dolmen://"),
-            std::string::npos);
+  EXPECT_NE(
+      dolmen({"directory", "create", "--help"}).out.find("dolmen directory create 'dolmen://"),
+      std::string::npos);
   EXPECT_EQ(dolmen({"directory", "create", nobody, "--shards", "0"}).exit, kUsage);
   EXPECT_EQ(dolmen({"directory", "create", nobody, "--shards", "257"}).exit, kUsage);
   for (const std::string what : {"create", "ls"}) {
     expect_error(dolmen({"directory", what, nobody, "--patience", "0.1"}), kFailed,
                  "no node of the cluster answered at 127.0.0.1:1");
   }
-  EXPECT_EQ(dolmen({"object", "where", nobody, kNobody, "--reads", "old"}).exit, kUsage);
+  expect_error(dolmen({"object", "where", nobody, kNobody, "--reads", "old"}), kUsage,
+               "'old' is none of hint, lease, linearizable; see dolmen object where --help");
   expect_error(dolmen({"object", "where", nobody, kNobody, "--reads", "hint", "--patience", "0.1"}),
                kFailed, "no node of the cluster answered at 127.0.0.1:1");
   EXPECT_EQ(dolmen({"object", "move", nobody, kNobody, "south", "--cancel"}).exit, kUsage);

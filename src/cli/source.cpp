@@ -7,6 +7,7 @@
 #include "cli/command.hpp"
 #include "cli/progress.hpp"
 #include "node/open_space.hpp"
+#include "node/space_copy.hpp"
 #include "node/space_of_cluster.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -26,7 +27,7 @@ void add_source(CLI::App& command, Source& source) {
                   "the command")
       ->required();
   command.add_option("--patience", source.patience_s, "seconds without any answer of a cluster")
-      ->check(CLI::Range(0.0, kSourcePatienceMaxS))
+      ->check(number_between(0.0, kSourcePatienceMaxS))
       ->capture_default_str();
   add_progress(command, source.progress);
 }
@@ -43,6 +44,10 @@ Result<Space> open_source(const Source& source) {
   return node::open_space_of_cluster(
       env, source.directory, options,
       [&](std::uint64_t part, std::uint64_t whole) { bar.show(part, whole); });
+}
+
+bool is_empty_space(const Error& error) {
+  return error.code() == Errc::not_found && error.context() == node::kNothingYet;
 }
 
 int not_opened(const Source& source, const Error& error) {

@@ -25,6 +25,8 @@ void add_source(CLI::App& command, Source& source);
 
 /// Opens for looking only, as open_to_read() does. Of a cluster's space: as Space::open() does.
 [[nodiscard]] Result<Space> open_source(const Source& source);
+/// That nothing was ever made in it, so that there is no copy of it.
+[[nodiscard]] bool is_empty_space(const Error& error);
 /// Why it could not be opened, and what to do.
 int not_opened(const Source& source, const Error& error);
 

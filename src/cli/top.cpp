@@ -156,7 +156,7 @@ void print(const TopTable& table) {
   }
   std::printf("\n");
   print_line({{"GROUP", 5},
-              {"KIND", 6},
+              {"KIND", 9},
               {"LEADER", 6},
               {"ENTRY", 10},
               {"CALLS/S", 7},
@@ -173,7 +173,7 @@ void print(const TopTable& table) {
     char entry[32] = "-";
     if (group.stable_index) std::snprintf(entry, sizeof entry, "%.0f", *group.stable_index);
     print_line({{std::to_string(group.number), 5},
-                {group.kind, 6},
+                {group.kind, 9},
                 {group.leader == 0 ? "-" : std::to_string(group.leader), 6},
                 {entry, 10},
                 {count_text(group.calls_per_s), 7},
@@ -225,17 +225,14 @@ void add_top(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<TopOptions>();
   CLI::App* const command =
       add_command(app, "top", "what the nodes and groups of a cluster do, again and again",
-                  "dolmen top dolmen://127.0.0.1:7401?identity=keys/client-1.key", options->json);
-  command
-      ->add_option("ADDRESS", options->address,
-                   "of the cluster: dolmen://HOST:PORT[,HOST:PORT…][?identity=FILE]")
-      ->required();
+                  "dolmen top 'dolmen://127.0.0.1:7401?identity=keys/client-1.key'", options->json);
+  add_cluster_address(*command, options->address);
   command->add_flag("--once", options->once, "one table, and the end; so does --json");
   command->add_option("--interval", options->interval_s, "seconds between two looks")
-      ->check(CLI::Range(0.05, 3600.0))
+      ->check(number_between(0.05, 3600.0))
       ->capture_default_str();
   command->add_option("--patience", options->patience_s, "seconds that a look may take")
-      ->check(CLI::Range(0.0, kTopLongestS))
+      ->check(number_between(0.0, kTopLongestS))
       ->capture_default_str();
   command->callback([options, &chosen] { chosen.run = [options] { return top(*options); }; });
 }

@@ -109,7 +109,9 @@ void UpTest::look_into_space_and_logs() {
     ASSERT_TRUE(space.transact(*thing, [](dolmen::mut<LookedAt> t) { t->value = 4711; }));
     ASSERT_TRUE(space.close());
   }
-  expect_error(look({"ls", space_at("web")}), kFailed, "anything in that space yet");
+  EXPECT_EQ(look({"ls", space_at("web"), "--json"}).json(), Json::array());
+  EXPECT_EQ(look({"ls", space_at("web")}).out.find("OBJECT"), 0u);
+  expect_error(look({"stat", space_at("web")}), kFailed, "anything in that space yet");
   ASSERT_EQ(dolmen({"import", "things", address(), "web"}).exit, kOk);
   const Json listed = look({"ls", space_at("web"), "--json"}).json();
   EXPECT_EQ(listed, dolmen({"ls", "things", "--json"}).json());
@@ -230,10 +232,14 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   EXPECT_EQ(made, (Json{{"group", 2}, {"name", "web"}}));
   EXPECT_EQ(dolmen({"space", "create", address(), "web"}).out, "space web is group 2\n");
   expect_error(dolmen({"space", "create", address(), "two words"}), kFailed,
-               "a name, an address or a number is none");
+               "two words: a space's name has 1 to 63 characters");
   expect_error(dolmen({"space", "create", address(), ""}), kFailed, "a space without a name");
-  expect_error(dolmen({"space", "create", address(), "wide", "--size", "10"}), kFailed,
-               "invalid_argument");
+  expect_error(dolmen({"space", "create", address(), "wide", "--size", "10"}), kUsage,
+               "no number from 1 to 9");
+  expect_error(
+      dolmen({"serve", "cluster/node-1"}), kFailed,
+      "cluster/node-1: this node runs already: pid " + std::to_string(node_process(1).front()));
+  expect_error(dolmen(up("cluster")), kFailed, "somebody listens there");
   ASSERT_TRUE(has_groups(2));
 
   const Json whole = status();
@@ -394,18 +400,109 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   expect_error(dolmen({"serve", "cluster/node-1", "--metrics", "here"}), kFailed,
                "invalid_argument");
 
-  // The same command goes on with what is there; one node that dies ends all.
+  // The same command goes on with what is there, and no other one.
+  std::vector<std::string> other = up("cluster");
+  other[3] = "2";
+  expect_error(dolmen(other), kFailed,
+               "a cluster of 3 nodes is there, which goes on with -n 3 --host " + host() +
+                   " --port " + std::to_string(kPort));
   begin(up("cluster"));
   ASSERT_TRUE(has_groups(2));
   EXPECT_EQ(status()["cluster"], whole["cluster"]);
   EXPECT_NE(read_file(path("up.out")).find("dolmen status '" + address() + "&shm="),
             std::string::npos);
+  // One node that dies is started again, and the others go on meanwhile.
+  const std::vector<int> former = node_process(3);
   signal(3, SIGKILL);
-  EXPECT_EQ(end(), 128 + SIGKILL);
-  EXPECT_NE(read_file(path("up.err")).find("dolmen: node 3 ended with signal 9\n"),
+  EXPECT_TRUE(until([&] {
+    const auto now = node_process(3);
+    return now.size() == 1 && now != former;
+  }));
+  EXPECT_NE(read_file(path("up.err")).find("dolmen: node 3 ended with signal 9, and is started"),
             std::string::npos)
       << read_file(path("up.err"));
+  ASSERT_TRUE(has_groups(2));
+  EXPECT_EQ(terminate(), kOk);
   EXPECT_EQ(node_processes(), 0u);
+  const std::string said = read_file(path("up.out"));
+  EXPECT_EQ(said.find('{'), std::string::npos) << said;
+}
+
+TEST_F(UpTest, ANodeThatWasRemovedStaysAwayAndOneThatCannotRunIsGivenUp) {
+  std::vector<std::string> words = up("cluster");
+  words.emplace_back("--json");
+  begin(words);
+  ASSERT_TRUE(until([&] { return fs::exists(path("cluster/keys/client-1.key")); }));
+  ASSERT_TRUE(has_groups(1)) << read_file(path("up.err"));
+  const std::string shared = [&] {
+    const std::string at_it = Json::parse(read_file(path("up.out")))["address"];
+    return at_it.substr(at_it.find("&shm=") + 5);
+  }();
+  // A fourth node, which gets the seats of the one that is removed.
+  const std::string token = dolmen({"node", "token", address(), "--json"}).json()["token"];
+  ASSERT_EQ(dolmen({"node", "init", "fourth", "--listen", host() + ":7499", "--join", token}).exit,
+            kOk);
+  dolmen::sys::Children fourth;
+  ASSERT_TRUE(fourth.start(DOLMEN_COMMAND, {"serve", path("fourth"), "--quiet"}, {}));
+  ASSERT_EQ(dolmen({"node", "drain", address(), "1"}).exit, kOk);
+  ASSERT_TRUE(until([&] { return status()["nodes"][0]["seats"] == 0; }, 60)) << status();
+  ASSERT_TRUE(until([&] { return dolmen({"node", "remove", address(), "1"}).exit == kOk; }));
+  EXPECT_TRUE(until([&] {
+    return read_file(path("up.err")).find("node 1 was removed from the cluster, and is not") !=
+           std::string::npos;
+  })) << read_file(path("up.err"));
+  EXPECT_TRUE(node_process(1).empty());
+  EXPECT_EQ(node_process(2).size(), 1u);
+  // Killed, it leaves something in memory, which the next one does not take for its own.
+  const std::vector<int> upper = processes({"up", "cluster"});
+  ASSERT_EQ(upper.size(), 1u);
+  ASSERT_EQ(::kill(upper.front(), SIGKILL), 0);
+  EXPECT_EQ(end(), -SIGKILL);
+  ASSERT_TRUE(until([&] { return node_processes() == 0; }));
+  ASSERT_TRUE(fs::exists(shared)) << shared;
+  std::ofstream(shared + "/left") << "over";
+  // Without node 1; and node 2 cannot run, whose journal somebody has taken away.
+  fs::rename(path("cluster/node-2/journal"), path("journal"));
+  std::ofstream(path("cluster/node-2/journal")) << "text";
+  begin(words);
+  ASSERT_TRUE(until([&] {
+    return read_file(path("up.err")).find("node 2 ended with exit code 1, 3 times in a row") !=
+           std::string::npos;
+  })) << read_file(path("up.err"));
+  EXPECT_FALSE(fs::exists(shared + "/left"));
+  EXPECT_EQ(node_process(3).size(), 1u) << "the others go on";
+  EXPECT_TRUE(node_process(1).empty());
+  const std::string now = Json::parse(read_file(path("up.out")))["address"];
+  EXPECT_EQ(now.find(at(1)), std::string::npos) << now;
+  EXPECT_EQ(terminate(), kOk);
+  EXPECT_EQ(Json::parse(read_file(path("up.out")))["address"], now) << "one document, to the end";
+  EXPECT_FALSE(fs::exists(shared));
+  fourth.terminate();
+  while (fourth.running() > 0) ASSERT_TRUE(fourth.wait());
+}
+
+TEST_F(UpTest, NamesOfHostsAreLookedUp) {
+  std::vector<std::string> words = up("cluster");
+  words[3] = "1";
+  words[5] = "localhost";
+  // Of an address that is not this test's alone.
+  const int port = 10'000 + ::getpid() % 20'000;
+  words[7] = std::to_string(port);
+  words.emplace_back("--no-shm");
+  begin(words);
+  const std::string identity = "?identity=" + path("cluster/keys/client-1.key");
+  const auto asked = [&](const std::string& nodes) {
+    return dolmen({"status", "dolmen://" + nodes + identity, "--json", "--patience", "5"});
+  };
+  const std::string named = "localhost:" + std::to_string(port + 1);
+  ASSERT_TRUE(until([&] { return asked(named).exit == kOk; })) << read_file(path("up.err"));
+  EXPECT_EQ(read_file(path("cluster/node-1/node")).find("localhost"), std::string::npos);
+  EXPECT_EQ(asked("two..dots:1," + named).exit, kOk);
+  const auto begun = Clock::now();
+  expect_error(asked("two..dots:1"), kFailed, "not_found: a host called two..dots");
+  EXPECT_LT(seconds_since(begun), 4.0) << "nobody was waited for";
+  EXPECT_EQ(terminate(), kOk) << read_file(path("up.err"));
+  expect_error(dolmen({"up", "other", "--host", "two..dots"}), kFailed, "a host called two..dots");
 }
 
 // Whoever says something else is told so, node or client.

@@ -11,6 +11,7 @@
 
 #include "node/cluster_metrics.hpp"
 #include "node/job.hpp"
+#include "node/places.hpp"
 #include "node/replicated_client.hpp"
 #include "node/space_import.hpp"
 #include "security/text.hpp"
@@ -34,19 +35,6 @@ std::string state_of(const cluster::RootNode& one) {
   if (one.state == cluster::NodeState::removed) return "removed";
   if (one.is_lost) return "lost";
   return one.state == cluster::NodeState::draining ? "draining" : "active";
-}
-
-std::string kind_of(const cluster::RootGroup& group) {
-  if (group.is_directory()) return "directory";
-  switch (group.kind) {
-    case cluster::GroupKind::root:
-      return "root";
-    case cluster::GroupKind::index:
-      return "index";
-    case cluster::GroupKind::space:
-      break;
-  }
-  return "space";
 }
 
 cluster::ClientRights rights_in(const ClientGrant& grant) {
@@ -123,7 +111,7 @@ static ClusterStatus status_of(const cluster::RootState& map) {
     ClusterStatus::Group group{
         .number = number,
         .name = one.name,
-        .kind = kind_of(one),
+        .kind = node::text_of(one),
         .is_ordered = one.shape && one.shape->table == cluster::TableKind::ordered,
         .size = one.size,
         .adding = one.change ? one.change->add : 0,
@@ -166,7 +154,7 @@ Result<Cluster> Cluster::open(std::string_view address, std::chrono::millisecond
 
 Result<Cluster> Cluster::open(const ClusterAddress& address, std::chrono::milliseconds patience) {
   auto impl = std::make_unique<Impl>();
-  impl->addresses = address.nodes;
+  DOLMEN_TRY(impl->addresses, node::seeds_of(*sys::linux_env().network, address.nodes));
   DOLMEN_TRY(impl->self, node::identity_of(address));
   DOLMEN_CHECK(impl->refresh(deadline_in(patience)));
   return Cluster(std::move(impl));
@@ -203,16 +191,20 @@ Result<ClusterStatus> Cluster::status(std::chrono::milliseconds patience) {
   return result;
 }
 
-Result<ClusterMetrics> Cluster::metrics(std::chrono::milliseconds patience) {
-  const std::uint64_t deadline_ns = deadline_in(patience);
-  DOLMEN_CHECK(impl_->refresh(deadline_ns));
-  if (!impl_->metrics) {
-    DOLMEN_TRY(impl_->metrics, node::MetricsClient::make(sys::linux_env(), impl_->self));
+Result<std::map<cluster::NodeNumber, std::string>> Cluster::Impl::figures(
+    std::uint64_t deadline_ns) {
+  DOLMEN_CHECK(refresh(deadline_ns));
+  if (!metrics) {
+    DOLMEN_TRY(metrics, node::MetricsClient::make(sys::linux_env(), self));
   }
   // Who answers does so at once; whoever does not is not waited for.
   constexpr std::uint64_t kLookNs = 500'000'000;
   const std::uint64_t until_ns = std::min(deadline_ns, now_ns() + kLookNs);
-  DOLMEN_TRY(auto texts, impl_->metrics->ask(impl_->map, impl_->self, until_ns));
+  return metrics->ask(map, self, until_ns);
+}
+
+Result<ClusterMetrics> Cluster::metrics(std::chrono::milliseconds patience) {
+  DOLMEN_TRY(auto texts, impl_->figures(deadline_in(patience)));
   ClusterMetrics result{.status = status_of(impl_->map)};
   for (auto& [number, text] : texts) result.nodes.push_back({number, std::move(text)});
   return result;
@@ -221,6 +213,12 @@ Result<ClusterMetrics> Cluster::metrics(std::chrono::milliseconds patience) {
 Result<std::uint32_t> Cluster::create_space(std::string_view name, std::uint32_t size,
                                             std::chrono::milliseconds patience) {
   if (name.empty()) return fail(Errc::invalid_argument, "a space without a name");
+  if (!cluster::is_word(name, cluster::kGroupNameBytesMax)) {
+    return fail(Errc::invalid_argument,
+                interned(std::string(name) + ": a space's name has 1 to 63 characters, none of "
+                                             "them blank or a control character"));
+  }
+  DOLMEN_CHECK(node::check_size(size));
   const std::uint64_t deadline_ns = deadline_in(patience);
   const cluster::root::CreateGroup create{
       .kind = cluster::GroupKind::space, .name = std::string(name), .size = size};

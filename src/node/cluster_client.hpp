@@ -44,6 +44,12 @@ namespace node {
   return std::chrono::milliseconds(deadline_ns > now ? (deadline_ns - now) / 1'000'000 : 0);
 }
 
+/// Of how many nodes a group shall be. Errors: invalid_argument.
+[[nodiscard]] inline Result<void> check_size(std::uint32_t size) {
+  if (size >= 1 && size <= cluster::kGroupSizeMax) return {};
+  return fail(Errc::invalid_argument, "how many nodes keep it: 1 to 9", size);
+}
+
 }  // namespace node
 
 struct Cluster::Impl {
@@ -151,9 +157,18 @@ struct Cluster::Impl {
     return cluster::decode_root_reply(*bytes);
   }
 
-  /// An index of either kind. Errors: already_exists, invalid_argument, those of tell().
+  /// An index of either kind, each shard of which has a table of `table_bytes`. Errors:
+  /// already_exists, invalid_argument, out_of_memory (too few nodes have room for one), those of
+  /// tell().
   [[nodiscard]] Result<void> make_index(const cluster::root::CreateIndex& command,
+                                        std::uint64_t table_bytes,
                                         std::chrono::milliseconds patience);
+  /// Whether enough of the nodes that answer have memory for such a table, as far as they say.
+  [[nodiscard]] Result<void> check_room(std::uint64_t table_bytes, std::uint32_t size,
+                                        std::uint64_t deadline_ns);
+  /// Figures of the nodes that answer, as Cluster::metrics().
+  [[nodiscard]] Result<std::map<cluster::NodeNumber, std::string>> figures(
+      std::uint64_t deadline_ns);
   /// The groups that are its shards, of which the map says what they are. Errors: not_found,
   /// wrong_type (of the other kind).
   [[nodiscard]] Result<std::vector<cluster::GroupNumber>> find_index(

@@ -7,6 +7,7 @@
 
 #include "node/cluster_map.hpp"
 #include "node/cluster_node.hpp"
+#include "node/places.hpp"
 #include "replication/journal.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -242,10 +243,15 @@ Result<std::optional<security::JoinToken>> token_of(const NodeOptions& options) 
 
 }  // namespace
 
-Result<void> ClusterNode::create(const NodeOptions& options, std::chrono::milliseconds patience) {
+Result<void> ClusterNode::create(const NodeOptions& given, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(security::prepare());
-  DOLMEN_TRY(const auto token, token_of(options));
-  DOLMEN_CHECK(check(options, token));
+  DOLMEN_TRY(const auto token, token_of(given));
+  DOLMEN_CHECK(check(given, token));
+  NodeOptions options = given;
+  sys::Network& network = *sys::linux_env().network;
+  DOLMEN_TRY(options.address, node::place_of(network, given.address));
+  DOLMEN_TRY(options.founders, node::place_of_each(network, given.founders));
+  DOLMEN_CHECK(check(options, token));  // two names may be one place
   // Wrong files are said before anything is made.
   if (!token) DOLMEN_CHECK(identity_in(options));
   const std::uint64_t now_ns = sys::linux_env().clock->monotonic_ns();

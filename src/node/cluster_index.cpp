@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Indexes of a cluster, of both kinds, as their clients make and find them.
+#include <algorithm>
 #include <array>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,13 +15,47 @@
 #include "node/cluster_client.hpp"
 #include "node/index_machine.hpp"
 #include "node/index_reads.hpp"
+#include "node/metrics_text.hpp"
 #include "node/ordered_machine.hpp"
 #include "node/ordered_reads.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen {
 
+Result<void> Cluster::Impl::check_room(std::uint64_t table_bytes, std::uint32_t size,
+                                       std::uint64_t deadline_ns) {
+  DOLMEN_TRY(const auto texts, figures(deadline_ns));
+  std::size_t nodes = 0;
+  for (const auto& [number, one] : map.nodes()) {
+    if (map.node(number) != nullptr && !one.is_lost) ++nodes;
+  }
+  std::size_t too_small = 0;
+  std::string said;
+  for (const auto& [number, text] : texts) {
+    const auto samples = node::parse_metrics(text);
+    if (!samples) continue;
+    const auto room =
+        std::ranges::find(*samples, "dolmen_memory_machine_bytes", &node::MetricSample::name);
+    // 0: not known.
+    if (room == samples->end() || room->value >= static_cast<double>(table_bytes) ||
+        room->value == 0) {
+      continue;
+    }
+    ++too_small;
+    said += (said.empty() ? "node " : ", node ") + std::to_string(number) + " has " +
+            std::to_string(static_cast<std::uint64_t>(room->value) >> 20) + " MiB";
+  }
+  // Where they are put those decide that have one, as long as they are a majority.
+  const std::size_t seats = std::min<std::size_t>(size, nodes);
+  if (too_small == 0 || nodes - std::min(nodes, too_small) > seats / 2) return {};
+  return fail(Errc::out_of_memory,
+              interned("each shard is a table of " + std::to_string(table_bytes >> 20) +
+                       " MiB in the memory of its nodes: " + said),
+              table_bytes);
+}
+
 Result<void> Cluster::Impl::make_index(const cluster::root::CreateIndex& command,
+                                       std::uint64_t table_bytes,
                                        std::chrono::milliseconds patience) {
   if (!cluster::is_index_name(command.name)) {
     return fail(Errc::invalid_argument, "an index's name: 1 to 59 characters, no blank and no /");
@@ -27,7 +63,13 @@ Result<void> Cluster::Impl::make_index(const cluster::root::CreateIndex& command
   if (command.shards < 1 || command.shards > cluster::kIndexShardsMax) {
     return fail(Errc::invalid_argument, "shards of an index: 1 to 256", command.shards);
   }
-  DOLMEN_TRY(const cluster::RootReply reply, tell(command, patience));
+  DOLMEN_CHECK(node::check_size(command.size));
+  const std::uint64_t deadline_ns = node::deadline_in(patience);
+  DOLMEN_CHECK(refresh(deadline_ns));
+  if (map.index_named(command.name).empty()) {
+    DOLMEN_CHECK(check_room(table_bytes, command.size, deadline_ns));
+  }
+  DOLMEN_TRY(const cluster::RootReply reply, tell(command, node::left_until(deadline_ns)));
   if (reply.is_ok()) return {};
   if (reply.status == cluster::RootStatus::name_taken) {
     return fail(Errc::already_exists,
@@ -57,7 +99,7 @@ Result<std::vector<cluster::GroupNumber>> Cluster::Impl::find_index(
 Result<void> Cluster::create_index(std::string_view name, std::uint32_t shards, std::uint32_t size,
                                    const IndexShardOptions& each,
                                    std::chrono::milliseconds patience) {
-  DOLMEN_CHECK(node::IndexMachine::geometry_of(each));
+  DOLMEN_TRY(const cluster::IndexGeometry geometry, node::IndexMachine::geometry_of(each));
   std::uint64_t seed = each.seed;
   while (seed == 0) {
     std::array<std::byte, 8> random{};
@@ -70,7 +112,7 @@ Result<void> Cluster::create_index(std::string_view name, std::uint32_t shards, 
                             .seed = seed,
                             .bucket_bytes = each.bucket_bytes,
                             .record_bytes = each.record_bytes},
-                           patience);
+                           geometry.region_bytes(), patience);
 }
 
 Result<Index> Cluster::index(std::string_view name, const IndexOptions& options,
@@ -87,7 +129,7 @@ Result<void> Cluster::create_ordered_index(std::string_view name,
                                            std::span<const OrderedIndex::Value> splits,
                                            std::uint32_t size, const OrderedShardOptions& each,
                                            std::chrono::milliseconds patience) {
-  DOLMEN_CHECK(node::OrderedMachine::geometry_of(each));
+  DOLMEN_TRY(const cluster::OrderedGeometry geometry, node::OrderedMachine::geometry_of(each));
   if (splits.size() >= cluster::kIndexShardsMax) {
     return fail(Errc::invalid_argument, "splits of an index: at most 255", splits.size());
   }
@@ -105,7 +147,7 @@ Result<void> Cluster::create_ordered_index(std::string_view name,
     return fail(Errc::invalid_argument,
                 "splits of an index: they rise, and have 1 to 128 bytes each, 6144 together");
   }
-  return impl_->make_index(command, patience);
+  return impl_->make_index(command, geometry.region_bytes(), patience);
 }
 
 Result<OrderedIndex> Cluster::ordered_index(std::string_view name, const IndexOptions& options,

@@ -95,8 +95,9 @@ Result<Asked> ask_at(const std::string& where, const security::LinkSelf& self,
 
 }  // namespace
 
-const char* text_of(cluster::GroupKind kind) noexcept {
-  switch (kind) {
+const char* text_of(const cluster::RootGroup& group) noexcept {
+  if (group.is_directory()) return "directory";
+  switch (group.kind) {
     case cluster::GroupKind::root:
       return "root";
     case cluster::GroupKind::index:

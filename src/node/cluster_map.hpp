@@ -17,8 +17,8 @@
 
 namespace dolmen::node {
 
-/// "root", "space" or "index".
-[[nodiscard]] const char* text_of(cluster::GroupKind kind) noexcept;
+/// "root", "space", "index" or "directory".
+[[nodiscard]] const char* text_of(const cluster::RootGroup& group) noexcept;
 /// The cluster's id as 32 hexadecimal digits.
 [[nodiscard]] std::string id_of(const cluster::RootState& map);
 

@@ -286,6 +286,19 @@ Result<void> Cluster::drain_group(std::uint32_t group, std::chrono::milliseconds
 Result<void> Cluster::undrain_group(std::uint32_t group, std::chrono::milliseconds patience) {
   const std::uint64_t deadline_ns = node::deadline_in(patience);
   DOLMEN_CHECK(impl_->space_called(group, deadline_ns));
+  DOLMEN_CHECK(impl_->refresh(deadline_ns));
+  // Who closed it sends it nothing any more, for ever.
+  for (const auto& [other, one] : impl_->map.groups()) {
+    const bool is_space = one.kind == cluster::GroupKind::space && !one.is_directory();
+    if (!is_space || other == group) continue;
+    DOLMEN_TRY(ReplicatedClient* const its, impl_->client_of(other, deadline_ns));
+    DOLMEN_TRY(const HomeListing listing,
+               list(*its, {.kind = HomeQuery::Kind::closed, .group = group}, deadline_ns));
+    if (!listing.is_closed) continue;
+    return fail(Errc::unsupported,
+                "its drain was finished, which is for good: no other space gives it objects",
+                group);
+  }
   DOLMEN_TRY(ReplicatedClient* const client, impl_->client_of(group, deadline_ns));
   DOLMEN_TRY(const HomeReply reply,
              ask_space(*client, {.kind = HomeRequest::Kind::undrain}, deadline_ns));

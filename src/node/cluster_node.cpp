@@ -8,6 +8,7 @@
 #include "node/hand_over.hpp"
 #include "node/job.hpp"
 #include "node/node_metrics.hpp"
+#include "node/places.hpp"
 #include "replication/journal.hpp"
 #include "sys/linux/linux.hpp"
 
@@ -66,7 +67,13 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   DOLMEN_TRY(impl->disk, sys::open_directory(directory, sys::DirectoryMode::open_existing));
   DOLMEN_TRY(auto disk,
              sys::open_directory(directory + node::kJournal, sys::DirectoryMode::open_or_create));
-  DOLMEN_TRY(auto journal, replication::Journal::open(env, std::move(disk), {}));
+  auto opened = replication::Journal::open(env, std::move(disk), {});
+  if (!opened && opened.error().code() == Errc::held) {
+    return fail(
+        Errc::held,
+        interned(directory + ": this node runs already: " + std::string(opened.error().context())));
+  }
+  DOLMEN_TRY(auto journal, std::move(opened));
 
   // Who knows of nobody would wait for ever.
   auto map = node::ClusterCore::read_map(*impl->disk);
@@ -203,7 +210,8 @@ const std::string& ClusterNode::Impl::say_figures() {
 Result<void> ClusterNode::Impl::serve_metrics() {
   if (options.metrics.empty()) return {};
   const sys::Env& env = sys::linux_env();
-  DOLMEN_TRY(const sys::NetworkAddress listen, node::address(options.metrics));
+  DOLMEN_TRY(const std::string place, node::place_of(*env.network, options.metrics));
+  DOLMEN_TRY(const sys::NetworkAddress listen, node::address(place));
   DOLMEN_TRY(metrics, node::MetricsServer::make({.listen = listen}, *env.network, *env.clock,
                                                 [this] { endpoint->wake(); }));
   DOLMEN_TRY(metrics_thread,

@@ -15,6 +15,7 @@
 #include "node/cluster_client.hpp"
 #include "node/cluster_identity.hpp"
 #include "node/cluster_map.hpp"
+#include "node/places.hpp"
 #include "node/replicated_client.hpp"
 #include "node/replicated_group.hpp"
 #include "node/shard_machine.hpp"
@@ -287,7 +288,8 @@ Result<GroupLog> read_group_log(const ClusterAddress& address, const GroupLogQue
                                 std::chrono::milliseconds patience) {
   const std::uint64_t deadline_ns = deadline_in(patience);
   DOLMEN_TRY(security::LinkSelf self, identity_of(address));
-  DOLMEN_TRY(const cluster::RootState map, fetch_map(address.nodes, self, deadline_ns));
+  DOLMEN_TRY(const auto seeds, seeds_of(*sys::linux_env().network, address.nodes));
+  DOLMEN_TRY(const cluster::RootState map, fetch_map(seeds, self, deadline_ns));
   self.trust = trust_of(map, *self.key, now_s());
   const cluster::GroupNumber number = number_of(map, question.group);
   if (number == 0) {

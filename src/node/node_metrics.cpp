@@ -27,6 +27,7 @@ constexpr std::array kFamilies{
     MetricFamily{"dolmen_map_version", gauge, "Of the cluster's map that the node knows."},
     MetricFamily{"dolmen_replicas", gauge, "Replicas that the node keeps."},
     MetricFamily{"dolmen_memory_resident_bytes", gauge, "Memory that the process has in use."},
+    MetricFamily{"dolmen_memory_machine_bytes", gauge, "Memory that the machine has."},
     MetricFamily{"dolmen_disk_free_bytes", gauge, "Room on the disk of the node's directory."},
     MetricFamily{"dolmen_disk_used_bytes", gauge, "Disk that the node's files take."},
     MetricFamily{"dolmen_journal_tail_bytes", gauge, "Journal behind its last checkpoint."},
@@ -123,7 +124,7 @@ class Writer {
   [[nodiscard]] static std::string labels_of_group(cluster::GroupNumber number,
                                                    const cluster::RootGroup* group) {
     return labels_of({{"group", std::to_string(number)},
-                      {"kind", group == nullptr ? "unknown" : text_of(group->kind)},
+                      {"kind", group == nullptr ? "unknown" : text_of(*group)},
                       {"name", group == nullptr ? "" : group->name}});
   }
 
@@ -139,7 +140,7 @@ class Writer {
                                : inside->replica->role() == log::Role::candidate
                                    ? "candidate"
                                    : (inside->replica->is_voter() ? "follower" : "learner");
-      ++replicas_[{group == nullptr ? "unknown" : text_of(group->kind), role}];
+      ++replicas_[{group == nullptr ? "unknown" : text_of(*group), role}];
       if (!inside) continue;
       rows_.push_back({number, labels_of_group(number, group), *inside});
     }
@@ -161,6 +162,7 @@ class Writer {
       text_.add(labels_of({{"kind", what.first}, {"role", what.second}}), count);
     }
     write_one("dolmen_memory_resident_bytes", node_.env.process->resident_bytes());
+    write_one("dolmen_memory_machine_bytes", node_.env.process->machine_bytes());
   }
 
   void write_journal() {

@@ -3,6 +3,7 @@
 // Changing the members of a group from outside: what the leader is asked for, step by step.
 #include <algorithm>
 
+#include "node/places.hpp"
 #include "node/replicated_client.hpp"
 
 namespace dolmen {
@@ -169,13 +170,13 @@ Result<void> ReplicatedClient::add_member(std::uint32_t member, const std::strin
   const std::uint64_t deadline_ns = Impl::deadline_in(patience);
   const fabric::NodeId node{member};
   if (member == 0) return fail(Errc::invalid_argument, "a member's number", member);
-  DOLMEN_CHECK(node::address(address));
+  DOLMEN_TRY(const std::string place, node::place_of(*sys::linux_env().network, address));
   DOLMEN_TRY(const log::Configuration now, impl_->members_now(deadline_ns));
   if (of_node(now.voters, node) != log::ReplicaId{}) {
     return fail(Errc::already_exists, "a member with this number, which votes", member);
   }
-  DOLMEN_TRY(const log::ReplicaId id, impl_->replica_at(node, address, deadline_ns, progress));
-  return impl_->take_in(now, id, {}, address, deadline_ns, progress);
+  DOLMEN_TRY(const log::ReplicaId id, impl_->replica_at(node, place, deadline_ns, progress));
+  return impl_->take_in(now, id, {}, place, deadline_ns, progress);
 }
 
 Result<void> ReplicatedClient::remove_member(std::uint32_t member,
@@ -201,17 +202,21 @@ Result<void> ReplicatedClient::replace_member(std::uint32_t member, const std::s
                                               const ReplicatedProgressSink& progress) {
   const std::uint64_t deadline_ns = Impl::deadline_in(patience);
   const fabric::NodeId node{member};
+  std::string place;  // none: where it was
+  if (!address.empty()) {
+    DOLMEN_TRY(place, node::place_of(*sys::linux_env().network, address));
+  }
   DOLMEN_TRY(const log::Configuration now, impl_->members_now(deadline_ns));
   const log::ReplicaId old = of_node(now.voters, node);
   if (old == log::ReplicaId{}) {
     return fail(Errc::not_found, "a member with this number, which votes", member);
   }
-  DOLMEN_TRY(const log::ReplicaId id, impl_->replica_at(node, address, deadline_ns, progress));
+  DOLMEN_TRY(const log::ReplicaId id, impl_->replica_at(node, place, deadline_ns, progress));
   if (id == old) {
     return fail(Errc::already_exists,
                 "the member that runs there is the one that votes, and has its disk", member);
   }
-  return impl_->take_in(now, id, old, address, deadline_ns, progress);
+  return impl_->take_in(now, id, old, place, deadline_ns, progress);
 }
 
 }  // namespace dolmen

@@ -10,6 +10,7 @@
 #include "fabric/joined_endpoint.hpp"
 #include "fabric/shm.hpp"
 #include "node/cluster_identity.hpp"
+#include "node/places.hpp"
 #include "sys/linux/linux.hpp"
 
 namespace dolmen::node {
@@ -111,8 +112,8 @@ Result<void> plan_shared(const ReplicatedGroup& group, GroupPlan& result) {
 
 Result<void> plan_tcp(const ReplicatedGroup& group, GroupPlan& result) {
   for (std::size_t i = 0; i < group.members.size(); ++i) {
-    const std::string& text = group.members[i];
-    if (text == "-") continue;
+    if (group.members[i] == "-") continue;
+    DOLMEN_TRY(const std::string text, place_of(*sys::linux_env().network, group.members[i]));
     DOLMEN_TRY(sys::NetworkAddress where, address(text));
     const bool is_twice = std::ranges::any_of(
         result.members, [&](const fabric::TcpPeer& peer) { return peer.address == where; });

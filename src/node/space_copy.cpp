@@ -237,7 +237,7 @@ class Exporter {
 Result<SpaceHead> head_of(ReplicatedClient& client, std::chrono::milliseconds patience) {
   DOLMEN_TRY(const auto told, query_space(client, kHeadQuery, {}, patience));
   DOLMEN_TRY(const SpaceHead head, decode_space_head(told));
-  if (head.head.space.is_null()) return fail(Errc::not_found, "anything in that space yet");
+  if (head.head.space.is_null()) return fail(Errc::not_found, kNothingYet);
   return head;
 }
 

@@ -20,6 +20,9 @@
 
 namespace dolmen::node {
 
+/// What an export of a space says (not_found) in which nothing was ever made.
+inline constexpr const char* kNothingYet = "anything in that space yet";
+
 struct CopySummary {
   ObjectId space;             ///< which the copy is, too
   std::uint64_t commit = 0;   ///< the last one in it, by the count of where it comes from

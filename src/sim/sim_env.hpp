@@ -61,6 +61,7 @@ class SimProcess final : public sys::Process {
   bool fence_threads() noexcept override { return false; }
   bool is_alive(std::uint64_t pid) noexcept override { return pid == pid_; }
   std::uint64_t resident_bytes() noexcept override { return 0; }
+  std::uint64_t machine_bytes() noexcept override { return 0; }
 
  private:
   const std::uint64_t pid_;

@@ -228,6 +228,12 @@ class StreamWorld::Host final : public sys::Network {
  public:
   Host(StreamWorld& world, std::string address) : world_(world), address_(std::move(address)) {}
 
+  /// Hosts here have no other names.
+  Result<std::vector<std::string>> resolve(const std::string& host) override {
+    if (world_.hosts_.contains(host)) return std::vector{host};
+    return fail(Errc::not_found, interned(host + ": no simulated host"));
+  }
+
   Result<std::unique_ptr<sys::Listener>> listen(const sys::NetworkAddress& address) override {
     if (address.host != address_) return fail(Errc::io_error, "not an address of this host");
     sys::NetworkAddress actual = address;

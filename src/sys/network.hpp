@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// TCP as an interface: streams that never block, and one place to wait for all of them. Names are
-// not looked up here; hosts are numeric addresses. No call raises a signal or throws but for
+// TCP as an interface: streams that never block, and one place to wait for all of them. Hosts are
+// numeric addresses; resolve() says those of a name. No call raises a signal or throws but for
 // memory.
 //
 // Thread contract: a socket, listener or poller is used by one thread at a time; Poller::wake() may
@@ -14,6 +14,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include <dolmen/error.hpp>
 
@@ -90,6 +91,11 @@ class Poller {
 class Network {
  public:
   virtual ~Network() = default;
+  /// The numeric addresses of a host, each once, those of IPv4 first; of a numeric one itself. Asks
+  /// whomever the system asks (files, name servers), and blocks until that answered or was given
+  /// up: seconds, where no name server is there. Errors: not_found (with what to do),
+  /// out_of_memory.
+  [[nodiscard]] virtual Result<std::vector<std::string>> resolve(const std::string& host) = 0;
   /// Errors: invalid_argument (no numeric address), already_exists (somebody listens there), limit,
   /// io_error (no such address here, no right to the port).
   [[nodiscard]] virtual Result<std::unique_ptr<Listener>> listen(const NetworkAddress& address) = 0;

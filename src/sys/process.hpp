@@ -41,6 +41,8 @@ class Process {
   [[nodiscard]] virtual bool is_alive(std::uint64_t pid) noexcept = 0;
   /// Memory that this process has in use, shared pages included; 0: not known.
   [[nodiscard]] virtual std::uint64_t resident_bytes() noexcept = 0;
+  /// Memory that the machine has; 0: not known.
+  [[nodiscard]] virtual std::uint64_t machine_bytes() noexcept = 0;
 };
 
 }  // namespace dolmen::sys

@@ -33,6 +33,7 @@ class CountingProcess final : public sys::Process {
   }
   bool is_alive(std::uint64_t pid) noexcept override { return real_.is_alive(pid); }
   std::uint64_t resident_bytes() noexcept override { return real_.resident_bytes(); }
+  std::uint64_t machine_bytes() noexcept override { return real_.machine_bytes(); }
   bool fence_threads() noexcept override {
     if (fences_ == Fences::refused || !real_.fence_threads()) return false;
     count.fetch_add(1);

@@ -4,13 +4,17 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <ctime>
 
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <dolmen/assert.hpp>
+
 #include "sys/linux/file.hpp"
+#include "sys/linux/parts.hpp"
 #include "sys/linux/system_error.hpp"
 
 namespace dolmen::sys {
@@ -24,9 +28,11 @@ Children::~Children() {
   }
 }
 
-Result<std::size_t> Children::start(
-    const std::string& program, const std::vector<std::string>& arguments,
-    const std::vector<std::pair<std::string, std::string>>& variables) {
+namespace {
+
+/// Its process id.
+Result<int> run(const std::string& program, const std::vector<std::string>& arguments,
+                const std::vector<std::pair<std::string, std::string>>& variables) {
   std::vector<char*> words;
   words.push_back(const_cast<char*>(program.c_str()));
   for (const std::string& word : arguments) words.push_back(const_cast<char*>(word.c_str()));
@@ -44,7 +50,6 @@ Result<std::size_t> Children::start(
   }
   environment.push_back(nullptr);
 
-  pids_.reserve(pids_.size() + 1);
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) return system_failure(errno, "fork");
@@ -53,8 +58,26 @@ Result<std::size_t> Children::start(
     if (::getppid() == parent) ::execvpe(program.c_str(), words.data(), environment.data());
     ::_exit(127);
   }
+  return pid;
+}
+
+}  // namespace
+
+Result<std::size_t> Children::start(
+    const std::string& program, const std::vector<std::string>& arguments,
+    const std::vector<std::pair<std::string, std::string>>& variables) {
+  pids_.reserve(pids_.size() + 1);
+  DOLMEN_TRY(const int pid, run(program, arguments, variables));
   pids_.push_back(pid);
   return pids_.size() - 1;
+}
+
+Result<void> Children::start_again(
+    std::size_t number, const std::string& program, const std::vector<std::string>& arguments,
+    const std::vector<std::pair<std::string, std::string>>& variables) {
+  DOLMEN_ASSERT(number < pids_.size() && pids_[number] == 0);
+  DOLMEN_TRY(pids_[number], run(program, arguments, variables));
+  return {};
 }
 
 void Children::terminate() const noexcept {
@@ -68,6 +91,26 @@ Result<std::optional<std::pair<std::size_t, Child::End>>> Children::wait() {
   const pid_t pid = ::waitpid(-1, &status, 0);
   if (pid < 0 && errno == EINTR) return std::nullopt;
   if (pid < 0) return system_failure(errno, "waitpid");
+  return note(pid, status);
+}
+
+Result<std::optional<std::pair<std::size_t, Child::End>>> Children::wait_until(
+    std::uint64_t until_ns) {
+  constexpr std::uint64_t kLookNs = 20'000'000;
+  for (;;) {
+    int status = 0;
+    const pid_t pid = ::waitpid(-1, &status, WNOHANG);
+    if (pid > 0) return note(pid, status);
+    if (pid < 0 && errno != ECHILD) return system_failure(errno, "waitpid");
+    const std::uint64_t now_ns = linux_clock().monotonic_ns();
+    if (now_ns >= until_ns) return std::nullopt;
+    timespec pause{};
+    pause.tv_nsec = static_cast<long>(std::min(until_ns - now_ns, kLookNs));
+    if (::nanosleep(&pause, nullptr) != 0) return std::nullopt;  // by a signal
+  }
+}
+
+std::optional<std::pair<std::size_t, Child::End>> Children::note(int pid, int status) {
   const auto found = std::ranges::find(pids_, pid);
   if (found == pids_.end()) return std::nullopt;
   *found = 0;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -31,13 +32,22 @@ class Children {
   [[nodiscard]] Result<std::size_t> start(
       const std::string& program, const std::vector<std::string>& arguments,
       const std::vector<std::pair<std::string, std::string>>& variables);
+  /// The same in the place of one that has ended, with its number.
+  [[nodiscard]] Result<void> start_again(
+      std::size_t number, const std::string& program, const std::vector<std::string>& arguments,
+      const std::vector<std::pair<std::string, std::string>>& variables);
   /// Asks all that run to end (SIGTERM); for signal handlers, too.
   void terminate() const noexcept;
   /// Blocks until one of them has ended, or a signal came (nothing). Requires: one runs.
   [[nodiscard]] Result<std::optional<std::pair<std::size_t, Child::End>>> wait();
+  /// … or the monotonic clock has come so far. One need not run.
+  [[nodiscard]] Result<std::optional<std::pair<std::size_t, Child::End>>> wait_until(
+      std::uint64_t until_ns);
   [[nodiscard]] std::size_t running() const noexcept;
 
  private:
+  [[nodiscard]] std::optional<std::pair<std::size_t, Child::End>> note(int pid, int status);
+
   std::vector<int> pids_;  ///< 0: has ended
 };
 

@@ -9,9 +9,11 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -294,8 +296,43 @@ class LinuxPoller final : public Poller {
   std::atomic<bool> woken_ = false;
 };
 
+/// What the system's look-up says of a name.
+std::unexpected<Error> no_such_host(const std::string& host, int code) {
+  if (code == EAI_MEMORY) return fail(Errc::out_of_memory, "look up a host");
+  return fail(Errc::not_found,
+              interned("a host called " + host + " (" + ::gai_strerror(code) +
+                       "): a numeric address does without a name, and /etc/hosts may have it"));
+}
+
 class LinuxNetwork final : public Network {
  public:
+  Result<std::vector<std::string>> resolve(const std::string& host) override {
+    if (system_address({.host = host})) return std::vector{host};
+    addrinfo wanted{};
+    wanted.ai_family = AF_UNSPEC;
+    wanted.ai_socktype = SOCK_STREAM;
+    wanted.ai_flags = AI_ADDRCONFIG;
+    addrinfo* first = nullptr;
+    const int code = ::getaddrinfo(host.c_str(), nullptr, &wanted, &first);
+    if (code != 0) return no_such_host(host, code);
+    std::vector<std::string> found;
+    for (const int family : {AF_INET, AF_INET6}) {
+      for (const addrinfo* one = first; one != nullptr; one = one->ai_next) {
+        std::array<char, INET6_ADDRSTRLEN> text{};
+        if (one->ai_family != family) continue;
+        const void* const bytes =
+            family == AF_INET ? static_cast<const void*>(
+                                    &reinterpret_cast<const sockaddr_in*>(one->ai_addr)->sin_addr)
+                              : &reinterpret_cast<const sockaddr_in6*>(one->ai_addr)->sin6_addr;
+        if (::inet_ntop(family, bytes, text.data(), text.size()) == nullptr) continue;
+        if (std::ranges::find(found, text.data()) == found.end()) found.emplace_back(text.data());
+      }
+    }
+    ::freeaddrinfo(first);
+    if (found.empty()) return no_such_host(host, EAI_NONAME);
+    return found;
+  }
+
   Result<std::unique_ptr<Listener>> listen(const NetworkAddress& address) override {
     const std::string about = "listen at " + text_of(address);
     DOLMEN_TRY(SystemAddress system, system_address(address));

@@ -195,6 +195,31 @@ TEST(Network, AddressesAreNumbersAndAnOccupiedOneSaysSo) {
   EXPECT_EQ(second.error().code(), Errc::already_exists);
 }
 
+TEST(Network, ANameIsLookedUpAndANumberIsItself) {
+  for (const std::string host : {"192.0.2.7", "2001:db8::7", "127.0.0.1"}) {
+    EXPECT_EQ(network().resolve(host).value(), std::vector{host});
+  }
+  // Whatever this machine's files say of it: something that can be connected to.
+  const auto local = network().resolve("localhost");
+  ASSERT_TRUE(local) << local.error().message();
+  ASSERT_FALSE(local->empty());
+  for (const std::string& host : *local) {
+    EXPECT_EQ(network().resolve(host).value(), std::vector{host}) << "it is numeric";
+  }
+  EXPECT_NE(std::ranges::find_if(
+                *local,
+                [](const std::string& host) { return host == "::1" || host.starts_with("127."); }),
+            local->end());
+  // What cannot be a name, so that nobody else is asked.
+  for (const std::string& host : {std::string("two..dots"), std::string(300, 'x')}) {
+    const auto none = network().resolve(host);
+    ASSERT_FALSE(none);
+    EXPECT_EQ(none.error().code(), Errc::not_found);
+    EXPECT_NE(none.error().context().find("a host called " + host), std::string::npos);
+    EXPECT_NE(none.error().context().find("/etc/hosts"), std::string::npos);
+  }
+}
+
 TEST(Network, AnAddressCanBeListenedAtAgainAtOnce) {
   NetworkAddress address;
   {

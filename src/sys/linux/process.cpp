@@ -173,6 +173,12 @@ class LinuxProcess final : public Process {
     (void)std::from_chars(words.data() + at + 1, words.data() + words.size(), pages);
     return pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   }
+
+  std::uint64_t machine_bytes() noexcept override {
+    const long pages = ::sysconf(_SC_PHYS_PAGES);
+    if (pages <= 0) return 0;
+    return static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  }
 };
 
 }  // namespace

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A cluster on this host, of which one directory holds all nodes and keys: of `dolmen up` and
+// `run`.
+//
+// Threads: one.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+
+#include <dolmen/cluster.hpp>
+
+#include "sys/disk.hpp"
+
+namespace dolmen::cli {
+
+struct LocalClusterOptions {
+  std::string directory;
+  std::uint32_t nodes = 3;
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 7400;  ///< the nodes are at those behind it
+  std::uint32_t lease_ms = 0;
+  bool trusted_fabric = false;
+};
+
+/// Where the nodes and clients of this host meet in memory; gone at the end. The same whenever the
+/// cluster is brought up, so that its address stays; what a process left there that was killed is
+/// taken away first.
+class Exchange {
+ public:
+  /// Where there is no such memory, or somebody else has the place, as who brings up the same
+  /// cluster a second time, there is none. Empty `directory`: none is wanted.
+  explicit Exchange(const std::string& directory);
+  ~Exchange();
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+ private:
+  std::string path_;  ///< empty: none
+  std::unique_ptr<sys::Disk> place_;
+  std::unique_ptr<sys::FileLock> lock_;
+};
+
+/// The nodes' directories and the keys; what is there already is left as it is.
+class LocalCluster {
+ public:
+  explicit LocalCluster(const LocalClusterOptions& options);
+
+  /// Errors: already_exists (somebody listens where a node would), invalid_argument (another
+  /// cluster is there), those of making keys and nodes.
+  [[nodiscard]] Result<void> make();
+  /// Of those nodes that were not removed.
+  [[nodiscard]] ClusterAddress address() const;
+  void meet_in(const Exchange& exchange) { address_.shared_directory = exchange.path(); }
+  [[nodiscard]] std::string node_directory(std::uint32_t number) const {
+    return directory_ + "/node-" + std::to_string(number);
+  }
+  /// Nodes that the cluster has removed, as far as the nodes' directories know now.
+  [[nodiscard]] std::set<std::uint32_t> removed() const;
+  /// The others, when make() looked.
+  [[nodiscard]] const std::set<std::uint32_t>& nodes() const noexcept { return nodes_; }
+
+ private:
+  [[nodiscard]] Result<void> check_known() const;
+
+  std::string directory_;
+  std::string host_;
+  std::uint16_t port_;
+  std::chrono::milliseconds lease_;
+  ClusterAddress address_;  ///< all of them
+  std::set<std::uint32_t> nodes_{};
+};
+
+}  // namespace dolmen::cli
