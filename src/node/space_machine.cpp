@@ -401,6 +401,9 @@ Result<void> SpaceMachine::restore(Bytes state) {
                 "the image of a replicated space is older than its log: remove the member's "
                 "directories and replace it",
                 image_->last_index());
+  } else if (!DOLMEN_PLANTED("space.held_not_synced")) {
+    // The entries behind it go out of the log: nothing else brings them back after a crash.
+    DOLMEN_CHECK(image_->sync());
   }
   position_ = head.last_index;
   return {};

@@ -273,6 +273,25 @@ TEST_F(SpaceMachineTest, AnotherSpacesStateIsNotTakenForIts) {
   EXPECT_EQ(b.machine().decided(0).error().code(), Errc::already_exists);
 }
 
+// Its log lets go of the entries that the reference stands for; they are in the image alone then.
+TEST_F(SpaceMachineTest, WhatAReferenceStandsForIsDurableOnceItIsTakenIn) {
+  const auto starts_again = [&](const char* bug) {
+    const sim::SimHooks hooks({.seed = 1, .buggify = false, .planted = bug});
+    Member a;
+    Member b;
+    index_ = 0;
+    log_.clear();
+    decide(a, "push", 1, {&b});
+    decide(a, "push", 2, {&b});
+    const Bytes state = a.machine().try_snapshot().value();
+    EXPECT_TRUE(b.machine().restore(state)) << "it has all of it";
+    b.lose_power();
+    return b.machine().restore(state).has_value() && b.query("total").value() == 3;
+  };
+  EXPECT_TRUE(starts_again(""));
+  EXPECT_FALSE(starts_again("space.held_not_synced"));
+}
+
 TEST_F(SpaceMachineTest, AFullDiskEndsTheMember) {
   Member a;
   decide(a, "push", 1, {});
