@@ -59,7 +59,7 @@ class UpCluster : public CliTest {
     return end();
   }
   template <class Done>
-  [[nodiscard]] static bool until(const Done& done, double patience_s = 20) {
+  [[nodiscard]] static bool until(const Done& done, double patience_s = 60) {
     const auto begin = Clock::now();
     while (!done()) {
       if (seconds_since(begin) > patience_s) return false;
@@ -101,7 +101,10 @@ class UpCluster : public CliTest {
   /// Until every group has so many members and a leader.
   [[nodiscard]] bool has_groups(std::size_t count) const {
     return until([&] {
-      const Json now = status();
+      // On a busy machine it may take a while until a node is there that answers.
+      const Outcome asked = dolmen({"status", address(), "--json"});
+      if (asked.exit != kOk) return false;
+      const Json now = asked.json();
       const auto is_whole = [](const Json& group) {
         return group["members"].size() == 3 && group["leader"] != 0;
       };

@@ -282,16 +282,25 @@ TEST_F(JoinedTest, MemoryOfARegionThatIsClosedIsGivenBack) {
   Node one = join(1);
   Node two = join(2);
   ASSERT_TRUE(connect(one, two));
-  const auto use = [&](RegionId region) {
-    EXPECT_TRUE(one->make_region(region, 64));
-    EXPECT_TRUE(one->grant(region, NodeId{2}, {.read = true}));
+  const auto read = [&](RegionId region) {
     std::vector<std::byte> into(8);
     two.heard.completed.clear();
     EXPECT_TRUE(two->read(kOp, {one->self(), region, 0}, into));
     EXPECT_TRUE(pump([&] { return !two.heard.completed.empty(); }, one, two));
     EXPECT_EQ(two.heard.completed[0].error, Errc{});
   };
+  const auto use = [&](RegionId region) {
+    EXPECT_TRUE(one->make_region(region, 64));
+    EXPECT_TRUE(one->grant(region, NodeId{2}, {.read = true}));
+    read(region);
+  };
   use(kRegion);
+  // A process says a moment after it has begun that it lives; until then it is asked by tcp.
+  const auto is_mapped = [&] {
+    read(kRegion);
+    return mapped_regions() > 0;
+  };
+  ASSERT_TRUE(pump(is_mapped, one, two));
   EXPECT_TRUE(two->map(one->self(), kRegion));
   ASSERT_TRUE(one->close_region(kRegion));
   EXPECT_GT(mapped_regions(), 0u) << "what was handed out stays";
