@@ -329,7 +329,6 @@ Result<Index> SpaceCore::transact_once(ThreadLine& line, Transaction& transactio
   // run says nothing about the space.
   if (!transaction.wanted.empty()) [[unlikely]] {
     if (outcome || foreign || outcome.error().code() != Errc::conflict) {
-      DOLMEN_PROBE("txn.conflict_swallowed");
       outcome = fail(Errc::conflict, "late lock");
     }
     foreign = nullptr;
