@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/local_cluster.hpp"
 
-#include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -35,6 +35,20 @@ std::string options_of(const std::vector<std::string>& founders) {
   const auto first = node::address(founders.front());
   if (!first || first->port == 0) return words;
   return words + " --host " + first->host + " --port " + std::to_string(first->port - 1);
+}
+
+/// Whether it is free: the nodes of an `up` that was killed need a moment to go.
+Result<void> listen_soon(sys::Network& network, const sys::NetworkAddress& where) {
+  constexpr std::uint64_t kMomentNs = 2'000'000'000;
+  constexpr std::uint64_t kPauseNs = 50'000'000;
+  sys::Clock& clock = *sys::linux_env().clock;
+  for (const std::uint64_t until_ns = clock.monotonic_ns() + kMomentNs;;) {
+    const auto listener = network.listen(where);
+    if (listener) return {};
+    const bool is_taken = listener.error().code() == Errc::already_exists;
+    if (!is_taken || clock.monotonic_ns() >= until_ns) return std::unexpected(listener.error());
+    clock.sleep_ns(kPauseNs);
+  }
 }
 
 }  // namespace
@@ -108,7 +122,7 @@ Result<void> LocalCluster::make() {
   for (const std::uint32_t number : nodes_) {
     DOLMEN_TRY(const std::string place, node::place_of(network, address_.nodes[number - 1]));
     DOLMEN_TRY(const sys::NetworkAddress where, node::address(place));
-    const auto free = network.listen(where);
+    const auto free = listen_soon(network, where);
     if (free || free.error().code() != Errc::already_exists) continue;
     return fail(
         free.error().code(),
