@@ -454,7 +454,7 @@ TEST_F(UpTest, ANodeThatWasRemovedStaysAwayAndOneThatCannotRunIsGivenUp) {
   EXPECT_TRUE(node_process(1).empty());
   EXPECT_EQ(node_process(2).size(), 1u);
   // Killed, it leaves something in memory, which the next one does not take for its own.
-  const std::vector<int> upper = processes({"up", "cluster"});
+  const std::vector<int> upper = processes(up("cluster"));
   ASSERT_EQ(upper.size(), 1u);
   ASSERT_EQ(::kill(upper.front(), SIGKILL), 0);
   EXPECT_EQ(end(), -SIGKILL);
