@@ -24,7 +24,8 @@ namespace dolmen::node {
 [[nodiscard]] replication::Capability handle_of(const cluster::RootState& map,
                                                 cluster::ClientNumber client);
 /// What the key of `from` has of what it shows. A comparison: the link has proved the key, and the
-/// map is the owner's word. Who has a token may say nothing but what may_say() lets it.
+/// map is the owner's word; where there is none yet, it is stale. Who has a token may say nothing
+/// but what may_say() lets it.
 [[nodiscard]] replication::Right right_of(const cluster::RootState& map, bool has_owner,
                                           const fabric::NodeName& from,
                                           const replication::Capability& shown);

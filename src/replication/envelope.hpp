@@ -108,7 +108,8 @@ inline constexpr std::uint32_t kWholeCluster = 1;
 enum class Right : std::uint8_t {
   held = 1,
   none = 2,   ///< the key has no such right
-  stale = 3,  ///< it was shown as of another generation: the right was changed since, or is newer
+  stale = 3,  ///< it was shown as of another generation: the right was changed since, or is newer;
+              ///< or who is asked has no map yet
 };
 
 /// What an entry has to outlive to count: see MemberOptions and Member.
