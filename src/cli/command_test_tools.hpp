@@ -149,6 +149,16 @@ class CliTest : public testing::Test {
   std::string root_;
 };
 
+/// What a command says that changed something, without where that is: in group `group`, 0: in any.
+inline Json without_commit(Json json, std::uint64_t group = 0) {
+  const Json commit = json["commit"];
+  EXPECT_GT(commit.value("index", 0u), 0u) << json;
+  EXPECT_EQ(commit.value("level", ""), "durable") << json;
+  EXPECT_TRUE(group == 0 || commit.value("group", std::uint64_t{0}) == group) << json;
+  json.erase("commit");
+  return json;
+}
+
 /// The exit codes of docs/cli.md.
 enum Exit { kOk = 0, kFailed = 1, kUsage = 2, kDamaged = 3 };
 

@@ -9,9 +9,10 @@
 
 namespace dolmen::cli {
 
-/// Of the last change by a client of a cluster or an index.
+/// Of the last change by a client of a cluster, a group or an index; null: it took none.
 template <class Client>
 [[nodiscard]] Json commit_of(const Client& client) {
+  if (client.last_call().group == 0) return nullptr;
   const ReplicatedCommit commit = client.last_commit();
   const char* const level = commit.level == ReplicatedLevel::durable ? "durable" : "replicated";
   return {{"group", client.last_call().group}, {"index", commit.index}, {"level", level}};

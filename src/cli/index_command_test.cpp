@@ -9,16 +9,6 @@ using namespace dolmen::cli::test;
 
 class IndexCommand : public UpCluster {};
 
-/// What was changed says where it is: in group `group`, 0: in any.
-Json without_commit(Json json, std::uint64_t group = 0) {
-  const Json commit = json["commit"];
-  EXPECT_GT(commit.value("index", 0u), 0u) << json;
-  EXPECT_EQ(commit.value("level", ""), "durable") << json;
-  EXPECT_TRUE(group == 0 || commit.value("group", std::uint64_t{0}) == group) << json;
-  json.erase("commit");
-  return json;
-}
-
 TEST_F(IndexCommand, AnIndexIsMadeListedAndUsed) {
   begin(up("cluster"));
   ASSERT_TRUE(until([&] { return fs::exists(path("cluster/keys/client-1.key")); }));

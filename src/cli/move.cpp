@@ -8,6 +8,7 @@
 #include <dolmen/cluster.hpp>
 
 #include "cli/command.hpp"
+#include "cli/commit_json.hpp"
 #include "cli/demo_screen.hpp"
 #include "cli/progress.hpp"
 #include "node/space_copy.hpp"
@@ -76,7 +77,8 @@ int import_it(const MoveOptions& options) {
                 {"from_commit", done->commit},
                 {"objects", done->objects},
                 {"bytes", done->bytes},
-                {"resumed", done->goes_on}});
+                {"resumed", done->goes_on},
+                {"commit", commit_of(*client)}});
   } else {
     std::printf("space %s is group %u: %llu objects, %s\n", shown(options.name).c_str(), *number,
                 static_cast<unsigned long long>(done->objects), size_text(done->bytes).c_str());

@@ -225,7 +225,7 @@ int change(const Options& options, NodeChange make, const char* said) {
   const auto made = make(*cluster, options, patience.left());
   if (!made) return failed(made.error());
   if (options.json) {
-    print_json({{"node", options.number}});
+    print_json({{"node", options.number}, {"commit", commit_of(*cluster)}});
   } else {
     std::printf("node %u %s\n", options.number, said);
   }
@@ -259,7 +259,7 @@ int make_token(const Options& options) {
   const auto token = cluster->make_token(owner_file(options), lifetime, patience.left());
   if (!token) return failed(token.error());
   if (options.json) {
-    print_json({{"token", *token}});
+    print_json({{"token", *token}, {"commit", commit_of(*cluster)}});
   } else {
     std::printf("%s\n", token->c_str());
   }
@@ -281,7 +281,8 @@ int add_client(const Options& options) {
   if (!address) return failed(address.error());
   address->identity_file = std::filesystem::absolute(options.file);
   if (options.json) {
-    print_json({{"client", options.name}, {"address", address->text()}});
+    print_json(
+        {{"client", options.name}, {"address", address->text()}, {"commit", commit_of(*cluster)}});
   } else {
     std::printf("client %s is known; its address, with %s at hand:\n  %s\n", options.name.c_str(),
                 options.file.c_str(), address->text().c_str());
@@ -296,7 +297,7 @@ int revoke_client(const Options& options) {
   const auto made = cluster->revoke_client(options.name, owner_file(options), patience.left());
   if (!made) return failed(made.error());
   if (options.json) {
-    print_json({{"client", options.name}});
+    print_json({{"client", options.name}, {"commit", commit_of(*cluster)}});
   } else {
     std::printf("client %s was revoked\n", options.name.c_str());
   }
@@ -311,8 +312,10 @@ int grant_client(const Options& options) {
       cluster->grant_client(options.name, owner_file(options), grant_of(options), patience.left());
   if (!made) return failed(made.error());
   if (options.json) {
-    print_json(
-        {{"client", options.name}, {"rights", options.rights}, {"groups_max", options.groups_max}});
+    print_json({{"client", options.name},
+                {"rights", options.rights},
+                {"groups_max", options.groups_max},
+                {"commit", commit_of(*cluster)}});
   } else {
     std::printf("client %s has the rights: %s\n", options.name.c_str(), options.rights.c_str());
   }
@@ -347,7 +350,7 @@ int give_up_import(const Options& options) {
   const auto done = cluster->give_up_import(options.name, patience.left());
   if (!done) return failed(done.error());
   if (options.json) {
-    print_json({{"name", options.name}});
+    print_json({{"name", options.name}, {"commit", commit_of(*cluster)}});
   } else {
     std::printf("the name %s is free; what was imported is erased\n", options.name.c_str());
   }

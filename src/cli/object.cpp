@@ -15,6 +15,7 @@
 
 #include "base/bytes.hpp"
 #include "cli/command.hpp"
+#include "cli/commit_json.hpp"
 #include "cli/demo_screen.hpp"
 #include "node/home_part.hpp"
 #include "node/home_request.hpp"
@@ -120,7 +121,10 @@ int publish_object(const ObjectWords& words) {
     DOLMEN_TRY(const std::vector<ObjectId> ids, node::decode_ids(told));
     const std::string id = ids.empty() ? std::string() : ids.front().to_string();
     if (words.json) {
-      print_json({{"object", id}, {"space", space.name}, {"group", space.number}});
+      print_json({{"object", id},
+                  {"space", space.name},
+                  {"group", space.number},
+                  {"commit", commit_of(client)}});
     } else {
       std::printf("%s\n", id.c_str());
     }
@@ -132,6 +136,7 @@ int create_directory(const ObjectWords& words) {
   return with_cluster(words, [&](Cluster& cluster, const ObjectDeadline& deadline) -> Result<void> {
     DOLMEN_CHECK(
         cluster.create_directory({.shards = words.shards, .size = words.size}, deadline.left()));
+    const Json commit = commit_of(cluster);
     std::size_t shards = words.shards;
     if (shards == 0) {
       // As of who knows of it.
@@ -139,7 +144,7 @@ int create_directory(const ObjectWords& words) {
       shards = there.size();
     }
     if (words.json) {
-      print_json({{"shards", shards}, {"size", words.size}});
+      print_json({{"shards", shards}, {"size", words.size}, {"commit", commit}});
     } else {
       std::printf("the cluster has a directory, in %zu %s\n", shards,
                   shards == 1 ? "group" : "groups");
