@@ -71,7 +71,8 @@ ShmEndpoint::ShmEndpoint(const sys::Env& env, std::unique_ptr<sys::SharedDirecto
       options_(options),
       bell_(std::move(bell)),
       header_(std::move(header)),
-      life_(std::move(life)) {
+      life_(std::move(life)),
+      pid_(env.process->pid()) {
   traits_.passive_target = true;
   traits_.mapped = true;
   traits_.atomic_with_cpu = true;
@@ -81,10 +82,12 @@ ShmEndpoint::ShmEndpoint(const sys::Env& env, std::unique_ptr<sys::SharedDirecto
 }
 
 void ShmEndpoint::leave() noexcept {
+  if (is_of_another_process()) return;
   word_at<std::uint32_t>(header_->memory(), kNodeLeftAt).store(1, std::memory_order_seq_cst);
 }
 
 ShmEndpoint::~ShmEndpoint() {
+  if (is_of_another_process()) return;
   leave();
   life_.reset();
   header_->withdraw();

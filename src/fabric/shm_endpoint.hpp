@@ -121,6 +121,8 @@ class ShmEndpoint final : public Endpoint {
   [[nodiscard]] bool tells_its_end() const noexcept { return life_ != nullptr; }
 
  private:
+  /// In a forked child, which has none of this memory: the names and connections are its parent's.
+  [[nodiscard]] bool is_of_another_process() const noexcept { return env_.process->pid() != pid_; }
   // Progress.
   [[nodiscard]] bool advance(Peer& peer, Sink& sink);
   [[nodiscard]] bool await_answer(Peer& peer, Sink& sink);
@@ -161,6 +163,7 @@ class ShmEndpoint final : public Endpoint {
   const std::unique_ptr<sys::OwnBell> bell_;
   const std::unique_ptr<sys::OwnObject> header_;  // this node's, for others to find
   std::unique_ptr<sys::LifeMark> life_;           // in it; null: there was no thread for it
+  const std::uint64_t pid_;
   std::vector<std::unique_ptr<Peer>> peers_;
   std::vector<std::pair<NodeId, std::uint64_t>> latest_;  // highest life that was connected
   std::vector<NodeName> refused_;                         // reported once

@@ -11,6 +11,9 @@
 #include <string>
 #include <thread>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "base/random.hpp"
 #include "base/sanitizers.hpp"
 #include "fabric/shm_fixture.hpp"
@@ -73,6 +76,30 @@ TEST_F(Shm, WhoLeavesIsMissedAndLeavesNothing) {
   Node two = join(life(2, 2));
   settle(one, two);
   EXPECT_EQ(one.record.connected, std::vector<NodeName>{life(2, 2)});
+}
+
+TEST_F(Shm, AForkedChildThatForgetsItTakesNothingFromItsParent) {
+  Node one = join(life(1));
+  Node two = join(life(2));
+  settle(one, two);
+  ASSERT_TRUE(two->make_region(kRegion, 100));
+  const auto names = objects();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    one.endpoint.reset();
+    two.endpoint.reset();
+    ::_exit(0);
+  }
+  ASSERT_GT(child, 0);
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(objects(), names);
+  ASSERT_TRUE(one->send(life(2), bytes_of("still here")));
+  settle(one, two);
+  EXPECT_EQ(two.record.messages, (Messages{{life(1), "still here"}}));
+  EXPECT_EQ(one.record.lost, Lost());
+  EXPECT_EQ(two.record.lost, Lost());
 }
 
 // Its process is being ended, and did not get so far yet: what the kernel does is done here by

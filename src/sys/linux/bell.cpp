@@ -82,7 +82,10 @@ class LinuxOwnBell final : public OwnBell {
     const auto found = watched_.find(token);
     if (found == watched_.end()) return;
     // Closing alone would leave it watched while a forked child has it open.
-    (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, found->second, nullptr);
+    // What a forked child of this process watches is its parent's.
+    if (::getpid() == pid_) {
+      (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, found->second, nullptr);
+    }
     ::close(found->second);
     watched_.erase(found);
   }

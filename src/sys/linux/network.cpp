@@ -289,10 +289,14 @@ class LinuxPoller final : public Poller {
     }
     return {};
   }
-  void forget(int fd) noexcept { (void)::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr); }
+  void forget(int fd) noexcept {
+    // A forked child shares what is watched with its parent, whose it is.
+    if (::getpid() == pid_) (void)::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
+  }
 
   const int epoll_;
   const int event_;
+  const pid_t pid_ = ::getpid();
   std::atomic<bool> woken_ = false;
 };
 

@@ -17,6 +17,7 @@
 #include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
@@ -310,6 +311,25 @@ TEST(Network, RunningOutOfDescriptorsIsALimit) {
     stayed = listener->accept().value();
     return stayed != nullptr;
   });
+}
+
+TEST(Network, AForkedChildThatForgetsAPollerTakesNothingFromItsParent) {
+  Pair pair;
+  ASSERT_TRUE(pair.poller->add(*pair.accepted, 7, false));
+  const pid_t child = ::fork();
+  if (child == 0) {
+    pair.poller->remove(*pair.accepted);
+    pair.poller.reset();
+    ::_exit(0);
+  }
+  ASSERT_GT(child, 0);
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  ASSERT_TRUE(pair.dialled->write(base::as_bytes("hello")));
+  std::array<Poller::Event, 4> events{};
+  ASSERT_EQ(pair.poller->wait(events, now_ns() + kPatienceNs).value().events, 1u);
+  EXPECT_EQ(events[0].tag, 7u);
 }
 
 TEST(Poller, ReportsWhoIsReadyUntilItIsRead) {
