@@ -136,7 +136,13 @@ void GroupJudge::look_at_stable(Seen& seen, const log::Replica& replica) {
   const log::Index before = checks_.decided();
   for (log::Index i = seen.stable + 1; i <= replica.stable(); ++i) {
     // A snapshot stands for it: of what others decided, or of what it saw decided just now.
-    if (i <= seen.base.index && (i <= before || seen.origins[i - 1] == 0)) continue;
+    if (i <= seen.base.index && (i <= before || seen.origins[i - 1] == 0)) {
+      if (i == checks_.decided() + 1 && is_alone(replica)) {
+        checks_.learned_unseen(seen.epoch);
+        decided_in_.push_back(seen.epoch);
+      }
+      continue;
+    }
     // Of what it decided and forgot in one step, others will tell.
     if (i > checks_.decided() + 1) return;
     const log::Position place{seen.origins[i - 1], i};
@@ -152,6 +158,13 @@ void GroupJudge::look_at_stable(Seen& seen, const log::Replica& replica) {
   }
   seen.stable = replica.stable();
   if (checks_.decided() > before) look_at_decision(seen, replica, before);
+}
+
+bool GroupJudge::is_alone(const log::Replica& replica) {
+  return replica.role() == log::Role::leader &&
+         std::ranges::all_of(replica.deciding(), [&](const log::Configuration& one) {
+           return one.voters.size() == 1 && one.is_voter(replica.self());
+         });
 }
 
 bool GroupJudge::is_held(const log::Configuration& configuration, log::Index index,

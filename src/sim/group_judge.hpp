@@ -105,6 +105,8 @@ class GroupJudge {
   }
   [[nodiscard]] const Seen* current(log::ReplicaId id) const;
   [[nodiscard]] static bool holds(const Seen& seen, log::Position place);
+  /// It leads and asks nobody: what it proposes it may decide and forget in one step.
+  [[nodiscard]] static bool is_alone(const log::Replica& replica);
   /// Whether a majority of these holds the decided entry, as far as `decider` may know.
   [[nodiscard]] bool is_held(const log::Configuration& configuration, log::Index index,
                              const Seen& decider, const log::Replica& replica) const;

@@ -92,6 +92,39 @@ TEST_F(GroupJudgeTest, AConfigurationBehindOneThatIsNotSettledIsSeen) {
   EXPECT_NE(judge_.violation().find("I15"), std::string::npos) << judge_.violation();
 }
 
+// Between two looks at it, and nobody else can tell what it was.
+TEST(GroupJudgeOfOne, WhatItDecidedAndForgotInOneStepWasDecided) {
+  const log::Configuration one{.voters = {ReplicaId{1}}};
+  log::ReplicaOptions options;
+  options.trailing_bytes = 0;
+  log::Replica alone(ReplicaId{1}, one, options, {}, 1, 0);
+  GroupJudge judge({.first = one});
+  const GroupJudge::Life life = judge.begins(alone);
+  std::uint64_t now_ns = 0;
+  log::RecordCount made = 0;
+  const auto sync = [&] {
+    made += alone.take_output().records.size();
+    alone.persisted(now_ns, made);
+  };
+  while (alone.role() != log::Role::leader) {
+    now_ns = alone.next_wakeup_ns();
+    alone.tick(now_ns);
+    sync();
+  }
+  judge.look_at(life, alone);
+  const log::Index seen = judge.checks().decided();
+  for (int step = 0; step < 2; ++step) {
+    for (int i = 0; i < 5; ++i) ASSERT_TRUE(alone.propose(now_ns, std::vector<std::byte>(8)));
+    sync();
+    alone.compact(log::Snapshot::make(alone.place_at(alone.stable()), {}).value());
+    ASSERT_GT(alone.base().index, judge.checks().decided()) << "forgotten, and not looked at";
+    judge.look_at(life, alone);
+    EXPECT_EQ(judge.violation(), "");
+    EXPECT_EQ(judge.checks().decided(), alone.stable()) << "and what comes next is looked at";
+  }
+  EXPECT_GE(judge.checks().decided(), seen + 10);
+}
+
 TEST_F(GroupJudgeTest, TwoStatesBehindOneEntryAreSeen) {
   log::Replica one = replica(1, 1, {entry(1, 1)});
   log::Replica two = replica(2, 1, {entry(1, 1)});

@@ -34,6 +34,8 @@ class LogChecks {
     std::uint64_t sum = 0;  ///< sum_of() the entry
   };
   void learned_stable(std::size_t node, const Learned& entry);
+  /// The next one is decided, and nobody ever sees what it says. Not for who calls installed().
+  void learned_unseen(log::Epoch origin);
   /// A replica took over a snapshot that stands for the entries up to `index`: of decided ones, and
   /// of the state that they make (I10).
   void installed(log::Index index, std::uint64_t state_hash);
@@ -74,6 +76,7 @@ class LogChecks {
     CommandId command;
     std::uint64_t state_hash;  ///< behind it
     std::uint64_t sum;
+    bool is_unseen = false;
   };
   std::vector<Decided> decided_;  ///< by index - 1
   std::map<CommandId, log::Index> places_;
