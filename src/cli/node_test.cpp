@@ -151,9 +151,22 @@ TEST_F(NodeCommand, ServeSaysWhatIsWrongWithTheDirectory) {
   std::ofstream(path("node1/node")) << later;
   expect_error(dolmen({"serve", "node1"}), kFailed, "version_unsupported");
   std::ofstream(path("node1/node")) << file;
-  std::ofstream(path("node1/map")) << "text";
-  expect_error(dolmen({"serve", "node1"}), kDamaged, "map");
-  fs::remove(path("node1/map"));
+  // A journal that is gone is no empty one: what was acknowledged would be gone with it.
+  const std::string lost = "node1/journal: not the journal that this node wrote";
+  fs::rename(path("node1/journal"), path("aside"));
+  expect_error(dolmen({"serve", "node1"}), kDamaged, lost);
+  EXPECT_FALSE(fs::exists(path("node1/journal")));
+  fs::create_directory(path("node1/journal"));
+  expect_error(dolmen({"serve", "node1"}), kDamaged, lost);
+  EXPECT_TRUE(fs::is_empty(path("node1/journal")));
+  std::vector<std::string> other = init(at_, {"--founders", at_});
+  std::ranges::replace(other, "node1", "node2");
+  ASSERT_EQ(dolmen(other).exit, kOk);
+  fs::remove(path("node1/journal"));
+  fs::rename(path("node2/journal"), path("node1/journal"));
+  expect_error(dolmen({"serve", "node1"}), kDamaged, lost);
+  fs::remove_all(path("node1/journal"));
+  fs::rename(path("aside"), path("node1/journal"));
   fs::remove(path("keys/node-1.key"));
   expect_error(dolmen({"serve", "node1"}), kFailed, path("keys/node-1.key"));
 }

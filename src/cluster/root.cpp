@@ -79,6 +79,9 @@ std::string_view text(RootStatus status) noexcept {
       return "another group serves the shard";
     case RootStatus::other_shards:
       return "the cluster has a directory of another number of shards";
+    case RootStatus::last_client:
+      return "nobody else could do anything afterwards: first add another client with the rights "
+             "of the owner";
   }
   return "a reason that this program does not know";
 }

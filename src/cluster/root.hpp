@@ -358,6 +358,7 @@ enum class RootStatus : std::uint8_t {
   too_many = 28,      ///< value: how many groups the client may make
   shard_taken = 29,   ///< value: by which group
   other_shards = 30,  ///< value: so many
+  last_client = 31,
 };
 /// A sentence for people, without a full stop. Unknown ones have one as well.
 [[nodiscard]] std::string_view text(RootStatus status) noexcept;

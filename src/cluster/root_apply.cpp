@@ -139,6 +139,7 @@ struct RootExecutor {
       return {};
     }
     if (found->second.is_spent) return kUnchanged;
+    if (is_last_with_rights(command.client)) return {RootStatus::last_client};
     found->second.is_spent = true;
     return {};
   }
@@ -388,15 +389,28 @@ struct RootExecutor {
 
  private:
   /// What was signed once is not said again: each has a generation of its own.
-  static RootReply grant(RootClient& known, const RootClient& wanted, ClientNumber number) {
+  RootReply grant(RootClient& known, const RootClient& wanted, ClientNumber number) {
     const bool is_it = known.name == wanted.name && known.key == wanted.key &&
                        number < kTokenNumbers && !known.is_spent;
     if (!is_it) return {RootStatus::name_taken, number};
     if (wanted.generation - 1 != known.generation) {
       return {RootStatus::outdated, known.generation};
     }
+    if (wanted.rights != ClientRights::owner && is_last_with_rights(number)) {
+      return {RootStatus::last_client};
+    }
     known = wanted;
     return {RootStatus::done, number};
+  }
+  /// Without it nobody could change the cluster any more, not even who has its owner's key.
+  [[nodiscard]] bool is_last_with_rights(ClientNumber number) const {
+    const auto has_rights = [&](const auto& entry) {
+      return entry.first < kTokenNumbers && entry.second.rights == ClientRights::owner &&
+             !entry.second.is_spent;
+    };
+    const auto it = state.clients_.find(number);
+    return it != state.clients_.end() && has_rights(*it) &&
+           std::ranges::count_if(state.clients_, has_rights) == 1;
   }
   /// What the client is told that wants to make more than it may; nothing: it may.
   [[nodiscard]] std::optional<RootReply> groups_left(std::size_t wanted) const {

@@ -113,12 +113,18 @@ TEST_F(RootKeys, RightsAreGivenAnewInTheNextGeneration) {
   const root::AddClient granted = web;
   web.rights = ClientRights::none;
   web.generation = 3;
+  EXPECT_EQ(apply(web).status, RootStatus::last_client);
+  EXPECT_EQ(apply(root::RevokeClient{0x40}).status, RootStatus::last_client);
+  root::AddClient boss = client(0x50, "boss");
+  boss.rights = ClientRights::owner;
+  EXPECT_EQ(apply(boss).status, RootStatus::done);
   EXPECT_EQ(apply(web).status, RootStatus::done);
   EXPECT_EQ(apply(granted).status, RootStatus::outdated);
   EXPECT_EQ(apply(first).status, RootStatus::outdated);
   EXPECT_EQ(history_.state.clients().at(0x40).rights, ClientRights::none);
   EXPECT_EQ(decode_root(encode_root(history_.state)), history_.state);
   EXPECT_EQ(apply(root::RevokeClient{0x40}).status, RootStatus::done);
+  EXPECT_EQ(apply(root::RevokeClient{0x50}).status, RootStatus::last_client);
   web.rights = ClientRights::owner;
   web.generation = 4;
   EXPECT_EQ(apply(web).status, RootStatus::name_taken) << "it does not come back";

@@ -8,6 +8,8 @@
 
 #include <dolmen/assert.hpp>
 
+#include "base/bytes.hpp"
+#include "base/checksum.hpp"
 #include "base/hooks.hpp"
 #include "node/cluster_rights.hpp"
 #include "node/replicated_group.hpp"
@@ -22,6 +24,7 @@ namespace {
 constexpr const char* kMap = "map";
 constexpr const char* kNewMap = "map.new";
 constexpr std::size_t kMapBytesMax = std::size_t{4} << 20;
+constexpr std::size_t kSumBytes = sizeof(std::uint64_t);
 
 }  // namespace
 
@@ -39,10 +42,15 @@ Result<cluster::RootState> ClusterCore::read_map(sys::Disk& disk) {
   if (!file && file.error().code() == Errc::not_found) return cluster::RootState{};
   if (!file) return std::unexpected(file.error());
   DOLMEN_TRY(const std::uint64_t size, (*file)->size());
-  if (size > kMapBytesMax) return fail(Errc::corrupt, interned(disk.describe() + "/map"));
-  std::vector<std::byte> bytes(size);
+  std::vector<std::byte> bytes(std::min<std::uint64_t>(size, kMapBytesMax));
   DOLMEN_TRY(const std::size_t count, (*file)->read(0, bytes));
-  auto map = cluster::decode_root(base::Bytes(bytes).first(count));
+  // One wrong bit may be a later version, which everybody would take over. Others have the map.
+  if (size > kMapBytesMax || count != size || size < kSumBytes) return cluster::RootState{};
+  const base::Bytes told = base::Bytes(bytes).first(count - kSumBytes);
+  if (base::load<std::uint64_t>(bytes, told.size()) != base::checksum64(told, 0)) {
+    return cluster::RootState{};
+  }
+  auto map = cluster::decode_root(told);
   if (map) return map;
   return fail(map.error().code(), interned(disk.describe() + "/map"), map.error().detail());
 }
@@ -51,7 +59,11 @@ Result<void> ClusterCore::write_map(sys::Disk& disk, const cluster::RootState& m
   {
     DOLMEN_TRY(const auto file, disk.open(kNewMap, sys::OpenMode::create_or_open));
     DOLMEN_CHECK(file->resize(0));
-    DOLMEN_CHECK(file->write(0, cluster::encode_root(map)));
+    std::vector<std::byte> bytes = cluster::encode_root(map);
+    const std::uint64_t sum = base::checksum64(bytes, 0);
+    bytes.resize(bytes.size() + kSumBytes);
+    base::store(bytes, bytes.size() - kSumBytes, sum);
+    DOLMEN_CHECK(file->write(0, bytes));
     DOLMEN_CHECK(file->sync());
   }
   DOLMEN_CHECK(disk.rename(kNewMap, kMap));

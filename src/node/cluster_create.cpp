@@ -108,6 +108,7 @@ Result<void> check(const NodeOptions& options, const std::optional<security::Joi
   constexpr std::uint32_t kLongest = ~std::uint32_t{0};
   node::NodeFile longest = file_of(options, token, kLongest);
   if (options.founders.empty()) longest.number = kLongest;
+  longest.journal = ObjectId{.high = 1, .low = 1};
   if (!node::can_be_kept(longest)) {
     return fail(Errc::invalid_argument,
                 "a node's file: no control characters in the name of the key file or in an "
@@ -184,8 +185,9 @@ Result<security::LinkSelf> identity_in(const NodeOptions& options) {
 }
 
 /// As one of the founders: the root group's first members, unless the cluster has begun without it.
-Result<void> found(const NodeOptions& options, std::uint32_t number, sys::Disk& own,
+Result<void> found(const NodeOptions& options, node::NodeFile& file, sys::Disk& own,
                    std::uint64_t until_ns) {
+  const std::uint32_t number = file.number;
   std::vector<std::string> others = options.founders;
   std::erase(others, options.address);
   DOLMEN_TRY(const security::LinkSelf self, identity_in(options));
@@ -216,6 +218,7 @@ Result<void> found(const NodeOptions& options, std::uint32_t number, sys::Disk& 
   DOLMEN_TRY(const auto journal,
              replication::Journal::open(sys::linux_env(), std::move(disk),
                                         {.tail_bytes_max = options.log_tail_bytes_max}));
+  file.journal = journal->id();
   const auto made =
       journal->add(node::group_of(cluster::kRootGroup),
                    replication::replica_of(fabric::NodeId{number}, replication::kFirstLife),
@@ -294,7 +297,7 @@ Result<void> ClusterNode::create(const NodeOptions& given, std::chrono::millisec
   }
   node::NodeFile file = file_of(options, token, known ? known->life : new_life());
   if (!token) {
-    DOLMEN_CHECK(found(options, file.number, *disk, deadline_ns));
+    DOLMEN_CHECK(found(options, file, *disk, deadline_ns));
     return node::write_node_file(options.directory, file);
   }
   // First of all under which name it asks: so that it asks as the same one after a crash.

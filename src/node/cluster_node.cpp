@@ -25,6 +25,39 @@ Result<security::JoinToken> used_token(const std::string& directory) {
   return security::JoinToken::parse(text);
 }
 
+/// The journal of the node whose file this is, which says from here on which one that is. One that
+/// is gone is no empty one: what this node said that it has it would not have.
+Result<std::unique_ptr<replication::Journal>> open_journal(const std::string& directory,
+                                                           node::NodeFile& file) {
+  const std::string where = directory + node::kJournal;
+  const auto is_another = [&] {
+    return fail(Errc::corrupt, interned(where + ": not the journal that this node wrote (lost, or "
+                                                "not mounted)"));
+  };
+  auto disk = sys::open_directory(
+      where, file.journal ? sys::DirectoryMode::open_existing : sys::DirectoryMode::open_or_create);
+  if (!disk && disk.error().code() == Errc::not_found) return is_another();
+  if (!disk) return std::unexpected(disk.error());
+  if (file.journal) {
+    DOLMEN_TRY(const auto names, (*disk)->list());
+    if (std::ranges::find(names, "space") == names.end()) return is_another();
+  }
+  auto opened = replication::Journal::open(sys::linux_env(), std::move(*disk), {});
+  if (!opened && opened.error().code() == Errc::held) {
+    return fail(
+        Errc::held,
+        interned(directory + ": this node runs already: " + std::string(opened.error().context())));
+  }
+  if (!opened) return opened;
+  const ObjectId id = (*opened)->id();
+  if (file.journal && *file.journal != id) return is_another();
+  if (!file.journal) {
+    file.journal = id;
+    DOLMEN_CHECK(node::write_node_file(directory, file));
+  }
+  return opened;
+}
+
 }  // namespace
 
 Result<ClusterNode> ClusterNode::start(const std::string& directory, NodeRunOptions options) {
@@ -65,15 +98,7 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
                 impl->file.number);
   }
   DOLMEN_TRY(impl->disk, sys::open_directory(directory, sys::DirectoryMode::open_existing));
-  DOLMEN_TRY(auto disk,
-             sys::open_directory(directory + node::kJournal, sys::DirectoryMode::open_or_create));
-  auto opened = replication::Journal::open(env, std::move(disk), {});
-  if (!opened && opened.error().code() == Errc::held) {
-    return fail(
-        Errc::held,
-        interned(directory + ": this node runs already: " + std::string(opened.error().context())));
-  }
-  DOLMEN_TRY(auto journal, std::move(opened));
+  DOLMEN_TRY(auto journal, open_journal(directory, impl->file));
 
   // Who knows of nobody would wait for ever.
   auto map = node::ClusterCore::read_map(*impl->disk);

@@ -51,6 +51,7 @@ std::string text_of(const NodeFile& file) {
   line("name ", file.name);
   line("address ", file.address);
   line("key ", file.key_file);
+  if (file.journal) line("journal ", file.journal->to_string());
   for (const std::string& founder : file.founders) line("founder ", founder);
   if (file.lease_ms != 0) line("lease ", std::to_string(file.lease_ms));
   if (file.is_trusted_fabric) line("fabric ", kTrusted);
@@ -85,6 +86,10 @@ Result<NodeFile> parse_node_file(std::string_view text) {
   file.name = *name;
   file.address = *address;
   file.key_file = *key;
+  if (const auto journal = take(text, "journal ")) {
+    file.journal = ObjectId::parse(*journal);
+    if (!file.journal || file.journal->to_string() != *journal) return damaged();
+  }
   while (const auto founder = take(text, "founder ")) file.founders.emplace_back(*founder);
   if (const auto lease = take(text, "lease ")) {
     const auto lease_ms = number_in(*lease);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,7 @@ struct NodeFile {
   std::string name{};
   std::string address{};
   std::string key_file{};
+  std::optional<ObjectId> journal{};    ///< which one it has; nothing: none yet
   std::vector<std::string> founders{};  ///< of whom this is one; none: it joined
   std::uint32_t lease_ms = 0;           ///< of a founder: what it begins the cluster with
   bool is_trusted_fabric = false;       ///< it says so whenever it runs

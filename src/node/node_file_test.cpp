@@ -45,9 +45,11 @@ TEST(NodeFile, ComesBackAsItWas) {
   with_lease.lease_ms = 60;
   NodeFile trusted = with_lease;
   trusted.is_trusted_fabric = true;
+  NodeFile with_journal = founder();
+  with_journal.journal = ObjectId{.high = 1, .low = ~std::uint64_t{0}};
   NodeFile joined_trusted = joined();
   joined_trusted.is_trusted_fabric = true;
-  for (NodeFile file : {founder(), joined(), with_lease, trusted, joined_trusted}) {
+  for (NodeFile file : {founder(), joined(), with_lease, trusted, with_journal, joined_trusted}) {
     EXPECT_EQ(parse_node_file(text_of(file)), file);
     EXPECT_TRUE(can_be_kept(file));
     file.life = ~std::uint32_t{0};

@@ -81,6 +81,8 @@ class Journal {
 
   [[nodiscard]] bool failed() const noexcept { return store_->failed(); }
   [[nodiscard]] store::StoreStats stats() { return store_->stats(); }
+  /// Which one it is: drawn when it was made.
+  [[nodiscard]] ObjectId id() { return stats().space_id; }
   /// Syncs and closes. Errors: store_failed.
   [[nodiscard]] Result<void> close() { return store_->close(); }
 
