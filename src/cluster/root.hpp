@@ -307,8 +307,9 @@ struct ReleaseName {
 
 /// The directory, of 2^bits shards, for ever: a group for each, "directory-0" and so on, all of
 /// them in one entry. Shards that are served stay with who serves them, and a group of a shard's
-/// name that may be its own is taken: so what was left half made is made whole. Value of the reply:
-/// the first one's group. Refused where a shard is served and there are others than so many.
+/// name that may be its own is taken, and grows to the size: so what was left half made is made
+/// whole. Value of the reply: the first one's group. Refused where a shard is served and there are
+/// others than so many.
 struct CreateDirectory {
   std::uint32_t bits = 0;
   std::uint32_t size = 1;  ///< of each group

@@ -347,6 +347,7 @@ struct RootExecutor {
     std::map<std::string_view, GroupNumber> names;
     for (const auto& [number, group] : state.groups_) names.emplace(group.name, number);
     std::vector<std::uint32_t> missing;
+    std::vector<GroupNumber> taken;
     for (std::uint32_t shard = 0; shard < count; ++shard) {
       if (shards[shard] != 0) continue;
       const auto named = names.find(directory_name(shard));
@@ -359,6 +360,7 @@ struct RootExecutor {
                            std::ranges::find(shards, number) == shards.end();
       if (!is_free) return {RootStatus::name_taken, number};
       shards[shard] = number;
+      taken.push_back(number);
     }
     if (state.groups_.size() + missing.size() > kGroupsMax) return {RootStatus::full};
     if (!missing.empty()) {
@@ -371,6 +373,11 @@ struct RootExecutor {
     for (const std::uint32_t shard : missing) {
       shards[shard] = add(
           {.kind = GroupKind::index, .name = directory_name(shard), .size = command.size}, seats);
+    }
+    // Whoever made it, what the directory says is kept by as many as was asked for.
+    for (const GroupNumber number : taken) {
+      RootGroup& group = state.groups_.at(number);
+      group.size = std::max(group.size, command.size);
     }
     if (shards == state.shards_) return {RootStatus::unchanged, shards.front()};
     state.shards_ = std::move(shards);

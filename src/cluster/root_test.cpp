@@ -369,6 +369,16 @@ TEST_F(RootTest, ADirectoryThatIsHalfMadeIsMadeWhole) {
   EXPECT_EQ(history_.state.shards(), (std::vector<GroupNumber>{first, other}));
   EXPECT_EQ(refused(root::CreateDirectory{.bits = 1, .size = 1}), RootStatus::unchanged);
 
+  // Somebody made one that fewer nodes keep than the directory is to be kept by, or more.
+  RootHistory smaller;
+  smaller.begin(3);
+  ASSERT_EQ(smaller.apply(root::CreateGroup{GroupKind::index, "directory-1", 1}).value, 2u);
+  ASSERT_EQ(smaller.apply(root::CreateGroup{GroupKind::index, "directory-0", 3}).value, 3u);
+  ASSERT_EQ(smaller.apply(root::CreateDirectory{.bits = 1, .size = 2}).status, RootStatus::done);
+  EXPECT_EQ(smaller.state.shards(), (std::vector<GroupNumber>{3, 2}));
+  EXPECT_EQ(smaller.group(2).size, 2u);
+  EXPECT_EQ(smaller.group(3).size, 3u);
+
   RootHistory taken;
   taken.begin(3);
   taken.create(1, "directory-3");

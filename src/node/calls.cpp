@@ -114,6 +114,8 @@ void Calls::deny(Slot slot, ReplyStatus status, std::uint64_t now_ns) {
     return end(slot, fail(Errc::no_right, "this client's key has no right to that"));
   }
   line_.look_for_right();
+  // It may be that one alone that knows nobody: cut off before it heard of anything.
+  if (call.is_stale && call.asked == line_.asked_now()) line_.ask_another(0);
   later(slot, now_ns + 4 * pause_ns_);
 }
 

@@ -284,6 +284,26 @@ TEST_F(CallsTest, WhoHasNoRightIsToldAfterAMoment) {
   EXPECT_EQ(codes_["later"], Errc::no_right);
 }
 
+// A node that is cut off from the others since it began has no map, and says so for ever.
+TEST_F(CallsTest, WhoKnowsNobodyIsNotAskedAloneForAllOfThePatience) {
+  ask("a");
+  ask("b");
+  const auto first = advance();
+  ASSERT_EQ(first.size(), 2u);
+  for (const Sent& one : first) answer(one, ReplyStatus::stale, "");
+  EXPECT_EQ(looked_for_right_, 2);
+  now_ns_ += kPauseNs * 4;
+  const auto second = advance();
+  ASSERT_EQ(second.size(), 2u);
+  for (const Sent& one : second) {
+    EXPECT_NE(one.to, first[0].to);
+    answer(one, ReplyStatus::done, "here");
+  }
+  calls_.tell();
+  EXPECT_EQ(told_["a"], "here");
+  EXPECT_EQ(told_["b"], "here");
+}
+
 TEST_F(CallsTest, ASessionThatNobodySaidIsOpenLeavesNothingUnknown) {
   ASSERT_TRUE(calls_.begin_call(command_of("a"), now_ns_ + 1'000'000'000, told("a")));
   ASSERT_EQ(advance().size(), 1u);

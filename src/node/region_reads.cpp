@@ -287,12 +287,14 @@ void RegionReads::arrived(Lookup& one) {
   one.issued = 0;
 }
 
-/// Until no operation is under way that could write into a buffer.
+/// Until no operation is under way that could write into a buffer. Who takes no more of them is cut
+/// off as well: what is asked for next fails then, and is not waited for.
 Result<void> RegionReads::drain() {
   const auto is_busy = [this] {
     return std::ranges::any_of(lookups, [](const auto& one) { return one.under_way > 0; });
   };
-  if (!is_busy()) return {};
+  const auto is_stuck = [](const auto& one) { return one.reader != nullptr && !one.is_read(); };
+  if (!is_busy() && std::ranges::none_of(lookups, is_stuck)) return {};
   for (const fabric::NodeId node : nodes) endpoint->disconnect(node);
   while (is_busy()) DOLMEN_CHECK(poll_until(now_ns() + kPauseNs));
   return {};

@@ -241,6 +241,7 @@ Result<ReplicatedClient::Impl::Answer> ReplicatedClient::Impl::ask_until_answere
         if (is_other) break;
         if (got.status == ReplyStatus::stale) {
           is_stale = true;
+          ask_next();  // it may be that one alone, cut off before it heard of anything
           break;
         }
         if (!is_unsure) return std::unexpected(no_right());

@@ -51,10 +51,25 @@ Result<int> run(const std::string& program, const std::vector<std::string>& argu
   environment.push_back(nullptr);
 
   const pid_t parent = ::getpid();
+  // What asks the child to end before its program runs waits for that: this process's handlers
+  // would swallow it there.
+  sigset_t all{};
+  sigset_t former{};
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &former);
   const pid_t pid = ::fork();
-  if (pid < 0) return system_failure(errno, "fork");
+  const int error = errno;
+  if (pid != 0) ::pthread_sigmask(SIG_SETMASK, &former, nullptr);
+  if (pid < 0) return system_failure(error, "fork");
   if (pid == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (const int asks : {SIGTERM, SIGINT}) {
+      struct sigaction its{};
+      if (::sigaction(asks, nullptr, &its) == 0 && its.sa_handler != SIG_IGN) {
+        ::signal(asks, SIG_DFL);
+      }
+    }
+    ::pthread_sigmask(SIG_SETMASK, &former, nullptr);
     if (::getppid() == parent) ::execvpe(program.c_str(), words.data(), environment.data());
     ::_exit(127);
   }
