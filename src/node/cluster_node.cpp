@@ -11,6 +11,7 @@
 #include "node/places.hpp"
 #include "replication/journal.hpp"
 #include "sys/linux/linux.hpp"
+#include "sys/linux/memory_room.hpp"
 
 namespace dolmen {
 
@@ -135,6 +136,11 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
   return impl;
 }
 
+std::string ClusterNode::Impl::shared() const {
+  return options.shared_directory.empty() ? sys::linux_env().process->environment("DOLMEN_SHM")
+                                          : options.shared_directory;
+}
+
 Result<void> ClusterNode::Impl::connect() {
   const sys::Env& env = sys::linux_env();
   DOLMEN_TRY(const sys::NetworkAddress listen, node::address(file.address));
@@ -147,10 +153,8 @@ Result<void> ClusterNode::Impl::connect() {
       .listen = listen,
       .wait = {.spin_ns = static_cast<std::uint64_t>(spin_us) * 1000}};
   std::unique_ptr<fabric::Endpoint> made;
-  const std::string shared = options.shared_directory.empty()
-                                 ? env.process->environment("DOLMEN_SHM")
-                                 : options.shared_directory;
-  if (shared.empty()) {
+  const std::string meets_in = shared();
+  if (meets_in.empty()) {
     DOLMEN_TRY(auto only,
                fabric::TcpEndpoint::make(
                    by_tcp, {.network = env.network, .clock = env.clock, .entropy = env.entropy}));
@@ -158,7 +162,7 @@ Result<void> ClusterNode::Impl::connect() {
     made = std::move(only);
   } else {
     DOLMEN_TRY(auto exchange,
-               sys::open_shared_directory(shared, sys::DirectoryMode::open_or_create));
+               sys::open_shared_directory(meets_in, sys::DirectoryMode::open_or_create));
     DOLMEN_TRY(auto both, fabric::JoinedEndpoint::make({.tcp = by_tcp}, env, std::move(exchange)));
     joined = both.get();
     tcp = &both->tcp();
@@ -201,7 +205,8 @@ const std::string& ClusterNode::Impl::say_figures() {
                                   .joined = joined,
                                   .env = env,
                                   .disk = *disk,
-                                  .began_ns = began_ns});
+                                  .began_ns = began_ns,
+                                  .memory_room = sys::room_in_memory(shared())});
     figures_ns = now_ns;
   }
   return figures;

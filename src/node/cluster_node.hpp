@@ -108,6 +108,8 @@ struct ClusterNode::Impl {
   /// What the node says of itself: made anew, unless that was a moment ago.
   [[nodiscard]] const std::string& say_figures();
   [[nodiscard]] Result<void> serve_metrics();
+  /// Where it meets others of its host in memory; empty: nowhere.
+  [[nodiscard]] std::string shared() const;
   /// Makes the endpoint.
   [[nodiscard]] Result<void> connect();
 
