@@ -85,6 +85,11 @@ int failed(const Error& error) {
   return error.code() == Errc::corrupt ? kDamaged : kFailed;
 }
 
+int failed_as_said(const Error& error) {
+  (void)failed(std::string(error.name()) + ": " + std::string(error.context()));
+  return error.code() == Errc::corrupt ? kDamaged : kFailed;
+}
+
 int misused(std::string_view message, const std::string& command) {
   (void)failed(std::string(message) + "; see dolmen " + command + (command.empty() ? "" : " ") +
                "--help");

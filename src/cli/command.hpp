@@ -91,6 +91,8 @@ void add_progress(CLI::App& command, bool& progress);
 /// verify.
 int failed(const Error& error);
 int failed(std::string_view message);
+/// Without what the code says in general, where that is not so: its name and its context.
+int failed_as_said(const Error& error);
 /// The same for wrong usage, with where to read about it: of `command`, or of all; kUsage.
 int misused(std::string_view message, const std::string& command = "");
 /// Why this directory could not be opened, and what to do.

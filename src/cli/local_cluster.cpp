@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kExchangeLock = ".lock";
+constexpr const char* kClusterLock = "up.lock";
 
 std::string directory_named(const std::string& text) {
   std::string whole = fs::absolute(text).lexically_normal().string();
@@ -79,8 +80,9 @@ Exchange::~Exchange() {
   if (!path_.empty()) fs::remove_all(path_, unused);
 }
 
-LocalCluster::LocalCluster(const LocalClusterOptions& options)
-    : directory_(directory_named(options.directory)),
+LocalCluster::LocalCluster(const LocalClusterOptions& options, const std::string& command)
+    : command_("`dolmen " + command + "`"),
+      directory_(directory_named(options.directory)),
       host_(options.host),
       port_(options.port),
       lease_(options.lease_ms) {
@@ -104,10 +106,26 @@ Result<void> LocalCluster::check_known() const {
                        options_of(known->founders) + "; another one needs another directory"));
 }
 
+Result<void> LocalCluster::lock() {
+  DOLMEN_TRY(place_, sys::open_directory(directory_, sys::DirectoryMode::open_existing));
+  const std::string self = command_ + " runs there already";
+  std::string holder;
+  auto taken = place_->try_lock(
+      kClusterLock, sys::LockMode::exclusive,
+      self + " (process " + std::to_string(sys::linux_env().process->pid()) + ")", &holder);
+  if (!taken && taken.error().code() == Errc::held) {
+    // Who took it this moment has not said so yet.
+    return fail(Errc::held, interned(holder.empty() ? self : holder));
+  }
+  DOLMEN_TRY(lock_, std::move(taken));
+  return {};
+}
+
 Result<void> LocalCluster::make() {
   std::error_code error;
   fs::create_directories(directory_, error);
   if (error) return fail(Errc::io_error, interned(directory_));
+  DOLMEN_CHECK(lock());
   DOLMEN_CHECK(check_known());
   const auto keys =
       make_cluster_keys(directory_ + "/keys", static_cast<std::uint32_t>(address_.nodes.size()));

@@ -49,9 +49,11 @@ class Exchange {
 /// The nodes' directories and the keys; what is there already is left as it is.
 class LocalCluster {
  public:
-  explicit LocalCluster(const LocalClusterOptions& options);
+  /// `command`: up or run.
+  LocalCluster(const LocalClusterOptions& options, const std::string& command);
 
-  /// Errors: already_exists (somebody listens where a node would), invalid_argument (another
+  /// The directory is this process's until the end. Errors: held (somebody else's; says whose),
+  /// already_exists (somebody listens where a node would), invalid_argument (another
   /// cluster is there), those of making keys and nodes.
   [[nodiscard]] Result<void> make();
   /// Of those nodes that were not removed.
@@ -66,14 +68,18 @@ class LocalCluster {
   [[nodiscard]] const std::set<std::uint32_t>& nodes() const noexcept { return nodes_; }
 
  private:
+  [[nodiscard]] Result<void> lock();
   [[nodiscard]] Result<void> check_known() const;
 
+  std::string command_;
   std::string directory_;
   std::string host_;
   std::uint16_t port_;
   std::chrono::milliseconds lease_;
   ClusterAddress address_;  ///< all of them
   std::set<std::uint32_t> nodes_{};
+  std::unique_ptr<sys::Disk> place_{};
+  std::unique_ptr<sys::FileLock> lock_{};
 };
 
 }  // namespace dolmen::cli

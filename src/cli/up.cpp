@@ -180,9 +180,14 @@ class Keeper {
   int result_ = kOk;
 };
 
+int not_brought_up(const Error& error) {
+  // By nobody who writes a space, as the code says.
+  return error.code() == Errc::held ? failed_as_said(error) : failed(error);
+}
+
 int bring_up(const Options& options) {
-  LocalCluster cluster(options.cluster);
-  if (const auto made = cluster.make(); !made) return failed(made.error());
+  LocalCluster cluster(options.cluster, "up");
+  if (const auto made = cluster.make(); !made) return not_brought_up(made.error());
   const Exchange exchange(exchange_of(options));
   cluster.meet_in(exchange);
   Keeper keeper(options, cluster, exchange);
@@ -204,8 +209,8 @@ int bring_up(const Options& options) {
 
 int run_program(const Options& options) {
   if (options.program.empty()) return misused("which program?", "run");
-  LocalCluster cluster(options.cluster);
-  if (const auto made = cluster.make(); !made) return failed(made.error());
+  LocalCluster cluster(options.cluster, "run");
+  if (const auto made = cluster.make(); !made) return not_brought_up(made.error());
   if (cluster.nodes().size() != options.cluster.nodes) {
     return failed("a node was removed from this cluster, and its process would have none");
   }

@@ -235,7 +235,12 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   expect_error(
       dolmen({"serve", "cluster/node-1"}), kFailed,
       "cluster/node-1: this node runs already: pid " + std::to_string(node_process(1).front()));
-  expect_error(dolmen(up("cluster")), kFailed, "somebody listens there");
+  const std::vector<int> upper = processes(words);
+  ASSERT_EQ(upper.size(), 1u);
+  const std::string held =
+      "held: `dolmen up` runs there already (process " + std::to_string(upper.front()) + ")\n";
+  expect_error(dolmen(up("cluster")), kFailed, held);
+  expect_error(dolmen({"run", "--dir", "cluster", "--", "true"}), kFailed, held);
   ASSERT_TRUE(has_groups(2));
 
   const Json whole = status();
