@@ -90,6 +90,12 @@ class Keeper {
  public:
   Keeper(const Options& options, const LocalCluster& cluster, const Exchange& exchange)
       : cluster_(cluster) {
+    for (const auto& [number, why] : cluster.broken()) {
+      const Error& error = why;
+      result_ = error.code() == Errc::corrupt ? kDamaged : kFailed;
+      (void)failed("node " + std::to_string(number) + " cannot run: " + std::string(error.name()) +
+                   ": " + std::string(error.context()) + kDamagedNodeAdvice);
+    }
     for (const std::uint32_t number : cluster.nodes()) {
       std::vector<std::string> words{"serve", cluster.node_directory(number), "--quiet"};
       if (!exchange.path().empty()) words.insert(words.end(), {"--shm", exchange.path()});
@@ -211,6 +217,7 @@ int run_program(const Options& options) {
   if (options.program.empty()) return misused("which program?", "run");
   LocalCluster cluster(options.cluster, "run");
   if (const auto made = cluster.make(); !made) return not_brought_up(made.error());
+  if (!cluster.broken().empty()) return failed(cluster.broken().begin()->second);
   if (cluster.nodes().size() != options.cluster.nodes) {
     return failed("a node was removed from this cluster, and its process would have none");
   }

@@ -488,6 +488,48 @@ TEST_F(UpTest, ANodeThatWasRemovedStaysAwayAndOneThatCannotRunIsGivenUp) {
   while (fourth.running() > 0) ASSERT_TRUE(fourth.wait());
 }
 
+TEST_F(UpTest, OneWhoseFileIsDamagedStaysAwayAndTheOthersRun) {
+  begin(up("cluster"));
+  ASSERT_TRUE(until([&] { return fs::exists(path("cluster/keys/client-1.key")); }));
+  ASSERT_TRUE(has_groups(1)) << read_file(path("up.err"));
+  ASSERT_EQ(dolmen({"space", "create", address(), "web"}).exit, kOk);
+  ASSERT_TRUE(has_groups(2));
+  EXPECT_EQ(terminate(), kOk);
+  const std::string file = path("cluster/node-1/node");
+  const std::string good = read_file(file);
+  const auto write = [&](const std::string& text) { std::ofstream(file) << text; };
+  std::string other_founder = good;
+  const std::string second = "founder " + at(2);
+  other_founder.replace(other_founder.find(second), second.size(), "founder " + host() + ":9999");
+  const std::vector<std::pair<std::string, std::string>> damages{
+      {good.substr(0, good.size() / 2), "corrupt: " + file},
+      {std::string(good.size(), '\0'), "corrupt: " + file},
+      {other_founder, "cluster/node-1: a node's already, of another cluster"},
+      {"", "cluster/node-1: files that are no node's"}};
+  for (const auto& [text, why] : damages) {
+    write(text);
+    if (text.empty()) fs::remove(file);
+    begin(up("cluster"));
+    const auto said = [&] { return read_file(path("up.err")); };
+    ASSERT_TRUE(until([&] { return dolmen({"status", address()}).exit == kOk; })) << said();
+    EXPECT_TRUE(said().starts_with("dolmen: node 1 cannot run: ")) << said();
+    EXPECT_NE(said().find(why), std::string::npos) << said();
+    EXPECT_NE(said().find("let another node join (`dolmen node token`"), std::string::npos);
+    EXPECT_TRUE(node_process(1).empty());
+    EXPECT_EQ(node_process(2).size(), 1u);
+    EXPECT_EQ(node_process(3).size(), 1u);
+    EXPECT_EQ(read_file(path("up.out")).find(at(1)), std::string::npos);
+    EXPECT_EQ(terminate(), kOk);
+    expect_error(dolmen({"run", "-n", "3", "--dir", "cluster", "--host", host(), "--port",
+                         std::to_string(kPort), "--", "true"}),
+                 why.starts_with("corrupt") ? kDamaged : kFailed, why);
+  }
+  write(good);
+  begin(up("cluster"));
+  ASSERT_TRUE(has_groups(2)) << read_file(path("up.err"));
+  EXPECT_EQ(terminate(), kOk);
+}
+
 TEST_F(UpTest, NamesOfHostsAreLookedUp) {
   std::vector<std::string> words = up("cluster");
   words[3] = "1";
