@@ -87,6 +87,19 @@ int make_node(const Options& options) {
   return kOk;
 }
 
+/// What is damaged in a node's directory nobody looks at with `dolmen scrub`.
+int node_failed(const std::string& directory, const Error& error, bool was_running) {
+  const std::string what(error.context());
+  const bool is_own = what.starts_with(directory);
+  // A map that is damaged has an advice of its own, and keys lie elsewhere.
+  if (error.code() != Errc::corrupt || what.starts_with(directory + "/map") ||
+      (!is_own && !was_running)) {
+    return failed(error);
+  }
+  return failed_as_said(
+      Error(error.code(), interned((is_own ? "" : directory + ": ") + what + kDamagedNodeAdvice)));
+}
+
 // Runs until it is told to end. Whoever cares for it starts it again when it fails.
 int run_node(const Options& options) {
   NodeRunOptions run;
@@ -100,7 +113,7 @@ int run_node(const Options& options) {
   if (!node && node.error().code() == Errc::held) {
     return failed(node.error().context());  // by nobody who writes a space, as the code says
   }
-  if (!node) return failed(node.error());
+  if (!node) return node_failed(options.node.directory, node.error(), false);
   static ClusterNode* running = nullptr;
   running = &*node;
   const auto end = [](int) { running->stop(); };
@@ -116,7 +129,7 @@ int run_node(const Options& options) {
   const auto ended = node->run();
   std::signal(SIGTERM, SIG_DFL);
   std::signal(SIGINT, SIG_DFL);
-  if (!ended) return failed(ended.error());
+  if (!ended) return node_failed(options.node.directory, ended.error(), true);
   if (options.json) print_json({{"node", node->number()}, {"ended", true}});
   return kOk;
 }

@@ -91,10 +91,9 @@ class Keeper {
   Keeper(const Options& options, const LocalCluster& cluster, const Exchange& exchange)
       : cluster_(cluster) {
     for (const auto& [number, why] : cluster.broken()) {
-      const Error& error = why;
-      result_ = error.code() == Errc::corrupt ? kDamaged : kFailed;
-      (void)failed("node " + std::to_string(number) + " cannot run: " + std::string(error.name()) +
-                   ": " + std::string(error.context()) + kDamagedNodeAdvice);
+      result_ = why.code() == Errc::corrupt ? kDamaged : kFailed;
+      (void)failed("node " + std::to_string(number) + " cannot run: " + std::string(why.name()) +
+                   ": " + std::string(why.context()) + kDamagedNodeAdvice);
     }
     for (const std::uint32_t number : cluster.nodes()) {
       std::vector<std::string> words{"serve", cluster.node_directory(number), "--quiet"};

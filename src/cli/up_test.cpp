@@ -530,6 +530,42 @@ TEST_F(UpTest, OneWhoseFileIsDamagedStaysAwayAndTheOthersRun) {
   EXPECT_EQ(terminate(), kOk);
 }
 
+TEST_F(UpTest, DamageOfANodeIsSaidWithItsDirectoryAndWhatToDo) {
+  {
+    dolmen::Space space = writer("things");
+    ASSERT_TRUE(space.create<LookedAt>("thing"));
+    ASSERT_TRUE(space.close());
+  }
+  begin(up("cluster"));
+  ASSERT_TRUE(until([&] { return fs::exists(path("cluster/keys/client-1.key")); }));
+  ASSERT_TRUE(has_groups(1)) << read_file(path("up.err"));
+  ASSERT_EQ(dolmen({"import", "things", address(), "web"}).exit, kOk);
+  ASSERT_TRUE(has_groups(2));
+  EXPECT_EQ(terminate(), kOk);
+  const auto expect_said = [&](const std::string& directory) {
+    const Outcome run = dolmen({"serve", "cluster/node-1"});
+    expect_error(run, kDamaged, "corrupt: cluster/node-1/" + directory + ": ");
+    EXPECT_NE(run.err.find("With a majority of the others running, let another node join"),
+              std::string::npos)
+        << run.err;
+    EXPECT_EQ(run.err.find("scrub"), std::string::npos) << run.err;
+  };
+  for (const std::string directory : {"journal", "group-2"}) {
+    const std::string roots = path("cluster/node-1/" + directory + "/space");
+    const std::string good = read_file(roots);
+    ASSERT_FALSE(good.empty());
+    std::ofstream(roots) << std::string(good.size(), 'x');
+    expect_said(directory);
+    std::ofstream(roots) << good;
+    // As if somebody had taken it away.
+    fs::rename(path("cluster/node-1/" + directory + "/log"), path("log"));
+    fs::create_directory(path("cluster/node-1/" + directory + "/log"));
+    expect_said(directory);
+    fs::remove_all(path("cluster/node-1/" + directory + "/log"));
+    fs::rename(path("log"), path("cluster/node-1/" + directory + "/log"));
+  }
+}
+
 TEST_F(UpTest, NamesOfHostsAreLookedUp) {
   std::vector<std::string> words = up("cluster");
   words[3] = "1";

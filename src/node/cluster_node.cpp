@@ -28,6 +28,12 @@ Result<security::JoinToken> used_token(const std::string& directory) {
 
 }  // namespace
 
+Error node::about_directory(const std::string& directory, const Error& error) {
+  if (error.code() != Errc::corrupt || error.context().starts_with(directory)) return error;
+  return Error(Errc::corrupt, interned(directory + ": " + std::string(error.context())),
+               error.detail());
+}
+
 Result<ClusterNode> ClusterNode::start(const std::string& directory, NodeRunOptions options) {
   sys::Process& process = *sys::linux_env().process;
   std::string where = directory.empty() ? process.environment("DOLMEN_NODE") : directory;
@@ -74,7 +80,10 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
         Errc::held,
         interned(directory + ": this node runs already: " + std::string(opened.error().context())));
   }
-  DOLMEN_TRY(auto journal, std::move(opened));
+  if (!opened) {
+    return std::unexpected(node::about_directory(directory + node::kJournal, opened.error()));
+  }
+  auto journal = std::move(*opened);
 
   // Who knows of nobody would wait for ever.
   auto map = node::ClusterCore::read_map(*impl->disk);
@@ -128,9 +137,10 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
     }
   }
   core_options.root.lost_ns = static_cast<std::uint64_t>(lost_ms) * 1'000'000;
-  DOLMEN_TRY(impl->core,
-             node::ClusterCore::open(env, *impl->endpoint, *impl->disk, std::move(journal),
-                                     impl->machines, dial, core_options));
+  auto core = node::ClusterCore::open(env, *impl->endpoint, *impl->disk, std::move(journal),
+                                      impl->machines, dial, core_options);
+  if (!core) return std::unexpected(node::about_directory(directory, core.error()));
+  impl->core = std::move(*core);
   dial(impl->core->addresses());
   DOLMEN_CHECK(impl->serve_metrics());
   return impl;
