@@ -336,7 +336,6 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   dolmen::security::JoinToken foreign = dolmen::security::JoinToken::parse(token).value();
   foreign.cluster.bytes[0] ^= std::byte{1};
   expect_error(join("fifth", foreign.text()), kFailed, "not_authentic");
-  fs::remove_all(path("fifth"));
   foreign = dolmen::security::JoinToken::parse(token).value();
   foreign.secret = {};
   expect_error(join("fifth", foreign.text()), kFailed, "not_authentic");
@@ -447,8 +446,18 @@ TEST_F(UpTest, ANodeThatWasRemovedStaysAwayAndOneThatCannotRunIsGivenUp) {
   }();
   // A fourth node, which gets the seats of the one that is removed.
   const std::string token = dolmen({"node", "token", address(), "--json"}).json()["token"];
-  ASSERT_EQ(dolmen({"node", "init", "fourth", "--listen", host() + ":7499", "--join", token}).exit,
-            kOk);
+  const auto join = [&](const std::string& with) {
+    return dolmen({"node", "init", "fourth", "--listen", host() + ":7499", "--join", with});
+  };
+  // One that is refused stands in no other one's way.
+  dolmen::security::JoinToken foreign = dolmen::security::JoinToken::parse(token).value();
+  foreign.identity.number += 7;
+  expect_error(join(foreign.text()), kFailed, "not_authentic");
+  expect_error(dolmen({"serve", "fourth"}), kFailed, "it has not joined yet: make it once more");
+  const Outcome joined = join(token);
+  ASSERT_EQ(joined.exit, kOk) << joined.err;
+  EXPECT_NE(read_file(path("fourth/node")).find("number 4\n"), std::string::npos);
+  EXPECT_NE(read_file(path("fourth/node")).find("name node-4\n"), std::string::npos);
   dolmen::sys::Children fourth;
   ASSERT_TRUE(fourth.start(DOLMEN_COMMAND, {"serve", path("fourth"), "--quiet"}, {}));
   ASSERT_EQ(dolmen({"node", "drain", address(), "1"}).exit, kOk);
