@@ -14,6 +14,7 @@
 
 #include "cli/command.hpp"
 #include "cli/commit_json.hpp"
+#include "node/replicated_group.hpp"
 #include "sys/linux/linux.hpp"
 #include "sys/linux/service.hpp"
 
@@ -70,6 +71,12 @@ class Patience {
 int make_node(const Options& options) {
   if (options.node.founders.empty() == options.node.token.empty()) {
     return misused("a node is of a new cluster (--founders), or joins one (--join)", "node init");
+  }
+  std::vector<std::string> all = options.node.founders;
+  all.insert(all.begin(), options.node.address);
+  for (const std::string& one : all) {
+    const auto where = node::address(one);
+    if (!where) return misused(where.error().context(), "node init");
   }
   NodeOptions its = options.node;
   its.lease = std::chrono::milliseconds(options.lease_ms);
