@@ -85,9 +85,8 @@ int failed(const Error& error) {
   return error.code() == Errc::corrupt ? kDamaged : kFailed;
 }
 
-int failed_as_said(const Error& error) {
-  (void)failed(std::string(error.name()) + ": " + std::string(error.context()));
-  return error.code() == Errc::corrupt ? kDamaged : kFailed;
+std::string as_said(const Error& error) {
+  return std::string(error.name()) + ": " + std::string(error.context());
 }
 
 int misused(std::string_view message, const std::string& command) {

@@ -92,7 +92,7 @@ void add_progress(CLI::App& command, bool& progress);
 int failed(const Error& error);
 int failed(std::string_view message);
 /// Without what the code says in general, where that is not so: its name and its context.
-int failed_as_said(const Error& error);
+std::string as_said(const Error& error);
 /// What to do about a cluster's node whose directory is damaged. Said behind why.
 inline constexpr const char* kDamagedNodeAdvice =
     ": this node's copy is damaged. With a majority of the others running, let another node join "

@@ -14,6 +14,7 @@
 
 #include "cli/command.hpp"
 #include "cli/commit_json.hpp"
+#include "cluster/root.hpp"
 #include "node/replicated_group.hpp"
 #include "sys/linux/linux.hpp"
 #include "sys/linux/service.hpp"
@@ -103,8 +104,9 @@ int node_failed(const std::string& directory, const Error& error, bool was_runni
       (!is_own && !was_running)) {
     return failed(error);
   }
-  return failed_as_said(
-      Error(error.code(), interned((is_own ? "" : directory + ": ") + what + kDamagedNodeAdvice)));
+  (void)failed(std::string(error.name()) + ": " + (is_own ? "" : directory + ": ") + what +
+               kDamagedNodeAdvice);
+  return kDamaged;
 }
 
 // Runs until it is told to end. Whoever cares for it starts it again when it fails.
@@ -243,6 +245,9 @@ int change(const Options& options, NodeChange make, const char* said) {
   auto cluster = Cluster::open(options.address, patience.left());
   if (!cluster) return failed(cluster.error());
   const auto made = make(*cluster, options, patience.left());
+  if (!made && made.error().context() == cluster::text(cluster::RootStatus::has_seats)) {
+    return failed(as_said(made.error()));  // nothing is queued, as the code says
+  }
   if (!made) return failed(made.error());
   if (options.json) {
     print_json({{"node", options.number}, {"commit", commit_of(*cluster)}});

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <utility>
@@ -92,8 +93,8 @@ class Keeper {
       : cluster_(cluster) {
     for (const auto& [number, why] : cluster.broken()) {
       result_ = why.code() == Errc::corrupt ? kDamaged : kFailed;
-      (void)failed("node " + std::to_string(number) + " cannot run: " + std::string(why.name()) +
-                   ": " + std::string(why.context()) + kDamagedNodeAdvice);
+      (void)failed("node " + std::to_string(number) + " cannot run: " + as_said(why) +
+                   kDamagedNodeAdvice);
     }
     for (const std::uint32_t number : cluster.nodes()) {
       std::vector<std::string> words{"serve", cluster.node_directory(number), "--quiet"};
@@ -187,10 +188,18 @@ class Keeper {
 
 int not_brought_up(const Error& error) {
   // By nobody who writes a space, as the code says.
-  return error.code() == Errc::held ? failed_as_said(error) : failed(error);
+  return error.code() == Errc::held ? failed(as_said(error)) : failed(error);
 }
 
 int bring_up(const Options& options) {
+  const int apart = std::abs(int{options.metrics_port} - int{options.cluster.port});
+  const auto nodes = static_cast<int>(options.cluster.nodes);
+  if (options.metrics_port != 0 && apart < nodes) {
+    return misused("--metrics-port: nodes listen at the " + std::to_string(nodes) +
+                       " ports behind " + std::to_string(options.cluster.port) +
+                       ", and figures need others",
+                   "up");
+  }
   LocalCluster cluster(options.cluster, "up");
   if (const auto made = cluster.make(); !made) return not_brought_up(made.error());
   const Exchange exchange(exchange_of(options));

@@ -275,7 +275,7 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   look_into_space_and_logs();
 
   // There is no fourth node to which a third could give its seats.
-  expect_error(dolmen({"node", "remove", address(), "3"}), kFailed, "drain it first");
+  expect_error(dolmen({"node", "remove", address(), "3"}), kFailed, "drain it first\n");
   EXPECT_EQ(without_commit(dolmen({"node", "drain", address(), "3", "--json"}).json(), 1),
             (Json{{"node", 3}}));
   const auto is_third = [&](const char* state) { return status()["nodes"][2]["state"] == state; };
@@ -670,6 +670,11 @@ TEST_F(UpTest, AProgramIsRunOnceForEachNode) {
   EXPECT_EQ(dolmen({"run", "-n", "0", "--dir", "cluster", "--", "true"}).exit, kUsage);
   EXPECT_EQ(dolmen({"up", "cluster", "-n", "10"}).exit, kUsage);
   EXPECT_EQ(dolmen({"up", "cluster", "--port", "80"}).exit, kUsage);
+  for (const std::string metrics : {"21598", "21600", "21602"}) {
+    expect_error(dolmen({"up", "new", "--port", "21600", "--metrics-port", metrics}), kUsage,
+                 "nodes listen at the 3 ports behind 21600, and figures need others");
+  }
+  EXPECT_FALSE(fs::exists(path("new")));
   std::ofstream(path("file")) << "text";
   expect_error(dolmen({"up", "file"}), kFailed, "file");
   expect_error(dolmen({"up", "cluster", "--host", "no host"}), kFailed, "none of them blank");
