@@ -467,10 +467,10 @@ TEST(ClusterIndex, AClientFollowsAnIndexWhoseNodesAreAllOthersThan) {
 // Whoever may make an index must not be able to end the cluster by it, for ever.
 TEST(ClusterIndex, ATableWithoutRoomInMemoryEndsNoNode) {
   if (dolmen::base::kSanitized) GTEST_SKIP() << "needs more memory by itself";
-  Nodes nodes(3, std::uint64_t{2} << 30);
+  Nodes nodes(3, std::uint64_t{1} << 30);
   dolmen::Cluster cluster = with_index(nodes);
   const dolmen::IndexShardOptions huge{.bucket_bytes = 64u << 10,
-                                       .record_bytes = std::uint64_t{8} << 30};
+                                       .record_bytes = std::uint64_t{1} << 30};
   cluster.create_index("huge", 1, 3, huge, seconds(60)).value();
   IndexClients clients(open(nodes), 2);
   for (const std::uint32_t number : {1u, 2u, 3u}) {

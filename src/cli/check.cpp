@@ -70,6 +70,13 @@ Json damage_json(const node::StoredDamage& found) {
 }
 
 int scrub(const CheckOptions& options) {
+  // Of a copy it would say nothing of the disks that the space lies on.
+  if (options.source.directory.starts_with("dolmen://")) {
+    return misused("'" + shown(options.source.directory) +
+                       "' is of a cluster, whose nodes verify what they read; this wants a "
+                       "directory",
+                   "scrub");
+  }
   auto space = open_to_read(options.source.directory);
   if (!space) return not_opened(options.source.directory, space.error());
   Result<node::ScrubSummary> summary = [&] {

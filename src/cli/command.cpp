@@ -85,6 +85,10 @@ int failed(const Error& error) {
   return error.code() == Errc::corrupt ? kDamaged : kFailed;
 }
 
+std::string as_said(const Error& error) {
+  return std::string(error.name()) + ": " + std::string(error.context());
+}
+
 int misused(std::string_view message, const std::string& command) {
   (void)failed(std::string(message) + "; see dolmen " + command + (command.empty() ? "" : " ") +
                "--help");

@@ -91,6 +91,13 @@ void add_progress(CLI::App& command, bool& progress);
 /// verify.
 int failed(const Error& error);
 int failed(std::string_view message);
+/// Without what the code says in general, where that is not so: its name and its context.
+std::string as_said(const Error& error);
+/// What to do about a cluster's node whose directory is damaged. Said behind why.
+inline constexpr const char* kDamagedNodeAdvice =
+    ": this node's copy is damaged. With a majority of the others running, let another node join "
+    "(`dolmen node token`, `dolmen node init --join`) and take this one out (`dolmen node drain`, "
+    "`dolmen node remove`)";
 /// The same for wrong usage, with where to read about it: of `command`, or of all; kUsage.
 int misused(std::string_view message, const std::string& command = "");
 /// Why this directory could not be opened, and what to do.

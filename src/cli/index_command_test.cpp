@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // dolmen index, beside a cluster that runs.
+#include <algorithm>
+
 #include "cli/up_test_tools.hpp"
+#include "sys/linux/memory_room.hpp"
 
 namespace {
 
@@ -35,6 +38,14 @@ TEST_F(IndexCommand, AnIndexIsMadeListedAndUsed) {
     const std::vector<std::string> huge{"huge", "--record-mib", "30720"};
     expect_error(index("create", huge), kFailed, "out_of_memory: each shard is a table of");
   }
+  // Three nodes of one host share its memory, and so do all shards: each alone would have room.
+  const auto room = dolmen::sys::room_in_memory("/dev/shm");
+  ASSERT_TRUE(room);
+  const std::uint64_t part_mib = std::clamp<std::uint64_t>(*room >> 26, 1, 32'000);
+  expect_error(index("create", {"wide", "--shards", "32", "--bucket-mib", "1", "--record-mib",
+                                std::to_string(part_mib)}),
+               kFailed, host() + " would need ");
+  EXPECT_FALSE(dolmen({"status", address()}).out.contains("wide"));
   // Without what is looked at beside it.
   const auto listed = [&] {
     Json rows = index("ls", {"--json"}).json();

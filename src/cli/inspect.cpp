@@ -75,6 +75,7 @@ void add_inspect(CLI::App& app, Chosen& chosen) {
   command
       ->add_option("--limit", options->limits.elements,
                    "elements shown of each array, vector or map")
+      ->check(number_between(0, 1e15))
       ->capture_default_str();
   command
       ->add_option("--depth", options->limits.depth,

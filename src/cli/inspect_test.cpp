@@ -135,6 +135,8 @@ TEST_F(Inspect, ShortensWhatIsLongAndSaysHowMuchThereIs) {
   EXPECT_EQ(v["by_name"]["total"], 2);
   EXPECT_EQ(v["by_name"]["first"].size(), 1u);
   EXPECT_EQ(value({"--limit", "100"})["numbers"].size(), 30u);
+  expect_error(dolmen({"inspect", "web.dolmen", "all", "--limit", "-1"}), kUsage,
+               "'-1' is no number from 0");
   const Outcome text = dolmen({"inspect", "web.dolmen", "all"});
   EXPECT_NE(text.out.find("\xE2\x80\xA6 10 more"), std::string::npos) << text.out;
 }

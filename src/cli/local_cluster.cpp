@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/local_cluster.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <system_error>
@@ -22,6 +23,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kExchangeLock = ".lock";
+constexpr const char* kClusterLock = "up.lock";
 
 std::string directory_named(const std::string& text) {
   std::string whole = fs::absolute(text).lexically_normal().string();
@@ -79,8 +81,9 @@ Exchange::~Exchange() {
   if (!path_.empty()) fs::remove_all(path_, unused);
 }
 
-LocalCluster::LocalCluster(const LocalClusterOptions& options)
-    : directory_(directory_named(options.directory)),
+LocalCluster::LocalCluster(const LocalClusterOptions& options, const std::string& command)
+    : command_("`dolmen " + command + "`"),
+      directory_(directory_named(options.directory)),
       host_(options.host),
       port_(options.port),
       lease_(options.lease_ms) {
@@ -93,21 +96,68 @@ LocalCluster::LocalCluster(const LocalClusterOptions& options)
 }
 
 Result<void> LocalCluster::check_known() const {
-  DOLMEN_TRY(const auto known, node::read_node_file(node_directory(1)));
-  if (!known || known->founders.empty()) return {};
-  DOLMEN_TRY(const auto wanted, node::place_of_each(*sys::linux_env().network, address_.nodes));
-  if (known->founders == wanted) return {};
-  const bool is_one = known->founders.size() == 1;
-  return fail(Errc::invalid_argument,
-              interned(directory_ + ": a cluster of " + std::to_string(known->founders.size()) +
-                       (is_one ? " node" : " nodes") + " is there, which goes on with " +
-                       options_of(known->founders) + "; another one needs another directory"));
+  std::vector<std::string> others;
+  for (const std::uint32_t number : nodes_) {
+    const auto known = node::read_node_file(node_directory(number));
+    if (!known || !*known || (*known)->founders.empty()) continue;
+    // Then the file of a node that says otherwise is a damaged one.
+    if ((*known)->founders == founders_) return {};
+    if (others.empty()) others = (*known)->founders;
+  }
+  if (others.empty()) return {};
+  return fail(
+      Errc::invalid_argument,
+      interned(directory_ + ": a cluster of " + std::to_string(others.size()) +
+               (others.size() == 1 ? " node" : " nodes") + " is there, which goes on with " +
+               options_of(others) + "; another one needs another directory"));
+}
+
+bool LocalCluster::has_file(std::uint32_t number) const {
+  const auto known = node::read_node_file(node_directory(number));
+  return known && *known && (*known)->founders == founders_;
+}
+
+Result<void> LocalCluster::make_node(std::uint32_t number) {
+  const std::string directory = node_directory(number);
+  const auto made = ClusterNode::create(
+      {.directory = directory,
+       .address = address_.nodes[number - 1],
+       .identity_file = directory_ + "/keys/node-" + std::to_string(number) + ".key",
+       .founders = address_.nodes,
+       .lease = lease_,
+       .is_trusted_fabric = address_.is_trusted_fabric});
+  if (made || made.error().code() == Errc::already_exists) return {};
+  // It was made, its file is not as it was, and the others' are: they go on without it.
+  std::error_code unused;
+  const bool is_there = fs::exists(directory, unused) && !fs::is_empty(directory, unused);
+  const bool are_others = std::ranges::any_of(
+      nodes_, [&](std::uint32_t other) { return other != number && has_file(other); });
+  if (!is_there || has_file(number) || !are_others) return made;
+  broken_.emplace(number, made.error());
+  return {};
+}
+
+Result<void> LocalCluster::lock() {
+  DOLMEN_TRY(place_, sys::open_directory(directory_, sys::DirectoryMode::open_existing));
+  const std::string self = command_ + " runs there already";
+  std::string holder;
+  auto taken = place_->try_lock(
+      kClusterLock, sys::LockMode::exclusive,
+      self + " (process " + std::to_string(sys::linux_env().process->pid()) + ")", &holder);
+  if (!taken && taken.error().code() == Errc::held) {
+    // Who took it this moment has not said so yet.
+    return fail(Errc::held, interned(holder.empty() ? self : holder));
+  }
+  DOLMEN_TRY(lock_, std::move(taken));
+  return {};
 }
 
 Result<void> LocalCluster::make() {
   std::error_code error;
   fs::create_directories(directory_, error);
   if (error) return fail(Errc::io_error, interned(directory_));
+  DOLMEN_CHECK(lock());
+  DOLMEN_TRY(founders_, node::place_of_each(*sys::linux_env().network, address_.nodes));
   DOLMEN_CHECK(check_known());
   const auto keys =
       make_cluster_keys(directory_ + "/keys", static_cast<std::uint32_t>(address_.nodes.size()));
@@ -129,16 +179,8 @@ Result<void> LocalCluster::make() {
         interned(address_.nodes[number - 1] + ": somebody listens there (another --port, perhaps)"),
         free.error().detail());
   }
-  for (const std::uint32_t number : nodes_) {
-    const auto made = ClusterNode::create(
-        {.directory = node_directory(number),
-         .address = address_.nodes[number - 1],
-         .identity_file = directory_ + "/keys/node-" + std::to_string(number) + ".key",
-         .founders = address_.nodes,
-         .lease = lease_,
-         .is_trusted_fabric = address_.is_trusted_fabric});
-    if (!made && made.error().code() != Errc::already_exists) return made;
-  }
+  for (const std::uint32_t number : nodes_) DOLMEN_CHECK(make_node(number));
+  for (const auto& [number, why] : broken_) nodes_.erase(number);
   return {};
 }
 

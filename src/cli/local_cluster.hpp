@@ -8,9 +8,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include <dolmen/cluster.hpp>
 
@@ -49,12 +51,14 @@ class Exchange {
 /// The nodes' directories and the keys; what is there already is left as it is.
 class LocalCluster {
  public:
-  explicit LocalCluster(const LocalClusterOptions& options);
+  /// `command`: up or run.
+  LocalCluster(const LocalClusterOptions& options, const std::string& command);
 
-  /// Errors: already_exists (somebody listens where a node would), invalid_argument (another
+  /// The directory is this process's until the end. Errors: held (somebody else's; says whose),
+  /// already_exists (somebody listens where a node would), invalid_argument (another
   /// cluster is there), those of making keys and nodes.
   [[nodiscard]] Result<void> make();
-  /// Of those nodes that were not removed.
+  /// Of those nodes that were not removed, and can run.
   [[nodiscard]] ClusterAddress address() const;
   void meet_in(const Exchange& exchange) { address_.shared_directory = exchange.path(); }
   [[nodiscard]] std::string node_directory(std::uint32_t number) const {
@@ -62,18 +66,29 @@ class LocalCluster {
   }
   /// Nodes that the cluster has removed, as far as the nodes' directories know now.
   [[nodiscard]] std::set<std::uint32_t> removed() const;
+  /// Those whose file is damaged or gone while others' are good, and why they cannot run.
+  [[nodiscard]] const std::map<std::uint32_t, Error>& broken() const noexcept { return broken_; }
   /// The others, when make() looked.
   [[nodiscard]] const std::set<std::uint32_t>& nodes() const noexcept { return nodes_; }
 
  private:
+  [[nodiscard]] Result<void> lock();
+  [[nodiscard]] Result<void> make_node(std::uint32_t number);
+  /// One that fits to the others.
+  [[nodiscard]] bool has_file(std::uint32_t number) const;
   [[nodiscard]] Result<void> check_known() const;
 
+  std::string command_;
   std::string directory_;
   std::string host_;
   std::uint16_t port_;
   std::chrono::milliseconds lease_;
-  ClusterAddress address_;  ///< all of them
+  ClusterAddress address_;               ///< all of them
+  std::vector<std::string> founders_{};  ///< the same without names of hosts
   std::set<std::uint32_t> nodes_{};
+  std::map<std::uint32_t, Error> broken_{};
+  std::unique_ptr<sys::Disk> place_{};
+  std::unique_ptr<sys::FileLock> lock_{};
 };
 
 }  // namespace dolmen::cli

@@ -91,7 +91,7 @@ int not_exported(const MoveOptions& options, const Error& error) {
   if (of_directory) return not_made(options.directory, error);
   switch (error.code()) {
     case Errc::unfinished:
-      return failed(error.message() + ": `dolmen import` of it has not ended; repeat that first");
+      return failed(as_said(error) + ": `dolmen import` of it has not ended; repeat that first");
     case Errc::timed_out:
     case Errc::no_space:
     case Errc::io_error:

@@ -14,6 +14,8 @@
 
 #include "cli/command.hpp"
 #include "cli/commit_json.hpp"
+#include "cluster/root.hpp"
+#include "node/replicated_group.hpp"
 #include "sys/linux/linux.hpp"
 #include "sys/linux/service.hpp"
 
@@ -71,6 +73,12 @@ int make_node(const Options& options) {
   if (options.node.founders.empty() == options.node.token.empty()) {
     return misused("a node is of a new cluster (--founders), or joins one (--join)", "node init");
   }
+  std::vector<std::string> all = options.node.founders;
+  all.insert(all.begin(), options.node.address);
+  for (const std::string& one : all) {
+    const auto where = node::address(one);
+    if (!where) return misused(where.error().context(), "node init");
+  }
   NodeOptions its = options.node;
   its.lease = std::chrono::milliseconds(options.lease_ms);
   its.is_trusted_fabric = options.trusted_fabric;
@@ -87,6 +95,20 @@ int make_node(const Options& options) {
   return kOk;
 }
 
+/// What is damaged in a node's directory nobody looks at with `dolmen scrub`.
+int node_failed(const std::string& directory, const Error& error, bool was_running) {
+  const std::string what(error.context());
+  const bool is_own = what.starts_with(directory);
+  // A map that is damaged has an advice of its own, and keys lie elsewhere.
+  if (error.code() != Errc::corrupt || what.starts_with(directory + "/map") ||
+      (!is_own && !was_running)) {
+    return failed(error);
+  }
+  (void)failed(std::string(error.name()) + ": " + (is_own ? "" : directory + ": ") + what +
+               kDamagedNodeAdvice);
+  return kDamaged;
+}
+
 // Runs until it is told to end. Whoever cares for it starts it again when it fails.
 int run_node(const Options& options) {
   NodeRunOptions run;
@@ -100,7 +122,7 @@ int run_node(const Options& options) {
   if (!node && node.error().code() == Errc::held) {
     return failed(node.error().context());  // by nobody who writes a space, as the code says
   }
-  if (!node) return failed(node.error());
+  if (!node) return node_failed(options.node.directory, node.error(), false);
   static ClusterNode* running = nullptr;
   running = &*node;
   const auto end = [](int) { running->stop(); };
@@ -116,7 +138,7 @@ int run_node(const Options& options) {
   const auto ended = node->run();
   std::signal(SIGTERM, SIG_DFL);
   std::signal(SIGINT, SIG_DFL);
-  if (!ended) return failed(ended.error());
+  if (!ended) return node_failed(options.node.directory, ended.error(), true);
   if (options.json) print_json({{"node", node->number()}, {"ended", true}});
   return kOk;
 }
@@ -223,6 +245,9 @@ int change(const Options& options, NodeChange make, const char* said) {
   auto cluster = Cluster::open(options.address, patience.left());
   if (!cluster) return failed(cluster.error());
   const auto made = make(*cluster, options, patience.left());
+  if (!made && made.error().context() == cluster::text(cluster::RootStatus::has_seats)) {
+    return failed(as_said(made.error()));  // nothing is queued, as the code says
+  }
   if (!made) return failed(made.error());
   if (options.json) {
     print_json({{"node", options.number}, {"commit", commit_of(*cluster)}});

@@ -28,8 +28,9 @@ class NodeCommand : public CliTest {
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
-  void expect_refused(const std::vector<std::string>& words, const std::string& says) {
-    expect_error(dolmen(words), kFailed, says);
+  void expect_refused(const std::vector<std::string>& words, const std::string& says,
+                      int exit = kFailed) {
+    expect_error(dolmen(words), exit, says);
     EXPECT_FALSE(fs::exists(path("node1"))) << "nothing was made";
   }
 
@@ -85,8 +86,10 @@ TEST_F(NodeCommand, WhatCannotBeANodeIsRefusedBeforeAnythingIsMade) {
   expect_refused(init(at_, {"--founders", at_ + "," + at_}), "founders: one twice");
   expect_refused(init(at_, {"--founders", "127.0.0.1:1,127.0.0.1:2"}),
                  "own address is not among the founders");
-  for (const std::string wrong : {"nowhere", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:70000"}) {
-    expect_refused(init(wrong, {"--founders", wrong}), "like 192.0.2.7:7400");
+  for (const std::string wrong :
+       {"nowhere", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:70000", "127.0.0.1:99999"}) {
+    expect_refused(init(wrong, {"--founders", wrong}), "like 192.0.2.7:7400", kUsage);
+    expect_refused(init(at_, {"--founders", at_ + "," + wrong}), "like 192.0.2.7:7400", kUsage);
   }
   for (const std::string wrong : {"127.0.0.1 :7401", "127.0.0.1\n:7401"}) {
     expect_refused(init(wrong, {"--founders", wrong}), "none of them blank");

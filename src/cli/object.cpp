@@ -3,6 +3,7 @@
 // dolmen directory and dolmen object: where published objects of a cluster live, and moving them
 // (docs/homes.md).
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
@@ -58,6 +59,25 @@ class ObjectDeadline {
 Result<ObjectId> id_of(const std::string& text) {
   if (const auto id = ObjectId::parse(text)) return *id;
   return fail(Errc::invalid_argument, interned(text + ": no object's id (32 hexadecimal digits)"));
+}
+
+CLI::Validator object_id() {
+  return {[](std::string& text) {
+            const auto id = id_of(text);
+            return id ? std::string() : std::string(id.error().context());
+          },
+          ""};
+}
+
+CLI::Validator power_of_two() {
+  return {[](std::string& text) {
+            std::uint32_t number = 0;
+            const char* const end = text.data() + text.size();
+            const auto [rest, wrong] = std::from_chars(text.data(), end, number);
+            const bool is_one = wrong == std::errc{} && rest == end && std::has_single_bit(number);
+            return is_one ? std::string() : "'" + text + "' is no power of two";
+          },
+          ""};
 }
 
 /// The number and the name of a space that is named, or numbered.
@@ -271,13 +291,14 @@ void add_object(CLI::App& app, Chosen& chosen) {
       ->add_option("--shards", words->shards,
                    "into how many groups ids are spread, for ever: a power of two, at most 256 "
                    "[4, or as many as there are]")
-      ->check(CLI::Range(1, 256));
+      ->check(CLI::Range(1, 256))
+      ->check(power_of_two());
   add_to(directory, "ls", "the shards of the cluster's directory, and how full they are", "",
          list_directory);
   constexpr const char* kId = "the object's id, 32 hexadecimal digits";
   CLI::App* const where = add_one("where", "the space in which an object lives",
                                   "0123456789abcdef0123456789abcdef", where_object);
-  where->add_option("OBJECT", words->object, kId)->required();
+  where->add_option("OBJECT", words->object, kId)->required()->check(object_id());
   where
       ->add_option("--reads", words->reads,
                    "how the directory is read: the latest, by the leader's lease, or a hint")
@@ -292,7 +313,7 @@ void add_object(CLI::App& app, Chosen& chosen) {
   publish->add_option("OBJECT", words->object, "the object's name there, or its id")->required();
   CLI::App* const move = add_one("move", "let an object live in another space",
                                  "0123456789abcdef0123456789abcdef south", move_object);
-  move->add_option("OBJECT", words->object, kId)->required();
+  move->add_option("OBJECT", words->object, kId)->required()->check(object_id());
   CLI::Option* const to =
       move->add_option("SPACE", words->space, "where to: the space's name, or its number");
   move->add_flag("--cancel", words->is_cancelled, "ask for it back while it is on its way")

@@ -28,7 +28,8 @@ TEST_F(ObjectCommand, SaysWhatIsNotThereAndDrainsWhatIsEmpty) {
     return dolmen(words);
   };
   expect_error(object("where", {kNobody}), kFailed, "`dolmen directory create`");
-  expect_error(object("where", {"me"}), kFailed, "no object's id");
+  expect_error(object("where", {"xyz"}), kUsage, "xyz: no object's id");
+  expect_error(object("move", {"xyz", "north"}), kUsage, "xyz: no object's id");
   expect_error(object("drain", {"north"}), kFailed, "a space called north");
   for (const std::string space : {"north", "south"}) {
     EXPECT_EQ(dolmen({"space", "create", address(), space}).exit, kOk);
@@ -52,8 +53,8 @@ TEST_F(ObjectCommand, SaysWhatIsNotThereAndDrainsWhatIsEmpty) {
   ASSERT_EQ(dolmen({"import", "things", address(), "web"}).exit, kOk);
   expect_error(object("publish", {"web", "thing"}), kFailed, "`dolmen directory create`");
   expect_error(dolmen({"directory", "ls", address()}), kFailed, "`dolmen directory create`");
-  expect_error(dolmen({"directory", "create", address(), "--shards", "6"}), kFailed,
-               "a power of two");
+  expect_error(dolmen({"directory", "create", address(), "--shards", "6"}), kUsage,
+               "'6' is no power of two");
   const Outcome made = dolmen({"directory", "create", address(), "--shards", "2"});
   EXPECT_EQ(made.out, "the cluster has a directory, in 2 groups\n") << made.err;
   expect_error(dolmen({"directory", "create", address(), "--shards", "4"}), kFailed,

@@ -57,7 +57,7 @@ int not_opened(const Source& source, const Error& error) {
     case Errc::no_space:
       return failed(error.message() + ": TMPDIR says where the copy of " + space + " is made");
     case Errc::unfinished:
-      return failed(error.message() + ": `dolmen import` of " + space +
+      return failed(as_said(error) + ": `dolmen import` of " + space +
                     " has not ended; repeat that first");
     case Errc::busy:
       return failed(error.message() + ": somebody else copies " + space + "; try again later");

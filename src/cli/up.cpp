@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <utility>
@@ -90,6 +91,11 @@ class Keeper {
  public:
   Keeper(const Options& options, const LocalCluster& cluster, const Exchange& exchange)
       : cluster_(cluster) {
+    for (const auto& [number, why] : cluster.broken()) {
+      result_ = why.code() == Errc::corrupt ? kDamaged : kFailed;
+      (void)failed("node " + std::to_string(number) + " cannot run: " + as_said(why) +
+                   kDamagedNodeAdvice);
+    }
     for (const std::uint32_t number : cluster.nodes()) {
       std::vector<std::string> words{"serve", cluster.node_directory(number), "--quiet"};
       if (!exchange.path().empty()) words.insert(words.end(), {"--shm", exchange.path()});
@@ -180,9 +186,22 @@ class Keeper {
   int result_ = kOk;
 };
 
+int not_brought_up(const Error& error) {
+  // By nobody who writes a space, as the code says.
+  return error.code() == Errc::held ? failed(as_said(error)) : failed(error);
+}
+
 int bring_up(const Options& options) {
-  LocalCluster cluster(options.cluster);
-  if (const auto made = cluster.make(); !made) return failed(made.error());
+  const int apart = std::abs(int{options.metrics_port} - int{options.cluster.port});
+  const auto nodes = static_cast<int>(options.cluster.nodes);
+  if (options.metrics_port != 0 && apart < nodes) {
+    return misused("--metrics-port: nodes listen at the " + std::to_string(nodes) +
+                       " ports behind " + std::to_string(options.cluster.port) +
+                       ", and figures need others",
+                   "up");
+  }
+  LocalCluster cluster(options.cluster, "up");
+  if (const auto made = cluster.make(); !made) return not_brought_up(made.error());
   const Exchange exchange(exchange_of(options));
   cluster.meet_in(exchange);
   Keeper keeper(options, cluster, exchange);
@@ -204,8 +223,9 @@ int bring_up(const Options& options) {
 
 int run_program(const Options& options) {
   if (options.program.empty()) return misused("which program?", "run");
-  LocalCluster cluster(options.cluster);
-  if (const auto made = cluster.make(); !made) return failed(made.error());
+  LocalCluster cluster(options.cluster, "run");
+  if (const auto made = cluster.make(); !made) return not_brought_up(made.error());
+  if (!cluster.broken().empty()) return failed(cluster.broken().begin()->second);
   if (cluster.nodes().size() != options.cluster.nodes) {
     return failed("a node was removed from this cluster, and its process would have none");
   }

@@ -235,7 +235,12 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   expect_error(
       dolmen({"serve", "cluster/node-1"}), kFailed,
       "cluster/node-1: this node runs already: pid " + std::to_string(node_process(1).front()));
-  expect_error(dolmen(up("cluster")), kFailed, "somebody listens there");
+  const std::vector<int> upper = processes(words);
+  ASSERT_EQ(upper.size(), 1u);
+  const std::string held =
+      "held: `dolmen up` runs there already (process " + std::to_string(upper.front()) + ")\n";
+  expect_error(dolmen(up("cluster")), kFailed, held);
+  expect_error(dolmen({"run", "--dir", "cluster", "--", "true"}), kFailed, held);
   ASSERT_TRUE(has_groups(2));
 
   const Json whole = status();
@@ -270,7 +275,7 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   look_into_space_and_logs();
 
   // There is no fourth node to which a third could give its seats.
-  expect_error(dolmen({"node", "remove", address(), "3"}), kFailed, "drain it first");
+  expect_error(dolmen({"node", "remove", address(), "3"}), kFailed, "drain it first\n");
   EXPECT_EQ(without_commit(dolmen({"node", "drain", address(), "3", "--json"}).json(), 1),
             (Json{{"node", 3}}));
   const auto is_third = [&](const char* state) { return status()["nodes"][2]["state"] == state; };
@@ -331,7 +336,6 @@ TEST_F(UpTest, AClusterIsLookedAtChangedStoppedAndGoesOn) {
   dolmen::security::JoinToken foreign = dolmen::security::JoinToken::parse(token).value();
   foreign.cluster.bytes[0] ^= std::byte{1};
   expect_error(join("fifth", foreign.text()), kFailed, "not_authentic");
-  fs::remove_all(path("fifth"));
   foreign = dolmen::security::JoinToken::parse(token).value();
   foreign.secret = {};
   expect_error(join("fifth", foreign.text()), kFailed, "not_authentic");
@@ -442,8 +446,18 @@ TEST_F(UpTest, ANodeThatWasRemovedStaysAwayAndOneThatCannotRunIsGivenUp) {
   }();
   // A fourth node, which gets the seats of the one that is removed.
   const std::string token = dolmen({"node", "token", address(), "--json"}).json()["token"];
-  ASSERT_EQ(dolmen({"node", "init", "fourth", "--listen", host() + ":7499", "--join", token}).exit,
-            kOk);
+  const auto join = [&](const std::string& with) {
+    return dolmen({"node", "init", "fourth", "--listen", host() + ":7499", "--join", with});
+  };
+  // One that is refused stands in no other one's way.
+  dolmen::security::JoinToken foreign = dolmen::security::JoinToken::parse(token).value();
+  foreign.identity.number += 7;
+  expect_error(join(foreign.text()), kFailed, "not_authentic");
+  expect_error(dolmen({"serve", "fourth"}), kFailed, "it has not joined yet: make it once more");
+  const Outcome joined = join(token);
+  ASSERT_EQ(joined.exit, kOk) << joined.err;
+  EXPECT_NE(read_file(path("fourth/node")).find("number 4\n"), std::string::npos);
+  EXPECT_NE(read_file(path("fourth/node")).find("name node-4\n"), std::string::npos);
   dolmen::sys::Children fourth;
   ASSERT_TRUE(fourth.start(DOLMEN_COMMAND, {"serve", path("fourth"), "--quiet"}, {}));
   ASSERT_EQ(dolmen({"node", "drain", address(), "1"}).exit, kOk);
@@ -481,6 +495,84 @@ TEST_F(UpTest, ANodeThatWasRemovedStaysAwayAndOneThatCannotRunIsGivenUp) {
   EXPECT_FALSE(fs::exists(shared));
   fourth.terminate();
   while (fourth.running() > 0) ASSERT_TRUE(fourth.wait());
+}
+
+TEST_F(UpTest, OneWhoseFileIsDamagedStaysAwayAndTheOthersRun) {
+  begin(up("cluster"));
+  ASSERT_TRUE(until([&] { return fs::exists(path("cluster/keys/client-1.key")); }));
+  ASSERT_TRUE(has_groups(1)) << read_file(path("up.err"));
+  ASSERT_EQ(dolmen({"space", "create", address(), "web"}).exit, kOk);
+  ASSERT_TRUE(has_groups(2));
+  EXPECT_EQ(terminate(), kOk);
+  const std::string file = path("cluster/node-1/node");
+  const std::string good = read_file(file);
+  const auto write = [&](const std::string& text) { std::ofstream(file) << text; };
+  std::string other_founder = good;
+  const std::string second = "founder " + at(2);
+  other_founder.replace(other_founder.find(second), second.size(), "founder " + host() + ":9999");
+  const std::vector<std::pair<std::string, std::string>> damages{
+      {good.substr(0, good.size() / 2), "corrupt: " + file},
+      {std::string(good.size(), '\0'), "corrupt: " + file},
+      {other_founder, "cluster/node-1: a node's already, of another cluster"},
+      {"", "cluster/node-1: files that are no node's"}};
+  for (const auto& [text, why] : damages) {
+    write(text);
+    if (text.empty()) fs::remove(file);
+    begin(up("cluster"));
+    const auto said = [&] { return read_file(path("up.err")); };
+    ASSERT_TRUE(until([&] { return dolmen({"status", address()}).exit == kOk; })) << said();
+    EXPECT_TRUE(said().starts_with("dolmen: node 1 cannot run: ")) << said();
+    EXPECT_NE(said().find(why), std::string::npos) << said();
+    EXPECT_NE(said().find("let another node join (`dolmen node token`"), std::string::npos);
+    EXPECT_TRUE(node_process(1).empty());
+    EXPECT_EQ(node_process(2).size(), 1u);
+    EXPECT_EQ(node_process(3).size(), 1u);
+    EXPECT_EQ(read_file(path("up.out")).find(at(1)), std::string::npos);
+    EXPECT_EQ(terminate(), kOk);
+    expect_error(dolmen({"run", "-n", "3", "--dir", "cluster", "--host", host(), "--port",
+                         std::to_string(kPort), "--", "true"}),
+                 why.starts_with("corrupt") ? kDamaged : kFailed, why);
+  }
+  write(good);
+  begin(up("cluster"));
+  ASSERT_TRUE(has_groups(2)) << read_file(path("up.err"));
+  EXPECT_EQ(terminate(), kOk);
+}
+
+TEST_F(UpTest, DamageOfANodeIsSaidWithItsDirectoryAndWhatToDo) {
+  {
+    dolmen::Space space = writer("things");
+    ASSERT_TRUE(space.create<LookedAt>("thing"));
+    ASSERT_TRUE(space.close());
+  }
+  begin(up("cluster"));
+  ASSERT_TRUE(until([&] { return fs::exists(path("cluster/keys/client-1.key")); }));
+  ASSERT_TRUE(has_groups(1)) << read_file(path("up.err"));
+  ASSERT_EQ(dolmen({"import", "things", address(), "web"}).exit, kOk);
+  ASSERT_TRUE(has_groups(2));
+  EXPECT_EQ(terminate(), kOk);
+  const auto expect_said = [&](const std::string& directory) {
+    const Outcome run = dolmen({"serve", "cluster/node-1"});
+    expect_error(run, kDamaged, "corrupt: cluster/node-1/" + directory + ": ");
+    EXPECT_NE(run.err.find("With a majority of the others running, let another node join"),
+              std::string::npos)
+        << run.err;
+    EXPECT_EQ(run.err.find("scrub"), std::string::npos) << run.err;
+  };
+  for (const std::string directory : {"journal", "group-2"}) {
+    const std::string roots = path("cluster/node-1/" + directory + "/space");
+    const std::string good = read_file(roots);
+    ASSERT_FALSE(good.empty());
+    std::ofstream(roots) << std::string(good.size(), 'x');
+    expect_said(directory);
+    std::ofstream(roots) << good;
+    // As if somebody had taken it away.
+    fs::rename(path("cluster/node-1/" + directory + "/log"), path("log"));
+    fs::create_directory(path("cluster/node-1/" + directory + "/log"));
+    expect_said(directory);
+    fs::remove_all(path("cluster/node-1/" + directory + "/log"));
+    fs::rename(path("log"), path("cluster/node-1/" + directory + "/log"));
+  }
 }
 
 TEST_F(UpTest, NamesOfHostsAreLookedUp) {
@@ -578,6 +670,11 @@ TEST_F(UpTest, AProgramIsRunOnceForEachNode) {
   EXPECT_EQ(dolmen({"run", "-n", "0", "--dir", "cluster", "--", "true"}).exit, kUsage);
   EXPECT_EQ(dolmen({"up", "cluster", "-n", "10"}).exit, kUsage);
   EXPECT_EQ(dolmen({"up", "cluster", "--port", "80"}).exit, kUsage);
+  for (const std::string metrics : {"21598", "21600", "21602"}) {
+    expect_error(dolmen({"up", "new", "--port", "21600", "--metrics-port", metrics}), kUsage,
+                 "nodes listen at the 3 ports behind 21600, and figures need others");
+  }
+  EXPECT_FALSE(fs::exists(path("new")));
   std::ofstream(path("file")) << "text";
   expect_error(dolmen({"up", "file"}), kFailed, "file");
   expect_error(dolmen({"up", "cluster", "--host", "no host"}), kFailed, "none of them blank");

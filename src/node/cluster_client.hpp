@@ -158,14 +158,15 @@ struct Cluster::Impl {
   }
 
   /// An index of either kind, each shard of which has a table of `table_bytes`. Errors:
-  /// already_exists, invalid_argument, out_of_memory (too few nodes have room for one), those of
-  /// tell().
+  /// already_exists, invalid_argument, out_of_memory (too few nodes have room for theirs), those
+  /// of tell().
   [[nodiscard]] Result<void> make_index(const cluster::root::CreateIndex& command,
                                         std::uint64_t table_bytes,
                                         std::chrono::milliseconds patience);
-  /// Whether enough of the nodes that answer have memory for such a table, as far as they say.
-  [[nodiscard]] Result<void> check_room(std::uint64_t table_bytes, std::uint32_t size,
-                                        std::uint64_t deadline_ns);
+  /// Whether the hosts of enough nodes have memory for their share of the index's tables, as far as
+  /// the nodes say that answer.
+  [[nodiscard]] Result<void> check_room(const cluster::root::CreateIndex& command,
+                                        std::uint64_t table_bytes, std::uint64_t deadline_ns);
   /// Figures of the nodes that answer, as Cluster::metrics().
   [[nodiscard]] Result<std::map<cluster::NodeNumber, std::string>> figures(
       std::uint64_t deadline_ns);

@@ -127,7 +127,14 @@ std::uint32_t new_life() {
   return life;
 }
 
-/// The node's own key, made at the first attempt.
+/// Whether an attempt with this token was made here. With another one: that is given up.
+bool has_tried(const std::string& directory, const security::JoinToken& token) {
+  const auto text =
+      node::read_text_file(directory + "/" + node::kToken, security::kTokenTextMax, true);
+  return text && *text == token.text();
+}
+
+/// The node's own key, made at the first attempt with this token.
 Result<security::Key> own_key(const std::string& directory, const security::JoinToken& token) {
   const std::string path = directory + "/" + node::kOwnKey;
   auto known = node::read_identity(path);
@@ -135,15 +142,10 @@ Result<security::Key> own_key(const std::string& directory, const security::Join
   if (known) {
     const security::Key& key = *known->key;
     if (key.cluster() == token.cluster && key.identity() == token.identity) return key;
-    return fail(
-        Errc::invalid_argument,
-        interned(directory + ": it was about to join with another token (use that one, or a new "
-                             "directory)"));
   }
   DOLMEN_TRY(security::Key key, security::Key::make(token.cluster, token.owner, token.identity,
                                                     "node", node::new_secret()));
-  DOLMEN_CHECK(
-      sys::write_small_file(path, base::as_bytes(key.text()), sys::Secrecy::secret, false));
+  DOLMEN_CHECK(sys::write_small_file(path, base::as_bytes(key.text()), sys::Secrecy::secret, true));
   return key;
 }
 
@@ -301,7 +303,7 @@ Result<void> ClusterNode::create(const NodeOptions& given, std::chrono::millisec
     return node::write_node_file(options.directory, file);
   }
   // First of all under which name it asks: so that it asks as the same one after a crash.
-  if (known) file.name = known->name;
+  if (known && has_tried(options.directory, *token)) file.name = known->name;
   DOLMEN_CHECK(node::write_node_file(options.directory, file));
   DOLMEN_CHECK(join(options, *token, *disk, file, deadline_ns));
   return node::write_node_file(options.directory, file);

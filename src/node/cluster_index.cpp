@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,32 +25,63 @@
 
 namespace dolmen {
 
-Result<void> Cluster::Impl::check_room(std::uint64_t table_bytes, std::uint32_t size,
-                                       std::uint64_t deadline_ns) {
+namespace {
+
+/// Memory that a node's host can give to tables, as far as its figures say. Of earlier versions it
+/// is known what the machine has.
+std::optional<std::uint64_t> room_in(const std::string& figures) {
+  const auto samples = node::parse_metrics(figures);
+  if (!samples) return std::nullopt;
+  const auto value_of = [&](std::string_view name) -> std::optional<std::uint64_t> {
+    const auto found = std::ranges::find(*samples, name, &node::MetricSample::name);
+    if (found == samples->end()) return std::nullopt;
+    return static_cast<std::uint64_t>(found->value);
+  };
+  if (const auto room = value_of("dolmen_memory_room_bytes")) return room;
+  const auto machine = value_of("dolmen_memory_machine_bytes");
+  return machine == std::uint64_t{0} ? std::nullopt : machine;  // 0: not known
+}
+
+/// Nodes that share one memory.
+struct HostRoom {
+  std::uint64_t nodes = 0;
+  std::optional<std::uint64_t> bytes{};
+};
+
+}  // namespace
+
+Result<void> Cluster::Impl::check_room(const cluster::root::CreateIndex& command,
+                                       std::uint64_t table_bytes, std::uint64_t deadline_ns) {
   DOLMEN_TRY(const auto texts, figures(deadline_ns));
-  std::size_t nodes = 0;
+  std::uint64_t nodes = 0;
+  std::map<std::string, HostRoom> hosts;
   for (const auto& [number, one] : map.nodes()) {
-    if (map.node(number) != nullptr && !one.is_lost) ++nodes;
-  }
-  std::size_t too_small = 0;
-  std::string said;
-  for (const auto& [number, text] : texts) {
-    const auto samples = node::parse_metrics(text);
-    if (!samples) continue;
-    const auto room =
-        std::ranges::find(*samples, "dolmen_memory_machine_bytes", &node::MetricSample::name);
-    // 0: not known.
-    if (room == samples->end() || room->value >= static_cast<double>(table_bytes) ||
-        room->value == 0) {
-      continue;
+    if (map.node(number) == nullptr || one.is_lost) continue;
+    ++nodes;
+    HostRoom& host = hosts[one.address.substr(0, one.address.rfind(':'))];
+    ++host.nodes;
+    const auto text = texts.find(number);
+    if (text == texts.end()) continue;
+    if (const auto room = room_in(text->second)) {
+      host.bytes = std::min(host.bytes.value_or(*room), *room);
     }
-    ++too_small;
-    said += (said.empty() ? "node " : ", node ") + std::to_string(number) + " has " +
-            std::to_string(static_cast<std::uint64_t>(room->value) >> 20) + " MiB";
+  }
+  const std::uint64_t seats = std::min<std::uint64_t>(command.size, nodes);
+  if (seats == 0) return {};
+  // They are spread evenly over the nodes.
+  const std::uint64_t tables_of_each = (command.shards * seats + nodes - 1) / nodes;
+  std::uint64_t too_small = 0;
+  std::string said;
+  for (const auto& [name, host] : hosts) {
+    const std::uint64_t wanted = host.nodes * tables_of_each * table_bytes;
+    if (!host.bytes || *host.bytes >= wanted) continue;
+    too_small += host.nodes;
+    said += (said.empty() ? "" : ", ") + name + " would need " + std::to_string(wanted >> 20) +
+            " MiB for " + std::to_string(host.nodes * tables_of_each) + " of them and can give " +
+            std::to_string(*host.bytes >> 20) + " MiB";
   }
   // Where they are put those decide that have one, as long as they are a majority.
-  const std::size_t seats = std::min<std::size_t>(size, nodes);
-  if (too_small == 0 || nodes - std::min(nodes, too_small) > seats / 2) return {};
+  if (too_small == 0 || nodes - too_small > seats / 2) return {};
   return fail(Errc::out_of_memory,
               interned("each shard is a table of " + std::to_string(table_bytes >> 20) +
                        " MiB in the memory of its nodes: " + said),
@@ -67,7 +101,7 @@ Result<void> Cluster::Impl::make_index(const cluster::root::CreateIndex& command
   const std::uint64_t deadline_ns = node::deadline_in(patience);
   DOLMEN_CHECK(refresh(deadline_ns));
   if (map.index_named(command.name).empty()) {
-    DOLMEN_CHECK(check_room(table_bytes, command.size, deadline_ns));
+    DOLMEN_CHECK(check_room(command, table_bytes, deadline_ns));
   }
   DOLMEN_TRY(const cluster::RootReply reply, tell(command, node::left_until(deadline_ns)));
   if (reply.is_ok()) return {};

@@ -11,6 +11,7 @@
 #include "node/places.hpp"
 #include "replication/journal.hpp"
 #include "sys/linux/linux.hpp"
+#include "sys/linux/memory_room.hpp"
 
 namespace dolmen {
 
@@ -48,7 +49,7 @@ Result<std::unique_ptr<replication::Journal>> open_journal(const std::string& di
         Errc::held,
         interned(directory + ": this node runs already: " + std::string(opened.error().context())));
   }
-  if (!opened) return opened;
+  if (!opened) return std::unexpected(node::about_directory(where, opened.error()));
   const ObjectId id = (*opened)->id();
   if (file.journal && *file.journal != id) return is_another();
   if (!file.journal) {
@@ -59,6 +60,12 @@ Result<std::unique_ptr<replication::Journal>> open_journal(const std::string& di
 }
 
 }  // namespace
+
+Error node::about_directory(const std::string& directory, const Error& error) {
+  if (error.code() != Errc::corrupt || error.context().starts_with(directory)) return error;
+  return Error(Errc::corrupt, interned(directory + ": " + std::string(error.context())),
+               error.detail());
+}
 
 Result<ClusterNode> ClusterNode::start(const std::string& directory, NodeRunOptions options) {
   sys::Process& process = *sys::linux_env().process;
@@ -152,12 +159,18 @@ Result<std::unique_ptr<ClusterNode::Impl>> ClusterNode::Impl::open(const std::st
     }
   }
   core_options.root.lost_ns = static_cast<std::uint64_t>(lost_ms) * 1'000'000;
-  DOLMEN_TRY(impl->core,
-             node::ClusterCore::open(env, *impl->endpoint, *impl->disk, std::move(journal),
-                                     impl->machines, dial, core_options));
+  auto core = node::ClusterCore::open(env, *impl->endpoint, *impl->disk, std::move(journal),
+                                      impl->machines, dial, core_options);
+  if (!core) return std::unexpected(node::about_directory(directory, core.error()));
+  impl->core = std::move(*core);
   dial(impl->core->addresses());
   DOLMEN_CHECK(impl->serve_metrics());
   return impl;
+}
+
+std::string ClusterNode::Impl::shared() const {
+  return options.shared_directory.empty() ? sys::linux_env().process->environment("DOLMEN_SHM")
+                                          : options.shared_directory;
 }
 
 Result<void> ClusterNode::Impl::connect() {
@@ -172,10 +185,8 @@ Result<void> ClusterNode::Impl::connect() {
       .listen = listen,
       .wait = {.spin_ns = static_cast<std::uint64_t>(spin_us) * 1000}};
   std::unique_ptr<fabric::Endpoint> made;
-  const std::string shared = options.shared_directory.empty()
-                                 ? env.process->environment("DOLMEN_SHM")
-                                 : options.shared_directory;
-  if (shared.empty()) {
+  const std::string meets_in = shared();
+  if (meets_in.empty()) {
     DOLMEN_TRY(auto only,
                fabric::TcpEndpoint::make(
                    by_tcp, {.network = env.network, .clock = env.clock, .entropy = env.entropy}));
@@ -183,7 +194,7 @@ Result<void> ClusterNode::Impl::connect() {
     made = std::move(only);
   } else {
     DOLMEN_TRY(auto exchange,
-               sys::open_shared_directory(shared, sys::DirectoryMode::open_or_create));
+               sys::open_shared_directory(meets_in, sys::DirectoryMode::open_or_create));
     DOLMEN_TRY(auto both, fabric::JoinedEndpoint::make({.tcp = by_tcp}, env, std::move(exchange)));
     joined = both.get();
     tcp = &both->tcp();
@@ -226,7 +237,8 @@ const std::string& ClusterNode::Impl::say_figures() {
                                   .joined = joined,
                                   .env = env,
                                   .disk = *disk,
-                                  .began_ns = began_ns});
+                                  .began_ns = began_ns,
+                                  .memory_room = sys::room_in_memory(shared())});
     figures_ns = now_ns;
   }
   return figures;

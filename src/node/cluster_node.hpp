@@ -37,6 +37,9 @@ inline constexpr const char* kToken = "token";
 /// The key file that a node's file names, seen from its directory.
 [[nodiscard]] std::string key_path(const std::string& directory, const NodeFile& file);
 
+/// Of stored bytes: with the directory of which they are. Others as they are.
+[[nodiscard]] Error about_directory(const std::string& directory, const Error& error);
+
 /// A space per group, each in a directory of the node's. One that is retired has its root under
 /// another name, and is no space meanwhile.
 class SpaceMachines final : public GroupMachines {
@@ -108,6 +111,8 @@ struct ClusterNode::Impl {
   /// What the node says of itself: made anew, unless that was a moment ago.
   [[nodiscard]] const std::string& say_figures();
   [[nodiscard]] Result<void> serve_metrics();
+  /// Where it meets others of its host in memory; empty: nowhere.
+  [[nodiscard]] std::string shared() const;
   /// Makes the endpoint.
   [[nodiscard]] Result<void> connect();
 

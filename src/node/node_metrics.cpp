@@ -28,6 +28,8 @@ constexpr std::array kFamilies{
     MetricFamily{"dolmen_replicas", gauge, "Replicas that the node keeps."},
     MetricFamily{"dolmen_memory_resident_bytes", gauge, "Memory that the process has in use."},
     MetricFamily{"dolmen_memory_machine_bytes", gauge, "Memory that the machine has."},
+    MetricFamily{"dolmen_memory_room_bytes", gauge,
+                 "Memory of the host that tables may take yet, so that other programs have some."},
     MetricFamily{"dolmen_disk_free_bytes", gauge, "Room on the disk of the node's directory."},
     MetricFamily{"dolmen_disk_used_bytes", gauge, "Disk that the node's files take."},
     MetricFamily{"dolmen_journal_tail_bytes", gauge, "Journal behind its last checkpoint."},
@@ -163,6 +165,8 @@ class Writer {
     }
     write_one("dolmen_memory_resident_bytes", node_.env.process->resident_bytes());
     write_one("dolmen_memory_machine_bytes", node_.env.process->machine_bytes());
+    begin("dolmen_memory_room_bytes");
+    if (node_.memory_room) text_.add("", *node_.memory_room);
   }
 
   void write_journal() {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -28,6 +29,7 @@ struct MeteredNode {
   const sys::Env& env;
   sys::Disk& disk;
   std::uint64_t began_ns = 0;
+  std::optional<std::uint64_t> memory_room{};  ///< of the host, for tables; nothing: not known
 };
 
 [[nodiscard]] std::string node_metrics(const MeteredNode& node);

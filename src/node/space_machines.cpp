@@ -30,9 +30,10 @@ SpaceMachine& machine_of(ReplicatedSpace& space) {
 Result<StateMachine*> SpaceMachines::open(cluster::GroupNumber number,
                                           const cluster::RootGroup& group) {
   if (group.kind != cluster::GroupKind::space) return nullptr;
-  DOLMEN_TRY(auto space, ReplicatedSpace::open(directory_of(number), functions_, options_));
+  auto space = ReplicatedSpace::open(directory_of(number), functions_, options_);
+  if (!space) return std::unexpected(about_directory(directory_of(number), space.error()));
   auto& kept = spaces_[number];
-  kept = std::make_unique<ReplicatedSpace>(std::move(space));
+  kept = std::make_unique<ReplicatedSpace>(std::move(*space));
   if (find_) machine_of(*kept).use_mail(group_of(number), find_);
   if (find_ && shards_) machine_of(*kept).use_homes(shards_);
   return &kept->machine();

@@ -24,6 +24,7 @@
 #include "sys/linux/file.hpp"
 #include "sys/linux/life_mark.hpp"
 #include "sys/linux/linux.hpp"
+#include "sys/linux/memory_room.hpp"
 #include "sys/linux/process_mark.hpp"
 #include "sys/linux/system_error.hpp"
 #include "sys/memory.hpp"
@@ -33,6 +34,7 @@ namespace {
 
 constexpr mode_t kOwnerOnly = 0600;
 constexpr std::size_t kBytesMax = std::size_t{1} << 46;
+constexpr std::size_t kStepBytes = std::size_t{64} << 20;  ///< what is larger is large
 
 Result<std::string> checked(std::string_view name) {
   if (!is_valid_file_name(name) || name.find('/') != std::string_view::npos) {
@@ -146,11 +148,7 @@ class LinuxSharedDirectory final : public SharedDirectory {
     if (without_interruption([&] { return ::flock(fd, LOCK_EX | LOCK_NB); }) != 0) {
       return system_failure(errno, path_);
     }
-    // Reserved now: a page that is not to be had later would be a SIGBUS in whoever touches it.
-    if (without_interruption([&] { return ::fallocate(fd, 0, 0, static_cast<off_t>(bytes)); }) !=
-        0) {
-      return system_failure(errno, path_);
-    }
+    DOLMEN_CHECK(reserve(fd, bytes));
     DOLMEN_TRY(Mapping mapping, Mapping::map(fd, bytes, SharedAccess::read_write, path_));
     Descriptor directory(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
     if (directory.get() < 0) return system_failure(errno, path_);
@@ -260,6 +258,32 @@ class LinuxSharedDirectory final : public SharedDirectory {
   std::string describe() const override { return path_; }
 
  private:
+  /// A page that is not to be had later would be a SIGBUS in whoever touches it. What is large is
+  /// asked for step by step, and given up before the system ends other programs for it.
+  [[nodiscard]] Result<void> reserve(int fd, std::size_t bytes) const {
+    for (std::size_t at = 0; at < bytes;) {
+      const std::size_t left = bytes - at;
+      if (bytes > kStepBytes) {
+        // Others take some at the same time.
+        const auto room = room_in_memory(path_);
+        if (room && *room < left) {
+          return fail(Errc::out_of_memory,
+                      interned(path_ + ": " + std::to_string(bytes >> 20) +
+                               " MiB, which would leave too little to other programs"),
+                      *room);
+        }
+      }
+      const std::size_t step = std::min(left, kStepBytes);
+      if (without_interruption([&] {
+            return ::fallocate(fd, 0, static_cast<off_t>(at), static_cast<off_t>(step));
+          }) != 0) {
+        return system_failure(errno, path_);
+      }
+      at += step;
+    }
+    return {};
+  }
+
   const std::string path_;
   const Descriptor fd_;
 };

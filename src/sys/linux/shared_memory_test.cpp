@@ -125,6 +125,10 @@ TEST_F(SharedMemory, RefusesWhatIsNoObjectOfThisUserAlone) {
   EXPECT_EQ(refused("folder/object", 1, kAnyBytes), Errc::invalid_argument);
   EXPECT_EQ(directory->create(0).error().code(), Errc::invalid_argument);
   EXPECT_EQ(directory->create(~std::size_t{0}).error().code(), Errc::invalid_argument);
+  // Given up before anything is taken, whatever the file system would give.
+  const std::uint64_t all = linux_env().process->machine_bytes();
+  EXPECT_EQ(directory->create(all).error().code(), Errc::out_of_memory);
+  EXPECT_TRUE(directory->create(std::size_t{65} << 20)) << "in steps";
 
   const std::string path = scratch.path() + "/object";
   ASSERT_EQ(::chmod(path.c_str(), 0640), 0);
