@@ -42,42 +42,6 @@ bool is_consistent(const Bucket& bucket, BucketNumber number, const IndexGeometr
   return true;
 }
 
-/// `bucket`: a new one.
-bool view_into(Bucket& bucket, base::Bytes bytes, BucketNumber number,
-               const IndexGeometry& geometry) {
-  if (bytes.size() != kBucketBytes || number == kNoBucket) return false;
-  bucket.sequence = base::load<std::uint64_t>(bytes, 8);
-  bucket.epoch = base::load<std::uint32_t>(bytes, 16);
-  bucket.prefix = base::load<std::uint32_t>(bytes, 20);
-  bucket.link = base::load<BucketNumber>(bytes, 24);
-  bucket.depth = base::load<std::uint8_t>(bytes, 28);
-  const auto state = base::load<std::uint8_t>(bytes, 29);
-  bucket.count = base::load<std::uint8_t>(bytes, 30);
-  bucket.second = base::load<std::uint8_t>(bytes, 31);
-  if (state < 1 || state > 3) return false;
-  bucket.state = static_cast<BucketState>(state);
-  std::size_t end = kBucketHeaderBytes;
-  if (bucket.state == BucketState::live) {
-    if (bucket.count > kSlotsOfBucket) return false;
-    for (std::size_t i = 0; i < bucket.count; ++i, end += kSlotBytes) {
-      bucket.slots[i] = {
-          .key = {base::load<std::uint64_t>(bytes, end), base::load<std::uint64_t>(bytes, end + 8)},
-          .word = base::load<std::uint64_t>(bytes, end + 16),
-          .tail = base::load<std::uint64_t>(bytes, end + 24)};
-    }
-  } else {
-    bucket.retired_at = base::load<std::uint64_t>(bytes, end);
-    const auto next = base::load<std::uint64_t>(bytes, end + 8);
-    bucket.next = static_cast<BucketNumber>(next);
-    if (next != bucket.next && !DOLMEN_PLANTED("cluster.bucket_unchecked")) return false;
-    end += 16;
-  }
-  std::uint64_t rest = 0;
-  for (; end < kBucketBytes; end += 8) rest |= base::load<std::uint64_t>(bytes, end);
-  if (rest != 0 && !DOLMEN_PLANTED("cluster.bucket_unchecked")) return false;
-  return is_consistent(bucket, number, geometry);
-}
-
 bool decode_into(Bucket& bucket, base::Bytes bytes, BucketNumber number,
                  const IndexGeometry& geometry) {
   if (bytes.size() != kBucketBytes || number == kNoBucket) return false;
@@ -86,7 +50,7 @@ bool decode_into(Bucket& bucket, base::Bytes bytes, BucketNumber number,
       !DOLMEN_PLANTED("cluster.bucket_unchecked")) {
     return false;
   }
-  return view_into(bucket, bytes, number, geometry);
+  return view_bucket(bucket, bytes, number, geometry);
 }
 
 BucketVerdict verdict_of(const Bucket& bucket, std::uint32_t position, std::uint32_t epoch) {
@@ -234,17 +198,45 @@ BucketImage encode_bucket(const Bucket& bucket, BucketNumber number,
   return image;
 }
 
+bool view_bucket(Bucket& bucket, base::Bytes bytes, BucketNumber number,
+                 const IndexGeometry& geometry) {
+  if (bytes.size() != kBucketBytes || number == kNoBucket) return false;
+  bucket.sequence = base::load<std::uint64_t>(bytes, 8);
+  bucket.epoch = base::load<std::uint32_t>(bytes, 16);
+  bucket.prefix = base::load<std::uint32_t>(bytes, 20);
+  bucket.link = base::load<BucketNumber>(bytes, 24);
+  bucket.depth = base::load<std::uint8_t>(bytes, 28);
+  const auto state = base::load<std::uint8_t>(bytes, 29);
+  bucket.count = base::load<std::uint8_t>(bytes, 30);
+  bucket.second = base::load<std::uint8_t>(bytes, 31);
+  if (state < 1 || state > 3) return false;
+  bucket.state = static_cast<BucketState>(state);
+  std::size_t end = kBucketHeaderBytes;
+  if (bucket.state == BucketState::live) {
+    if (bucket.count > kSlotsOfBucket) return false;
+    for (std::size_t i = 0; i < bucket.count; ++i, end += kSlotBytes) {
+      bucket.slots[i] = {
+          .key = {base::load<std::uint64_t>(bytes, end), base::load<std::uint64_t>(bytes, end + 8)},
+          .word = base::load<std::uint64_t>(bytes, end + 16),
+          .tail = base::load<std::uint64_t>(bytes, end + 24)};
+    }
+  } else {
+    bucket.retired_at = base::load<std::uint64_t>(bytes, end);
+    const auto next = base::load<std::uint64_t>(bytes, end + 8);
+    bucket.next = static_cast<BucketNumber>(next);
+    if (next != bucket.next && !DOLMEN_PLANTED("cluster.bucket_unchecked")) return false;
+    end += 16;
+  }
+  std::uint64_t rest = 0;
+  for (; end < kBucketBytes; end += 8) rest |= base::load<std::uint64_t>(bytes, end);
+  if (rest != 0 && !DOLMEN_PLANTED("cluster.bucket_unchecked")) return false;
+  return is_consistent(bucket, number, geometry);
+}
+
 std::optional<Bucket> decode_bucket(base::Bytes bytes, BucketNumber number,
                                     const IndexGeometry& geometry) {
   std::optional<Bucket> found(std::in_place);
   if (!decode_into(*found, bytes, number, geometry)) found.reset();
-  return found;
-}
-
-std::optional<Bucket> view_bucket(base::Bytes bytes, BucketNumber number,
-                                  const IndexGeometry& geometry) {
-  std::optional<Bucket> found(std::in_place);
-  if (!view_into(*found, bytes, number, geometry)) found.reset();
   return found;
 }
 
