@@ -42,6 +42,30 @@ bool is_consistent(const Bucket& bucket, BucketNumber number, const IndexGeometr
   return true;
 }
 
+bool decode_into(Bucket& bucket, base::Bytes bytes, BucketNumber number,
+                 const IndexGeometry& geometry) {
+  if (bytes.size() != kBucketBytes || number == kNoBucket) return false;
+  const auto checksum = base::load<std::uint64_t>(bytes);
+  if (checksum != base::checksum64(bytes.subspan(8), bucket_seed(number, geometry)) &&
+      !DOLMEN_PLANTED("cluster.bucket_unchecked")) {
+    return false;
+  }
+  return view_bucket(bucket, bytes, number, geometry);
+}
+
+BucketVerdict verdict_of(const Bucket& bucket, std::uint32_t position, std::uint32_t epoch) {
+  if (bucket.epoch != epoch) return BucketVerdict::wrong_epoch;
+  if (bucket.state == BucketState::forward) return BucketVerdict::forward;
+  if (bucket.state == BucketState::free) return BucketVerdict::elsewhere;
+  if (bucket.covers(position) || DOLMEN_PLANTED("cluster.prefix_unchecked")) {
+    return BucketVerdict::speaks;
+  }
+  const bool is_other_half =
+      bucket.depth != 0 && position >> (32 - bucket.depth) == (bucket.prefix ^ 1);
+  const bool is_sibling = is_other_half && bucket.link != kNoBucket;
+  return is_sibling ? BucketVerdict::sibling : BucketVerdict::elsewhere;
+}
+
 }  // namespace
 
 bool IndexGeometry::is_possible(std::uint64_t region_bytes_max) const noexcept {
@@ -174,22 +198,9 @@ BucketImage encode_bucket(const Bucket& bucket, BucketNumber number,
   return image;
 }
 
-std::optional<Bucket> decode_bucket(base::Bytes bytes, BucketNumber number,
-                                    const IndexGeometry& geometry) {
-  if (bytes.size() != kBucketBytes || number == kNoBucket) return std::nullopt;
-  const auto checksum = base::load<std::uint64_t>(bytes);
-  if (checksum != base::checksum64(bytes.subspan(8), bucket_seed(number, geometry)) &&
-      !DOLMEN_PLANTED("cluster.bucket_unchecked")) {
-    return std::nullopt;
-  }
-  return view_bucket(bytes, number, geometry);
-}
-
-std::optional<Bucket> view_bucket(base::Bytes bytes, BucketNumber number,
-                                  const IndexGeometry& geometry) {
-  if (bytes.size() != kBucketBytes || number == kNoBucket) return std::nullopt;
-  std::optional<Bucket> found(std::in_place);
-  Bucket& bucket = *found;
+bool view_bucket(Bucket& bucket, base::Bytes bytes, BucketNumber number,
+                 const IndexGeometry& geometry) {
+  if (bytes.size() != kBucketBytes || number == kNoBucket) return false;
   bucket.sequence = base::load<std::uint64_t>(bytes, 8);
   bucket.epoch = base::load<std::uint32_t>(bytes, 16);
   bucket.prefix = base::load<std::uint32_t>(bytes, 20);
@@ -198,11 +209,11 @@ std::optional<Bucket> view_bucket(base::Bytes bytes, BucketNumber number,
   const auto state = base::load<std::uint8_t>(bytes, 29);
   bucket.count = base::load<std::uint8_t>(bytes, 30);
   bucket.second = base::load<std::uint8_t>(bytes, 31);
-  if (state < 1 || state > 3) return std::nullopt;
+  if (state < 1 || state > 3) return false;
   bucket.state = static_cast<BucketState>(state);
   std::size_t end = kBucketHeaderBytes;
   if (bucket.state == BucketState::live) {
-    if (bucket.count > kSlotsOfBucket) return std::nullopt;
+    if (bucket.count > kSlotsOfBucket) return false;
     for (std::size_t i = 0; i < bucket.count; ++i, end += kSlotBytes) {
       bucket.slots[i] = {
           .key = {base::load<std::uint64_t>(bytes, end), base::load<std::uint64_t>(bytes, end + 8)},
@@ -213,31 +224,29 @@ std::optional<Bucket> view_bucket(base::Bytes bytes, BucketNumber number,
     bucket.retired_at = base::load<std::uint64_t>(bytes, end);
     const auto next = base::load<std::uint64_t>(bytes, end + 8);
     bucket.next = static_cast<BucketNumber>(next);
-    if (next != bucket.next && !DOLMEN_PLANTED("cluster.bucket_unchecked")) return std::nullopt;
+    if (next != bucket.next && !DOLMEN_PLANTED("cluster.bucket_unchecked")) return false;
     end += 16;
   }
   std::uint64_t rest = 0;
   for (; end < kBucketBytes; end += 8) rest |= base::load<std::uint64_t>(bytes, end);
-  if (rest != 0 && !DOLMEN_PLANTED("cluster.bucket_unchecked")) return std::nullopt;
-  if (!is_consistent(bucket, number, geometry)) return std::nullopt;
+  if (rest != 0 && !DOLMEN_PLANTED("cluster.bucket_unchecked")) return false;
+  return is_consistent(bucket, number, geometry);
+}
+
+std::optional<Bucket> decode_bucket(base::Bytes bytes, BucketNumber number,
+                                    const IndexGeometry& geometry) {
+  std::optional<Bucket> found(std::in_place);
+  if (!decode_into(*found, bytes, number, geometry)) found.reset();
   return found;
 }
 
 JudgedBucket judge_bucket(base::Bytes bytes, BucketNumber number, std::uint32_t position,
                           std::uint32_t epoch, const IndexGeometry& geometry) {
-  const auto bucket = decode_bucket(bytes, number, geometry);
-  if (!bucket) return {};
-  const auto judged = [&](BucketVerdict verdict) { return JudgedBucket{verdict, *bucket}; };
-  if (bucket->epoch != epoch) return judged(BucketVerdict::wrong_epoch);
-  if (bucket->state == BucketState::forward) return judged(BucketVerdict::forward);
-  if (bucket->state == BucketState::free) return judged(BucketVerdict::elsewhere);
-  if (bucket->covers(position) || DOLMEN_PLANTED("cluster.prefix_unchecked")) {
-    return judged(BucketVerdict::speaks);
-  }
-  const bool is_other_half =
-      bucket->depth != 0 && position >> (32 - bucket->depth) == (bucket->prefix ^ 1);
-  if (is_other_half && bucket->link != kNoBucket) return judged(BucketVerdict::sibling);
-  return judged(BucketVerdict::elsewhere);
+  // It is filled where it is returned: to copy it costs as much as to look at it.
+  JudgedBucket judged;
+  if (!decode_into(judged.bucket, bytes, number, geometry)) return judged;
+  judged.verdict = verdict_of(judged.bucket, position, epoch);
+  return judged;
 }
 
 }  // namespace dolmen::cluster

@@ -165,9 +165,9 @@ using BucketImage = std::array<std::byte, kBucketBytes>;
 /// Of a copy of its bytes. Nothing: they are not, as a whole, that bucket of that table.
 [[nodiscard]] std::optional<Bucket> decode_bucket(base::Bytes bytes, BucketNumber number,
                                                   const IndexGeometry& geometry);
-/// The same for whoever alone writes there: without a look at its checksum.
-[[nodiscard]] std::optional<Bucket> view_bucket(base::Bytes bytes, BucketNumber number,
-                                                const IndexGeometry& geometry);
+/// The same for whoever alone writes there: without a look at its checksum, into a new one.
+[[nodiscard]] bool view_bucket(Bucket& bucket, base::Bytes bytes, BucketNumber number,
+                               const IndexGeometry& geometry);
 
 /// What a read bucket says of a position.
 enum class BucketVerdict : std::uint8_t {

@@ -15,10 +15,11 @@ IndexMemory::IndexMemory(base::MutableBytes region, const IndexGeometry& geometr
 
 Bucket IndexMemory::bucket(BucketNumber number) const {
   DOLMEN_ASSERT(number != kNoBucket && number <= geometry_.bucket_count);
-  const auto found =
-      view_bucket(bytes(geometry_.bucket_at(number), kBucketBytes), number, geometry_);
-  DOLMEN_ASSERT(found && "the region is written by its owner alone");
-  return *found;
+  Bucket found;
+  const bool is_one =
+      view_bucket(found, bytes(geometry_.bucket_at(number), kBucketBytes), number, geometry_);
+  DOLMEN_ASSERT(is_one && "the region is written by its owner alone");
+  return found;
 }
 
 void IndexMemory::write_bucket(BucketNumber number, Bucket bucket) {

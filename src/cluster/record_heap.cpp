@@ -124,6 +124,8 @@ std::optional<HeapGranule> RecordHeap::take_block(HeapState& state, std::uint32_
   if (first != kNoBlock) {
     const HeapGranule block = first;
     first = memory_.half(block_at(block) + kBlockNextAt);
+    // It was last looked at a grace ago, and is what the next record of that length is written to.
+    if (first != kNoBlock) memory_.expect_store(block_at(first));
     return block;
   }
   if (state.bytes_used() + block_bytes(block_class) > geometry_.heap_bytes) return std::nullopt;

@@ -64,6 +64,8 @@ class SharedWords {
     return base::load<std::uint32_t>(region_, at);
   }
   void store_half(std::size_t at, std::uint32_t value) noexcept;
+  /// What is there is stored to soon.
+  void expect_store(std::size_t at) const noexcept { __builtin_prefetch(region_.data() + at, 1); }
   /// Word by word; what is there already is not stored. Requires: multiples of 8.
   void store_bytes(std::size_t at, base::Bytes bytes) noexcept;
   void clear(std::size_t at, std::size_t size) noexcept;

@@ -114,8 +114,17 @@ Result<void> ShmEndpoint::send(const NodeName& to, std::span<const Bytes> parts)
     peer->closing = Errc::corrupt;
     return fail(Errc::not_connected, "a message");
   }
-  if (*sent) peer->door.nudge();
+  // Rung once for all that is sent until then: to wake a sleeper costs more than most messages.
+  peer->rings = peer->rings || *sent;
+  rings_ = rings_ || *sent;
   return {};
+}
+
+void ShmEndpoint::ring() noexcept {
+  if (!std::exchange(rings_, false)) return;
+  for (const auto& peer : peers_) {
+    if (std::exchange(peer->rings, false)) peer->door.nudge();
+  }
 }
 
 void ShmEndpoint::disconnect(NodeId node) noexcept {
@@ -135,6 +144,7 @@ bool ShmEndpoint::lives(const NodeName& target) const noexcept {
 // --- Progress. ---
 
 Result<bool> ShmEndpoint::poll(Sink& sink) {
+  ring();
   if (++polls_ % kNoticePolls == 0) DOLMEN_CHECK(hear_notices(0));
   bool did = false;
   for (const std::uint64_t token : std::exchange(ended_, {})) {
@@ -298,6 +308,7 @@ bool ShmEndpoint::pending(bool about_to_sleep) noexcept {
 }
 
 Result<void> ShmEndpoint::wait(std::uint64_t until_ns) {
+  ring();
   sys::Clock& clock = *env_.clock;
   const std::uint64_t start = clock.monotonic_ns();
   const std::uint64_t spin_until =

@@ -60,6 +60,7 @@ struct Peer {
   std::uint64_t retry_ns = 0;         // when to dial again
   std::optional<Errc> closing;        // this side ends the link: to be reported
   bool connected = false;             // and reported so
+  bool rings = false;                 // something was sent of which it was not told yet
   bool ended = false;                 // its process is dead: no store of it comes any more
   bool hopeless = false;              // it refused for ever
   bool forgotten = false;             // introduced no more: dropped when its link has ended
@@ -109,7 +110,10 @@ class ShmEndpoint final : public Endpoint {
   void forget_grant(RegionId region, NodeId node) noexcept;
   /// What wait() does before it sleeps and behind it, for who sleeps otherwise: on bell(), and no
   /// longer than due_ns(). False: there is something to do.
-  [[nodiscard]] bool has_work() noexcept { return pending(false); }
+  [[nodiscard]] bool has_work() noexcept {
+    ring();
+    return pending(false);
+  }
   [[nodiscard]] bool arm() noexcept;
   [[nodiscard]] Result<void> disarm() noexcept;
   [[nodiscard]] std::uint64_t due_ns() const noexcept { return next_retry_ns(); }
@@ -124,6 +128,7 @@ class ShmEndpoint final : public Endpoint {
   /// In a forked child, which has none of this memory: the names and connections are its parent's.
   [[nodiscard]] bool is_of_another_process() const noexcept { return env_.process->pid() != pid_; }
   // Progress.
+  void ring() noexcept;
   [[nodiscard]] bool advance(Peer& peer, Sink& sink);
   [[nodiscard]] bool await_answer(Peer& peer, Sink& sink);
   [[nodiscard]] bool receive(Peer& peer, Sink& sink);
@@ -179,6 +184,7 @@ class ShmEndpoint final : public Endpoint {
   std::uint64_t look_ns_ = 0;  // when to look again because something failed; 0: not
   std::uint64_t reap_ns_ = 0;  // when to take away what the dead left; 0: they left nothing
   bool look_ = true;
+  bool rings_ = false;  // some peer's is set
   bool superseded_ = false;
   std::atomic<bool> woken_{false};
 };

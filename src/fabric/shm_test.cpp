@@ -442,6 +442,34 @@ TEST_F(Shm, AWaitFromAnotherThreadIsWoken) {
   EXPECT_LT(clock.monotonic_ns(), start + 15'000'000'000);
 }
 
+TEST_F(Shm, ASleeperIsWokenOnceForAllThatIsSentUntilThePollOrTheWait) {
+  Node one = join(life(1));
+  Node two = join(life(2));
+  settle(one, two);
+  const auto header =
+      scratch.open()
+          ->open(node_object(life(2)), sys::SharedAccess::read_write, kHeaderBytes, kHeaderBytes)
+          .value();
+  const auto sleeps = word_at<std::uint32_t>(header->memory(), kNodeWaitingAt);
+  for (const bool polls : {true, false}) {
+    sleeps.store(1);
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(one->send(life(2), bytes_of("one of three")));
+    EXPECT_EQ(sleeps.load(), 1u) << "not for each of them";
+    if (polls) {
+      (void)one.poll();
+    } else {
+      ASSERT_TRUE(one->wait(0));
+    }
+    EXPECT_EQ(sleeps.load(), 0u);
+    sleeps.store(1);
+    (void)one.poll();
+    EXPECT_EQ(sleeps.load(), 1u) << "it was told of all there is";
+    sleeps.store(0);
+    settle(one, two);
+    EXPECT_EQ(std::exchange(two.record.messages, {}).size(), 3u);
+  }
+}
+
 TEST_F(Shm, RefusesOptionsThatMakeNoSense) {
   const auto refused = [&](auto change) {
     ShmOptions options;

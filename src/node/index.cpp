@@ -66,9 +66,12 @@ Result<CallOutcome> Index::outcome(const CallId& call, std::chrono::milliseconds
 Result<std::optional<Index::Value>> Index::get(Bytes key, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(node::check_record(key.size(), 0));
   Impl::Part& part = impl_->part_of(key);
-  const std::uint64_t now_ns = Impl::Shard::now_ns();
-  const std::uint64_t deadline_ns = Impl::Shard::deadline_in(patience, now_ns);
-  DOLMEN_TRY(Impl::Shard::Answered answered, part.shard->read(key, now_ns, deadline_ns));
+  Impl::Shard::Answered answered;
+  if (!part.shard->read_at_once(key, answered)) {
+    const std::uint64_t now_ns = Impl::Shard::now_ns();
+    const std::uint64_t deadline_ns = Impl::Shard::deadline_in(patience, now_ns);
+    DOLMEN_TRY(answered, part.shard->read(key, now_ns, deadline_ns));
+  }
   if (answered.is_settled) return std::move(answered.value);
   ++impl_->counts.asked;
   DOLMEN_TRY(const auto reading,

@@ -15,17 +15,18 @@ using cluster::IndexOutcome;
 Result<void> Index::begin_get(Bytes key, GetTold when_done, std::chrono::milliseconds patience) {
   DOLMEN_CHECK(node::check_record(key.size(), 0));
   Impl::Part& part = impl_->part_of(key);
-  if (part.shard->endpoint->traits().mapped) {
+  Impl::Shard::Answered answered;
+  if (!part.shard->read_at_once(key, answered) && part.shard->endpoint->traits().mapped) {
     const std::uint64_t now_ns = Impl::Shard::now_ns();
     const std::uint64_t deadline_ns = Impl::Shard::deadline_in(patience, now_ns);
     DOLMEN_TRY(const bool is_by_loads, part.shard->is_loaded(deadline_ns));
     if (is_by_loads) {
-      DOLMEN_TRY(Impl::Shard::Answered answered, part.shard->read(key, now_ns, deadline_ns));
-      if (answered.is_settled) {
-        impl_->read.emplace_back(std::move(when_done), std::move(answered.value));
-        return {};
-      }
+      DOLMEN_TRY(answered, part.shard->read(key, now_ns, deadline_ns));
     }
+  }
+  if (answered.is_settled) {
+    impl_->read.emplace_back(std::move(when_done), std::move(answered.value));
+    return {};
   }
   ++impl_->counts.asked;
   // As ReplicatedClient::begin_read(), with one thing less to tell.

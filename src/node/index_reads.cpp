@@ -26,27 +26,32 @@ void Index::Impl::Shard::take(cluster::IndexLookup& lookup, Answered& answered) 
   if (is_found) answered.value = lookup.take_value();
 }
 
+cluster::IndexLookup& Index::Impl::Shard::look_up_again(Bytes key) {
+  if (single) {
+    single->start(*geometry, node::kIndexEpoch, *hints, key, level(), led_epoch(), candidates());
+  } else {
+    single.emplace(look_up(key));
+  }
+  return *single;
+}
+
+bool Index::Impl::Shard::read_at_once(Bytes key, Answered& answered) {
+  return load_at_once([&]() -> cluster::IndexLookup& { return look_up_again(key); },
+                      [&](cluster::IndexLookup& lookup) { take(lookup, answered); });
+}
+
 Result<Index::Impl::Shard::Answered> Index::Impl::Shard::read(Bytes key, std::uint64_t now_ns,
                                                               std::uint64_t deadline_ns) {
   Answered answered;
   DOLMEN_TRY(const bool is_by_loads, is_loaded(deadline_ns));
   if (is_by_loads) {
-    DOLMEN_CHECK(load_one([&] { return look_up(key); },
+    DOLMEN_CHECK(load_one([&]() -> cluster::IndexLookup& { return look_up_again(key); },
                           [&](cluster::IndexLookup& lookup) { take(lookup, answered); },
                           deadline_ns));
     return answered;
   }
-  DOLMEN_CHECK(read_one(
-      [&]() -> Reader& {
-        if (single) {
-          single->start(*geometry, node::kIndexEpoch, *hints, key, level(), led_epoch(),
-                        candidates());
-        } else {
-          single.emplace(look_up(key));
-        }
-        return *single;
-      },
-      [&](Reader& /*reader*/) { take(*single, answered); }, now_ns, deadline_ns));
+  DOLMEN_CHECK(read_one([&]() -> Reader& { return look_up_again(key); },
+                        [&](Reader& /*reader*/) { take(*single, answered); }, now_ns, deadline_ns));
   return answered;
 }
 
@@ -65,7 +70,8 @@ Result<void> Index::Impl::Shard::read_many(std::span<const Bytes> keys,
         deadline_ns);
   }
   for (const std::size_t key : wanted) {
-    DOLMEN_CHECK(load_one([&] { return look_up(keys[key]); },
+    if (read_at_once(keys[key], answered[key])) continue;
+    DOLMEN_CHECK(load_one([&]() -> cluster::IndexLookup& { return look_up_again(keys[key]); },
                           [&](cluster::IndexLookup& lookup) { take(lookup, answered[key]); },
                           deadline_ns));
   }

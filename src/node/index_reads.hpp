@@ -48,6 +48,8 @@ struct Index::Impl::Shard final : node::HashReads {
     bool is_settled = false;  ///< else: it is to be asked for by message
     std::optional<Value> value{};
   };
+  /// By loads, of who is known to lead. False: nothing came of it, and read() is what is left.
+  [[nodiscard]] bool read_at_once(Bytes key, Answered& answered);
   /// Errors: the endpoint's.
   [[nodiscard]] Result<Answered> read(Bytes key, std::uint64_t now_ns, std::uint64_t deadline_ns);
   [[nodiscard]] Result<void> read_many(std::span<const Bytes> keys,
@@ -56,9 +58,11 @@ struct Index::Impl::Shard final : node::HashReads {
 
  private:
   [[nodiscard]] cluster::IndexLookup look_up(Bytes key);
+  /// The same in the memory of the one before: one at a time.
+  [[nodiscard]] cluster::IndexLookup& look_up_again(Bytes key);
   void take(cluster::IndexLookup& lookup, Answered& answered);
 
-  std::optional<cluster::IndexLookup> single;  ///< of read(); kept for its memory
+  std::optional<cluster::IndexLookup> single;  ///< of look_up_again()
 };
 
 }  // namespace dolmen

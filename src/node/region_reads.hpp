@@ -69,7 +69,18 @@ struct RegionReads : ClientOf::Impl {
     }
     return {};
   }
-  /// The same, where memory is mapped: `begin` gives the look-up itself.
+  /// Of who is known to lead, where its memory is mapped and no lease counts: without a look at the
+  /// clock, and in the first attempt. False: nothing came of it. `begin`: as of load_one().
+  template <class BeginOne, class EndOne>
+  [[nodiscard]] bool load_at_once(const BeginOne& begin, const EndOne& end) {
+    if (failure || options.reads == IndexReads::lease || !is_mapped()) return false;
+    auto&& reader = begin();
+    load(reader);
+    if (!settle(reader, learned)) return false;
+    end(reader);
+    return true;
+  }
+  /// As read_one(), where memory is mapped: `begin` gives the look-up itself, or where it is.
   template <class BeginOne, class EndOne>
   [[nodiscard]] Result<void> load_one(const BeginOne& begin, const EndOne& end,
                                       std::uint64_t deadline_ns) {
@@ -77,7 +88,7 @@ struct RegionReads : ClientOf::Impl {
     for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
       DOLMEN_TRY(const bool is_known, learn(deadline_ns, now_ns()));
       if (!is_known || led->mapped.empty()) break;
-      auto reader = begin();
+      auto&& reader = begin();
       load(reader);
       if (!settle(reader, learned)) continue;
       end(reader);

@@ -53,14 +53,14 @@ std::optional<std::pair<fabric::NodeId, std::string>> address_in(const log::Entr
   return std::pair{node, std::move(text)};
 }
 
-Executor::Outcome Executor::execute(const log::Entry& entry) {
+Executor::Outcome Executor::execute(const log::Entry& entry, bool is_wanted) {
   DOLMEN_ASSERT_CMP(entry.index, ==, executed_ + 1);
   executed_ = entry.index;
   if (entry.kind != log::EntryKind::command) return {};
-  return run(entry);
+  return run(entry, is_wanted);
 }
 
-Executor::Outcome Executor::run(const log::Entry& entry) {
+Executor::Outcome Executor::run(const log::Entry& entry, bool is_wanted) {
   base::ByteReader in(entry.payload);
   auto session = in.get<std::uint64_t>();
   const auto sequence = in.get<std::uint64_t>();
@@ -89,8 +89,8 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
   const auto found = sessions_.find(session);
   if (found == sessions_.end()) return {.status = ReplyStatus::expired};
   // Nor does that keep the session from giving way.
-  if (!may_use(session, holder)) return {.status = ReplyStatus::no_right};
   Session& known = found->second;
+  if (!may_use(known, holder)) return {.status = ReplyStatus::no_right};
   auto use = by_use_.extract(known.used);
   known.used = entry.index;
   use.key() = entry.index;
@@ -107,7 +107,8 @@ Executor::Outcome Executor::run(const log::Entry& entry) {
       known.outcome = {.result = machine_.apply_for(holder, entry.index, in.take(in.remaining()))};
     }
   }
-  return known.outcome;
+  // Most members have nobody who waits for it, and it has memory of its own.
+  return is_wanted ? known.outcome : Outcome{};
 }
 
 /// A client that opens more than its share gives up its own, and nobody else's.
@@ -211,10 +212,13 @@ Result<void> Executor::restore(const log::Snapshot* snapshot) {
   return {};
 }
 
+bool Executor::may_use(const Session& session, Holder holder) {
+  return session.holder == holder || DOLMEN_PLANTED("replication.session_of_anybody");
+}
+
 bool Executor::may_use(std::uint64_t session, Holder holder) const {
   const auto found = sessions_.find(session);
-  return found == sessions_.end() || found->second.holder == holder ||
-         DOLMEN_PLANTED("replication.session_of_anybody");
+  return found == sessions_.end() || may_use(found->second, holder);
 }
 
 bool Executor::has_run(std::uint64_t session, std::uint64_t sequence) const {

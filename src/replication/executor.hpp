@@ -72,8 +72,9 @@ class Executor {
     std::vector<std::byte> result{};
     log::Index index = 0;  ///< of `done`: as in a Reply
   };
-  /// Executes the entry behind the last one; entries that are no commands do nothing.
-  Outcome execute(const log::Entry& entry);
+  /// Executes the entry behind the last one; entries that are no commands do nothing. `is_wanted`:
+  /// the outcome is; else it says nothing.
+  Outcome execute(const log::Entry& entry, bool is_wanted = true);
   [[nodiscard]] log::Index executed() const noexcept { return executed_; }
   /// Whether this command of the session or a later one was executed or given up: it will not be.
   [[nodiscard]] bool has_run(std::uint64_t session, std::uint64_t sequence) const;
@@ -106,7 +107,8 @@ class Executor {
     base::Bytes machine{};
   };
   [[nodiscard]] static Result<Decoded> decode(const log::Snapshot& snapshot);
-  Outcome run(const log::Entry& entry);
+  Outcome run(const log::Entry& entry, bool is_wanted);
+  [[nodiscard]] static bool may_use(const Session& session, Holder holder);
   void open_session(log::Index index, Holder holder);
   void forget_session(std::map<log::Index, std::uint64_t>::iterator its_use);
 

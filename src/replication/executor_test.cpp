@@ -94,11 +94,17 @@ TEST(Executor, ACommandOfASessionIsExecutedOnceHoweverOftenItIsInTheLog) {
     EXPECT_EQ(again.status, ReplyStatus::done);
     EXPECT_EQ(result_of(again), "1 a");
   }
-  EXPECT_EQ(result_of(run.say(session, 5, "b")), "2 b") << "numbers may be left out";
+  const log::Entry alone{.origin = 1,
+                         .index = run.executor.executed() + 1,
+                         .kind = log::EntryKind::command,
+                         .payload = encode_command(session, 2, base::as_bytes("alone"))};
+  EXPECT_TRUE(run.executor.execute(alone, false).result.empty()) << "nobody waits for it here";
+  EXPECT_EQ(result_of(run.say(session, 2, "alone")), "2 alone") << "and somebody may yet ask";
+  EXPECT_EQ(result_of(run.say(session, 5, "b")), "3 b") << "numbers may be left out";
   EXPECT_EQ(run.say(session, 1, "a").status, ReplyStatus::expired) << "its result is gone";
   EXPECT_EQ(run.say(session, 4, "c").status, ReplyStatus::expired);
-  EXPECT_EQ(result_of(run.say(session, 5, "b")), "2 b");
-  EXPECT_EQ(run.diary.text(), "a\nb\n");
+  EXPECT_EQ(result_of(run.say(session, 5, "b")), "3 b");
+  EXPECT_EQ(run.diary.text(), "a\nalone\nb\n");
 }
 
 TEST(Executor, SessionsDoNotKnowOfEachOther) {

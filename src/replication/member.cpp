@@ -426,11 +426,10 @@ void Member::execute(Hosting& hosting, log::Index up_to) {
     const log::Index index = hosting.executor->executed() + 1;
     const log::Entry& entry = hosting.replica.at(index);
     hosting.bytes_held += log::kEntryHeaderBytes + entry.payload.size();
-    Executor::Outcome outcome = hosting.executor->execute(entry);
     const auto waits = first_pending(hosting, index);
-    if (waits != hosting.pending.end() && waits->place.index == index) {
-      waits->outcome = std::move(outcome);
-    }
+    const bool is_wanted = waits != hosting.pending.end() && waits->place.index == index;
+    Executor::Outcome outcome = hosting.executor->execute(entry, is_wanted);
+    if (is_wanted) waits->outcome = std::move(outcome);
     ++hosting.worked;
   }
   hosting.work_ns += env_.clock->monotonic_ns() - began_ns;
