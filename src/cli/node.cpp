@@ -14,7 +14,6 @@
 
 #include "cli/command.hpp"
 #include "cli/commit_json.hpp"
-#include "cluster/root.hpp"
 #include "node/replicated_group.hpp"
 #include "sys/linux/linux.hpp"
 #include "sys/linux/service.hpp"
@@ -245,9 +244,8 @@ int change(const Options& options, NodeChange make, const char* said) {
   auto cluster = Cluster::open(options.address, patience.left());
   if (!cluster) return failed(cluster.error());
   const auto made = make(*cluster, options, patience.left());
-  if (!made && made.error().context() == cluster::text(cluster::RootStatus::has_seats)) {
-    return failed(as_said(made.error()));  // nothing is queued, as the code says
-  }
+  // Of one that has seats yet, where nothing is queued: what there is to do is in its words.
+  if (!made && made.error().code() == Errc::busy) return failed(as_said(made.error()));
   if (!made) return failed(made.error());
   if (options.json) {
     print_json({{"node", options.number}, {"commit", commit_of(*cluster)}});
