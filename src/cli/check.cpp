@@ -74,7 +74,7 @@ int scrub(const CheckOptions& options) {
   if (options.source.directory.starts_with("dolmen://")) {
     return misused("'" + shown(options.source.directory) +
                        "' is of a cluster, whose nodes verify what they read; this wants a "
-                       "directory",
+                       "directory (`dolmen export` makes one)",
                    "scrub");
   }
   auto space = open_to_read(options.source.directory);

@@ -171,7 +171,7 @@ TEST_F(Cli, OutputThatCannotBeWrittenIsAFailure) {
   // What it should have written went into no file of the space.
   EXPECT_EQ(dolmen({"scrub", "web.dolmen"}).exit, kOk);
   expect_error(dolmen({"scrub", "dolmen://127.0.0.1:1/web?identity=me"}), kUsage,
-               "this wants a directory; see dolmen scrub --help");
+               "makes one); see dolmen scrub --help");
 }
 
 TEST_F(Cli, AReaderThatGoesAwayEndsTheCommand) {

@@ -119,7 +119,7 @@ TEST_F(Usage, ADirectoryOfOtherThingsIsNoSpaceAndStaysAsItIs) {
     expect_error(dolmen({command, "foreign", "thing"}), kFailed, none);
     expect_error(dolmen({command, "file", "thing"}), kFailed, "'file' is a file");
   }
-  expect_error(dolmen({"scrub", "dolmen://127.0.0.1:1/web"}), kFailed, "`dolmen export` makes");
+  expect_error(dolmen({"scrub", "dolmen://127.0.0.1:1/web"}), kUsage, "`dolmen export` makes one");
   const std::string used = "'foreign' is not empty; choose a new or an empty directory";
   expect_error(dolmen({"init", "foreign"}), kFailed, used);
   expect_error(dolmen({"load", "web.dump", "foreign"}), kFailed, used);

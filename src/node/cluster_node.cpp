@@ -49,7 +49,14 @@ Result<std::unique_ptr<replication::Journal>> open_journal(const std::string& di
         Errc::held,
         interned(directory + ": this node runs already: " + std::string(opened.error().context())));
   }
-  if (!opened) return std::unexpected(node::about_directory(where, opened.error()));
+  if (!opened) {
+    Error error = opened.error();
+    // What does not look like one any more was one.
+    if (file.journal && error.code() == Errc::not_a_space) {
+      error = Error(Errc::corrupt, interned(std::string(error.context())), error.detail());
+    }
+    return std::unexpected(node::about_directory(where, error));
+  }
   const ObjectId id = (*opened)->id();
   if (file.journal && *file.journal != id) return is_another();
   if (!file.journal) {
