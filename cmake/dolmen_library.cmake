@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # dolmen::dolmen, the one library that users link: every object file of the product's layers in one archive
-# (or shared library). It needs libc, libstdc++, pthread and libsodium (and libibverbs, if it has
-# RDMA, and libfabric, if it has other fabrics), and shows its users include/ only.
+# (or shared library). It needs libc, libstdc++, pthread, libsodium and libcrypto (and libibverbs, if
+# it has RDMA, and libfabric, if it has other fabrics), and shows its users include/ only.
 set(dolmen_product base sys sys_linux object store txn log cluster security fabric replication node)
 get_property(dolmen_built GLOBAL PROPERTY DOLMEN_LAYERS_WITH_SOURCES)
 
@@ -16,7 +16,7 @@ if(dolmen_objects)
   add_library(dolmen ${dolmen_objects})
   set_target_properties(dolmen PROPERTIES LINKER_LANGUAGE CXX VERSION ${PROJECT_VERSION}
     SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
-  target_link_libraries(dolmen PUBLIC dolmen_headers sodium $<$<BOOL:${DOLMEN_VERBS}>:ibverbs>
+  target_link_libraries(dolmen PUBLIC dolmen_headers sodium crypto $<$<BOOL:${DOLMEN_VERBS}>:ibverbs>
     $<$<BOOL:${DOLMEN_OFI}>:fabric>
     PRIVATE $<BUILD_INTERFACE:dolmen_flags>)
 else()

@@ -180,6 +180,26 @@ TEST(ReplicatedProcess, AMemberThatStoodStillDoesNotAnswerFromThePast) {
   EXPECT_EQ(clients.judge(), "");
 }
 
+// What went to who ended is asked again, of who is there in its place.
+TEST(ReplicatedProcess, AStatusIsNotWaitedForOfWhoEndedMeanwhile) {
+  Members members(loopback(), {});
+  auto client = dolmen::ReplicatedClient::make(members.group()).value();
+  constexpr milliseconds kPatience = std::chrono::minutes(2);
+  const auto are_all_reached = [](const auto& told) {
+    return told && told->size() == kMembers &&
+           std::ranges::all_of(*told, &dolmen::ReplicatedStatus::is_reached);
+  };
+  ASSERT_TRUE(are_all_reached(client.status(kPatience)));
+  members.signal(3, SIGSTOP);
+  std::jthread restarting([&] {
+    std::this_thread::sleep_for(milliseconds(50));  // so that it has been asked, most likely
+    members.signal(3, SIGKILL);
+    members.end(3, SIGKILL);
+    members.start(3);
+  });
+  EXPECT_TRUE(are_all_reached(client.status(kPatience)));
+}
+
 TEST(ReplicatedProcess, NothingAcknowledgedIsLostWhenLinksAreCut) {
   const Namespaces network(kMembers);
   if (!network.is_made()) {

@@ -55,7 +55,8 @@ class Machine(unittest.TestCase):
             return file.read()
 
     def test_what_is_missing_is_named_with_its_reason_and_installed_by_root(self):
-        self.has("g++", "cmake", "ninja-build", "libcli11-dev", "libsodium-dev")
+        self.has("g++", "cmake", "ninja-build", "libcli11-dev", "libsodium-dev",
+                 "libssl-dev")
         result = self.install("demo", ROOT_USER="yes")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertRegex(result.stdout, r"libxxhash-dev +checksums")

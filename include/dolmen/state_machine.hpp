@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <dolmen/error.hpp>
@@ -30,6 +31,15 @@ class StateSource {
       std::uint64_t number, std::span<const std::byte> question) {
     if (question.empty()) return part(number);
     return std::unexpected(Error(Errc::unsupported, "questions about a state"));
+  }
+  /// answer(), for who only sends the bytes: a source that keeps them for who asks again need not
+  /// copy them. Null: it is not ready yet.
+  [[nodiscard]] virtual Result<std::shared_ptr<const std::vector<std::byte>>> share(
+      std::uint64_t number, std::span<const std::byte> question) {
+    auto answered = answer(number, question);
+    if (!answered) return std::unexpected(answered.error());
+    if (!*answered) return nullptr;
+    return std::make_shared<const std::vector<std::byte>>(std::move(**answered));
   }
 };
 

@@ -11,6 +11,7 @@
 #include <dolmen/assert.hpp>
 
 #include "base/checksum.hpp"
+#include "fabric/long_records.hpp"
 
 namespace dolmen::fabric {
 namespace {
@@ -20,7 +21,8 @@ static_assert(kProtocol.size() == crypto_hash_sha256_BYTES, "a shorter name woul
 static_assert(kTagBytes == crypto_aead_aes256gcm_ABYTES);
 static_assert(kPublicKeyBytes == crypto_scalarmult_BYTES);
 
-using Nonce = std::array<unsigned char, crypto_aead_aes256gcm_NPUBBYTES>;
+using Nonce = LongRecords::Nonce;
+static_assert(std::tuple_size_v<Nonce> == crypto_aead_aes256gcm_NPUBBYTES);
 
 const unsigned char* raw(base::Bytes bytes) noexcept {
   return static_cast<const unsigned char*>(static_cast<const void*>(bytes.data()));
@@ -78,14 +80,23 @@ Result<void> prepare_cryptography() {
 
 // On the heap: it wants 16-byte alignment and is expanded from the key once.
 struct Cipher::State {
-  explicit State(const Secret& key) noexcept {
+  explicit State(const Secret& its_key) noexcept : key(its_key) {
     crypto_aead_aes256gcm_beforenm(&expanded, key.data());
   }
   ~State() { sodium_memzero(&expanded, sizeof expanded); }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
+  /// Whether the record is one for libcrypto, and that is ready for it.
+  [[nodiscard]] bool begin_long(base::Bytes bytes, base::Bytes known, const Nonce& nonce,
+                                bool seals) noexcept {
+    return bytes.size() >= LongRecords::kBytesMin && known.empty() &&
+           long_records.begin(key, nonce, seals);
+  }
+
   crypto_aead_aes256gcm_state expanded{};
+  Secret key;
+  LongRecords long_records;
 };
 
 Cipher::Cipher() = default;
@@ -103,9 +114,13 @@ void Cipher::seal(base::MutableBytes bytes, base::MutableBytes tag, base::Bytes 
     return;
   }
   const Nonce nonce = nonce_of(records_);
-  crypto_aead_aes256gcm_encrypt_detached_afternm(raw(bytes), raw(tag), nullptr, raw(bytes),
-                                                 bytes.size(), raw(known), known.size(), nullptr,
-                                                 nonce.data(), &state_->expanded);
+  if (state_->begin_long(bytes, known, nonce, true)) {
+    state_->long_records.seal(bytes, tag);
+  } else {
+    crypto_aead_aes256gcm_encrypt_detached_afternm(raw(bytes), raw(tag), nullptr, raw(bytes),
+                                                   bytes.size(), raw(known), known.size(), nullptr,
+                                                   nonce.data(), &state_->expanded);
+  }
   count();
 }
 
@@ -116,9 +131,11 @@ bool Cipher::open(base::MutableBytes bytes, base::Bytes tag, base::Bytes known) 
     return base::load<std::uint64_t>(tag) == checksum_of(bytes, records_++);
   }
   const Nonce nonce = nonce_of(records_);
-  if (crypto_aead_aes256gcm_decrypt_detached_afternm(raw(bytes), nullptr, raw(bytes), bytes.size(),
-                                                     raw(tag), raw(known), known.size(),
-                                                     nonce.data(), &state_->expanded) != 0) {
+  if (state_->begin_long(bytes, known, nonce, false)) {
+    if (!state_->long_records.open(bytes, tag)) return false;
+  } else if (crypto_aead_aes256gcm_decrypt_detached_afternm(
+                 raw(bytes), nullptr, raw(bytes), bytes.size(), raw(tag), raw(known), known.size(),
+                 nonce.data(), &state_->expanded) != 0) {
     return false;
   }
   count();
@@ -138,6 +155,8 @@ void Cipher::replace_key() noexcept {
                                                  nullptr, key.data(), 32, nullptr, 0, nullptr,
                                                  nonce.data(), &state_->expanded);
   crypto_aead_aes256gcm_beforenm(&state_->expanded, key.data());
+  state_->key = key;
+  state_->long_records.forget();
 }
 
 Handshake::Handshake(bool is_initiator, const Secret& key, const Secret& ephemeral,

@@ -2,11 +2,16 @@
 #include "fabric/noise.hpp"
 
 #include <algorithm>
+#include <array>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include <sodium.h>
+
 #include <gtest/gtest.h>
+
+#include "fabric/long_records.hpp"
 
 namespace dolmen::fabric {
 namespace {
@@ -172,6 +177,120 @@ TEST_F(NoiseTest, TheKeyIsReplacedOnBothSidesAfterManyRecords) {
     }
     ASSERT_TRUE(receive.open(bytes, tag)) << i;
     EXPECT_EQ(bytes, from_hex("0123456789"));
+  }
+}
+
+// --- records that libcrypto seals: what goes over the wire does not tell ----------------------
+
+constexpr std::size_t kLong = LongRecords::kBytesMin;
+
+std::vector<std::byte> pattern(std::size_t bytes) {
+  std::vector<std::byte> made(bytes);
+  for (std::size_t i = 0; i < bytes; ++i) made[i] = static_cast<std::byte>(i * 7 + i / 256);
+  return made;
+}
+
+unsigned char* raw(std::vector<std::byte>& bytes) {
+  return static_cast<unsigned char*>(static_cast<void*>(bytes.data()));
+}
+
+/// By libsodium, as the record of this number.
+void seal_by_hand(std::uint64_t number, std::vector<std::byte>& bytes,
+                  std::vector<std::byte>& tag) {
+  std::array<unsigned char, crypto_aead_aes256gcm_NPUBBYTES> nonce{};
+  for (std::size_t i = 0; i < 8; ++i) {
+    nonce[11 - i] = static_cast<unsigned char>(number >> (8 * i));
+  }
+  ASSERT_EQ(crypto_aead_aes256gcm_encrypt_detached(raw(bytes), raw(tag), nullptr, raw(bytes),
+                                                   bytes.size(), nullptr, 0, nullptr, nonce.data(),
+                                                   secret(kKey).data()),
+            0);
+}
+
+const std::size_t kSizes[] = {1,         15,        16,        kLong - 1, kLong,     kLong + 1,
+                              kLong + 2, kLong + 5, 4096 + 15, 16384,     65518 - 1, 65518};
+
+TEST_F(NoiseTest, LongRecordsAreTheSameBytes) {
+  Cipher send(secret(kKey));
+  Cipher receive(secret(kKey));
+  std::uint64_t number = 0;
+  for (int again = 0; again < 3; ++again) {
+    for (const std::size_t size : kSizes) {
+      std::vector<std::byte> bytes = pattern(size);
+      std::vector<std::byte> tag(kTagBytes);
+      send.seal(bytes, tag);
+      std::vector<std::byte> expected = pattern(size);
+      std::vector<std::byte> expected_tag(kTagBytes);
+      seal_by_hand(number++, expected, expected_tag);
+      ASSERT_TRUE(bytes == expected) << size;
+      ASSERT_EQ(tag, expected_tag) << size;
+      ASSERT_TRUE(receive.open(bytes, tag)) << size;
+      ASSERT_TRUE(bytes == pattern(size)) << size;
+    }
+  }
+}
+
+TEST_F(NoiseTest, AnyChangedBitOfALongRecordIsRefused) {
+  for (const std::size_t size : {kLong - 1, kLong, kLong + 1, std::size_t{16384}}) {
+    Cipher send(secret(kKey));
+    std::vector<std::byte> bytes = pattern(size);
+    std::vector<std::byte> tag(kTagBytes);
+    send.seal(bytes, tag);
+    const auto is_refused = [&](std::size_t byte, std::byte bit) {
+      std::vector<std::byte> changed = bytes;
+      std::vector<std::byte> its_tag = tag;
+      (byte < size ? changed[byte] : its_tag[byte - size]) ^= bit;
+      Cipher receive(secret(kKey));
+      return !receive.open(changed, its_tag);
+    };
+    for (std::size_t byte = 0; byte < size + kTagBytes; byte += byte + 1 < size ? 97 : 1) {
+      EXPECT_TRUE(is_refused(byte, std::byte{1} << (byte % 8))) << size << ": " << byte;
+    }
+    EXPECT_TRUE(is_refused(size - 1, std::byte{128}));
+    EXPECT_FALSE(is_refused(0, std::byte{0})) << "nothing was changed";
+    Cipher receive(secret(kKey));
+    std::vector<std::byte> longer = bytes;
+    longer.push_back(std::byte{0});
+    EXPECT_FALSE(receive.open(longer, tag));
+  }
+}
+
+TEST_F(NoiseTest, LongRecordsCannotBeLeftOutRepeatedOrExchanged) {
+  Cipher send(secret(kKey));
+  std::vector<std::vector<std::byte>> bytes(3, pattern(kLong));
+  std::vector<std::vector<std::byte>> tags(3, std::vector<std::byte>(kTagBytes));
+  for (std::size_t i = 0; i < 3; ++i) send.seal(bytes[i], tags[i]);
+  Cipher receive(secret(kKey));
+  for (const std::size_t other : {1, 2}) {
+    std::vector<std::byte> copy = bytes[other];
+    EXPECT_FALSE(receive.open(copy, tags[other]));
+  }
+  for (std::size_t i = 0; i < 3; ++i) {
+    std::vector<std::byte> copy = bytes[i];
+    ASSERT_TRUE(receive.open(copy, tags[i])) << "what was refused does not count";
+    copy = bytes[i];
+    EXPECT_FALSE(receive.open(copy, tags[i]));
+  }
+}
+
+TEST_F(NoiseTest, LongRecordsGoOnWithTheKeyThatReplacesTheFirst) {
+  Cipher send(secret(kKey));
+  Cipher receive(secret(kKey));
+  Cipher with_old_key(secret(kKey));
+  for (Cipher* cipher : {&send, &receive}) cipher->skip_to(Cipher::kRecordsPerKey - 2);
+  with_old_key.skip_to(Cipher::kRecordsPerKey);
+  for (int i = 0; i < 4; ++i) {
+    // Of both kinds: they count together.
+    const std::size_t size = i == 1 ? kLong - 1 : kLong;
+    std::vector<std::byte> bytes = pattern(size);
+    std::vector<std::byte> tag(kTagBytes);
+    send.seal(bytes, tag);
+    if (i == 2) {
+      std::vector<std::byte> copy = bytes;
+      EXPECT_FALSE(with_old_key.open(copy, tag));
+    }
+    ASSERT_TRUE(receive.open(bytes, tag)) << i;
+    EXPECT_TRUE(bytes == pattern(size));
   }
 }
 

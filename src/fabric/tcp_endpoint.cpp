@@ -190,7 +190,7 @@ TcpConnection* TcpEndpoint::add(std::unique_ptr<sys::Socket> socket, TcpChannel 
 
 void TcpEndpoint::schedule_dial(NodeId node, Peer& peer, std::uint64_t now_ns) {
   if (!dials(node, peer)) return;
-  peer.backoff_ns = std::clamp(peer.backoff_ns * 2, options_.redial_first_ns,
+  peer.backoff_ns = std::clamp(peer.backoff_ns + peer.backoff_ns / 8, options_.redial_first_ns,
                                std::max(options_.redial_first_ns, options_.redial_max_ns));
   peer.dial_at_ns = now_ns + random_.between(peer.backoff_ns / 2, peer.backoff_ns);
   fall_due(peer.dial_at_ns);

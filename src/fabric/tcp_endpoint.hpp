@@ -56,8 +56,9 @@ struct TcpOptions {
   std::size_t clients_max = 1024;
   /// For connecting and handshake together.
   std::uint64_t handshake_ns = 2'000'000'000;
-  /// Until the next attempt after a failed one: twice the time before, at most redial_max_ns, and
-  /// at random between half of that and all of it.
+  /// Until the next attempt after a failed one: an eighth more than the time before, at most
+  /// redial_max_ns, and at random between half of that and all of it. Who was away is so found
+  /// again after an eighth of that time.
   std::uint64_t redial_first_ns = 20'000'000;
   std::uint64_t redial_max_ns = 1'000'000'000;
 };

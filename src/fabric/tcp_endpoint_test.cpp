@@ -160,12 +160,32 @@ TEST_F(TcpEndpointTest, DiallingIsTriedAgainAtGrowingDistances) {
   options.redial_max_ns = 160'000'000;
   Node node(world_.alone(options));
   EXPECT_FALSE(run({&node}, [] { return false; }, 1'000'000'000));
-  // 10, 20, 40, 80, 160, 160 …: each between half of that and all of it.
-  EXPECT_GE(node.sink.refused.size(), 9u);
-  EXPECT_LE(node.sink.refused.size(), 18u);
+  // 10, 11.25, 12.7 … 160, 160: each between half of that and all of it.
+  EXPECT_GE(node.sink.refused.size(), 21u);
+  EXPECT_LE(node.sink.refused.size(), 31u);
   EXPECT_TRUE(node.is_refused(Errc::connection_lost));
   EXPECT_FALSE(node.endpoint->set_peers({{NodeId{1}, {"10.0.0.1", 5}}}));
   EXPECT_FALSE(node.endpoint->set_peers({{NodeId{2}, {"10.0.0.1", 0}}}));
+}
+
+// A node that is started again waits for those who dial it, however long reading its logs took.
+TEST_F(TcpEndpointTest, WhoWasAwayIsFoundSoonAfterItIsBack) {
+  const NodeName lower{NodeId{1}, 1};
+  const NodeName higher{NodeId{2}, 1};
+  TcpOptions options = TcpSimWorld::options(lower);
+  options.peers = {{higher.node, {TcpSimWorld::host_of(higher.node), 99}}};
+  Node waits(world_.alone(options));
+  for (std::uint64_t away_ns = 250'000'000; away_ns <= 4'000'000'000; away_ns *= 2) {
+    EXPECT_FALSE(run({&waits}, [] { return false; }, away_ns));
+    TcpOptions back = TcpSimWorld::options(higher);
+    back.listen->port = 99;
+    Node node(world_.alone(back));
+    const std::uint64_t since_ns = world_.now_ns();
+    ASSERT_TRUE(run({&waits, &node}, [&] { return are_connected(waits, node); }));
+    EXPECT_LE(world_.now_ns() - since_ns, away_ns / 7 + options.redial_first_ns);
+    node.endpoint.reset();
+    ASSERT_TRUE(run({&waits}, [&] { return !waits.sink.up.contains(higher.node); }));
+  }
 }
 
 class HostilePeer : public TcpEndpointTest {

@@ -39,6 +39,10 @@ bool is_well_formed(const Entry& entry) {
 
 std::vector<std::byte> encode(const Message& message) {
   base::ByteWriter out;
+  constexpr std::size_t kHeadMax = 64;  // and the checksum, and what a part is of
+  std::size_t bytes = kHeadMax + message.part.size();
+  for (const Entry& entry : message.entries) bytes += kEntryHeaderBytes + entry.payload.size();
+  out.reserve(bytes);
   out.put(kMessageMagic);
   out.put(static_cast<std::uint16_t>(kMessageVersion));
   out.put(static_cast<std::uint8_t>(message.kind));

@@ -68,6 +68,11 @@ class GroupStore final : public store::Store {
   Result<void> read_page(const store::PageKey& key, base::MutableBytes out) override {
     return image_.read_page(key, out);
   }
+  Result<void> read_pages(const ObjectId& object, std::span<const std::uint32_t> pages,
+                          std::size_t page_bytes, std::size_t stride,
+                          base::MutableBytes out) override {
+    return image_.read_pages(object, pages, page_bytes, stride, out);
+  }
   Result<void> for_each_object(
       const std::function<bool(const store::ObjectInfo&)>& visit) override {
     if (!hides_) return image_.for_each_object(visit);
@@ -77,9 +82,8 @@ class GroupStore final : public store::Store {
   Result<std::uint32_t> page_count(const ObjectId& object) override {
     return image_.page_count(object);
   }
-  Result<std::optional<std::uint32_t>> checkpointed_page_below(const ObjectId& object,
-                                                               std::uint32_t below) override {
-    return image_.checkpointed_page_below(object, below);
+  Result<std::vector<std::uint32_t>> checkpointed_pages(const ObjectId& object) override {
+    return image_.checkpointed_pages(object);
   }
   std::vector<store::PageKey> recovered_dirty_pages() override {
     return image_.recovered_dirty_pages();

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/replicated_client.hpp"
 
-#include <set>
-
 #include "node/cluster_identity.hpp"
 #include "replication/message_heads.hpp"
 
@@ -60,6 +58,7 @@ bool ReplicatedClient::Impl::ask_who_leads(std::uint64_t value) {
 
 void ReplicatedClient::Impl::on_lost(const fabric::NodeName& peer, const Error& /*why*/) {
   if (peer.node == waited_for) is_waited_for_lost = true;
+  status_asked.erase(peer.node);
   calls.on_lost(peer.node);
 }
 
@@ -372,16 +371,16 @@ Result<std::vector<ReplicatedStatus>> ReplicatedClient::status(std::chrono::mill
            std::ranges::any_of(known->learners, is_here);
   };
   impl_->statuses.clear();
-  std::set<fabric::NodeId> asked;
+  impl_->status_asked.clear();
   // Also of whom only the others know.
   bool is_complete = false;
   while (!is_complete && Impl::now_ns() < deadline_ns) {
     DOLMEN_CHECK(impl_->look_after_roster());
     is_complete = impl_->roster.configuration.has_value();
     for (const fabric::NodeId node : impl_->nodes) {
-      if (!asked.contains(node)) {
+      if (!impl_->status_asked.contains(node)) {
         DOLMEN_TRY(const bool is_sent, impl_->send(node, EnvelopeKind::ask_status, {}));
-        if (is_sent) asked.insert(node);
+        if (is_sent) impl_->status_asked.insert(node);
       }
       is_complete &= impl_->statuses.contains(node) || !belongs(node);
     }

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -64,6 +65,7 @@ struct ReplicatedClient::Impl : fabric::Sink, private node::Calls::Line {
   base::Random random{1};  ///< of pauses
   std::optional<replication::ChangeReply> change_reply;
   std::map<fabric::NodeId, replication::MemberStatus> statuses;
+  std::set<fabric::NodeId> status_asked;  ///< of whom an answer may still come
   /// Of who makes a copy (space_copy.cpp).
   std::function<void(fabric::NodeId from, const replication::StatePart& part)> on_state{};
   /// Of who looks at the log (group_log.cpp).

@@ -2,11 +2,13 @@
 #include "node/space_effect.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 
 #include <dolmen/assert.hpp>
 
 #include "base/commit_record.hpp"
+#include "base/copy.hpp"
 #include "store/store.hpp"
 
 namespace dolmen::node {
@@ -211,8 +213,14 @@ Result<UntoldReply> decode_untold_reply(base::Bytes bytes) {
 
 // --- images --------------------------------------------------------------------------------------
 
-ImageWriter::ImageWriter(const ImageHead& head) {
+bool is_zero(base::Bytes bytes) noexcept {
+  return bytes.empty() || (bytes[0] == std::byte{0} &&
+                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+}
+
+ImageWriter::ImageWriter(const ImageHead& head, std::size_t room) {
   base::ByteWriter out;
+  out.reserve(room);
   put_head(out, Kind::image);
   out.put(std::uint32_t{0});
   out.put_id(head.space);
@@ -244,6 +252,36 @@ void ImageWriter::take_back() {
   bytes_.resize(bytes_.size() - last_page_bytes_);
   const auto count = base::load<std::uint32_t>(bytes_, count_at_);
   base::store(base::MutableBytes(bytes_), count_at_, count - 1);
+}
+
+base::MutableBytes ImageWriter::pages(std::span<const std::uint32_t> numbers, std::size_t bytes) {
+  DOLMEN_ASSERT(!numbers.empty());
+  last_page_bytes_ = stride(bytes);
+  last_pages_at_ = bytes_.size();
+  bytes_.resize(last_pages_at_ + numbers.size() * last_page_bytes_);
+  const base::MutableBytes all = base::MutableBytes(bytes_).subspan(last_pages_at_);
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    base::store(all, i * last_page_bytes_, std::uint64_t{numbers[i]});
+  }
+  const auto count = base::load<std::uint32_t>(bytes_, count_at_);
+  base::store(base::MutableBytes(bytes_), count_at_,
+              static_cast<std::uint32_t>(count + numbers.size()));
+  return all.subspan(last_page_bytes_ - bytes);
+}
+
+void ImageWriter::drop_zeros() {
+  const base::MutableBytes all = base::MutableBytes(bytes_).subspan(last_pages_at_);
+  const std::size_t each = last_page_bytes_;
+  std::size_t kept = 0;
+  for (std::size_t at = 0; at < all.size(); at += each) {
+    if (is_zero(all.subspan(at, each).subspan(stride(0)))) continue;
+    if (kept != at) base::copy_bytes(all.subspan(at, each), all.subspan(kept, each));
+    kept += each;
+  }
+  const auto dropped = static_cast<std::uint32_t>((all.size() - kept) / each);
+  bytes_.resize(last_pages_at_ + kept);
+  const auto count = base::load<std::uint32_t>(bytes_, count_at_);
+  base::store(base::MutableBytes(bytes_), count_at_, count - dropped);
 }
 
 std::vector<std::byte> ImageWriter::finish() { return std::move(bytes_); }

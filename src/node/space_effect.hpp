@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -93,11 +94,20 @@ struct ImageHead {
 /// Writes one; each object's pages follow its begin().
 class ImageWriter {
  public:
-  explicit ImageWriter(const ImageHead& head);
+  /// `room`: about so many bytes will be written.
+  explicit ImageWriter(const ImageHead& head, std::size_t room = 0);
   void begin(const ObjectId& id, std::uint8_t capacity_log2);
   /// Room for the page's bytes, to be filled before the next call. `take_back` undoes the last one.
   [[nodiscard]] base::MutableBytes page(std::uint32_t number, std::size_t bytes);
   void take_back();
+  /// What each page takes, with its number in front.
+  [[nodiscard]] static constexpr std::size_t stride(std::size_t page_bytes) noexcept {
+    return 2 * sizeof(std::uint32_t) + page_bytes;
+  }
+  /// page() for each of them, stride() apart from the first one's bytes on. `drop_zeros` takes
+  /// those of them back that are zeros. Requires: there are pages.
+  [[nodiscard]] base::MutableBytes pages(std::span<const std::uint32_t> numbers, std::size_t bytes);
+  void drop_zeros();
   [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
   [[nodiscard]] std::vector<std::byte> finish();
 
@@ -105,7 +115,10 @@ class ImageWriter {
   std::vector<std::byte> bytes_;
   std::size_t count_at_ = 0;  ///< where the number of pages of the present object stands
   std::size_t last_page_bytes_ = 0;
+  std::size_t last_pages_at_ = 0;  ///< … of pages(), up to the end
 };
+
+[[nodiscard]] bool is_zero(base::Bytes bytes) noexcept;
 
 struct DecodedImage {
   ImageHead head;

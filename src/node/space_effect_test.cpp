@@ -84,6 +84,29 @@ std::vector<std::byte> some_image() {
   return image.finish();
 }
 
+// Several at once are what one after the other is.
+TEST(SpaceEffect, PagesOfAnImageThatAreZerosAreTakenBack) {
+  for (std::uint32_t zeros = 0; zeros < 32; ++zeros) {
+    const std::vector<std::uint32_t> numbers{1, 3, 4, 9, 15};
+    const auto is_zero_at = [&](std::size_t i) { return (zeros >> i & 1) != 0; };
+    ImageWriter expected({.space = {3, 4}, .last_index = 17});
+    ImageWriter image({.space = {3, 4}, .last_index = 17}, 1000);
+    for (ImageWriter* const one : {&expected, &image}) {
+      one->begin({1, 2}, 16);
+      std::ranges::fill(one->page(0, 4096), std::byte{7});
+    }
+    const base::MutableBytes room = image.pages(numbers, 4096);
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      const auto last = static_cast<std::byte>(is_zero_at(i) ? 0 : i + 1);
+      room[i * ImageWriter::stride(4096) + 4095] = last;
+      expected.page(numbers[i], 4096).back() = last;
+      if (is_zero_at(i)) expected.take_back();
+    }
+    image.drop_zeros();
+    EXPECT_EQ(image.finish(), expected.finish()) << zeros;
+  }
+}
+
 TEST(SpaceEffect, BytesAreAsDocumented) {
   EXPECT_EQ(some_call(), store::read_golden("space_call_v1.bin"));
   EXPECT_EQ(some_effect(), store::read_golden("space_effect_v1.bin"));

@@ -45,27 +45,18 @@ class AsOpened final : public store::PageSource {
 Result<std::vector<std::uint32_t>> pages_of(store::Store& store, const store::ObjectInfo& info,
                                             std::span<const store::PageKey> changed) {
   const std::uint32_t limit = (1u << info.capacity_log2) / store::page_bytes(info.capacity_log2);
-  std::vector<std::uint32_t> pages;
-  std::uint32_t below = limit;
-  while (true) {
-    DOLMEN_TRY(const auto page, store.checkpointed_page_below(info.object, below));
-    if (!page) break;
-    pages.push_back(*page);
-    below = *page;
-  }
+  DOLMEN_TRY(std::vector<std::uint32_t> pages, store.checkpointed_pages(info.object));
+  pages.erase(std::ranges::lower_bound(pages, limit), pages.end());
+  const auto kept = static_cast<std::ptrdiff_t>(pages.size());
   auto next = std::ranges::lower_bound(changed, store::PageKey{info.object, 0});
   for (; next != changed.end() && next->object == info.object; ++next) {
     if (next->page < limit) pages.push_back(next->page);
   }
-  std::ranges::sort(pages);
+  if (kept == std::ssize(pages)) return pages;
+  std::ranges::inplace_merge(pages, pages.begin() + kept);
   const auto twice = std::ranges::unique(pages);
   pages.erase(twice.begin(), twice.end());
   return pages;
-}
-
-bool is_zero(base::Bytes bytes) noexcept {
-  return bytes.empty() || (bytes[0] == std::byte{0} &&
-                           std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 Result<std::unique_ptr<SpaceImage>> SpaceImage::open(const sys::Env& env,

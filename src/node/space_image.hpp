@@ -121,6 +121,5 @@ class SpaceImage {
 [[nodiscard]] Result<std::vector<std::uint32_t>> pages_of(store::Store& store,
                                                           const store::ObjectInfo& info,
                                                           std::span<const store::PageKey> changed);
-[[nodiscard]] bool is_zero(base::Bytes bytes) noexcept;
 
 }  // namespace dolmen::node

@@ -24,13 +24,23 @@ constexpr std::size_t kShortestList = 1024;
 
 Result<std::optional<std::vector<std::byte>>> SpaceSource::answer(
     std::uint64_t number, std::span<const std::byte> question) {
-  if (question.empty()) return part(number);
+  DOLMEN_TRY(const Shared shared, share(number, question));
+  return shared ? std::optional(*shared) : std::nullopt;
+}
+
+Result<std::shared_ptr<const std::vector<std::byte>>> SpaceSource::share(
+    std::uint64_t number, std::span<const std::byte> question) {
+  return question.empty() ? share_part(number) : share_answer(number, question);
+}
+
+Result<std::shared_ptr<const std::vector<std::byte>>> SpaceSource::share_answer(
+    std::uint64_t number, base::Bytes question) {
   while (true) {
     {
       const base::Lock lock(mutex_);
       if (failure_) return std::unexpected(*failure_);
       const auto found = answers_.find(number);
-      if (found != answers_.end()) return std::optional(found->second);
+      if (found != answers_.end()) return found->second;
       if (!answers_.empty() && number + kAnswersMax < answers_.rbegin()->first) {
         return fail(Errc::not_found, "a part of a state", number);
       }
@@ -41,7 +51,7 @@ Result<std::optional<std::vector<std::byte>>> SpaceSource::answer(
     }
     if (thread_) {
       more_.notify_all();
-      return std::optional<std::vector<std::byte>>();
+      return nullptr;
     }
     answer_next();
   }
@@ -63,6 +73,7 @@ void SpaceSource::answer_next() {
       return fail(Errc::out_of_memory, "a part of a state");
     }
   }();
+  auto shared = made ? std::make_shared<const Bytes>(std::move(*made)) : nullptr;
   const base::Lock lock(mutex_);
   // Not before it is answered: else it would be put there again meanwhile.
   questions_.erase(number);
@@ -70,7 +81,7 @@ void SpaceSource::answer_next() {
     failure_ = made.error();
     return;
   }
-  answers_.insert_or_assign(number, std::move(*made));
+  answers_.insert_or_assign(number, std::move(shared));
   if (answers_.size() > kAnswersMax) answers_.erase(answers_.begin());
 }
 

@@ -18,10 +18,13 @@ namespace dolmen::node {
 namespace {
 
 /// Parts that are ready before they are asked for, and that are kept for who asks again.
-constexpr std::uint64_t kAheadMax = 16;
+constexpr std::uint64_t kAheadMax = 4;
 constexpr std::size_t kKeptMax = 64;
-/// Of parts that one checkpoint of a space that is received writes.
-constexpr std::size_t kBatchBytes = 32u << 20;
+/// Pages that are read together: what stays in the first cache.
+constexpr std::size_t kAtOnce = 8;
+/// Of parts that one checkpoint of a space that is received writes, while as much comes in: what is
+/// still in a cache when it is written.
+constexpr std::size_t kBatchBytes = 8u << 20;
 
 }  // namespace
 
@@ -68,7 +71,8 @@ Result<std::vector<std::byte>> SpaceSource::read() {
   if (DOLMEN_PLANTED("space.source_moves")) {
     DOLMEN_TRY(reader_, open_reader());
   }
-  ImageWriter out({.space = wanted_.space, .last_index = as_of_});
+  ImageWriter out({.space = wanted_.space, .last_index = as_of_},
+                  part_bytes_ + 2 * store::kPageBytes);
   while (object_ < objects_.size() && out.size() < part_bytes_) DOLMEN_CHECK(read_object(out));
   return out.finish();
 }
@@ -89,10 +93,15 @@ Result<void> SpaceSource::read_object(ImageWriter& out) {
   if (!is_inside_) DOLMEN_CHECK(look_into_object());
   const std::size_t page_bytes = store::page_bytes(info.capacity_log2);
   out.begin(info.object, info.capacity_log2);
-  for (; page_ < pages_.size() && out.size() < part_bytes_; ++page_) {
-    const base::MutableBytes room = out.page(pages_[page_], page_bytes);
-    DOLMEN_CHECK(reader_->read_page({info.object, pages_[page_]}, room));
-    if (is_zero(room)) out.take_back();
+  const std::size_t each = ImageWriter::stride(page_bytes);
+  while (page_ < pages_.size() && out.size() < part_bytes_) {
+    const std::size_t fit = (part_bytes_ - out.size() + each - 1) / each;
+    const auto numbers =
+        std::span(pages_).subspan(page_, std::min({fit, kAtOnce, pages_.size() - page_}));
+    const base::MutableBytes room = out.pages(numbers, page_bytes);
+    DOLMEN_CHECK(reader_->read_pages(info.object, numbers, page_bytes, each, room));
+    out.drop_zeros();
+    page_ += numbers.size();
   }
   if (page_ < pages_.size()) return {};
   is_inside_ = false;
@@ -108,13 +117,14 @@ void SpaceSource::produce() {
       return fail(Errc::out_of_memory, "a part of a state");
     }
   }();
+  auto shared = made ? std::make_shared<const Bytes>(std::move(*made)) : nullptr;
   const base::Lock lock(mutex_);
   if (!made) {
     failure_ = made.error();
-  } else if (made->empty()) {
+  } else if (shared->empty()) {
     is_complete_ = true;
   } else {
-    parts_.push_back(std::move(*made));
+    parts_.push_back(std::move(shared));
     if (parts_.size() <= kKeptMax) return;
     parts_.pop_front();
     ++first_;
@@ -144,6 +154,11 @@ void SpaceSource::run() {
 }
 
 Result<std::optional<std::vector<std::byte>>> SpaceSource::part(std::uint64_t number) {
+  return answer(number, {});
+}
+
+Result<std::shared_ptr<const std::vector<std::byte>>> SpaceSource::share_part(
+    std::uint64_t number) {
   while (true) {
     {
       const base::Lock lock(mutex_);
@@ -153,14 +168,12 @@ Result<std::optional<std::vector<std::byte>>> SpaceSource::part(std::uint64_t nu
         return fail(Errc::not_found, "a part of a state", number);
       }
       asked_ = std::max(asked_, number + 1);
-      if (number < end) return std::optional(parts_[number - first_]);
-      if (is_complete_) {
-        return std::optional(std::vector<std::byte>{});
-      }
+      if (number < end) return parts_[number - first_];
+      if (is_complete_) return std::make_shared<const Bytes>();
     }
     if (thread_) {
       more_.notify_all();
-      return std::optional<std::vector<std::byte>>();
+      return nullptr;
     }
     produce();
   }
@@ -198,9 +211,17 @@ Result<void> Worker::join() {
 Result<void> PageBatch::read_page_as_of(const store::PageKey& key, store::Index,
                                         base::MutableBytes out) {
   std::ranges::fill(out, std::byte{0});
-  const auto page = std::ranges::lower_bound(pages, key, {}, &Page::key);
-  if (page != pages.end() && page->key == key) base::copy_bytes(page->bytes, out);
+  if (const auto page = lend_page(key, 0)) base::copy_bytes(*page, out);
   return {};
+}
+
+std::optional<base::Bytes> PageBatch::lend_page(const store::PageKey& key, store::Index) {
+  if (next_ >= pages.size() || pages[next_].key != key) {
+    const auto found = std::ranges::lower_bound(pages, key, {}, &Page::key);
+    if (found == pages.end() || found->key != key) return std::nullopt;
+    next_ = static_cast<std::size_t>(found - pages.begin());
+  }
+  return pages[next_++].bytes;
 }
 
 StagedSpace::StagedSpace(const sys::Env& env, sys::Disk& disk, const ImageHead& wanted,

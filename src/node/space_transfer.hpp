@@ -39,9 +39,14 @@ class SpaceSource final : public StateSource {
   /// To a PageQuestion. Errors: as part(); corrupt (none, or of a page that is not here).
   Result<std::optional<std::vector<std::byte>>> answer(
       std::uint64_t number, std::span<const std::byte> question) override;
+  Result<std::shared_ptr<const std::vector<std::byte>>> share(
+      std::uint64_t number, std::span<const std::byte> question) override;
 
  private:
   using Bytes = std::vector<std::byte>;
+  using Shared = std::shared_ptr<const Bytes>;  ///< null: it is not ready
+  [[nodiscard]] Result<Shared> share_part(std::uint64_t number);
+  [[nodiscard]] Result<Shared> share_answer(std::uint64_t number, base::Bytes question);
   [[nodiscard]] Result<std::unique_ptr<store::Store>> open_reader() const;
   [[nodiscard]] Result<void> open();
   /// The next part; empty behind the last.
@@ -79,14 +84,14 @@ class SpaceSource final : public StateSource {
 
   base::Mutex mutex_;
   base::Condition more_;
-  std::deque<std::vector<std::byte>> parts_ DOLMEN_GUARDED_BY(mutex_);  ///< from first_ on
+  std::deque<Shared> parts_ DOLMEN_GUARDED_BY(mutex_);  ///< from first_ on
   std::uint64_t first_ DOLMEN_GUARDED_BY(mutex_) = 0;
   std::uint64_t asked_ DOLMEN_GUARDED_BY(mutex_) = 0;  ///< the highest number, plus 1
   bool is_complete_ DOLMEN_GUARDED_BY(mutex_) = false;
   bool ends_ DOLMEN_GUARDED_BY(mutex_) = false;
   std::optional<Error> failure_ DOLMEN_GUARDED_BY(mutex_);
   std::map<std::uint64_t, Bytes> questions_ DOLMEN_GUARDED_BY(mutex_);  ///< that wait
-  std::map<std::uint64_t, Bytes> answers_ DOLMEN_GUARDED_BY(mutex_);    ///< of lately
+  std::map<std::uint64_t, Shared> answers_ DOLMEN_GUARDED_BY(mutex_);   ///< of lately
   std::unique_ptr<sys::Thread> thread_;
 };
 
@@ -124,6 +129,10 @@ struct PageBatch final : store::PageSource {
 
   Result<void> read_page_as_of(const store::PageKey& key, store::Index,
                                base::MutableBytes out) override;
+  std::optional<base::Bytes> lend_page(const store::PageKey& key, store::Index) override;
+
+ private:
+  std::size_t next_ = 0;  ///< of pages: most likely the one that is asked for next
 };
 
 /// A space of its own beside the image, under StagedDisk's names, that is filled.

@@ -66,7 +66,7 @@ bool StateServer::serve(std::uint64_t now_ns, const Send& send) {
     std::size_t sent = 0;
     while (!one->asked.empty() && sent < options_.turn_bytes) {
       const auto& [number, question] = one->asked.front();
-      const auto part = one->source->answer(number, question);
+      const auto part = one->source->share(number, question);
       if (!part) {
         send(one->to, one->asker, {.transfer = one->transfer, .status = StateStatus::gone});
         is_over = true;

@@ -165,8 +165,14 @@ Result<void> CheckpointMerge::write_page(const PageKey& key, unsigned size_log2,
                                          const TreeEntry* former) {
   // The source may touch the arena, whose fault handler reads pages through this store: no lock of
   // the store is held here.
-  const base::MutableBytes page = base::MutableBytes(page_).first(kUnitBytes << size_log2);
-  DOLMEN_CHECK(request_.source->read_page_as_of(key, request_.as_of, page));
+  const base::MutableBytes room = base::MutableBytes(page_).first(kUnitBytes << size_log2);
+  base::Bytes page = room;
+  const auto lent = request_.source->lend_page(key, request_.as_of);
+  if (lent && lent->size() == room.size()) {
+    page = *lent;
+  } else {
+    DOLMEN_CHECK(request_.source->read_page_as_of(key, request_.as_of, room));
+  }
   if (former != nullptr) give_up(former->loc);
   // An object exists by its page 0: that one is kept even if it holds nothing.
   if (key.page > 0 && is_zero(page)) {

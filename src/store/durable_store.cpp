@@ -147,9 +147,15 @@ Result<std::optional<ObjectInfo>> DurableStore::find(const ObjectId& object) {
 }
 
 Result<void> DurableStore::read_page(const PageKey& key, base::MutableBytes out) {
+  return read_pages(key.object, std::span(&key.page, 1), out.size(), out.size(), out);
+}
+
+Result<void> DurableStore::read_pages(const ObjectId& object, std::span<const std::uint32_t> pages,
+                                      std::size_t page_bytes, std::size_t stride,
+                                      base::MutableBytes out) {
   for (;;) {
     const auto tail = this->tail();
-    auto read = read_page_with(tail.get(), key, out);
+    auto read = read_pages_with(tail.get(), object, pages, page_bytes, stride, out);
     if (!read) return std::unexpected(explain_to_reader(read.error()));
     // A checkpoint was published meanwhile: its page may already hold what the tail was laid over.
     if (tail == nullptr || this->tail() == tail) return {};
@@ -157,15 +163,19 @@ Result<void> DurableStore::read_page(const PageKey& key, base::MutableBytes out)
   }
 }
 
-Result<void> DurableStore::read_page_with(const TailIndex* tail, const PageKey& key,
-                                          base::MutableBytes out) {
-  const TailIndex::Object* const changed = tail == nullptr ? nullptr : tail->find(key.object);
-  if (changed != nullptr && changed->fresh) {
-    std::ranges::fill(out, std::byte{0});
+Result<void> DurableStore::read_pages_with(const TailIndex* tail, const ObjectId& object,
+                                           std::span<const std::uint32_t> pages,
+                                           std::size_t page_bytes, std::size_t stride,
+                                           base::MutableBytes out) {
+  const TailIndex::Object* const changed = tail == nullptr ? nullptr : tail->find(object);
+  const auto place = [&](std::size_t i) { return out.subspan(i * stride, page_bytes); };
+  if (changed == nullptr || !changed->fresh) {
+    DOLMEN_CHECK(pages_->read_pages(object, pages, page_bytes, stride, out));
   } else {
-    DOLMEN_CHECK(pages_->read_page(key, out));
+    for (std::size_t i = 0; i < pages.size(); ++i) std::ranges::fill(place(i), std::byte{0});
   }
-  if (changed != nullptr) tail->apply(*changed, key.page, out);
+  if (changed == nullptr) return {};
+  for (std::size_t i = 0; i < pages.size(); ++i) tail->apply(*changed, pages[i], place(i));
   return {};
 }
 
@@ -218,9 +228,8 @@ Result<std::uint32_t> DurableStore::page_count(const ObjectId& object) {
   return std::min(count, page_limit(changed->capacity_log2));
 }
 
-Result<std::optional<std::uint32_t>> DurableStore::checkpointed_page_below(const ObjectId& object,
-                                                                           std::uint32_t below) {
-  return pages_->page_below(object, below);
+Result<std::vector<std::uint32_t>> DurableStore::checkpointed_pages(const ObjectId& object) {
+  return pages_->pages_of(object);
 }
 
 std::vector<PageKey> DurableStore::recovered_dirty_pages() {

@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -70,10 +71,12 @@ class DurableStore final : public Store {
 
   Result<std::optional<ObjectInfo>> find(const ObjectId& object) override;
   Result<void> read_page(const PageKey& key, base::MutableBytes out) override;
+  Result<void> read_pages(const ObjectId& object, std::span<const std::uint32_t> pages,
+                          std::size_t page_bytes, std::size_t stride,
+                          base::MutableBytes out) override;
   Result<void> for_each_object(const std::function<bool(const ObjectInfo&)>& visit) override;
   Result<std::uint32_t> page_count(const ObjectId& object) override;
-  Result<std::optional<std::uint32_t>> checkpointed_page_below(const ObjectId& object,
-                                                               std::uint32_t below) override;
+  Result<std::vector<std::uint32_t>> checkpointed_pages(const ObjectId& object) override;
   std::vector<PageKey> recovered_dirty_pages() override;
   std::vector<ObjectInfo> recovered_created() override;
   std::vector<ObjectId> recovered_erased() override;
@@ -95,8 +98,11 @@ class DurableStore final : public Store {
                                    std::string_view root_file);
   [[nodiscard]] Result<void> collect_forgotten_pages();
   [[nodiscard]] std::shared_ptr<const TailIndex> tail();
-  [[nodiscard]] Result<void> read_page_with(const TailIndex* tail, const PageKey& key,
-                                            base::MutableBytes out);
+  /// `tail`: as it was before; `pages`, with their bytes, as read_pages() has them.
+  [[nodiscard]] Result<void> read_pages_with(const TailIndex* tail, const ObjectId& object,
+                                             std::span<const std::uint32_t> pages,
+                                             std::size_t page_bytes, std::size_t stride,
+                                             base::MutableBytes out);
   [[nodiscard]] Error explain_to_reader(const Error& error);
   [[nodiscard]] std::uint64_t tail_bytes() const noexcept;
   void hold_blocks_for_readers();

@@ -2,7 +2,9 @@
 //
 // Damaged and forged page files: an error that names the place, never wrong bytes, never an endless
 // walk.
+#include <array>
 #include <fstream>
+#include <numeric>
 
 #include "base/checksum.hpp"
 #include "base/hooks.hpp"
@@ -95,16 +97,49 @@ TEST_F(PageDamageTest, AFlippedBitInAnyBlockIsFoundByScrubAndNeverReturned) {
   EXPECT_EQ(found, root.live_blocks);
 }
 
+TEST_F(PageDamageTest, ADamagedPageIsNotReadWithItsNeighboursEither) {
+  PageModel model(1);
+  const ObjectId id = model.create(16);
+  for (std::uint32_t page = 1; page < 16; ++page) model.write({id, page});
+  checkpoint(model);
+  std::vector<std::uint32_t> pages(16);
+  std::iota(pages.begin(), pages.end(), 0u);
+  std::vector<std::byte> out(pages.size() * 4096);
+  ASSERT_TRUE(store->read_pages(id, pages, 4096, 4096, out));
+  for (std::uint64_t block = 0; block < 16; ++block) {
+    const std::uint64_t offset = block * 4096 + model.random().below(4096);
+    flip(offset);
+    const auto read = store->read_pages(id, pages, 4096, 4096, out);
+    ASSERT_FALSE(read);
+    EXPECT_EQ(read.error().code(), Errc::corrupt);
+    std::vector<std::byte> page(4096);
+    std::size_t damaged = 0;
+    for (const std::uint32_t number : pages)
+      damaged += store->read_page({id, number}, page) ? 0 : 1;
+    EXPECT_EQ(damaged, 1u);
+    flip(offset);
+  }
+  // The tree is remembered, and half of the pages are gone.
+  std::filesystem::resize_file(file(), 8 * 4096);
+  const auto read = store->read_pages(id, pages, 4096, 4096, out);
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().code(), Errc::corrupt);
+}
+
 TEST_F(PageDamageTest, ASkippedChecksumWouldReturnWrongBytes) {
   PageModel model(1);
-  const ObjectId id = model.create(12);
+  const ObjectId id = model.create(13);
+  model.write({id, 1});
   checkpoint(model);
   flip(100);
+  flip(4196);
   std::vector<std::byte> page(4096);
   EXPECT_FALSE(store->read_page({id, 0}, page));
   base::install_hooks(this);
   planted_bug = "store.page_checksum_unchecked";
   EXPECT_NE(model.difference(*store), "");
+  std::vector<std::byte> both(2 * 4096);
+  EXPECT_TRUE(store->read_pages(id, std::array{0u, 1u}, 4096, 4096, both));
   base::install_hooks(nullptr);
 }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -134,6 +135,13 @@ class PageModel final : public PageSource {
     return {};
   }
 
+  /// Of every second page.
+  std::optional<base::Bytes> lend_page(const PageKey& key, Index) override {
+    const auto page = pages_.find(key);
+    if (page == pages_.end() || key.page % 2 == 1) return std::nullopt;
+    return page->second;
+  }
+
   // --- comparison --------------------------------------------------------------------------------
 
   /// What differs first, or nothing.
@@ -186,10 +194,28 @@ class PageModel final : public PageSource {
       numbers.insert(page->first.page);
       numbers.insert(std::min(page->first.page + 1, pages_of(capacity) - 1));
     }
+    const std::vector<std::uint32_t> asked(numbers.begin(), numbers.end());
+    const std::size_t stride = bytes.size() + 8;
+    std::vector<std::byte> all(asked.size() * stride, std::byte{0xEE});
+    const auto together = store.read_pages(id, asked, bytes.size(), stride, all);
+    if (!together) return together.error().message();
+    const auto stored_pages = store.pages_of(id);
+    if (!stored_pages) return stored_pages.error().message();
+    std::vector<std::uint32_t> expected_pages{0};
+    for (auto page = begin; page != end; ++page) {
+      if (page->first.page > 0) expected_pages.push_back(page->first.page);
+    }
+    if (*stored_pages != expected_pages) return "the pages of " + id.to_string();
+    std::size_t place = 0;
     for (const std::uint32_t page : numbers) {
       const PageKey key{id, page};
       const auto read = store.read_page(key, bytes);
       if (!read) return read.error().message();
+      const base::Bytes beside = base::Bytes(all).subspan(stride * place++, stride);
+      if (!std::ranges::equal(beside.first(bytes.size()), bytes) ||
+          beside.back() != std::byte{0xEE}) {
+        return "page " + std::to_string(page) + ", read with others";
+      }
       const auto known = pages_.find(key);
       const bool stored = known != pages_.end() || page == 0;
       const std::vector<std::byte> zeros(bytes.size());

@@ -19,6 +19,8 @@ std::unexpected<Error> corrupt_node(const TreeEntry& where, const char* defect) 
 }
 
 constexpr const char* kBadChecksum = "the checksum does not match";
+/// Of neighbours that are read together: what stays in the first cache until it is copied.
+constexpr std::size_t kRunBytes = std::size_t{32} << 10;
 
 }  // namespace
 
@@ -57,17 +59,25 @@ Result<void> PageReader::fetch_node(const TreeEntry& where, unsigned level, Node
   return {};
 }
 
-Result<std::optional<TreeEntry>> PageReader::floor(const TreeRoot& root, const PageKey& key) {
+template <class Leaf>
+Result<std::optional<TreeEntry>> PageReader::descend(const TreeRoot& root, const PageKey& key,
+                                                     Leaf&& leaf) {
   if (root.empty()) return std::optional<TreeEntry>{};
   DOLMEN_TRY(const RootNode top, root_node(root));
   TreeEntry at = top.entry;
+  std::optional<PageKey> end;
   for (unsigned level = top.level;; --level) {
     std::optional<TreeEntry> found;
     unsigned level_seen = 0;
     const auto search = [&](const NodeView& view) {
       level_seen = view.level();
       const std::size_t below = view.count_up_to(key);
-      if (below > 0) found = view.entry(below - 1);
+      if (below == 0) return;
+      found = view.entry(below - 1);
+      if (level == 0) return leaf(view, below - 1, end);
+      if (below == view.count()) return;
+      const PageKey next = view.key(below);
+      if (!end || next < *end) end = next;
     };
     if (!cache_.visit(at.loc.unit(), at.checksum, search)) {
       auto frame = std::make_unique<NodeFrame>();
@@ -84,24 +94,131 @@ Result<std::optional<TreeEntry>> PageReader::floor(const TreeRoot& root, const P
   }
 }
 
+Result<std::optional<TreeEntry>> PageReader::floor(const TreeRoot& root, const PageKey& key) {
+  return descend(root, key, [](const NodeView&, std::size_t, const std::optional<PageKey>&) {});
+}
+
+Result<void> PageReader::find_all(const TreeRoot& root, const ObjectId& object,
+                                  std::span<const std::uint32_t> pages,
+                                  std::span<std::optional<TreeEntry>> found) {
+  DOLMEN_ASSERT_CMP(found.size(), ==, pages.size());
+  for (std::size_t next = 0; next < pages.size();) {
+    const std::size_t first = next;
+    const auto look = [&](const NodeView& view, std::size_t at, const std::optional<PageKey>& end) {
+      // Whether the first one is here, this leaf says; of others only those up to its last key.
+      const PageKey last = view.key(view.count() - 1);
+      for (next = first; next < pages.size(); ++next) {
+        const PageKey key{object, pages[next]};
+        if (next > first && (key > last || (end && key >= *end))) return;
+        if (at + 1 < view.count()) {
+          const PageKey after = view.key(at + 1);
+          if (after == key) ++at;
+          if (after < key) at = view.count_up_to(key) - 1;
+        }
+        found[next].reset();
+        const TreeEntry entry = view.entry(at);
+        if (entry.key == key) found[next] = entry;
+      }
+    };
+    DOLMEN_TRY(const auto floor, descend(root, {object, pages[first]}, look));
+    if (!floor) found[next++].reset();  // before everything that there is
+  }
+  return {};
+}
+
+Result<std::vector<std::uint32_t>> PageReader::pages_of(const TreeRoot& root,
+                                                        const ObjectId& object) {
+  std::vector<std::uint32_t> pages;
+  for (std::optional<PageKey> next = PageKey{object, 0}; next && next->object == object;) {
+    const std::size_t known = pages.size();
+    std::optional<PageKey> behind;
+    const auto take = [&](const NodeView& view, std::size_t at, const std::optional<PageKey>& end) {
+      pages.resize(known);
+      behind = end;
+      for (; at < view.count(); ++at) {
+        const PageKey key = view.key(at);
+        if (key < *next) continue;
+        if (key.object != object || (end && key >= *end)) break;
+        pages.push_back(key.page);
+      }
+    };
+    DOLMEN_TRY(const auto floor, descend(root, *next, take));
+    next = floor ? behind : std::nullopt;
+  }
+  return pages;
+}
+
 Result<std::optional<TreeEntry>> PageReader::find(const TreeRoot& root, const PageKey& key) {
   DOLMEN_TRY(std::optional<TreeEntry> found, floor(root, key));
   if (found && found->key != key) found.reset();
   return found;
 }
 
+bool PageReader::is_right(const TreeEntry& entry, base::Bytes page) const noexcept {
+  return DOLMEN_PLANTED("store.page_checksum_unchecked") ||
+         base::checksum64(page, page_seed(space_, entry.key)) == entry.checksum;
+}
+
 Result<void> PageReader::read_page(const TreeEntry& entry, base::MutableBytes out) {
   DOLMEN_ASSERT_CMP(out.size(), ==, entry.loc.bytes());
   const Result<void> read = read_block(entry, out);
-  if (!read) {
-    std::ranges::fill(out, std::byte{0});
-    return read;
+  if (read && is_right(entry, out)) return {};
+  std::ranges::fill(out, std::byte{0});
+  if (!read) return read;
+  const std::string text = describe(entry.key) + ": " + describe(entry.loc);
+  return fail(Errc::corrupt, interned(text), entry.loc.unit());
+}
+
+Result<void> PageReader::read_as(const TreeEntry& entry, base::MutableBytes out) {
+  const std::size_t stored = entry.loc.bytes();
+  if (stored <= out.size()) {
+    std::ranges::fill(out.subspan(stored), std::byte{0});
+    return read_page(entry, out.first(stored));
   }
-  if (DOLMEN_PLANTED("store.page_checksum_unchecked")) return {};
-  if (base::checksum64(out, page_seed(space_, entry.key)) != entry.checksum) {
-    std::ranges::fill(out, std::byte{0});
-    const std::string text = describe(entry.key) + ": " + describe(entry.loc);
-    return fail(Errc::corrupt, interned(text), entry.loc.unit());
+  // The object shrank since: only a whole page can be verified.
+  const auto whole = std::make_unique<NodeFrame>();
+  const base::MutableBytes page = base::MutableBytes(*whole).first(stored);
+  const Result<void> read = read_page(entry, page);
+  std::ranges::copy(page.first(out.size()), out.begin());
+  return read;
+}
+
+Result<void> PageReader::read_all(std::span<const std::optional<TreeEntry>> entries,
+                                  std::size_t page_bytes, std::size_t stride,
+                                  base::MutableBytes out) {
+  const auto place = [&](std::size_t i) { return out.subspan(i * stride, page_bytes); };
+  std::unique_ptr<std::byte[]> memory;
+  for (std::size_t i = 0; i < entries.size();) {
+    if (!entries[i]) {
+      std::ranges::fill(place(i++), std::byte{0});
+      continue;
+    }
+    const std::uint64_t offset = entries[i]->loc.offset();
+    std::size_t end = i;
+    for (; end < entries.size() && (end - i + 1) * page_bytes <= kRunBytes; ++end) {
+      const std::optional<TreeEntry>& one = entries[end];
+      if (!one || one->loc.bytes() != page_bytes) break;
+      if (one->loc.offset() != offset + (end - i) * page_bytes) break;
+    }
+    bool is_read = false;
+    base::MutableBytes run;
+    if (end - i > 1) {
+      if (!memory) memory = std::make_unique_for_overwrite<std::byte[]>(kRunBytes);
+      run = base::MutableBytes(memory.get(), (end - i) * page_bytes);
+      const auto count = file_ != nullptr ? file_->read(offset, run) : Result<std::size_t>(0);
+      is_read = count && *count == run.size();
+    }
+    // What is wrong with one is said by reading it alone.
+    end = std::max(end, i + 1);
+    for (const std::size_t first = i; i < end; ++i) {
+      const base::Bytes page =
+          is_read ? base::Bytes(run).subspan((i - first) * page_bytes, page_bytes) : base::Bytes();
+      if (is_read && is_right(*entries[i], page)) {
+        base::copy_bytes(page, place(i));
+      } else {
+        DOLMEN_CHECK(read_as(*entries[i], place(i)));
+      }
+    }
   }
   return {};
 }

@@ -12,7 +12,9 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <dolmen/error.hpp>
 
@@ -67,8 +69,23 @@ class PageReader {
   [[nodiscard]] Result<std::optional<TreeEntry>> floor(const TreeRoot& root, const PageKey& key);
   /// The entry of exactly this key.
   [[nodiscard]] Result<std::optional<TreeEntry>> find(const TreeRoot& root, const PageKey& key);
+  /// The same for several pages of one object, which ascend: the tree is walked once for those that
+  /// are in one leaf. Requires: found.size() == pages.size().
+  [[nodiscard]] Result<void> find_all(const TreeRoot& root, const ObjectId& object,
+                                      std::span<const std::uint32_t> pages,
+                                      std::span<std::optional<TreeEntry>> found);
+  /// All pages of the object, ascending.
+  [[nodiscard]] Result<std::vector<std::uint32_t>> pages_of(const TreeRoot& root,
+                                                            const ObjectId& object);
   /// The page's bytes, verified; out.size() == entry.loc.bytes(). On an error `out` is zeros.
   [[nodiscard]] Result<void> read_page(const TreeEntry& entry, base::MutableBytes out);
+  /// The page's bytes up to out.size(), and zeros behind them; verified, and on an error zeros.
+  [[nodiscard]] Result<void> read_as(const TreeEntry& entry, base::MutableBytes out);
+  /// read_as() of each into `page_bytes` bytes, `stride` bytes apart; zeros for nothing. Neighbours
+  /// in the file are read together.
+  [[nodiscard]] Result<void> read_all(std::span<const std::optional<TreeEntry>> entries,
+                                      std::size_t page_bytes, std::size_t stride,
+                                      base::MutableBytes out);
   /// A whole node into `frame`, verified and in its place: keys from where.key (if `first_known`)
   /// up to below `*next`.
   [[nodiscard]] Result<void> read_node(const TreeEntry& where, unsigned level, bool first_known,
@@ -78,6 +95,12 @@ class PageReader {
                                   NodeSource source = NodeSource::cache);
 
  private:
+  /// floor(). `leaf` is shown the leaf that has it: which entry of it, and what all keys of the
+  /// leaf are below, if anything. What it is shown counts only if there is no error.
+  template <class Leaf>
+  [[nodiscard]] Result<std::optional<TreeEntry>> descend(const TreeRoot& root, const PageKey& key,
+                                                         Leaf&& leaf);
+  [[nodiscard]] bool is_right(const TreeEntry& entry, base::Bytes page) const noexcept;
   [[nodiscard]] Result<void> read_block(const TreeEntry& where, base::MutableBytes out);
   [[nodiscard]] Result<void> fetch_node(const TreeEntry& where, unsigned level, NodeFrame& frame);
   [[nodiscard]] Result<bool> walk_node(const TreeEntry& where, unsigned level, bool first_known,

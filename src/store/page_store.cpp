@@ -266,20 +266,22 @@ Result<bool> PageStore::read_page(const PageKey& key, base::MutableBytes out) {
     if (!found) return std::unexpected(found.error());
     return false;
   }
-  const TreeEntry& entry = **found;
-  const std::size_t stored = entry.loc.bytes();
-  if (stored <= out.size()) {
-    std::ranges::fill(out.subspan(stored), std::byte{0});
-    DOLMEN_CHECK(impl_->reader.read_page(entry, out.first(stored)));
-    return true;
-  }
-  // The object shrank since: only a whole page can be verified.
-  const auto whole = std::make_unique<NodeFrame>();
-  const base::MutableBytes page = base::MutableBytes(*whole).first(stored);
-  const Result<void> read = impl_->reader.read_page(entry, page);
-  std::ranges::copy(page.first(out.size()), out.begin());
-  DOLMEN_CHECK(read);
+  DOLMEN_CHECK(impl_->reader.read_as(**found, out));
   return true;
+}
+
+Result<void> PageStore::read_pages(const ObjectId& object, std::span<const std::uint32_t> pages,
+                                   std::size_t page_bytes, std::size_t stride,
+                                   base::MutableBytes out) {
+  if (pages.size() == 1) {
+    DOLMEN_TRY(const bool is_there, read_page({object, pages[0]}, out.first(page_bytes)));
+    (void)is_there;
+    return {};
+  }
+  const auto root = impl_->pin();
+  std::vector<std::optional<TreeEntry>> found(pages.size());
+  DOLMEN_CHECK(impl_->reader.find_all(*root, object, pages, found));
+  return impl_->reader.read_all(found, page_bytes, stride, out);
 }
 
 Result<void> PageStore::for_each_object(const std::function<bool(const ObjectInfo&)>& visit) {
@@ -289,17 +291,14 @@ Result<void> PageStore::for_each_object(const std::function<bool(const ObjectInf
 }
 
 Result<std::uint32_t> PageStore::page_count(const ObjectId& object) {
-  DOLMEN_TRY(const auto last, page_below(object, kMaxPages));
-  return last ? *last + 1 : 0;
+  const auto root = impl_->pin();
+  DOLMEN_TRY(const auto last, impl_->reader.floor(*root, {object, kMaxPages - 1}));
+  return last && last->key.object == object ? last->key.page + 1 : 0;
 }
 
-Result<std::optional<std::uint32_t>> PageStore::page_below(const ObjectId& object,
-                                                           std::uint32_t below) {
-  if (below == 0) return std::nullopt;
+Result<std::vector<std::uint32_t>> PageStore::pages_of(const ObjectId& object) {
   const auto root = impl_->pin();
-  DOLMEN_TRY(const auto last, impl_->reader.floor(*root, {object, below - 1}));
-  if (!last || last->key.object != object) return std::nullopt;
-  return last->key.page;
+  return impl_->reader.pages_of(*root, object);
 }
 
 Result<TreeRoot> PageStore::write_checkpoint(const CheckpointRequest& request,

@@ -25,7 +25,9 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include <dolmen/error.hpp>
 #include <dolmen/id.hpp>
@@ -68,14 +70,19 @@ class PageStore {
   /// size (the object was resized since), the common part is copied and the rest is zero.
   /// Errors: corrupt (context names object, page and block), io_error; `out` is then zeros.
   [[nodiscard]] Result<bool> read_page(const PageKey& key, base::MutableBytes out);
+  /// The same of several, which ascend, `stride` bytes apart; pages that are absent are zeros. On
+  /// an error `out` is of no use, but of one page zeros. Errors: as read_page().
+  [[nodiscard]] Result<void> read_pages(const ObjectId& object,
+                                        std::span<const std::uint32_t> pages,
+                                        std::size_t page_bytes, std::size_t stride,
+                                        base::MutableBytes out);
   /// Every object in id order; stops when `visit` returns false. Errors: corrupt, io_error.
   [[nodiscard]] Result<void> for_each_object(const std::function<bool(const ObjectInfo&)>& visit);
   /// The object's highest stored page plus one; 0 when it does not exist. Errors: corrupt,
   /// io_error.
   [[nodiscard]] Result<std::uint32_t> page_count(const ObjectId& object);
-  /// The object's highest page below this one; nothing: there is none.
-  [[nodiscard]] Result<std::optional<std::uint32_t>> page_below(const ObjectId& object,
-                                                                std::uint32_t below);
+  /// The object's pages that are stored, ascending. Errors: corrupt, io_error.
+  [[nodiscard]] Result<std::vector<std::uint32_t>> pages_of(const ObjectId& object);
 
   // --- checkpoints -----------------------------------------------------------------------------
 

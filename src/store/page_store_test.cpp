@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/page_store.hpp"
 
+#include <array>
 #include <atomic>
 #include <thread>
 
@@ -208,6 +209,29 @@ TEST_F(PageStoreTest, AResizedObjectIsReadInTheSizeThatIsAskedFor) {
   EXPECT_TRUE(std::ranges::all_of(std::span(larger).subspan(2048),
                                   [](std::byte b) { return b == std::byte{0}; }));
   EXPECT_TRUE(std::ranges::equal(smaller, std::span(expected).first(512)));
+  // With others, of which there are none.
+  std::vector<std::byte> three(3 * 4096, std::byte{1});
+  ASSERT_TRUE(store->read_pages({1, 1}, std::array{0u, 1u, 5u}, 4096, 4096, three));
+  EXPECT_TRUE(std::ranges::equal(std::span(three).first(4096), larger));
+  EXPECT_TRUE(std::ranges::all_of(std::span(three).subspan(4096),
+                                  [](std::byte b) { return b == std::byte{0}; }));
+}
+
+TEST_F(PageStoreTest, PagesOfWhatIsNotThereAreZerosAndNone) {
+  std::vector<std::byte> out(2 * 4096, std::byte{1});
+  const std::vector<std::byte> zeros(out.size());
+  const auto expect_nothing = [&](const ObjectId& id) {
+    std::ranges::fill(out, std::byte{1});
+    EXPECT_TRUE(store->read_pages(id, std::array{0u, 1u}, 4096, 4096, out));
+    EXPECT_EQ(out, zeros);
+    EXPECT_EQ(store->pages_of(id).value(), std::vector<std::uint32_t>());
+  };
+  expect_nothing({1, 1});
+  PageModel model(3);
+  const ObjectId id = model.create(13);
+  checkpoint(model);
+  expect_nothing({id.high, id.low - 1});  // before everything
+  expect_nothing({id.high, id.low + 1});
 }
 
 TEST_F(PageStoreTest, AnObjectThatShrankAndGrewBetweenTwoCheckpointsHasNoOldPages) {

@@ -25,6 +25,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -94,6 +95,13 @@ class PageSource {
   /// The page as of the checkpoint's index into `out` (page_bytes of the object's class).
   [[nodiscard]] virtual Result<void> read_page_as_of(const PageKey& key, Index as_of,
                                                      base::MutableBytes out) = 0;
+  /// The same bytes where they lie, if they do and stay until the checkpoint ends; else nothing,
+  /// and they are read.
+  [[nodiscard]] virtual std::optional<base::Bytes> lend_page(const PageKey& key, Index as_of) {
+    (void)key;
+    (void)as_of;
+    return std::nullopt;
+  }
 };
 
 struct CheckpointRequest {
@@ -218,15 +226,22 @@ class Store {
   /// Requires: out.size() == page_bytes of the object. Errors: corrupt, io_error.
   /// Cost: a tree walk over cached nodes, one read and one checksum.
   [[nodiscard]] virtual Result<void> read_page(const PageKey& key, base::MutableBytes out) = 0;
+  /// The same of several pages of one object, which ascend: into `out`, `stride` bytes apart.
+  /// Requires: page_bytes of the object, at most `stride`, and room. Errors: as read_page(); what
+  /// is in `out` is of no use then. Cost: neighbours on the disk are one read.
+  [[nodiscard]] virtual Result<void> read_pages(const ObjectId& object,
+                                                std::span<const std::uint32_t> pages,
+                                                std::size_t page_bytes, std::size_t stride,
+                                                base::MutableBytes out) = 0;
   /// Every object in id order; stops when `visit` returns false.
   [[nodiscard]] virtual Result<void> for_each_object(
       const std::function<bool(const ObjectInfo&)>& visit) = 0;
   /// Number of the object's highest page that may be non-zero, plus one.
   [[nodiscard]] virtual Result<std::uint32_t> page_count(const ObjectId& object) = 0;
-  /// The highest page of the object, below this one, that the last checkpoint keeps; nothing: none.
-  /// With recovered_dirty_pages() that gives every page that is not zeros as of recovery.
-  [[nodiscard]] virtual Result<std::optional<std::uint32_t>> checkpointed_page_below(
-      const ObjectId& object, std::uint32_t below) = 0;
+  /// The pages of the object that the last checkpoint keeps, ascending. With
+  /// recovered_dirty_pages() that gives every page that is not zeros as of recovery.
+  [[nodiscard]] virtual Result<std::vector<std::uint32_t>> checkpointed_pages(
+      const ObjectId& object) = 0;
   /// Pages that the recovered log tail changed (they are part of the next checkpoint).
   [[nodiscard]] virtual std::vector<PageKey> recovered_dirty_pages() = 0;
   /// Objects created or resized, and erased, in the recovered log tail.
