@@ -119,6 +119,13 @@ bool LocalCluster::has_file(std::uint32_t number) const {
 
 Result<void> LocalCluster::make_node(std::uint32_t number) {
   const std::string directory = node_directory(number);
+  std::error_code unused;
+  const bool is_there = fs::exists(directory, unused) && !fs::is_empty(directory, unused);
+  // Founded anew it would have forgotten what it promised, and nobody runs who could say so.
+  if (!is_there && latest_map().is_begun()) {
+    broken_.emplace(number, Error(Errc::corrupt, interned(directory + ": gone, or not mounted")));
+    return {};
+  }
   const auto made = ClusterNode::create(
       {.directory = directory,
        .address = address_.nodes[number - 1],
@@ -128,11 +135,11 @@ Result<void> LocalCluster::make_node(std::uint32_t number) {
        .is_trusted_fabric = address_.is_trusted_fabric});
   if (made || made.error().code() == Errc::already_exists) return {};
   // It was made, its file is not as it was, and the others' are: they go on without it.
-  std::error_code unused;
-  const bool is_there = fs::exists(directory, unused) && !fs::is_empty(directory, unused);
   const bool are_others = std::ranges::any_of(
       nodes_, [&](std::uint32_t other) { return other != number && has_file(other); });
-  if (!is_there || has_file(number) || !are_others) return made;
+  const Errc why = made.error().code();
+  const bool is_damage = why == Errc::corrupt || why == Errc::invalid_argument;
+  if (!is_damage || !is_there || has_file(number) || !are_others) return made;
   broken_.emplace(number, made.error());
   return {};
 }
@@ -191,7 +198,7 @@ ClusterAddress LocalCluster::address() const {
   return address;
 }
 
-std::set<std::uint32_t> LocalCluster::removed() const {
+cluster::RootState LocalCluster::latest_map() const {
   cluster::RootState latest;
   for (std::uint32_t number = 1; number <= address_.nodes.size(); ++number) {
     const auto disk =
@@ -200,7 +207,12 @@ std::set<std::uint32_t> LocalCluster::removed() const {
     auto map = node::ClusterCore::read_map(**disk);
     if (map && map->version() > latest.version()) latest = std::move(*map);
   }
+  return latest;
+}
+
+std::set<std::uint32_t> LocalCluster::removed() const {
   std::set<std::uint32_t> gone;
+  const cluster::RootState latest = latest_map();
   for (const auto& [number, one] : latest.nodes()) {
     if (one.state == cluster::NodeState::removed) gone.insert(number);
   }

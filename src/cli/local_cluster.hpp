@@ -73,6 +73,8 @@ class LocalCluster {
 
  private:
   [[nodiscard]] Result<void> lock();
+  /// That any node's directory has.
+  [[nodiscard]] cluster::RootState latest_map() const;
   [[nodiscard]] Result<void> make_node(std::uint32_t number);
   /// One that fits to the others.
   [[nodiscard]] bool has_file(std::uint32_t number) const;

@@ -121,6 +121,19 @@ TEST_F(UpDamageTest, OneWhoseFileIsDamagedStaysAwayAndTheOthersRun) {
                  why.starts_with("corrupt") ? kDamaged : kFailed, why);
   }
   write(good);
+  // One that is gone is not founded anew: it would have forgotten what it promised.
+  for (const bool is_empty : {false, true}) {
+    fs::rename(path("cluster/node-1"), path("aside"));
+    if (is_empty) fs::create_directory(path("cluster/node-1"));
+    begin(up("cluster"));
+    ASSERT_TRUE(until([&] { return dolmen({"status", address()}).exit == kOk; }));
+    EXPECT_NE(read_file(path("up.err")).find("cluster/node-1: gone, or not mounted"),
+              std::string::npos);
+    EXPECT_EQ(terminate(), kOk);
+    EXPECT_EQ(fs::exists(path("cluster/node-1")), is_empty);
+    if (is_empty) EXPECT_TRUE(fs::remove(path("cluster/node-1"))) << "nothing was made there";
+    fs::rename(path("aside"), path("cluster/node-1"));
+  }
   begin(up("cluster"));
   ASSERT_TRUE(has_groups(2)) << read_file(path("up.err"));
   EXPECT_EQ(terminate(), kOk);

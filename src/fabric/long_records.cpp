@@ -16,8 +16,9 @@ unsigned char* octets(base::MutableBytes bytes) noexcept {
   return static_cast<unsigned char*>(static_cast<void*>(bytes.data()));
 }
 
-/// Null: there is none. In a library context of its own: what the program makes of libcrypto, its
-/// configuration and its end change nothing here, and the other way round. It is never given back,
+/// Null: there is none. In a library context of its own: providers that the program loads or ends
+/// change nothing here. (Engines are the process's: libcrypto asks for one when a context is made,
+/// and reads its configuration for that, if nobody did before.) It is never given back,
 /// as threads may be at work until the process ends.
 EVP_CIPHER* cipher() noexcept {
   static EVP_CIPHER* const found = [] {

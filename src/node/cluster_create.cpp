@@ -152,10 +152,10 @@ Result<security::Key> own_key(const std::string& directory, const security::Join
 /// Has the root group take the node in, under the number that the token says.
 Result<void> join(const NodeOptions& options, const security::JoinToken& token, sys::Disk& disk,
                   node::NodeFile& file, std::uint64_t deadline_ns) {
-  DOLMEN_TRY(const security::Key own, own_key(options.directory, token));
-  // Whom it knows when its map is lost.
+  // Whom it knows when its map is lost; before its key, which may be another token's yet.
   DOLMEN_CHECK(sys::write_small_file(options.directory + "/" + node::kToken,
                                      base::as_bytes(token.text()), sys::Secrecy::secret, true));
+  DOLMEN_TRY(const security::Key own, own_key(options.directory, token));
   DOLMEN_TRY(security::Key key, node::key_of(token));
   const security::LinkSelf self{.key = std::make_shared<const security::Key>(std::move(key)),
                                 .trust = node::trust_of(token),

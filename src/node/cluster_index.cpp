@@ -34,8 +34,9 @@ std::optional<std::uint64_t> room_in(const std::string& figures) {
   if (!samples) return std::nullopt;
   const auto value_of = [&](std::string_view name) -> std::optional<std::uint64_t> {
     const auto found = std::ranges::find(*samples, name, &node::MetricSample::name);
-    if (found == samples->end()) return std::nullopt;
-    return static_cast<std::uint64_t>(found->value);
+    // Of a node, which may say anything.
+    const bool is_told = found != samples->end() && found->value >= 0 && found->value < 0x1p63;
+    return is_told ? std::optional(static_cast<std::uint64_t>(found->value)) : std::nullopt;
   };
   if (const auto room = value_of("dolmen_memory_room_bytes")) return room;
   const auto machine = value_of("dolmen_memory_machine_bytes");

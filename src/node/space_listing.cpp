@@ -66,14 +66,14 @@ void SpaceSource::answer_next() {
     number = questions_.begin()->first;
     question = questions_.begin()->second;
   }
-  auto made = [&]() -> Result<Bytes> {
+  auto made = [&]() -> Result<std::shared_ptr<const Bytes>> {
     try {
-      return answer_to(question);
+      DOLMEN_TRY(Bytes bytes, answer_to(question));
+      return std::make_shared<const Bytes>(std::move(bytes));
     } catch (const std::bad_alloc&) {
       return fail(Errc::out_of_memory, "a part of a state");
     }
   }();
-  auto shared = made ? std::make_shared<const Bytes>(std::move(*made)) : nullptr;
   const base::Lock lock(mutex_);
   // Not before it is answered: else it would be put there again meanwhile.
   questions_.erase(number);
@@ -81,7 +81,7 @@ void SpaceSource::answer_next() {
     failure_ = made.error();
     return;
   }
-  answers_.insert_or_assign(number, std::move(shared));
+  answers_.insert_or_assign(number, std::move(*made));
   if (answers_.size() > kAnswersMax) answers_.erase(answers_.begin());
 }
 

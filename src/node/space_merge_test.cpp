@@ -355,6 +355,30 @@ TEST(SpaceMerge, ListsAndPagesThatAreNoneAreRefused) {
   EXPECT_EQ(Asker().code(encode(list_of({empty}, true))), Errc::corrupt) << "another sum";
 }
 
+// As the list says its page is, under the object's name, but of an object of another size.
+TEST(SpaceMerge, APageOfAnotherSizeThanTheListedObjectHasIsRefused) {
+  Place to;
+  ASSERT_TRUE(to.open());
+  ASSERT_TRUE(fill(*to.image, made(2, 12, 3), 20));
+  const auto sink = to.image->receive({.space = kSpace, .last_index = 40}).value();
+  const PageQuestion first = decode_page_question(sink->question(0).value().value()).value();
+  const ObjectId id{2, 2};
+  const Bytes content(4096, std::byte{9});
+  const PageList::Object small{
+      .id = id,
+      .capacity_log2 = 9,
+      .pages = {{.number = 0, .hash = listed_hash(content, {id, 0}, first.seed)}}};
+  ASSERT_TRUE(sink->take(encode(list_of({small}, true))));
+  ASSERT_TRUE(sink->question(1).value());
+  ImageWriter image({.space = kSpace, .last_index = 40});
+  image.begin(id, 16);
+  std::ranges::copy(content, image.page(0, content.size()).begin());
+  Result<bool> taken = sink->take(image.finish());
+  while (taken && !*taken) taken = sink->is_done();
+  ASSERT_FALSE(taken);
+  EXPECT_EQ(taken.error().code(), Errc::corrupt);
+}
+
 TEST(SpaceMerge, QuestionsThatAreNoneAreRefused) {
   Place a;
   ASSERT_TRUE(a.open());

@@ -110,21 +110,21 @@ Result<void> SpaceSource::read_object(ImageWriter& out) {
 }
 
 void SpaceSource::produce() {
-  auto made = [&]() -> Result<std::vector<std::byte>> {
+  auto made = [&]() -> Result<std::shared_ptr<const Bytes>> {
     try {
-      return read();
+      DOLMEN_TRY(Bytes bytes, read());
+      return std::make_shared<const Bytes>(std::move(bytes));
     } catch (const std::bad_alloc&) {
       return fail(Errc::out_of_memory, "a part of a state");
     }
   }();
-  auto shared = made ? std::make_shared<const Bytes>(std::move(*made)) : nullptr;
   const base::Lock lock(mutex_);
   if (!made) {
     failure_ = made.error();
-  } else if (shared->empty()) {
+  } else if ((*made)->empty()) {
     is_complete_ = true;
   } else {
-    parts_.push_back(std::move(shared));
+    parts_.push_back(std::move(*made));
     if (parts_.size() <= kKeptMax) return;
     parts_.pop_front();
     ++first_;
@@ -210,8 +210,11 @@ Result<void> Worker::join() {
 
 Result<void> PageBatch::read_page_as_of(const store::PageKey& key, store::Index,
                                         base::MutableBytes out) {
+  const auto page = lend_page(key, 0);
+  // Of another object than the list said, under its name.
+  if (page && page->size() != out.size()) return fail(Errc::corrupt, "a page of another size");
   std::ranges::fill(out, std::byte{0});
-  if (const auto page = lend_page(key, 0)) base::copy_bytes(*page, out);
+  if (page) base::copy_bytes(*page, out);
   return {};
 }
 

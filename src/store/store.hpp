@@ -15,7 +15,7 @@
 //      of the log again, as it was read); run twice it gives the same.
 //   5. After a failed write or sync nothing more is acknowledged: every call gives store_failed.
 //
-// Threads: append(), wait_durable(), read_page(), find() and the counters from any thread;
+// Threads: append(), wait_durable(), read_page[s](), find() and the counters from any thread;
 // checkpoint(), scrub() and close() from one at a time. read_page() and find() take no lock that is
 // held while anything outside the store is called, and may run inside the arena's fault handler.
 #pragma once
