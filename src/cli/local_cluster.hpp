@@ -18,6 +18,10 @@
 
 #include "sys/disk.hpp"
 
+namespace dolmen::cluster {
+class RootState;
+}
+
 namespace dolmen::cli {
 
 struct LocalClusterOptions {

@@ -131,7 +131,9 @@ TEST_F(UpDamageTest, OneWhoseFileIsDamagedStaysAwayAndTheOthersRun) {
               std::string::npos);
     EXPECT_EQ(terminate(), kOk);
     EXPECT_EQ(fs::exists(path("cluster/node-1")), is_empty);
-    if (is_empty) EXPECT_TRUE(fs::remove(path("cluster/node-1"))) << "nothing was made there";
+    if (is_empty) {
+      EXPECT_TRUE(fs::remove(path("cluster/node-1"))) << "nothing was made there";
+    }
     fs::rename(path("aside"), path("cluster/node-1"));
   }
   begin(up("cluster"));
