@@ -141,7 +141,7 @@ TEST_F(UpDamageTest, OneWhoseFileIsDamagedStaysAwayAndTheOthersRun) {
   EXPECT_EQ(terminate(), kOk);
 }
 
-TEST_F(UpDamageTest, DamageOfANodeIsSaidWithItsDirectoryAndWhatToDo) {
+TEST_F(UpDamageTest, DamageOfANodeIsSaidWithItsDirectoryAndTheRemedy) {
   {
     dolmen::Space space = writer("things");
     ASSERT_TRUE(space.create<Kept>("thing"));
